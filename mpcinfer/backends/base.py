@@ -1,0 +1,111 @@
+"""What a decoder asks of a backend: about fifteen operations, each on tensors of the backend's own kind."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Generic, TypeVar
+
+import torch
+
+from mpcinfer.models.config import ActivationKind, AttentionKind, NormKind, RopePairs
+
+TensorT = TypeVar("TensorT")
+WeightT = TypeVar("WeightT")
+
+
+class Backend(ABC, Generic[TensorT, WeightT]):
+    """Operations on tensors, in float, in fixed point, on shares, or on shapes alone.
+
+    Shape legend: B batch, T tokens of this step, S tokens so far (cache included), D model, H heads,
+    K head width, F hidden, V vocabulary. Weights are [in, out].
+    """
+
+    def span(self, name: str, kind: str = "") -> AbstractContextManager[object]:
+        """Names what happens inside, for bills and range errors; spans nest, `kind` groups across layers."""
+        return nullcontext()
+
+    @abstractmethod
+    def tokens(self, ids: Sequence[int] | None, count: int) -> TensorT:
+        """Brings `count` token ids in. `ids` is None at a party that must not know them."""
+
+    @abstractmethod
+    def embed(self, tokens: TensorT, table: WeightT) -> TensorT:
+        """Rows of the table [V, D] -> [B, T, D]."""
+
+    @abstractmethod
+    def add_positions(self, x: TensorT, table: WeightT, start: int) -> TensorT:
+        """x [B, T, D] plus rows start..start+T of the position table [context, D]. Positions are public."""
+
+    @abstractmethod
+    def linear(self, x: TensorT, weight: WeightT, bias: WeightT | None) -> TensorT:
+        """x [..., in] times weight [in, out], plus bias [out]."""
+
+    @abstractmethod
+    def matmul(self, a: TensorT, b: TensorT) -> TensorT:
+        """Batched product of two activations, [..., m, k] x [..., k, n]."""
+
+    @abstractmethod
+    def attention_weights(self, scores: TensorT, start: int, kind: AttentionKind) -> TensorT:
+        """Causal weights of scores [B, H, T, S]; query i, at position start + i, sees keys up to it."""
+
+    @abstractmethod
+    def norm(self, x: TensorT, weight: WeightT, bias: WeightT | None, kind: NormKind, eps: float) -> TensorT:
+        """LayerNorm or RMSNorm over the last axis."""
+
+    @abstractmethod
+    def activation(self, x: TensorT, kind: ActivationKind) -> TensorT:
+        """An elementwise nonlinearity."""
+
+    @abstractmethod
+    def mul(self, a: TensorT, b: TensorT) -> TensorT:
+        """Elementwise product of two activations of one shape."""
+
+    @abstractmethod
+    def add(self, a: TensorT, b: TensorT) -> TensorT:
+        """Elementwise sum of two activations of one shape."""
+
+    @abstractmethod
+    def scale(self, x: TensorT, factor: float) -> TensorT:
+        """x times a public number."""
+
+    @abstractmethod
+    def rope(self, x: TensorT, start: int, base: float, pairs: RopePairs) -> TensorT:
+        """Rotary positions start.. on x [B, H, T, K]."""
+
+    @abstractmethod
+    def split(self, x: TensorT, sizes: Sequence[int]) -> list[TensorT]:
+        """Cuts the last axis."""
+
+    @abstractmethod
+    def split_heads(self, x: TensorT, heads: int) -> TensorT:
+        """[B, T, H*K] -> [B, H, T, K]."""
+
+    @abstractmethod
+    def merge_heads(self, x: TensorT) -> TensorT:
+        """[B, H, T, K] -> [B, T, H*K]."""
+
+    @abstractmethod
+    def repeat_heads(self, x: TensorT, times: int) -> TensorT:
+        """[B, H, T, K] -> [B, H*times, T, K], each head `times` times in a row."""
+
+    @abstractmethod
+    def transpose(self, x: TensorT) -> TensorT:
+        """Swaps the last two axes."""
+
+    @abstractmethod
+    def concat_tokens(self, a: TensorT, b: TensorT) -> TensorT:
+        """[B, H, S, K] and [B, H, T, K] -> [B, H, S+T, K]."""
+
+    @abstractmethod
+    def last_token(self, x: TensorT) -> TensorT:
+        """[B, T, D] -> [B, 1, D]."""
+
+    @abstractmethod
+    def head(self, x: TensorT, table: WeightT, tied: bool) -> TensorT:
+        """x [B, T, D] -> logits [B, T, V]; the table is [V, D] when tied, else [D, V]."""
+
+    @abstractmethod
+    def open_logits(self, logits: TensorT) -> torch.Tensor | None:
+        """Logits in float at the party that asks (the client); None at the other."""

@@ -1,0 +1,109 @@
+"""Ordinary torch, differentiable: trains the models and is the float reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+
+from mpcinfer.backends.base import Backend
+from mpcinfer.models.config import ActivationKind, AttentionKind, NormKind, RopePairs
+
+
+class PlainBackend(Backend[torch.Tensor, torch.Tensor]):
+    """Runs a decoder on float tensors; the dtype is that of the weights."""
+
+    def tokens(self, ids: Sequence[int] | None, count: int) -> torch.Tensor:
+        assert ids is not None
+        assert len(ids) == count
+        return torch.tensor([list(ids)], dtype=torch.int64)
+
+    def embed(self, tokens: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        return functional.embedding(tokens, table)
+
+    def add_positions(self, x: torch.Tensor, table: torch.Tensor, start: int) -> torch.Tensor:
+        return x + table[start : start + x.shape[-2]]
+
+    def linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return functional.linear(x, weight.T, bias)
+
+    def matmul(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return a @ b
+
+    def attention_weights(self, scores: torch.Tensor, start: int, kind: AttentionKind) -> torch.Tensor:
+        hidden = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(start + 1)
+        return torch.softmax(scores.masked_fill(hidden.to(scores.device), float("-inf")), dim=-1)
+
+    def norm(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kind: NormKind, eps: float
+    ) -> torch.Tensor:
+        if kind == "layernorm":
+            return functional.layer_norm(x, (x.shape[-1],), weight, bias, eps)
+        scaled = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * weight
+        return scaled if bias is None else scaled + bias
+
+    def activation(self, x: torch.Tensor, kind: ActivationKind) -> torch.Tensor:
+        match kind:
+            case "gelu":
+                return functional.gelu(x)
+            case "gelu_tanh":
+                return functional.gelu(x, approximate="tanh")
+            case "relu":
+                return functional.relu(x)
+            case "silu":
+                return functional.silu(x)
+            case "identity":
+                return x
+
+    def mul(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return a * b
+
+    def add(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return a + b
+
+    def scale(self, x: torch.Tensor, factor: float) -> torch.Tensor:
+        return x * factor
+
+    def rope(self, x: torch.Tensor, start: int, base: float, pairs: RopePairs) -> torch.Tensor:
+        cos, sin = rope_angles(x.shape[-2], x.shape[-1], start, base)
+        cos, sin = cos.to(x), sin.to(x)
+        if pairs == "halves":
+            first, second = x.chunk(2, dim=-1)
+            return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+        first, second = x[..., 0::2], x[..., 1::2]
+        return torch.stack([first * cos - second * sin, second * cos + first * sin], dim=-1).flatten(-2)
+
+    def split(self, x: torch.Tensor, sizes: Sequence[int]) -> list[torch.Tensor]:
+        return list(torch.split(x, list(sizes), dim=-1))
+
+    def split_heads(self, x: torch.Tensor, heads: int) -> torch.Tensor:
+        return x.reshape(*x.shape[:-1], heads, -1).transpose(-2, -3)
+
+    def merge_heads(self, x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(-2, -3).flatten(-2)
+
+    def repeat_heads(self, x: torch.Tensor, times: int) -> torch.Tensor:
+        return x if times == 1 else x.repeat_interleave(times, dim=-3)
+
+    def transpose(self, x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(-1, -2)
+
+    def concat_tokens(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.cat([a, b], dim=-2)
+
+    def last_token(self, x: torch.Tensor) -> torch.Tensor:
+        return x[..., -1:, :]
+
+    def head(self, x: torch.Tensor, table: torch.Tensor, tied: bool) -> torch.Tensor:
+        return functional.linear(x, table if tied else table.T)
+
+    def open_logits(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits
+
+
+def rope_angles(tokens: int, head_width: int, start: int, base: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and sines [T, K/2] in float64 for positions start.. (RoFormer, Su et al. 2021, 3.2.2)."""
+    rates = base ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
+    angles = torch.arange(start, start + tokens, dtype=torch.float64)[:, None] * rates
+    return torch.cos(angles), torch.sin(angles)

@@ -1,0 +1,140 @@
+"""The decoder, written once: every backend runs this file.
+
+Shape legend: B batch, T tokens of this step, S tokens so far, D model, H heads, K head width,
+F hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic
+
+from mpcinfer.backends.base import Backend, TensorT, WeightT
+from mpcinfer.models.config import ModelConfig
+from parties.errors import ConfigError
+
+
+@dataclass(slots=True)
+class KVCache(Generic[TensorT]):
+    """Keys and values [B, H_kv, S, K] seen so far, a pair a layer; shares when the backend is secure."""
+
+    length: int = 0
+    keys: list[TensorT] = field(default_factory=list[TensorT])
+    values: list[TensorT] = field(default_factory=list[TensorT])
+
+    def extend(self, layer: int, k: TensorT, v: TensorT, backend: Backend[TensorT, object]) -> None:
+        """Appends one step's keys and values [B, H_kv, T, K] to a layer's."""
+        if layer < len(self.keys):
+            self.keys[layer] = backend.concat_tokens(self.keys[layer], k)
+            self.values[layer] = backend.concat_tokens(self.values[layer], v)
+        else:
+            self.keys.append(k)
+            self.values.append(v)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder(Generic[TensorT, WeightT]):
+    """A model on a backend: `config`'s layers over `weights` (names and shapes: `weight_shapes`)."""
+
+    backend: Backend[TensorT, WeightT]
+    config: ModelConfig
+    weights: Mapping[str, WeightT]
+
+    def forward(
+        self,
+        tokens: TensorT,
+        count: int,
+        *,
+        cache: KVCache[TensorT] | None = None,
+        last_only: bool = False,
+    ) -> TensorT:
+        """Logits of `count` tokens: [B, T, V], or [B, 1, V] with `last_only`. Extends the cache.
+
+        Raises ConfigError where cache and tokens together exceed the model's context.
+        """
+        start = cache.length if cache is not None else 0
+        if start + count > self.config.context:
+            raise ConfigError(f"{start + count} tokens do not fit the context of {self.config.context}")
+        x = self.embedding(tokens, start)
+        x = self.stack(x, start=start, cache=cache)
+        if cache is not None:
+            cache.length += count
+        return self.head(self.backend.last_token(x) if last_only else x)
+
+    def embedding(self, tokens: TensorT, start: int = 0) -> TensorT:
+        """Token rows, plus learned positions where the model has them: [B, T, D]."""
+        with self.backend.span("embedding", "embedding"):
+            x = self.backend.embed(tokens, self.weights["embed.tokens"])
+            if self.config.positions == "learned":
+                x = self.backend.add_positions(x, self.weights["embed.positions"], start)
+        return x
+
+    def stack(self, x: TensorT, *, start: int = 0, cache: KVCache[TensorT] | None = None) -> TensorT:
+        """All blocks, pre-norm with residuals: [B, T, D] -> [B, T, D]."""
+        for layer in range(self.config.layers):
+            with self.backend.span(f"layer{layer}"):
+                x = self.backend.add(x, self._attention(x, layer, start, cache))
+                x = self.backend.add(x, self._ffn(x, layer))
+        return x
+
+    def head(self, x: TensorT) -> TensorT:
+        """Final norm and vocabulary logits: [B, T, D] -> [B, T, V]."""
+        with self.backend.span("head"):
+            x = self._norm(x, "head.norm", "norm")
+            with self.backend.span("logits", "linear"):
+                table = self.weights["embed.tokens" if self.config.tied_head else "head.weight"]
+                return self.backend.head(x, table, self.config.tied_head)
+
+    def _attention(self, x: TensorT, layer: int, start: int, cache: KVCache[TensorT] | None) -> TensorT:
+        """Causal self-attention with grouped heads."""
+        backend, config = self.backend, self.config
+        x = self._norm(x, f"layer{layer}.norm1", "norm1")
+        with backend.span("attn"):
+            qkv = self._linear(x, f"layer{layer}.attn.qkv", "qkv")
+            kv_width = config.kv_heads * config.head_width
+            q, k, v = backend.split(qkv, [config.heads * config.head_width, kv_width, kv_width])
+            q = backend.split_heads(q, config.heads)
+            k, v = backend.split_heads(k, config.kv_heads), backend.split_heads(v, config.kv_heads)
+            if config.positions == "rope":
+                q = backend.rope(q, start, config.rope_base, config.rope_pairs)
+                k = backend.rope(k, start, config.rope_base, config.rope_pairs)
+            if cache is not None:
+                cache.extend(layer, k, v, backend)
+                k, v = cache.keys[layer], cache.values[layer]
+            groups = config.heads // config.kv_heads
+            k, v = backend.repeat_heads(k, groups), backend.repeat_heads(v, groups)
+            q = backend.scale(q, config.head_width**-0.5)
+            with backend.span("scores", "matmul"):
+                scores = backend.matmul(q, backend.transpose(k))
+            with backend.span(config.attention, config.attention):
+                weighting = backend.attention_weights(scores, start, config.attention)
+            with backend.span("mix", "matmul"):
+                mixed = backend.merge_heads(backend.matmul(weighting, v))
+            return self._linear(mixed, f"layer{layer}.attn.out", "out")
+
+    def _ffn(self, x: TensorT, layer: int) -> TensorT:
+        """MLP or gated unit."""
+        backend, config = self.backend, self.config
+        x = self._norm(x, f"layer{layer}.norm2", "norm2")
+        with backend.span("ffn"):
+            x = self._linear(x, f"layer{layer}.ffn.in", "in")
+            if config.ffn == "glu":
+                gate, up = backend.split(x, [config.hidden, config.hidden])
+                with backend.span(config.activation, config.activation):
+                    gate = backend.activation(gate, config.activation)
+                with backend.span("product", "product"):
+                    x = backend.mul(gate, up)
+            else:
+                with backend.span(config.activation, config.activation):
+                    x = backend.activation(x, config.activation)
+            return self._linear(x, f"layer{layer}.ffn.out", "out")
+
+    def _norm(self, x: TensorT, name: str, label: str) -> TensorT:
+        weight, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
+        with self.backend.span(label, self.config.norm):
+            return self.backend.norm(x, weight, bias, self.config.norm, self.config.norm_eps)
+
+    def _linear(self, x: TensorT, name: str, label: str) -> TensorT:
+        with self.backend.span(label, "linear"):
+            return self.backend.linear(x, self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias"))
