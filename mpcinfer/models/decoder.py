@@ -23,7 +23,7 @@ class KVCache(Generic[TensorT]):
     keys: list[TensorT] = field(default_factory=list[TensorT])
     values: list[TensorT] = field(default_factory=list[TensorT])
 
-    def extend(self, layer: int, k: TensorT, v: TensorT, backend: Backend[TensorT, object]) -> None:
+    def extend(self, layer: int, k: TensorT, v: TensorT, backend: Backend[TensorT, WeightT]) -> None:
         """Appends one step's keys and values [B, H_kv, T, K] to a layer's."""
         if layer < len(self.keys):
             self.keys[layer] = backend.concat_tokens(self.keys[layer], k)
