@@ -1,0 +1,48 @@
+"""The smallest network there is: send a message, receive a message, close."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Self
+
+from parties.wire import Buffer
+
+
+class Channel(ABC):
+    """A two-ended, ordered, reliable stream of messages; a message is a list of byte parts.
+
+    `send` never blocks. `recv` blocks to the channel's deadline. Closing either end makes the other end's
+    next `recv` fail at once, after what was sent before the close has been delivered.
+    """
+
+    @abstractmethod
+    def send(self, parts: Sequence[Buffer]) -> None:
+        """Queues a message. The parts may be reused by the caller once this returns.
+
+        Raises:
+            PeerClosed: this end or the other is closed.
+        """
+
+    @abstractmethod
+    def recv(self) -> list[Buffer]:
+        """The next message.
+
+        Raises:
+            PeerClosed: the other end went away and nothing is left to read.
+            PeerTimeout: nothing came before the deadline.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Closes this end; safe to repeat."""
+
+    def wire_bytes(self, parts: Sequence[Buffer]) -> int:
+        """Bytes this message occupies on the transport, framing and encryption included."""
+        return sum(len(part) for part in parts)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

@@ -1,0 +1,117 @@
+"""Frames over a channel: numbering, labels, depth, checks and the bill, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self, cast
+
+import numpy as np
+
+from parties.channel import Channel
+from parties.documents import from_bytes, to_bytes
+from parties.errors import MalformedFrame, PeerMismatch
+from parties.meter import Meter
+from parties.wire import Frame, RingArray, Spec, decode, encode, pack, unpack
+
+MAX_DOCUMENT_BYTES = 1 << 24
+
+
+class Link:
+    """What a party says to one peer, and hears from it.
+
+    Every array that arrives is compared with what the receiver expects (label, width, shape, number, order,
+    session) before it is unpacked.
+
+    Args:
+        channel: carries the messages; closed with the link.
+        meter: is charged for every frame; its span path is the frame's label.
+        rank: this party, 0 server or 1 client. None on a link to or from a dealer, whose traffic is charged
+            as offline material by who uses it and not here.
+    """
+
+    def __init__(self, channel: Channel, meter: Meter, rank: int | None) -> None:
+        self.channel, self.meter, self.rank = channel, meter, rank
+        self.session = b""
+        self._sent = self._received = 0
+        self._deepest_received = 0
+
+    def send(self, arrays: Sequence[RingArray], bits: int | Sequence[int], label: str | None = None) -> None:
+        """Sends arrays of ring elements, each packed to its width, under the current label."""
+        widths = [bits] * len(arrays) if isinstance(bits, int) else list(bits)
+        specs = tuple(Spec(width, array.shape) for width, array in zip(widths, arrays, strict=True))
+        payload = tuple(pack(array, width) for width, array in zip(widths, arrays, strict=True))
+        depth = self._deepest_received + 1
+        frame = Frame(self.session, self._sent, label or self.meter.label, depth, specs, payload)
+        parts = encode(frame)
+        self.channel.send(parts)
+        self._sent += 1
+        if self.rank is not None:
+            self._charge(1 - self.rank, frame, self.channel.wire_bytes(parts))
+
+    def recv(self, specs: Sequence[Spec], label: str | None = None) -> list[RingArray]:
+        """The next frame's arrays.
+
+        Raises:
+            PeerMismatch: another label, session, order, number, width or shape than expected.
+            MalformedFrame: bytes that are no frame.
+            PeerClosed, PeerTimeout: see `Channel.recv`.
+        """
+        frame = self._next(label or self.meter.label)
+        if frame.specs != tuple(specs):
+            raise PeerMismatch(f"{frame.label}: expected {_show(specs)}, got {_show(frame.specs)}")
+        return [unpack(buffer, spec) for buffer, spec in zip(frame.payload, frame.specs, strict=True)]
+
+    def exchange(self, arrays: Sequence[RingArray], bits: int, label: str | None = None) -> list[RingArray]:
+        """Sends arrays and receives the peer's of the same widths and shapes: one round."""
+        self.send(arrays, bits, label)
+        return self.recv([Spec(bits, array.shape) for array in arrays], label)
+
+    def send_document(self, document: dict[str, Any], label: str | None = None) -> None:
+        """Sends plain values (numbers, strings, bytes, lists, maps) as msgpack."""
+        self.send([np.frombuffer(to_bytes(document), np.uint8)], 8, label)
+
+    def recv_document(self, label: str | None = None, max_bytes: int = MAX_DOCUMENT_BYTES) -> dict[str, Any]:
+        """The next frame as plain values; raises MalformedFrame or PeerMismatch where it is none."""
+        frame = self._next(label or self.meter.label)
+        if len(frame.specs) != 1 or frame.specs[0].bits != 8:
+            raise PeerMismatch(f"{frame.label}: expected a document, got {_show(frame.specs)}")
+        document = from_bytes(frame.payload[0], max_bytes)
+        if not isinstance(document, dict):
+            raise MalformedFrame(f"{frame.label}: a document must be a map")
+        return cast(dict[str, Any], document)
+
+    def close(self) -> None:
+        """Closes the channel; safe to repeat."""
+        self.channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _next(self, label: str) -> Frame:
+        parts = self.channel.recv()
+        frame = decode(parts)
+        if frame.session != self.session:
+            raise PeerMismatch(f"{label}: a frame of another session")
+        if frame.sequence != self._received:
+            raise PeerMismatch(f"{label}: expected frame {self._received}, got frame {frame.sequence}")
+        if frame.label != label:
+            raise PeerMismatch(f"expected label {label!r}, got {frame.label!r}")
+        if not 1 <= frame.depth <= self._sent + self._received + 1:
+            raise PeerMismatch(f"{label}: impossible depth {frame.depth}")
+        self._received += 1
+        self._deepest_received = max(self._deepest_received, frame.depth)
+        if self.rank is not None:
+            self._charge(self.rank, frame, self.channel.wire_bytes(parts))
+        return frame
+
+    def _charge(self, receiver: int, frame: Frame, wire_bytes: int) -> None:
+        self.meter.charge_frame(
+            receiver, payload_bytes=frame.payload_bytes, wire_bytes=wire_bytes, depth=frame.depth
+        )
+
+
+def _show(specs: Sequence[Spec]) -> str:
+    return ", ".join(f"{spec.bits}-bit {list(spec.shape)}" for spec in specs) or "nothing"

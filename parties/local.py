@@ -1,0 +1,49 @@
+"""An in-process channel: two ends for two threads."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Sequence
+
+from parties.channel import Channel
+from parties.errors import PeerClosed, PeerTimeout
+from parties.wire import Buffer
+
+_Inbox = queue.SimpleQueue[list[Buffer] | None]
+
+
+class LocalChannel(Channel):
+    """One end of an in-process pair; made by `local_pair`."""
+
+    def __init__(self, inbox: _Inbox, outbox: _Inbox, timeout_s: float) -> None:
+        self._inbox, self._outbox, self._timeout_s = inbox, outbox, timeout_s
+        self._closed = self._peer_closed = False
+
+    def send(self, parts: Sequence[Buffer]) -> None:
+        if self._closed or self._peer_closed:
+            raise PeerClosed("the in-process channel is closed")
+        self._outbox.put([bytes(part) for part in parts])
+
+    def recv(self) -> list[Buffer]:
+        if self._closed or self._peer_closed:
+            raise PeerClosed("the in-process channel is closed")
+        try:
+            parts = self._inbox.get(timeout=self._timeout_s)
+        except queue.Empty:
+            raise PeerTimeout(f"nothing received within {self._timeout_s:g} s") from None
+        if parts is None:
+            self._peer_closed = True
+            raise PeerClosed("the peer closed the in-process channel")
+        return parts
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._outbox.put(None)
+
+
+def local_pair(timeout_s: float = 30.0) -> tuple[LocalChannel, LocalChannel]:
+    """Two connected ends. `recv` waits at most `timeout_s` seconds."""
+    first: _Inbox = queue.SimpleQueue()
+    second: _Inbox = queue.SimpleQueue()
+    return LocalChannel(first, second, timeout_s), LocalChannel(second, first, timeout_s)

@@ -1,0 +1,123 @@
+"""The meter: charges every frame and every second to the span it happened in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from enum import Enum
+
+from parties.bill import Bill, BillRow
+
+SERVER, CLIENT = 0, 1
+
+
+class Phase(Enum):
+    """When a cost arises."""
+
+    CONTROL = "control"
+    SETUP = "setup"
+    ONLINE = "online"
+
+
+class Meter:
+    """A ledger of frames by label.
+
+    Rounds by depth: every frame carries 1 + the largest depth its sender had received. The ledger adds a
+    round to the current label whenever a frame, sent or received, is deeper than every frame before it. A
+    simultaneous exchange is one round, ping-pong of three is three, four messages sent before any receive
+    are one; both parties come to the same number for every label.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, BillRow] = {}
+        self._path: list[str] = []
+        self._kinds: list[str] = []
+        self._phase = Phase.ONLINE
+        self._deepest = 0
+        self._clock = time.perf_counter()
+        self.notes: list[str] = []
+
+    @property
+    def label(self) -> str:
+        """The current span path, dotted; `other` outside of all spans."""
+        return ".".join(self._path) or "other"
+
+    @contextmanager
+    def span(self, name: str, kind: str = "") -> Generator[None]:
+        """Charges what happens inside to `name` below the current path. Kinds are inherited."""
+        self._lap()
+        self._path.append(name)
+        self._kinds.append(kind or (self._kinds[-1] if self._kinds else ""))
+        try:
+            yield
+        finally:
+            self._lap()
+            self._path.pop()
+            self._kinds.pop()
+
+    @contextmanager
+    def phase(self, phase: Phase) -> Generator[None]:
+        """Charges what happens inside to another phase's columns."""
+        before, self._phase = self._phase, phase
+        try:
+            yield
+        finally:
+            self._phase = before
+
+    def charge_frame(self, receiver: int, *, payload_bytes: int, wire_bytes: int, depth: int) -> None:
+        """Books one frame between the parties, to `receiver` (0 server, 1 client)."""
+        row = self._row()
+        self._charge_wire(row, receiver, wire_bytes)
+        deeper = max(0, depth - self._deepest)
+        self._deepest += deeper
+        if self._phase is Phase.CONTROL:
+            row.control_bytes += payload_bytes
+        elif self._phase is Phase.SETUP:
+            row.setup_bytes += payload_bytes
+            row.setup_rounds += deeper
+        else:
+            row.rounds += deeper
+            if receiver == SERVER:
+                row.online_bytes_to_server += payload_bytes
+            else:
+                row.online_bytes_to_client += payload_bytes
+
+    def charge_offline(self, receiver: int, payload_bytes: int) -> None:
+        """Books correlated randomness that the dealer sent to `receiver`."""
+        row = self._row()
+        if receiver == SERVER:
+            row.offline_bytes_to_server += payload_bytes
+        else:
+            row.offline_bytes_to_client += payload_bytes
+
+    def bill(self) -> Bill:
+        """What was charged so far; a copy."""
+        self._lap()
+        bill = Bill(rows=[], notes=list(self.notes))
+        for row in self._rows.values():
+            copy = BillRow(label=row.label, kind=row.kind)
+            copy.add(row)
+            bill.rows.append(copy)
+        return bill
+
+    def _row(self) -> BillRow:
+        label = self.label
+        row = self._rows.get(label)
+        if row is None:
+            row = self._rows[label] = BillRow(label=label, kind=self._kinds[-1] if self._kinds else "")
+        return row
+
+    def _charge_wire(self, row: BillRow, receiver: int, wire_bytes: int) -> None:
+        if receiver == SERVER:
+            row.wire_bytes_to_server += wire_bytes
+        else:
+            row.wire_bytes_to_client += wire_bytes
+
+    def _lap(self) -> None:
+        """Books the time since the last change of span to the span that is ending or pausing."""
+        now = time.perf_counter()
+        if self._path:
+            row = self._row()
+            row.seconds = (row.seconds or 0.0) + now - self._clock
+        self._clock = now

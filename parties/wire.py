@@ -1,0 +1,163 @@
+"""Bytes on the wire: a msgpack header, then one packed little-endian buffer an array.
+
+An array of ring elements is a NumPy array of the smallest unsigned type that holds its width: 1 to 8 bits
+uint8, to 16 uint16, to 32 uint32, to 64 uint64. On the wire it takes exactly ceil(elements * bits / 8) bytes.
+Nothing here is ever unpickled or evaluated; every length is checked before an array is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parties.documents import Buffer, from_bytes, to_bytes
+from parties.errors import MalformedFrame
+
+RingArray = NDArray[np.unsignedinteger[Any]]
+MAX_HEADER_BYTES = 1 << 16
+_HEADER_FIELDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What one array of a frame looks like: ring width in bits (1 to 64) and shape."""
+
+    bits: int
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.bits <= 64 or any(length < 0 for length in self.shape):
+            raise MalformedFrame(f"no such array: {self.bits} bits, shape {self.shape}")
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def packed_bytes(self) -> int:
+        """Length on the wire."""
+        return (self.elements * self.bits + 7) // 8
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy type that holds an element."""
+        for container in (8, 16, 32):
+            if self.bits <= container:
+                return np.dtype(f"<u{container // 8}")
+        return np.dtype("<u8")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message: who it belongs to, what it is, and its packed arrays.
+
+    Attributes:
+        session: the session id both parties agreed on, empty during the handshake.
+        sequence: 0, 1, 2, ... a direction.
+        label: what the sender was doing, as a dotted path.
+        depth: 1 + the largest depth the sender had received.
+        specs: width and shape of each array.
+        payload: each array's packed bytes.
+    """
+
+    session: bytes
+    sequence: int
+    label: str
+    depth: int
+    specs: tuple[Spec, ...]
+    payload: tuple[Buffer, ...]
+
+    @property
+    def payload_bytes(self) -> int:
+        return sum(len(buffer) for buffer in self.payload)
+
+
+def encode(frame: Frame) -> list[Buffer]:
+    """The frame as message parts: header first, then a part an array."""
+    specs = [[spec.bits, *spec.shape] for spec in frame.specs]
+    header = [frame.session, frame.sequence, frame.label, frame.depth, specs]
+    return [to_bytes(header), *frame.payload]
+
+
+def decode(parts: Sequence[Buffer]) -> Frame:
+    """The frame in message parts.
+
+    Raises:
+        MalformedFrame: not a header, or buffers whose number or length is not what the header says.
+    """
+    if not parts or len(parts[0]) > MAX_HEADER_BYTES:
+        raise MalformedFrame(f"no header, or one over {MAX_HEADER_BYTES} bytes")
+    session, sequence, label, depth, specs = _header(parts[0])
+    payload = tuple(parts[1:])
+    if len(payload) != len(specs):
+        raise MalformedFrame(f"{label!r}: header announces {len(specs)} arrays, {len(payload)} arrived")
+    for spec, buffer in zip(specs, payload, strict=True):
+        if len(buffer) != spec.packed_bytes:
+            raise MalformedFrame(f"{label!r}: expected {spec.packed_bytes} bytes, got {len(buffer)}")
+    return Frame(session, sequence, label, depth, specs, payload)
+
+
+def _header(raw: Buffer) -> tuple[bytes, int, str, int, tuple[Spec, ...]]:
+    """Fields of a header, each of the right type."""
+    fields = from_bytes(raw, MAX_HEADER_BYTES)
+    if not isinstance(fields, list) or len(cast(list[object], fields)) != _HEADER_FIELDS:
+        raise MalformedFrame(f"header is not a list of {_HEADER_FIELDS} fields")
+    session, sequence, label, depth, specs = cast(list[object], fields)
+    if not (isinstance(session, bytes) and isinstance(label, str) and isinstance(specs, list)):
+        raise MalformedFrame("header fields have the wrong types")
+    if not (_is_count(sequence) and _is_count(depth)):
+        raise MalformedFrame("sequence and depth must be counts")
+    return session, cast(int, sequence), label, cast(int, depth), _specs(cast(list[object], specs))
+
+
+def _specs(items: list[object]) -> tuple[Spec, ...]:
+    """Widths and shapes of a header."""
+    specs: list[Spec] = []
+    for item in items:
+        if not isinstance(item, list) or not item or not all(_is_count(n) for n in cast(list[object], item)):
+            raise MalformedFrame("an array's width and shape must be counts")
+        bits, *shape = cast(list[int], item)
+        specs.append(Spec(bits, tuple(shape)))
+    return tuple(specs)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
+
+
+def pack(array: RingArray, bits: int) -> Buffer:
+    """Ring elements (below 2**bits, in the type `Spec.dtype` names) as packed little-endian bytes."""
+    spec = Spec(bits, array.shape)
+    assert array.dtype == spec.dtype, f"{bits}-bit elements live in {spec.dtype}, got {array.dtype}"
+    flat = np.ascontiguousarray(array).reshape(-1)
+    container = 8 * spec.dtype.itemsize
+    if bits == container:
+        return flat.view(np.uint8).data if flat.size else b""
+    planes = np.unpackbits(flat.view(np.uint8), bitorder="little").reshape(-1, container)
+    return np.packbits(planes[:, :bits], bitorder="little").tobytes()
+
+
+def unpack(buffer: Buffer, spec: Spec) -> RingArray:
+    """The array in packed bytes; a fresh, writable array. Bits of padding must be zero.
+
+    Raises:
+        MalformedFrame: wrong length, or padding that is not zero.
+    """
+    if len(buffer) != spec.packed_bytes:
+        raise MalformedFrame(f"expected {spec.packed_bytes} bytes, got {len(buffer)}")
+    container = 8 * spec.dtype.itemsize
+    raw = np.frombuffer(buffer, np.uint8)
+    if spec.bits == container:
+        return raw.view(spec.dtype).reshape(spec.shape).copy()
+    bits = np.unpackbits(raw, bitorder="little")
+    used = spec.elements * spec.bits
+    if bits[used:].any():
+        raise MalformedFrame("padding bits are not zero")
+    planes = np.zeros((spec.elements, container), np.uint8)
+    planes[:, : spec.bits] = bits[:used].reshape(-1, spec.bits)
+    return np.packbits(planes, axis=None, bitorder="little").view(spec.dtype).reshape(spec.shape)
