@@ -1,0 +1,157 @@
+"""What every additive-sharing protocol suite can do: local steps, written once, and interactive primitives.
+
+Composite protocols (softmax, GELU, norms) are written against this class alone. An engine supplies the
+primitives: over CrypTen, in cleartext fixed point (tests), or on shapes (bills).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+
+from parties.errors import RangeError
+from parties.meter import SERVER, Meter
+from protocols.share import Share
+from protocols.weight import Weight
+
+Public = float | torch.Tensor
+_LARGEST = 1 << 62
+
+
+class Arithmetic(ABC):
+    """Fixed-point arithmetic on shares of Z_2^64.
+
+    Args:
+        rank: 0 server, 1 client.
+        meter: its spans label what happens.
+        frac_bits: fraction bits of every non-integer result.
+    """
+
+    def __init__(self, rank: int, meter: Meter, frac_bits: int) -> None:
+        self.rank, self.meter, self.frac_bits = rank, meter, frac_bits
+
+    # -- local: no message --------------------------------------------------------------------------------
+
+    def add(self, a: Share, b: Share) -> Share:
+        """a + b; broadcasts. Both must have the same fraction bits."""
+        _same_point(a, b)
+        return Share(a.value + b.value, a.frac_bits)
+
+    def sub(self, a: Share, b: Share) -> Share:
+        """a - b; broadcasts. Both must have the same fraction bits."""
+        _same_point(a, b)
+        return Share(a.value - b.value, a.frac_bits)
+
+    def neg(self, a: Share) -> Share:
+        """-a."""
+        return Share(-a.value, a.frac_bits)
+
+    def add_public(self, a: Share, value: Public) -> Share:
+        """a plus a public number or tensor, rounded to a's fraction bits."""
+        if self.rank != SERVER:
+            zero = torch.zeros_like(value, dtype=torch.int64) if isinstance(value, torch.Tensor) else 0
+            return Share(a.value + (zero if isinstance(zero, int) else zero.to(a.value.device)), a.frac_bits)
+        return Share(a.value + self._constant(value, a.frac_bits, a.value), a.frac_bits)
+
+    def mul_public(self, a: Share, value: Public) -> Share:
+        """a times a public number or tensor, then one truncation back to a's fraction bits."""
+        product = Share(
+            a.value * self._constant(value, self.frac_bits, a.value), a.frac_bits + self.frac_bits
+        )
+        return self.truncate(product, a.frac_bits)
+
+    def mul_integer(self, a: Share, value: int | torch.Tensor) -> Share:
+        """a times public integers: exact, nothing is truncated."""
+        factor = value.to(a.value.device) if isinstance(value, torch.Tensor) else value
+        return Share(a.value * factor, a.frac_bits)
+
+    def sum(self, a: Share, axis: int) -> Share:
+        """Sum over an axis, kept with length 1."""
+        return Share(a.value.sum(axis, keepdim=True), a.frac_bits)
+
+    def rearrange(self, a: Share, change: Callable[[torch.Tensor], torch.Tensor]) -> Share:
+        """Applies reshapes, transposes, slices, gathers: whatever only moves elements."""
+        return Share(change(a.value), a.frac_bits)
+
+    def concat(self, parts: Sequence[Share], axis: int) -> Share:
+        """Joins shares of the same fraction bits along an axis."""
+        for part in parts[1:]:
+            _same_point(parts[0], part)
+        return Share(torch.cat([part.value for part in parts], dim=axis), parts[0].frac_bits)
+
+    def mul_together(self, pairs: Sequence[tuple[Share, Share]]) -> list[Share]:
+        """Several products of equal-shaped factors in the rounds of one; all with the same fraction bits."""
+        left = self.concat([self.rearrange(a, torch.flatten) for a, _ in pairs], 0)
+        right = self.concat([self.rearrange(b, torch.flatten) for _, b in pairs], 0)
+        product = self.mul(left, right)
+        pieces = torch.split(product.value, [math.prod(a.shape) for a, _ in pairs])
+        return [
+            Share(piece.reshape(a.shape), product.frac_bits)
+            for piece, (a, _) in zip(pieces, pairs, strict=True)
+        ]
+
+    # -- interactive: an engine's own ---------------------------------------------------------------------
+
+    @abstractmethod
+    def truncate(self, a: Share, frac_bits: int) -> Share:
+        """Drops fraction bits down to `frac_bits`; the engine says how exactly."""
+
+    @abstractmethod
+    def mul(self, a: Share, b: Share) -> Share:
+        """Elementwise product, broadcasting; truncated to `frac_bits` when both factors have fractions."""
+
+    @abstractmethod
+    def square(self, a: Share) -> Share:
+        """Elementwise square, truncated."""
+
+    @abstractmethod
+    def matmul(self, a: Share, b: Share) -> Share:
+        """Batched matrix product of two secrets, truncated."""
+
+    @abstractmethod
+    def less_than_zero(self, a: Share) -> Share:
+        """1 where a < 0, else 0, as integers (no fraction bits)."""
+
+    @abstractmethod
+    def share_from(self, owner: int, value: torch.Tensor | None, shape: Sequence[int]) -> Share:
+        """Shares `owner`'s float tensor of a public shape; `value` is None at the other party."""
+
+    @abstractmethod
+    def weight(self, name: str, value: torch.Tensor | None, shape: Sequence[int]) -> Weight:
+        """Brings in one of the server's weights, once a session. `value` is None at the client."""
+
+    @abstractmethod
+    def linear(self, x: Share, weight: Weight, *, transposed: bool = False) -> Share:
+        """x [..., in] times a weight [in, out] (or its transpose), truncated."""
+
+    @abstractmethod
+    def open_to(self, receiver: int, a: Share) -> torch.Tensor | None:
+        """The secret in float64 at `receiver`; None at the other party. Reveals exactly that."""
+
+    # -- encoding -----------------------------------------------------------------------------------------
+
+    def encode(self, value: torch.Tensor, frac_bits: int | None = None) -> torch.Tensor:
+        """Float tensor to ring elements, rounded to nearest.
+
+        Raises:
+            RangeError: a value is not finite or does not fit the ring with a bit to spare.
+        """
+        scaled = value.to(torch.float64) * 2.0 ** (self.frac_bits if frac_bits is None else frac_bits)
+        if scaled.numel() and not bool((scaled.abs() < _LARGEST).all()):
+            raise RangeError(f"{self.meter.label}: a value of magnitude over 2^62 cannot be encoded")
+        return torch.round(scaled).to(torch.int64)
+
+    def decode(self, ring: torch.Tensor, frac_bits: int) -> torch.Tensor:
+        """Ring elements to float64."""
+        return ring.to(torch.float64) / 2.0**frac_bits
+
+    def _constant(self, value: Public, frac_bits: int, like: torch.Tensor) -> torch.Tensor:
+        tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=torch.float64)
+        return self.encode(tensor, frac_bits).to(like.device)
+
+
+def _same_point(a: Share, b: Share) -> None:
+    assert a.frac_bits == b.frac_bits, f"binary points differ: {a.frac_bits} and {b.frac_bits}"
