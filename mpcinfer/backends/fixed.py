@@ -1,0 +1,170 @@
+"""Fixed point in the clear: what a private run computes, without the sharing.
+
+Shape legend: B batch, T tokens of this step, S tokens so far, D model, H heads, K head width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+
+import torch
+
+from mpcinfer.backends.base import Backend
+from mpcinfer.backends.fixed_functions import activate, causal_softmax, normalise, rope_table
+from mpcinfer.models.config import ActivationKind, AttentionKind, NormKind, RopePairs
+from protocols import fixed_point
+
+
+class FixedBackend(Backend[torch.Tensor, torch.Tensor]):
+    """Runs a decoder on Z_2^64: activations and weights are int64 tensors with `frac_bits` fraction bits.
+
+    Sums are exact. Every product (linear layers, attention, gating, RoPE, public factors, norm weights) is an
+    exact integer product followed by one faithful truncation: less than one unit of the last place below the
+    true product of its fixed-point factors, never above. Softmax, the activations and the row norm before its
+    weight are the true functions of their fixed-point inputs, rounded to nearest (`fixed_functions`); a
+    protocol that approximates them is measured against these.
+
+    Nothing wraps: an entry that reaches 2^62, before truncation, raises RangeError with the span path and the
+    operation, e.g. ``layer3.ffn.out: linear``. Results do not depend on threads, on batching or on the cache.
+    """
+
+    def __init__(self, frac_bits: int = 16) -> None:
+        """Raises ConfigError unless `frac_bits` is from 0 to 30."""
+        fixed_point.check_frac_bits(frac_bits)
+        self.frac_bits = frac_bits
+        self._path: list[str] = []
+
+    def load(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Float weights to ring elements, rounded to nearest, 8 bytes a weight.
+
+        Raises:
+            RangeError: a weight does not fit; the message names it.
+        """
+        encoded = {
+            name: fixed_point.encode(w, self.frac_bits, f"weight {name}") for name, w in weights.items()
+        }
+        if "embed.tokens" in encoded:
+            # Kept column by column: a tied head multiplies by the transpose, ten times faster this way.
+            encoded["embed.tokens"] = encoded["embed.tokens"].T.contiguous().T
+        return encoded
+
+    @contextmanager
+    def span(self, name: str, kind: str = "") -> Generator[None]:
+        self._path.append(name)
+        try:
+            yield
+        finally:
+            self._path.pop()
+
+    def tokens(self, ids: Sequence[int] | None, count: int) -> torch.Tensor:
+        assert ids is not None
+        assert len(ids) == count
+        return torch.tensor([list(ids)], dtype=torch.int64)
+
+    def embed(self, tokens: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        return table[tokens]
+
+    def add_positions(self, x: torch.Tensor, table: torch.Tensor, start: int) -> torch.Tensor:
+        positions = table[start : start + x.shape[-2]]
+        return fixed_point.add(x, positions, self.frac_bits, self._name("positions"))
+
+    def linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return self._affine(self._matmul(x, weight, "linear"), bias)
+
+    def matmul(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self._matmul(a, b, "matmul")
+
+    def attention_weights(self, scores: torch.Tensor, start: int, kind: AttentionKind) -> torch.Tensor:
+        match kind:
+            case "softmax":
+                return causal_softmax(scores, start, self.frac_bits, self._name("softmax"))
+
+    def norm(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kind: NormKind, eps: float
+    ) -> torch.Tensor:
+        name = self._name(kind)
+        rows = normalise(x, centre=kind == "layernorm", eps=eps, frac_bits=self.frac_bits, name=name)
+        return self._affine(self._mul(rows, weight, f"{kind} weight"), bias)
+
+    def activation(self, x: torch.Tensor, kind: ActivationKind) -> torch.Tensor:
+        return activate(x, kind, self.frac_bits, self._name(kind))
+
+    def mul(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self._mul(a, b, "mul")
+
+    def add(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return fixed_point.add(a, b, self.frac_bits, self._name("add"))
+
+    def scale(self, x: torch.Tensor, factor: float) -> torch.Tensor:
+        encoded = fixed_point.encode_number(factor, self.frac_bits, self._name("factor"))
+        return self._mul(x, torch.tensor(encoded), "scale")
+
+    def rope(self, x: torch.Tensor, start: int, base: float, pairs: RopePairs) -> torch.Tensor:
+        cos, sin = _encoded_rope_table(x.shape[-2], x.shape[-1], start, base, self.frac_bits)
+        first, second = x.chunk(2, dim=-1) if pairs == "halves" else (x[..., 0::2], x[..., 1::2])
+        turned = (self._rotate(first, cos, second, -sin), self._rotate(second, cos, first, sin))
+        return torch.cat(turned, dim=-1) if pairs == "halves" else torch.stack(turned, dim=-1).flatten(-2)
+
+    def split(self, x: torch.Tensor, sizes: Sequence[int]) -> list[torch.Tensor]:
+        return list(torch.split(x, list(sizes), dim=-1))
+
+    def split_heads(self, x: torch.Tensor, heads: int) -> torch.Tensor:
+        return x.reshape(*x.shape[:-1], heads, -1).transpose(-2, -3)
+
+    def merge_heads(self, x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(-2, -3).flatten(-2)
+
+    def repeat_heads(self, x: torch.Tensor, times: int) -> torch.Tensor:
+        return x if times == 1 else x.repeat_interleave(times, dim=-3)
+
+    def transpose(self, x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(-1, -2)
+
+    def concat_tokens(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.cat([a, b], dim=-2)
+
+    def last_token(self, x: torch.Tensor) -> torch.Tensor:
+        return x[..., -1:, :]
+
+    def head(self, x: torch.Tensor, table: torch.Tensor, tied: bool) -> torch.Tensor:
+        return self._matmul(x, table.T if tied else table, "head")
+
+    def open_logits(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits in float64, exactly."""
+        return fixed_point.decode(logits, self.frac_bits)
+
+    def _name(self, operation: str) -> str:
+        """The span path and the operation, for messages."""
+        return f"{'.'.join(self._path) or 'outside any span'}: {operation}"
+
+    def _matmul(self, a: torch.Tensor, b: torch.Tensor, operation: str) -> torch.Tensor:
+        product = fixed_point.matmul(a, b, 2 * self.frac_bits, self._name(operation))
+        return fixed_point.truncate(product, self.frac_bits)
+
+    def _mul(self, a: torch.Tensor, b: torch.Tensor, operation: str) -> torch.Tensor:
+        product = fixed_point.mul(a, b, 2 * self.frac_bits, self._name(operation))
+        return fixed_point.truncate(product, self.frac_bits)
+
+    def _affine(self, product: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        if bias is None:
+            return product
+        return fixed_point.add(product, bias, self.frac_bits, self._name("bias"))
+
+    def _rotate(self, a: torch.Tensor, p: torch.Tensor, b: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+        """a * p + b * q with one truncation."""
+        bits, name = 2 * self.frac_bits, self._name("rope")
+        products = fixed_point.mul(a, p, bits, name), fixed_point.mul(b, q, bits, name)
+        return fixed_point.truncate(fixed_point.add(*products, bits, name), self.frac_bits)
+
+
+@lru_cache(maxsize=16)
+def _encoded_rope_table(
+    tokens: int, head_width: int, start: int, base: float, frac_bits: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`rope_table` as ring elements; every layer asks for the same one."""
+    cos, sin = rope_table(tokens, head_width, start, base)
+    return fixed_point.encode(cos, frac_bits, "rope cosines"), fixed_point.encode(
+        sin, frac_bits, "rope sines"
+    )

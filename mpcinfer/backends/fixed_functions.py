@@ -1,0 +1,146 @@
+"""The nonlinear functions of the fixed-point reference: from the grid, through float64, back to the grid.
+
+Each takes ring elements with `frac_bits` fraction bits, evaluates the real function of the numbers they
+stand for, and rounds once to nearest: the result is within half a unit of the last place, 2^-(frac_bits + 1),
+of the true one, plus float64's own error, stated where it is more than a few times 2^-53 relative.
+
+The results depend on the values alone, not on where they lie in a tensor, how many rows come with them or
+how many threads run: transcendental functions are called one number at a time, sums are taken over integers,
+and all else is IEEE addition, product, quotient and square root. So decoding with a KV cache equals a full
+forward bit by bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import torch
+
+from mpcinfer.models.config import ActivationKind
+from parties.errors import RangeError
+from protocols.fixed_point import LIMIT, decode, encode, largest_magnitude, range_message
+
+SUM_BITS = 48
+"""Fraction bits of numbers in [0, 1] that are summed as integers: sums of up to 2^14 of them are exact."""
+
+
+def causal_softmax(scores: torch.Tensor, start: int, frac_bits: int, name: str) -> torch.Tensor:
+    """Softmax over the keys each query may see; exactly zero on the others.
+
+    Args:
+        scores: ring elements [..., T, S]; query i stands at position start + i and sees keys up to it.
+        start: position of the first query.
+        frac_bits: fraction bits of scores and result.
+        name: what an error calls this tensor.
+
+    Returns:
+        Weights [..., T, S] in [0, 1]. A row's sum is 1 up to half a unit of the last place a visible key.
+        Float64's own error is below S * 2^-48.
+
+    Raises:
+        RangeError: more than 2^14 keys.
+    """
+    if scores.shape[-1] > 1 << (62 - SUM_BITS):
+        raise RangeError(f"{name}: softmax over {scores.shape[-1]} keys, at most {1 << (62 - SUM_BITS)}")
+    hidden = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(start + 1)
+    row_max = scores.masked_fill(hidden, -LIMIT).amax(dim=-1, keepdim=True)
+    distance = decode(scores - row_max, frac_bits)
+    visible = (~hidden).expand_as(scores)
+    powers = torch.zeros(scores.shape, dtype=torch.int64)
+    powers[visible] = encode(_each(math.exp, distance[visible]), SUM_BITS, name)
+    total = powers.sum(dim=-1, keepdim=True)
+    return encode(powers.to(torch.float64) / total.to(torch.float64), frac_bits, name)
+
+
+def normalise(x: torch.Tensor, *, centre: bool, eps: float, frac_bits: int, name: str) -> torch.Tensor:
+    """x / sqrt(mean(x^2) + eps) over the last axis, less its mean first where `centre`.
+
+    The squares are taken relative to the row's largest magnitude, so neither a residual of 25,000 nor one of
+    0.01 loses precision or wraps.
+
+    Args:
+        x: ring elements [..., D].
+        centre: LayerNorm's centring; RMSNorm has none.
+        eps: added to the mean square, in units of the encoded numbers.
+        frac_bits: fraction bits of x and result.
+        name: what an error calls this tensor.
+
+    Returns:
+        [..., D], at most sqrt(D) in magnitude. Float64's own error is below D * 2^-48 relative.
+
+    Raises:
+        RangeError: a centred row, held exactly as D * x - sum(x), would reach 2^62; or D is above 2^14.
+    """
+    width = x.shape[-1]
+    if width > 1 << (62 - SUM_BITS):
+        raise RangeError(f"{name}: a norm over {width} entries, at most {1 << (62 - SUM_BITS)}")
+    unit = 2.0**-frac_bits
+    if centre:
+        largest = 2 * width * largest_magnitude(x)
+        if largest >= LIMIT:
+            raise RangeError(range_message(f"{name} (entries times 2 * {width})", largest, frac_bits))
+        x = width * x - x.sum(dim=-1, keepdim=True)
+        unit /= width
+    peak = x.abs().amax(dim=-1, keepdim=True).clamp(min=1).to(torch.float64)
+    ratio = x.to(torch.float64) / peak
+    squares = encode(ratio * ratio, SUM_BITS, name).sum(dim=-1, keepdim=True)
+    mean = squares.to(torch.float64) * (2.0**-SUM_BITS / width)
+    real_peak = peak * unit
+    return encode(ratio / torch.sqrt(mean + eps / (real_peak * real_peak)), frac_bits, name)
+
+
+def activate(x: torch.Tensor, kind: ActivationKind, frac_bits: int, name: str) -> torch.Tensor:
+    """An elementwise activation of ring elements; `relu` and `identity` are exact."""
+    match kind:
+        case "identity":
+            return x
+        case "relu":
+            return x.clamp(min=0)
+        case "gelu":
+            function = _gelu
+        case "gelu_tanh":
+            function = _gelu_tanh
+        case "silu":
+            function = _silu
+    return encode(_each(function, decode(x, frac_bits)), frac_bits, name)
+
+
+def rope_table(tokens: int, head_width: int, start: int, base: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and sines [T, K/2] in float64 for positions start.. (RoFormer, Su et al. 2021, 3.2.2)."""
+    rates = [base ** (-i / head_width) for i in range(0, head_width, 2)]
+    angles = [[position * rate for rate in rates] for position in range(start, start + tokens)]
+    table = torch.tensor(angles, dtype=torch.float64)
+    return _each(math.cos, table), _each(math.sin, table)
+
+
+def _each(function: Callable[[float], float], x: torch.Tensor) -> torch.Tensor:
+    """A scalar function of every entry, called one number at a time (the module says why)."""
+    arguments = cast("list[float]", x.flatten().tolist())  # pyright: ignore[reportUnknownMemberType]
+    values = np.fromiter(map(function, arguments), dtype=np.float64, count=len(arguments))
+    return torch.from_numpy(values).reshape(x.shape)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _gelu(x: float) -> float:
+    """x * Phi(x); erfc keeps the left tail's relative precision."""
+    return 0.5 * x * math.erfc(-x * math.sqrt(0.5))
+
+
+def _gelu_tanh(x: float) -> float:
+    """GPT-2's form of GELU (Hendrycks and Gimpel 2016): x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3))."""
+    return x * _sigmoid(2.0 * math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x))
+
+
+def _silu(x: float) -> float:
+    """x * sigmoid(x)."""
+    return x * _sigmoid(x)
+
+
+def _sigmoid(x: float) -> float:
+    """1 / (1 + e^-x), by the exponential that cannot overflow."""
+    if x >= 0:
+        return 1.0 / (1.0 + math.exp(-x))
+    power = math.exp(x)
+    return power / (1.0 + power)
