@@ -19,6 +19,9 @@ MAX_DOCUMENT_BYTES = 1 << 24
 class Link:
     """What a party says to one peer, and hears from it.
 
+    A frame's depth is 1 + the largest depth received so far. Control frames (handshake, closing, "next step")
+    have depth 0: they never wait for an answer that the computation needs, so they add no round.
+
     Every array that arrives is compared with what the receiver expects (label, width, shape, number, order,
     session) before it is unpacked.
 
@@ -33,18 +36,19 @@ class Link:
         self.channel, self.meter, self.rank = channel, meter, rank
         self.session = b""
         self._sent = self._received = 0
-        self._deepest_received = 0
+        self._deepest_sent = self._deepest_received = 0
 
     def send(self, arrays: Sequence[RingArray], bits: int | Sequence[int], label: str | None = None) -> None:
         """Sends arrays of ring elements, each packed to its width, under the current label."""
         widths = [bits] * len(arrays) if isinstance(bits, int) else list(bits)
         specs = tuple(Spec(width, array.shape) for width, array in zip(widths, arrays, strict=True))
         payload = tuple(pack(array, width) for width, array in zip(widths, arrays, strict=True))
-        depth = self._deepest_received + 1
+        depth = 0 if self.meter.in_control else self._deepest_received + 1
         frame = Frame(self.session, self._sent, label or self.meter.label, depth, specs, payload)
         parts = encode(frame)
         self.channel.send(parts)
         self._sent += 1
+        self._deepest_sent = max(self._deepest_sent, depth)
         if self.rank is not None:
             self._charge(1 - self.rank, frame, self.channel.wire_bytes(parts))
 
@@ -99,8 +103,11 @@ class Link:
             raise PeerMismatch(f"{label}: expected frame {self._received}, got frame {frame.sequence}")
         if frame.label != label:
             raise PeerMismatch(f"expected label {label!r}, got {frame.label!r}")
-        if not 1 <= frame.depth <= self._sent + self._received + 1:
-            raise PeerMismatch(f"{label}: impossible depth {frame.depth}")
+        allowed = range(1) if self.meter.in_control else range(1, self._deepest_sent + 2)
+        if frame.depth not in allowed:
+            raise PeerMismatch(
+                f"{label}: depth {frame.depth}, expected {allowed.start} to {allowed.stop - 1}"
+            )
         self._received += 1
         self._deepest_received = max(self._deepest_received, frame.depth)
         if self.rank is not None:

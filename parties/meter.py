@@ -43,6 +43,11 @@ class Meter:
         """The current span path, dotted; `other` outside of all spans."""
         return ".".join(self._path) or "other"
 
+    @property
+    def in_control(self) -> bool:
+        """Whether frames now belong to the control phase, which has no depth."""
+        return self._phase is Phase.CONTROL
+
     @contextmanager
     def span(self, name: str, kind: str = "") -> Generator[None]:
         """Charges what happens inside to `name` below the current path. Kinds are inherited."""

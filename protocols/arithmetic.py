@@ -116,8 +116,13 @@ class Arithmetic(ABC):
         """1 where a < 0, else 0, as integers (no fraction bits)."""
 
     @abstractmethod
-    def share_from(self, owner: int, value: torch.Tensor | None, shape: Sequence[int]) -> Share:
-        """Shares `owner`'s float tensor of a public shape; `value` is None at the other party."""
+    def share_from(
+        self, owner: int, value: torch.Tensor | None, shape: Sequence[int], frac_bits: int | None = None
+    ) -> Share:
+        """Shares `owner`'s float tensor of a public shape; `value` is None at the other party.
+
+        `frac_bits` defaults to the engine's; 0 shares integers, such as one-hot rows.
+        """
 
     @abstractmethod
     def weight(self, name: str, value: torch.Tensor | None, shape: Sequence[int]) -> Weight:
