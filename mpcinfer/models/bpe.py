@@ -1,5 +1,8 @@
 """Byte-level BPE tokenizers from their parts: vocabulary, merges, and the name of a pre-tokeniser."""
 
+# The tokenizers library is not fully annotated.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import gguf
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 
 from mpcinfer.models.bpe import byte_level_bpe
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.layout import GGUF, llama_layout, read_weights
+from mpcinfer.models.layout import GGUF, Checkpoint, llama_layout, read_weights
 from mpcinfer.models.model import Model
 from mpcinfer.tokenizer import Tokenizer
 from parties.errors import ConfigError
@@ -25,7 +25,8 @@ _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
 _END_TEXTS = frozenset({"<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>"})
 
 
-class GgufFile:
+@final
+class GgufFile(Checkpoint):
     """An open GGUF file: its fields as Python values and its tensors, dequantised on reading."""
 
     def __init__(self, path: Path) -> None:

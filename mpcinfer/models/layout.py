@@ -7,9 +7,9 @@ A layout says which of a checkpoint's tensors make up each of ours. Names in it 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
@@ -17,16 +17,16 @@ from mpcinfer.models.config import ModelConfig, weight_shapes
 from parties.errors import ConfigError
 
 
-class Checkpoint(Protocol):
+class Checkpoint(ABC):
     """Named tensors in a file or folder."""
 
+    @abstractmethod
     def names(self) -> frozenset[str]:
         """Every tensor there is."""
-        ...
 
+    @abstractmethod
     def read(self, name: str) -> torch.Tensor:
         """One tensor, as float32. `name` is one of `names()`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
