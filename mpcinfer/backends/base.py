@@ -51,8 +51,10 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         """Causal weights of scores [B, H, T, S]; query i, at position start + i, sees keys up to it."""
 
     @abstractmethod
-    def norm(self, x: TensorT, weight: WeightT, bias: WeightT | None, kind: NormKind, eps: float) -> TensorT:
-        """LayerNorm or RMSNorm over the last axis."""
+    def norm(
+        self, x: TensorT, weight: WeightT | None, bias: WeightT | None, kind: NormKind, eps: float
+    ) -> TensorT:
+        """LayerNorm or RMSNorm over the last axis, with gain and bias where there are any."""
 
     @abstractmethod
     def activation(self, x: TensorT, kind: ActivationKind) -> TensorT:

@@ -82,11 +82,17 @@ class FixedBackend(Backend[torch.Tensor, torch.Tensor]):
                 return causal_softmax(scores, start, self.frac_bits, self._name("softmax"))
 
     def norm(
-        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kind: NormKind, eps: float
+        self,
+        x: torch.Tensor,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        kind: NormKind,
+        eps: float,
     ) -> torch.Tensor:
         name = self._name(kind)
         rows = normalise(x, centre=kind == "layernorm", eps=eps, frac_bits=self.frac_bits, name=name)
-        return self._affine(self._mul(rows, weight, f"{kind} weight"), bias)
+        scaled = rows if weight is None else self._mul(rows, weight, f"{kind} weight")
+        return self._affine(scaled, bias)
 
     def activation(self, x: torch.Tensor, kind: ActivationKind) -> torch.Tensor:
         return activate(x, kind, self.frac_bits, self._name(kind))

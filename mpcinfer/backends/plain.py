@@ -36,11 +36,17 @@ class PlainBackend(Backend[torch.Tensor, torch.Tensor]):
         return torch.softmax(scores.masked_fill(hidden.to(scores.device), float("-inf")), dim=-1)
 
     def norm(
-        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kind: NormKind, eps: float
+        self,
+        x: torch.Tensor,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        kind: NormKind,
+        eps: float,
     ) -> torch.Tensor:
         if kind == "layernorm":
             return functional.layer_norm(x, (x.shape[-1],), weight, bias, eps)
-        scaled = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * weight
+        scaled = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+        scaled = scaled if weight is None else scaled * weight
         return scaled if bias is None else scaled + bias
 
     def activation(self, x: torch.Tensor, kind: ActivationKind) -> torch.Tensor:

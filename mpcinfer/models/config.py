@@ -31,6 +31,7 @@ class ModelConfig:
         hidden: FFN width F.
         vocabulary: number of token ids V.
         context: the longest sequence, prompt and answer together.
+        norm_affine: norms inside the blocks have a gain (and a LayerNorm a bias); False after folding.
         ffn: ``mlp`` is act(x W_in) W_out; ``glu`` is (act(x W_gate) * (x W_up)) W_out.
         rope_pairs: which coordinates RoPE rotates together: ``halves`` (i, i + K/2) as in Hugging Face
             checkpoints, ``adjacent`` (2i, 2i + 1) as in GGUF files of the Llama family.
@@ -47,6 +48,7 @@ class ModelConfig:
     context: int
     norm: NormKind = "layernorm"
     norm_eps: float = 1e-5
+    norm_affine: bool = True
     activation: ActivationKind = "gelu_tanh"
     ffn: FfnKind = "mlp"
     positions: PositionKind = "learned"
@@ -125,10 +127,12 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
     for layer in range(config.layers):
         prefix = f"layer{layer}"
-        norm(f"{prefix}.norm1")
+        if config.norm_affine:
+            norm(f"{prefix}.norm1")
         linear(f"{prefix}.attn.qkv", width, qkv, config.qkv_bias)
         linear(f"{prefix}.attn.out", attention, width, config.out_bias)
-        norm(f"{prefix}.norm2")
+        if config.norm_affine:
+            norm(f"{prefix}.norm2")
         linear(f"{prefix}.ffn.in", width, inner, config.ffn_bias)
         linear(f"{prefix}.ffn.out", config.hidden, width, config.ffn_bias)
     norm("head.norm")

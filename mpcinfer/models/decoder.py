@@ -131,7 +131,7 @@ class Decoder(Generic[TensorT, WeightT]):
             return self._linear(x, f"layer{layer}.ffn.out", "out")
 
     def _norm(self, x: TensorT, name: str, label: str) -> TensorT:
-        weight, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
+        weight, bias = self.weights.get(f"{name}.weight"), self.weights.get(f"{name}.bias")
         with self.backend.span(label, self.config.norm):
             return self.backend.norm(x, weight, bias, self.config.norm, self.config.norm_eps)
 
