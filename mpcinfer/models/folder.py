@@ -63,6 +63,7 @@ def save_model(
         "bos": tokenizer.bos,
         "stop": sorted(tokenizer.stop),
         "chat_template": tokenizer.chat_template,
+        "special": dict(tokenizer.special),
     }
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
@@ -92,7 +93,7 @@ def load_model_folder(folder: Path | str, *, name: str | None = None) -> Model:
     path = Path(folder)
     if not path.is_dir():
         raise ConfigError(f"no model folder at {path}")
-    config = ModelConfig.from_json(_json_object(path / CONFIG_FILE))
+    config = load_model_config(path)
     tokenizer = _load_tokenizer(path)
     if tokenizer.backend.get_vocab_size() > config.vocabulary:
         raise ConfigError(
@@ -106,6 +107,11 @@ def load_model_folder(folder: Path | str, *, name: str | None = None) -> Model:
         tokenizer=tokenizer,
         ranges=_load_ranges(path / RANGES_FILE),
     )
+
+
+def load_model_config(folder: Path | str) -> ModelConfig:
+    """The shape alone, from a model folder's `config.json`. Raises ConfigError where it cannot be read."""
+    return ModelConfig.from_json(_json_object(Path(folder) / CONFIG_FILE))
 
 
 def is_model_folder(folder: Path | str) -> bool:
@@ -130,7 +136,19 @@ def _load_tokenizer(path: Path) -> Tokenizer:
     ids = cast("list[object]", stop)
     _require(all(_is_id(token) for token in ids), source, f"stop must be a list of token ids, got {stop!r}")
     _require(template is None or isinstance(template, str), source, "chat_template must be text or null")
-    return Tokenizer(backend=backend, bos=bos, stop=frozenset(cast("list[int]", ids)), chat_template=template)
+    special: object = settings.get("special", {})
+    _require(isinstance(special, dict), source, f"special must be an object of texts, got {special!r}")
+    texts = cast("dict[str, object]", special)
+    _require(
+        all(isinstance(text, str) for text in texts.values()), source, "special must be an object of texts"
+    )
+    return Tokenizer(
+        backend=backend,
+        bos=bos,
+        stop=frozenset(cast("list[int]", ids)),
+        chat_template=template,
+        special=cast("dict[str, str]", special),
+    )
 
 
 def _load_weights(source: Path) -> dict[str, torch.Tensor]:
