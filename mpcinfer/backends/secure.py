@@ -1,0 +1,187 @@
+"""The decoder on shares: what is local is done here, the rest is the plan's protocols."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+
+from mpcinfer.backends.base import Backend
+from mpcinfer.backends.plain import rope_angles
+from mpcinfer.models.config import (
+    ActivationKind,
+    AttentionKind,
+    ModelConfig,
+    NormKind,
+    RopePairs,
+    weight_shapes,
+)
+from parties.meter import CLIENT, SERVER, Phase
+from protocols.arithmetic import Arithmetic
+from protocols.registry import Suite
+from protocols.share import Share
+from protocols.weight import Weight
+
+MARGIN = 4.0
+"""How far beyond its calibrated range a norm's mean square may go, as a factor each way."""
+
+UNCALIBRATED = (0.5, 32.0)
+"""Mean squares assumed, before the margin, where a model has no ranges: shapes without weights."""
+
+_SPREAD = {"layernorm": "variance", "rmsnorm": "mean_square"}
+
+
+class SecureBackend(Backend[Share, Weight]):
+    """Runs a decoder on shares of Z_2^64, one instance a party and session.
+
+    Args:
+        engine: the primitives: over CrypTen, or on shapes alone for a bill.
+        suite: the plan's protocols.
+        vocabulary: V, for one-hot token rows.
+        ranges: public calibration results, see `mpcinfer.models.ranges`.
+    """
+
+    def __init__(
+        self, engine: Arithmetic, suite: Suite, vocabulary: int, ranges: Mapping[str, float] | None = None
+    ) -> None:
+        self.engine, self.suite = engine, suite
+        self._vocabulary, self._ranges = vocabulary, ranges or {}
+
+    def load(self, config: ModelConfig, weights: Mapping[str, torch.Tensor] | None) -> dict[str, Weight]:
+        """Brings the server's weights in, in the setup phase. `weights` is None at the client.
+
+        Matrices go through `Arithmetic.weight`; vectors and positions are only ever added or scaled and are
+        shared as they are.
+        """
+        loaded: dict[str, Weight] = {}
+        with self.engine.meter.phase(Phase.SETUP), self.span("setup", "setup"):
+            for name, shape in weight_shapes(config).items():
+                value = None if weights is None else weights[name]
+                if len(shape) > 1 and name != "embed.positions":
+                    loaded[name] = self.engine.weight(name, value, shape)
+                else:
+                    loaded[name] = Weight(name, self.engine.share_from(SERVER, value, shape))
+        return loaded
+
+    def span(self, name: str, kind: str = "") -> AbstractContextManager[object]:
+        return self.engine.meter.span(name, kind)
+
+    def tokens(self, ids: Sequence[int] | None, count: int) -> Share:
+        """One-hot rows [1, T, V] of integers, shared by the client."""
+        rows = None
+        if ids is not None:
+            rows = torch.zeros(1, count, self._vocabulary)
+            rows[0, torch.arange(count), torch.tensor(list(ids))] = 1.0
+        return self.engine.share_from(CLIENT, rows, (1, count, self._vocabulary), frac_bits=0)
+
+    def embed(self, tokens: Share, table: Weight) -> Share:
+        return self.engine.linear(tokens, table)
+
+    def add_positions(self, x: Share, table: Weight, start: int) -> Share:
+        tokens = x.shape[-2]
+        return self.engine.add(
+            x, self.engine.rearrange(table.share, lambda rows: rows[start : start + tokens])
+        )
+
+    def linear(self, x: Share, weight: Weight, bias: Weight | None) -> Share:
+        product = self.engine.linear(x, weight)
+        return product if bias is None else self.engine.add(product, bias.share)
+
+    def matmul(self, a: Share, b: Share) -> Share:
+        return self.engine.matmul(a, b)
+
+    def attention_weights(self, scores: Share, start: int, kind: AttentionKind) -> Share:
+        return self.suite.softmax(self.engine, scores, start)
+
+    def norm(self, x: Share, weight: Weight | None, bias: Weight | None, kind: NormKind, eps: float) -> Share:
+        engine, label = self.engine, self.engine.meter.label
+        if kind == "layernorm":
+            x = engine.sub(x, self._mean(x))
+        mean_square = engine.add_public(self._mean(engine.square(x)), eps)
+        low, high = self._norm_range(f"{label}/{_SPREAD[kind]}")
+        result = engine.mul(x, self.suite.inverse_sqrt(low + eps, high + eps)(engine, mean_square))
+        if weight is not None:
+            result = engine.mul(result, weight.share)
+        return result if bias is None else engine.add(result, bias.share)
+
+    def activation(self, x: Share, kind: ActivationKind) -> Share:
+        match kind:
+            case "gelu" | "gelu_tanh":
+                return self.suite.gelu(self.engine, x)
+            case "silu":
+                return self.suite.silu(self.engine, x)
+            case "relu":
+                return self.suite.relu(self.engine, x)
+            case "identity":
+                return x
+
+    def mul(self, a: Share, b: Share) -> Share:
+        return self.engine.mul(a, b)
+
+    def add(self, a: Share, b: Share) -> Share:
+        return self.engine.add(a, b)
+
+    def scale(self, x: Share, factor: float) -> Share:
+        return self.engine.mul_public(x, factor)
+
+    def rope(self, x: Share, start: int, base: float, pairs: RopePairs) -> Share:
+        engine = self.engine
+        cos, sin = rope_angles(x.shape[-2], x.shape[-1], start, base)
+        cos, sin = engine.encode(cos), engine.encode(sin)
+        cos, sin = cos.to(x.value.device), sin.to(x.value.device)
+        halves, value = pairs == "halves", x.value
+        first, second = value.chunk(2, dim=-1) if halves else (value[..., 0::2], value[..., 1::2])
+        turned = (first * cos - second * sin, second * cos + first * sin)
+        joined = torch.cat(turned, dim=-1) if halves else torch.stack(turned, dim=-1).flatten(-2)
+        return engine.truncate(Share(joined, x.frac_bits + engine.frac_bits), x.frac_bits)
+
+    def split(self, x: Share, sizes: Sequence[int]) -> list[Share]:
+        return [Share(part, x.frac_bits) for part in torch.split(x.value, list(sizes), dim=-1)]
+
+    def split_heads(self, x: Share, heads: int) -> Share:
+        return self.engine.rearrange(x, lambda v: v.reshape(*v.shape[:-1], heads, -1).transpose(-2, -3))
+
+    def merge_heads(self, x: Share) -> Share:
+        return self.engine.rearrange(x, lambda v: v.transpose(-2, -3).flatten(-2))
+
+    def repeat_heads(self, x: Share, times: int) -> Share:
+        if times == 1:
+            return x
+        return self.engine.rearrange(x, lambda v: v.repeat_interleave(times, dim=-3))
+
+    def transpose(self, x: Share) -> Share:
+        return self.engine.rearrange(x, lambda v: v.transpose(-1, -2))
+
+    def concat_tokens(self, a: Share, b: Share) -> Share:
+        return self.engine.concat([a, b], -2)
+
+    def last_token(self, x: Share) -> Share:
+        return self.engine.rearrange(x, lambda v: v[..., -1:, :])
+
+    def head(self, x: Share, table: Weight, tied: bool) -> Share:
+        return self.engine.linear(x, table, transposed=tied)
+
+    def open_logits(self, logits: Share) -> torch.Tensor | None:
+        """The logits at the client. Reveals them to the client alone."""
+        with self.span("output", "output"):
+            return self.engine.open_to(CLIENT, logits)
+
+    def _norm_range(self, key: str) -> tuple[float, float]:
+        """Least and greatest mean square that a norm is prepared for, margin included."""
+        low = self._ranges.get(f"{key}_min", UNCALIBRATED[0])
+        high = self._ranges.get(f"{key}_max", UNCALIBRATED[1])
+        return low / MARGIN, high * MARGIN
+
+    def _mean(self, x: Share) -> Share:
+        """Mean over the last axis, kept with length 1.
+
+        The sum is first divided by a power of two near the width, then multiplied by a number in (1/2, 1]:
+        encoding 1 / width itself would cost up to width / 2^(frac_bits + 1) of relative error.
+        """
+        width = x.shape[-1]
+        shift = max(0, math.ceil(math.log2(width)) - 1)
+        total = self.engine.sum(x, -1)
+        halved = self.engine.truncate(Share(total.value, total.frac_bits + shift), total.frac_bits)
+        return self.engine.mul_public(halved, 2.0**shift / width)

@@ -1,0 +1,56 @@
+"""`mpcinfer cost`: the bill of a run that never happens."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mpcinfer.backends.counting import count
+from mpcinfer.cli.tables import print_bill
+from mpcinfer.models.load import load_config
+from protocols.registry import get_plan
+
+
+class Part(str, Enum):
+    """Which part of a model to bill."""
+
+    ALL = "all"
+    STACK = "stack"
+    EMBEDDING = "embedding"
+    HEAD = "head"
+
+
+def cost(
+    model: Annotated[str, typer.Argument(help="A name from `mpcinfer models`, or a path.")],
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of the prompt, in one forward pass.")] = 128,
+    new_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens to generate; each after the first is one more short pass.")
+    ] = 1,
+    plan: Annotated[str, typer.Option(help="Which protocols.")] = "crypten",
+    part: Annotated[Part, typer.Option(help="Bill one part only; `stack` is the blocks.")] = Part.ALL,
+    layers: Annotated[bool, typer.Option("--layers", help="Also by layer.")] = False,
+    labels: Annotated[bool, typer.Option("--labels", help="Also label by label.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole bill as JSON.")] = False,
+) -> None:
+    """Bill a private run without running it.
+
+    Rounds and bytes are exact: they depend on shapes alone, and tests hold them equal to what real runs
+    measure. No weights are needed, and a 7B model takes a second or two.
+
+    [bold]Examples[/bold]
+
+        mpcinfer cost gpt2 --tokens 128 --part stack
+        mpcinfer cost llama2-7b --tokens 512 --json
+        mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --layers
+    """
+    bill = count(load_config(model), get_plan(plan), tokens=tokens, new_tokens=new_tokens, part=part.value)
+    if as_json:
+        typer.echo(json.dumps(bill.to_json(), indent=2))
+        return
+    console = Console()
+    console.print(f"{model}, {tokens} tokens, plan {plan}, part {part.value}: counted, not run", style="bold")
+    print_bill(console, bill, layers=layers, labels=labels)

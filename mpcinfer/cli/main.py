@@ -1,0 +1,67 @@
+"""The command line: `mpcinfer --help` is the place to start."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from mpcinfer.cli.calibrate import calibrate
+from mpcinfer.cli.cost import cost
+from mpcinfer.cli.dealer import dealer
+from mpcinfer.cli.demo import demo
+from mpcinfer.cli.generate import generate
+from mpcinfer.cli.keys import keys
+from mpcinfer.cli.models import models
+from mpcinfer.cli.serve import serve
+from mpcinfer.cli.train import train
+from parties.errors import MpcInferError
+
+_HELP = """Private inference for transformer language models, between two parties.
+
+A client holds a prompt, a server holds a model. They compute on secret shares, so that the client gets the
+answer and neither learns the other's secret. Every message is billed.
+
+[bold]Start here[/bold]
+
+    mpcinfer demo                                  three processes on this machine, one private answer
+    mpcinfer generate "for i in" --local plain     the same model without privacy
+    mpcinfer cost gpt2 --tokens 128                what GPT-2 would cost, without running it
+    mpcinfer models                                what can be run, and what can be billed
+
+[bold]Between machines[/bold]
+
+    mpcinfer keys new server client dealer         one key pair for each party
+    mpcinfer dealer --help                         the third party that hands out correlated randomness
+    mpcinfer serve --help                          the model's owner
+    mpcinfer generate --help                       the prompt's owner
+"""
+
+app = typer.Typer(
+    help=_HELP,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (demo, generate, cost, models, serve, dealer, train, calibrate):
+    app.command()(command)
+app.add_typer(keys, name="keys")
+
+
+def main() -> None:
+    """Runs the command line; errors of ours end it with one line and status 1."""
+    try:
+        app()
+    except MpcInferError as error:
+        Console(stderr=True, highlight=False).print(
+            f"[bold red]{type(error).__name__}[/bold red]: {error}", soft_wrap=True
+        )
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Bills and lists as tables in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from parties.bill import Bill, BillRow
+
+
+def human_bytes(count: int) -> str:
+    """Bytes with three digits and a decimal unit: 999 B, 12.3 kB, 4.57 MB."""
+    if count < 1000:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("kB", "MB", "GB", "TB"):
+        size /= 1000
+        if size < 999.5 or unit == "TB":
+            digits = 2 if size < 9.995 else 1 if size < 99.95 else 0
+            return f"{size:.{digits}f} {unit}"
+    raise AssertionError("unreachable")
+
+
+def bill_table(title: str, rows: Sequence[BillRow], total: BillRow) -> Table:
+    """A bill's rows under one total. Columns that are empty for every row are left out."""
+    table = Table(title=title, title_justify="left", show_footer=True, header_style="bold", box=None)
+    columns: list[tuple[str, Callable[[BillRow], str]]] = [
+        ("rounds", lambda row: f"{row.rounds:,}"),
+        ("online to server", lambda row: human_bytes(row.online_bytes_to_server)),
+        ("online to client", lambda row: human_bytes(row.online_bytes_to_client)),
+        ("offline to server", lambda row: human_bytes(row.offline_bytes_to_server)),
+        ("offline to client", lambda row: human_bytes(row.offline_bytes_to_client)),
+        ("setup", lambda row: human_bytes(row.setup_bytes)),
+        ("control", lambda row: human_bytes(row.control_bytes)),
+        ("wire to server", lambda row: human_bytes(row.wire_bytes_to_server)),
+        ("wire to client", lambda row: human_bytes(row.wire_bytes_to_client)),
+        ("seconds", lambda row: "" if row.seconds is None else f"{row.seconds:.2f}"),
+    ]
+    used = [(name, show) for name, show in columns if show(total) not in ("0 B", "0", "")]
+    table.add_column("", footer="total")
+    for name, show in used:
+        table.add_column(name, footer=show(total), justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(row.label, *(_blank_zero(show(row)) for _, show in used))
+    return table
+
+
+def print_bill(console: Console, bill: Bill, *, layers: bool = False, labels: bool = False) -> None:
+    """The bill by nonlinearity; by layer and by label where asked for; then its notes."""
+    total = bill.total
+    console.print(bill_table("The bill, by kind of operation", bill.by_kind(), total))
+    if layers:
+        console.print()
+        console.print(bill_table("The bill, by layer", bill.by_layer(), total))
+    if labels:
+        console.print()
+        console.print(bill_table("The bill, by label", bill.rows, total))
+    for note in bill.notes:
+        console.print(f"note: {note}", style="yellow")
+
+
+def _blank_zero(text: str) -> str:
+    return "" if text in ("0 B", "0", "0.00") else text
