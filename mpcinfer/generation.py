@@ -73,15 +73,11 @@ def generate(
         context: the longest that prompt and answer may be together.
         stop: ids that end the answer; they are not part of it.
 
-    Yields:
-        Each new token id as soon as it is picked.
-
     Returns:
-        Why it ended, as the generator's value.
+        A generator that yields each new token id as soon as it is picked; its value is why it ended.
 
     Raises:
-        ConfigError: an empty prompt, one that fills the context, or a negative limit. Raised when the
-            first token is asked for.
+        ConfigError: an empty prompt, one that fills the context, or a negative limit.
     """
     if not prompt:
         raise ConfigError("the prompt has no tokens")
@@ -90,14 +86,20 @@ def generate(
     room = context - len(prompt)
     if room < 1:
         raise ConfigError(f"the prompt of {len(prompt)} tokens leaves no room in the context of {context}")
-    fresh = list(prompt)
-    for _ in range(min(max_new_tokens, room)):
+    limit: StopReason = "length" if max_new_tokens <= room else "context"
+    return _loop(step, list(prompt), min(max_new_tokens, room), limit, sampler, stop)
+
+
+def _loop(
+    step: Step, fresh: list[int], count: int, limit: StopReason, sampler: Sampler, stop: Collection[int]
+) -> Generator[int, None, StopReason]:
+    for _ in range(count):
         token = sampler(step(fresh))
         if token in stop:
             return "stop"
         yield token
         fresh = [token]
-    return "length" if max_new_tokens <= room else "context"
+    return limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

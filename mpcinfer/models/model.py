@@ -18,8 +18,8 @@ class Model:
 
     Attributes:
         name: as the user called it; a registry name or a path.
-        ranges: largest magnitudes seen in the float model by label (see `mpcinfer.models.ranges`); empty
-            where the model was never calibrated.
+        ranges: what was seen in the float model, under the keys of `mpcinfer.models.ranges`; empty where the
+            model was never calibrated.
     """
 
     name: str

