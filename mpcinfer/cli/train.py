@@ -15,7 +15,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folder import load_model_folder
 from mpcinfer.models.model import Model
 from mpcinfer.training.run import Evaluation, Observer, Run, RunOptions, measured_steps, stored_options
-from mpcinfer.training.trainer import Recipe, StepResult
+from mpcinfer.training.trainer import Precision, Recipe, StepResult
 from parties.errors import ConfigError
 
 DEFAULT_STEPS = 2000
@@ -66,8 +66,7 @@ def train(
         int | None, typer.Option(min=0, help="Of weights and data order.", show_default="0")
     ] = None,
     precision: Annotated[
-        str | None,
-        typer.Option(help="Of matrix products: bfloat16 or float32.", show_default="bfloat16"),
+        Precision | None, typer.Option(help="Of matrix products.", show_default="bfloat16")
     ] = None,
     every: Annotated[
         int | None,

@@ -106,7 +106,7 @@ def _read_corpus(folder: Path) -> Corpus:
         backend = tokenizers.Tokenizer.from_str((folder / "tokenizer.json").read_text())
         train = np.load(folder / "train.npy", allow_pickle=False)
         held_out = np.load(folder / "held_out.npy", allow_pickle=False)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, EOFError, ValueError, TypeError) as error:
         raise ConfigError(f"the stored data of the run in {folder} cannot be read: {error}") from error
     tokenizer = Tokenizer(backend=backend, stop=frozenset({end_of_text(backend)}))
     return Corpus(tokenizer=tokenizer, train=train, held_out=held_out, counts=counts)

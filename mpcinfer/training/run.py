@@ -227,7 +227,7 @@ class Run:
         else:
             self.held_out_loss = fields["held_out_loss"]
 
-    def _log(self, **fields: float | str) -> None:
+    def _log(self, **fields: int | float | str) -> None:
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(fields) + "\n")
 

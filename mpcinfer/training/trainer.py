@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch.nn import functional
@@ -55,6 +55,8 @@ class Recipe:
         for name in ("warmup", "weight_decay", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if self.precision not in get_args(Precision):
+            raise ConfigError(f"precision must be one of {get_args(Precision)}, got {self.precision!r}")
         if not 0 <= self.decay <= 1:
             raise ConfigError(f"decay must be a fraction in [0, 1], got {self.decay}")
 

@@ -1,0 +1,160 @@
+"""Steps of training, and a checkpoint that loses nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.training.batches import Batches
+from mpcinfer.training.checkpoint import load_checkpoint, save_checkpoint
+from mpcinfer.training.trainer import (
+    Recipe,
+    TrainingState,
+    greedy_tokens,
+    initial_weights,
+    mean_loss,
+    token_loss,
+)
+from parties.errors import ConfigError
+
+CONFIG = ModelConfig(
+    layers=2, width=32, heads=2, kv_heads=2, head_width=16, hidden=64, vocabulary=16, context=12
+)
+RECIPE = Recipe(steps=60, batch=8, learning_rate=1e-2, warmup=5, precision="float32", seed=3)
+# Every token is the one before it plus one, modulo 16: a corpus that can be learnt perfectly.
+BATCHES = Batches(tokens=(np.arange(3000) % 16).astype(np.uint16), batch=8, context=12, seed=3)
+
+
+def losses(state: TrainingState, last: int) -> list[float]:
+    return [state.advance(*BATCHES.at(state.step)).loss for _ in range(state.step, last)]
+
+
+def test_loss_falls_from_chance_to_nearly_nothing() -> None:
+    state = TrainingState(CONFIG, RECIPE)
+    curve = losses(state, RECIPE.steps)
+    # Weights this small give nearly equal logits, hence ln(16) nats; a learnt rule leaves next to none.
+    assert curve[0] == pytest.approx(np.log(16), abs=0.1)
+    assert curve[-1] < 0.1
+    held_out = mean_loss(CONFIG, state.plain_weights(), [BATCHES.at(1000)])
+    assert held_out < 0.1
+    assert greedy_tokens(CONFIG, state.plain_weights(), [5, 6, 7], 5) == [8, 9, 10, 11, 12]
+    assert greedy_tokens(CONFIG, state.plain_weights(), [5, 6, 7], 5, frozenset({10})) == [8, 9]
+    assert len(greedy_tokens(CONFIG, state.plain_weights(), [5] * 10, 50)) == CONFIG.context - 10
+
+
+def test_bfloat16_products_train_too_and_keep_float32_weights() -> None:
+    state = TrainingState(CONFIG, dataclasses.replace(RECIPE, precision="bfloat16"))
+    curve = losses(state, RECIPE.steps)
+    assert curve[-1] < 0.2 < curve[0]
+    assert {weight.dtype for weight in state.weights.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_resumed_run_repeats_the_loss_curve_exactly(tmp_path: Path, precision: str) -> None:
+    recipe = dataclasses.replace(RECIPE, precision=precision, steps=20)
+    unbroken = TrainingState(CONFIG, recipe)
+    expected = losses(unbroken, 20)
+    state = TrainingState(CONFIG, recipe)
+    first = losses(state, 13)
+    save_checkpoint(tmp_path / "c.pt", state, "data")
+    resumed = load_checkpoint(tmp_path / "c.pt", CONFIG, recipe, "data")
+    assert resumed.step == 13
+    assert first + losses(resumed, 20) == expected
+    for name, weight in unbroken.weights.items():
+        assert torch.equal(resumed.weights[name], weight)
+
+
+def test_seed_decides_first_weights() -> None:
+    first, again, other = initial_weights(CONFIG, 1), initial_weights(CONFIG, 1), initial_weights(CONFIG, 2)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["embed.tokens"], other["embed.tokens"])
+    assert torch.equal(first["layer0.norm1.weight"], torch.ones(32))
+    assert not first["layer0.ffn.in.bias"].any()
+
+
+def test_weight_decay_is_on_matrices_only() -> None:
+    state = TrainingState(CONFIG, RECIPE)
+    for group in state.optimizer.param_groups:
+        dims = {parameter.ndim >= 2 for parameter in group["params"]}
+        assert dims == {group["weight_decay"] > 0}
+
+
+def test_gradient_is_clipped() -> None:
+    """With the norm held down to 1e-9 AdamW's eps outweighs the gradient, and weights hardly move."""
+    recipe = dataclasses.replace(RECIPE, clip=1e-9, weight_decay=0.0)
+    state = TrainingState(CONFIG, recipe)
+    before = initial_weights(CONFIG, recipe.seed)
+    result = state.advance(*BATCHES.at(0))
+    assert result.gradient_norm > 1e-3
+    # |step| <= rate * |g| / (|g| + eps) with |g| <= 1e-9, eps = 1e-8; float32 rounding of weights near 1.
+    bound = result.rate * (1e-9 / 1e-8) + 1e-7
+    for name, weight in state.plain_weights().items():
+        assert float((weight - before[name]).abs().max()) <= bound
+
+
+def test_divergence_is_named() -> None:
+    state = TrainingState(CONFIG, RECIPE)
+    with torch.no_grad():
+        state.weights["embed.tokens"].fill_(float("nan"))
+    with pytest.raises(ConfigError, match="diverged at step 0"):
+        state.advance(*BATCHES.at(0))
+
+
+def test_loss_is_the_mean_negative_log_probability() -> None:
+    weights = {name: torch.zeros_like(weight) for name, weight in initial_weights(CONFIG, 0).items()}
+    loss = token_loss(CONFIG, weights, *BATCHES.at(0), "float32")
+    assert loss.item() == pytest.approx(np.log(16), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("steps", 0), ("batch", 0), ("learning_rate", 0.0), ("clip", -1.0), ("warmup", -1), ("decay", 1.5)],
+)
+def test_recipe_refuses_nonsense(field: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=field):
+        dataclasses.replace(RECIPE, **{field: value})
+
+
+def test_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    state = TrainingState(CONFIG, RECIPE)
+    losses(state, 2)
+    save_checkpoint(path, state, "data")
+    with pytest.raises(ConfigError, match="data differs"):
+        load_checkpoint(path, CONFIG, RECIPE, "other")
+    with pytest.raises(ConfigError, match="recipe differs"):
+        load_checkpoint(path, CONFIG, dataclasses.replace(RECIPE, seed=4), "data")
+    with pytest.raises(ConfigError, match="model shape differs"):
+        load_checkpoint(path, dataclasses.replace(CONFIG, layers=1), RECIPE, "data")
+
+
+def test_length_may_change_until_the_decay_begins(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    state = TrainingState(CONFIG, dataclasses.replace(RECIPE, steps=10))
+    losses(state, 6)
+    save_checkpoint(path, state, "data")
+    assert load_checkpoint(path, CONFIG, dataclasses.replace(RECIPE, steps=30), "data").step == 6
+    losses(state, 7)
+    save_checkpoint(path, state, "data")
+    with pytest.raises(ConfigError, match="past the start of the decay"):
+        load_checkpoint(path, CONFIG, dataclasses.replace(RECIPE, steps=30), "data")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a checkpoint"])
+def test_broken_checkpoint(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "c.pt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match="checkpoint"):
+        load_checkpoint(path, CONFIG, RECIPE, "data")
+
+
+def test_foreign_torch_file_is_refused(tmp_path: Path) -> None:
+    torch.save({"weights": torch.zeros(2)}, tmp_path / "c.pt")
+    with pytest.raises(ConfigError, match="not a checkpoint of this trainer"):
+        load_checkpoint(tmp_path / "c.pt", CONFIG, RECIPE, "data")
