@@ -21,6 +21,23 @@ from parties.errors import ConfigError
 
 # Token types, as numbered in `tokenizer.ggml.token_type`.
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
+# Fields of the architecture that are read, or that follow from others.
+_KNOWN_FIELDS = frozenset(
+    {
+        "attention.head_count",
+        "attention.head_count_kv",
+        "attention.key_length",
+        "attention.layer_norm_rms_epsilon",
+        "attention.value_length",
+        "block_count",
+        "context_length",
+        "embedding_length",
+        "feed_forward_length",
+        "rope.dimension_count",
+        "rope.freq_base",
+        "vocab_size",
+    }
+)
 # What ends an answer in chat models whose file names only one end token.
 _END_TEXTS = frozenset({"<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>"})
 
@@ -58,6 +75,13 @@ class GgufFile(Checkpoint):
         value = self.field(key)
         if value is None:
             raise ConfigError(f"{self.path.name} has no field {key}")
+        return value
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        """A whole number; required where there is no default."""
+        value = self.need(key) if default is None else self.field(key, default)
+        if not isinstance(value, int):
+            raise ConfigError(f"{self.path.name}: {key} is {value!r}, expected one whole number")
         return value
 
     def names(self) -> frozenset[str]:
@@ -102,21 +126,21 @@ def gguf_config(file: GgufFile) -> ModelConfig:
     if architecture != "llama":
         raise ConfigError(f"general.architecture is {architecture!r}; only 'llama' GGUF files can be loaded")
     _refuse_variants(file)
-    width, heads = int(file.need("llama.embedding_length")), int(file.need("llama.attention.head_count"))
-    head_width = int(file.field("llama.attention.key_length", width // heads))
+    width, heads = file.integer("llama.embedding_length"), file.integer("llama.attention.head_count")
+    head_width = file.integer("llama.attention.key_length", width // heads)
     for key in ("llama.rope.dimension_count", "llama.attention.value_length"):
-        if int(file.field(key, head_width)) != head_width:
+        if file.integer(key, head_width) != head_width:
             raise ConfigError(f"{key} is {file.field(key)}, expected the head width, {head_width}")
     names = file.names()
     return ModelConfig(
-        layers=int(file.need("llama.block_count")),
+        layers=file.integer("llama.block_count"),
         width=width,
         heads=heads,
-        kv_heads=int(file.field("llama.attention.head_count_kv", heads)),
+        kv_heads=file.integer("llama.attention.head_count_kv", heads),
         head_width=head_width,
-        hidden=int(file.need("llama.feed_forward_length")),
+        hidden=file.integer("llama.feed_forward_length"),
         vocabulary=len(file.need("tokenizer.ggml.tokens")),
-        context=int(file.need("llama.context_length")),
+        context=file.integer("llama.context_length"),
         norm="rmsnorm",
         norm_eps=_decimal(file.need("llama.attention.layer_norm_rms_epsilon")),
         activation="silu",
@@ -137,14 +161,13 @@ def _decimal(value: float) -> float:
 
 
 def _refuse_variants(file: GgufFile) -> None:
-    """Fields that would change the computation are refused, not skipped."""
+    """Fields that may change the computation are refused, not skipped, unless they say no."""
     for key in sorted(file.keys()):
-        value = file.field(key) if key.startswith("llama.") else None
-        scaled = key.startswith("llama.rope.scaling.") and key.endswith(("type", "factor"))
-        if scaled and value not in ("none", "", 0, 1):
-            raise ConfigError(f"{key} is {value}: scaled RoPE is not supported")
-        if key in ("llama.expert_count", "llama.attention.sliding_window") and value:
-            raise ConfigError(f"{key} is {value}: not supported")
+        if not key.startswith("llama.") or key.removeprefix("llama.") in _KNOWN_FIELDS:
+            continue
+        value = file.field(key)
+        if value not in (0, "", "none"):
+            raise ConfigError(f"{file.path.name}: {key} is {value}, which this decoder has no place for")
 
 
 def gguf_tokenizer(file: GgufFile) -> Tokenizer:
@@ -160,6 +183,8 @@ def gguf_tokenizer(file: GgufFile) -> Tokenizer:
         raise ConfigError("tokenizer.ggml.add_space_prefix is true; only false is supported")
     texts: list[str] = file.need("tokenizer.ggml.tokens")
     types: list[int] = file.field("tokenizer.ggml.token_type", [_NORMAL] * len(texts))
+    if len(types) != len(texts) or len(set(texts)) != len(texts):
+        raise ConfigError(f"{file.path.name}: tokens repeat, or {len(types)} types for {len(texts)} tokens")
     control = [text for text, kind in zip(texts, types, strict=True) if kind == _CONTROL]
     backend = byte_level_bpe(
         {text: index for index, text in enumerate(texts)},
@@ -168,17 +193,26 @@ def gguf_tokenizer(file: GgufFile) -> Tokenizer:
         special=control,
         added=[text for text, kind in zip(texts, types, strict=True) if kind == _USER_DEFINED],
     )
-    bos: int | None = file.field("tokenizer.ggml.bos_token_id")
-    eos: int | None = file.field("tokenizer.ggml.eos_token_id")
-    ends = {file.field(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")} - {None}
+    bos, eos, eot, eom = (_token_id(file, name, len(texts)) for name in ("bos", "eos", "eot", "eom"))
+    adds_bos = bool(file.field("tokenizer.ggml.add_bos_token", False))
+    if adds_bos and bos is None:
+        raise ConfigError(f"{file.path.name}: add_bos_token without a tokenizer.ggml.bos_token_id")
+    ends = {token for token in (eos, eot, eom) if token is not None}
+    named = {"bos_token": bos, "eos_token": eos}
     return Tokenizer(
         backend=backend,
-        bos=bos if file.field("tokenizer.ggml.add_bos_token", False) else None,
+        bos=bos if adds_bos else None,
         stop=frozenset(ends | {texts.index(text) for text in _END_TEXTS.intersection(control)}),
         chat_template=file.field("tokenizer.chat_template"),
-        special={
-            name: texts[token]
-            for name, token in (("bos_token", bos), ("eos_token", eos))
-            if token is not None
-        },
+        special={name: texts[token] for name, token in named.items() if token is not None},
     )
+
+
+def _token_id(file: GgufFile, name: str, vocabulary: int) -> int | None:
+    key = f"tokenizer.ggml.{name}_token_id"
+    if file.field(key) is None:
+        return None
+    token = file.integer(key)
+    if not 0 <= token < vocabulary:
+        raise ConfigError(f"{file.path.name}: {key} is {token}, outside the vocabulary of {vocabulary}")
+    return token
