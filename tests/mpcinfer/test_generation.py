@@ -1,0 +1,128 @@
+"""The token loop: what it feeds, when it stops, and that a server can follow it without knowing tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from mpcinfer.backends.plain import PlainBackend
+from mpcinfer.generation import Completion, Session, complete, generate
+from mpcinfer.models.config import ModelConfig, weight_shapes
+from mpcinfer.models.decoder import Decoder
+from parties.errors import ConfigError
+
+CONFIG = ModelConfig(
+    layers=2, width=16, heads=2, kv_heads=2, head_width=8, hidden=32, vocabulary=40, context=24
+)
+
+
+class Script:
+    """A step that says given tokens and remembers what it was fed."""
+
+    def __init__(self, *answers: int) -> None:
+        self.answers = list(answers)
+        self.fed: list[list[int]] = []
+
+    def __call__(self, ids: Sequence[int]) -> torch.Tensor:
+        self.fed.append(list(ids))
+        return torch.eye(40)[self.answers[len(self.fed) - 1]]
+
+
+def test_the_prompt_goes_in_once_and_then_each_token() -> None:
+    step = Script(7, 8, 9, 3)
+    seen: list[int] = []
+    loop = generate(step, [1, 2], max_new_tokens=3, context=24)
+    assert complete(loop, seen.append) == Completion(ids=(7, 8, 9), reason="length")
+    assert seen == [7, 8, 9]
+    assert step.fed == [[1, 2], [7], [8]]
+
+
+def test_a_stop_token_ends_the_answer_and_is_no_part_of_it() -> None:
+    step = Script(7, 3, 9)
+    assert complete(generate(step, [1], max_new_tokens=9, context=24, stop={3, 5})) == Completion(
+        ids=(7,), reason="stop"
+    )
+
+
+def test_tokens_come_one_at_a_time() -> None:
+    step = Script(7, 8, 9)
+    loop = generate(step, [1], max_new_tokens=3, context=24)
+    assert next(loop) == 7
+    assert step.fed == [[1]]
+
+
+def test_the_context_limits_prompt_and_answer_together() -> None:
+    step = Script(*range(10))
+    assert complete(generate(step, [1] * 20, max_new_tokens=9, context=24)).reason == "context"
+    assert complete(generate(Script(7, 8), [1] * 22, max_new_tokens=2, context=24)).reason == "length"
+    assert len(step.fed) == 4
+
+
+def test_nothing_runs_for_no_tokens() -> None:
+    step = Script()
+    assert complete(generate(step, [1], max_new_tokens=0, context=24)) == Completion(ids=(), reason="length")
+    assert step.fed == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "max_new_tokens", "message"),
+    [([], 3, "no tokens"), ([1] * 24, 3, "no room in the context of 24"), ([1], -1, "negative")],
+)
+def test_impossible_requests_are_refused_at_once(
+    prompt: list[int], max_new_tokens: int, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        generate(Script(), prompt, max_new_tokens=max_new_tokens, context=24)
+
+
+def random_weights() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return {
+        name: torch.randn(shape, generator=generator) * 0.3 for name, shape in weight_shapes(CONFIG).items()
+    }
+
+
+def test_a_session_says_what_full_passes_say() -> None:
+    decoder = Decoder(PlainBackend(), CONFIG, random_weights())
+    cached = complete(generate(Session(decoder).step, [3, 1, 4], max_new_tokens=21, context=24))
+
+    ids = [3, 1, 4]
+    for _ in range(21):
+        ids.append(int(decoder.forward(torch.tensor([ids]), len(ids))[0, -1].argmax()))
+    assert list(cached.ids) == ids[3:]
+    assert cached.reason == "length"
+
+
+class FollowingBackend(PlainBackend):
+    """A party that knows how many tokens there are and not which: it sees zeros and opens nothing."""
+
+    def tokens(self, ids: Sequence[int] | None, count: int) -> torch.Tensor:
+        assert ids is None
+        return torch.zeros(1, count, dtype=torch.int64)
+
+    def open_logits(self, logits: torch.Tensor) -> None:  # type: ignore[override]
+        return None
+
+
+def test_a_server_follows_without_tokens_or_logits() -> None:
+    weights = random_weights()
+    client = Session(Decoder(PlainBackend(), CONFIG, weights))
+    server = Session(Decoder(FollowingBackend(), CONFIG, weights))
+    opened: list[torch.Tensor | None] = []
+
+    def both(ids: Sequence[int]) -> torch.Tensor:
+        opened.append(server.advance(None, len(ids)))
+        return client.step(ids)
+
+    assert len(complete(generate(both, [3, 1, 4], max_new_tokens=5, context=24)).ids) == 5
+    assert opened == [None] * 5
+    assert server.cache.length == client.cache.length == 7
+
+
+def test_a_full_session_refuses_more() -> None:
+    session = Session(Decoder(PlainBackend(), CONFIG, random_weights()))
+    session.step([1] * 24)
+    with pytest.raises(ConfigError, match="25 tokens"):
+        session.step([1])
