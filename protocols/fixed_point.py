@@ -74,7 +74,7 @@ def largest_magnitude(x: torch.Tensor) -> int:
     return max(-int(low.item()), int(high.item()))
 
 
-def range_message(name: str, largest: float, frac_bits: int) -> str:
+def range_message(name: str, largest: int | float, frac_bits: int) -> str:
     """What a RangeError says: the tensor, its largest value, the limit, in units of the encoded number."""
     scale = 2.0**-frac_bits
     return (
