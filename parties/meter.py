@@ -27,9 +27,13 @@ class Meter:
     round to the current label whenever a frame, sent or received, is deeper than every frame before it. A
     simultaneous exchange is one round, ping-pong of three is three, four messages sent before any receive
     are one; both parties come to the same number for every label.
+
+    Args:
+        timed: False leaves `seconds` None, as in a bill that is counted and not measured.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, timed: bool = True) -> None:
+        self._timed = timed
         self._rows: dict[str, BillRow] = {}
         self._path: list[str] = []
         self._kinds: list[str] = []
@@ -121,6 +125,8 @@ class Meter:
 
     def _lap(self) -> None:
         """Books the time since the last change of span to the span that is ending or pausing."""
+        if not self._timed:
+            return
         now = time.perf_counter()
         if self._path:
             row = self._row()
