@@ -20,8 +20,8 @@ import torch
 
 from parties.errors import PeerMismatch
 from parties.link import Link
-from parties.randomness import new_key
-from protocols.correlations import ELEMENT_BYTES, Request, Shape, Stream, corrections
+from parties.randomness import Randomness, SystemRandom
+from protocols.correlations import ELEMENT_BYTES, SEED_BYTES, Request, Shape, Stream, corrections
 from protocols.tensors import to_words
 
 WINDOW_BYTES = 1 << 26
@@ -40,26 +40,29 @@ class Dealt:
     bytes_to_server: int = 0
 
 
-def serve_dealer(server: Link, client: Link, *, window_bytes: int = WINDOW_BYTES) -> Dealt:
+def serve_dealer(
+    server: Link, client: Link, *, randomness: Randomness | None = None, window_bytes: int = WINDOW_BYTES
+) -> Dealt:
     """Serves one session; returns when the server ends it.
 
     Args:
         server, client: links to the two parties, with no rank: nothing is charged here.
+        randomness: makes the two seeds; the operating system's where None.
         window_bytes: bound on what is sent and not yet received; a single larger answer goes alone.
 
     Raises:
         PeerMismatch: a request of unknown kind, impossible shapes or over the size limits.
         PeerClosed, PeerTimeout: the server went away or said nothing before the channel's deadline.
     """
-    return _Session(server, client, window_bytes).run()
+    return _Session(server, client, randomness or SystemRandom(), window_bytes).run()
 
 
 class _Session:
     """The state of one session: both seeds, what is waiting, what is under way."""
 
-    def __init__(self, server: Link, client: Link, window_bytes: int) -> None:
+    def __init__(self, server: Link, client: Link, randomness: Randomness, window_bytes: int) -> None:
         self._link, self._window_bytes = server, window_bytes
-        seeds = new_key(), new_key()
+        seeds = randomness.draw_bytes(SEED_BYTES), randomness.draw_bytes(SEED_BYTES)
         for link, seed in zip((server, client), seeds, strict=True):
             link.send([np.frombuffer(seed, np.uint8)], 8, SEED)
         self._streams = Stream(seeds[0]), Stream(seeds[1])

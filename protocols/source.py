@@ -15,7 +15,7 @@ import torch
 from parties.errors import CorrelationExhausted, InsecureRefused, PeerClosed, PeerTimeout
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter
-from parties.randomness import new_key
+from parties.randomness import SystemRandom
 from parties.wire import RingArray, Spec
 from protocols.correlations import SEED_BYTES, Request, Shape, Stream, corrections
 from protocols.dealer import REQUESTS, SEED, WINDOW_BYTES
@@ -188,7 +188,7 @@ class InsecureServerSource(CorrelationSource):
     def __init__(self, rank: int, client_seed: bytes, meter: Meter) -> None:
         self._rank = rank
         self._client = Stream(client_seed)
-        self._server = Stream(new_key()) if rank == SERVER else None
+        self._server = Stream(SystemRandom().draw_bytes(SEED_BYTES)) if rank == SERVER else None
         meter.notes.append(INSECURE_NOTE)
 
     def take(self, request: Request) -> Correlation:

@@ -8,7 +8,7 @@ from typing import Any, Self
 from parties.errors import ConfigError
 from parties.link import Link
 from parties.meter import SERVER
-from parties.randomness import AesCtrStream, Randomness, new_key
+from parties.randomness import AesCtrStream, Randomness, SystemRandom
 from protocols.crypten.communicator import LinkCommunicator
 from protocols.crypten.compat import import_crypten
 from protocols.crypten.provider import Provider
@@ -71,7 +71,7 @@ class CrypTenSession:
         generators: dict[str, Randomness] = {
             "prev": AesCtrStream(theirs),
             "next": AesCtrStream(mine),
-            "local": AesCtrStream(new_key()),
+            "local": SystemRandom(),
             "global": AesCtrStream(self._keys("crypten global")),
         }
         THREAD.enter(ThreadSession(self.communicator, self.provider, generators))
