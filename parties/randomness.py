@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
-from typing import Any, NoReturn, cast
+from typing import NoReturn, cast
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -42,18 +42,18 @@ class Randomness(ABC):
         spec = Spec(bits, shape)
         raw = np.empty(spec.elements * spec.dtype.itemsize, np.uint8)
         self.fill(raw)
-        drawn = cast(NDArray[np.unsignedinteger[Any]], raw.view(spec.dtype)).reshape(shape)
+        drawn = cast("RingArray", raw.view(spec.dtype)).reshape(shape)
         if bits < 8 * spec.dtype.itemsize:
             drawn &= spec.dtype.type((1 << bits) - 1)
         return drawn
 
     def uint64(self, shape: tuple[int, ...]) -> NDArray[np.uint64]:
         """Uniform 64-bit elements."""
-        return cast(NDArray[np.uint64], self.ring(shape, 64))
+        return cast("NDArray[np.uint64]", self.ring(shape, 64))
 
     def uint8(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """Uniform bytes as an array."""
-        return cast(NDArray[np.uint8], self.ring(shape, 8))
+        return cast("NDArray[np.uint8]", self.ring(shape, 8))
 
 
 class AesCtrStream(Randomness):
@@ -75,7 +75,8 @@ class AesCtrStream(Randomness):
         self._lock = threading.Lock()
 
     def fill(self, out: NDArray[np.uint8]) -> None:
-        assert out.ndim == 1 and out.flags.c_contiguous
+        assert out.ndim == 1
+        assert out.flags.c_contiguous
         if os.getpid() != self._process:
             raise CorrelationExhausted("a forked process would draw the same randomness as its parent")
         with self._lock:

@@ -21,6 +21,7 @@ from parties.errors import MalformedFrame
 RingArray = NDArray[np.unsignedinteger[Any]]
 MAX_HEADER_BYTES = 1 << 16
 _HEADER_FIELDS = 5
+_DTYPES = tuple(np.dtype(f"<u{size}") for size in (1, 2, 4, 4, 8, 8, 8, 8))  # by bytes that are needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,7 @@ class Spec:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The NumPy type that holds an element."""
-        for container in (8, 16, 32):
-            if self.bits <= container:
-                return np.dtype(f"<u{container // 8}")
-        return np.dtype("<u8")
+        return _DTYPES[(self.bits - 1) // 8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def preamble_bytes(secure: bool) -> tuple[int, int]:
 
 
 def require_endpoint(endpoint: str) -> None:
-    """Passes for `tcp://host:port`, port a number below 65536 or `*`; raises ConfigError for anything else."""
+    """Passes for `tcp://host:port`, port a number below 65536 or `*`; else raises ConfigError."""
     match = re.fullmatch(r"tcp://[^/\s]+:(\*|\d{1,5})", endpoint)
     if match is None or (match.group(1) != "*" and int(match.group(1)) > 65535):
         raise ConfigError(f"an endpoint is tcp://host:port, got {endpoint!r}")
