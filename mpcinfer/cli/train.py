@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -72,7 +71,7 @@ def train(
         int | None,
         typer.Option(min=1, help="Steps between checkpoints, exports and samples.", show_default="500"),
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processor cores, each with a part of the batch.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
 ) -> None:
     """Train a small decoder on text: AdamW, warm-up and decay, checkpoints, a model folder.
@@ -90,8 +89,6 @@ def train(
         mpcinfer train mine --data notes/ --layers 2 --width 128 --steps 500
     """
     console = Console()
-    if threads is not None:
-        torch.set_num_threads(threads)
     shape = {
         "layers": layers,
         "width": width,
@@ -114,10 +111,10 @@ def train(
         raise ConfigError("give --steps or --minutes, not both")
     options = _options(stored_options(out) if resume else None, _given(shape), _given(recipe), _given(rest))
     if minutes is not None:
-        chosen = measured_steps(options, minutes, say=console.print)
+        chosen = measured_steps(options, minutes, workers=workers, say=console.print)
         options = dataclasses.replace(options, recipe=dataclasses.replace(options.recipe, steps=chosen))
     with _Progress(console) as progress:
-        run = Run(out, options, resume=resume, observer=progress)
+        run = Run(out, options, resume=resume, observer=progress, workers=workers)
         model = run.finish()
     _report(console, out, model, run)
 

@@ -35,7 +35,9 @@ def save_checkpoint(path: Path, state: TrainingState, data_digest: str) -> None:
     replace_file(path, lambda part: torch.save(content, part))
 
 
-def load_checkpoint(path: Path, config: ModelConfig, recipe: Recipe, data_digest: str) -> TrainingState:
+def load_checkpoint(
+    path: Path, config: ModelConfig, recipe: Recipe, data_digest: str, *, workers: int = 1
+) -> TrainingState:
     """The state that `save_checkpoint` wrote, to go on under the same recipe.
 
     The number of steps alone may differ, as long as neither run would have begun its decay: up to there
@@ -58,7 +60,7 @@ def load_checkpoint(path: Path, config: ModelConfig, recipe: Recipe, data_digest
                 f"{path}: step {step} is past the start of the decay (step {earliest:.0f}); the run keeps "
                 f"its {saved_recipe.steps} steps"
             )
-    state = TrainingState(config, recipe)
+    state = TrainingState(config, recipe, workers=workers)
     weights = cast("dict[str, torch.Tensor]", content["weights"])
     with torch.no_grad():
         for name, weight in state.weights.items():

@@ -104,7 +104,9 @@ class Observer:
 class Run:
     """A run in progress: `Run(out, options, resume=...).finish()` trains to the last step."""
 
-    def __init__(self, out: Path, options: RunOptions, *, resume: bool, observer: Observer) -> None:
+    def __init__(
+        self, out: Path, options: RunOptions, *, resume: bool, observer: Observer, workers: int = 1
+    ) -> None:
         """Prepares data, tokenizer and state.
 
         Raises:
@@ -121,9 +123,11 @@ class Run:
         self.options = options
         config, recipe = options.config, options.recipe
         if resume:
-            self.state = load_checkpoint(checkpoint, config, recipe, self.corpus.counts.digest)
+            self.state = load_checkpoint(
+                checkpoint, config, recipe, self.corpus.counts.digest, workers=workers
+            )
         else:
-            self.state = TrainingState(config, recipe)
+            self.state = TrainingState(config, recipe, workers=workers)
         self.batches = Batches(
             tokens=self.corpus.train, batch=recipe.batch, context=config.context, seed=recipe.seed
         )
@@ -245,14 +249,14 @@ def stored_options(out: Path) -> RunOptions:
 
 
 def measured_steps(
-    options: RunOptions, minutes: float, *, trial: int = 12, say: Callable[[str], None]
+    options: RunOptions, minutes: float, *, workers: int = 1, trial: int = 12, say: Callable[[str], None]
 ) -> int:
     """How many steps fit into `minutes`, from `trial` steps on made-up tokens (the first two not timed).
 
     Evaluations and checkpoints take a few percent more, and other work on the machine changes the speed.
     """
     recipe, config = options.recipe, options.config
-    state = TrainingState(config, dataclasses.replace(recipe, steps=trial))
+    state = TrainingState(config, dataclasses.replace(recipe, steps=trial), workers=workers)
     generator = torch.Generator().manual_seed(recipe.seed)
     began = time.perf_counter()
     for number in range(trial):

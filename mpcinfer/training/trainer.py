@@ -13,6 +13,7 @@ from torch.nn import functional
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder, KVCache
+from mpcinfer.training.gradients import GradientWorkers
 from mpcinfer.training.schedule import learning_rate
 from parties.errors import ConfigError
 
@@ -78,8 +79,9 @@ class TrainingState:
         weights: float32 parameters under our names.
     """
 
-    def __init__(self, config: ModelConfig, recipe: Recipe) -> None:
-        """The first state: weights as in `initial_weights`, no steps done."""
+    def __init__(self, config: ModelConfig, recipe: Recipe, *, workers: int = 1) -> None:
+        """The first state: weights as in `initial_weights`, no steps done; see `GradientWorkers`."""
+        self._workers = GradientWorkers(workers)
         self.config = config
         self.recipe = recipe
         self.step = 0
@@ -113,15 +115,19 @@ class TrainingState:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.zero_grad()
-        loss = token_loss(self.config, self.weights, inputs, targets, recipe.precision)
-        if not math.isfinite(loss.item()):
-            raise ConfigError(f"training diverged at step {self.step}: the loss is {loss.item()}")
-        loss.backward()  # pyright: ignore[reportUnknownMemberType]
-        norm = torch.nn.utils.clip_grad_norm_(list(self.weights.values()), recipe.clip)
+        weights = list(self.weights.values())
+        loss, gradients = self._workers.gradients(self._loss, weights, inputs, targets)
+        if not math.isfinite(loss):
+            raise ConfigError(f"training diverged at step {self.step}: the loss is {loss}")
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient
+        norm = torch.nn.utils.clip_grad_norm_(weights, recipe.clip)
         self.optimizer.step()  # pyright: ignore[reportUnknownMemberType]
         self.step += 1
-        return StepResult(loss.item(), norm.item(), rate)
+        return StepResult(loss, norm.item(), rate)
+
+    def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return token_loss(self.config, self.weights, inputs, targets, self.recipe.precision)
 
     def plain_weights(self) -> dict[str, torch.Tensor]:
         """The weights without their gradients, sharing memory."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,30 @@ def test_resumed_run_repeats_the_loss_curve_exactly(tmp_path: Path, precision: s
     assert first + losses(resumed, 20) == expected
     for name, weight in unbroken.weights.items():
         assert torch.equal(resumed.weights[name], weight)
+
+
+@pytest.fixture
+def kept_threads() -> Generator[None]:
+    """Puts torch's number of threads back: several workers set it."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("kept_threads")
+@pytest.mark.parametrize("workers", [2, 3, 20])
+def test_workers_share_a_batch_and_agree_with_one(workers: int) -> None:
+    """Eight windows among 2, 3 (of unequal parts) and 20 workers (12 idle)."""
+    alone = TrainingState(CONFIG, RECIPE).advance(*BATCHES.at(0))
+    first, again = (
+        TrainingState(CONFIG, RECIPE, workers=workers),
+        TrainingState(CONFIG, RECIPE, workers=workers),
+    )
+    together = first.advance(*BATCHES.at(0))
+    # A sum of under 2^7 float32 terms in another order: relative error below 2^7 * 2^-24.
+    assert together.loss == pytest.approx(alone.loss, rel=2**-17)
+    assert together.gradient_norm == pytest.approx(alone.gradient_norm, rel=2**-17)
+    assert again.advance(*BATCHES.at(0)) == together
 
 
 def test_seed_decides_first_weights() -> None:
