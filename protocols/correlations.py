@@ -19,7 +19,7 @@ import torch
 
 from parties.errors import PeerMismatch
 from parties.randomness import AesCtrStream, Randomness
-from protocols.tensors import to_tensor
+from protocols.tensors import times_transpose, to_tensor
 
 Shape = tuple[int, ...]
 MAX_ELEMENTS = 1 << 27
@@ -225,7 +225,7 @@ def _results(request: Request, factors: Sequence[torch.Tensor], mask: WeightMask
         case Kind.LINEAR:
             return [torch.matmul(first, mask(request.weight, request.shapes[1]))]
         case Kind.LINEAR_TRANSPOSED:
-            return [torch.matmul(first, mask(request.weight, request.shapes[1]).T)]
+            return [times_transpose(first, mask(request.weight, request.shapes[1]))]
         case Kind.TRUNCATION:
             return [shift_unsigned(first, request.bits), (first < 0).to(torch.int64) << (64 - request.bits)]
 

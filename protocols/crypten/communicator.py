@@ -96,6 +96,16 @@ class LinkCommunicator:
         combined = [_combine(a, b, op) for a, b in zip(mine, theirs, strict=True)]
         return combined if batched else combined[0]
 
+    def open_sum(self, mine: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Sums of both parties' int64 tensors, at both, in fresh memory. One round."""
+        theirs = self.exchange(mine, self.spend())
+        return [a.add_(b) for a, b in zip(theirs, mine, strict=True)]
+
+    def open_xor(self, mine: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """XOR of both parties' int64 tensors, at both, in fresh memory. One round."""
+        theirs = self.exchange(mine, self.spend())
+        return [a.bitwise_xor_(b) for a, b in zip(theirs, mine, strict=True)]
+
     def exchange(self, tensors: Sequence[torch.Tensor], label: str) -> list[torch.Tensor]:
         """Sends int64 tensors and receives the peer's of the same shapes: one round."""
         words = [to_words(tensor) for tensor in tensors]

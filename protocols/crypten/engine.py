@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
@@ -27,10 +26,12 @@ from parties.link import Link
 from parties.meter import SERVER, Phase
 from protocols.arithmetic import Arithmetic
 from protocols.correlations import Kind, Request, words
+from protocols.crypten import beaver, comparison
 from protocols.crypten.session import CrypTenSession, Keys
 from protocols.plan import Plan
 from protocols.share import Share
 from protocols.source import InsecureServerDealer
+from protocols.tensors import times_transpose
 from protocols.weight import Weight
 
 _BIAS = 1 << 62
@@ -66,11 +67,7 @@ class CrypTenArithmetic(Arithmetic):
         if truncation not in ("local", "exact"):
             raise ConfigError(f"truncation is 'local' or 'exact', not {truncation!r}")
         self.session, self._linear, self._truncation = session, linear, truncation
-        self._communicator, self._provider = session.communicator, session.provider
-        mpc: Any = session.crypten.mpc
-        self._mpc = mpc
-        self._beaver: Any = mpc.primitives.beaver
-        self._arithmetic: Any = mpc.primitives.ArithmeticSharedTensor
+        self._communicator = session.communicator
 
     def prefetch(self, requests: Iterable[Request]) -> None:
         """Announces the correlations of what comes next, in order; the dealer then sends them ahead."""
@@ -79,17 +76,16 @@ class CrypTenArithmetic(Arithmetic):
     # -- products -----------------------------------------------------------------------------------------
 
     def mul(self, a: Share, b: Share) -> Share:
-        return self._rescaled(self._beaver.mul(self._wrap(a), self._wrap(b)).share, a, b)
+        return self._rescaled(beaver.mul(self.session, a.value, b.value), a, b)
 
     def square(self, a: Share) -> Share:
-        return self._rescaled(self._beaver.square(self._wrap(a)).share, a, a)
+        return self._rescaled(beaver.square(self.session, a.value), a, a)
 
     def matmul(self, a: Share, b: Share) -> Share:
-        return self._rescaled(self._beaver.matmul(self._wrap(a), self._wrap(b)).share, a, b)
+        return self._rescaled(beaver.matmul(self.session, a.value, b.value), a, b)
 
     def less_than_zero(self, a: Share) -> Share:
-        tensor = self._mpc.MPCTensor.from_shares(a.value, precision=0)
-        return Share(tensor._ltz().share, 0)
+        return Share(comparison.less_than_zero(self.session, a.value), 0)
 
     # -- weights ------------------------------------------------------------------------------------------
 
@@ -111,27 +107,26 @@ class CrypTenArithmetic(Arithmetic):
             encoded = self._encoded(name, value, length, self.frac_bits)
             opened = encoded - mask
             self._communicator.send_tensors([opened], label)
-        return Weight(name, Share(encoded, self.frac_bits), opened, mask)
+        return Weight(name, Share(encoded, self.frac_bits), opened)
 
     def linear(self, x: Share, weight: Weight, *, transposed: bool = False) -> Share:
         """See `Arithmetic.linear`.
 
         1. Take (a, a B) for a fresh a and the weight's mask B (a B^T for a transpose).
         2. Open E = x - a.
-        3. x W = a B + a (W - B) + E (W - B) + E B; the server alone, who knows B, adds the last two.
+        3. x W = a B + a (W - B) + E W; the server, who knows W, adds the last term.
         """
         if weight.opened is None:
             factor = self.rearrange(weight.share, torch.t) if transposed else weight.share
             return self.matmul(x, factor)
         kind = Kind.LINEAR_TRANSPOSED if transposed else Kind.LINEAR
-        dealt = self._provider.take(kind, x.value.shape, weight.opened.shape, weight=weight.name)
+        multiply = times_transpose if transposed else torch.matmul
+        dealt = self.session.provider.take(kind, x.value.shape, weight.opened.shape, weight=weight.name)
         [mask], [product] = dealt.masks, dealt.results
-        opened = weight.opened.T if transposed else weight.opened
-        masked = self._open(x.value - mask)
-        if weight.mask is None:
-            return self._rescaled(product + torch.matmul(mask, opened), x, weight.share)
-        known = weight.mask.T if transposed else weight.mask
-        product = product + torch.matmul(mask + masked, opened) + torch.matmul(masked, known)
+        [masked] = self._communicator.open_sum([x.value - mask])
+        product += multiply(mask, weight.opened)
+        if self.rank == SERVER:
+            product += multiply(masked, weight.share.value)
         return self._rescaled(product, x, weight.share)
 
     # -- in and out ---------------------------------------------------------------------------------------
@@ -182,10 +177,10 @@ class CrypTenArithmetic(Arithmetic):
         Reveals: c, which r masks perfectly. The rounding bit is a function of c.
         Source: SIGMA (PETS 2024), truncate-reduce with the wrap correction in place of a comparison.
         """
-        dealt = self._provider.take(Kind.TRUNCATION, value.shape, bits=drop)
+        dealt = self.session.provider.take(Kind.TRUNCATION, value.shape, bits=drop)
         [mask], [shifted, top] = dealt.masks, dealt.results
         server = self.rank == SERVER
-        masked = self._open(value + mask + _BIAS if server else value + mask)
+        [masked] = self._communicator.open_sum([value + mask + _BIAS if server else value + mask])
         wrapped = torch.where(masked >= 0, top, 0)
         if not server:
             return wrapped - shifted
@@ -193,13 +188,6 @@ class CrypTenArithmetic(Arithmetic):
         return public + wrapped - shifted
 
     # -- helpers ------------------------------------------------------------------------------------------
-
-    def _open(self, value: torch.Tensor) -> torch.Tensor:
-        """Opens what a fresh correlation masks."""
-        return self._communicator.all_reduce(value)
-
-    def _wrap(self, a: Share) -> Any:
-        return self._arithmetic.from_shares(a.value, precision=0)
 
     def _rescaled(self, product: torch.Tensor, a: Share, b: Share) -> Share:
         frac_bits = a.frac_bits + b.frac_bits
