@@ -16,6 +16,7 @@ from mpcinfer.models.bpe import byte_level_bpe
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.layout import GGUF, Checkpoint, llama_layout, read_weights
 from mpcinfer.models.model import Model
+from mpcinfer.models.ranges import ranges_beside
 from mpcinfer.tokenizer import Tokenizer
 from parties.errors import ConfigError
 
@@ -101,7 +102,7 @@ class GgufFile(Checkpoint):
 
 
 def load_gguf(path: Path, *, name: str | None = None) -> Model:
-    """A model from a GGUF file.
+    """A model from a GGUF file, with the ranges of `NAME.ranges.json` beside it if they are there.
 
     Args:
         path: a file of the `llama` architecture with a byte-level BPE vocabulary.
@@ -113,7 +114,13 @@ def load_gguf(path: Path, *, name: str | None = None) -> Model:
     file = GgufFile(path)
     config = gguf_config(file)
     weights = read_weights(config, llama_layout(config, GGUF), file)
-    return Model(name=name or str(path), config=config, weights=weights, tokenizer=gguf_tokenizer(file))
+    return Model(
+        name=name or str(path),
+        config=config,
+        weights=weights,
+        tokenizer=gguf_tokenizer(file),
+        ranges=ranges_beside(path),
+    )
 
 
 def gguf_config(file: GgufFile) -> ModelConfig:

@@ -9,6 +9,7 @@ from mpcinfer.models.fields import Fields
 from mpcinfer.models.huggingface_tokenizer import load_huggingface_tokenizer
 from mpcinfer.models.layout import HUGGING_FACE, Source, gpt2_layout, llama_layout, read_weights
 from mpcinfer.models.model import Model
+from mpcinfer.models.ranges import ranges_beside
 from mpcinfer.models.safetensors_folder import SafetensorsFolder
 
 _ACTIVATIONS: dict[str, ActivationKind] = {
@@ -28,7 +29,7 @@ _TIED_HEAD = r"|lm_head\.weight"
 
 
 def load_huggingface(folder: Path, *, name: str | None = None) -> Model:
-    """A model from a folder with `config.json`, safetensors and a tokenizer.
+    """A model from a folder with `config.json`, safetensors and a tokenizer, and `ranges.json` if it is there.
 
     Args:
         folder: as `save_pretrained` writes it. Weights become float32.
@@ -50,6 +51,7 @@ def load_huggingface(folder: Path, *, name: str | None = None) -> Model:
         config=config,
         weights=read_weights(config, layout, checkpoint, ignored=ignored),
         tokenizer=load_huggingface_tokenizer(folder),
+        ranges=ranges_beside(folder),
     )
 
 

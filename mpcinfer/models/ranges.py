@@ -85,6 +85,15 @@ def load_ranges(path: Path) -> dict[str, float]:
     return ranges
 
 
+def ranges_beside(path: Path) -> dict[str, float]:
+    """Ranges kept with a model: `ranges.json` in its folder, or `NAME.ranges.json` beside `NAME.gguf`.
+
+    Empty where there is no such file; raises ConfigError as `load_ranges` does where there is a bad one.
+    """
+    file = path / "ranges.json" if path.is_dir() else path.with_suffix(".ranges.json")
+    return load_ranges(file) if file.exists() else {}
+
+
 def _rounded(value: float, *, up: bool) -> float:
     nearest = float(f"{value:.4e}")
     step = 10.0 ** (int(f"{value:.4e}".split("e")[1]) - 4)

@@ -18,6 +18,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.huggingface import is_huggingface_folder, load_huggingface, load_huggingface_config
 from mpcinfer.models.model import Model
+from mpcinfer.models.ranges import save_ranges
 from parties.errors import ConfigError
 
 VOCABULARY = 300
@@ -167,6 +168,13 @@ def test_a_headless_gpt2_checkpoint_loads(tmp_path: Path) -> None:
     safetensors.torch.save_file(bare, tmp_path / "model.safetensors")
     headless = load_huggingface(tmp_path)
     assert all(torch.equal(headless.weights[name], weight) for name, weight in full.weights.items())
+
+
+def test_ranges_in_the_folder_come_with_the_model(tmp_path: Path) -> None:
+    reference("gpt2", tmp_path)
+    assert load_huggingface(tmp_path).ranges == {}
+    save_ranges(tmp_path / "ranges.json", {"embedding/embed": 1.5})
+    assert load_huggingface(tmp_path).ranges == {"embedding/embed": 1.5}
 
 
 def change_config(folder: Path, **fields: Any) -> None:

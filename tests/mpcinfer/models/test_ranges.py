@@ -14,7 +14,7 @@ from mpcinfer.models.bpe import byte_level_bpe
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.model import Model
-from mpcinfer.models.ranges import RecordingBackend, calibrate, load_ranges, save_ranges
+from mpcinfer.models.ranges import RecordingBackend, calibrate, load_ranges, ranges_beside, save_ranges
 from mpcinfer.tokenizer import Tokenizer
 from parties.errors import ConfigError, RangeError
 
@@ -160,3 +160,12 @@ def test_overflow_is_named() -> None:
     model.weights["layer1.ffn.out.weight"][:] = 1e38  # type: ignore[index]
     with pytest.raises(RangeError, match=r"layer1\.ffn\.out/linear"):
         calibrate(model, ["abc"])
+
+
+def test_ranges_lie_beside_the_model(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    assert ranges_beside(tmp_path) == ranges_beside(file) == {}
+    save_ranges(tmp_path / "ranges.json", {"a/in": 1.0})
+    save_ranges(tmp_path / "model.ranges.json", {"a/in": 2.0})
+    assert ranges_beside(tmp_path) == {"a/in": 1.0}
+    assert ranges_beside(file) == {"a/in": 2.0}
