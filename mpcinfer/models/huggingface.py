@@ -29,7 +29,7 @@ _TIED_HEAD = r"|lm_head\.weight"
 
 
 def load_huggingface(folder: Path, *, name: str | None = None) -> Model:
-    """A model from a folder with `config.json`, safetensors and a tokenizer, and `ranges.json` if it is there.
+    """A model from a folder with `config.json`, safetensors, a tokenizer and, if there, `ranges.json`.
 
     Args:
         folder: as `save_pretrained` writes it. Weights become float32.
