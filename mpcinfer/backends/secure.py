@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -49,8 +49,15 @@ class SecureBackend(Backend[Share, Weight]):
         self.engine, self.suite = engine, suite
         self._vocabulary, self._ranges = vocabulary, ranges or {}
 
-    def load(self, config: ModelConfig, weights: Mapping[str, torch.Tensor] | None) -> dict[str, Weight]:
+    def load(
+        self,
+        config: ModelConfig,
+        weights: Mapping[str, torch.Tensor] | None,
+        only: Collection[str] | None = None,
+    ) -> dict[str, Weight]:
         """Brings the server's weights in, in the setup phase. `weights` is None at the client.
+
+        `only` names the weights to bring in, where a part of the model is run.
 
         Matrices go through `Arithmetic.weight`; vectors and positions are only ever added or scaled and are
         shared as they are.
@@ -58,6 +65,8 @@ class SecureBackend(Backend[Share, Weight]):
         loaded: dict[str, Weight] = {}
         with self.engine.meter.phase(Phase.SETUP), self.span("setup", "setup"):
             for name, shape in weight_shapes(config).items():
+                if only is not None and name not in only:
+                    continue
                 value = None if weights is None else weights[name]
                 if len(shape) > 1 and name != "embed.positions":
                     loaded[name] = self.engine.weight(name, value, shape)
@@ -182,6 +191,6 @@ class SecureBackend(Backend[Share, Weight]):
         """
         width = x.shape[-1]
         shift = max(0, math.ceil(math.log2(width)) - 1)
-        total = self.engine.sum(x, -1)
-        halved = self.engine.truncate(Share(total.value, total.frac_bits + shift), total.frac_bits)
-        return self.engine.mul_public(halved, 2.0**shift / width)
+        return self.engine.mul_public(
+            self.engine.shift_down(self.engine.sum(x, -1), shift), 2.0**shift / width
+        )

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from mpcinfer.backends.counting import count
+from mpcinfer.cli import options
 from mpcinfer.cli.tables import print_bill
-from mpcinfer.models.load import load_config
-from protocols.registry import get_plan
+from mpcinfer.costs import cost as count
 
 
-class Part(str, Enum):
+class Part(StrEnum):
     """Which part of a model to bill."""
 
     ALL = "all"
@@ -30,7 +29,8 @@ def cost(
     new_tokens: Annotated[
         int, typer.Option(min=1, help="Tokens to generate; each after the first is one more short pass.")
     ] = 1,
-    plan: Annotated[str, typer.Option(help="Which protocols.")] = "crypten",
+    plan: options.PlanName = "crypten",
+    choices: options.Choices = None,
     part: Annotated[Part, typer.Option(help="Bill one part only; `stack` is the blocks.")] = Part.ALL,
     layers: Annotated[bool, typer.Option("--layers", help="Also by layer.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="Also label by label.")] = False,
@@ -47,7 +47,7 @@ def cost(
         mpcinfer cost llama2-7b --tokens 512 --json
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --layers
     """
-    bill = count(load_config(model), get_plan(plan), tokens=tokens, new_tokens=new_tokens, part=part.value)
+    bill = count(model, plan=plan, choices=choices, tokens=tokens, new_tokens=new_tokens, part=part.value)
     if as_json:
         typer.echo(json.dumps(bill.to_json(), indent=2))
         return

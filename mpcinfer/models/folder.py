@@ -24,6 +24,7 @@ import torch
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.model import Model
+from mpcinfer.models.public import PublicModel
 from mpcinfer.tokenizer import Tokenizer
 from parties.errors import ConfigError
 
@@ -93,6 +94,19 @@ def load_model_folder(folder: Path | str, *, name: str | None = None) -> Model:
     path = Path(folder)
     if not path.is_dir():
         raise ConfigError(f"no model folder at {path}")
+    public = load_public_folder(path, name=name if name is not None else str(folder))
+    return Model(
+        name=public.name,
+        config=public.config,
+        weights=_load_weights(path / WEIGHTS_FILE),
+        tokenizer=public.tokenizer,
+        ranges=public.ranges,
+    )
+
+
+def load_public_folder(folder: Path | str, *, name: str | None = None) -> PublicModel:
+    """Everything but the weights, which need not be there. Arguments and errors as `load_model_folder`."""
+    path = Path(folder)
     config = load_model_config(path)
     tokenizer = _load_tokenizer(path)
     if tokenizer.backend.get_vocab_size() > config.vocabulary:
@@ -100,10 +114,9 @@ def load_model_folder(folder: Path | str, *, name: str | None = None) -> Model:
             f"{path / TOKENIZER_FILE}: {tokenizer.backend.get_vocab_size()} tokens, but the model has "
             f"{config.vocabulary}"
         )
-    return Model(
+    return PublicModel(
         name=name if name is not None else str(folder),
         config=config,
-        weights=_load_weights(path / WEIGHTS_FILE),
         tokenizer=tokenizer,
         ranges=_load_ranges(path / RANGES_FILE),
     )

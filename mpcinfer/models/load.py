@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.folder import is_model_folder, load_model_config, load_model_folder
+from mpcinfer.models.folder import is_model_folder, load_model_config, load_model_folder, load_public_folder
 from mpcinfer.models.gguf import GgufFile, gguf_config, load_gguf
 from mpcinfer.models.huggingface import is_huggingface_folder, load_huggingface, load_huggingface_config
 from mpcinfer.models.model import Model
+from mpcinfer.models.public import PublicModel
 from mpcinfer.models.zoo import zoo
 from parties.errors import ConfigError
 
@@ -38,6 +40,29 @@ def load_model(name_or_path: str | Path) -> Model:
     if is_model_folder(path):
         return load_model_folder(path)
     return load_huggingface(path)
+
+
+def load_public(name_or_path: str | Path) -> PublicModel:
+    """What a client needs: shape, tokenizer and ranges.
+
+    Of one of our own folders the weights are not read and need not be there; other forms are loaded whole.
+    Arguments and errors as `load_model`.
+    """
+    entry = zoo().get(str(name_or_path))
+    if entry is not None and entry.load_public is not None:
+        return entry.load_public()
+    if entry is None and is_model_folder(path := _existing(name_or_path)):
+        return load_public_folder(path)
+    return PublicModel.of(load_model(name_or_path))
+
+
+def load_ranges_of(name_or_path: str | Path) -> Mapping[str, float]:
+    """A model's calibrated ranges, weights unread; empty where it was never calibrated."""
+    entry = zoo().get(str(name_or_path))
+    if entry is not None:
+        return entry.ranges
+    path = _existing(name_or_path)
+    return load_public_folder(path).ranges if path.is_dir() and is_model_folder(path) else {}
 
 
 def load_config(name_or_path: str | Path) -> ModelConfig:

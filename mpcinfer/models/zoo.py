@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mpcinfer.models.calibrated import calibrated_file
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.folder import is_model_folder, load_model_config, load_model_folder
+from mpcinfer.models.folder import is_model_folder, load_model_config, load_model_folder, load_public_folder
 from mpcinfer.models.gguf import load_gguf
 from mpcinfer.models.model import Model
+from mpcinfer.models.public import PublicModel
 from mpcinfer.models.ranges import load_ranges
 from parties.errors import ConfigError
 
@@ -28,6 +29,8 @@ class ZooEntry:
     Attributes:
         config: its shape.
         load: reads the weights; None where only the shape is known.
+        load_public: reads everything but the weights, where that is cheaper than `load`.
+        ranges: calibrated ranges, known without the weights.
         has_weights: whether `load` would find them on this machine now.
     """
 
@@ -35,6 +38,8 @@ class ZooEntry:
     description: str
     config: ModelConfig
     load: Callable[[], Model] | None = None
+    load_public: Callable[[], PublicModel] | None = None
+    ranges: Mapping[str, float] = field(default_factory=dict[str, float])
     has_weights: bool = False
 
 
@@ -56,6 +61,8 @@ def _shipped_entry(folder: Path) -> ZooEntry:
         description="ships with this package",
         config=load_model_config(folder),
         load=lambda: load_model_folder(folder, name=folder.name),
+        load_public=lambda: load_public_folder(folder, name=folder.name),
+        ranges=load_public_folder(folder).ranges,
         has_weights=True,
     )
 
@@ -68,6 +75,7 @@ def _smollm2_135m() -> ZooEntry:
         # The GGUF file keeps query and key permuted, so that RoPE turns adjacent pairs.
         config=dataclasses.replace(_smollm2(30, 576, 9, 3, 1536), rope_pairs="adjacent"),
         load=lambda: _load_smollm2(name),
+        ranges=load_ranges(calibrated_file(name)),
         has_weights=smollm2_file() is not None,
     )
 

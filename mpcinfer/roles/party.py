@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -11,11 +13,22 @@ from mpcinfer.generation import Session
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.fold import fold_norms, folded_config
 from mpcinfer.models.public import PublicModel
+from mpcinfer.roles.addresses import Address
+from parties.handshake import Hello, shake_hands
+from parties.keys import KeyPair
+from parties.link import Link
+from parties.meter import Meter
+from parties.randomness import SystemRandom
+from parties.tcp import connect
 from protocols.arithmetic import Arithmetic
+from protocols.crypten.engine import crypten_engine
 from protocols.plan import Plan
 from protocols.registry import resolve
 from protocols.share import Share
+from protocols.source import InsecureServerDealer
 from protocols.weight import Weight
+
+ROLES = ("server", "client")
 
 
 class PrivateSession:
@@ -63,3 +76,49 @@ class PrivateSession:
     def advance(self, ids: Sequence[int] | None, count: int) -> torch.Tensor | None:
         """Runs `count` more tokens; logits [V] of the next token at the client, None at the server."""
         return self._session.advance(ids, count)
+
+
+@contextmanager
+def private_session(
+    link: Link,
+    plan: Plan,
+    public: PublicModel,
+    weights: Mapping[str, torch.Tensor] | None,
+    keys: KeyPair,
+    dealer: Address | None,
+    timeout_s: float,
+) -> Generator[PrivateSession]:
+    """Handshake with the peer, connection to the dealer, weights on shares: ready to step.
+
+    Args:
+        link: to the other party, fresh.
+        weights: the server's; None at the client.
+        dealer: None where the server makes the correlations itself, which is insecure: it could decrypt
+            everything. Both parties must agree to it, and the bill says so.
+
+    Raises:
+        HandshakeFailed: the peer is of another version, plan, model, or trusts another kind of dealer.
+        PeerError: the peer or the dealer went away or sent what it should not.
+    """
+    assert link.rank is not None
+    role, peer_role = (ROLES[rank] for rank in (link.rank, 1 - link.rank))
+    randomness = SystemRandom()
+    agreed_plan = plan.digest() if dealer is not None else f"{plan.digest()}, insecure: the server deals"
+    hello = Hello(role=role, plan=agreed_plan, model=public.digest())
+    agreed = shake_hands(link, hello, peer_role, randomness)
+    with ExitStack() as stack:
+        source: Link | InsecureServerDealer
+        if dealer is None:
+            source = InsecureServerDealer(allow_insecure=True)
+        else:
+            channel = connect(
+                dealer.endpoint,
+                keys,
+                dealer.public_key,
+                connect_timeout_s=timeout_s,
+                recv_timeout_s=timeout_s,
+            )
+            source = stack.enter_context(Link(channel, Meter(), None))
+            shake_hands(source, dataclasses.replace(hello, parent=agreed.id), "dealer", randomness)
+        engine = stack.enter_context(crypten_engine(link, source, plan, agreed.key))
+        yield PrivateSession(engine, plan, public, weights)

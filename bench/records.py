@@ -1,0 +1,61 @@
+"""A benchmark record: one self-describing line of JSON."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import subprocess
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+RECORDS = Path(__file__).parent / "records"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What was run, on what, and what it cost.
+
+    Attributes:
+        case: name of the benchmark case.
+        plan: name of the plan.
+        measured: True for a run, False for a counted bill.
+        bill: the bill in `Bill.to_json`'s form.
+        seconds: wall time of each repetition, one a run; empty when counted.
+        error: largest and mean absolute error against the float model, where there is one.
+    """
+
+    case: str
+    plan: str
+    model: str
+    tokens: int
+    measured: bool
+    bill: dict[str, Any]
+    seconds: list[float] = field(default_factory=list[float])
+    error: dict[str, float] = field(default_factory=dict[str, float])
+    network: str = "in-process"
+    commit: str = field(default_factory=lambda: _commit())
+    machine: str = field(default_factory=lambda: _machine())
+    date: str = field(default_factory=lambda: datetime.date.today().isoformat())
+
+    def append(self, path: Path) -> None:
+        """Adds this record as one line to a file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(json.dumps(asdict(self)) + "\n")
+
+
+def _commit() -> str:
+    result = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return result.stdout.strip() or "unknown"
+
+
+def _machine() -> str:
+    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {len(names)} cores, Python {platform.python_version()}"
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []

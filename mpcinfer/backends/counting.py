@@ -1,0 +1,95 @@
+"""A private run's bill without the run: the decoder on shapes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+
+from mpcinfer.backends.secure import SecureBackend
+from mpcinfer.models.config import ModelConfig, weight_shapes
+from mpcinfer.models.decoder import Decoder, KVCache
+from mpcinfer.models.fold import folded_config
+from parties.bill import Bill
+from parties.errors import ConfigError
+from parties.meter import Meter
+from protocols.counting import CountingArithmetic
+from protocols.plan import Plan
+from protocols.registry import resolve
+from protocols.share import Share
+from protocols.weight import Weight
+
+Part = Literal["all", "stack", "embedding", "head"]
+
+
+def count(
+    config: ModelConfig,
+    plan: Plan,
+    *,
+    tokens: int,
+    new_tokens: int = 1,
+    part: Part = "all",
+    ranges: Mapping[str, float] | None = None,
+) -> Bill:
+    """Rounds and bytes that a session would measure; they depend on shapes alone.
+
+    Args:
+        tokens: of the prompt, which takes one forward pass and gives the first new token.
+        new_tokens: how many tokens are generated; each after the first is a pass of one token over the
+            cache.
+        part: `all` with the opening of the logits at the client; `embedding`; `stack`, the blocks between
+            embedding and head; `head`, the final norm and the logits of one token a pass.
+        ranges: calibrated ranges; they decide how many Newton steps an inverse square root takes.
+
+    Returns:
+        A bill with `seconds` None and no wire bytes. Setup holds the weights that the part needs.
+
+    Raises:
+        ConfigError: fewer than one token, or more than the context holds.
+    """
+    if tokens < 1 or new_tokens < 1:
+        raise ConfigError(f"a run has at least one token and one new token, not {tokens} and {new_tokens}")
+    if tokens + new_tokens - 1 > config.context:
+        raise ConfigError(f"{tokens} + {new_tokens} tokens do not fit the context of {config.context}")
+    config = folded_config(config) if plan.fold else config
+    meter = Meter(timed=False)
+    backend = SecureBackend(CountingArithmetic.of_plan(plan, meter), resolve(plan), config.vocabulary, ranges)
+    decoder = Decoder(backend, config, backend.load(config, None, _needed(config, part)))
+    cache: KVCache[Share] = KVCache()
+    for length in (tokens, *(1,) * (new_tokens - 1)):
+        _pass(decoder, backend, cache, length, part)
+    return meter.bill()
+
+
+def _pass(
+    decoder: Decoder[Share, Weight], backend: SecureBackend, cache: KVCache[Share], length: int, part: Part
+) -> None:
+    """One forward pass over `length` tokens, or the part of it."""
+    start, width = cache.length, decoder.config.width
+    if part == "all":
+        tokens = backend.tokens(None, length)
+        backend.open_logits(decoder.forward(tokens, length, cache=cache, last_only=True))
+        return
+    if part == "embedding":
+        decoder.embedding(backend.tokens(None, length), start)
+    elif part == "stack":
+        decoder.stack(_activation(backend, length, width), start=start, cache=cache)
+    else:
+        decoder.head(_activation(backend, 1, width))
+    cache.length += length
+
+
+def _activation(backend: SecureBackend, tokens: int, width: int) -> Share:
+    return Share(torch.empty(1, tokens, width, dtype=torch.int64, device="meta"), backend.engine.frac_bits)
+
+
+def _needed(config: ModelConfig, part: Part) -> set[str]:
+    """Names of the weights that a part reads."""
+    names = set(weight_shapes(config))
+    embedding = {name for name in names if name.startswith("embed.")}
+    stack = {name for name in names if name.startswith("layer")}
+    head = {name for name in names if name.startswith("head.")}
+    if config.tied_head:
+        head.add("embed.tokens")
+    return {"all": names, "embedding": embedding, "stack": stack, "head": head}[part]

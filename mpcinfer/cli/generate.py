@@ -1,0 +1,163 @@
+"""`mpcinfer generate`: the prompt's owner."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mpcinfer.clear import ClearModel
+from mpcinfer.cli import options
+from mpcinfer.cli.progress import Stream, announce
+from mpcinfer.cli.tables import print_bill
+from mpcinfer.models.load import load_model, load_public
+from mpcinfer.plans import plan_from
+from mpcinfer.roles.addresses import Address
+from mpcinfer.roles.client import PrivateClient, connect_client
+from mpcinfer.roles.together import private
+from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
+from parties.errors import ConfigError
+from parties.keys import load_secret
+from protocols.plan import Plan
+
+
+class Local(StrEnum):
+    """How to run without a server."""
+
+    PLAIN = "plain"
+    FIXED = "fixed"
+    PRIVATE = "private"
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="The text to complete, or - to read it from standard input.")],
+    model: options.Model = "tiny-python",
+    server: Annotated[str | None, typer.Option(help="The server's endpoint, tcp://host:port.")] = None,
+    server_key: Annotated[Path | None, typer.Option(help="The server's .public file.")] = None,
+    dealer: Annotated[str, typer.Option(help="The dealer's endpoint for clients.")] = "tcp://127.0.0.1:7102",
+    dealer_key: Annotated[Path | None, typer.Option(help="The dealer's .public file.")] = None,
+    key: Annotated[Path | None, typer.Option(help="The client's .secret file.")] = None,
+    local: Annotated[
+        Local | None,
+        typer.Option(
+            help="No server: 'plain' in float, 'fixed' in fixed point, both without privacy; 'private' "
+            "starts server, dealer and client as processes on this machine."
+        ),
+    ] = None,
+    plan: options.PlanName = "crypten",
+    choices: options.Choices = None,
+    tokens: Annotated[int, typer.Option(min=1, help="The most tokens to generate.")] = 24,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest token.")] = 0.0,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Sample from the likeliest tokens only.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Wrap the prompt in the chat template.")] = False,
+    timeout: options.Timeout = 60.0,
+    layers: Annotated[bool, typer.Option("--layers", help="The bill by layer, too.")] = False,
+    labels: Annotated[bool, typer.Option("--labels", help="The bill label by label, too.")] = False,
+    insecure_dealer: Annotated[
+        bool,
+        typer.Option(
+            "--insecure-dealer",
+            help="INSECURE: agree to a server that makes the correlated randomness itself and could read "
+            "the prompt. The bill says so.",
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Text, token ids and bill as JSON.")] = False,
+) -> None:
+    """Complete a text with a model on another machine, or locally.
+
+    The prompt never leaves this process in the clear, and the answer is visible here only. The server
+    learns how many tokens the prompt and the answer have.
+
+    [bold]Examples[/bold]
+
+        mpcinfer generate "for i in" --local private
+        mpcinfer generate "def area(self):" --server tcp://server:7100 --server-key keys/server.public \\
+            --dealer tcp://dealer:7102 --dealer-key keys/dealer.public --key keys/client.secret
+        mpcinfer generate "What is the capital of France?" --chat --local plain --model smollm2-135m-instruct
+    """
+    text = sys.stdin.read() if prompt == "-" else prompt
+    uniform = system_uniform if seed is None else seeded_uniform(seed)
+    sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
+    parties = _Parties(server, server_key, dealer, dealer_key, key, timeout, insecure_dealer)
+    with _runner(model, local, plan, choices or [], parties) as runner:
+        asked = runner.public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
+        stream = None if as_json else Stream("" if chat else text)
+        shown = None if stream is None else stream.show
+        answer = runner.complete(asked, max_new_tokens=tokens, sampler=sampler, on_text=shown)
+        if stream is not None:
+            stream.end()
+        bill = runner.finish() if isinstance(runner, PrivateClient) else None
+    if as_json:
+        document = {"text": answer.text, "token_ids": list(answer.ids), "reason": answer.reason}
+        typer.echo(json.dumps({**document, "bill": None if bill is None else bill.to_json()}, indent=2))
+    elif bill is not None:
+        Console(stderr=True).print()
+        print_bill(Console(stderr=True), bill, layers=layers, labels=labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parties:
+    """What the command line says about the other parties."""
+
+    server: str | None
+    server_key: Path | None
+    dealer: str
+    dealer_key: Path | None
+    key: Path | None
+    timeout_s: float
+    insecure_dealer: bool
+
+
+@contextmanager
+def _runner(
+    model: str, local: Local | None, plan: str, choices: list[str], parties: _Parties
+) -> Generator[ClearModel | PrivateClient]:
+    """What completes the prompt: a model in the clear, or a connected client."""
+    if local in (Local.PLAIN, Local.FIXED):
+        yield ClearModel(load_model(model), fixed_point=local is Local.FIXED)
+    elif local is Local.PRIVATE:
+        with private(
+            model,
+            plan=plan,
+            choices=choices,
+            timeout_s=parties.timeout_s,
+            insecure_dealer=parties.insecure_dealer,
+            say=announce,
+        ) as client:
+            yield client
+    else:
+        with _connected(model, plan_from(plan, choices), parties) as client:
+            yield client
+
+
+@contextmanager
+def _connected(model: str, plan: Plan, parties: _Parties) -> Generator[PrivateClient]:
+    """A client of a server elsewhere."""
+    if parties.server is None or parties.server_key is None or parties.key is None:
+        raise ConfigError(
+            "say where the server is: --server, --server-key and --key (and --dealer, --dealer-key); or "
+            "--local private to start one on this machine, --local plain to run without privacy"
+        )
+    dealer = None
+    if not parties.insecure_dealer:
+        if parties.dealer_key is None:
+            raise ConfigError("say who the dealer is: --dealer-key, the dealer's .public file")
+        dealer = Address.load(parties.dealer, parties.dealer_key)
+    with connect_client(
+        load_public(model),
+        plan,
+        keys=load_secret(parties.key),
+        server=Address.load(parties.server, parties.server_key),
+        dealer=dealer,
+        timeout_s=parties.timeout_s,
+    ) as client:
+        yield client

@@ -1,0 +1,58 @@
+"""`mpcinfer serve`: the model's owner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mpcinfer.cli import options
+from mpcinfer.cli.progress import announce
+from mpcinfer.models.load import load_model
+from mpcinfer.plans import plan_from
+from mpcinfer.roles.addresses import Address, Identity
+from mpcinfer.roles.server import serve_sessions
+
+
+def serve(
+    key: options.OwnKey,
+    client_key: Annotated[Path, typer.Option(help="The .public file of the client that may connect.")],
+    dealer_key: Annotated[Path, typer.Option(help="The dealer's .public file.")],
+    dealer: Annotated[str, typer.Option(help="The dealer's endpoint for servers.")] = "tcp://127.0.0.1:7101",
+    listen: Annotated[str, typer.Option(help="Where clients connect.")] = "tcp://127.0.0.1:7100",
+    model: options.Model = "tiny-python",
+    plan: options.PlanName = "crypten",
+    choices: options.Choices = None,
+    timeout: options.Timeout = 60.0,
+    once: options.Once = False,
+    insecure_dealer: Annotated[
+        bool,
+        typer.Option(
+            "--insecure-dealer",
+            help="INSECURE: this server makes the correlated randomness itself and could decrypt everything. "
+            "Only to measure; the client must agree, and the bill says so.",
+        ),
+    ] = False,
+) -> None:
+    """Serve a model to one client, session after session.
+
+    The server learns how many tokens each step has, and nothing about which tokens they are; the client
+    learns the model's shape and the logits of its own answer. Both need a dealer that neither controls.
+
+    [bold]Example[/bold]
+
+        mpcinfer serve --model tiny-python --key keys/server.secret --client-key keys/client.public \\
+            --dealer-key keys/dealer.public
+    """
+    identity = Identity.load(key, client_key)
+    serve_sessions(
+        load_model(model),
+        plan_from(plan, choices),
+        listen=listen,
+        identity=identity,
+        dealer=None if insecure_dealer else Address.load(dealer, dealer_key),
+        timeout_s=timeout,
+        once=once,
+        say=announce,
+    )

@@ -1,0 +1,92 @@
+"""The client: owns the prompt, picks the tokens, gets the answer and the bill."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from mpcinfer.answer import Answer, OnText, answer
+from mpcinfer.models.public import PublicModel
+from mpcinfer.roles.addresses import Address
+from mpcinfer.roles.exchange import StepClient
+from mpcinfer.roles.party import private_session
+from mpcinfer.sampling import Sampler, greedy
+from parties.bill import Bill
+from parties.keys import KeyPair
+from parties.link import Link
+from parties.meter import CLIENT, Meter
+from parties.tcp import connect
+from protocols.plan import Plan
+
+
+class PrivateClient:
+    """A connected session with a server; made by `connect_client`."""
+
+    def __init__(self, public: PublicModel, steps: StepClient) -> None:
+        self.public = public
+        self._steps = steps
+        self._used = False
+        self._bill: Bill | None = None
+
+    def complete(
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int = 24,
+        sampler: Sampler = greedy,
+        on_text: OnText | None = None,
+    ) -> Answer:
+        """The model's continuation of a text. The server learns its length in tokens, not the text.
+
+        Args:
+            prompt: text; for a chat model, `public.tokenizer.chat(...)` makes one of a conversation.
+            max_new_tokens: the most tokens to generate; the server learns how many there were.
+            on_text: is told of the whole answer so far after each token.
+
+        Raises:
+            ConfigError: an empty prompt, or one that fills the context.
+            PeerError: the server or the dealer went away or sent what it should not.
+        """
+        if self._used:
+            self._steps.restart()
+        self._used = True
+        return answer(self._steps.step, self.public, prompt, max_new_tokens, sampler, on_text)
+
+    def finish(self) -> Bill:
+        """Ends the session and returns its bill, the server's part included; safe to repeat."""
+        if self._bill is None:
+            self._bill = self._steps.finish()
+        return self._bill
+
+
+@contextmanager
+def connect_client(
+    public: PublicModel,
+    plan: Plan,
+    *,
+    keys: KeyPair,
+    server: Address,
+    dealer: Address | None,
+    timeout_s: float = 60.0,
+) -> Generator[PrivateClient]:
+    """A session with a server, ended in order when the block ends without an error.
+
+    Args:
+        public: the model's public part; the handshake compares it with the server's.
+        dealer: where correlations come from; None agrees to a server that is its own dealer: insecure.
+        timeout_s: longest wait for the server to come up, and longest silence afterwards.
+
+    Raises:
+        HandshakeFailed: another version, plan, model or key at the server.
+        PeerError: the server or the dealer went away or sent what it should not.
+    """
+    channel = connect(
+        server.endpoint, keys, server.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
+    )
+    with (
+        Link(channel, Meter(), CLIENT) as link,
+        private_session(link, plan, public, None, keys, dealer, timeout_s) as session,
+    ):
+        client = PrivateClient(public, StepClient(link, session))
+        yield client
+        client.finish()

@@ -1,0 +1,80 @@
+"""The dealer: hands out correlated randomness to one server and one client, session after session."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from mpcinfer.roles.addresses import Identity
+from parties.errors import HandshakeFailed, MpcInferError, PeerTimeout
+from parties.handshake import Hello, shake_hands
+from parties.link import Link
+from parties.meter import Meter
+from parties.randomness import SystemRandom
+from parties.tcp import Listener
+from protocols.dealer import Dealt, serve_dealer
+
+_WAIT_S = 3600.0
+_SECOND_S = 30.0
+
+
+def deal_sessions(
+    *,
+    listen_server: str,
+    listen_client: str,
+    server: Identity,
+    client: Identity,
+    timeout_s: float,
+    once: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Deals until the process is ended, or one session with `once`.
+
+    The server has an endpoint of its own and so has the client; each accepts one key.
+
+    Args:
+        listen_server, listen_client: `tcp://host:port`.
+        server, client: the dealer's keys, with the key of who may connect there.
+        timeout_s: longest silence of the server within a session.
+        say: is told of progress, a line at a time.
+
+    Raises:
+        ConfigError: an endpoint cannot be used.
+        MpcInferError: with `once`, whatever ended the session.
+    """
+    say(f"dealer: for servers at {listen_server}, for clients at {listen_client}")
+    while True:
+        try:
+            dealt = _deal_once(listen_server, listen_client, server, client, timeout_s)
+            if dealt is None:
+                continue
+            say(f"dealer: session over, {dealt.correlations:,} correlations, {dealt.bytes_to_server:,} bytes")
+        except MpcInferError as error:
+            if once:
+                raise
+            say(f"dealer: session failed: {type(error).__name__}: {error}")
+        if once:
+            return
+
+
+def _deal_once(
+    listen_server: str, listen_client: str, server: Identity, client: Identity, timeout_s: float
+) -> Dealt | None:
+    """One session; None when nobody came."""
+    for_server = Listener(listen_server, server.keys, [server.peer])
+    with contextlib.closing(Listener(listen_client, client.keys, [client.peer])) as for_client:
+        try:
+            server_channel = for_server.accept(_WAIT_S, timeout_s)
+        except PeerTimeout:
+            return None
+        with server_channel, for_client.accept(_SECOND_S, timeout_s) as client_channel:
+            to_server, to_client = (
+                Link(channel, Meter(), None) for channel in (server_channel, client_channel)
+            )
+            randomness = SystemRandom()
+            hello = Hello(role="dealer", plan=None, model=None)
+            theirs = shake_hands(to_server, hello, "server", randomness).peer
+            other = shake_hands(to_client, hello, "client", randomness).peer
+            if theirs.parent != other.parent:
+                raise HandshakeFailed("server and client are not in the same session")
+            return serve_dealer(to_server, to_client)

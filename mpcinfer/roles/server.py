@@ -1,0 +1,74 @@
+"""The server: owns the weights, serves one client session after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mpcinfer.models.model import Model
+from mpcinfer.models.public import PublicModel
+from mpcinfer.roles.addresses import Address, Identity
+from mpcinfer.roles.exchange import serve_steps
+from mpcinfer.roles.party import private_session
+from parties.bill import Bill
+from parties.channel import Channel
+from parties.errors import MpcInferError, PeerTimeout
+from parties.link import Link
+from parties.meter import SERVER, Meter
+from parties.tcp import Listener
+from protocols.plan import Plan
+
+Say = Callable[[str], None]
+_WAIT_S = 3600.0
+
+
+def serve_sessions(
+    model: Model,
+    plan: Plan,
+    *,
+    listen: str,
+    identity: Identity,
+    dealer: Address | None,
+    timeout_s: float,
+    once: bool,
+    say: Say,
+) -> None:
+    """Serves sessions until the process is ended, or one with `once`.
+
+    A session that fails is reported and ends; the next client is served.
+
+    Args:
+        listen: `tcp://host:port`.
+        identity: the server's keys, and the client that may connect.
+        dealer: where correlations come from; None makes this server its own dealer, which is insecure.
+        timeout_s: longest silence of a peer.
+        say: is told of progress, a line at a time.
+
+    Raises:
+        ConfigError: the endpoint cannot be used.
+        MpcInferError: with `once`, whatever ended the session.
+    """
+    say(f"server: {model.name} ({model.config.parameters:,} parameters), plan {plan.name}, at {listen}")
+    while True:
+        try:
+            channel = Listener(listen, identity.keys, [identity.peer]).accept(_WAIT_S, timeout_s)
+        except PeerTimeout:
+            continue
+        try:
+            bill = serve_channel(channel, model, plan, identity, dealer, timeout_s)
+            say(f"server: session over, {bill.total.rounds} rounds online")
+        except MpcInferError as error:
+            if once:
+                raise
+            say(f"server: session failed: {type(error).__name__}: {error}")
+        if once:
+            return
+
+
+def serve_channel(
+    channel: Channel, model: Model, plan: Plan, identity: Identity, dealer: Address | None, timeout_s: float
+) -> Bill:
+    """Serves one session over a connected channel, which is closed at the end; the server's bill."""
+    with Link(channel, Meter(), SERVER) as link:
+        public = PublicModel.of(model)
+        with private_session(link, plan, public, model.weights, identity.keys, dealer, timeout_s) as session:
+            return serve_steps(link, session)

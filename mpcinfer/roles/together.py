@@ -1,0 +1,108 @@
+"""All three parties on this machine: server and dealer as processes of their own, the client here."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mpcinfer.models.load import load_public
+from mpcinfer.plans import plan_from
+from mpcinfer.roles.addresses import Address
+from mpcinfer.roles.client import PrivateClient, connect_client
+from parties.keys import load_public as load_public_key
+from parties.keys import new_keypair
+from parties.launch import Processes
+
+Say = Callable[[str], None]
+_START_S = 60.0
+
+
+@contextmanager
+def private(
+    model: str,
+    *,
+    plan: str = "crypten",
+    choices: Sequence[str] = (),
+    timeout_s: float = 60.0,
+    insecure_dealer: bool = False,
+    say: Say | None = None,
+) -> Generator[PrivateClient]:
+    """A client connected to a server and a dealer that run as processes on this machine.
+
+    Fresh keys are made for the occasion and every connection is encrypted, as between machines. Both
+    processes end with the block, however it ends.
+
+    Args:
+        model: a name from `mpcinfer models`, or a path. Only the server loads its weights.
+        plan, choices: a preset, and `operation=protocol` replacements.
+        timeout_s: longest silence of a peer.
+        insecure_dealer: the server is its own dealer and could decrypt everything; to measure with.
+        say: is told what the processes report.
+
+    Raises:
+        ConfigError: no such model or plan, or the model cannot be loaded.
+        PeerError: a process died or fell silent; the message has its last words.
+    """
+    public, chosen = load_public(model), plan_from(plan, choices)
+    with tempfile.TemporaryDirectory(prefix="mpcinfer-") as folder, Processes(on_line=say) as processes:
+        keys = Path(folder)
+        pairs = {name: new_keypair(keys, name) for name in ("server", "client", "dealer")}
+        at_server, for_server, for_client = (f"tcp://127.0.0.1:{port}" for port in _free_ports(3))
+        options = ["--plan", plan, *(f"--set={choice}" for choice in choices), "--timeout", str(timeout_s)]
+        server = [
+            "serve",
+            "--model",
+            model,
+            "--listen",
+            at_server,
+            "--dealer",
+            for_server,
+            *options,
+            "--once",
+        ]
+        server += _key_options(keys, "server", "client", "dealer")
+        if insecure_dealer:
+            server.append("--insecure-dealer")
+        else:
+            dealer = ["dealer", "--listen-server", for_server, "--listen-client", for_client, "--once"]
+            processes.start("dealer", _command(*dealer, *_key_options(keys, "dealer", "server", "client")))
+        processes.start("server", _command(*server))
+        with (
+            processes.naming_the_dead(),
+            connect_client(
+                public,
+                chosen,
+                keys=pairs["client"],
+                server=Address(at_server, load_public_key(keys / "server.public")),
+                dealer=None if insecure_dealer else Address(for_client, pairs["dealer"].public),
+                timeout_s=max(timeout_s, _START_S),
+            ) as client,
+        ):
+            yield client
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "mpcinfer.cli.main", *arguments]
+
+
+def _key_options(folder: Path, own: str, *others: str) -> list[str]:
+    options = ["--key", str(folder / f"{own}.secret")]
+    for other in others:
+        options += [f"--{other}-key", str(folder / f"{other}.public")]
+    return options
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nothing listens on at this moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
