@@ -78,6 +78,13 @@ seed {recipe.seed}.
 | --- | --- | --- | --- |
 | train, mean of the last steps | {_figures(record.train_loss, None)} |
 | held out | {_figures(record.held_out_loss, record.held_out_characters)} |
+
+## Limits
+
+A model of this size continues text in the manner of its data and knows little else: what it writes may be
+wrong, insecure or without sense, and short passages may repeat its data word for word. It is made to measure
+private inference on real weights, not to write programs with. Copies of a file that differ in a few lines
+can stand on both sides of the split, so the held-out loss is somewhat flattered.
 """
 
 

@@ -26,6 +26,7 @@ import torch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folder import replace_file, save_model
 from mpcinfer.models.model import Model
+from mpcinfer.models.ranges import calibrate
 from mpcinfer.tokenizer import Tokenizer
 from mpcinfer.training.batches import Batches, consecutive_batches
 from mpcinfer.training.card import TrainingRecord, model_card
@@ -36,6 +37,7 @@ from parties.errors import ConfigError
 
 FOLDER = "training"
 RECENT_STEPS = 200
+CALIBRATION_WINDOWS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +164,19 @@ class Run:
                 self.save()
         return self.model()
 
+    def calibrated_ranges(self) -> dict[str, float]:
+        """Ranges of the model as it stands, over its sample prompt and the first held-out windows.
+
+        Windows are a little shorter than the context: their text may take more tokens than they had.
+        """
+        corpus, length = self.corpus, self.options.config.context
+        stream = corpus.held_out[: CALIBRATION_WINDOWS * length]
+        windows = [stream[start : start + length * 7 // 8] for start in range(0, len(stream), length)]
+        texts = [corpus.tokenizer.decode(window.tolist()) for window in windows]
+        prompts = [self.options.sample_prompt, *texts]
+        fitting = [text for text in prompts if 0 < len(corpus.tokenizer.encode(text)) <= length]
+        return calibrate(self._model({}), fitting)
+
     def evaluate(self, *, whole: bool) -> Evaluation:
         """Held-out loss over the first windows, or over the whole stream, and a sample."""
         options, weights = self.options, self.state.plain_weights()
@@ -183,12 +198,16 @@ class Run:
         save_model(self.out, self.model(), torch.float16, card=self.card())
 
     def model(self) -> Model:
-        """The model as it stands; its weights share the run's memory."""
+        """The model as it stands, calibrated; its weights share the run's memory."""
+        return self._model(self.calibrated_ranges())
+
+    def _model(self, ranges: dict[str, float]) -> Model:
         return Model(
             name=self.out.name,
             config=self.options.config,
             weights=self.state.plain_weights(),
             tokenizer=self.tokenizer,
+            ranges=ranges,
         )
 
     def card(self) -> str:
