@@ -16,7 +16,7 @@ Costs, n elements, bytes that one party sends (the other sends as many):
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -27,6 +27,7 @@ from parties.meter import SERVER, Phase
 from protocols.arithmetic import Arithmetic
 from protocols.correlations import Kind, Request, words
 from protocols.crypten import beaver, comparison
+from protocols.crypten.native import native
 from protocols.crypten.session import CrypTenSession, Keys
 from protocols.plan import Plan
 from protocols.share import Share
@@ -186,6 +187,31 @@ class CrypTenArithmetic(Arithmetic):
             return wrapped - shifted
         public = ((masked >> drop) & ((1 << (64 - drop)) - 1)) - (1 << (62 - drop))
         return public + wrapped - shifted
+
+    # -- the library itself -------------------------------------------------------------------------------
+
+    def native(
+        self,
+        name: str,
+        *operands: Share,
+        within: tuple[float, float] | None = None,
+        settings: Mapping[str, object] | None = None,
+        **options: object,
+    ) -> Share:
+        """Runs one of CrypTen's own functions, `softmax`, `exp`, `reciprocal`, ..., on shares.
+
+        Args:
+            name: a method of the library's MPCTensor; of a result that is a tuple, the first is taken.
+            operands: at this engine's fraction bits, or integers.
+            within: public bounds of the first operand; needed wherever CrypTen is wrong outside of some.
+            settings: CrypTen's configuration while it runs, `{"functions.reciprocal_all_pos": True}`.
+            options: the method's own keywords.
+
+        Raises:
+            ConfigError: a function that is wrong in CrypTen 0.4.1, or not known to be right.
+            RangeError: bounds are missing, or wider than the function can take.
+        """
+        return native(self.session, name, *operands, within=within, settings=settings or {}, options=options)
 
     # -- helpers ------------------------------------------------------------------------------------------
 
