@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from error_bounds import ErrorBoundBackend, check_every_operation
+from tests.mpcinfer.backends.error_bounds import ErrorBoundBackend, check_every_operation
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

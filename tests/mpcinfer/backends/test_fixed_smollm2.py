@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from error_bounds import check_every_operation
+from tests.mpcinfer.backends.error_bounds import check_every_operation
 
 from mpcinfer.backends.fixed import FixedBackend
 from mpcinfer.backends.plain import PlainBackend

@@ -1,4 +1,4 @@
-"""Settings for tests that run models."""
+"""Settings for all tests."""
 
 from __future__ import annotations
 
