@@ -19,6 +19,8 @@ class Plan:
         engine: who supplies the primitives.
         ring_bits, frac_bits: Z_2^ring_bits with frac_bits fraction bits.
         linear: `session` opens masked weights once a session; `beaver` on every call.
+        truncation: `local` divides each share, and fails for an element with probability |value| / 2^32 at 16
+            fraction bits; `exact` cannot fail, and costs a round and 8 bytes an element each way.
         fold: norm gains and biases are folded into the next weights, in cleartext, by the server.
     """
 
@@ -27,12 +29,13 @@ class Plan:
     ring_bits: int = 64
     frac_bits: int = 16
     linear: str = "session"
+    truncation: str = "local"
     fold: bool = True
     softmax: str = "tree"
     gelu: str = "piecewise"
-    silu: str = "sigmoid"
+    silu: str = "piecewise"
     relu: str = "compare"
-    inverse_sqrt: str = "newton"
+    inverse_sqrt: str = "octaves"
 
     def digest(self) -> str:
         """Sixteen hex digits that both parties must agree on."""

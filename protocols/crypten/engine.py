@@ -44,7 +44,7 @@ def crypten_engine(
 ) -> Generator[CrypTenArithmetic]:
     """The engine, for the calling thread, while inside. See `CrypTenSession` for arguments and errors."""
     with CrypTenSession(link, dealer, keys, plan.frac_bits) as session:
-        yield CrypTenArithmetic(session, linear=plan.linear)
+        yield CrypTenArithmetic(session, linear=plan.linear, truncation=plan.truncation)
 
 
 class CrypTenArithmetic(Arithmetic):

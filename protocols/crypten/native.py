@@ -61,9 +61,12 @@ def native(
     mpc = session.crypten.mpc.MPCTensor
     tensors: list[Any] = [mpc.from_shares(x.value.clone(), precision=x.frac_bits) for x in operands]
     with session.crypten.cfg.temp_override(dict(settings)):
-        result: Any = getattr(tensors[0], name)(*tensors[1:], **options)
-    first: Any = result[0] if type(result) is tuple else result
-    return Share(first.share, int(first.encoder._precision_bits))
+        result = _first(getattr(tensors[0], name)(*tensors[1:], **options))
+    return Share(result.share, int(result.encoder._precision_bits))
+
+
+def _first(result: Any) -> Any:
+    return result[0] if type(result) is tuple else result  # pyright: ignore[reportUnknownVariableType]
 
 
 def check(name: str, shape: tuple[int, ...], within: Bounds | None, options: Mapping[str, object]) -> None:

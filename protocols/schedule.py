@@ -1,0 +1,49 @@
+"""Which correlations the CrypTen engine takes, in order: announced to the dealer before a forward pass."""
+
+from __future__ import annotations
+
+from protocols.correlations import Kind, Request, Shape
+
+CARRY_LEVELS = 6
+"""log2(64) levels of the carry tree."""
+
+
+class Schedule:
+    """Collects the requests of primitives, from shapes alone, in the order in which an engine takes them.
+
+    Attributes:
+        requests: what was collected; hand it to the engine's `prefetch`.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    def mul(self, a: Shape, b: Shape) -> None:
+        """A product of secrets."""
+        self._add(Kind.MUL, a, b)
+
+    def square(self, a: Shape) -> None:
+        """A square."""
+        self._add(Kind.SQUARE, a)
+
+    def matmul(self, a: Shape, b: Shape) -> None:
+        """A matrix product of secrets."""
+        self._add(Kind.MATMUL, a, b)
+
+    def linear(self, x: Shape, weight: Shape, name: str, *, transposed: bool = False) -> None:
+        """A product with a weight that was opened once a session."""
+        self._add(Kind.LINEAR_TRANSPOSED if transposed else Kind.LINEAR, x, weight, weight=name)
+
+    def less_than_zero(self, a: Shape) -> None:
+        """A comparison with zero: seven ANDs, one bit."""
+        self._add(Kind.AND, a, a)
+        for _ in range(CARRY_LEVELS):
+            self._add(Kind.AND, (2, *a), (2, *a))
+        self._add(Kind.BIT, a)
+
+    def truncate(self, a: Shape, bits: int) -> None:
+        """An exact truncation by `bits`."""
+        self._add(Kind.TRUNCATION, a, bits=bits)
+
+    def _add(self, kind: Kind, *shapes: Shape, weight: str = "", bits: int = 0) -> None:
+        self.requests.append(Request(kind, shapes, weight, bits))
