@@ -68,6 +68,23 @@ class Arithmetic(ABC):
         factor = value.to(a.value.device) if isinstance(value, torch.Tensor) else value
         return Share(a.value * factor, a.frac_bits)
 
+    def combination(self, terms: Sequence[tuple[Share, float]], constant: float = 0.0) -> Share:
+        """constant + the sum of public numbers times shares, all of one binary point: one truncation."""
+        frac_bits = terms[0][0].frac_bits
+        total = self.scaled(terms[0][0], terms[0][1], frac_bits + self.frac_bits)
+        for share, factor in terms[1:]:
+            total = self.add(total, self.scaled(share, factor, frac_bits + self.frac_bits))
+        return self.truncate(self.add_public(total, constant), frac_bits)
+
+    def scaled(self, a: Share, value: float, frac_bits: int) -> Share:
+        """a times a public number at `frac_bits` fraction bits (at least a's): nothing is truncated."""
+        factor = self.encode(torch.tensor(value, dtype=torch.float64), frac_bits - a.frac_bits)
+        return Share(a.value * factor.to(a.value.device), frac_bits)
+
+    def shift_down(self, a: Share, bits: int) -> Share:
+        """a / 2^bits: one truncation of a number no larger than a (none for 0 bits)."""
+        return a if bits == 0 else self.truncate(Share(a.value, a.frac_bits + bits), a.frac_bits)
+
     def sum(self, a: Share, axis: int) -> Share:
         """Sum over an axis, kept with length 1."""
         return Share(a.value.sum(axis, keepdim=True), a.frac_bits)
@@ -81,6 +98,12 @@ class Arithmetic(ABC):
         for part in parts[1:]:
             _same_point(parts[0], part)
         return Share(torch.cat([part.value for part in parts], dim=axis), parts[0].frac_bits)
+
+    def stack(self, parts: Sequence[Share]) -> Share:
+        """Joins shares of one shape and binary point along a new first axis."""
+        for part in parts[1:]:
+            _same_point(parts[0], part)
+        return Share(torch.stack([part.value for part in parts]), parts[0].frac_bits)
 
     def mul_together(self, pairs: Sequence[tuple[Share, Share]]) -> list[Share]:
         """Several products of equal-shaped factors in the rounds of one; all with the same fraction bits."""

@@ -21,9 +21,9 @@ class UnaryProtocol(ABC):
 
     A subclass is final, documents numbered steps and its source, and states:
 
-        domain: inputs for which the error holds.
-        max_abs_error: largest |protocol - true function| over the domain, the approximation only; rounding
-            adds at most a few units of 2^-frac_bits.
+        domain: inputs for which the error holds; outside it the result can be anything.
+        max_abs_error: largest |protocol - true function| over the domain with 16 fraction bits and faithful
+            truncation, rounding included. An engine that truncates with another error adds its own.
     """
 
     security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
@@ -39,11 +39,52 @@ class CausalProtocol(ABC):
     """Attention weights of scores [B, H, T, S] on shares.
 
     Query i stands at position start + i, S = start + T, and sees keys 0..start + i; hidden keys get exactly
-    zero. A subclass is final and documents numbered steps, its source, and which scores it can take.
+    zero. A subclass is final, documents numbered steps and its source, and states:
+
+        max_spread: row maximum minus score may be this large; beyond it the result can be anything.
+        max_abs_error: largest |weight - softmax| with 16 fraction bits and faithful truncation.
     """
 
     security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
+    max_spread: ClassVar[float]
+    max_abs_error: ClassVar[float]
 
     @abstractmethod
     def __call__(self, engine: Arithmetic, scores: Share, start: int) -> Share:
-        """Weights of the same shape; every row sums to 1 up to the protocol's error."""
+        """Weights of the same shape; every row sums to 1 up to S times the error."""
+
+
+class RowMaximum(ABC):
+    """The largest entry of every row."""
+
+    security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
+    max_abs_error: ClassVar[float]
+
+    @abstractmethod
+    def __call__(self, engine: Arithmetic, x: Share, lengths: tuple[int, ...]) -> Share:
+        """Maxima [..., rows] of rows that lie end to end in x [..., sum of lengths]."""
+
+
+class RangedProtocol(ABC):
+    """An elementwise function of positive numbers whose range is public, from calibration.
+
+    Args:
+        low, high: inputs for which the error holds; outside it the result can be anything.
+
+    Attributes:
+        max_rel_error: largest relative error over the range, rounding of intermediate results included, the
+            last rounding to the engine's fraction bits (1.5 units of the last place) not.
+
+    Raises:
+        RangeError: the range is empty, not positive, or more than the protocol can hold.
+    """
+
+    security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
+    max_rel_error: float
+
+    def __init__(self, low: float, high: float) -> None:
+        self.low, self.high = low, high
+
+    @abstractmethod
+    def __call__(self, engine: Arithmetic, x: Share) -> Share:
+        """The function of every element of x, of x's shape."""

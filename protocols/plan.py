@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Self
 
 from parties.errors import ConfigError
 
@@ -42,7 +41,7 @@ class Plan:
         text = json.dumps(dataclasses.asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def replace(self, **choices: str) -> Self:
+    def replace(self, **choices: str) -> Plan:
         """This plan with other protocols for some operations.
 
         Raises:
