@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from parties.errors import MalformedFrame
 
@@ -84,7 +84,7 @@ class Bill:
         return {**total, "notes": list(self.notes), "labels": [dataclasses.asdict(row) for row in self.rows]}
 
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Self:
+    def from_json(cls, document: dict[str, Any]) -> Bill:
         """The bill in `to_json`'s form; raises MalformedFrame for anything else (it may come from a peer)."""
         items, notes = document.get("labels"), document.get("notes")
         if not isinstance(items, list) or not isinstance(notes, list):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Self
+from typing import TypeVar
 
 from parties.wire import Buffer
+
+_C = TypeVar("_C", bound="Channel")
 
 
 class Channel(ABC):
@@ -41,7 +43,7 @@ class Channel(ABC):
         """Bytes this message occupies on the transport, framing and encryption included."""
         return sum(len(part) for part in parts)
 
-    def __enter__(self) -> Self:
+    def __enter__(self: _C) -> _C:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -88,7 +88,7 @@ class Link:
         """Closes the channel; safe to repeat."""
         self.channel.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Link:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 
@@ -117,7 +117,7 @@ class Request:
         return [str(self.kind), [list(shape) for shape in self.shapes], self.weight, self.bits]
 
     @classmethod
-    def from_plain(cls, value: object) -> Self:
+    def from_plain(cls, value: object) -> Request:
         """A request that a peer sent; raises PeerMismatch for anything that is none."""
         fields = cast(list[Any], value) if isinstance(value, list) else []
         if len(fields) != 4 or not isinstance(fields[1], list):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 from parties.errors import ConfigError
 from parties.link import Link
@@ -54,7 +54,7 @@ class CrypTenSession:
             raise ConfigError("the CrypTen session is not open")
         return self._source
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> CrypTenSession:
         meter = self.link.meter
         if isinstance(self._dealer, InsecureServerDealer):
             seed = self._keys("crypten insecure dealer")
