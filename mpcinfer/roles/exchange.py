@@ -9,17 +9,25 @@ These are control frames: they reveal how many tokens each step has and nothing 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 
 from mpcinfer.roles.party import PrivateSession
-from parties.bill import Bill
+from parties.bill import Bill, BillRow
 from parties.errors import PeerMismatch
 from parties.link import Link
 from parties.meter import Phase
 
 _STEP, _BILL = "session.step", "session.bill"
+_AGREED = (
+    "rounds",
+    "online_bytes_to_server",
+    "online_bytes_to_client",
+    "offline_bytes_to_server",
+    "offline_bytes_to_client",
+    "setup_bytes",
+    "setup_rounds",
+)
 
 
 def serve_steps(link: Link, session: PrivateSession) -> Bill:
@@ -81,7 +89,7 @@ class StepClient:
         return logits
 
     def finish(self) -> Bill:
-        """Ends the session; this party's bill with the offline bytes that only the server saw.
+        """Ends the session; this party's bill, confirmed by the server's.
 
         Raises:
             PeerMismatch: the two bills disagree on what was exchanged.
@@ -90,7 +98,7 @@ class StepClient:
         mine = self._link.meter.bill()
         with self._link.meter.phase(Phase.CONTROL):
             its = Bill.from_json(self._link.recv_document(_BILL))
-        return merge_bills(mine, its)
+        return checked(mine, its)
 
     def _announce(self, tokens: int) -> None:
         meter = self._link.meter
@@ -99,24 +107,21 @@ class StepClient:
         self._restart = False
 
 
-def merge_bills(client: Bill, server: Bill) -> Bill:
-    """The client's bill plus what the dealer sent to the server, label by label.
-
-    Both parties metered the same frames, so everything else must agree.
+def checked(client: Bill, server: Bill) -> Bill:
+    """The client's bill, which the server's must confirm: both metered the same frames.
 
     Raises:
-        PeerMismatch: a label's rounds or bytes differ.
+        PeerMismatch: a label's rounds or bytes differ, or a label has a bill at one party only.
     """
     theirs = {row.label: row for row in server.rows}
     for row in client.rows:
-        other = theirs.pop(row.label, None)
-        if other is None:
-            continue
-        for name in ("rounds", "online_bytes_to_server", "online_bytes_to_client", "setup_bytes"):
-            mine, its = cast(int, getattr(row, name)), cast(int, getattr(other, name))
+        other = theirs.pop(row.label, BillRow(label=row.label))
+        for name in _AGREED:
+            mine, its = getattr(row, name), getattr(other, name)
             if mine != its:
                 raise PeerMismatch(f"{row.label}: {name} is {mine} here and {its} at the server")
-        row.offline_bytes_to_server += other.offline_bytes_to_server
-    client.rows.extend(row for row in theirs.values() if row.offline_bytes_to_server)
+    surplus = [row.label for row in theirs.values() if any(getattr(row, name) for name in _AGREED)]
+    if surplus:
+        raise PeerMismatch(f"only the server has a bill for {surplus[0]}")
     client.notes.extend(note for note in server.notes if note not in client.notes)
     return client

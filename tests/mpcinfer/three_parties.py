@@ -1,0 +1,131 @@
+"""Server, client and dealer as three threads of one process, for tests of whole models."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from mpcinfer.models.config import ModelConfig, weight_shapes
+from mpcinfer.models.model import Model
+from mpcinfer.models.public import PublicModel
+from mpcinfer.roles.exchange import StepClient, serve_steps
+from mpcinfer.roles.party import PrivateSession
+from mpcinfer.tokenizer import Tokenizer
+from parties.bill import Bill
+from parties.channel import Channel
+from parties.errors import PeerClosed
+from parties.link import Link
+from parties.local import local_pair
+from parties.meter import CLIENT, SERVER, Meter
+from protocols.crypten.engine import CrypTenArithmetic, crypten_engine
+from protocols.dealer import serve_dealer
+from protocols.plan import Plan
+
+T = TypeVar("T")
+TIMEOUT_S = 60.0
+
+
+def _key(purpose: str) -> bytes:
+    """Sixteen bytes both parties have; in a test, a function of the purpose alone."""
+    return purpose.encode().ljust(16, b".")[-16:]
+
+
+@dataclass
+class Outcome:
+    """What each party's function returned, and the links they ran over."""
+
+    server: object
+    client: object
+    meters: tuple[Meter, Meter]
+
+
+def run_engines(
+    plan: Plan,
+    server: Callable[[CrypTenArithmetic], object],
+    client: Callable[[CrypTenArithmetic], object],
+    wrap: Callable[[Channel, int], Channel] = lambda channel, rank: channel,
+) -> Outcome:
+    """Runs one function a party on connected engines, with a dealer, all in threads.
+
+    The first error of a party is raised here, after all threads have ended; PeerClosed, which is what the
+    other party gets then, is raised only if nobody had another.
+    """
+    ends = local_pair(TIMEOUT_S)
+    to_dealer = [local_pair(TIMEOUT_S) for _ in (SERVER, CLIENT)]
+    meters = (Meter(), Meter())
+    results: dict[int, object] = {}
+    errors: list[BaseException] = []
+
+    def party(rank: int, function: Callable[[CrypTenArithmetic], object]) -> None:
+        channel = wrap(ends[rank], rank)
+        try:
+            with Link(channel, meters[rank], rank) as link, Link(to_dealer[rank][0], Meter(), None) as dealer:
+                with crypten_engine(link, dealer, plan, _key) as engine:
+                    results[rank] = function(engine)
+        except BaseException as error:
+            errors.append(error)
+
+    def deal() -> None:
+        links = [Link(pair[1], Meter(), None) for pair in to_dealer]
+        try:
+            serve_dealer(*links)
+        except PeerClosed:
+            pass
+        finally:
+            for link in links:
+                link.close()
+
+    threads = [
+        threading.Thread(target=deal),
+        threading.Thread(target=party, args=(SERVER, server)),
+        threading.Thread(target=party, args=(CLIENT, client)),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for error in sorted(errors, key=lambda each: isinstance(each, PeerClosed)):
+        raise error
+    return Outcome(results[SERVER], results[CLIENT], meters)
+
+
+def run_model(
+    model: Model,
+    plan: Plan,
+    use: Callable[[StepClient], T],
+    wrap: Callable[[Channel, int], Channel] = lambda channel, rank: channel,
+) -> tuple[T, Bill, Bill]:
+    """A whole session over `model`; what `use` made of the client, the client's and the server's bill."""
+    public = PublicModel.of(model)
+
+    def server(engine: CrypTenArithmetic) -> Bill:
+        return serve_steps(engine.session.link, PrivateSession(engine, plan, public, model.weights))
+
+    def client(engine: CrypTenArithmetic) -> tuple[T, Bill]:
+        steps = StepClient(engine.session.link, PrivateSession(engine, plan, public, None))
+        return use(steps), steps.finish()
+
+    outcome = run_engines(plan, server, client, wrap)
+    result, bill = outcome.client  # type: ignore[misc]
+    return result, bill, outcome.server  # type: ignore[return-value]
+
+
+def random_model(config: ModelConfig, tokenizer: Tokenizer, seed: int = 1) -> Model:
+    """Weights of a plausible size: matrices N(0, 1/in), gains near 1, everything else small."""
+    generator = torch.Generator().manual_seed(seed)
+    weights: dict[str, torch.Tensor] = {}
+    for name, shape in weight_shapes(config).items():
+        values = torch.randn(shape, generator=generator)
+        if name.startswith("embed."):
+            weights[name] = values
+        elif len(shape) == 2:
+            weights[name] = values * shape[0] ** -0.5
+        else:
+            weights[name] = values * 0.1 + (
+                1.0 if name.endswith("norm.weight") or ("norm" in name and name.endswith("weight")) else 0.0
+            )
+    return Model(name="random", config=config, weights=weights, tokenizer=tokenizer)
