@@ -171,7 +171,7 @@ def _patch_encoder() -> None:
 def _largest(x: Any) -> float:
     """Largest magnitude of what CrypTen encodes; infinite where there is an entry that is not a number."""
     if isinstance(x, int | float):
-        return abs(x) if math.isfinite(x) else math.inf
+        return float(abs(x)) if math.isfinite(x) else math.inf
     tensor = x if isinstance(x, torch.Tensor) else torch.as_tensor(x)
     if not tensor.numel():
         return 0.0
