@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn, Self, final
+from typing import NoReturn, final
 
 import torch
 
@@ -119,7 +119,7 @@ class CountingArithmetic(Arithmetic):
                 self._charge_offline(party, SEED_BYTES)
 
     @classmethod
-    def of_plan(cls, plan: Plan, meter: Meter) -> Self:
+    def of_plan(cls, plan: Plan, meter: Meter) -> CountingArithmetic:
         """The counter of the engine that a plan describes."""
         return cls(meter, frac_bits=plan.frac_bits, linear=plan.linear, truncation=plan.truncation)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from parties.keys import KeyPair, load_public, load_secret
 
@@ -17,7 +16,7 @@ class Identity:
     peer: str
 
     @classmethod
-    def load(cls, own: Path, peer: Path) -> Self:
+    def load(cls, own: Path, peer: Path) -> Identity:
         """From a .secret and a .public file; raises ConfigError where one cannot be used."""
         return cls(load_secret(own), load_public(peer))
 
@@ -30,6 +29,6 @@ class Address:
     public_key: str
 
     @classmethod
-    def load(cls, endpoint: str, key: Path) -> Self:
+    def load(cls, endpoint: str, key: Path) -> Address:
         """With the key from a .public file; raises ConfigError where it cannot be used."""
         return cls(endpoint, load_public(key))
