@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from parties.errors import RangeError
+from parties.errors import ConfigError, RangeError
 from parties.meter import SERVER, Meter
 from protocols.share import Share
 from protocols.weight import Weight
@@ -158,6 +158,21 @@ class Arithmetic(ABC):
     @abstractmethod
     def open_to(self, receiver: int, a: Share) -> torch.Tensor | None:
         """The secret in float64 at `receiver`; None at the other party. Reveals exactly that."""
+
+    def native(
+        self,
+        name: str,
+        *operands: Share,
+        within: tuple[float, float] | None = None,
+        settings: Mapping[str, object] | None = None,
+        **options: object,
+    ) -> Share:
+        """A composition that the library under the engine brings itself, where there is such a library.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        raise ConfigError(f"this engine has no {name} of its own")
 
     # -- encoding -----------------------------------------------------------------------------------------
 

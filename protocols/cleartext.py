@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import torch
@@ -62,6 +62,19 @@ class IdealCleartextArithmetic(Arithmetic):
 
     def open_to(self, receiver: int, a: Share) -> torch.Tensor:
         return self.decode(a.value, a.frac_bits)
+
+    def native(
+        self,
+        name: str,
+        *operands: Share,
+        within: tuple[float, float] | None = None,
+        settings: Mapping[str, object] | None = None,
+        **options: object,
+    ) -> Share:
+        """`max` alone: over the last axis, kept with length 1."""
+        if name != "max":
+            return super().native(name, *operands, within=within, settings=settings, **options)
+        return Share(operands[0].value.amax(-1, keepdim=True), operands[0].frac_bits)
 
     def _place(self, a: Share, b: Share) -> tuple[int, str]:
         return a.frac_bits + b.frac_bits, self.meter.label

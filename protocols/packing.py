@@ -60,7 +60,7 @@ class CausalRows:
             flat = value.new_zeros((*value.shape[:-1], self.tokens * self.keys))
             if not value.is_meta:
                 flat[..., _places(self.tokens, self.start)] = value
-            return flat.unflatten(-1, (self.tokens, self.keys))
+            return flat.reshape(*value.shape[:-1], self.tokens, self.keys)
 
         return engine.rearrange(x, change)
 

@@ -19,14 +19,19 @@ from protocols.plan import Plan
 from protocols.relu import CompareRelu
 from protocols.silu import PiecewiseSilu
 from protocols.softmax import TreeSoftmax
+from protocols.stock import StockGelu, StockInverseSqrt, StockSilu, StockSoftmax
 
 InverseSqrtOfRange = Callable[[float, float], InverseSqrt]
 
-SOFTMAX: dict[str, Callable[[], CausalProtocol]] = {"tree": TreeSoftmax}
-GELU: dict[str, Callable[[], UnaryProtocol]] = {"piecewise": PiecewiseGelu, "fine": FinePiecewiseGelu}
-SILU: dict[str, Callable[[], UnaryProtocol]] = {"piecewise": PiecewiseSilu}
+SOFTMAX: dict[str, Callable[[], CausalProtocol]] = {"tree": TreeSoftmax, "stock": StockSoftmax}
+GELU: dict[str, Callable[[], UnaryProtocol]] = {
+    "piecewise": PiecewiseGelu,
+    "fine": FinePiecewiseGelu,
+    "stock": StockGelu,
+}
+SILU: dict[str, Callable[[], UnaryProtocol]] = {"piecewise": PiecewiseSilu, "stock": StockSilu}
 RELU: dict[str, Callable[[], UnaryProtocol]] = {"compare": CompareRelu}
-INVERSE_SQRT: dict[str, InverseSqrtOfRange] = {"octaves": OctaveInverseSqrt}
+INVERSE_SQRT: dict[str, InverseSqrtOfRange] = {"octaves": OctaveInverseSqrt, "stock": StockInverseSqrt}
 
 OPERATIONS: dict[str, Mapping[str, object]] = {
     "softmax": SOFTMAX,
@@ -37,9 +42,20 @@ OPERATIONS: dict[str, Mapping[str, object]] = {
 }
 """Every operation's protocols by name; the operations are the fields of a plan."""
 
-PLANS = {
+PLANS: dict[str, Plan] = {
     "crypten": Plan(name="crypten"),
+    "crypten-stock": Plan(
+        name="crypten-stock",
+        linear="beaver",
+        fold=False,
+        softmax="stock",
+        gelu="stock",
+        silu="stock",
+        inverse_sqrt="stock",
+    ),
 }
+"""`crypten` has our compositions on CrypTen's primitives; `crypten-stock` has the library's own, and opens
+its weights on every call, as its users' code does."""
 
 
 @dataclass(frozen=True, slots=True)
