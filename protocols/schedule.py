@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from protocols.correlations import Kind, Request, Shape
 
 CARRY_LEVELS = 6
 """log2(64) levels of the carry tree."""
+
+
+@lru_cache(maxsize=4096)
+def comparison(a: Shape) -> tuple[Request, ...]:
+    """What one comparison of a tensor with zero takes."""
+    carry = Request(Kind.AND, ((2, *a), (2, *a)))
+    return (Request(Kind.AND, (a, a)), *[carry] * CARRY_LEVELS, Request(Kind.BIT, (a,)))
 
 
 class Schedule:
@@ -36,10 +45,7 @@ class Schedule:
 
     def less_than_zero(self, a: Shape) -> None:
         """A comparison with zero: seven ANDs, one bit."""
-        self._add(Kind.AND, a, a)
-        for _ in range(CARRY_LEVELS):
-            self._add(Kind.AND, (2, *a), (2, *a))
-        self._add(Kind.BIT, a)
+        self.requests.extend(comparison(a))
 
     def truncate(self, a: Shape, bits: int) -> None:
         """An exact truncation by `bits`."""

@@ -65,6 +65,16 @@ class CorrelationSource(ABC):
     def prefetch(self, requests: Iterable[Request]) -> None:
         """Announces what will be taken next, in order, so that no round trip to the dealer is waited for."""
 
+    def expect(self, requests: Iterable[Request]) -> None:
+        """`prefetch`, unless what comes next has been announced already."""
+        if not self.announced:
+            self.prefetch(requests)
+
+    @property
+    @abstractmethod
+    def announced(self) -> int:
+        """How many correlations are announced and not yet taken."""
+
     @abstractmethod
     def close(self) -> None:
         """Ends the session with the dealer; safe to repeat."""
@@ -111,6 +121,10 @@ class DealerSource(CorrelationSource):
         self._announced.extend(announced)
         if self._rank == SERVER and announced:
             self._tell({"requests": [request.to_plain() for request in announced]})
+
+    @property
+    def announced(self) -> int:
+        return len(self._announced)
 
     def close(self) -> None:
         if not self._closed and self._rank == SERVER:
@@ -202,6 +216,10 @@ class InsecureServerSource(CorrelationSource):
 
     def prefetch(self, requests: Iterable[Request]) -> None:
         """Nothing to announce."""
+
+    @property
+    def announced(self) -> int:
+        return 0
 
     def close(self) -> None:
         """Nothing to end."""

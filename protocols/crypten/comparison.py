@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 
 from parties.meter import SERVER
-from protocols.correlations import Kind
+from protocols.correlations import Request
 from protocols.crypten.session import CrypTenSession
+from protocols.schedule import comparison
 
 
 def _signed(word: int) -> int:
@@ -46,26 +47,28 @@ def less_than_zero(session: CrypTenSession, x: torch.Tensor) -> torch.Tensor:
 
     Reveals: words that fresh random words mask perfectly.
     """
+    first, *levels, last = requests = comparison(tuple(x.shape))
+    session.source.expect(requests)
     zero = torch.zeros_like(x)
-    carry = _and(session, *((x, zero) if session.rank == SERVER else (zero, x)))
+    carry = _and(session, first, *((x, zero) if session.rank == SERVER else (zero, x)))
     state = torch.stack([carry, x])
-    for starts, ends, factor in _LEVELS:
+    for request, (starts, ends, factor) in zip(levels, _LEVELS, strict=True):
         lower = (state & starts).mul_(factor)
-        update = _and(session, (state[1] & ends).expand_as(lower), lower)
+        update = _and(session, request, (state[1] & ends).expand_as(lower), lower)
         state[1] &= ~ends
         state ^= update
     sign = ((state[0] << 1) ^ x) < 0
-    return bit_to_arithmetic(session, sign.to(torch.int64))
+    return _bit_to_arithmetic(session, last, sign.to(torch.int64))
 
 
-def _and(session: CrypTenSession, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def _and(session: CrypTenSession, request: Request, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """XOR shares of x & y, bit by bit. 1 round, 16 bytes an element.
 
     1. Take shares of random a, b and of c = a & b.
     2. Open e = x ^ a and d = y ^ b.
     3. x & y = c ^ (e & b) ^ (a & d) ^ (e & d); the server adds the last, public term.
     """
-    dealt = session.provider.take(Kind.AND, x.shape, y.shape)
+    dealt = session.provider.take_request(request)
     [a, b], [c] = dealt.masks, dealt.results
     e, d = session.communicator.open_xor([x ^ a, y ^ b])
     if session.rank == SERVER:
@@ -75,14 +78,14 @@ def _and(session: CrypTenSession, x: torch.Tensor, y: torch.Tensor) -> torch.Ten
     return c
 
 
-def bit_to_arithmetic(session: CrypTenSession, bit: torch.Tensor) -> torch.Tensor:
+def _bit_to_arithmetic(session: CrypTenSession, request: Request, bit: torch.Tensor) -> torch.Tensor:
     """Additive shares of an XOR-shared bit. 1 round, 8 bytes an element.
 
     1. Take a random bit r, XOR-shared and additively shared.
     2. Open z = bit ^ r.
     3. bit = r where z = 0, else 1 - r.
     """
-    dealt = session.provider.take(Kind.BIT, bit.shape)
+    dealt = session.provider.take_request(request)
     [mask], [r] = dealt.masks, dealt.results
     [z] = session.communicator.open_xor([bit ^ mask])
     flipped = r.mul_(1 - 2 * z)

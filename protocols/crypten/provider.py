@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
 
 from parties.errors import ConfigError
-from protocols.correlations import Kind, Request
+from protocols.correlations import Kind, Request, Shape
 from protocols.crypten.communicator import LinkCommunicator
 from protocols.source import Correlation, CorrelationSource
 
@@ -31,7 +32,7 @@ class Provider:
 
     def take(self, kind: Kind, *shapes: torch.Size, weight: str = "", bits: int = 0) -> Correlation:
         """A correlation, announced to the communicator as the mask of the next opening."""
-        return self.take_request(Request(kind, tuple(tuple(shape) for shape in shapes), weight, bits))
+        return self.take_request(_request(kind, tuple(tuple(shape) for shape in shapes), weight, bits))
 
     def take_request(self, request: Request) -> Correlation:
         """See `take`."""
@@ -74,6 +75,12 @@ class Provider:
     def wrap_rng(self, size: torch.Size, device: object = None) -> tuple[Any, Any]:
         """Only three and more parties truncate with it."""
         raise ConfigError("the dealer makes no wrap counts: they are for three and more parties")
+
+
+@lru_cache(maxsize=4096)
+def _request(kind: Kind, shapes: tuple[Shape, ...], weight: str, bits: int) -> Request:
+    """The same operations come again with every token."""
+    return Request(kind, shapes, weight, bits)
 
 
 def _flat(dealt: Correlation) -> list[torch.Tensor]:
