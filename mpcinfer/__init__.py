@@ -1,0 +1,45 @@
+"""Two-party private inference for transformer language models, with an exact bill.
+
+    import mpcinfer
+
+    with mpcinfer.private("tiny-python") as client:        # server and dealer start as processes
+        answer = client.complete("for i in", max_new_tokens=8)
+        bill = client.finish()
+    print(answer.text, bill.total.rounds)
+
+    mpcinfer.cost("gpt2", tokens=128).total.online_bytes_to_client
+"""
+
+from __future__ import annotations
+
+from mpcinfer.answer import Answer
+from mpcinfer.clear import ClearModel
+from mpcinfer.costs import cost
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.load import load_config, load_model, load_public
+from mpcinfer.models.model import Model
+from mpcinfer.models.public import PublicModel
+from mpcinfer.models.zoo import zoo
+from mpcinfer.roles.client import PrivateClient, connect_client
+from mpcinfer.roles.together import private
+from parties.bill import Bill, BillRow
+from parties.errors import MpcInferError
+
+__all__ = [
+    "Answer",
+    "Bill",
+    "BillRow",
+    "ClearModel",
+    "Model",
+    "ModelConfig",
+    "MpcInferError",
+    "PrivateClient",
+    "PublicModel",
+    "connect_client",
+    "cost",
+    "load_config",
+    "load_model",
+    "load_public",
+    "private",
+    "zoo",
+]

@@ -23,23 +23,22 @@ def human_bytes(count: int) -> str:
     raise AssertionError("unreachable")
 
 
+_COLUMNS: list[tuple[str, Callable[[BillRow], str]]] = [
+    ("rounds", lambda row: f"{row.rounds:,}"),
+    ("online\nto server", lambda row: human_bytes(row.online_bytes_to_server)),
+    ("online\nto client", lambda row: human_bytes(row.online_bytes_to_client)),
+    ("offline", lambda row: human_bytes(row.offline_bytes_to_server + row.offline_bytes_to_client)),
+    ("setup", lambda row: human_bytes(row.setup_bytes)),
+    ("wire", lambda row: human_bytes(row.wire_bytes_to_server + row.wire_bytes_to_client)),
+    ("seconds", lambda row: "" if row.seconds is None else f"{row.seconds:.2f}"),
+]
+
+
 def bill_table(title: str, rows: Sequence[BillRow], total: BillRow) -> Table:
     """A bill's rows under one total. Columns that are empty for every row are left out."""
     table = Table(title=title, title_justify="left", show_footer=True, header_style="bold", box=None)
-    columns: list[tuple[str, Callable[[BillRow], str]]] = [
-        ("rounds", lambda row: f"{row.rounds:,}"),
-        ("online to server", lambda row: human_bytes(row.online_bytes_to_server)),
-        ("online to client", lambda row: human_bytes(row.online_bytes_to_client)),
-        ("offline to server", lambda row: human_bytes(row.offline_bytes_to_server)),
-        ("offline to client", lambda row: human_bytes(row.offline_bytes_to_client)),
-        ("setup", lambda row: human_bytes(row.setup_bytes)),
-        ("control", lambda row: human_bytes(row.control_bytes)),
-        ("wire to server", lambda row: human_bytes(row.wire_bytes_to_server)),
-        ("wire to client", lambda row: human_bytes(row.wire_bytes_to_client)),
-        ("seconds", lambda row: "" if row.seconds is None else f"{row.seconds:.2f}"),
-    ]
-    used = [(name, show) for name, show in columns if show(total) not in ("0 B", "0", "")]
-    table.add_column("", footer="total")
+    used = [(name, show) for name, show in _COLUMNS if show(total) not in ("0 B", "0", "")]
+    table.add_column("", footer="total", no_wrap=True)
     for name, show in used:
         table.add_column(name, footer=show(total), justify="right", no_wrap=True)
     for row in rows:
