@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from parties.keys import z85_encode
 
 
+@runtime_checkable
 class ZapSocket(Protocol):
     """What is needed of the socket on which a listening socket asks."""
 
