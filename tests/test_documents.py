@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+import mpcinfer
 from parties.meter import CLIENT, Meter
 from protocols.cleartext import IdealCleartextArithmetic
 from protocols.counting import CountingArithmetic
@@ -44,3 +46,20 @@ def test_the_example_protocol_costs_what_it_says() -> None:
     protocol(engine, Share(torch.empty(7, dtype=torch.int64, device="meta"), engine.frac_bits))
     total = meter.bill().total
     assert (total.rounds, total.online_bytes_to_server) == (int(rounds), 7 * int(element_bytes))
+
+
+@pytest.mark.e2e
+def test_the_session_in_the_readme_works_when_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    exec(compile(python_in("README.md"), "README.md", "exec"), names)
+    answer, bill = names["answer"], names["bill"]
+    text = capsys.readouterr().out
+    assert text.startswith(answer.text + "\n")
+    assert (
+        sum(int(n.replace(",", "")) for n in re.findall(r"([\d,]+) rounds", text)[:-1]) == bill.total.rounds
+    )
+    prompt = mpcinfer.load_public("tiny-python").tokenizer.encode("for i in")
+    passes = len(answer.ids) + (answer.reason == "stop")
+    counted = mpcinfer.cost("tiny-python", tokens=len(prompt), new_tokens=passes)
+    assert bill.total.rounds == counted.total.rounds
+    assert bill.total.online_bytes_to_server == counted.total.online_bytes_to_server
