@@ -44,6 +44,8 @@ _RETRY_S = 0.05  # pause between attempts to connect
 _ATTEMPT_S = 3.0  # until an attempt that got no answer at all is repeated
 _REFUSALS_S = 1.0  # a listener between two sessions refuses for a moment; one that still does means it
 _GRANT_S = 1.0  # from being let in to being in
+# Long after every deadline. Switching reconnection off (-1) would throw away what arrived before a loss.
+_NEVER_MS = 24 * 3600 * 1000
 _COPIED_BYTES = 4096  # received parts up to here are copied, longer ones are views
 
 _Socket = zmq.Socket[bytes]
@@ -75,7 +77,11 @@ class TcpChannel(Channel):
             RangeError: a part is longer than the channel carries; nothing was sent.
         """
         assert parts, "a message has at least one part"
-        socket, limit = self._open().socket, self._open().max_part_bytes
+        wire = self._open()
+        self._look(wire)
+        if self._lost:
+            raise PeerClosed("the connection to the peer is lost")
+        socket, limit = wire.socket, wire.max_part_bytes
         for part in parts:
             if len(part) > limit:
                 raise RangeError(f"a part of {len(part)} bytes; this channel carries at most {limit}")
@@ -108,6 +114,7 @@ class TcpChannel(Channel):
     def close(self) -> None:
         """Sends what is queued, for at most `LINGER_S` seconds, then ends the connection; safe to repeat."""
         if self._wire is not None:
+            self._look(self._wire)
             wire, self._wire = self._wire, None
             wire.close(0 if self._lost else LINGER_S)
 
@@ -340,7 +347,7 @@ class _Wire:
             zmq.RCVHWM: 0,
             zmq.LINGER: 0,
             zmq.MAXMSGSIZE: max_part_bytes + (zmtp.CURVE_MESSAGE_BYTES if secure else 0),
-            zmq.RECONNECT_IVL: -1,
+            zmq.RECONNECT_IVL: _NEVER_MS,
             zmq.IPV6: int("[" in endpoint),
             zmq.TCP_KEEPALIVE: 1,
             zmq.TCP_KEEPALIVE_IDLE: 30,
@@ -373,7 +380,9 @@ class _Wire:
     def events(self, timeout_s: float) -> list[tuple[int, int]]:
         """What happened to the socket since the last call, waiting for the first at most `timeout_s`."""
         happened: list[tuple[int, int]] = []
-        while self.monitor.poll(0 if happened else _milliseconds(timeout_s)):
+        if timeout_s > 0:
+            self.monitor.poll(_milliseconds(timeout_s))
+        while int(self.monitor.getsockopt(zmq.EVENTS)) & int(zmq.POLLIN):
             event, value = struct.unpack("=HI", self.monitor.recv_multipart()[0])
             happened.append((event, value))
             if event in (zmq.Event.ACCEPTED, zmq.Event.CONNECTED):
@@ -387,6 +396,7 @@ class _Wire:
 
         Only the one that is in was ever sent a whole preamble.
         """
+        self.socket.poll(_milliseconds(_GRANT_S), zmq.POLLOUT)  # until 0MQ has handed it to the socket
         deadline = time.monotonic() + _GRANT_S
         while len(self.connections) > 1 and time.monotonic() < deadline:
             counts = {fd: self.kernel_bytes(fd) for fd in self.connections}
