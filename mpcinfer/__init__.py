@@ -1,13 +1,13 @@
 """Two-party private inference for transformer language models, with an exact bill.
 
-    import mpcinfer
+import mpcinfer
 
-    with mpcinfer.private("tiny-python") as client:        # server and dealer start as processes
-        answer = client.complete("for i in", max_new_tokens=8)
-        bill = client.finish()
-    print(answer.text, bill.total.rounds)
+with mpcinfer.private("tiny-python") as client:        # server and dealer start as processes
+    answer = client.complete("for i in", max_new_tokens=8)
+    bill = client.finish()
+print(answer.text, bill.total.rounds)
 
-    mpcinfer.cost("gpt2", tokens=128).total.online_bytes_to_client
+mpcinfer.cost("gpt2", tokens=128).total.online_bytes_to_client
 """
 
 from __future__ import annotations

@@ -54,7 +54,9 @@ def count(
         raise ConfigError(f"{tokens} + {new_tokens} tokens do not fit the context of {config.context}")
     config = folded_config(config) if plan.fold else config
     meter = Meter(timed=False)
-    backend = SecureBackend(CountingArithmetic.of_plan(plan, meter), resolve(plan), config.vocabulary, ranges)
+    backend = SecureBackend(
+        CountingArithmetic.of_plan(plan, meter), resolve(plan), config.vocabulary, ranges or None
+    )
     decoder = Decoder(backend, config, backend.load(config, None, _needed(config, part)))
     cache: KVCache[Share] = KVCache()
     for length in (tokens, *(1,) * (new_tokens - 1)):

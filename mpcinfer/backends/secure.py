@@ -18,6 +18,7 @@ from mpcinfer.models.config import (
     RopePairs,
     weight_shapes,
 )
+from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Phase
 from protocols.arithmetic import Arithmetic
 from protocols.registry import Suite
@@ -28,7 +29,7 @@ MARGIN = 4.0
 """How far beyond its calibrated range a norm's mean square may go, as a factor each way."""
 
 UNCALIBRATED = (0.5, 32.0)
-"""Mean squares assumed, before the margin, where a model has no ranges: shapes without weights."""
+"""Mean squares assumed, before the margin, for shapes without weights, which are billed and never run."""
 
 _SPREAD = {"layernorm": "variance", "rmsnorm": "mean_square"}
 
@@ -40,14 +41,15 @@ class SecureBackend(Backend[Share, Weight]):
         engine: the primitives: over CrypTen, or on shapes alone for a bill.
         suite: the plan's protocols.
         vocabulary: V, for one-hot token rows.
-        ranges: public calibration results, see `mpcinfer.models.ranges`.
+        ranges: public calibration results, see `mpcinfer.models.ranges`; None assumes `UNCALIBRATED`, which
+            is for bills only.
     """
 
     def __init__(
         self, engine: Arithmetic, suite: Suite, vocabulary: int, ranges: Mapping[str, float] | None = None
     ) -> None:
         self.engine, self.suite = engine, suite
-        self._vocabulary, self._ranges = vocabulary, ranges or {}
+        self._vocabulary, self._ranges = vocabulary, ranges
 
     def load(
         self,
@@ -105,12 +107,17 @@ class SecureBackend(Backend[Share, Weight]):
         return self.suite.softmax(self.engine, scores, start)
 
     def norm(self, x: Share, weight: Weight | None, bias: Weight | None, kind: NormKind, eps: float) -> Share:
-        engine, label = self.engine, self.engine.meter.label
+        engine = self.engine
+        low, high = self._norm_range(f"{engine.meter.label}/{_SPREAD[kind]}")
+        # A norm does not change when its row is scaled: a power of two brings mean squares around 1.
+        shift = -round(math.log2(low * high) / 4)
+        x = engine.mul_integer(x, 1 << shift) if shift >= 0 else engine.shift_down(x, -shift)
         if kind == "layernorm":
             x = engine.sub(x, self._mean(x))
-        mean_square = engine.add_public(self._mean(engine.square(x)), eps)
-        low, high = self._norm_range(f"{label}/{_SPREAD[kind]}")
-        result = engine.mul(x, self.suite.inverse_sqrt(low + eps, high + eps)(engine, mean_square))
+        scale = 4.0**shift
+        mean_square = engine.add_public(self._mean(engine.square(x)), eps * scale)
+        inverse_sqrt = self.suite.inverse_sqrt((low + eps) * scale, (high + eps) * scale)
+        result = inverse_sqrt.normalise(engine, x, mean_square)
         if weight is not None:
             result = engine.mul(result, weight.share)
         return result if bias is None else engine.add(result, bias.share)
@@ -179,8 +186,12 @@ class SecureBackend(Backend[Share, Weight]):
 
     def _norm_range(self, key: str) -> tuple[float, float]:
         """Least and greatest mean square that a norm is prepared for, margin included."""
-        low = self._ranges.get(f"{key}_min", UNCALIBRATED[0])
-        high = self._ranges.get(f"{key}_max", UNCALIBRATED[1])
+        low, high = UNCALIBRATED
+        if self._ranges is not None:
+            try:
+                low, high = self._ranges[f"{key}_min"], self._ranges[f"{key}_max"]
+            except KeyError as missing:
+                raise ConfigError(f"the model's ranges lack {missing}; calibrate it again") from None
         return low / MARGIN, high * MARGIN
 
     def _mean(self, x: Share) -> Share:

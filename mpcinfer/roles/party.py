@@ -14,6 +14,7 @@ from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.fold import fold_norms, folded_config
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
+from parties.errors import ConfigError
 from parties.handshake import Hello, shake_hands
 from parties.keys import KeyPair
 from parties.link import Link
@@ -39,6 +40,10 @@ class PrivateSession:
         plan: the same at both parties (the handshake saw to it).
         public: shape and ranges.
         weights: the server's weights in float; None at the client.
+
+    Raises:
+        ConfigError: the model was never calibrated.
+        RangeError: its values span more than the plan's protocols can hold.
     """
 
     def __init__(
@@ -49,6 +54,11 @@ class PrivateSession:
         weights: Mapping[str, torch.Tensor] | None,
     ) -> None:
         config = public.config
+        if not public.ranges:
+            raise ConfigError(
+                f"{public.name} was never calibrated, so nobody knows which values a private run must hold: "
+                "run `mpcinfer calibrate` and put the ranges.json it writes into the model's folder"
+            )
         if plan.fold:
             if weights is not None:
                 config, weights = fold_norms(config, weights)
