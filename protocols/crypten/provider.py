@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -75,6 +75,12 @@ class Provider:
     def wrap_rng(self, size: torch.Size, device: object = None) -> tuple[Any, Any]:
         """Only three and more parties truncate with it."""
         raise ConfigError("the dealer makes no wrap counts: they are for three and more parties")
+
+    def refuse_cache(self, *args: object, **kwargs: object) -> NoReturn:
+        """The library's cache of tuples breaks on torch 2.13 and uses torch.load; `prefetch` replaces it."""
+        raise ConfigError("CrypTen's tuple cache does not work here: announce correlations with prefetch")
+
+    trace = trace_once = fill_cache = load_cache = save_cache = refuse_cache
 
 
 @lru_cache(maxsize=4096)

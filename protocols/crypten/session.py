@@ -55,6 +55,8 @@ class CrypTenSession:
         return self._source
 
     def __enter__(self) -> CrypTenSession:
+        if THREAD.open:
+            raise ConfigError("a CrypTen session is already open in this thread")
         meter = self.link.meter
         if isinstance(self._dealer, InsecureServerDealer):
             seed = self._keys("crypten insecure dealer")
