@@ -97,7 +97,7 @@ def shake_hands(link: Link, mine: Hello, peer_role: str, randomness: Randomness)
     """
     nonce, secret = randomness.draw_bytes(_NONCE_BYTES), randomness.draw_bytes(_SECRET_BYTES)
     meter = link.meter
-    with meter.span("session"), meter.span("handshake", kind="control"), meter.phase(Phase.CONTROL):
+    with meter.span("session", "control"), meter.span("handshake", "control"), meter.phase(Phase.CONTROL):
         link.send_document({**asdict(mine), "nonce": nonce, "secret": secret}, HANDSHAKE_LABEL)
         document = link.recv_document(HANDSHAKE_LABEL, _MAX_HELLO_BYTES)
     peer, peer_nonce, peer_secret = _parse(document)

@@ -25,6 +25,7 @@ import torch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
+from mpcinfer.models.ranges import load_ranges, save_ranges
 from mpcinfer.tokenizer import Tokenizer
 from parties.errors import ConfigError
 
@@ -72,7 +73,7 @@ def save_model(
     _replace(path / TOKENIZER_FILE, tokenizer.backend.to_str().encode())
     _replace(path / TOKENIZER_CONFIG_FILE, _json_bytes(settings))
     if model.ranges:
-        _replace(path / RANGES_FILE, _json_bytes(dict(model.ranges)))
+        replace_file(path / RANGES_FILE, lambda part: save_ranges(part, model.ranges))
     else:
         (path / RANGES_FILE).unlink(missing_ok=True)
     if card is not None:
@@ -173,14 +174,7 @@ def _load_weights(source: Path) -> dict[str, torch.Tensor]:
 
 
 def _load_ranges(source: Path) -> dict[str, float]:
-    if not source.exists():
-        return {}
-    ranges: dict[str, float] = {}
-    for label, magnitude in _json_object(source).items():
-        number = isinstance(magnitude, int | float) and not isinstance(magnitude, bool)
-        _require(number and 0 <= magnitude < float("inf"), source, f"{label}: not a magnitude: {magnitude!r}")
-        ranges[label] = float(magnitude)
-    return ranges
+    return load_ranges(source) if source.exists() else {}
 
 
 def _is_id(value: object) -> bool:

@@ -15,16 +15,16 @@ from parties.bill import Bill
 from parties.keys import KeyPair
 from parties.link import Link
 from parties.meter import CLIENT, Meter
-from parties.tcp import connect
+from parties.tcp import TcpChannel, connect
 from protocols.plan import Plan
 
 
 class PrivateClient:
     """A connected session with a server; made by `connect_client`."""
 
-    def __init__(self, public: PublicModel, steps: StepClient) -> None:
+    def __init__(self, public: PublicModel, steps: StepClient, channel: TcpChannel) -> None:
         self.public = public
-        self._steps = steps
+        self._steps, self._channel = steps, channel
         self._used = False
         self._bill: Bill | None = None
 
@@ -56,7 +56,21 @@ class PrivateClient:
         """Ends the session and returns its bill, the server's part included; safe to repeat."""
         if self._bill is None:
             self._bill = self._steps.finish()
+            self._bill.notes.append(_kernel_says(self._channel, self._bill))
         return self._bill
+
+
+def _kernel_says(channel: TcpChannel, bill: Bill) -> str:
+    """The bill's wire bytes next to what the kernel counted on the connection to the server."""
+    counted = channel.kernel_bytes()
+    if counted is None:
+        return "the kernel does not tell what went through the socket; wire bytes are computed"
+    total, (greeting_sent, greeting_received) = bill.total, channel.preamble_bytes()
+    billed = (total.wire_bytes_to_server + greeting_sent, total.wire_bytes_to_client + greeting_received)
+    verdict = "exactly as billed" if counted == billed else f"but {billed[0]:,} and {billed[1]:,} were billed"
+    return (
+        f"the kernel counted {counted[0]:,} bytes to the server and {counted[1]:,} to the client: {verdict}"
+    )
 
 
 @contextmanager
@@ -87,6 +101,6 @@ def connect_client(
         Link(channel, Meter(), CLIENT) as link,
         private_session(link, plan, public, None, keys, dealer, timeout_s) as session,
     ):
-        client = PrivateClient(public, StepClient(link, session))
+        client = PrivateClient(public, StepClient(link, session), channel)
         yield client
         client.finish()

@@ -48,7 +48,7 @@ def serve_steps(link: Link, session: PrivateSession) -> Bill:
             break
         session.advance(None, tokens)
     bill = link.meter.bill()
-    with link.meter.phase(Phase.CONTROL):
+    with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"):
         link.send_document(bill.to_json(), _BILL)
     return bill
 
@@ -95,10 +95,10 @@ class StepClient:
             PeerMismatch: the two bills disagree on what was exchanged.
         """
         self._announce(0)
-        mine = self._link.meter.bill()
-        with self._link.meter.phase(Phase.CONTROL):
+        meter = self._link.meter
+        with meter.phase(Phase.CONTROL), meter.span("session", "control"):
             its = Bill.from_json(self._link.recv_document(_BILL))
-        return checked(mine, its)
+        return checked(meter.bill(), its)
 
     def _announce(self, tokens: int) -> None:
         meter = self._link.meter
