@@ -125,8 +125,8 @@ def test_broken_file_is_named(folder: Path, name: str, content: bytes) -> None:
         ("tokenizer_config.json", "stop", 3, "stop"),
         ("tokenizer_config.json", "stop", [True], "stop"),
         ("tokenizer_config.json", "chat_template", 3, "chat_template"),
-        ("ranges.json", "x", "large", "not a magnitude"),
-        ("ranges.json", "x", -1.0, "not a magnitude"),
+        ("ranges.json", "x", "large", "expected a number"),
+        ("ranges.json", "x", -1.0, "finite number from 0"),
     ],
 )
 def test_wrong_field_is_named(folder: Path, name: str, field: str, value: object, message: str) -> None:

@@ -75,7 +75,7 @@ def test_run_leaves_a_model_folder_and_tells_what_it_did(tmp_path: Path, options
     loaded = load_model_folder(tmp_path / "small")
     for name, weight in model.weights.items():
         assert torch.equal(loaded.weights[name], weight.half().float())
-    assert loaded.ranges == model.ranges
+    assert loaded.ranges == pytest.approx(dict(model.ranges), rel=1e-4)  # five digits are written
     assert loaded.ranges["layer0/add"] > 0
     card = (tmp_path / "small" / "README.md").read_text()
     assert run.corpus.counts.digest in card
