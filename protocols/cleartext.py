@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
 import torch
@@ -25,13 +25,21 @@ class IdealCleartextArithmetic(Arithmetic):
 
     Args:
         meter: names the place in a RangeError; nothing is charged.
+        rounding: drops a number of bits; the floor unless a test wants to see what another rounding does.
     """
 
-    def __init__(self, meter: Meter, frac_bits: int = 16) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        frac_bits: int = 16,
+        rounding: Callable[[torch.Tensor, int], torch.Tensor] = fixed_point.truncate,
+    ) -> None:
         super().__init__(SERVER, meter, frac_bits)
+        self._rounding = rounding
 
     def truncate(self, a: Share, frac_bits: int) -> Share:
-        return Share(fixed_point.truncate(a.value, a.frac_bits - frac_bits), frac_bits)
+        dropped = a.frac_bits - frac_bits
+        return a if dropped == 0 else Share(self._rounding(a.value, dropped), frac_bits)
 
     def mul(self, a: Share, b: Share) -> Share:
         return self._product(fixed_point.mul(a.value, b.value, *self._place(a, b)), a, b)

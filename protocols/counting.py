@@ -11,11 +11,12 @@ from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Meter, Phase
 from protocols.arithmetic import Arithmetic
 from protocols.correlations import SEED_BYTES, Shape, broadcast_shape, matmul_shape
-from protocols.costs import Cost, PrimitiveCosts, maximum_costs, payload_bytes
+from protocols.costs import Cost, PrimitiveCosts, payload_bytes
 from protocols.plan import Plan
 from protocols.schedule import Schedule
 from protocols.share import Share
 from protocols.source import SEED_LABEL
+from protocols.stock_maximum import maximum_steps
 from protocols.weight import Weight
 
 
@@ -146,8 +147,10 @@ class CountingArithmetic(Arithmetic):
         """CrypTen's `max` alone: over the last axis, kept with length 1."""
         if name != "max":
             return super().native(name, *operands, within=within, settings=settings, **options)
-        for cost in maximum_costs(operands[0].shape, self.frac_bits):
-            self._charge(cost)
+        for kind, shapes in maximum_steps(operands[0].shape, self.frac_bits):
+            self._charge(PrimitiveCosts.step(kind, shapes))
+            if self._schedule is not None:
+                self._schedule.step(kind, *shapes)
         return _empty((*operands[0].shape[:-1], 1), operands[0].frac_bits)
 
     def encode(self, value: torch.Tensor, frac_bits: int | None = None) -> torch.Tensor:

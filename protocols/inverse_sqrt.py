@@ -75,7 +75,7 @@ class OctaveInverseSqrt(InverseSqrt):
             interval = (low * 4.0**-first, max(high, 1.25 * low) * 4.0**-first)
         self._interval = interval
         self._series = interpolate(lambda value: value**-0.5, *interval, DEGREE)
-        self.max_rel_error = 1e-4
+        self.max_rel_error = 1.25e-4
 
     def __call__(self, engine: Arithmetic, x: Share) -> Share:
         mantissa, factor = self._split(engine, x)

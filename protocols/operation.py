@@ -22,8 +22,8 @@ class UnaryProtocol(ABC):
     A subclass is final, documents numbered steps and its source, and states:
 
         domain: inputs for which the error holds; outside it the result can be anything.
-        max_abs_error: largest |protocol - true function| over the domain with 16 fraction bits and faithful
-            truncation, rounding included. An engine that truncates with another error adds its own.
+        max_abs_error: largest |protocol - true function| over the domain with 16 fraction bits, rounding
+            included, on any engine that truncates to one of the two neighbours.
     """
 
     security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
@@ -42,7 +42,7 @@ class CausalProtocol(ABC):
     zero. A subclass is final, documents numbered steps and its source, and states:
 
         max_spread: row maximum minus score may be this large; beyond it the result can be anything.
-        max_abs_error: largest |weight - softmax| with 16 fraction bits and faithful truncation.
+        max_abs_error: largest |weight - softmax|, likewise.
     """
 
     security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
@@ -72,8 +72,8 @@ class RangedProtocol(ABC):
         low, high: inputs for which the error holds; outside it the result can be anything.
 
     Attributes:
-        max_rel_error: largest relative error over the range, rounding of intermediate results included, the
-            last rounding to the engine's fraction bits (1.5 units of the last place) not.
+        max_rel_error: largest relative error over the range with 16 fraction bits, rounding of intermediate
+            results included; the last rounding of the result adds two units of the last place.
 
     Raises:
         RangeError: the range is empty, not positive, or more than the protocol can hold.

@@ -48,7 +48,7 @@ class GoldschmidtReciprocal(RangedProtocol):
             raise RangeError(f"reciprocal over [{low:g}, {high:g}]: needs 1/16 <= low <= high <= 4096 low")
         super().__init__(low, high)
         self.scale_bits = max(0, math.ceil(math.log2(high) / 2))
-        self.max_rel_error = 2.0**-13 * max(1.0, high / low / 128)
+        self.max_rel_error = 2.0**-12 * max(1.0, high / low / 200.0)
 
     def __call__(self, engine: Arithmetic, x: Share) -> Share:
         return engine.shift_down(self.scaled(engine, x), self.scale_bits)

@@ -51,5 +51,9 @@ class Schedule:
         """An exact truncation by `bits`."""
         self._add(Kind.TRUNCATION, a, bits=bits)
 
+    def step(self, kind: Kind, *shapes: Shape) -> None:
+        """A correlation of any kind that needs no more than shapes."""
+        self._add(kind, *shapes)
+
     def _add(self, kind: Kind, *shapes: Shape, weight: str = "", bits: int = 0) -> None:
         self.requests.append(Request(kind, shapes, weight, bits))

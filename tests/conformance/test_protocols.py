@@ -1,0 +1,196 @@
+"""The protocol suite over everything in the registry, and over the broken twins that it must reject."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parties.errors import RangeError
+from protocols.operation import CausalProtocol, UnaryProtocol
+from protocols.plan import Plan
+from protocols.registry import GELU, INVERSE_SQRT, RELU, SILU, SOFTMAX
+from tests.conformance.protocol_suite import (
+    UNIT,
+    Case,
+    check_cost,
+    check_error,
+    check_error_on_shares,
+    check_oblivious,
+    grid,
+)
+from tests.controls import protocols as controls
+from tests.roundings import on_grid
+
+REFERENCES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu": torch.nn.functional.gelu,
+    "silu": torch.nn.functional.silu,
+    "relu": torch.relu,
+}
+RANGES = {
+    "octaves": [(2.0**-8, 2.0**20), (0.1, 150.0), (0.3, 1.1), (300.0, 1100.0), (7.0, 7.0)],
+    "stock": [(0.1, 150.0)],
+}
+LARGEST_SCORE = {"tree": 140.0, "stock": 35.0}
+"""Stock: a hidden score must stay below the visible ones after 100 is taken off it."""
+POSITIONS = [(1, 0), (1, 4), (4, 0), (3, 5)]
+"""Queries, and keys before the first of them."""
+
+
+def unary(operation: str, name: str, protocol: UnaryProtocol) -> Case:
+    low, high = protocol.domain
+    inner = grid(max(low, -12.0), min(high, 12.0), 100_001)
+    return Case(
+        name=f"{operation}-{name}",
+        apply=protocol,
+        reference=REFERENCES[operation],
+        tolerance=lambda x: torch.full_like(x, protocol.max_abs_error),
+        inputs=[torch.cat([grid(low, high, 100_001), inner])],
+        shapes=[(1,), (2, 3), (2, 1, 5)],
+    )
+
+
+def ranged(name: str, low: float, high: float) -> Case:
+    protocol = INVERSE_SQRT[name](low, high)
+    exponents = torch.linspace(0.0, 1.0, 50_001, dtype=torch.float64)
+    x = on_grid(low * (high / low) ** exponents)
+    return Case(
+        name=f"inverse_sqrt-{name}-{low:g}-{high:g}",
+        apply=protocol,
+        reference=lambda v: v**-0.5,
+        tolerance=lambda v: protocol.max_rel_error * v**-0.5 + 2 * UNIT,
+        inputs=[x],
+        shapes=[(1,), (2, 3, 1)],
+    )
+
+
+def visible(scores: torch.Tensor, start: int) -> torch.Tensor:
+    return torch.ones(scores.shape[-2:], dtype=torch.bool).tril(start)
+
+
+def causal(name: str, protocol: CausalProtocol, tokens: int, start: int) -> Case:
+    """Scores with ties, near ties, and one key far above the rest."""
+
+    def reference(scores: torch.Tensor) -> torch.Tensor:
+        return scores.masked_fill(~visible(scores, start), float("-inf")).softmax(-1)
+
+    def tolerance(scores: torch.Tensor) -> torch.Tensor:
+        return visible(scores, start) * torch.full_like(scores, protocol.max_abs_error)
+
+    generator = torch.Generator().manual_seed(tokens * 100 + start)
+    shape = (1, 2, tokens, start + tokens)
+    noise = torch.randn(shape, generator=generator, dtype=torch.float64)
+    far = torch.zeros(shape, dtype=torch.float64)
+    far[..., 0] = protocol.max_spread - 1.0
+    return Case(
+        name=f"softmax-{name}-{tokens}-{start}",
+        apply=lambda engine, scores: protocol(engine, scores, start),
+        reference=reference,
+        tolerance=tolerance,
+        inputs=[torch.zeros(shape, dtype=torch.float64), *(on_grid(noise * s) for s in (0.01, 1, 10)), far],
+        shapes=[shape],
+    )
+
+
+UNARY = [
+    unary(operation, name, make())
+    for operation, table in (("gelu", GELU), ("silu", SILU), ("relu", RELU))
+    for name, make in table.items()
+]
+INVERSE_SQRTS = [ranged(name, *bounds) for name in INVERSE_SQRT for bounds in RANGES[name]]
+SOFTMAXES = [causal(name, make(), *position) for name, make in SOFTMAX.items() for position in POSITIONS]
+CASES = [*UNARY, *INVERSE_SQRTS, *SOFTMAXES]
+
+
+def few(case: Case) -> torch.Tensor:
+    """Some of a case's inputs, edges included, as many as two threads compute in a moment."""
+    x = case.inputs[-1] if case.name.startswith("softmax") else case.inputs[0].flatten()
+    return x if x.dim() > 1 else x[torch.linspace(0, len(x) - 1, min(len(x), 301)).long()]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_error_is_within_what_is_stated(case: Case) -> None:
+    check_error(case)
+
+
+@pytest.mark.parametrize("case", UNARY, ids=str)
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(fractions=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=8))
+def test_error_at_any_input(case: Case, fractions: list[float]) -> None:
+    low, high = float(case.inputs[0].min()), float(case.inputs[0].max())
+    x = on_grid(low + (high - low) * torch.tensor(fractions, dtype=torch.float64))
+    check_error(case, [x, on_grid(x / 100.0)])
+
+
+@pytest.mark.parametrize("case", SOFTMAXES, ids=str)
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_softmax_of_any_scores(case: Case, data: st.DataObject) -> None:
+    size = case.shapes[0]
+    count = int(torch.Size(size).numel())
+    largest = LARGEST_SCORE[case.name.split("-")[1]]
+    numbers = st.lists(st.floats(-largest, largest), min_size=count, max_size=count)
+    check_error(case, [on_grid(torch.tensor(data.draw(numbers), dtype=torch.float64).reshape(size))])
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_error_on_shares(case: Case) -> None:
+    check_error_on_shares(case, few(case))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("truncation", ["local", "exact"])
+def test_measured_is_counted(case: Case, truncation: str) -> None:
+    check_cost(case, Plan(name="conformance", truncation=truncation))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_messages_do_not_depend_on_secrets(case: Case) -> None:
+    x = few(case)
+    check_oblivious(case, x, torch.full_like(x, float(x.flatten()[0])))
+
+
+def broken(operation: str, protocol: UnaryProtocol) -> Case:
+    return unary(operation, type(protocol).__name__, protocol)
+
+
+def broken_softmax(protocol: CausalProtocol, tokens: int, start: int) -> Case:
+    return causal(type(protocol).__name__, protocol, tokens, start)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        broken("gelu", controls.GeluWithoutPieces()),
+        broken("gelu", controls.StockGeluEverywhere()),
+        broken_softmax(controls.MaskedSoftmax(), 4, 0),
+        broken_softmax(controls.SoftmaxBeyondReciprocal(), 1, 299),
+        broken_softmax(controls.SoftmaxThatSeesTheFuture(), 4, 0),
+    ],
+    ids=str,
+)
+def test_rejects_wrong_results(case: Case) -> None:
+    with pytest.raises((AssertionError, RangeError)):
+        check_error(case)
+
+
+def test_rejects_an_error_that_is_stated_too_small() -> None:
+    case = unary("gelu", "piecewise", GELU["piecewise"]())
+    with pytest.raises(AssertionError, match="too much"):
+        check_error(replace(case, tolerance=lambda x: torch.full_like(x, 1e-3)))
+
+
+def test_rejects_a_miscount() -> None:
+    with pytest.raises(AssertionError, match="relu-MiscountedRelu"):
+        check_cost(broken("relu", controls.MiscountedRelu()))
+
+
+def test_rejects_messages_that_depend_on_the_secret() -> None:
+    case = broken("relu", controls.ReluThatAdapts())
+    inputs: Sequence[torch.Tensor] = [torch.tensor([1.0, 2.0]), torch.tensor([1.0, -2.0])]
+    with pytest.raises(AssertionError, match="depends on the secret"):
+        check_oblivious(case, *(x.double() for x in inputs))
