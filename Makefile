@@ -23,10 +23,8 @@ test: $(VENV)/.dev ## run all tests
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.dev ## formatting, lint, types, import direction
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/pyright
-	$(BIN)/lint-imports
+	@status=0; for tool in "ruff format --check ." "ruff check ." "pyright" "lint-imports"; do \
+	  echo "$$tool"; $(BIN)/$$tool || status=1; done; exit $$status
 
 format: $(VENV)/.dev ## format the sources and mend what ruff can mend
 	$(BIN)/ruff format .
