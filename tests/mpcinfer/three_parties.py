@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import tokenizers
 import torch
 
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
+from mpcinfer.models.ranges import calibrate
 from mpcinfer.roles.exchange import StepClient, serve_steps
 from mpcinfer.roles.party import PrivateSession
 from mpcinfer.tokenizer import Tokenizer
@@ -63,9 +66,12 @@ def run_engines(
     def party(rank: int, function: Callable[[CrypTenArithmetic], object]) -> None:
         channel = wrap(ends[rank], rank)
         try:
-            with Link(channel, meters[rank], rank) as link, Link(to_dealer[rank][0], Meter(), None) as dealer:
-                with crypten_engine(link, dealer, plan, _key) as engine:
-                    results[rank] = function(engine)
+            with (
+                Link(channel, meters[rank], rank) as link,
+                Link(to_dealer[rank][0], Meter(), None) as dealer,
+                crypten_engine(link, dealer, plan, _key) as engine,
+            ):
+                results[rank] = function(engine)
         except BaseException as error:
             errors.append(error)
 
@@ -114,18 +120,28 @@ def run_model(
     return result, bill, outcome.server  # type: ignore[return-value]
 
 
-def random_model(config: ModelConfig, tokenizer: Tokenizer, seed: int = 1) -> Model:
-    """Weights of a plausible size: matrices N(0, 1/in), gains near 1, everything else small."""
+def byte_tokenizer() -> Tokenizer:
+    """A tokenizer of 256 tokens, one a byte."""
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    backend = tokenizers.Tokenizer(
+        tokenizers.models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[])
+    )
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = tokenizers.decoders.ByteLevel()
+    return Tokenizer(backend=backend)
+
+
+def random_model(config: ModelConfig, seed: int = 1) -> Model:
+    """A calibrated model with matrices N(0, 1 / in), gains near 1, and biases and other vectors near 0."""
     generator = torch.Generator().manual_seed(seed)
     weights: dict[str, torch.Tensor] = {}
     for name, shape in weight_shapes(config).items():
         values = torch.randn(shape, generator=generator)
-        if name.startswith("embed."):
-            weights[name] = values
-        elif len(shape) == 2:
+        if len(shape) == 2 and not name.startswith("embed."):
             weights[name] = values * shape[0] ** -0.5
+        elif "norm" in name and name.endswith(".weight"):
+            weights[name] = 1.0 + 0.1 * values
         else:
-            weights[name] = values * 0.1 + (
-                1.0 if name.endswith("norm.weight") or ("norm" in name and name.endswith("weight")) else 0.0
-            )
-    return Model(name="random", config=config, weights=weights, tokenizer=tokenizer)
+            weights[name] = values if name == "embed.tokens" else 0.1 * values
+    model = Model(name="random", config=config, weights=weights, tokenizer=byte_tokenizer())
+    return dataclasses.replace(model, ranges=calibrate(model, ["def f(x):", "return x + 1"]))
