@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import threading
 import time
@@ -9,11 +10,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, NoReturn
 
-from parties.errors import PeerClosed, PeerError
+from parties.errors import ConfigError, PeerClosed, PeerError
 
 _LAST_LINES = 20
 _DEATH_S = 1.0
+_REQUESTS_TO_END = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 
 
 @dataclass
@@ -31,7 +35,9 @@ class Processes:
 
     Output and errors of a process are read line by line. When the block ends well, processes may finish by
     themselves for `patience_s`; after that, and whenever it ends with an error, they are terminated, and
-    killed if that does not help. Only processes started here are ever ended.
+    killed if that does not help. Only processes started here are ever ended. In the main thread, a request to
+    end this process (SIGTERM, SIGHUP) leaves the block as SystemExit, so that it too leaves none behind; only
+    SIGKILL cannot be answered, after which the processes end when their peers are gone.
 
     Args:
         on_line: is told of every line a process writes; called from reader threads.
@@ -40,19 +46,23 @@ class Processes:
 
     def __init__(self, on_line: Callable[[str], None] | None = None, patience_s: float = 5.0) -> None:
         self._on_line, self._patience_s = on_line, patience_s
+        self._handlers: dict[int, Any] = {}
         self._children: list[_Child] = []
 
     def start(self, name: str, command: Sequence[str]) -> int:
-        """Starts a process; its id."""
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on
-        )
+        """Starts a process; its id. Raises ConfigError where the command cannot be run."""
+        try:
+            process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on
+            )
+        except OSError as error:
+            raise ConfigError(f"cannot start the {name} process: {error}") from error
         child = _Child(name, process)
         child.reader = threading.Thread(target=self._read, args=(child,), daemon=True)
         self._children.append(child)
@@ -76,20 +86,36 @@ class Processes:
             raise PeerClosed(f"the {dead.name} process {_ending(dead.process)}: {words}") from error
 
     def __enter__(self) -> Processes:
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: signal.signal(number, _leave) for number in _REQUESTS_TO_END}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        deadline = time.monotonic() + (self._patience_s if kind is None else 0.0)
-        for child in self._children:
-            self._wait(child, deadline)
-        for child in self._children:
-            if child.process.poll() is None:
-                child.process.terminate()
+        try:
+            if kind is None:
+                self._wait_for_all()
+        finally:
+            self._end_all()
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+
+    def _wait_for_all(self) -> None:
         deadline = time.monotonic() + self._patience_s
         for child in self._children:
-            if not self._wait(child, deadline):
-                child.process.kill()
-                child.process.wait()
+            self._wait(child, deadline)
+
+    def _end_all(self) -> None:
+        """Terminates what still runs, and kills what does not heed it; an impatient Ctrl-C kills at once."""
+        running = [child for child in self._children if child.process.poll() is None]
+        try:
+            for child in running:
+                child.process.terminate()
+            self._wait_for_all()
+        finally:
+            for child in running:
+                if child.process.poll() is None:
+                    child.process.kill()
+                    child.process.wait()
         for child in self._children:
             if child.reader is not None:
                 child.reader.join(self._patience_s)
@@ -121,6 +147,10 @@ class Processes:
                     return child
             time.sleep(0.01)
         return None
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _ending(process: subprocess.Popen[str]) -> str:

@@ -116,7 +116,7 @@ class TcpChannel(Channel):
         if self._wire is not None:
             self._look(self._wire)
             wire, self._wire = self._wire, None
-            wire.close(0 if self._lost else LINGER_S)
+            wire.close(0.0 if self._lost else LINGER_S)
 
     def wire_bytes(self, parts: Sequence[Buffer]) -> int:
         """Exact TCP payload of a message: framing, and encryption's overhead, of each part."""
@@ -143,7 +143,7 @@ class TcpChannel(Channel):
 
     def _look(self, wire: _Wire) -> None:
         """Notices the loss of our connection, and turns away who knocks."""
-        for event, value in wire.events(0):
+        for event, value in wire.events(0.0):
             # Where two connections could not be told apart, the loss of either counts.
             if event == zmq.Event.DISCONNECTED and self._connection in (value, None):
                 self._lost = True
@@ -226,11 +226,11 @@ class Listener:
 
     def close(self) -> None:
         """Stops listening; for a listener whose `accept` was never called. Safe to repeat."""
-        self._wire.close(0)
+        self._wire.close(0.0)
 
     def _peer_is_in(self) -> bool:
         arrived = False
-        for event, _value in self._wire.events(0):
+        for event, _value in self._wire.events(0.0):
             arrived = arrived or event == zmq.Event.HANDSHAKE_SUCCEEDED
             if event == zmq.Event.HANDSHAKE_FAILED_PROTOCOL:
                 self._doorkeeper.refused = "one without CURVE, or with another server key than ours"
@@ -290,7 +290,7 @@ def connect(
             failure = _attempt(wire, endpoint, keys, peer_key, deadline)
             if failure is None:
                 return TcpChannel(wire, wire.established(), peer_key, recv_timeout_s)
-            wire.close_socket(0)
+            wire.close_socket(0.0)
             now = time.monotonic()
             if isinstance(failure, HandshakeFailed):
                 give_up = min(give_up, now + _REFUSALS_S)
@@ -404,7 +404,7 @@ class _Wire:
             if len(whole) == 1:
                 return whole[0]
             time.sleep(_RETRY_S)
-            self.events(0)
+            self.events(0.0)
         return next(iter(self.connections)) if len(self.connections) == 1 else None
 
     def preamble_bytes(self) -> tuple[int, int]:

@@ -1,0 +1,84 @@
+"""A channel that behaves like a slower network than the one it runs on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from parties.channel import Channel
+from parties.errors import MalformedFrame, PeerTimeout
+from parties.wire import Buffer
+
+_STAMP_BYTES = 8
+_NANOSECONDS = 1_000_000_000
+
+
+class Shaped(Channel):
+    """Adds latency and limits bandwidth, by delivering late.
+
+    The model, for each direction on its own: a message of n wire bytes starts when it is sent or when the one
+    before it has left, whichever is later; takes n / bandwidth to leave; and arrives one latency after its
+    last byte left. It is never delivered earlier than that, and no later unless the real transport was.
+
+    Both ends must be Shaped, and on one machine: the time at which a message is due travels with it as eight
+    bytes more, on the machine's monotonic clock, which all its processes share. `wire_bytes` leaves those
+    eight bytes out, so the bill is that of the real network. `send` does not wait.
+
+    Args:
+        channel: carries the messages; closed with this one.
+        latency_s: one-way delay in seconds of what this end sends; a round trip is the sum of both ends'.
+        bytes_per_s: bandwidth of what this end sends; None for no limit.
+        timeout_s: how long `recv` waits for a message that is on its way; the inner channel's deadline holds
+            for one that was not sent.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        latency_s: float,
+        bytes_per_s: float | None = None,
+        timeout_s: float = 3600.0,
+    ) -> None:
+        assert latency_s >= 0
+        assert bytes_per_s is None or bytes_per_s > 0
+        self._channel, self._timeout_s = channel, timeout_s
+        self._latency_ns = round(latency_s * _NANOSECONDS)
+        self._ns_per_byte = 0.0 if bytes_per_s is None else _NANOSECONDS / bytes_per_s
+        self._line_free_ns = 0
+        self._early: tuple[int, list[Buffer]] | None = None
+
+    def send(self, parts: Sequence[Buffer]) -> None:
+        start = max(time.monotonic_ns(), self._line_free_ns)
+        left = start + round(self._channel.wire_bytes(parts) * self._ns_per_byte)
+        due = left + self._latency_ns
+        self._channel.send([due.to_bytes(_STAMP_BYTES, "little"), *parts])
+        self._line_free_ns = left
+
+    def recv(self) -> list[Buffer]:
+        deadline = time.monotonic_ns() + round(self._timeout_s * _NANOSECONDS)
+        due, parts = self._early if self._early is not None else self._next()
+        self._early = (due, parts)
+        _sleep_until(min(due, deadline))
+        if due > deadline:
+            raise PeerTimeout(f"nothing received within {self._timeout_s:g} s")
+        self._early = None
+        return parts
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def wire_bytes(self, parts: Sequence[Buffer]) -> int:
+        return self._channel.wire_bytes(parts)
+
+    def _next(self) -> tuple[int, list[Buffer]]:
+        stamp, *parts = self._channel.recv()
+        if len(stamp) != _STAMP_BYTES or not parts:
+            raise MalformedFrame("no time of delivery: both ends must be Shaped")
+        return int.from_bytes(stamp, "little"), parts
+
+
+def _sleep_until(moment_ns: int) -> None:
+    remaining = moment_ns - time.monotonic_ns()
+    if remaining > 0:
+        time.sleep(remaining / _NANOSECONDS)
