@@ -19,11 +19,15 @@ import torch
 
 from parties.errors import PeerMismatch
 from parties.randomness import AesCtrStream, Randomness
-from protocols.tensors import times_transpose, to_tensor
+from parties.wire import Spec
+from protocols.bits import from_slice, slice_bytes, squeeze, squeezed_bytes
+from protocols.carry import MAX_BLOCKS, MAX_WORD_BITS, Level, leaf_level, node_level
+from protocols.tensors import from_wire, times_transpose, to_tensor
 
 Shape = tuple[int, ...]
 MAX_ELEMENTS = 1 << 27
 """No tensor of a request is larger: 1 GiB of ring elements."""
+MAX_BITS = 64 * MAX_ELEMENTS
 MAX_AXES = 8
 SEED_BYTES = 16
 ELEMENT_BYTES = 8
@@ -48,11 +52,24 @@ class Kind(StrEnum):
     """Random a, and a times the transpose of a weight's mask."""
     TRUNCATION = "truncate"
     """Random r, r >> bits (unsigned), and the top bit of r times 2^(64 - bits)."""
+    CARRY_LEAF = "carry.leaf"
+    """Random bits that the server, others that the client alone knows, and products of both, XOR-shared."""
+    CARRY_NODE = "carry.node"
+    """Random bits and products of them, XOR-shared."""
+    PACKED_BIT = "b2a.packed"
+    """As BIT, with the XOR shares packed eight to a byte."""
 
 
 _LINEAR = (Kind.LINEAR, Kind.LINEAR_TRANSPOSED)
-_SHAPES = {Kind.SQUARE: 1, Kind.BIT: 1, Kind.TRUNCATION: 1}
-_XOR_MASKS = (Kind.AND, Kind.BIT)
+_CARRY = (Kind.CARRY_LEAF, Kind.CARRY_NODE)
+_ONE_SHAPE = (Kind.SQUARE, Kind.BIT, Kind.TRUNCATION, Kind.PACKED_BIT, *_CARRY)
+_BITS: dict[Kind, range] = {
+    Kind.TRUNCATION: range(1, 63),
+    Kind.CARRY_LEAF: range(1, MAX_WORD_BITS + 1),
+    Kind.CARRY_NODE: range(2, MAX_BLOCKS + 1),
+}
+_XOR_MASKS = (Kind.AND, Kind.BIT, Kind.CARRY_NODE, Kind.PACKED_BIT)
+_XOR_RESULTS = (Kind.AND, *_CARRY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +79,8 @@ class Request:
     Attributes:
         shapes: of the random factors; for a linear layer those of x [..., in] and of the weight [in, out].
         weight: name of the weight, for a linear layer.
-        bits: fraction bits to drop, 1 to 62, for a truncation.
+        bits: fraction bits to drop, 1 to 62, for a truncation; bits of the words that leaves add, 1 to 63;
+            blocks that enter a level of nodes, 2 to 32.
 
     Raises:
         PeerMismatch: shapes that do not fit each other, or over `MAX_ELEMENTS`.
@@ -74,15 +92,17 @@ class Request:
     bits: int = 0
 
     def __post_init__(self) -> None:
-        if len(self.shapes) != _SHAPES.get(self.kind, 2):
+        if len(self.shapes) != (1 if self.kind in _ONE_SHAPE else 2):
             raise PeerMismatch(f"{self.kind}: got {len(self.shapes)} shapes")
         for shape in (*self.shapes, self.result_shape):
             if len(shape) > MAX_AXES or any(n < 0 for n in shape) or math.prod(shape) > MAX_ELEMENTS:
                 raise PeerMismatch(f"{self.kind}: a tensor of shape {list(shape)} is over the limits")
         if (self.kind in _LINEAR) != bool(self.weight):
             raise PeerMismatch(f"{self.kind}: weight name {self.weight!r}")
-        if (self.kind is Kind.TRUNCATION) != (1 <= self.bits <= 62) or self.bits < 0:
-            raise PeerMismatch(f"{self.kind}: {self.bits} bits to drop")
+        if self.bits not in _BITS.get(self.kind, range(1)):
+            raise PeerMismatch(f"{self.kind}: no such correlation of {self.bits} bits")
+        if max(self.mask_slices * math.prod(self.shapes[0]), 8 * self.offline_bytes_to_server) > MAX_BITS:
+            raise PeerMismatch(f"{self.kind}: a tensor of shape {list(self.shapes[0])} is over the limits")
 
     @property
     def mask_shapes(self) -> tuple[Shape, ...]:
@@ -103,14 +123,28 @@ class Request:
         return broadcast_shape(*self.shapes)
 
     @property
-    def results(self) -> int:
-        """How many tensors of `result_shape` the dealer sends."""
-        return 2 if self.kind is Kind.TRUNCATION else 1
+    def level(self) -> Level:
+        """The gates that a carry correlation is for."""
+        return leaf_level(self.bits) if self.kind is Kind.CARRY_LEAF else node_level(self.bits)
+
+    @property
+    def mask_slices(self) -> int:
+        """How many bits an element the masks have, where they are packed as slices; otherwise 0."""
+        if self.kind is Kind.PACKED_BIT:
+            return 1
+        return self.level.opened if self.kind in _CARRY else 0
+
+    @property
+    def result_specs(self) -> tuple[Spec, ...]:
+        """What the dealer sends, array by array."""
+        if self.kind in _CARRY:
+            return (Spec(8, (squeezed_bytes(self.level.products, math.prod(self.result_shape)),)),)
+        return (Spec(8 * ELEMENT_BYTES, self.result_shape),) * (2 if self.kind is Kind.TRUNCATION else 1)
 
     @property
     def offline_bytes_to_server(self) -> int:
         """What the dealer sends to the server; nothing goes to the client."""
-        return ELEMENT_BYTES * self.results * math.prod(self.result_shape)
+        return sum(spec.packed_bytes for spec in self.result_specs)
 
     def to_plain(self) -> list[object]:
         """The request as msgpack can carry it."""
@@ -176,12 +210,16 @@ class Stream:
 
     def masks(self, request: Request) -> list[torch.Tensor]:
         """This party's shares of the random factors."""
+        if request.mask_slices:
+            shape = (request.mask_slices, slice_bytes(math.prod(request.shapes[0])))
+            return [from_wire(self._words.uint8(shape), 8)]
         bits = 1 if request.kind is Kind.BIT else 64
         return [words(self._words, shape, bits) for shape in request.mask_shapes]
 
     def results(self, request: Request) -> list[torch.Tensor]:
         """The client's shares of what the dealer computes; drawn after `masks` of the same request."""
-        return [words(self._words, request.result_shape) for _ in range(request.results)]
+        specs = request.result_specs
+        return [from_wire(self._words.ring(spec.shape, spec.bits), spec.bits) for spec in specs]
 
     def weight_mask(self, name: str, shape: Shape) -> torch.Tensor:
         """The mask of a weight: the server's stream alone makes it; the same whenever it is asked for."""
@@ -200,13 +238,28 @@ def corrections(
     2. Compute the results.
     3. Subtract (XOR for binary words) the client's shares of them.
     """
-    pairs = zip(server_masks, client.masks(request), strict=True)
-    factors = [ours ^ theirs if request.kind in _XOR_MASKS else ours + theirs for ours, theirs in pairs]
-    known = _results(request, factors, mask)
+    known = _known(request, server_masks, client.masks(request), mask)
     theirs = client.results(request)
-    if request.kind is Kind.AND:
-        return [known[0] ^ theirs[0]]
+    if request.kind in _XOR_RESULTS:
+        return [value ^ share for value, share in zip(known, theirs, strict=True)]
     return [value - share for value, share in zip(known, theirs, strict=True)]
+
+
+def _known(
+    request: Request, ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor], mask: WeightMask
+) -> list[torch.Tensor]:
+    """The results, of both parties' masks."""
+    if request.kind is Kind.CARRY_LEAF:
+        return _results(request, [ours[0], theirs[0]], mask)
+    pairs = zip(ours, theirs, strict=True)
+    factors = [a ^ b if request.kind in _XOR_MASKS else a + b for a, b in pairs]
+    return _results(request, factors, mask)
+
+
+def _carry_products(request: Request, masks: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Products of packed bits, as they go on the wire."""
+    slices = request.level.deal([mask.numpy() for mask in masks])
+    return from_wire(squeeze(slices, math.prod(request.shapes[0])), 8)
 
 
 def _results(request: Request, factors: Sequence[torch.Tensor], mask: WeightMask) -> list[torch.Tensor]:
@@ -226,6 +279,11 @@ def _results(request: Request, factors: Sequence[torch.Tensor], mask: WeightMask
             return [torch.matmul(first, mask(request.weight, request.shapes[1]))]
         case Kind.LINEAR_TRANSPOSED:
             return [times_transpose(first, mask(request.weight, request.shapes[1]))]
+        case Kind.CARRY_LEAF | Kind.CARRY_NODE:
+            return [_carry_products(request, factors)]
+        case Kind.PACKED_BIT:
+            shape = request.result_shape
+            return [from_slice(first[0].numpy(), math.prod(shape)).reshape(shape)]
         case Kind.TRUNCATION:
             return [shift_unsigned(first, request.bits), (first < 0).to(torch.int64) << (64 - request.bits)]
 

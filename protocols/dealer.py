@@ -22,7 +22,7 @@ from parties.errors import PeerMismatch
 from parties.link import Link
 from parties.randomness import Randomness, SystemRandom
 from protocols.correlations import ELEMENT_BYTES, SEED_BYTES, Request, Shape, Stream, corrections
-from protocols.tensors import to_words
+from protocols.tensors import to_wire
 
 WINDOW_BYTES = 1 << 26
 """How much the dealer sends ahead of what the server says it has received."""
@@ -104,7 +104,8 @@ class _Session:
     def _answer(self, request: Request) -> None:
         server, client = self._streams
         shares = corrections(request, server.masks(request), client, self._mask)
-        self._link.send([to_words(share) for share in shares], 64, str(request.kind))
+        widths = [spec.bits for spec in request.result_specs]
+        self._link.send([to_wire(share) for share in shares], widths, str(request.kind))
         self._dealt.correlations += 1
         self._dealt.bytes_to_server += request.offline_bytes_to_server
 

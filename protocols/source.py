@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -19,7 +19,7 @@ from parties.randomness import SystemRandom
 from parties.wire import RingArray, Spec
 from protocols.correlations import SEED_BYTES, Request, Shape, Stream, corrections
 from protocols.dealer import REQUESTS, SEED, WINDOW_BYTES
-from protocols.tensors import to_tensor
+from protocols.tensors import from_wire
 
 SEED_LABEL = "dealer"
 """Under this label, kind `dealer`, the bill shows the two seeds."""
@@ -144,19 +144,19 @@ class DealerSource(CorrelationSource):
 
     def _fetch(self, request: Request) -> list[torch.Tensor]:
         """The server's explicit shares of the results."""
-        specs = [Spec(64, request.result_shape)] * request.results
-        arrays = self._recv(specs, str(request.kind))
+        arrays = self._recv(request.result_specs, str(request.kind))
         self._received += request.offline_bytes_to_server
         if self._received - self._acknowledged > self._acknowledge_bytes:
             self._acknowledged = self._received
             self._tell({"received": self._received})
-        return [to_tensor(array) for array in arrays]
+        specs = request.result_specs
+        return [from_wire(array, spec.bits) for array, spec in zip(arrays, specs, strict=True)]
 
     def _tell(self, document: dict[str, object]) -> None:
         with _naming_the_dealer():
             self._link.send_document(document, REQUESTS)
 
-    def _recv(self, specs: list[Spec], label: str) -> list[RingArray]:
+    def _recv(self, specs: Sequence[Spec], label: str) -> list[RingArray]:
         with _naming_the_dealer():
             return self._link.recv(specs, label)
 
