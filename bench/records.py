@@ -13,6 +13,28 @@ from typing import Any
 RECORDS = Path(__file__).parent / "records"
 
 
+def _today() -> str:
+    return datetime.date.today().isoformat()
+
+
+def _commit() -> str:
+    result = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return result.stdout.strip() or "unknown"
+
+
+def _machine() -> str:
+    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
+    processor = names[0] if names else platform.processor()
+    return f"{processor}, {len(names)} cores, Python {platform.python_version()}"
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """What was run, on what, and what it cost.
@@ -35,27 +57,12 @@ class Record:
     seconds: list[float] = field(default_factory=list[float])
     error: dict[str, float] = field(default_factory=dict[str, float])
     network: str = "in-process"
-    commit: str = field(default_factory=lambda: _commit())
-    machine: str = field(default_factory=lambda: _machine())
-    date: str = field(default_factory=lambda: datetime.date.today().isoformat())
+    commit: str = field(default_factory=_commit)
+    machine: str = field(default_factory=_machine)
+    date: str = field(default_factory=_today)
 
     def append(self, path: Path) -> None:
         """Adds this record as one line to a file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
             file.write(json.dumps(asdict(self)) + "\n")
-
-
-def _commit() -> str:
-    result = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return result.stdout.strip() or "unknown"
-
-
-def _machine() -> str:
-    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {len(names)} cores, Python {platform.python_version()}"
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []

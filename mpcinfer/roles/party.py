@@ -22,7 +22,7 @@ from parties.meter import Meter
 from parties.randomness import SystemRandom
 from parties.tcp import connect
 from protocols.arithmetic import Arithmetic
-from protocols.crypten.engine import crypten_engine
+from protocols.crypten.engine import CrypTenArithmetic, crypten_engine
 from protocols.plan import Plan
 from protocols.registry import resolve
 from protocols.share import Share
@@ -108,13 +108,23 @@ def private_session(
 
     Raises:
         HandshakeFailed: the peer is of another version, plan, model, or trusts another kind of dealer.
+        ConfigError, RangeError: see `PrivateSession`.
         PeerError: the peer or the dealer went away or sent what it should not.
     """
+    with connected_engine(link, plan, public.digest(), keys, dealer, timeout_s) as engine:
+        yield PrivateSession(engine, plan, public, weights)
+
+
+@contextmanager
+def connected_engine(
+    link: Link, plan: Plan, model: str, keys: KeyPair, dealer: Address | None, timeout_s: float
+) -> Generator[CrypTenArithmetic]:
+    """The plan's engine after handshakes with the peer and the dealer. `model` is what both must agree on."""
     assert link.rank is not None
     role, peer_role = (ROLES[rank] for rank in (link.rank, 1 - link.rank))
     randomness = SystemRandom()
     agreed_plan = plan.digest() if dealer is not None else f"{plan.digest()}, insecure: the server deals"
-    hello = Hello(role=role, plan=agreed_plan, model=public.digest())
+    hello = Hello(role=role, plan=agreed_plan, model=model)
     agreed = shake_hands(link, hello, peer_role, randomness)
     with ExitStack() as stack:
         source: Link | InsecureServerDealer
@@ -130,5 +140,4 @@ def private_session(
             )
             source = stack.enter_context(Link(channel, Meter(), None))
             shake_hands(source, dataclasses.replace(hello, parent=agreed.id), "dealer", randomness)
-        engine = stack.enter_context(crypten_engine(link, source, plan, agreed.key))
-        yield PrivateSession(engine, plan, public, weights)
+        yield stack.enter_context(crypten_engine(link, source, plan, agreed.key))
