@@ -61,7 +61,7 @@ def test_relation_holds(request_: Request) -> None:
         assert tuple(got.shape) == request_.result_shape
     if request_.kind is Kind.BIT:
         assert set(first.flatten().tolist()) <= {0, 1}
-    elements = math.prod(request_.result_shape) * request_.results
+    elements = math.prod(request_.result_shape) * len(expected)
     assert request_.offline_bytes_to_server == 8 * elements
 
 
@@ -112,6 +112,13 @@ BAD: list[object] = [
     ["truncate", [[3]], "", 0],
     ["truncate", [[3]], "", 63],
     ["truncate", [[3]], "", True],
+    ["carry.leaf", [[3]], "", 0],
+    ["carry.leaf", [[3]], "", 64],
+    ["carry.leaf", [[3], [3]], "", 31],
+    ["carry.leaf", [[MAX_ELEMENTS]], "", 31],
+    ["carry.node", [[3]], "", 1],
+    ["carry.node", [[3]], "", 33],
+    ["b2a.packed", [[3]], "", 1],
 ]
 
 
