@@ -26,6 +26,7 @@ from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.backends.secure import SecureBackend
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder
+from mpcinfer.models.fold import fold_norms
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.party import connected_engine
 from parties.bill import Bill
@@ -46,14 +47,12 @@ _TIMEOUT_S = 300.0
 
 
 def block_weights(config: ModelConfig) -> dict[str, torch.Tensor]:
-    """GPT-2's initialisation scaled so that activations have the size a trained model's have."""
+    """Random weights of the size that a trained model's have."""
     generator = torch.Generator().manual_seed(0)
     weights: dict[str, torch.Tensor] = {}
     for name, shape in weight_shapes(config).items():
-        if not name.startswith("layer"):
-            continue
         noise = torch.randn(shape, generator=generator)
-        gain = name.endswith("norm1.weight") or name.endswith("norm2.weight")
+        gain = name.endswith(("norm.weight", "norm1.weight", "norm2.weight"))
         weights[name] = 1 + 0.1 * noise if gain else noise * (shape[0] ** -0.5 if len(shape) == 2 else 0.02)
     return weights
 
@@ -65,9 +64,12 @@ def block_input(config: ModelConfig, tokens: int) -> torch.Tensor:
 
 def _run_block(engine: CrypTenArithmetic, plan_name: str, config: ModelConfig, tokens: int) -> Any:
     """One party's run: its bill, its online seconds, and the output at the client."""
-    rank, weights = engine.rank, block_weights(config)
-    backend = SecureBackend(engine, resolve(get_plan(plan_name)), config.vocabulary)
-    loaded = backend.load(config, weights if rank == SERVER else None, set(weights))
+    rank, plan, weights = engine.rank, get_plan(plan_name), block_weights(config)
+    if plan.fold:
+        config, weights = fold_norms(config, weights)
+    backend = SecureBackend(engine, resolve(plan), config.vocabulary)
+    of_the_block = {name for name in weights if name.startswith("layer")}
+    loaded = backend.load(config, weights if rank == SERVER else None, of_the_block)
     value = block_input(config, tokens) if rank == CLIENT else None
     x = engine.share_from(CLIENT, value, (1, tokens, config.width))
     started = time.perf_counter()
