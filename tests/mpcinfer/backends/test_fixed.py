@@ -7,7 +7,6 @@ from fractions import Fraction
 
 import pytest
 import torch
-from tests.mpcinfer.backends.error_bounds import ErrorBoundBackend, check_every_operation
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder, KVCache
 from parties.errors import ConfigError, RangeError
 from protocols.fixed_point import LIMIT, decode, encode
+from tests.mpcinfer.backends.error_bounds import ErrorBoundBackend, check_every_operation
 
 GPT2 = ModelConfig(
     layers=2, width=24, heads=3, kv_heads=3, head_width=8, hidden=48, vocabulary=40, context=48

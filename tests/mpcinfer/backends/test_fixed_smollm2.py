@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.mpcinfer.backends.error_bounds import check_every_operation
 
 from mpcinfer.backends.fixed import FixedBackend
 from mpcinfer.backends.plain import PlainBackend
@@ -12,6 +11,7 @@ from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.load import load_model
 from mpcinfer.models.model import Model
 from mpcinfer.models.zoo import smollm2_file
+from tests.mpcinfer.backends.error_bounds import check_every_operation
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
