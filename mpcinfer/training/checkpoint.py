@@ -40,8 +40,8 @@ def load_checkpoint(
 ) -> TrainingState:
     """The state that `save_checkpoint` wrote, to go on under the same recipe.
 
-    The number of steps alone may differ, as long as neither run would have begun its decay: up to there
-    the learning rate does not depend on it.
+    The number of steps and the fraction that decays may differ, as long as neither run would have begun its
+    decay: up to there the learning rate does not depend on them.
 
     Raises:
         ConfigError: no checkpoint, a broken one, or one of another shape, recipe or data.
@@ -52,13 +52,13 @@ def load_checkpoint(
     step = cast("int", content["step"])
     _same(path, "model shape", saved_config, config)
     _same(path, "data", content["data"], data_digest)
-    _same(path, "recipe", dataclasses.replace(saved_recipe, steps=recipe.steps), recipe)
-    if saved_recipe.steps != recipe.steps:
+    _same(path, "recipe", dataclasses.replace(saved_recipe, steps=recipe.steps, decay=recipe.decay), recipe)
+    if saved_recipe != recipe:
         earliest = min(decay_start(run.steps, run.decay) for run in (saved_recipe, recipe))
         if step > earliest:
             raise ConfigError(
                 f"{path}: step {step} is past the start of the decay (step {earliest:.0f}); the run keeps "
-                f"its {saved_recipe.steps} steps"
+                f"its {saved_recipe.steps} steps, of which a fraction of {saved_recipe.decay:g} decays"
             )
     state = TrainingState(config, recipe, workers=workers)
     weights = cast("dict[str, torch.Tensor]", content["weights"])

@@ -164,6 +164,10 @@ def test_length_may_change_until_the_decay_begins(tmp_path: Path) -> None:
     losses(state, 6)
     save_checkpoint(path, state, "data")
     assert load_checkpoint(path, CONFIG, dataclasses.replace(RECIPE, steps=30), "data").step == 6
+    shorter = dataclasses.replace(RECIPE, steps=8, decay=0.25)
+    assert load_checkpoint(path, CONFIG, shorter, "data").step == 6
+    with pytest.raises(ConfigError, match="past the start of the decay"):
+        load_checkpoint(path, CONFIG, dataclasses.replace(shorter, decay=0.5), "data")
     losses(state, 7)
     save_checkpoint(path, state, "data")
     with pytest.raises(ConfigError, match="past the start of the decay"):
