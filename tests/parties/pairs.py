@@ -35,6 +35,7 @@ def tcp_pair(
             LISTENER.public if secure else None,
             recv_timeout_s=timeout_s,
             allow_insecure=not secure,
+            max_part_bytes=max_part_bytes,
         )
         return listener.accept(30.0, timeout_s), other.result()
 

@@ -1,0 +1,249 @@
+"""0MQ over TCP: exact sizes against the kernel's counters, who gets in, who is turned away, lost peers."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+
+import pytest
+
+from parties import kernel
+from parties.errors import ConfigError, HandshakeFailed, InsecureRefused, PeerClosed, PeerTimeout, RangeError
+from parties.keys import KeyPair
+from parties.tcp import Listener, TcpChannel, connect
+from tests.parties.pairs import CONNECTOR, LISTENER, tcp_pair
+
+STRANGER = KeyPair.generate()
+MESSAGES = (
+    [0],
+    [1],
+    [0, 0],
+    [221],
+    [222],
+    [223],
+    [255],
+    [256],
+    [65_535, 65_536],
+    [1, 300, 0, 70_000],
+    [1 << 21],
+)
+
+
+@contextmanager
+def _accepting(timeout_s: float = 20.0) -> Generator[tuple[str, ThreadPoolExecutor, Listener]]:
+    listener = Listener("tcp://127.0.0.1:*", LISTENER, [CONNECTOR.public])
+    with closing(listener), ThreadPoolExecutor(2) as pool:
+        yield listener.endpoint, pool, listener
+
+
+@pytest.mark.skipif(not kernel.can_count(), reason="only Linux tells")
+@pytest.mark.parametrize("secure", [True, False])
+def test_bytes_are_those_of_the_kernel(secure: bool) -> None:
+    listening, connecting = tcp_pair(10.0, secure=secure)
+    with listening, connecting:
+        sent = {end: end.preamble_bytes()[0] for end in (listening, connecting)}
+        for sizes in MESSAGES:
+            for sender, receiver in ((connecting, listening), (listening, connecting)):
+                message = [bytes(size) for size in sizes]
+                sender.send(message)
+                receiver.recv()
+                sent[sender] += sender.wire_bytes(message)
+                counts = sender.kernel_bytes(), receiver.kernel_bytes()
+                assert counts == (
+                    (sent[sender], sent[receiver]),
+                    (sent[receiver], sent[sender]),
+                ), f"after a message of {sizes}"
+        assert listening.preamble_bytes() == connecting.preamble_bytes()[::-1]
+
+
+def test_the_peers_key_is_known() -> None:
+    listening, connecting = tcp_pair(5.0)
+    with listening, connecting:
+        assert listening.peer_key == CONNECTOR.public
+        assert connecting.peer_key == LISTENER.public
+        assert listening.secure
+
+
+def test_an_unlisted_key_gets_nowhere() -> None:
+    with _accepting() as (endpoint, pool, listener):
+        accepted = pool.submit(listener.accept, 1.0)
+        with pytest.raises(HandshakeFailed, match="not on its list"):
+            connect(endpoint, STRANGER, LISTENER.public, connect_timeout_s=10.0)
+        with pytest.raises(PeerTimeout, match=r"turned away: .*is not on the list"):
+            accepted.result()
+
+
+def test_a_listener_with_another_key_is_refused() -> None:
+    with _accepting() as (endpoint, pool, listener):
+        accepted = pool.submit(listener.accept, 3.0)
+        with pytest.raises(HandshakeFailed, match="public key is not the one"):
+            connect(endpoint, CONNECTOR, STRANGER.public, connect_timeout_s=10.0)
+        with pytest.raises(PeerTimeout, match="turned away"):
+            accepted.result()
+
+
+def test_the_right_peer_gets_in_after_strangers() -> None:
+    with _accepting() as (endpoint, pool, listener):
+        accepted = pool.submit(listener.accept, 20.0)
+        host, port = endpoint.removeprefix("tcp://").split(":")
+        with socket.create_connection((host, int(port))):  # one that never speaks, for all of the session
+            with pytest.raises(HandshakeFailed):
+                connect(endpoint, STRANGER, LISTENER.public, connect_timeout_s=10.0)
+            connecting = connect(endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=10.0)
+            with accepted.result() as listening, connecting:
+                connecting.send([b"hello"])
+                assert listening.recv() == [b"hello"]
+                if kernel.can_count():
+                    assert listening.kernel_bytes() is not None
+
+
+def test_a_stranger_that_leaves_is_not_taken_for_the_peer() -> None:
+    with _accepting() as (endpoint, pool, listener):
+        accepted = pool.submit(listener.accept, 20.0)
+        host, port = endpoint.removeprefix("tcp://").split(":")
+        stranger = socket.create_connection((host, int(port)))
+        connecting = connect(endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=10.0)
+        with accepted.result() as listening, connecting:
+            stranger.close()
+            listening.recv_timeout_s = 0.3
+            with pytest.raises(PeerTimeout):
+                listening.recv()
+            connecting.send([b"still here"])
+            assert listening.recv() == [b"still here"]
+
+
+def test_a_second_peer_does_not_get_in_beside_the_first() -> None:
+    with _accepting() as (endpoint, pool, listener):
+        accepted = pool.submit(listener.accept, 20.0)
+        first = connect(endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=10.0, recv_timeout_s=10.0)
+        with accepted.result() as listening, first:
+            second = pool.submit(connect, endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=1.5)
+            listening.recv_timeout_s = 2.5  # while it waits, it turns away who knocks
+            with pytest.raises(PeerTimeout):
+                listening.recv()
+            with pytest.raises((HandshakeFailed, PeerTimeout)):
+                second.result()
+            listening.send([b"for the first"])
+            assert first.recv() == [b"for the first"]
+
+
+def test_connecting_waits_for_a_listener() -> None:
+    with _accepting() as (endpoint, pool, listener):
+        listener.close()
+        early = pool.submit(connect, endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=20.0)
+        time.sleep(0.3)
+        with (
+            Listener(endpoint, LISTENER, [CONNECTOR.public]).accept(20.0) as listening,
+            early.result() as other,
+        ):
+            other.send([b"x"])
+            assert listening.recv() == [b"x"]
+
+
+def test_nobody_there() -> None:
+    with _accepting() as (endpoint, _pool, listener):
+        listener.close()
+        with pytest.raises(PeerTimeout, match="nobody listens"):
+            connect(endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=0.3)
+
+
+def test_one_side_without_encryption() -> None:
+    with _accepting() as (endpoint, pool, listener):
+        accepted = pool.submit(listener.accept, 3.0)
+        with pytest.raises(HandshakeFailed, match="only one side uses encryption"):
+            connect(endpoint, None, None, connect_timeout_s=10.0, allow_insecure=True)
+        with pytest.raises(PeerTimeout, match="without CURVE"):
+            accepted.result()
+
+
+def test_no_keys_are_refused_unless_allowed() -> None:
+    with pytest.raises(InsecureRefused):
+        Listener("tcp://127.0.0.1:*", None, [])
+    with pytest.raises(InsecureRefused):
+        connect("tcp://127.0.0.1:9", None, None)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["127.0.0.1:9", "tcp://127.0.0.1", "tcp://127.0.0.1:99999", "ipc:///x:1"]
+)
+def test_malformed_endpoints(endpoint: str) -> None:
+    with pytest.raises(ConfigError, match="tcp://host:port"):
+        Listener(endpoint, LISTENER, [CONNECTOR.public])
+    with pytest.raises(ConfigError, match="tcp://host:port"):
+        connect(endpoint, CONNECTOR, LISTENER.public)
+
+
+def test_keys_are_checked_before_anything_else() -> None:
+    with pytest.raises(ConfigError, match="listening party's public key"):
+        connect("tcp://127.0.0.1:9", CONNECTOR, "too short")
+    with pytest.raises(ConfigError, match="nobody may connect"):
+        Listener("tcp://127.0.0.1:*", LISTENER, [])
+
+
+def test_a_taken_port_and_its_release() -> None:
+    with _accepting() as (endpoint, _pool, listener):
+        with pytest.raises(ConfigError, match=r"cannot listen.*in use"):
+            Listener(endpoint, LISTENER, [CONNECTOR.public])
+        listener.close()
+        Listener(endpoint, LISTENER, [CONNECTOR.public]).close()
+
+
+def test_too_long_a_part_is_not_sent() -> None:
+    listening, connecting = tcp_pair(5.0, max_part_bytes=1000)
+    with listening, connecting:
+        with pytest.raises(RangeError, match="1001 bytes"):
+            connecting.send([b"", bytes(1001)])
+        connecting.send([bytes(1000)])
+        assert len(listening.recv()[0]) == 1000
+
+
+def test_too_long_a_part_of_the_peer_ends_the_connection() -> None:
+    listener = Listener("tcp://127.0.0.1:*", LISTENER, [CONNECTOR.public], max_part_bytes=1000)
+    with ThreadPoolExecutor(1) as pool:
+        accepted = pool.submit(listener.accept, 10.0, 10.0)
+        connecting = connect(listener.endpoint, CONNECTOR, LISTENER.public, recv_timeout_s=10.0)
+        with accepted.result() as listening, connecting:
+            connecting.send([b"fits"])
+            connecting.send([bytes(1 << 20)])
+            assert listening.recv() == [b"fits"]
+            with pytest.raises(PeerClosed, match="over the limit"):
+                listening.recv()
+            with pytest.raises(PeerClosed):
+                connecting.recv()
+
+
+def test_closing_flushes_a_backlog() -> None:
+    for swap in (False, True):
+        ends = tcp_pair(20.0)
+        closing_end, reading = ends[::-1] if swap else ends
+        with reading:
+            for _message in range(40):
+                closing_end.send([bytes(1 << 20)])
+            closing_end.close()
+            assert sum(len(reading.recv()[0]) for _message in range(40)) == 40 << 20
+
+
+def test_after_closing_nothing_is_counted() -> None:
+    listening, connecting = tcp_pair(5.0)
+    listening.close()
+    connecting.close()
+    assert listening.kernel_bytes() is None
+    with pytest.raises(PeerClosed):
+        listening.preamble_bytes()
+
+
+def test_a_listener_that_nobody_visits_lets_go() -> None:
+    listener = Listener("tcp://127.0.0.1:*", LISTENER, [CONNECTOR.public])
+    with pytest.raises(PeerTimeout, match="no peer at"):
+        listener.accept(0.1)
+    Listener(listener.endpoint, LISTENER, [CONNECTOR.public]).close()
+
+
+def test_channels_are_of_the_declared_class() -> None:
+    listening, connecting = tcp_pair(5.0, secure=False)
+    with listening, connecting:
+        assert isinstance(listening, TcpChannel)
+        assert (listening.peer_key, listening.secure) == (None, False)
