@@ -42,7 +42,8 @@ class CausalProtocol(ABC):
     zero. A subclass is final, documents numbered steps and its source, and states:
 
         max_spread: row maximum minus score may be this large; beyond it the result can be anything.
-        max_abs_error: largest |weight - softmax|, likewise.
+        max_abs_error: largest |weight - softmax|, likewise, not counting a unit of the last place for every
+            key: weights that small round to a unit or to nothing, and the others make up for it.
     """
 
     security: ClassVar[Security] = Security.SEMI_HONEST_DEALER

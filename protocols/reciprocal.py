@@ -37,15 +37,17 @@ class GoldschmidtReciprocal(RangedProtocol):
     Deviation from CrypTen 0.4.1: its initial guess exp(1 - 2 x) explodes from x = 256.
 
     Args:
-        low, high: ratio up to 4096; `low` at least 2^-4.
+        low, high: at least 1/16, at most 4096, ratio up to 4096.
 
     Attributes:
         scale_bits: k.
     """
 
     def __init__(self, low: float, high: float) -> None:
-        if not (0.0625 <= low <= high <= MAX_RATIO * low):
-            raise RangeError(f"reciprocal over [{low:g}, {high:g}]: needs 1/16 <= low <= high <= 4096 low")
+        if not 0.0625 <= low <= high <= MAX_RATIO * min(low, 1.0):
+            raise RangeError(
+                f"reciprocal over [{low:g}, {high:g}]: needs 1/16 <= low <= high <= 4096 min(low, 1)"
+            )
         super().__init__(low, high)
         self.scale_bits = max(0, math.ceil(math.log2(high) / 2))
         self.max_rel_error = 2.0**-12 * max(1.0, high / low / 200.0)

@@ -37,7 +37,7 @@ class TreeSoftmax(CausalProtocol):
     """
 
     max_spread = -QuarticExponential.domain[0]
-    max_abs_error = 4e-3
+    max_abs_error = 2.5e-3
 
     def __init__(
         self, maximum: RowMaximum | None = None, exponential: QuarticExponential | None = None

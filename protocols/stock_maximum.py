@@ -41,9 +41,9 @@ def maximum_steps(shape: Shape, frac_bits: int) -> list[Step]:
 
 def _comparison(shape: Shape) -> list[Step]:
     """[a < 0]: both shares to 64-bit binary sharings, added by a carry tree, the sign bit back to a sum."""
-    carry = (2, *shape)
+    words, carry = (1, *shape), (2, 1, *shape)
     return [
-        (Kind.AND, (shape, shape)),
+        (Kind.AND, (words, words)),
         *[(Kind.AND, (carry, carry))] * CARRY_LEVELS,
         (Kind.BIT, (shape,)),
     ]

@@ -79,7 +79,8 @@ def causal(name: str, protocol: CausalProtocol, tokens: int, start: int) -> Case
         return scores.masked_fill(~visible(scores, start), float("-inf")).softmax(-1)
 
     def tolerance(scores: torch.Tensor) -> torch.Tensor:
-        return visible(scores, start) * torch.full_like(scores, protocol.max_abs_error)
+        error = protocol.max_abs_error + scores.shape[-1] * UNIT
+        return visible(scores, start) * torch.full_like(scores, error)
 
     generator = torch.Generator().manual_seed(tokens * 100 + start)
     shape = (1, 2, tokens, start + tokens)
