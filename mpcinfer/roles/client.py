@@ -57,6 +57,7 @@ class PrivateClient:
         if self._bill is None:
             self._bill = self._steps.finish()
             self._bill.notes.append(_kernel_says(self._channel, self._bill))
+            self._steps.part()
         return self._bill
 
 

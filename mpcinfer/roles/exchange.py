@@ -2,6 +2,7 @@
 
     client -> server   session.step   {"tokens": T, "restart": bool}, before each forward pass; T = 0 ends
     server -> client   session.bill   the server's bill, once, at the end
+    client -> server   session.end    {}: the client has what it wants, the connection may go
 
 These are control frames: they reveal how many tokens each step has and nothing else.
 """
@@ -18,7 +19,7 @@ from parties.errors import PeerMismatch
 from parties.link import Link
 from parties.meter import Phase
 
-_STEP, _BILL = "session.step", "session.bill"
+_STEP, _BILL, _END = "session.step", "session.bill", "session.end"
 _AGREED = (
     "rounds",
     "online_bytes_to_server",
@@ -50,6 +51,7 @@ def serve_steps(link: Link, session: PrivateSession) -> Bill:
     bill = link.meter.bill()
     with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"):
         link.send_document(bill.to_json(), _BILL)
+        link.recv_document(_END, max_bytes=16)
     return bill
 
 
@@ -89,7 +91,7 @@ class StepClient:
         return logits
 
     def finish(self) -> Bill:
-        """Ends the session; this party's bill, confirmed by the server's.
+        """Ends the steps; this party's bill, confirmed by the server's. The server waits for `part`.
 
         Raises:
             PeerMismatch: the two bills disagree on what was exchanged.
@@ -99,6 +101,11 @@ class StepClient:
         with meter.phase(Phase.CONTROL), meter.span("session", "control"):
             its = Bill.from_json(self._link.recv_document(_BILL))
         return checked(meter.bill(), its)
+
+    def part(self) -> None:
+        """Lets the server go; after `finish`."""
+        with self._link.meter.phase(Phase.CONTROL):
+            self._link.send_document({}, _END)
 
     def _announce(self, tokens: int) -> None:
         meter = self._link.meter

@@ -113,7 +113,9 @@ def run_model(
 
     def client(engine: CrypTenArithmetic) -> tuple[T, Bill]:
         steps = StepClient(engine.session.link, PrivateSession(engine, plan, public, None))
-        return use(steps), steps.finish()
+        result, bill = use(steps), steps.finish()
+        steps.part()
+        return result, bill
 
     outcome = run_engines(plan, server, client, wrap)
     result, bill = outcome.client  # type: ignore[misc]

@@ -1,0 +1,159 @@
+"""Server, dealer and client as real processes: the bill, and what happens when one of them fails."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mpcinfer.models.folder import load_public_folder, save_model
+from mpcinfer.models.public import PublicModel
+from mpcinfer.roles.addresses import Address
+from mpcinfer.roles.client import PrivateClient, connect_client
+from mpcinfer.roles.together import private
+from parties.errors import HandshakeFailed, PeerClosed
+from parties.keys import KeyPair, new_keypair
+from parties.launch import Processes
+from protocols.plan import Plan
+from protocols.registry import get_plan
+from tests.mpcinfer.test_private_models import GPT2, RELU
+from tests.mpcinfer.three_parties import random_model
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+PLAN = get_plan("crypten")
+NOTICE_S = 1.0
+"""How soon a party must notice that another was killed."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    save_model(folder, random_model(GPT2))
+    return folder
+
+
+@dataclass
+class Parties:
+    """A running server and dealer, and what a client needs to reach them."""
+
+    model: Path
+    pids: dict[str, int]
+    pairs: dict[str, KeyPair]
+    server: str
+    dealer: str
+    lines: list[str]
+
+    def connect(
+        self, *, keys: str = "client", plan: Plan = PLAN, public: PublicModel | None = None
+    ) -> contextlib.AbstractContextManager[PrivateClient]:
+        return connect_client(
+            public or load_public_folder(self.model),
+            plan,
+            keys=self.pairs[keys],
+            server=Address(self.server, self.pairs["server"].public),
+            dealer=Address(self.dealer, self.pairs["dealer"].public),
+            timeout_s=20.0,
+        )
+
+
+@pytest.fixture
+def parties(model: Path, tmp_path: Path) -> Generator[Parties]:
+    pairs = {name: new_keypair(tmp_path, name) for name in ("server", "client", "dealer", "stranger")}
+    server, for_server, for_client = (f"tcp://127.0.0.1:{port}" for port in _free_ports(3))
+    key = {name: [f"--{name}-key", str(tmp_path / f"{name}.public")] for name in pairs}
+    own = {name: ["--key", str(tmp_path / f"{name}.secret")] for name in pairs}
+    program = [sys.executable, "-m", "mpcinfer.cli.main"]
+    lines: list[str] = []
+    with Processes(on_line=lines.append, patience_s=2.0) as processes:
+        dealing = f"dealer --once --listen-server {for_server} --listen-client {for_client}"
+        serving = f"serve --once --listen {server} --dealer {for_server} --model {model}"
+        commands = {
+            "dealer": [*dealing.split(), *own["dealer"], *key["server"], *key["client"]],
+            "server": [*serving.split(), *own["server"], *key["client"], *key["dealer"]],
+        }
+        pids = {name: processes.start(name, [*program, *command]) for name, command in commands.items()}
+        yield Parties(model, pids, pairs, server, for_client, lines)
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def test_the_bill_is_what_the_kernel_counted_and_nobody_is_left(model: Path) -> None:
+    with private(str(model)) as client:
+        answer = client.complete("def f(x", max_new_tokens=2)
+        again = client.complete("return", max_new_tokens=2)
+        bill = client.finish()
+    assert len(answer.ids) == len(again.ids) == 2
+    assert any("exactly as billed" in note for note in bill.notes), bill.notes
+    assert bill.total.offline_bytes_to_server > 0
+    assert _children() == []
+
+
+def test_an_insecure_dealer_is_named_in_the_bill(model: Path) -> None:
+    with private(str(model), insecure_dealer=True) as client:
+        client.complete("x", max_new_tokens=1)
+        bill = client.finish()
+    assert any("decrypt everything" in note for note in bill.notes)
+    assert bill.total.offline_bytes_to_server == 0
+
+
+@pytest.mark.parametrize("victim", ["server", "dealer"])
+def test_a_killed_party_is_noticed_within_a_second(parties: Parties, victim: str) -> None:
+    with contextlib.suppress(PeerClosed), parties.connect() as client:
+        client.complete("x", max_new_tokens=1)
+        os.kill(parties.pids[victim], signal.SIGKILL)
+        killed = time.monotonic()
+        with pytest.raises(PeerClosed):
+            client.complete("y", max_new_tokens=1)
+        assert time.monotonic() - killed < NOTICE_S
+
+
+def test_a_client_that_goes_away_ends_the_session_with_a_named_error(parties: Parties) -> None:
+    with pytest.raises(ZeroDivisionError), parties.connect() as client:
+        print(1 / len(client.complete("x", max_new_tokens=0).ids))
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and not any("PeerClosed" in line for line in parties.lines):
+        time.sleep(0.05)
+    assert any("PeerClosed" in line for line in parties.lines), parties.lines
+
+
+def test_a_key_that_is_not_on_the_list_gets_nowhere(parties: Parties) -> None:
+    with pytest.raises(HandshakeFailed, match="not on its list"), parties.connect(keys="stranger"):
+        pytest.fail("a stranger got in")
+
+
+@pytest.mark.parametrize("difference", ["plan", "model"])
+def test_parties_that_differ_part_at_once(parties: Parties, tmp_path: Path, difference: str) -> None:
+    public, plan = None, PLAN
+    if difference == "plan":
+        plan = get_plan("crypten-stock")
+    else:
+        save_model(tmp_path / "other", random_model(RELU))
+        public = load_public_folder(tmp_path / "other")
+    with pytest.raises(HandshakeFailed, match=difference), parties.connect(plan=plan, public=public):
+        pytest.fail("different plans or models went through")
+
+
+def _children() -> list[str]:
+    """Commands of this process's live children."""
+    listing = subprocess.run(
+        ["ps", "-o", "pid=,stat=,args=", "--ppid", str(os.getpid())],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    return [line for line in listing.splitlines() if "mpcinfer" in line and " Z" not in line]
