@@ -1,0 +1,195 @@
+"""Real processes: a killed peer is noticed, a dead child is named, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from parties.errors import ConfigError, PeerClosed, PeerTimeout
+from parties.keys import new_keypair
+from parties.launch import Processes
+from parties.tcp import Listener, connect
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+TALKER = [sys.executable, "-m", "tests.parties.talker"]
+SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
+STUBBORN = [
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)",
+]
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process still runs; one that ended and was waited for does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _lines(queued: queue.Queue[str], count: int) -> list[str]:
+    return [queued.get(timeout=60) for _line in range(count)]
+
+
+@pytest.mark.parametrize("victim", ["listen", "connect"])
+def test_a_killed_peer_is_noticed_by_the_other_process(tmp_path: Path, victim: str) -> None:
+    for name in ("one", "two"):
+        new_keypair(tmp_path, name)
+    one, two = (
+        [str(tmp_path / "one.secret"), str(tmp_path / "two.public")],
+        [
+            str(tmp_path / "two.secret"),
+            str(tmp_path / "one.public"),
+        ],
+    )
+    said: queue.Queue[str] = queue.Queue()
+    with Processes(said.put) as processes:
+        pids = {"listen": processes.start("listen", [*TALKER, "listen", "tcp://127.0.0.1:*", *one])}
+        (endpoint,) = _lines(said, 1)
+        pids["connect"] = processes.start("connect", [*TALKER, "connect", endpoint, *two])
+        assert _lines(said, 2) == ["talking", "talking"]
+        os.kill(pids[victim], signal.SIGKILL)
+        assert _lines(said, 1) == [PeerClosed.__name__]  # and not PeerTimeout a minute later
+    assert not any(map(_alive, pids.values()))
+
+
+@pytest.mark.parametrize("how", ["listen", "connect"])
+def test_a_killed_peer_is_noticed_within_a_second(tmp_path: Path, how: str) -> None:
+    mine, _theirs = new_keypair(tmp_path, "mine"), new_keypair(tmp_path, "theirs")
+    files = [str(tmp_path / "theirs.secret"), str(tmp_path / "mine.public")]
+    peer_key = _theirs.public
+    said: queue.Queue[str] = queue.Queue()
+    with Processes(said.put) as processes:
+        if how == "listen":
+            pid = processes.start("peer", [*TALKER, "listen", "tcp://127.0.0.1:*", *files])
+            channel = connect(_lines(said, 1)[0], mine, peer_key, connect_timeout_s=60.0)
+        else:
+            listener = Listener("tcp://127.0.0.1:*", mine, [peer_key])
+            pid = processes.start("peer", [*TALKER, "connect", listener.endpoint, *files])
+            channel = listener.accept(60.0)
+        with channel:
+            channel.recv()  # its first array
+            os.kill(pid, signal.SIGKILL)
+            channel.recv_timeout_s = 1.0  # a loss not noticed by then would be PeerTimeout
+            with pytest.raises(PeerClosed):
+                channel.recv()
+
+
+def test_a_dead_process_is_named_with_its_last_words() -> None:
+    script = "import sys; [print('line', n) for n in range(30)]; sys.exit('no model at all')"
+    with (
+        pytest.raises(PeerClosed, match=r"the server process ended with status 1") as raised,
+        Processes() as group,
+    ):
+        group.start("server", [sys.executable, "-c", script])
+        with group.naming_the_dead():
+            raise PeerTimeout("nobody listens")
+    assert "no model at all" in str(raised.value)
+    assert "line 29" in str(raised.value)
+    assert "line 3\n" not in str(raised.value)
+
+
+def test_a_killed_process_is_named() -> None:
+    said: queue.Queue[str] = queue.Queue()
+    with (
+        pytest.raises(PeerClosed, match="the dealer process was ended by signal 9"),
+        Processes(said.put) as group,
+    ):
+        pid = group.start("dealer", SLEEPER)
+        _lines(said, 1)
+        os.kill(pid, signal.SIGKILL)
+        with group.naming_the_dead():
+            raise PeerClosed("gone")
+
+
+def test_an_error_while_everybody_lives_is_left_alone() -> None:
+    with pytest.raises(PeerTimeout, match="^slow$"), Processes() as group:
+        group.start("server", SLEEPER)
+        with group.naming_the_dead():
+            raise PeerTimeout("slow")
+
+
+def test_processes_may_finish() -> None:
+    said: queue.Queue[str] = queue.Queue()
+    with Processes(said.put, patience_s=60.0) as group:
+        group.start("short", [sys.executable, "-c", "import time; time.sleep(0.3); print('done')"])
+    assert _lines(said, 1) == ["done"]
+
+
+@pytest.mark.parametrize("command", [SLEEPER, STUBBORN], ids=["heeds", "ignores"])
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError])
+def test_nothing_is_left_behind(command: list[str], error: type[BaseException] | None) -> None:
+    said: queue.Queue[str] = queue.Queue()
+    pids: list[int] = []
+
+    def use() -> None:
+        with Processes(said.put, patience_s=0.3) as group:
+            pids.extend(group.start(name, command) for name in ("a", "b"))
+            _lines(said, 2)
+            if error is not None:
+                raise error
+
+    if error is None:
+        use()
+    else:
+        with pytest.raises(error):
+            use()
+    assert len(pids) == 2
+    assert not any(map(_alive, pids))
+
+
+@pytest.mark.parametrize("request_to_end", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_parent_that_is_asked_to_end_leaves_nothing_behind(request_to_end: signal.Signals) -> None:
+    script = f"""
+import time
+from parties.launch import Processes
+with Processes(print, patience_s=0.3) as group:
+    print(group.start("a", {SLEEPER!r}), group.start("b", {STUBBORN!r}), flush=True)
+    time.sleep(600)
+"""
+    parent = subprocess.Popen(
+        [sys.executable, "-uc", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with parent:
+        assert parent.stdout is not None
+        lines = [parent.stdout.readline() for _line in range(3)]
+        children = [int(word) for line in lines for word in line.split() if word.isdigit()]
+        assert len(children) == 2
+        parent.send_signal(request_to_end)
+        parent.wait(60)
+    for _attempt in range(600):  # orphans are waited for by the system, in its own time
+        if not any(map(_alive, children)):
+            break
+        time.sleep(0.1)
+    assert not any(map(_alive, children))
+
+
+def test_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with Processes():
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_command_that_does_not_exist() -> None:
+    with Processes() as group, pytest.raises(ConfigError, match="cannot start the server process"):
+        group.start("server", ["/no/such/program"])
