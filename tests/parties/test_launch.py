@@ -22,11 +22,8 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 TALKER = [sys.executable, "-m", "tests.parties.talker"]
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
-STUBBORN = [
-    sys.executable,
-    "-c",
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)",
-]
+IGNORE_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+STUBBORN = [sys.executable, "-c", IGNORE_SIGTERM + SLEEPER[-1]]
 
 
 @pytest.fixture(autouse=True)
@@ -51,13 +48,8 @@ def _lines(queued: queue.Queue[str], count: int) -> list[str]:
 def test_a_killed_peer_is_noticed_by_the_other_process(tmp_path: Path, victim: str) -> None:
     for name in ("one", "two"):
         new_keypair(tmp_path, name)
-    one, two = (
-        [str(tmp_path / "one.secret"), str(tmp_path / "two.public")],
-        [
-            str(tmp_path / "two.secret"),
-            str(tmp_path / "one.public"),
-        ],
-    )
+    one = [str(tmp_path / "one.secret"), str(tmp_path / "two.public")]
+    two = [str(tmp_path / "two.secret"), str(tmp_path / "one.public")]
     said: queue.Queue[str] = queue.Queue()
     with Processes(said.put) as processes:
         pids = {"listen": processes.start("listen", [*TALKER, "listen", "tcp://127.0.0.1:*", *one])}
@@ -71,9 +63,8 @@ def test_a_killed_peer_is_noticed_by_the_other_process(tmp_path: Path, victim: s
 
 @pytest.mark.parametrize("how", ["listen", "connect"])
 def test_a_killed_peer_is_noticed_within_a_second(tmp_path: Path, how: str) -> None:
-    mine, _theirs = new_keypair(tmp_path, "mine"), new_keypair(tmp_path, "theirs")
+    mine, peer_key = new_keypair(tmp_path, "mine"), new_keypair(tmp_path, "theirs").public
     files = [str(tmp_path / "theirs.secret"), str(tmp_path / "mine.public")]
-    peer_key = _theirs.public
     said: queue.Queue[str] = queue.Queue()
     with Processes(said.put) as processes:
         if how == "listen":
@@ -91,38 +82,37 @@ def test_a_killed_peer_is_noticed_within_a_second(tmp_path: Path, how: str) -> N
                 channel.recv()
 
 
-def test_a_dead_process_is_named_with_its_last_words() -> None:
-    script = "import sys; [print('line', n) for n in range(30)]; sys.exit('no model at all')"
-    with (
-        pytest.raises(PeerClosed, match=r"the server process ended with status 1") as raised,
-        Processes() as group,
-    ):
-        group.start("server", [sys.executable, "-c", script])
+def _fail_beside(command: list[str], lines: int, error: Exception, *, kill: bool = False) -> None:
+    """Meets an error of a peer after a process has said so many lines."""
+    said: queue.Queue[str] = queue.Queue()
+    with Processes(said.put) as group:
+        pid = group.start("server", command)
+        _lines(said, lines)
+        if kill:
+            os.kill(pid, signal.SIGKILL)
         with group.naming_the_dead():
-            raise PeerTimeout("nobody listens")
+            raise error
+
+
+def test_a_dead_process_is_named_with_its_last_words() -> None:
+    script = (
+        "import sys; [print('line', n) for n in range(30)]; sys.stdout.flush(); sys.exit('no model at all')"
+    )
+    with pytest.raises(PeerClosed, match="the server process ended with status 1") as raised:
+        _fail_beside([sys.executable, "-c", script], 31, PeerTimeout("nobody listens"))
     assert "no model at all" in str(raised.value)
     assert "line 29" in str(raised.value)
     assert "line 3\n" not in str(raised.value)
 
 
 def test_a_killed_process_is_named() -> None:
-    said: queue.Queue[str] = queue.Queue()
-    with (
-        pytest.raises(PeerClosed, match="the dealer process was ended by signal 9"),
-        Processes(said.put) as group,
-    ):
-        pid = group.start("dealer", SLEEPER)
-        _lines(said, 1)
-        os.kill(pid, signal.SIGKILL)
-        with group.naming_the_dead():
-            raise PeerClosed("gone")
+    with pytest.raises(PeerClosed, match="the server process was ended by signal 9"):
+        _fail_beside(SLEEPER, 1, PeerClosed("gone"), kill=True)
 
 
 def test_an_error_while_everybody_lives_is_left_alone() -> None:
-    with pytest.raises(PeerTimeout, match="^slow$"), Processes() as group:
-        group.start("server", SLEEPER)
-        with group.naming_the_dead():
-            raise PeerTimeout("slow")
+    with pytest.raises(PeerTimeout, match=r"^slow$"):
+        _fail_beside(SLEEPER, 1, PeerTimeout("slow"))
 
 
 def test_processes_may_finish() -> None:
