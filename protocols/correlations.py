@@ -241,18 +241,18 @@ def corrections(
     known = _known(request, server_masks, client.masks(request), mask)
     theirs = client.results(request)
     if request.kind in _XOR_RESULTS:
-        return [value ^ share for value, share in zip(known, theirs, strict=True)]
-    return [value - share for value, share in zip(known, theirs, strict=True)]
+        return [value.bitwise_xor_(share) for value, share in zip(known, theirs, strict=True)]
+    return [value.sub_(share) for value, share in zip(known, theirs, strict=True)]
 
 
 def _known(
     request: Request, ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor], mask: WeightMask
 ) -> list[torch.Tensor]:
-    """The results, of both parties' masks."""
+    """The results, of both parties' masks; overwrites the client's."""
     if request.kind is Kind.CARRY_LEAF:
         return _results(request, [ours[0], theirs[0]], mask)
     pairs = zip(ours, theirs, strict=True)
-    factors = [a ^ b if request.kind in _XOR_MASKS else a + b for a, b in pairs]
+    factors = [b.bitwise_xor_(a) if request.kind in _XOR_MASKS else b.add_(a) for a, b in pairs]
     return _results(request, factors, mask)
 
 
