@@ -24,7 +24,7 @@ from protocols.plan import Plan
 from protocols.source import InsecureServerDealer
 
 TIMEOUT_S = 20.0
-BEAVER = Plan(name="test", linear="beaver")
+BEAVER = Plan(name="test", linear="beaver", comparison="words")
 Body = Callable[[CrypTenArithmetic], Any]
 
 
