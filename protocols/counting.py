@@ -9,11 +9,11 @@ import torch
 
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Meter, Phase
-from protocols.arithmetic import Arithmetic
 from protocols.correlations import SEED_BYTES, Shape, broadcast_shape, matmul_shape
 from protocols.costs import Cost, PrimitiveCosts, payload_bytes
-from protocols.plan import Plan
+from protocols.plan import COMPARISON, LINEAR, TRUNCATION, Plan
 from protocols.schedule import Schedule
+from protocols.shapes import ShapeArithmetic, without_data
 from protocols.share import Share
 from protocols.source import SEED_LABEL
 from protocols.stock_maximum import maximum_steps
@@ -21,7 +21,7 @@ from protocols.weight import Weight
 
 
 @final
-class CountingArithmetic(Arithmetic):
+class CountingArithmetic(ShapeArithmetic):
     """Charges what the CrypTen engine would send and compute, and computes nothing.
 
     Shares lie on torch's `meta` device: a shape without data. The bill has no wire bytes and no seconds.
@@ -31,6 +31,7 @@ class CountingArithmetic(Arithmetic):
         frac_bits: as the engine's.
         linear: `session` or `beaver`, as the engine's.
         truncation: `local` or `exact`, as the engine's.
+        comparison: `packed` or `words`, as the engine's.
         schedule: where given, collects the correlations that the engine would take, in order.
         dealer: a third party deals; False counts an insecure run, where the server does and nothing is sent.
 
@@ -45,13 +46,16 @@ class CountingArithmetic(Arithmetic):
         frac_bits: int = 16,
         linear: str = "session",
         truncation: str = "local",
+        comparison: str = "packed",
         dealer: bool = True,
         schedule: Schedule | None = None,
     ) -> None:
         super().__init__(CLIENT, meter, frac_bits)
-        if linear not in ("session", "beaver") or truncation not in ("local", "exact"):
-            raise ConfigError(f"nothing counts linear={linear!r} with truncation={truncation!r}")
-        self._linear, self._truncation, self._dealer = linear, truncation, dealer
+        for choice, known in ((linear, LINEAR), (truncation, TRUNCATION), (comparison, COMPARISON)):
+            if choice not in known:
+                raise ConfigError(f"there is {' and '.join(known)}, not {choice!r}")
+        self._linear, self._truncation, self._comparison = linear, truncation, comparison
+        self._dealer = dealer
         self._deepest_received = [0, 0]
         self._schedule = schedule
         with meter.span(SEED_LABEL, SEED_LABEL):
@@ -66,6 +70,7 @@ class CountingArithmetic(Arithmetic):
             frac_bits=plan.frac_bits,
             linear=plan.linear,
             truncation=plan.truncation,
+            comparison=plan.comparison,
             schedule=schedule,
         )
 
@@ -96,19 +101,27 @@ class CountingArithmetic(Arithmetic):
             self._schedule.matmul(a.shape, b.shape)
         return self._product(matmul_shape(a.shape, b.shape), a, b)
 
-    def less_than_zero(self, a: Share) -> Share:
-        self._charge(PrimitiveCosts.less_than_zero(a.shape))
-        if self._schedule is not None:
+    def less_than_zero(self, a: Share, largest: float | None = None) -> Share:
+        bits = self.sign_bits(a, largest)
+        packed = self._comparison == "packed"
+        self._charge(
+            PrimitiveCosts.packed_less_than_zero(a.shape, bits)
+            if packed
+            else PrimitiveCosts.less_than_zero(a.shape)
+        )
+        if self._schedule is not None and packed:
+            self._schedule.packed_less_than_zero(a.shape, bits)
+        elif self._schedule is not None:
             self._schedule.less_than_zero(a.shape)
-        return _empty(a.shape, 0)
+        return without_data(a.shape, 0)
 
     def share_from(
         self, owner: int, value: torch.Tensor | None, shape: Sequence[int], frac_bits: int | None = None
     ) -> Share:
-        return _empty(tuple(shape), self.frac_bits if frac_bits is None else frac_bits)
+        return without_data(tuple(shape), self.frac_bits if frac_bits is None else frac_bits)
 
     def weight(self, name: str, value: torch.Tensor | None, shape: Sequence[int]) -> Weight:
-        share = _empty(tuple(shape), self.frac_bits)
+        share = without_data(tuple(shape), self.frac_bits)
         if self._linear == "beaver" or len(share.shape) != 2:
             return Weight(name, share)
         with self.meter.phase(Phase.SETUP):
@@ -151,7 +164,7 @@ class CountingArithmetic(Arithmetic):
             self._charge(PrimitiveCosts.step(kind, shapes))
             if self._schedule is not None:
                 self._schedule.step(kind, *shapes)
-        return _empty((*operands[0].shape[:-1], 1), operands[0].frac_bits)
+        return without_data((*operands[0].shape[:-1], 1), operands[0].frac_bits)
 
     def encode(self, value: torch.Tensor, frac_bits: int | None = None) -> torch.Tensor:
         return torch.empty(value.shape, dtype=torch.int64, device="meta")
@@ -182,10 +195,5 @@ class CountingArithmetic(Arithmetic):
             self.meter.charge_offline(receiver, sent)
 
     def _product(self, shape: Shape, a: Share, b: Share) -> Share:
-        product = _empty(shape, a.frac_bits + b.frac_bits)
+        product = without_data(shape, a.frac_bits + b.frac_bits)
         return self.truncate(product, self.frac_bits) if a.frac_bits and b.frac_bits else product
-
-
-def _empty(shape: Shape, frac_bits: int) -> Share:
-    """A share of a shape, without data."""
-    return Share(torch.empty(shape, dtype=torch.int64, device="meta"), frac_bits)

@@ -20,22 +20,22 @@ from parties.errors import MpcInferError
 
 _HELP = """Private inference for transformer language models, between two parties.
 
-A client holds a prompt, a server holds a model. They compute on secret shares, so that the client gets the
-answer and neither learns the other's secret. Every message is billed.
+A client holds a prompt, a server holds a model. They compute on secret shares: the client gets the answer,
+and neither learns the other's secret. Every message is billed.
 
 [bold]Start here[/bold]
 
-    mpcinfer demo                                  three processes on this machine, one private answer
-    mpcinfer generate "for i in" --local plain     the same model without privacy
-    mpcinfer cost gpt2 --tokens 128                what GPT-2 would cost, without running it
-    mpcinfer models                                what can be run, and what can be billed
+    mpcinfer demo                               one private answer on this machine
+    mpcinfer generate "for i in" --local plain  the same model without privacy
+    mpcinfer cost gpt2 --tokens 128             what GPT-2 would cost, not run
+    mpcinfer models                             what can be run, or only billed
 
 [bold]Between machines[/bold]
 
-    mpcinfer keys new server client dealer         one key pair for each party
-    mpcinfer dealer --help                         the third party that hands out correlated randomness
-    mpcinfer serve --help                          the model's owner
-    mpcinfer generate --help                       the prompt's owner
+    mpcinfer keys new server client dealer      a key pair for each party
+    mpcinfer dealer --help                      hands out correlated randomness
+    mpcinfer serve --help                       owns the model
+    mpcinfer generate --help                    owns the prompt
 """
 
 app = typer.Typer(

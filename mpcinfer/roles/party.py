@@ -14,6 +14,7 @@ from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.fold import fold_norms, folded_config
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
+from mpcinfer.roles.foresight import Foresight
 from parties.errors import ConfigError
 from parties.handshake import Hello, shake_hands
 from parties.keys import KeyPair
@@ -21,7 +22,6 @@ from parties.link import Link
 from parties.meter import Meter
 from parties.randomness import SystemRandom
 from parties.tcp import connect
-from protocols.arithmetic import Arithmetic
 from protocols.crypten.engine import CrypTenArithmetic, crypten_engine
 from protocols.plan import Plan
 from protocols.registry import resolve
@@ -48,7 +48,7 @@ class PrivateSession:
 
     def __init__(
         self,
-        engine: Arithmetic,
+        engine: CrypTenArithmetic,
         plan: Plan,
         public: PublicModel,
         weights: Mapping[str, torch.Tensor] | None,
@@ -64,7 +64,9 @@ class PrivateSession:
                 config, weights = fold_norms(config, weights)
             else:
                 config = folded_config(config)
-        backend = SecureBackend(engine, resolve(plan), config.vocabulary, public.ranges)
+        suite, ranges = resolve(plan), dict(public.ranges)
+        backend = SecureBackend(engine, suite, config.vocabulary, ranges)
+        self._engine, self._foresight = engine, Foresight(plan, suite, config, ranges)
         self._session: Session[Share, Weight] = Session(
             Decoder(backend, config, backend.load(config, weights))
         )
@@ -82,9 +84,11 @@ class PrivateSession:
     def restart(self) -> None:
         """Forgets all tokens; weights stay."""
         self._session.cache = KVCache()
+        self._foresight.restart()
 
     def advance(self, ids: Sequence[int] | None, count: int) -> torch.Tensor | None:
         """Runs `count` more tokens; logits [V] of the next token at the client, None at the server."""
+        self._engine.prefetch(self._foresight.requests(count))
         return self._session.advance(ids, count)
 
 

@@ -1,0 +1,45 @@
+"""What a forward pass will ask of the dealer, known before it starts."""
+
+from __future__ import annotations
+
+from mpcinfer.backends.secure import SecureBackend
+from mpcinfer.generation import Session
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.decoder import Decoder, KVCache
+from parties.meter import Meter
+from protocols.correlations import Request
+from protocols.counting import CountingArithmetic
+from protocols.plan import Plan
+from protocols.registry import Suite
+from protocols.schedule import Schedule
+from protocols.share import Share
+from protocols.weight import Weight
+
+
+class Foresight:
+    """A shadow of a private session that runs on shapes alone.
+
+    It takes the same steps and collects the correlations each needs, in order. Announced to the dealer in one
+    message, they arrive while the parties compute, instead of one request and one answer an operation.
+
+    Args:
+        plan, suite, config: as in the session.
+        ranges: as in the session; they decide which correlations a norm takes.
+    """
+
+    def __init__(self, plan: Plan, suite: Suite, config: ModelConfig, ranges: dict[str, float]) -> None:
+        self._schedule = Schedule()
+        engine = CountingArithmetic.of_plan(plan, Meter(timed=False), self._schedule)
+        backend = SecureBackend(engine, suite, config.vocabulary, ranges)
+        weights = backend.load(config, None)
+        self._session: Session[Share, Weight] = Session(Decoder(backend, config, weights))
+
+    def restart(self) -> None:
+        """Forgets all tokens."""
+        self._session.cache = KVCache()
+
+    def requests(self, tokens: int) -> list[Request]:
+        """The correlations of a step of `tokens` tokens after those before it."""
+        self._schedule.requests.clear()
+        self._session.advance(None, tokens)
+        return list(self._schedule.requests)
