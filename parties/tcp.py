@@ -16,22 +16,16 @@ they carry no payload), whichever comes first.
 from __future__ import annotations
 
 import contextlib
-import struct
 import time
 from collections.abc import Collection, Generator, Sequence
 
 import zmq
 
-from parties import kernel, zmtp
+from parties import zmtp
 from parties.channel import Channel
+from parties.connections import Connections, Event
 from parties.doorkeeper import DoorKeeper
-from parties.errors import (
-    ConfigError,
-    HandshakeFailed,
-    PeerClosed,
-    PeerTimeout,
-    RangeError,
-)
+from parties.errors import ConfigError, HandshakeFailed, PeerClosed, PeerTimeout, RangeError
 from parties.keys import KeyPair, check_key, require_keys
 from parties.wire import Buffer
 
@@ -52,7 +46,7 @@ _Socket = zmq.Socket[bytes]
 
 
 class TcpChannel(Channel):
-    """One end of a connection; made by `listen`, `Listener.accept` or `connect`.
+    """One end of a connection; made by `Listener.accept` or `connect`.
 
     Use it from one thread at a time. What the peer sends ahead waits in this process's memory.
 
@@ -62,11 +56,9 @@ class TcpChannel(Channel):
         recv_timeout_s: how long `recv` waits; may be changed at any time.
     """
 
-    def __init__(
-        self, wire: _Wire, connection: int | None, peer_key: str | None, recv_timeout_s: float
-    ) -> None:
+    def __init__(self, wire: _Wire, peer_key: str | None, recv_timeout_s: float) -> None:
         self._wire: _Wire | None = wire
-        self._connection = connection
+        self._connection = wire.established()
         self._lost = not wire.connections
         self.peer_key, self.secure, self.recv_timeout_s = peer_key, wire.secure, recv_timeout_s
 
@@ -78,18 +70,16 @@ class TcpChannel(Channel):
         """
         assert parts, "a message has at least one part"
         wire = self._open()
-        self._look(wire)
+        with _translated("send"):
+            self._look(wire)
         if self._lost:
             raise PeerClosed("the connection to the peer is lost")
-        socket, limit = wire.socket, wire.max_part_bytes
-        for part in parts:
-            if len(part) > limit:
-                raise RangeError(f"a part of {len(part)} bytes; this channel carries at most {limit}")
+        longest, limit = max(map(len, parts)), wire.max_part_bytes
+        if longest > limit:
+            raise RangeError(f"a part of {longest} bytes; this channel carries at most {limit}")
         try:
             with _translated("send"):
-                for part in parts[:-1]:
-                    socket.send(part, zmq.DONTWAIT | zmq.SNDMORE)
-                socket.send(parts[-1], zmq.DONTWAIT)
+                wire.socket.send_multipart(parts, zmq.DONTWAIT)
         except zmq.Again:  # there is no high-water mark, so only a missing connection stops a send
             raise PeerClosed("the connection to the peer is lost") from None
 
@@ -124,7 +114,7 @@ class TcpChannel(Channel):
 
     def preamble_bytes(self) -> tuple[int, int]:
         """Exact TCP payload (sent, received) of greeting and CURVE handshake, before the first message."""
-        return self._open().preamble_bytes()
+        return self._open().connections.preamble_bytes
 
     def kernel_bytes(self) -> tuple[int, int] | None:
         """TCP payload (sent, received) by the kernel's own count, retransmissions left out.
@@ -134,7 +124,7 @@ class TcpChannel(Channel):
         """
         if self._wire is None or self._connection is None:
             return None
-        return self._wire.kernel_bytes(self._connection)
+        return self._wire.connections.kernel_bytes(self._connection)
 
     def _open(self) -> _Wire:
         if self._wire is None:
@@ -145,7 +135,7 @@ class TcpChannel(Channel):
         """Notices the loss of our connection, and turns away who knocks."""
         for event, value in wire.events(0.0):
             # Where two connections could not be told apart, the loss of either counts.
-            if event == zmq.Event.DISCONNECTED and self._connection in (value, None):
+            if event == Event.DISCONNECTED and self._connection in (value, None):
                 self._lost = True
         if wire.doorkeeper is not None:
             wire.doorkeeper.answer()
@@ -183,10 +173,10 @@ class Listener:
         allowed = frozenset(check_key(peer, "a peer's public key") for peer in peers)
         if keys is not None and not allowed:
             raise ConfigError("nobody may connect: the list of peers' public keys is empty")
-        self._wire = _Wire(zmq.Context(), endpoint, secure=keys is not None, max_part_bytes=max_part_bytes)
+        self._wire = _Wire(endpoint, keys, max_part_bytes, listening=True)
         try:
             with _translated(f"listen at {endpoint}"):
-                self._doorkeeper = self._wire.guard(keys, allowed)
+                self._doorkeeper = self._wire.guard(allowed if self._wire.secure else None)
                 self._wire.socket.bind(endpoint)
                 self.endpoint = self._wire.socket.getsockopt_string(zmq.LAST_ENDPOINT)
         except BaseException:
@@ -222,7 +212,7 @@ class Listener:
         except BaseException:
             self.close()
             raise
-        return TcpChannel(wire, wire.established(), doorkeeper.granted_key, recv_timeout_s)
+        return TcpChannel(wire, doorkeeper.granted_key, recv_timeout_s)
 
     def close(self) -> None:
         """Stops listening; for a listener whose `accept` was never called. Safe to repeat."""
@@ -231,25 +221,10 @@ class Listener:
     def _peer_is_in(self) -> bool:
         arrived = False
         for event, _value in self._wire.events(0.0):
-            arrived = arrived or event == zmq.Event.HANDSHAKE_SUCCEEDED
-            if event == zmq.Event.HANDSHAKE_FAILED_PROTOCOL:
+            arrived = arrived or event == Event.HANDSHAKE_SUCCEEDED
+            if event == Event.HANDSHAKE_FAILED_PROTOCOL:
                 self._doorkeeper.refused = "one without CURVE, or with another server key than ours"
         return arrived
-
-
-def listen(
-    endpoint: str,
-    keys: KeyPair | None,
-    peers: Collection[str],
-    *,
-    connect_timeout_s: float = CONNECT_TIMEOUT_S,
-    recv_timeout_s: float = RECV_TIMEOUT_S,
-    allow_insecure: bool = False,
-    max_part_bytes: int = MAX_PART_BYTES,
-) -> TcpChannel:
-    """`Listener` and `accept` in one step; see there for arguments and errors."""
-    listener = Listener(endpoint, keys, peers, allow_insecure=allow_insecure, max_part_bytes=max_part_bytes)
-    return listener.accept(connect_timeout_s, recv_timeout_s)
 
 
 def connect(
@@ -270,8 +245,7 @@ def connect(
         peer: the listening party's public key (Z85); anybody else's endpoint is refused.
         connect_timeout_s: how long to try.
         recv_timeout_s: the channel's own deadline.
-        allow_insecure: permit operation without encryption.
-        max_part_bytes: a peer that sends a longer part is disconnected before memory is taken for it.
+        allow_insecure, max_part_bytes: as for `Listener`.
 
     Raises:
         PeerTimeout: nobody answered before the deadline.
@@ -282,33 +256,28 @@ def connect(
     require_keys(keys, allow_insecure)
     zmtp.require_endpoint(endpoint)
     peer_key = None if keys is None else check_key(peer or "", "the listening party's public key")
-    context, deadline = zmq.Context(), time.monotonic() + connect_timeout_s
-    give_up = deadline
-    try:
-        while True:
-            wire = _Wire(context, endpoint, secure=keys is not None, max_part_bytes=max_part_bytes)
-            failure = _attempt(wire, endpoint, keys, peer_key, deadline)
+    give_up = deadline = time.monotonic() + connect_timeout_s
+    while True:
+        wire = _Wire(endpoint, keys, max_part_bytes, listening=False)
+        with contextlib.ExitStack() as unless_in:
+            unless_in.callback(wire.close, 0.0)
+            failure = _attempt(wire, endpoint, peer_key, deadline)
             if failure is None:
-                return TcpChannel(wire, wire.established(), peer_key, recv_timeout_s)
-            wire.close_socket(0.0)
-            now = time.monotonic()
-            if isinstance(failure, HandshakeFailed):
-                give_up = min(give_up, now + _REFUSALS_S)
-            if now + _RETRY_S >= give_up:
-                raise failure
-            time.sleep(_RETRY_S)
-    except BaseException:
-        context.destroy(0)
-        raise
+                unless_in.pop_all()
+                return TcpChannel(wire, peer_key, recv_timeout_s)
+        now = time.monotonic()
+        give_up = min(give_up, now + _REFUSALS_S) if isinstance(failure, HandshakeFailed) else deadline
+        if now + _RETRY_S >= give_up:
+            raise failure
+        time.sleep(_RETRY_S)
 
 
 def _attempt(
-    wire: _Wire, endpoint: str, keys: KeyPair | None, peer_key: str | None, deadline: float
+    wire: _Wire, endpoint: str, peer_key: str | None, deadline: float
 ) -> PeerTimeout | HandshakeFailed | None:
     """Tries once to connect; None where it worked, else why it did not but may next time."""
     with _translated(f"connect to {endpoint}"):
-        if keys is not None and peer_key is not None:
-            wire.set_keys(keys)
+        if peer_key is not None:
             wire.socket.setsockopt(zmq.CURVE_SERVERKEY, peer_key.encode())
         wire.socket.connect(endpoint)
     answer_by = time.monotonic() + _ATTEMPT_S
@@ -318,13 +287,13 @@ def _attempt(
             what = "a connection, but no end of the handshake" if wire.connections else "no answer"
             return PeerTimeout(f"{what} at {endpoint}")
         for event, _value in wire.events(remaining):
-            if event == zmq.Event.HANDSHAKE_SUCCEEDED:
+            if event == Event.HANDSHAKE_SUCCEEDED:
                 return None
-            if event == zmq.Event.HANDSHAKE_FAILED_AUTH:
+            if event == Event.HANDSHAKE_FAILED_AUTH:
                 raise HandshakeFailed(f"{endpoint} refused us: our public key is not on its list")
-            if event == zmq.Event.CLOSED:
+            if event == Event.CLOSED:
                 return PeerTimeout(f"nobody listens at {endpoint}")
-            if event == zmq.Event.DISCONNECTED:
+            if event == Event.DISCONNECTED:
                 return HandshakeFailed(
                     f"{endpoint} ended the handshake: most likely its public key is not the one we were "
                     "given, or it is busy with another session, or only one side uses encryption"
@@ -334,19 +303,18 @@ def _attempt(
 class _Wire:
     """A socket, its monitor and the context they live in."""
 
-    def __init__(
-        self, context: zmq.Context[_Socket], endpoint: str, *, secure: bool, max_part_bytes: int
-    ) -> None:
-        self.context, self.secure, self.max_part_bytes = context, secure, max_part_bytes
+    def __init__(self, endpoint: str, keys: KeyPair | None, max_part_bytes: int, *, listening: bool) -> None:
+        self.secure, self.max_part_bytes = keys is not None, max_part_bytes
+        self.context = zmq.Context()
+        self.connections = Connections(secure=self.secure, listening=listening)
         self.doorkeeper: DoorKeeper | None = None
-        self.zap: _Socket = context.socket(zmq.REP)
-        self.connections: dict[int, bytes] = {}
-        self.socket: _Socket = context.socket(zmq.DEALER)
+        self.zap: _Socket = self.context.socket(zmq.REP)
+        self.socket: _Socket = self.context.socket(zmq.DEALER)
         options = {
             zmq.SNDHWM: 0,
             zmq.RCVHWM: 0,
             zmq.LINGER: 0,
-            zmq.MAXMSGSIZE: max_part_bytes + (zmtp.CURVE_MESSAGE_BYTES if secure else 0),
+            zmq.MAXMSGSIZE: max_part_bytes + (zmtp.CURVE_MESSAGE_BYTES if self.secure else 0),
             zmq.RECONNECT_IVL: _NEVER_MS,
             zmq.IPV6: int("[" in endpoint),
             zmq.TCP_KEEPALIVE: 1,
@@ -356,26 +324,24 @@ class _Wire:
         }
         for option, value in options.items():
             self.socket.setsockopt(option, value)
+        if keys is not None:
+            self.socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
+            self.socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
+            if listening:
+                self.socket.setsockopt(zmq.CURVE_SERVER, 1)
         self.monitor: _Socket = self.socket.get_monitor_socket()
         self.poller = zmq.Poller()
         self.poller.register(self.socket, zmq.POLLIN)
         self.poller.register(self.monitor, zmq.POLLIN)
 
-    def guard(self, keys: KeyPair | None, allowed: frozenset[str]) -> DoorKeeper:
-        """Makes a listening end: nobody comes in without the door-keeper's word, nor without CURVE."""
+    def guard(self, allowed: frozenset[str] | None) -> DoorKeeper:
+        """Lets nobody in without the door-keeper's word."""
         self.socket.setsockopt(zmq.ZAP_DOMAIN, b"mpcinfer")
         self.socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-        if keys is not None:
-            self.set_keys(keys)
-            self.socket.setsockopt(zmq.CURVE_SERVER, 1)
         self.zap.bind("inproc://zeromq.zap.01")
         self.poller.register(self.zap, zmq.POLLIN)
-        self.doorkeeper = DoorKeeper(self.zap, allowed if self.secure else None)
+        self.doorkeeper = DoorKeeper(self.zap, allowed)
         return self.doorkeeper
-
-    def set_keys(self, keys: KeyPair) -> None:
-        self.socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
-        self.socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
 
     def events(self, timeout_s: float) -> list[tuple[int, int]]:
         """What happened to the socket since the last call, waiting for the first at most `timeout_s`."""
@@ -383,60 +349,32 @@ class _Wire:
         if timeout_s > 0:
             self.monitor.poll(_milliseconds(timeout_s))
         while int(self.monitor.getsockopt(zmq.EVENTS)) & int(zmq.POLLIN):
-            event, value = struct.unpack("=HI", self.monitor.recv_multipart()[0])
-            happened.append((event, value))
-            if event in (zmq.Event.ACCEPTED, zmq.Event.CONNECTED):
-                self.connections[value] = kernel.socket_cookie(value)
-            elif event == zmq.Event.DISCONNECTED:
-                self.connections.pop(value, None)
+            happened.append(self.connections.note(self.monitor.recv_multipart()[0]))
         return happened
 
     def established(self) -> int | None:
-        """The descriptor of the connection that is in; None where it cannot be told from a stranger's.
-
-        Only the one that is in was ever sent a whole preamble.
-        """
+        """The descriptor of the connection that is in; None where it cannot be told from a stranger's."""
         self.socket.poll(_milliseconds(_GRANT_S), zmq.POLLOUT)  # until 0MQ has handed it to the socket
         deadline = time.monotonic() + _GRANT_S
-        while len(self.connections) > 1 and time.monotonic() < deadline:
-            counts = {fd: self.kernel_bytes(fd) for fd in self.connections}
-            whole = [fd for fd, count in counts.items() if count and count[0] >= self.preamble_bytes()[0]]
-            if len(whole) == 1:
-                return whole[0]
+        while (ours := self.connections.ours()) is None and self.connections and time.monotonic() < deadline:
             time.sleep(_RETRY_S)
             self.events(0.0)
-        return next(iter(self.connections)) if len(self.connections) == 1 else None
+        return ours
 
-    def preamble_bytes(self) -> tuple[int, int]:
-        listener, connector = zmtp.preamble_bytes(self.secure)
-        return (connector, listener) if self.doorkeeper is None else (listener, connector)
-
-    def kernel_bytes(self, descriptor: int) -> tuple[int, int] | None:
-        return kernel.tcp_bytes(descriptor, self.connections.get(descriptor, b""))
-
-    def close_socket(self, linger_s: float) -> None:
-        """Closes socket and monitor, not the context."""
+    def close(self, linger_s: float) -> None:
+        """Closes everything; waits at most `linger_s` for queued messages to leave. Safe to repeat."""
         if not self.socket.closed:
             self.socket.disable_monitor()
             self.monitor.close(0)
             self.zap.close(0)
             self.socket.close(_milliseconds(linger_s))
-
-    def close(self, linger_s: float) -> None:
-        """Closes everything; waits at most `linger_s` for queued messages to leave."""
-        self.close_socket(linger_s)
-        self.context.term()
+            self.context.term()
 
 
 def _receive(socket: _Socket) -> list[Buffer]:
     """A whole message; raises zmq.Again where there is none."""
-    parts: list[Buffer] = []
-    more = True
-    while more:
-        part = socket.recv(zmq.DONTWAIT, copy=False)
-        parts.append(part.bytes if len(part) <= _COPIED_BYTES else part.buffer)
-        more = part.more
-    return parts
+    frames = socket.recv_multipart(zmq.DONTWAIT, copy=False)
+    return [frame.bytes if len(frame) <= _COPIED_BYTES else frame.buffer for frame in frames]
 
 
 def _milliseconds(seconds: float) -> int:

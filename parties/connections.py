@@ -1,0 +1,63 @@
+"""Which TCP connections a 0MQ socket has, from what its monitor reports."""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+
+from parties import kernel, zmtp
+
+
+class Event(IntEnum):
+    """What can happen to a socket, by 0MQ's numbers (`zmq_socket_monitor`)."""
+
+    CONNECTED = 1
+    ACCEPTED = 32
+    CLOSED = 128
+    DISCONNECTED = 512
+    HANDSHAKE_SUCCEEDED = 4096
+    HANDSHAKE_FAILED_PROTOCOL = 8192
+    HANDSHAKE_FAILED_AUTH = 16384
+
+
+class Connections:
+    """The connections that exist now: the peer's, and for a while those of strangers who are turned away.
+
+    Args:
+        secure: whether the socket uses CURVE.
+        listening: whether it is the listening end.
+    """
+
+    def __init__(self, *, secure: bool, listening: bool) -> None:
+        listener, connector = zmtp.preamble_bytes(secure)
+        self.preamble_bytes = (listener, connector) if listening else (connector, listener)
+        self._cookies: dict[int, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._cookies)
+
+    def note(self, report: bytes) -> tuple[int, int]:
+        """Takes a report in; its event, and the value with it, which for connections is a descriptor."""
+        event, value = struct.unpack("=HI", report)
+        if event in (Event.ACCEPTED, Event.CONNECTED):
+            self._cookies[value] = kernel.socket_cookie(value)
+        elif event == Event.DISCONNECTED:
+            self._cookies.pop(value, None)
+        return event, value
+
+    def ours(self) -> int | None:
+        """The descriptor of the peer's connection once it is in; None where none can be told to be that.
+
+        Where there are several, it is the only one that was ever sent a whole preamble.
+        """
+        if len(self._cookies) == 1:
+            return next(iter(self._cookies))
+        counts = {descriptor: self.kernel_bytes(descriptor) for descriptor in self._cookies}
+        whole = [
+            fd for fd, count in counts.items() if count is not None and count[0] >= self.preamble_bytes[0]
+        ]
+        return whole[0] if len(whole) == 1 else None
+
+    def kernel_bytes(self, descriptor: int) -> tuple[int, int] | None:
+        """TCP payload (sent, received) of a connection by the kernel's count; None where it does not tell."""
+        return kernel.tcp_bytes(descriptor, self._cookies.get(descriptor, b""))
