@@ -25,6 +25,9 @@ from protocols.source import InsecureServerDealer
 
 TIMEOUT_S = 20.0
 BEAVER = Plan(name="test", linear="beaver", comparison="words")
+"""The library's own way, as far as a plan can say it."""
+XORED = ("and", "b2a", "b2a.packed", "carry.node")
+ALONE = ("weight", "carry.leaf")
 Body = Callable[[CrypTenArithmetic], Any]
 
 
@@ -52,6 +55,12 @@ class Recorder(Channel):
         return self._inner.wire_bytes(parts)
 
 
+def arrays(frame: Frame) -> list[torch.Tensor]:
+    """A frame's arrays as int64."""
+    unpacked = [unpack(raw, spec) for raw, spec in zip(frame.payload, frame.specs, strict=True)]
+    return [torch.from_numpy(array.astype("uint64").view("int64")) for array in unpacked]
+
+
 @dataclass
 class Run:
     """What happened: by rank, the result or the error, the meter and the frames."""
@@ -76,16 +85,20 @@ class Run:
         return next(row for row in self.bill.rows if row.label == label)
 
     def opened(self, label: str) -> list[torch.Tensor]:
-        """What was opened under a frame label, array by array: both parties' words put together."""
-        sent = [frame for frame in self.channels[0].sent if frame.label == label]
-        received = [frame for frame in self.channels[0].received if frame.label == label]
-        words: list[torch.Tensor] = []
-        for mine, theirs in zip(sent, received, strict=True):
-            for spec, a, b in zip(mine.specs, mine.payload, theirs.payload, strict=True):
-                left, right = (torch.from_numpy(unpack(raw, spec).view("int64")) for raw in (a, b))
-                xor = label.rsplit("/", 1)[1] in ("and", "b2a")
-                words.append(left ^ right if xor else left + right)
-        return words
+        """What was opened under a frame label, array by array, as 64-bit words.
+
+        Both parties' messages put together, as sums or by XOR; where a message is itself what is opened,
+        because nobody holds another share of it, the messages one by one.
+        """
+        reason = label.rsplit("/", 1)[1]
+        sent, received = (
+            [array for frame in frames if frame.label == label for array in arrays(frame)]
+            for frames in (self.channels[0].sent, self.channels[0].received)
+        )
+        if reason in ALONE:
+            return [*sent, *received]
+        pairs = zip(sent, received, strict=True)
+        return [a ^ b if reason in XORED else a + b for a, b in pairs]
 
 
 def shared_key(purpose: str) -> bytes:

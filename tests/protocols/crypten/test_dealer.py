@@ -48,8 +48,11 @@ def schedule_of(plan: Plan) -> list[Request]:
 
 @pytest.mark.parametrize("linear", ["session", "beaver"])
 @pytest.mark.parametrize("truncation", ["local", "exact"])
-def test_a_whole_pass_can_be_announced(parties: Parties, linear: str, truncation: str) -> None:
-    plan = Plan(name="t", linear=linear, truncation=truncation)
+@pytest.mark.parametrize("comparison", ["packed", "words"])
+def test_a_whole_pass_can_be_announced(
+    parties: Parties, linear: str, truncation: str, comparison: str
+) -> None:
+    plan = Plan(name="t", linear=linear, truncation=truncation, comparison=comparison)
 
     def ahead(engine: CrypTenArithmetic) -> int:
         engine.prefetch(schedule_of(plan))

@@ -128,7 +128,8 @@ def test_one_hot_rows_times_a_table(parties: Parties, generator: torch.Generator
 EDGES = torch.tensor([0, 1, -1, 2, -2, 1 << 20, -(1 << 20), (1 << 62) - 1, -(1 << 62), 1 << 61, -(1 << 61)])
 
 
-def test_less_than_zero_is_exact(parties: Parties, generator: torch.Generator) -> None:
+@pytest.mark.parametrize("comparison", ["packed", "words"])
+def test_less_than_zero_is_exact(parties: Parties, generator: torch.Generator, comparison: str) -> None:
     random = torch.randint(-(1 << 62), 1 << 62, (300,), generator=generator)
     small = torch.randint(-40, 40, (100,), generator=generator)
     ring = torch.cat([EDGES, random, small])
@@ -138,7 +139,8 @@ def test_less_than_zero_is_exact(parties: Parties, generator: torch.Generator) -
         value = mask.value + ring if engine.rank == SERVER else mask.value
         return engine.less_than_zero(Share(value, 16))
 
-    assert torch.equal(opened(parties, step), (ring < 0).double())
+    plan = Plan(name="t", comparison=comparison)
+    assert torch.equal(opened(parties, step, plan=plan), (ring < 0).double())
 
 
 @pytest.mark.parametrize("drop", [1, 16, 40, 62])
@@ -201,7 +203,7 @@ def test_impossible_truncation_is_refused(parties: Parties) -> None:
     assert isinstance(run.errors[SERVER], RangeError)
 
 
-@pytest.mark.parametrize("field", ["linear", "truncation"])
+@pytest.mark.parametrize("field", ["linear", "truncation", "comparison"])
 def test_unknown_choices_are_refused(parties: Parties, field: str) -> None:
     run = parties(lambda engine: None, plan=Plan(name="t").replace(**{field: "magic"}), check=False)
     assert isinstance(run.errors[SERVER], ConfigError)

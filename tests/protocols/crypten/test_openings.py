@@ -54,7 +54,7 @@ def inference(suite: Suite) -> Callable[[CrypTenArithmetic], object]:
 PLANS_OF_TEST = [
     PLANS["crypten"],
     PLANS["crypten-stock"],
-    Plan(name="exact", truncation="exact"),
+    Plan(name="exact", truncation="exact", comparison="words"),
 ]
 
 
@@ -71,6 +71,7 @@ def test_every_opening_is_listed_and_every_line_is_used(parties: Parties) -> Non
 # -- uniformity ----------------------------------------------------------------------------------------------
 
 CELLS = 256
+PACKED = ("b2a.packed", "carry.leaf", "carry.node")
 
 
 def chi_square_limit(cells: int = CELLS) -> float:
@@ -81,6 +82,7 @@ def chi_square_limit(cells: int = CELLS) -> float:
 
 
 def chi_square(samples: torch.Tensor, cells: int = CELLS) -> float:
+    """Distance of a sample from the uniform distribution on cells 0, 1, ..."""
     counts = torch.bincount(samples.flatten(), minlength=cells).double()
     expected = samples.numel() / cells
     return float(((counts - expected) ** 2 / expected).sum())
@@ -111,32 +113,35 @@ SECRETS = {
 
 
 def opened_words(run: Any) -> dict[str, torch.Tensor]:
-    """All words opened for each reason: the weight's message is the opened value itself."""
-    words: dict[str, torch.Tensor] = {}
-    for label in {frame.label for frame in run.channels[SERVER].sent}:
-        why = label.rsplit("/", 1)[1]
-        if why == "weight":
-            payload = [frame.payload[0] for frame in run.channels[SERVER].sent if frame.label == label]
-            words[why] = torch.frombuffer(bytearray(b"".join(payload)), dtype=torch.int64)
-        else:
-            words[why] = torch.cat([tensor.flatten() for tensor in run.opened(label)])
-    return words
+    """All words opened for each reason."""
+    labels = {frame.label for frame in run.channels[SERVER].sent}
+    return {
+        label.rsplit("/", 1)[1]: torch.cat([tensor.flatten() for tensor in run.opened(label)])
+        for label in labels
+    }
 
 
 def worst(words: torch.Tensor, why: str) -> float:
-    """The largest chi-square of the eight bytes; of a single bit for b2a, whose other bits are zero."""
+    """The largest chi-square of the eight bytes, as a fraction of its limit.
+
+    Of a single bit for b2a, whose other bits are zero; of one byte where bits are sent packed.
+    """
     if why == "b2a":
         return chi_square(words, 2) / chi_square_limit(2)
+    if why in PACKED:
+        return chi_square(words) / chi_square_limit()
     return max(chi_square((words >> shift) & 0xFF) for shift in range(0, 64, 8)) / chi_square_limit()
 
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_opened_values_are_uniform(parties: Parties, secret: str) -> None:
-    run = parties(every_primitive(SECRETS[secret]), plan=Plan(name="t", truncation="exact"))
-    words = opened_words(run)
-    assert set(words) == set(listed()) - {"output"}
-    for why, opened in words.items():
-        assert worst(opened, why) < 1, why
+    seen: set[str] = set()
+    for comparison in ("packed", "words"):
+        plan = Plan(name="t", truncation="exact", comparison=comparison)
+        for why, opened in opened_words(parties(every_primitive(SECRETS[secret]), plan=plan)).items():
+            assert worst(opened, why) < 1, why
+            seen.add(why)
+    assert seen == set(listed()) - {"output"}
 
 
 def test_no_word_is_opened_twice(parties: Parties) -> None:
