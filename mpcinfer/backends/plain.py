@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch.nn import functional
@@ -108,6 +109,7 @@ class PlainBackend(Backend[torch.Tensor, torch.Tensor]):
         return logits
 
 
+@lru_cache(maxsize=256)
 def rope_angles(tokens: int, head_width: int, start: int, base: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosines and sines [T, K/2] in float64 for positions start.. (RoFormer, Su et al. 2021, 3.2.2)."""
     rates = base ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)

@@ -143,15 +143,22 @@ class SecureBackend(Backend[Share, Weight]):
         return self.engine.mul_public(x, factor)
 
     def rope(self, x: Share, start: int, base: float, pairs: RopePairs) -> Share:
-        engine = self.engine
-        cos, sin = rope_angles(x.shape[-2], x.shape[-1], start, base)
-        cos, sin = engine.encode(cos), engine.encode(sin)
-        cos, sin = cos.to(x.value.device), sin.to(x.value.device)
-        halves, value = pairs == "halves", x.value
-        first, second = value.chunk(2, dim=-1) if halves else (value[..., 0::2], value[..., 1::2])
-        turned = (first * cos - second * sin, second * cos + first * sin)
-        joined = torch.cat(turned, dim=-1) if halves else torch.stack(turned, dim=-1).flatten(-2)
-        return engine.truncate(Share(joined, x.frac_bits + engine.frac_bits), x.frac_bits)
+        """Both products of a rotation are added before the one truncation."""
+        engine, halves = self.engine, pairs == "halves"
+        cos, sin = (engine.encode(table) for table in rope_angles(x.shape[-2], x.shape[-1], start, base))
+        half = x.shape[-1] // 2
+        first = engine.rearrange(x, lambda v: v[..., :half] if halves else v[..., 0::2])
+        second = engine.rearrange(x, lambda v: v[..., half:] if halves else v[..., 1::2])
+        turned = (
+            engine.sub(engine.mul_integer(first, cos), engine.mul_integer(second, sin)),
+            engine.add(engine.mul_integer(second, cos), engine.mul_integer(first, sin)),
+        )
+        if halves:
+            joined = engine.concat(turned, -1)
+        else:
+            pairwise = [engine.rearrange(part, lambda v: v.unsqueeze(-1)) for part in turned]
+            joined = engine.rearrange(engine.concat(pairwise, -1), lambda v: v.flatten(-2))
+        return engine.truncate(Share(joined.value, x.frac_bits + engine.frac_bits), x.frac_bits)
 
     def split(self, x: Share, sizes: Sequence[int]) -> list[Share]:
         return [Share(part, x.frac_bits) for part in torch.split(x.value, list(sizes), dim=-1)]
