@@ -1,0 +1,47 @@
+"""A whole inference opens nothing but what `tests/openings.txt` lists."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.roles.exchange import StepClient
+from parties.channel import Channel
+from parties.documents import from_bytes
+from parties.link import MAX_DOCUMENT_BYTES
+from parties.wire import Frame
+from protocols.plan import Plan
+from protocols.registry import PLANS
+from tests.mpcinfer.test_private_models import GPT2, LLAMA
+from tests.mpcinfer.three_parties import random_model, run_model
+from tests.protocols.crypten.conftest import Recorder
+from tests.protocols.crypten.test_openings import listed
+
+
+def _is_document(frame: Frame) -> bool:
+    """Plain values: lengths, tokens' counts, bills. They are never shares: a share is no map."""
+    if [spec.bits for spec in frame.specs] != [8]:
+        return False
+    return isinstance(from_bytes(frame.payload[0], MAX_DOCUMENT_BYTES), dict)
+
+
+@pytest.mark.parametrize("config", [GPT2, LLAMA], ids=["gpt2", "llama"])
+@pytest.mark.parametrize("plan", PLANS.values(), ids=list(PLANS))
+def test_every_frame_has_a_listed_reason(config: ModelConfig, plan: Plan) -> None:
+    recorders: list[Recorder] = []
+
+    def wrap(channel: Channel, rank: int) -> Channel:
+        recorders.append(Recorder(channel))
+        return recorders[-1]
+
+    def use(steps: StepClient) -> None:
+        steps.step([1, 2, 3])
+
+    run_model(random_model(dataclasses.replace(config, layers=1)), plan, use, wrap)
+    frames = [frame for recorder in recorders for frame in (*recorder.sent, *recorder.received)]
+    opened = [frame.label for frame in frames if "/" in frame.label]
+    assert all(_is_document(frame) for frame in frames if "/" not in frame.label)
+    assert {label.rsplit("/", 1)[1] for label in opened} <= set(listed())
+    assert any(label.endswith("/output") for label in opened)
