@@ -142,7 +142,7 @@ def measure(plan: str, config: ModelConfig, tokens: int, port: int) -> tuple[Bil
     with _processes(targets):
         outcomes = dict(results.get(timeout=2 * _TIMEOUT_S) for _ in (SERVER, CLIENT))
     bill, seconds, output = outcomes[CLIENT]
-    return Bill.from_json(bill), seconds, torch.from_numpy(output)
+    return Bill.from_json(bill), seconds, torch.tensor(output)
 
 
 def run_case(plan: str, tokens: int, repeat: int, port: int, console: Console) -> None:
