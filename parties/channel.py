@@ -20,7 +20,7 @@ class Channel(ABC):
 
     @abstractmethod
     def send(self, parts: Sequence[Buffer]) -> None:
-        """Queues a message. The parts may be reused by the caller once this returns.
+        """Queues a message of one part or more. The caller may reuse the parts once this returns.
 
         Raises:
             PeerClosed: this end or the other is closed.

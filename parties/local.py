@@ -20,6 +20,7 @@ class LocalChannel(Channel):
         self._closed = self._peer_closed = False
 
     def send(self, parts: Sequence[Buffer]) -> None:
+        assert parts, "a message has at least one part"
         if self._closed or self._peer_closed:
             raise PeerClosed("the in-process channel is closed")
         self._outbox.put([bytes(part) for part in parts])
