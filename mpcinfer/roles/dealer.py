@@ -61,8 +61,10 @@ def _deal_once(
     listen_server: str, listen_client: str, server: Identity, client: Identity, timeout_s: float
 ) -> Dealt | None:
     """One session; None when nobody came."""
-    for_server = Listener(listen_server, server.keys, [server.peer])
-    with contextlib.closing(Listener(listen_client, client.keys, [client.peer])) as for_client:
+    with (
+        contextlib.closing(Listener(listen_server, server.keys, [server.peer])) as for_server,
+        contextlib.closing(Listener(listen_client, client.keys, [client.peer])) as for_client,
+    ):
         try:
             server_channel = for_server.accept(_WAIT_S, timeout_s)
         except PeerTimeout:
