@@ -87,6 +87,7 @@ class DealerSource(CorrelationSource):
         rank: 0 server (receives corrections), 1 client (only its seed).
         link: to the dealer.
         meter: charged with what the dealer sends, to either party: both bills are the same.
+        window_bytes: how much the dealer sends ahead: at most as much as is set there.
 
     Raises:
         PeerClosed, PeerTimeout: the dealer went away or is silent; the message says that it is the dealer.
@@ -98,7 +99,7 @@ class DealerSource(CorrelationSource):
         self._rank, self._link, self._meter = rank, link, meter
         self._announced: deque[Request] = deque()
         self._received = self._acknowledged = 0
-        self._acknowledge_bytes = window_bytes // 4
+        self._window_bytes = window_bytes
         self._closed = False
         [seed] = self._recv([Spec(8, (SEED_BYTES,))], SEED)
         self._stream = Stream(seed.tobytes())
@@ -144,13 +145,19 @@ class DealerSource(CorrelationSource):
 
     def _fetch(self, request: Request) -> list[torch.Tensor]:
         """The server's explicit shares of the results."""
-        arrays = self._recv(request.result_specs, str(request.kind))
+        self._acknowledge(request.offline_bytes_to_server)
+        specs = request.result_specs
+        arrays = self._recv(specs, str(request.kind))
         self._received += request.offline_bytes_to_server
-        if self._received - self._acknowledged > self._acknowledge_bytes:
+        return [from_wire(array, spec.bits) for array, spec in zip(arrays, specs, strict=True)]
+
+    def _acknowledge(self, next_bytes: int) -> None:
+        """Now and then, and always before an answer that the dealer would hold back for want of it."""
+        open_bytes = self._received - self._acknowledged
+        due = open_bytes > self._window_bytes // 4 or open_bytes + next_bytes > self._window_bytes
+        if open_bytes and due:
             self._acknowledged = self._received
             self._tell({"received": self._received})
-        specs = request.result_specs
-        return [from_wire(array, spec.bits) for array, spec in zip(arrays, specs, strict=True)]
 
     def _tell(self, document: dict[str, object]) -> None:
         with _naming_the_dealer():

@@ -128,6 +128,20 @@ def test_the_dealer_stays_within_its_window() -> None:
     assert len(outcome) == 1
 
 
+def test_a_large_answer_is_not_held_back_for_ever() -> None:
+    """Little is unacknowledged, but with the next answer it would pass the window."""
+    ends = Ends()
+    dealer = threading.Thread(target=lambda: serve_dealer(*ends.dealer, window_bytes=2000))
+    dealer.start()
+    source = DealerSource(SERVER, ends.server, Meter(), window_bytes=2000)
+    requests = [Request(Kind.SQUARE, ((length,),)) for length in (50, 240, 10, 500, 1)]
+    source.prefetch(requests)
+    taken = [source.take(request).results[0].shape[0] for request in requests]
+    source.close()
+    dealer.join()
+    assert taken == [50, 240, 10, 500, 1]
+
+
 def test_acknowledgements_keep_the_dealer_going(parties: Parties) -> None:
     def body(engine: CrypTenArithmetic) -> None:
         engine.prefetch([SQUARE] * 50)
