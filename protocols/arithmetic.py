@@ -19,6 +19,7 @@ from protocols.weight import Weight
 
 Public = float | torch.Tensor
 _LARGEST = 1 << 62
+RING_BITS = 64
 
 
 class Arithmetic(ABC):
@@ -135,8 +136,14 @@ class Arithmetic(ABC):
         """Batched matrix product of two secrets, truncated."""
 
     @abstractmethod
-    def less_than_zero(self, a: Share) -> Share:
-        """1 where a < 0, else 0, as integers (no fraction bits)."""
+    def less_than_zero(self, a: Share, largest: float | None = None) -> Share:
+        """1 where a < 0, else 0, as integers (no fraction bits).
+
+        Args:
+            a: any numbers.
+            largest: a public promise that no |a| is larger. An engine may then compare fewer bits; where the
+                promise is broken the result may be wrong, and the cleartext engine raises RangeError.
+        """
 
     @abstractmethod
     def share_from(
@@ -190,6 +197,12 @@ class Arithmetic(ABC):
     def decode(self, ring: torch.Tensor, frac_bits: int) -> torch.Tensor:
         """Ring elements to float64."""
         return ring.to(torch.float64) / 2.0**frac_bits
+
+    def sign_bits(self, a: Share, largest: float | None) -> int:
+        """How many low bits of a decide its sign: 64, or fewer where no |a| is larger than `largest`."""
+        if largest is None:
+            return RING_BITS
+        return min(RING_BITS, math.ceil(largest * 2.0**a.frac_bits).bit_length() + 1)
 
     def _constant(self, value: Public, frac_bits: int, like: torch.Tensor) -> torch.Tensor:
         tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=torch.float64)

@@ -7,7 +7,7 @@ from typing import final
 
 import torch
 
-from parties.errors import ConfigError
+from parties.errors import ConfigError, RangeError
 from parties.meter import SERVER, Meter
 from protocols import fixed_point
 from protocols.arithmetic import Arithmetic
@@ -50,7 +50,9 @@ class IdealCleartextArithmetic(Arithmetic):
     def matmul(self, a: Share, b: Share) -> Share:
         return self._product(fixed_point.matmul(a.value, b.value, *self._place(a, b)), a, b)
 
-    def less_than_zero(self, a: Share) -> Share:
+    def less_than_zero(self, a: Share, largest: float | None = None) -> Share:
+        if largest is not None and fixed_point.largest_magnitude(a.value) > largest * 2.0**a.frac_bits:
+            raise RangeError(f"{self.meter.label}: a comparison was promised numbers up to {largest:g}")
         return Share((a.value < 0).to(torch.int64), 0)
 
     def share_from(

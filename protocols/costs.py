@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from protocols.bits import squeezed_bytes
+from protocols.carry import levels
 from protocols.correlations import ELEMENT_BYTES, Kind, Shape, broadcast_shape, matmul_shape
 
 CARRY_LEVELS = 6
@@ -54,6 +56,17 @@ class PrimitiveCosts:
     def linear(x: Shape, result: Shape) -> Cost:
         """x - r is opened; the weight minus its mask was opened when the session began."""
         return Cost((payload_bytes(x),), payload_bytes(result))
+
+    @staticmethod
+    def packed_less_than_zero(a: Shape, bits: int) -> Cost:
+        """The carry out of both shares' low bits by levels of masked gates, then the sign bit to a sum.
+
+        What a level opens, and what the dealer makes for it, is packed bit by bit.
+        """
+        elements, tree = math.prod(a), levels(bits - 1)
+        opened = [squeezed_bytes(level.opened, elements) for level in tree]
+        dealt = sum(squeezed_bytes(level.products, elements) for level in tree)
+        return Cost((*opened, squeezed_bytes(1, elements)), dealt + payload_bytes(a))
 
     @staticmethod
     def less_than_zero(a: Shape) -> Cost:

@@ -12,6 +12,9 @@ from protocols.arithmetic import Arithmetic
 from protocols.operation import RowMaximum
 from protocols.share import Share
 
+LARGEST = 32767.0
+"""Entries of a row are at most this far apart, so that 32 bits with 16 fraction bits decide a comparison."""
+
 
 @final
 class TreeMaximum(RowMaximum):
@@ -23,7 +26,7 @@ class TreeMaximum(RowMaximum):
     4. Repeat until each row has one entry: ceil(log2(longest row)) levels.
 
     Every row of L entries costs L - 1 comparisons in all. Which entry was largest is never computed.
-    Exact for |left - right| < 2^(62 - frac_bits).
+    Exact for entries of a row that are less than 32,767 apart.
 
     Source: the usual knock-out tree. Deviation from CrypTen 0.4.1, whose `max` spends 17 more rounds on a
     one-hot arg-max that softmax drops, and ends in all-pairs comparisons.
@@ -35,7 +38,7 @@ class TreeMaximum(RowMaximum):
         while max(lengths) > 1:
             level = _Level(lengths)
             left, right, waiting = level.split(engine, x)
-            smaller = engine.less_than_zero(engine.sub(left, right))
+            smaller = engine.less_than_zero(engine.sub(left, right), LARGEST)
             larger = engine.add(left, engine.mul(engine.sub(right, left), smaller))
             x = level.join(engine, larger, waiting)
             lengths = level.next_lengths

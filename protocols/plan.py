@@ -9,6 +9,11 @@ from dataclasses import dataclass
 
 from parties.errors import ConfigError
 
+LINEAR = ("session", "beaver")
+TRUNCATION = ("local", "exact")
+COMPARISON = ("packed", "words")
+"""How an engine computes its primitives; `Plan` says what each means."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -20,6 +25,8 @@ class Plan:
         linear: `session` opens masked weights once a session; `beaver` on every call.
         truncation: `local` divides each share, and fails for an element with probability |value| / 2^32 at 16
             fraction bits; `exact` cannot fail, and costs a round and 8 bytes an element each way.
+        comparison: `packed` sends single bits, only as many as a public bound leaves open; `words` is
+            CrypTen's own, on 64-bit words.
         fold: norm gains and biases are folded into the next weights, in cleartext, by the server.
     """
 
@@ -29,6 +36,7 @@ class Plan:
     frac_bits: int = 16
     linear: str = "session"
     truncation: str = "local"
+    comparison: str = "packed"
     fold: bool = True
     softmax: str = "tree"
     gelu: str = "piecewise"

@@ -47,6 +47,7 @@ PLANS: dict[str, Plan] = {
     "crypten-stock": Plan(
         name="crypten-stock",
         linear="beaver",
+        comparison="words",
         fold=False,
         softmax="stock",
         gelu="stock",

@@ -8,6 +8,9 @@ from protocols.arithmetic import Arithmetic
 from protocols.operation import UnaryProtocol
 from protocols.share import Share
 
+LARGEST = 32767.0
+"""32 bits with 16 fraction bits decide the sign of such a number."""
+
 
 @final
 class CompareRelu(UnaryProtocol):
@@ -16,12 +19,12 @@ class CompareRelu(UnaryProtocol):
     1. b = [x < 0].
     2. x (1 - b): a product with a bit, nothing is truncated.
 
-    Cost on the CrypTen engine: 9 rounds and 232 bytes an element.
+    Cost on the CrypTen engine: 5 rounds and 25 bytes an element.
     """
 
-    domain = (-(2.0**40), 2.0**40)
+    domain = (-LARGEST, LARGEST)
     max_abs_error = 0.0
 
     def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        negative = engine.less_than_zero(x)
+        negative = engine.less_than_zero(x, LARGEST)
         return engine.mul(x, engine.add_public(engine.neg(negative), 1.0))

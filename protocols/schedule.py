@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
+from protocols.carry import levels
 from protocols.correlations import Kind, Request, Shape
 
 CARRY_LEVELS = 6
@@ -15,6 +17,16 @@ def comparison(a: Shape) -> tuple[Request, ...]:
     """What one comparison of a tensor with zero takes."""
     carry = Request(Kind.AND, ((2, *a), (2, *a)))
     return (Request(Kind.AND, (a, a)), *[carry] * CARRY_LEVELS, Request(Kind.BIT, (a,)))
+
+
+@lru_cache(maxsize=4096)
+def packed_comparison(a: Shape, bits: int) -> tuple[Request, ...]:
+    """What one comparison of the low `bits` bits of a tensor with zero takes."""
+    elements = ((math.prod(a),),)
+    tree = levels(bits - 1)
+    nodes = [Request(Kind.CARRY_NODE, elements, bits=level.blocks) for level in tree[:-1]]
+    leaves = Request(Kind.CARRY_LEAF, elements, bits=bits - 1)
+    return (leaves, *nodes, Request(Kind.PACKED_BIT, elements))
 
 
 class Schedule:
@@ -46,6 +58,10 @@ class Schedule:
     def less_than_zero(self, a: Shape) -> None:
         """A comparison with zero: seven ANDs, one bit."""
         self.requests.extend(comparison(a))
+
+    def packed_less_than_zero(self, a: Shape, bits: int) -> None:
+        """The same on packed bits."""
+        self.requests.extend(packed_comparison(a, bits))
 
     def truncate(self, a: Shape, bits: int) -> None:
         """An exact truncation by `bits`."""

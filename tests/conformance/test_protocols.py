@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from parties.errors import RangeError
 from protocols.operation import CausalProtocol, UnaryProtocol
-from protocols.plan import Plan
-from protocols.registry import GELU, INVERSE_SQRT, RELU, SILU, SOFTMAX
+from protocols.registry import GELU, INVERSE_SQRT, RELU, SILU, SOFTMAX, get_plan
 from tests.conformance.protocol_suite import (
     UNIT,
     Case,
@@ -144,9 +143,9 @@ def test_error_on_shares(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("truncation", ["local", "exact"])
-def test_measured_is_counted(case: Case, truncation: str) -> None:
-    check_cost(case, Plan(name="conformance", truncation=truncation))
+@pytest.mark.parametrize("choice", [{}, {"truncation": "exact"}, {"comparison": "words"}], ids=str)
+def test_measured_is_counted(case: Case, choice: dict[str, str]) -> None:
+    check_cost(case, get_plan("crypten").replace(**choice) if choice else get_plan("crypten"))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

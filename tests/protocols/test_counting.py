@@ -57,6 +57,9 @@ BODIES: dict[str, Body] = {
     "square": lambda e: e.square(zeros(e, 7)),
     "matmul": lambda e: e.matmul(zeros(e, 2, 3, 4), zeros(e, 2, 4, 5)),
     "less_than_zero": lambda e: e.less_than_zero(zeros(e, 3, 5)),
+    "less_than_zero of 8 bits": lambda e: e.less_than_zero(zeros(e, 3, 5), 100 * 2.0**-16),
+    "less_than_zero of 32 bits": lambda e: e.less_than_zero(zeros(e, 8), 32767.0),
+    "less_than_zero of an integer": lambda e: e.less_than_zero(zeros(e, 1, frac_bits=0), 1.0),
     "truncate": lambda e: e.shift_down(zeros(e, 4), 3),
     "linear": lambda e: weighted(e, False),
     "linear transposed": lambda e: weighted(e, True),
@@ -67,9 +70,9 @@ BODIES: dict[str, Body] = {
     "stock maximum of two": lambda e: e.native("max", zeros(e, 2), dim=0, keepdim=True),
 }
 PLANS = [
-    Plan(name=f"{linear}-{truncation}", linear=linear, truncation=truncation)
-    for linear in ("session", "beaver")
-    for truncation in ("local", "exact")
+    Plan(name="session-local-packed"),
+    Plan(name="beaver-local-words", linear="beaver", comparison="words"),
+    Plan(name="session-exact-packed", truncation="exact"),
 ]
 
 
@@ -133,7 +136,7 @@ def test_an_insecure_run_has_no_dealer_to_pay() -> None:
 
 
 def test_refuses_what_it_cannot_count() -> None:
-    with pytest.raises(ConfigError, match="nothing counts linear='magic'"):
+    with pytest.raises(ConfigError, match="session and beaver, not 'magic'"):
         CountingArithmetic(Meter(timed=False), linear="magic")
     engine = CountingArithmetic(Meter(timed=False))
     with pytest.raises(ConfigError, match="no sigmoid of its own"):
@@ -143,7 +146,7 @@ def test_refuses_what_it_cannot_count() -> None:
 
 
 def test_a_gpt2_block_on_stock_compositions() -> None:
-    """188 rounds and 380.73 MB each way, as measured on CrypTen by itself; 198.09 MB offline."""
+    """188 rounds and 380.73 MB each way, as measured on CrypTen by itself; 198.1 MB offline."""
     total = count(GPT2_BLOCK, get_plan("crypten-stock"), tokens=128, part="stack").total
     assert total.rounds == 188
     assert total.online_bytes_to_server == total.online_bytes_to_client == 380_731_392
@@ -155,6 +158,6 @@ def test_our_compositions_beat_stock_ones() -> None:
         count(GPT2_BLOCK, get_plan(name), tokens=128, part="stack").total
         for name in ("crypten", "crypten-stock")
     )
-    assert ours.rounds < stock.rounds * 0.75
-    assert ours.online_bytes_to_server < stock.online_bytes_to_server * 0.65
-    assert ours.offline_bytes_to_server < stock.offline_bytes_to_server
+    assert 2 * ours.rounds < stock.rounds
+    assert 7 * ours.online_bytes_to_server < stock.online_bytes_to_server
+    assert 3 * ours.offline_bytes_to_server < stock.offline_bytes_to_server

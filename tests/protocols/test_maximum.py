@@ -19,7 +19,7 @@ from tests.roundings import clear_engine, on_grid, share
 @given(
     lengths=st.lists(st.integers(1, 17), min_size=1, max_size=6),
     seed=st.integers(0, 1000),
-    scale=st.sampled_from([2.0**-16, 1.0, 1e9]),
+    scale=st.sampled_from([2.0**-16, 1.0, 5e3]),
 )
 def test_every_row(lengths: list[int], seed: int, scale: float) -> None:
     engine = clear_engine()
@@ -33,11 +33,11 @@ def test_every_row(lengths: list[int], seed: int, scale: float) -> None:
 @pytest.mark.parametrize("lengths", [(1, 1), (2,), (5, 1, 8), tuple(range(1, 65))])
 def test_comparisons_and_levels(lengths: tuple[int, ...]) -> None:
     meter = Meter(timed=False)
-    engine = CountingArithmetic(meter)
+    engine = CountingArithmetic(meter, comparison="words")
     result = TreeMaximum()(engine, engine.share_from(0, None, (3, sum(lengths))), lengths)
     assert result.shape == (3, len(lengths))
     comparisons = 3 * sum(length - 1 for length in lengths)
-    one = CountingArithmetic(Meter(timed=False))
+    one = CountingArithmetic(Meter(timed=False), comparison="words")
     pair = one.share_from(0, None, (1,))
     one.mul(pair, one.less_than_zero(pair))
     total, each = meter.bill().total, one.meter.bill().total
