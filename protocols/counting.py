@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NoReturn, final
 
@@ -35,6 +36,9 @@ class CountingArithmetic(ShapeArithmetic):
         schedule: where given, collects the correlations that the engine would take, in order.
         dealer: a third party deals; False counts an insecure run, where the server does and nothing is sent.
 
+    Attributes:
+        truncated: how many numbers were truncated so far.
+
     Raises:
         ConfigError: an unknown choice.
     """
@@ -58,6 +62,7 @@ class CountingArithmetic(ShapeArithmetic):
         self._dealer = dealer
         self._deepest_received = [0, 0]
         self._schedule = schedule
+        self.truncated = 0
         with meter.span(SEED_LABEL, SEED_LABEL):
             for party in (SERVER, CLIENT):
                 self._charge_offline(party, SEED_BYTES)
@@ -77,6 +82,7 @@ class CountingArithmetic(ShapeArithmetic):
     # -- primitives ---------------------------------------------------------------------------------------
 
     def truncate(self, a: Share, frac_bits: int) -> Share:
+        self.truncated += math.prod(a.shape) if a.frac_bits != frac_bits else 0
         if self._truncation == "exact" and a.frac_bits != frac_bits:
             self._charge(PrimitiveCosts.truncate(a.shape))
             if self._schedule is not None:

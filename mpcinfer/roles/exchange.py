@@ -100,7 +100,9 @@ class StepClient:
         meter = self._link.meter
         with meter.phase(Phase.CONTROL), meter.span("session", "control"):
             its = Bill.from_json(self._link.recv_document(_BILL))
-        return checked(meter.bill(), its)
+        bill = checked(meter.bill(), its)
+        bill.notes.extend(self._session.notes)
+        return bill
 
     def part(self) -> None:
         """Lets the server go; after `finish`."""

@@ -29,10 +29,15 @@ class Foresight:
 
     def __init__(self, plan: Plan, suite: Suite, config: ModelConfig, ranges: dict[str, float]) -> None:
         self._schedule = Schedule()
-        engine = CountingArithmetic.of_plan(plan, Meter(timed=False), self._schedule)
-        backend = SecureBackend(engine, suite, config.vocabulary, ranges)
+        self._engine = CountingArithmetic.of_plan(plan, Meter(timed=False), self._schedule)
+        backend = SecureBackend(self._engine, suite, config.vocabulary, ranges)
         weights = backend.load(config, None)
         self._session: Session[Share, Weight] = Session(Decoder(backend, config, weights))
+
+    @property
+    def truncated(self) -> int:
+        """How many numbers all steps so far truncate."""
+        return self._engine.truncated
 
     def restart(self) -> None:
         """Forgets all tokens."""

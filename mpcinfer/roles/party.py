@@ -23,6 +23,7 @@ from parties.meter import Meter
 from parties.randomness import SystemRandom
 from parties.tcp import connect
 from protocols.crypten.engine import CrypTenArithmetic, crypten_engine
+from protocols.crypten.truncation import check_local_truncation, failure_probability
 from protocols.plan import Plan
 from protocols.registry import resolve
 from protocols.share import Share
@@ -30,6 +31,9 @@ from protocols.source import InsecureServerDealer
 from protocols.weight import Weight
 
 ROLES = ("server", "client")
+LIKELIEST_FAILURE = 1e-6
+"""Local truncation is refused where the model's largest number would go wrong more often than this."""
+_OUTPUTS = ("/add", "/linear", "/matmul", "/mul", "/norm", "/activation", "/embed", "/head")
 
 
 class PrivateSession:
@@ -43,7 +47,8 @@ class PrivateSession:
 
     Raises:
         ConfigError: the model was never calibrated.
-        RangeError: its values span more than the plan's protocols can hold.
+        RangeError: its values span more than the plan's protocols can hold, or are so large that local
+            truncation would often go wrong.
     """
 
     def __init__(
@@ -65,6 +70,10 @@ class PrivateSession:
             else:
                 config = folded_config(config)
         suite, ranges = resolve(plan), dict(public.ranges)
+        self._local_truncation = plan.truncation == "local"
+        if self._local_truncation:
+            largest = max(value for key, value in ranges.items() if key.endswith(_OUTPUTS))
+            check_local_truncation(largest, 1, 2 * plan.frac_bits, LIKELIEST_FAILURE)
         backend = SecureBackend(engine, suite, config.vocabulary, ranges)
         self._engine, self._foresight = engine, Foresight(plan, suite, config, ranges)
         self._session: Session[Share, Weight] = Session(
@@ -80,6 +89,18 @@ class PrivateSession:
     def context(self) -> int:
         """The most tokens it can hold."""
         return self._session.decoder.config.context
+
+    @property
+    def notes(self) -> list[str]:
+        """What whoever reads the bill should know about the result."""
+        if not self._local_truncation:
+            return []
+        numbers = self._foresight.truncated
+        chance = numbers * failure_probability(1.0, 2 * self._engine.frac_bits)
+        return [
+            f"{numbers:,} numbers were truncated locally, as CrypTen does: one of magnitude 1 goes wrong with "
+            f"probability 2^-32, so {chance:.1g} of them are expected to; none with --set truncation=exact"
+        ]
 
     def restart(self) -> None:
         """Forgets all tokens; weights stay."""

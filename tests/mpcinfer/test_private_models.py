@@ -16,7 +16,7 @@ from mpcinfer.models.fold import fold_norms
 from mpcinfer.models.model import Model
 from mpcinfer.roles.exchange import StepClient, checked
 from parties.bill import Bill, BillRow
-from parties.errors import ConfigError, PeerMismatch
+from parties.errors import ConfigError, PeerMismatch, RangeError
 from protocols.plan import Plan
 from protocols.registry import PLANS, get_plan
 from tests.mpcinfer.three_parties import random_model, run_model
@@ -119,6 +119,23 @@ def test_a_model_without_ranges_is_refused() -> None:
     model = dataclasses.replace(random_model(RELU), ranges={})
     with pytest.raises(ConfigError, match="never calibrated"):
         run_model(model, get_plan("crypten"), _decode)
+
+
+def test_numbers_too_large_for_local_truncation_are_refused() -> None:
+    model = random_model(RELU)
+    large = dataclasses.replace(model, ranges={**model.ranges, "layer0/add": 20_000.0})
+    with pytest.raises(RangeError, match="truncation=exact"):
+        run_model(large, get_plan("crypten"), _decode)
+
+
+def test_the_bill_says_how_often_local_truncation_goes_wrong() -> None:
+    model = random_model(RELU)
+    _, local, _ = run_model(model, get_plan("crypten"), lambda steps: steps.step(PROMPT))
+    assert any("truncated locally" in note for note in local.notes)
+    plan = get_plan("crypten").replace(truncation="exact")
+    _, exact, _ = run_model(model, plan, lambda steps: steps.step(PROMPT))
+    assert exact.notes == []
+    assert exact.total.rounds > local.total.rounds
 
 
 def test_parts_of_a_count_add_up() -> None:
