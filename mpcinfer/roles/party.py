@@ -73,7 +73,7 @@ class PrivateSession:
         self._local_truncation = plan.truncation == "local"
         if self._local_truncation:
             largest = max(value for key, value in ranges.items() if key.endswith(_OUTPUTS))
-            check_local_truncation(largest, 1, 2 * plan.frac_bits, LIKELIEST_FAILURE)
+            check_local_truncation(largest, 1.0, 2 * plan.frac_bits, LIKELIEST_FAILURE)
         backend = SecureBackend(engine, suite, config.vocabulary, ranges)
         self._engine, self._foresight = engine, Foresight(plan, suite, config, ranges)
         self._session: Session[Share, Weight] = Session(
@@ -98,8 +98,8 @@ class PrivateSession:
         numbers = self._foresight.truncated
         chance = numbers * failure_probability(1.0, 2 * self._engine.frac_bits)
         return [
-            f"{numbers:,} numbers were truncated locally, as CrypTen does: one of magnitude 1 goes wrong with "
-            f"probability 2^-32, so {chance:.1g} of them are expected to; none with --set truncation=exact"
+            f"{numbers:,} numbers were truncated locally, as CrypTen does: one of magnitude 1 goes wrong "
+            f"with probability 2^-32, so {chance:.1g} of them are expected to; none with --set truncation=exact"
         ]
 
     def restart(self) -> None:
