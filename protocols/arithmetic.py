@@ -202,7 +202,7 @@ class Arithmetic(ABC):
         """How many low bits of a decide its sign: 64, or fewer where no |a| is larger than `largest`."""
         if largest is None:
             return RING_BITS
-        return min(RING_BITS, math.ceil(largest * 2.0**a.frac_bits).bit_length() + 1)
+        return max(2, min(RING_BITS, math.ceil(largest * 2.0**a.frac_bits).bit_length() + 1))
 
     def _constant(self, value: Public, frac_bits: int, like: torch.Tensor) -> torch.Tensor:
         tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=torch.float64)

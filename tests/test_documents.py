@@ -40,12 +40,12 @@ def test_the_example_protocol_keeps_its_stated_error() -> None:
 
 def test_the_example_protocol_costs_what_it_says() -> None:
     protocol = example_protocol()
-    [(rounds, element_bytes)] = re.findall(r"(\d+) rounds and (\d+) bytes an element", protocol.__doc__)
+    [(rounds, element_bytes)] = re.findall(r"(\d+) rounds and ([\d.]+) bytes an element", protocol.__doc__)
     meter = Meter(timed=False)
     engine = CountingArithmetic(meter)
-    protocol(engine, Share(torch.empty(7, dtype=torch.int64, device="meta"), engine.frac_bits))
+    protocol(engine, Share(torch.empty(8, dtype=torch.int64, device="meta"), engine.frac_bits))
     total = meter.bill().total
-    assert (total.rounds, total.online_bytes_to_server) == (int(rounds), 7 * int(element_bytes))
+    assert (total.rounds, total.online_bytes_to_server) == (int(rounds), 8 * float(element_bytes))
 
 
 @pytest.mark.e2e
