@@ -71,11 +71,21 @@ class Arithmetic(ABC):
 
     def combination(self, terms: Sequence[tuple[Share, float]], constant: float = 0.0) -> Share:
         """constant + the sum of public numbers times shares, all of one binary point: one truncation."""
-        frac_bits = terms[0][0].frac_bits
-        total = self.scaled(terms[0][0], terms[0][1], frac_bits + self.frac_bits)
-        for share, factor in terms[1:]:
-            total = self.add(total, self.scaled(share, factor, frac_bits + self.frac_bits))
-        return self.truncate(self.add_public(total, constant), frac_bits)
+        return self.combinations([(terms, constant)])[0]
+
+    def combinations(self, sums: Sequence[tuple[Sequence[tuple[Share, float]], float]]) -> list[Share]:
+        """Several combinations of one shape and binary point, truncated together."""
+        frac_bits = sums[0][0][0][0].frac_bits
+        totals: list[Share] = []
+        for terms, constant in sums:
+            total = self.scaled(*terms[0], frac_bits + self.frac_bits)
+            for share, factor in terms[1:]:
+                total = self.add(total, self.scaled(share, factor, frac_bits + self.frac_bits))
+            totals.append(self.add_public(total, constant))
+        if len(totals) == 1:
+            return [self.truncate(totals[0], frac_bits)]
+        together = self.truncate(self.stack(totals), frac_bits)
+        return [self.rearrange(together, lambda value, i=i: value[i]) for i in range(len(totals))]
 
     def scaled(self, a: Share, value: float, frac_bits: int) -> Share:
         """a times a public number at `frac_bits` fraction bits (at least a's): nothing is truncated."""

@@ -53,11 +53,6 @@ class PrimitiveCosts:
         return Cost((payload_bytes(a) + payload_bytes(b),), payload_bytes(matmul_shape(a, b)))
 
     @staticmethod
-    def linear(x: Shape, result: Shape) -> Cost:
-        """x - r is opened; the weight minus its mask was opened when the session began."""
-        return Cost((payload_bytes(x),), payload_bytes(result))
-
-    @staticmethod
     def packed_less_than_zero(a: Shape, bits: int) -> Cost:
         """The carry out of both shares' low bits by levels of masked gates, then the sign bit to a sum.
 

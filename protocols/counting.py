@@ -137,10 +137,11 @@ class CountingArithmetic(ShapeArithmetic):
     def linear(self, x: Share, weight: Weight, *, transposed: bool = False) -> Share:
         matrix = weight.shape[::-1] if transposed else weight.shape
         result = matmul_shape(x.shape, matrix)
-        opened_now = weight.opened is None
-        self._charge(
-            PrimitiveCosts.matmul(x.shape, matrix) if opened_now else PrimitiveCosts.linear(x.shape, result)
-        )
+        if weight.opened is None:
+            self._charge(PrimitiveCosts.matmul(x.shape, matrix))
+        else:  # the weight minus its mask was opened when the session began
+            self._message(SERVER, payload_bytes(x.shape))
+            self._charge_offline(SERVER, payload_bytes(result))
         if self._schedule is not None:
             self._plan_linear(self._schedule, x.shape, weight, transposed)
         return self._product(result, x, weight.share)

@@ -36,8 +36,8 @@ class OctaveInverseSqrt(InverseSqrt):
 
     1. Compare x with the powers of 4 inside the range, all in the same rounds: the differences of the bits
        are a one-hot row o_j for 4^j <= x < 4^(j + 1).
-    2. m = sum over j of o_j * (x / 4^j), in [1, 4): x is shifted locally, then multiplied with bits, which
-       truncates nothing; one round.
+    2. m = sum over j of o_j * 4^-j * x, in [1, 4): multiples of x by public powers of 4 are multiplied with
+       bits, which truncates nothing, in one round; their sum is shifted down.
     3. r = 1 / sqrt(m) by the Chebyshev series of degree 8 on [1, 4]: 3 rounds.
     4. r times f = sum over j of o_j * 2^-j, which is local: 1 round.
 
@@ -98,9 +98,11 @@ class OctaveInverseSqrt(InverseSqrt):
         if len(self.exponents) == 1:
             return _times_power_of_two(engine, x, -2 * self.exponents[0]), None
         one_hot = self._one_hot(engine, x)
-        shifted = [_times_power_of_two(engine, x, -2 * exponent) for exponent in self.exponents]
-        chosen = engine.mul(engine.stack(shifted), engine.stack(one_hot))
-        mantissa = engine.rearrange(engine.sum(chosen, 0), lambda value: value[0])
+        last = self.exponents[-1]
+        shifted = [engine.mul_integer(x, 4 ** (last - exponent)) for exponent in self.exponents]
+        chosen = engine.sum(engine.mul(engine.stack(shifted), engine.stack(one_hot)), 0)
+        chosen = engine.rearrange(chosen, lambda value: value[0])
+        mantissa = _times_power_of_two(engine, chosen, -2 * last)
         factor = engine.scaled(one_hot[0], 2.0 ** -self.exponents[0], engine.frac_bits)
         for exponent, bit in zip(self.exponents[1:], one_hot[1:], strict=True):
             factor = engine.add(factor, engine.scaled(bit, 2.0**-exponent, engine.frac_bits))

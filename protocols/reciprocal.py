@@ -58,23 +58,22 @@ class GoldschmidtReciprocal(RangedProtocol):
     def scaled(self, engine: Arithmetic, x: Share) -> Share:
         """2^scale_bits / x, of x's shape."""
         start, steps = _schedule(self.low, self.high, engine.frac_bits)
-        residual = engine.combination([(x, -start)], 1.0)
         first = 2.0**self.scale_bits * start * steps[0]
-        result = engine.combination([(residual, first)], first)
-        residual = self._next_residual(engine, engine.square(residual), steps[0])
+        residual = engine.combination([(x, -start)], 1.0)
+        result, residual = engine.combinations(
+            [([(residual, first)], first), ([(engine.square(residual), steps[0])], 1.0 - steps[0])]
+        )
         for step in steps[1:]:
             product, square = engine.mul_together([(result, residual), (residual, residual)])
-            result = engine.combination([(result, step), (product, step)])
-            residual = self._next_residual(engine, square, step)
+            result, residual = engine.combinations(
+                [([(result, step), (product, step)], 0.0), ([(square, step)], 1.0 - step)]
+            )
         result = engine.add(result, engine.mul(result, residual))
         for _ in range(1 if self.high <= ONE_CORRECTION_RATIO * self.low else 2):
             product = engine.shift_down(engine.mul(x, result), self.scale_bits)
             residual = engine.add_public(engine.neg(product), 1.0)
             result = engine.add(result, engine.mul(result, residual))
         return result
-
-    def _next_residual(self, engine: Arithmetic, square: Share, step: float) -> Share:
-        return engine.combination([(square, step)], 1.0 - step)
 
 
 def _schedule(low: float, high: float, frac_bits: int) -> tuple[float, list[float]]:

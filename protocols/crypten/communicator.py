@@ -101,6 +101,15 @@ class LinkCommunicator:
         theirs = self.exchange(mine, self.spend())
         return [a.add_(b) for a, b in zip(theirs, mine, strict=True)]
 
+    def sum_at(self, receiver: int, mine: torch.Tensor) -> torch.Tensor | None:
+        """The sum of both parties' int64 tensors at `receiver` alone, None at the other. One message."""
+        label = self.spend()
+        if self.rank != receiver:
+            self.send_tensors([mine], label)
+            return None
+        [theirs] = self.recv_tensors([mine], label)
+        return theirs.add_(mine)
+
     def open_xor(self, mine: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """XOR of both parties' int64 tensors, at both, in fresh memory. One round."""
         theirs = self.exchange(mine, self.spend())

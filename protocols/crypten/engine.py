@@ -129,9 +129,11 @@ class CrypTenArithmetic(Arithmetic):
     def linear(self, x: Share, weight: Weight, *, transposed: bool = False) -> Share:
         """See `Arithmetic.linear`.
 
-        1. Take (a, a B) for a fresh a and the weight's mask B (a B^T for a transpose).
-        2. Open E = x - a.
+        1. Take shares of (a, a B) for a fresh a and the weight's mask B (a B^T for a transpose).
+        2. The client sends its shares of x - a. The server adds its own: E = x - a.
         3. x W = a B + a (W - B) + E W; the server, who knows W, adds the last term.
+
+        The client needs nothing of E, so half of an opening is enough.
         """
         if weight.opened is None:
             factor = self.rearrange(weight.share, torch.t) if transposed else weight.share
@@ -140,9 +142,9 @@ class CrypTenArithmetic(Arithmetic):
         multiply = times_transpose if transposed else torch.matmul
         dealt = self.session.provider.take(kind, x.value.shape, weight.opened.shape, weight=weight.name)
         [mask], [product] = dealt.masks, dealt.results
-        [masked] = self._communicator.open_sum([x.value - mask])
         product += multiply(mask, weight.opened)
-        if self.rank == SERVER:
+        masked = self._communicator.sum_at(SERVER, x.value - mask)
+        if masked is not None:
             product += multiply(masked, weight.share.value)
         return self._rescaled(product, x, weight.share)
 

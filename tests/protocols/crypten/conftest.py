@@ -88,13 +88,16 @@ class Run:
         """What was opened under a frame label, array by array, as 64-bit words.
 
         Both parties' messages put together, as sums or by XOR; where a message is itself what is opened,
-        because nobody holds another share of it, the messages one by one.
+        because nobody holds another share of it, the messages one by one. Of a linear layer the server alone
+        can put the halves together: its step's result must be its share of the layer's input.
         """
         reason = label.rsplit("/", 1)[1]
         sent, received = (
             [array for frame in frames if frame.label == label for array in arrays(frame)]
             for frames in (self.channels[0].sent, self.channels[0].received)
         )
+        if reason.startswith("linear"):
+            return [array + self.results[0] for array in received]
         if reason in ALONE:
             return [*sent, *received]
         pairs = zip(sent, received, strict=True)

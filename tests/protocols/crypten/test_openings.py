@@ -89,7 +89,7 @@ def chi_square(samples: torch.Tensor, cells: int = CELLS) -> float:
 
 
 def every_primitive(value: torch.Tensor) -> Callable[[CrypTenArithmetic], object]:
-    """Each opening once, of a secret [64, 64] that the client shares."""
+    """Each opening once, of a secret [64, 64] that the client shares; the party's share of it."""
 
     def body(engine: CrypTenArithmetic) -> object:
         x = engine.share_from(CLIENT, value if engine.rank == CLIENT else None, value.shape)
@@ -99,7 +99,7 @@ def every_primitive(value: torch.Tensor) -> Callable[[CrypTenArithmetic], object
         engine.less_than_zero(x)
         engine.matmul(x, x)
         engine.square(engine.mul(x, x))
-        return None
+        return x.value
 
     return body
 
@@ -114,7 +114,7 @@ SECRETS = {
 
 def opened_words(run: Any) -> dict[str, torch.Tensor]:
     """All words opened for each reason."""
-    labels = {frame.label for frame in run.channels[SERVER].sent}
+    labels = {frame.label for frame in (*run.channels[SERVER].sent, *run.channels[SERVER].received)}
     return {
         label.rsplit("/", 1)[1]: torch.cat([tensor.flatten() for tensor in run.opened(label)])
         for label in labels
