@@ -79,7 +79,8 @@ def train(
     OUT becomes a model folder (config.json, model.safetensors in float16, tokenizer.json, README.md) that
     every other command takes as MODEL. It is written anew at every checkpoint, so a run can be watched,
     stopped with Ctrl-C and gone on with: `mpcinfer train OUT --resume` needs no other option and gives
-    exactly what an unbroken run would have given. `--resume --steps N --decay F` changes the length of a run
+    exactly what an unbroken run would have given (to rounding, where --workers differs).
+    `--resume --steps N --decay F` changes the length of a run
     that has not begun its decay.
 
     The run itself (token streams, checkpoint, log.jsonl) is in OUT/training; delete it when done.
