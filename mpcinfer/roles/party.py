@@ -99,7 +99,7 @@ class PrivateSession:
         chance = numbers * failure_probability(1.0, 2 * self._engine.frac_bits)
         return [
             f"{numbers:,} numbers were truncated locally, as CrypTen does: one of magnitude 1 goes wrong "
-            f"with probability 2^-32, so {chance:.1g} of them are expected to; none with --set truncation=exact"
+            f"with probability 2^-32, so {chance:.1g} are expected to; none with --set truncation=exact"
         ]
 
     def restart(self) -> None:
