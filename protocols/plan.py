@@ -55,7 +55,8 @@ class Plan:
         Raises:
             ConfigError: no such operation.
         """
-        fields = {field.name for field in dataclasses.fields(self)} - {"name", "engine", "ring_bits"}
+        fixed = {"name", "engine", "ring_bits", "frac_bits", "fold"}
+        fields = {field.name for field in dataclasses.fields(self)} - fixed
         unknown = sorted(set(choices) - fields)
         if unknown:
             raise ConfigError(f"no operation {unknown[0]!r} in a plan; there are {', '.join(sorted(fields))}")

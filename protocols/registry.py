@@ -15,7 +15,7 @@ from parties.errors import ConfigError
 from protocols.gelu import FinePiecewiseGelu, PiecewiseGelu
 from protocols.inverse_sqrt import InverseSqrt, OctaveInverseSqrt
 from protocols.operation import CausalProtocol, UnaryProtocol
-from protocols.plan import Plan
+from protocols.plan import COMPARISON, LINEAR, TRUNCATION, Plan
 from protocols.relu import CompareRelu
 from protocols.silu import PiecewiseSilu
 from protocols.softmax import TreeSoftmax
@@ -59,6 +59,10 @@ PLANS: dict[str, Plan] = {
 its weights on every call, as its users' code does."""
 
 
+ENGINE_CHOICES = {"linear": LINEAR, "truncation": TRUNCATION, "comparison": COMPARISON}
+"""How an engine computes its primitives, by the field of a plan."""
+
+
 @dataclass(frozen=True, slots=True)
 class Suite:
     """A plan's protocols, ready to be called.
@@ -82,6 +86,8 @@ def resolve(plan: Plan) -> Suite:
     Raises:
         ConfigError: an operation has no protocol of that name; the message lists those it has.
     """
+    for choice, known in ENGINE_CHOICES.items():
+        _choose(choice, dict.fromkeys(known), getattr(plan, choice))
     return Suite(
         softmax=_choose("softmax", SOFTMAX, plan.softmax)(),
         gelu=_choose("gelu", GELU, plan.gelu)(),

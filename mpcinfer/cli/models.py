@@ -36,18 +36,24 @@ def models(
         typer.echo(json.dumps(rows, indent=2))
         return
     table = Table(header_style="bold", box=None)
-    for name in ("name", "weights", "parameters", "layers", "width", "context", "description"):
-        right = name in ("parameters", "layers", "width", "context")
-        table.add_column(name, justify="right" if right else "left", no_wrap=name == "name")
+    for name in ("name", "run", "size", "layers", "width", "heads", "context"):
+        table.add_column(name, justify="left" if name in ("name", "run") else "right", no_wrap=True)
     for entry in entries:
         config = entry.config
         table.add_row(
             entry.name,
             "yes" if entry.has_weights else "",
-            f"{config.parameters:,}",
-            str(config.layers),
-            str(config.width),
-            str(config.context),
-            entry.description,
+            _size(config.parameters),
+            *(str(number) for number in (config.layers, config.width, config.heads, config.context)),
         )
-    Console().print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print("\nrun: the weights are on this machine. Of the others the shape is known, for `cost`.")
+    for entry in entries:
+        if entry.load is not None and not entry.has_weights:
+            console.print(f"{entry.name}: {entry.description}")
+
+
+def _size(parameters: int) -> str:
+    """Parameters in millions or billions."""
+    return f"{parameters / 1e9:.1f} B" if parameters >= 1e9 else f"{parameters / 1e6:.0f} M"
