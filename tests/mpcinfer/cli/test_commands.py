@@ -1,0 +1,130 @@
+"""The commands that need no other process: what they print, and what they say when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mpcinfer.cli.main import app
+
+BILL_KEYS = {
+    "rounds",
+    "online_bytes_to_server",
+    "online_bytes_to_client",
+    "offline_bytes_to_server",
+    "offline_bytes_to_client",
+    "setup_bytes",
+    "seconds",
+    "labels",
+}
+
+
+def run(*arguments: str, fails: bool = False) -> str:
+    """What a command prints; it must succeed unless it is to fail."""
+    result = CliRunner().invoke(app, list(arguments))
+    assert (result.exit_code != 0) == fails, result.output
+    return result.output if result.exception is None or not fails else str(result.exception)
+
+
+def test_every_command_has_help_that_says_more_than_its_name() -> None:
+    overview = run("--help")
+    for command in ("demo", "serve", "dealer", "generate", "cost", "train", "calibrate", "models", "keys"):
+        assert command in overview
+        assert len(run(command, "--help")) > 500 or command in ("keys", "models")
+
+
+def test_models_lists_what_runs_and_what_is_billed() -> None:
+    rows = {row["name"]: row for row in json.loads(run("models", "--json"))}
+    assert rows["tiny-python"]["weights"]
+    for name in ("gpt2", "gpt2-18l", "llama2-7b", "smollm2-135m-instruct"):
+        assert rows[name]["parameters"] > 10**8
+    assert not rows["gpt2"]["weights"]
+    assert "llama2-7b" in run("models")
+
+
+def test_a_counted_bill_as_json() -> None:
+    bill = json.loads(run("cost", "gpt2", "--tokens", "128", "--part", "stack", "--json"))
+    assert set(bill) >= BILL_KEYS
+    assert bill["seconds"] is None
+    for row in bill["labels"]:
+        assert set(row) >= (BILL_KEYS - {"labels"}) | {"label", "kind"}
+    for key in ("rounds", "online_bytes_to_server", "offline_bytes_to_server", "setup_bytes"):
+        assert bill[key] == sum(row[key] for row in bill["labels"])
+
+
+def test_the_stock_block_costs_what_was_measured_of_crypten() -> None:
+    """188 rounds and 380.7 MB sent a party, twelve times."""
+    bill = json.loads(
+        run("cost", "gpt2", "--tokens", "128", "--plan", "crypten-stock", "--part", "stack", "--json")
+    )
+    assert bill["rounds"] == 12 * 188
+    assert round(bill["online_bytes_to_server"] / 12 / 1e6, 1) == 380.7
+    assert round(bill["online_bytes_to_client"] / 12 / 1e6, 1) == 380.7
+
+
+def test_a_bill_as_a_table_by_layer_and_label() -> None:
+    table = run("cost", "tiny-python", "--tokens", "4", "--new-tokens", "2", "--layers", "--labels")
+    for text in ("softmax", "layer1", "layer2.ffn.in", "total"):
+        assert text in table
+
+
+@pytest.mark.parametrize("backend", ["plain", "fixed"])
+def test_generate_without_privacy(backend: str) -> None:
+    out = json.loads(run("generate", "for i in", "--local", backend, "--tokens", "2", "--json"))
+    assert out["text"] == " range("
+    assert len(out["token_ids"]) == 2
+    assert out["bill"] is None
+
+
+def test_sampling_repeats_for_a_seed() -> None:
+    options = ["generate", "def ", "--local", "plain", "--tokens", "8", "--temperature", "1", "--seed"]
+    assert run(*options, "5") == run(*options, "5")
+    assert len({run(*options, str(seed)) for seed in range(4)}) > 1
+
+
+def test_keys_are_made_once_and_shown(tmp_path: Path) -> None:
+    run("keys", "new", "server", "client", "--dir", str(tmp_path))
+    assert stat.S_IMODE((tmp_path / "server.secret").stat().st_mode) == 0o600
+    shown = run("keys", "show", str(tmp_path / "server.secret")).strip()
+    assert shown == run("keys", "show", str(tmp_path / "server.public")).strip()
+    assert len(shown) == 40
+    assert "never overwritten" in run("keys", "new", "server", "--dir", str(tmp_path), fails=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["generate", "x"], "say where the server is"),
+        (["generate", "x", "--local", "plain", "--model", "gtp2"], "did you mean gpt2"),
+        (["generate", "x", "--local", "plain", "--model", "gpt2"], "no weights"),
+        (["generate", "x", "--local", "plain", "--chat"], "no chat template"),
+        (["cost", "gpt2", "--tokens", "5000"], "context of 1024"),
+        (["cost", "gpt2", "--plan", "crytpen"], "did you mean 'crypten'"),
+        (["cost", "gpt2", "--set", "gelu=foo"], "gelu has no protocol 'foo'"),
+        (["cost", "gpt2", "--set", "linear=foo"], "linear has no protocol 'foo'"),
+        (["cost", "gpt2", "--set", "fold=no"], "no operation 'fold'"),
+        (["cost", "gpt2", "--set", "gelu"], "OPERATION=PROTOCOL"),
+        (["serve", "--key", "a", "--client-key", "b", "--dealer-key", "c"], "cannot read the key file"),
+    ],
+)
+def test_what_is_wrong_is_said(arguments: list[str], message: str) -> None:
+    assert message in run(*arguments, fails=True)
+
+
+def test_an_error_is_one_line_and_status_1() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "mpcinfer.cli.main", "cost", "nothing"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("ConfigError: no model named 'nothing'")
+    assert "Traceback" not in result.stderr
