@@ -1,0 +1,85 @@
+"""The suite over every backend that computes, and over broken twins that it must reject."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mpcinfer.backends.fixed import FixedBackend
+from mpcinfer.backends.plain import PlainBackend
+from mpcinfer.backends.secure import SecureBackend
+from mpcinfer.generation import Session
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.decoder import Decoder
+from mpcinfer.models.fold import fold_norms
+from mpcinfer.models.model import Model
+from parties.meter import Meter
+from protocols.cleartext import IdealCleartextArithmetic
+from protocols.plan import Plan
+from protocols.registry import get_plan, resolve
+from tests.conformance.backend_suite import CHECKS, Open, Rejected, check_all
+from tests.controls.backends import TWINS
+from tests.mpcinfer.three_parties import random_model
+
+GPT2 = ModelConfig(
+    layers=2, width=32, heads=2, kv_heads=2, head_width=16, hidden=64, vocabulary=256, context=12
+)
+LLAMA = dataclasses.replace(
+    GPT2,
+    heads=4,
+    head_width=8,
+    norm="rmsnorm",
+    activation="silu",
+    ffn="glu",
+    positions="rope",
+    tied_head=False,
+)
+MODELS = [random_model(GPT2), random_model(LLAMA)]
+
+
+def plain(model: Model) -> Session[Any, Any]:
+    return Session(Decoder(PlainBackend(), model.config, model.weights))
+
+
+def fixed(model: Model) -> Session[Any, Any]:
+    backend = FixedBackend()
+    return Session(Decoder(backend, model.config, backend.load(model.weights)))
+
+
+def secure(plan: Plan) -> Open:
+    """The secure backend with a plan's protocols, on the cleartext stand-in for an engine."""
+
+    def open_session(model: Model) -> Session[Any, Any]:
+        engine = IdealCleartextArithmetic(Meter())
+        backend = SecureBackend(engine, resolve(plan), model.config.vocabulary, model.ranges)
+        config, weights = fold_norms(model.config, model.weights)
+        return Session(Decoder(backend, config, backend.load(config, weights)))
+
+    return open_session
+
+
+BACKENDS: dict[str, Open] = {
+    "plain": plain,
+    "fixed": fixed,
+    "secure": secure(get_plan("crypten")),
+    "secure, fine GELU": secure(get_plan("crypten").replace(gelu="fine")),
+}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("model", MODELS, ids=["gpt2", "llama"])
+@pytest.mark.parametrize("backend", BACKENDS.values(), ids=list(BACKENDS))
+def test_backend(backend: Open, model: Model, check: Callable[[Open, Model], None]) -> None:
+    check(backend, model)
+
+
+@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.__name__)
+def test_a_broken_twin_is_rejected(twin: type[PlainBackend]) -> None:
+    def broken(model: Model) -> Session[Any, Any]:
+        return Session(Decoder(twin(), model.config, model.weights))
+
+    with pytest.raises(Rejected):
+        check_all(broken, MODELS)

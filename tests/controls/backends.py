@@ -1,0 +1,105 @@
+"""Backends that are wrong in one operation each; the suite must reject them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from mpcinfer.backends.plain import PlainBackend
+from mpcinfer.models.config import ActivationKind, AttentionKind, NormKind, RopePairs
+
+
+class SeesTheFuture(PlainBackend):
+    """No causal mask."""
+
+    def attention_weights(self, scores: torch.Tensor, start: int, kind: AttentionKind) -> torch.Tensor:
+        return torch.softmax(scores, dim=-1)
+
+
+class ForgetsWhereItIs(PlainBackend):
+    """Positions count from zero in every step."""
+
+    def add_positions(self, x: torch.Tensor, table: torch.Tensor, start: int) -> torch.Tensor:
+        return super().add_positions(x, table, 0)
+
+    def rope(self, x: torch.Tensor, start: int, base: float, pairs: RopePairs) -> torch.Tensor:
+        return super().rope(x, 0, base, pairs)
+
+
+class RotatesOtherPairs(PlainBackend):
+    """RoPE on adjacent pairs where halves are meant, and the other way round."""
+
+    def rope(self, x: torch.Tensor, start: int, base: float, pairs: RopePairs) -> torch.Tensor:
+        return super().rope(x, start, base, "adjacent" if pairs == "halves" else "halves")
+
+
+class KeepsTheLatestKeys(PlainBackend):
+    """A cache that forgets."""
+
+    def concat_tokens(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.cat([a[..., :1, :], b], dim=-2)
+
+
+class DropsBiases(PlainBackend):
+    """Linear layers without their biases."""
+
+    def linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return super().linear(x, weight, None)
+
+
+class DoesNotCentre(PlainBackend):
+    """LayerNorm and RMSNorm exchanged."""
+
+    def norm(
+        self,
+        x: torch.Tensor,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        kind: NormKind,
+        eps: float,
+    ) -> torch.Tensor:
+        return super().norm(x, weight, bias, "rmsnorm" if kind == "layernorm" else "layernorm", eps)
+
+
+class IsLinear(PlainBackend):
+    """Activations left out."""
+
+    def activation(self, x: torch.Tensor, kind: ActivationKind) -> torch.Tensor:
+        return x
+
+
+class RepeatsHeadsInTurns(PlainBackend):
+    """Grouped heads as 0 1 0 1 instead of 0 0 1 1."""
+
+    def repeat_heads(self, x: torch.Tensor, times: int) -> torch.Tensor:
+        return torch.cat([x] * times, dim=-3)
+
+
+class ReadsTheFirstToken(PlainBackend):
+    """Every token is the first."""
+
+    def tokens(self, ids: Sequence[int] | None, count: int) -> torch.Tensor:
+        assert ids is not None
+        return super().tokens([ids[0]] * count, count)
+
+
+class AnswersHalf(PlainBackend):
+    """Half of the vocabulary."""
+
+    def open_logits(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits[..., : logits.shape[-1] // 2]
+
+
+TWINS = (
+    SeesTheFuture,
+    ForgetsWhereItIs,
+    RotatesOtherPairs,
+    KeepsTheLatestKeys,
+    DropsBiases,
+    DoesNotCentre,
+    IsLinear,
+    RepeatsHeadsInTurns,
+    ReadsTheFirstToken,
+    AnswersHalf,
+)
