@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Generator
@@ -149,11 +148,14 @@ def test_parties_that_differ_part_at_once(parties: Parties, tmp_path: Path, diff
 
 
 def _children() -> list[str]:
-    """Commands of this process's live children."""
-    listing = subprocess.run(
-        ["ps", "-o", "pid=,stat=,args=", "--ppid", str(os.getpid())],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout
-    return [line for line in listing.splitlines() if "mpcinfer" in line and " Z" not in line]
+    """Commands of this process's live children; from /proc, since a bare machine has no `ps`."""
+    found: list[str] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:2]
+            command = (folder / "cmdline").read_text().replace("\0", " ")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has just ended
+        if int(parent) == os.getpid() and state != "Z" and "mpcinfer" in command:
+            found.append(command)
+    return found

@@ -111,7 +111,8 @@ def test_a_second_prompt_starts_afresh() -> None:
 
 def test_the_context_is_a_limit_at_the_client() -> None:
     model = random_model(RELU)
-    with pytest.raises(PeerMismatch, match="room for 24"):
+    # Both parties refuse; which of the two errors comes first is a race.
+    with pytest.raises((PeerMismatch, ConfigError), match=r"25 tokens.*24"):
         run_model(model, get_plan("crypten"), lambda steps: steps.step([1] * 25))
 
 
