@@ -22,8 +22,9 @@ demo: $(VENV)/.runtime ## complete a Python snippet privately: server, client an
 test: $(VENV)/.dev ## run all tests
 	$(BIN)/python -m pytest
 
-check: $(VENV)/.dev ## formatting, lint, types, import direction
-	@status=0; for tool in "ruff format --check ." "ruff check ." "pyright" "lint-imports"; do \
+check: $(VENV)/.dev ## formatting, lint, types, import direction, generated tables
+	@status=0; for tool in "ruff format --check ." "ruff check ." "pyright" "lint-imports" \
+	    "python -m bench.tables --check"; do \
 	  echo "$$tool"; $(BIN)/$$tool || status=1; done; exit $$status
 
 format: $(VENV)/.dev ## format the sources and mend what ruff can mend

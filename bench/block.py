@@ -160,7 +160,8 @@ def run_case(plan: str, tokens: int, repeat: int, port: int, console: Console) -
     )
     seconds = [run[1] for run in runs]
     console.print(
-        f"{plan}: {total.rounds} rounds, {total.online_bytes_to_client / 1e6:.2f} MB each way, offline "
+        f"{plan}: {total.rounds} rounds, {total.online_bytes_to_server / 1e6:.2f} MB to the server and "
+        f"{total.online_bytes_to_client / 1e6:.2f} MB to the client, offline "
         f"{total.offline_bytes_to_server / 1e6:.2f} MB, setup {total.setup_bytes / 1e6:.2f} MB, "
         f"{statistics.median(seconds):.2f} s (median of {repeat}); largest error {float(error.max()):.2g}, "
         f"mean {float(error.mean()):.2g}; {'exactly as counted' if same else 'NOT as counted'}"

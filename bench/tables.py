@@ -65,7 +65,7 @@ def block_table() -> str:
 def counted_table() -> str:
     """Whole models, counted."""
     rows: list[list[str]] = []
-    for model, tokens in (("gpt2", 128), ("smollm2-135m-instruct", 128), ("llama2-7b", 512)):
+    for model, tokens in (("gpt2", 128), ("gpt2-medium", 128), ("llama2-7b", 512)):
         for plan in PLANS:
             total = cost(model, plan=plan, tokens=tokens, part="stack").total
             rows.append(

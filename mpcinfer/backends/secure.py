@@ -109,8 +109,9 @@ class SecureBackend(Backend[Share, Weight]):
     def norm(self, x: Share, weight: Weight | None, bias: Weight | None, kind: NormKind, eps: float) -> Share:
         engine = self.engine
         low, high = self._norm_range(f"{engine.meter.label}/{_SPREAD[kind]}")
-        # A norm does not change when its row is scaled: a power of two brings mean squares around 4.
-        shift = 1 - round(math.log2(low * high) / 4)
+        # A norm does not change when its row is scaled: a power of two brings mean squares around 4, and
+        # those of a range too wide for that above 2^-8, below which 16 fraction bits say little.
+        shift = max(1 - round(math.log2(low * high) / 4), math.ceil(-4 - math.log2(low) / 2))
         x = engine.mul_integer(x, 1 << shift) if shift >= 0 else engine.shift_down(x, -shift)
         if kind == "layernorm":
             x = engine.sub(x, self._mean(x))
