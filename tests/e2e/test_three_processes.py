@@ -95,6 +95,7 @@ def test_the_bill_is_what_the_kernel_counted_and_nobody_is_left(model: Path) -> 
     with private(str(model)) as client:
         answer = client.complete("def f(x", max_new_tokens=2)
         again = client.complete("return", max_new_tokens=2)
+        assert len(_children()) == 2  # server and dealer
         bill = client.finish()
     assert len(answer.ids) == len(again.ids) == 2
     assert any("exactly as billed" in note for note in bill.notes), bill.notes
