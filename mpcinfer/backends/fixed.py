@@ -11,13 +11,13 @@ from functools import lru_cache
 
 import torch
 
-from mpcinfer.backends.base import Backend
 from mpcinfer.backends.fixed_functions import activate, causal_softmax, normalise, rope_table
+from mpcinfer.backends.tensors import TensorBackend
 from mpcinfer.models.config import ActivationKind, AttentionKind, NormKind, RopePairs
 from protocols import fixed_point
 
 
-class FixedBackend(Backend[torch.Tensor, torch.Tensor]):
+class FixedBackend(TensorBackend):
     """Runs a decoder on Z_2^64: activations and weights are int64 tensors with `frac_bits` fraction bits.
 
     Sums are exact. Every product (linear layers, attention, gating, RoPE, public factors, norm weights) is an
@@ -112,27 +112,6 @@ class FixedBackend(Backend[torch.Tensor, torch.Tensor]):
         first, second = x.chunk(2, dim=-1) if pairs == "halves" else (x[..., 0::2], x[..., 1::2])
         turned = (self._rotate(first, cos, second, -sin), self._rotate(second, cos, first, sin))
         return torch.cat(turned, dim=-1) if pairs == "halves" else torch.stack(turned, dim=-1).flatten(-2)
-
-    def split(self, x: torch.Tensor, sizes: Sequence[int]) -> list[torch.Tensor]:
-        return list(torch.split(x, list(sizes), dim=-1))
-
-    def split_heads(self, x: torch.Tensor, heads: int) -> torch.Tensor:
-        return x.reshape(*x.shape[:-1], heads, -1).transpose(-2, -3)
-
-    def merge_heads(self, x: torch.Tensor) -> torch.Tensor:
-        return x.transpose(-2, -3).flatten(-2)
-
-    def repeat_heads(self, x: torch.Tensor, times: int) -> torch.Tensor:
-        return x if times == 1 else x.repeat_interleave(times, dim=-3)
-
-    def transpose(self, x: torch.Tensor) -> torch.Tensor:
-        return x.transpose(-1, -2)
-
-    def concat_tokens(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return torch.cat([a, b], dim=-2)
-
-    def last_token(self, x: torch.Tensor) -> torch.Tensor:
-        return x[..., -1:, :]
 
     def head(self, x: torch.Tensor, table: torch.Tensor, tied: bool) -> torch.Tensor:
         return self._matmul(x, table.T if tied else table, "head")

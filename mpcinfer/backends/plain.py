@@ -8,11 +8,11 @@ from functools import lru_cache
 import torch
 from torch.nn import functional
 
-from mpcinfer.backends.base import Backend
+from mpcinfer.backends.tensors import TensorBackend
 from mpcinfer.models.config import ActivationKind, AttentionKind, NormKind, RopePairs
 
 
-class PlainBackend(Backend[torch.Tensor, torch.Tensor]):
+class PlainBackend(TensorBackend):
     """Runs a decoder on float tensors; the dtype is that of the weights."""
 
     def tokens(self, ids: Sequence[int] | None, count: int) -> torch.Tensor:
@@ -80,27 +80,6 @@ class PlainBackend(Backend[torch.Tensor, torch.Tensor]):
             return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
         first, second = x[..., 0::2], x[..., 1::2]
         return torch.stack([first * cos - second * sin, second * cos + first * sin], dim=-1).flatten(-2)
-
-    def split(self, x: torch.Tensor, sizes: Sequence[int]) -> list[torch.Tensor]:
-        return list(torch.split(x, list(sizes), dim=-1))
-
-    def split_heads(self, x: torch.Tensor, heads: int) -> torch.Tensor:
-        return x.reshape(*x.shape[:-1], heads, -1).transpose(-2, -3)
-
-    def merge_heads(self, x: torch.Tensor) -> torch.Tensor:
-        return x.transpose(-2, -3).flatten(-2)
-
-    def repeat_heads(self, x: torch.Tensor, times: int) -> torch.Tensor:
-        return x if times == 1 else x.repeat_interleave(times, dim=-3)
-
-    def transpose(self, x: torch.Tensor) -> torch.Tensor:
-        return x.transpose(-1, -2)
-
-    def concat_tokens(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return torch.cat([a, b], dim=-2)
-
-    def last_token(self, x: torch.Tensor) -> torch.Tensor:
-        return x[..., -1:, :]
 
     def head(self, x: torch.Tensor, table: torch.Tensor, tied: bool) -> torch.Tensor:
         return functional.linear(x, table if tied else table.T)

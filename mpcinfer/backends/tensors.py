@@ -1,0 +1,35 @@
+"""What is the same for every backend whose activations are torch tensors: moving elements about."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Sequence
+
+import torch
+
+from mpcinfer.backends.base import Backend
+
+
+class TensorBackend(Backend[torch.Tensor, torch.Tensor], ABC):
+    """The operations of a backend that compute nothing, on tensors of any number type."""
+
+    def split(self, x: torch.Tensor, sizes: Sequence[int]) -> list[torch.Tensor]:
+        return list(torch.split(x, list(sizes), dim=-1))
+
+    def split_heads(self, x: torch.Tensor, heads: int) -> torch.Tensor:
+        return x.reshape(*x.shape[:-1], heads, -1).transpose(-2, -3)
+
+    def merge_heads(self, x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(-2, -3).flatten(-2)
+
+    def repeat_heads(self, x: torch.Tensor, times: int) -> torch.Tensor:
+        return x if times == 1 else x.repeat_interleave(times, dim=-3)
+
+    def transpose(self, x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(-1, -2)
+
+    def concat_tokens(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.cat([a, b], dim=-2)
+
+    def last_token(self, x: torch.Tensor) -> torch.Tensor:
+        return x[..., -1:, :]
