@@ -22,7 +22,7 @@ from contextlib import contextmanager
 
 import torch
 
-from parties.errors import ConfigError, RangeError
+from parties.errors import ConfigError, CorrelationExhausted, RangeError
 from parties.link import Link
 from parties.meter import SERVER, Phase
 from protocols.arithmetic import Arithmetic
@@ -81,6 +81,7 @@ class CrypTenArithmetic(Arithmetic):
             raise ConfigError(f"comparison is 'packed' or 'words', not {comparison!r}")
         self.session, self._linear, self._truncation = session, linear, truncation
         self._comparison = comparison
+        self._masked: set[str] = set()
         self._communicator = session.communicator
 
     def prefetch(self, requests: Iterable[Request]) -> None:
@@ -110,10 +111,14 @@ class CrypTenArithmetic(Arithmetic):
         """See `Arithmetic.weight`. A matrix in session mode costs one message of 8 bytes an element.
 
         Reveals: the weight minus a mask that the server and the dealer know and the client does not.
+        Raises: CorrelationExhausted for a second weight of one name, whose mask would be used twice.
         """
         length = tuple(shape)
         if self._linear == "beaver" or len(length) != 2:
             return Weight(name, self.share_from(SERVER, value, length))
+        if name in self._masked:
+            raise CorrelationExhausted(f"the mask of weight {name!r} is spent: it hid a weight of that name")
+        self._masked.add(name)
         label = f"{self.meter.label}/weight"
         mask = self.session.source.weight_mask(name, length)
         with self.meter.phase(Phase.SETUP):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from parties.errors import ConfigError, RangeError
+from parties.errors import ConfigError, CorrelationExhausted, RangeError
 from parties.meter import CLIENT, SERVER
 from protocols.crypten.engine import CrypTenArithmetic
 from protocols.plan import Plan
@@ -208,3 +208,14 @@ def test_unknown_choices_are_refused(parties: Parties, field: str) -> None:
     run = parties(lambda engine: None, plan=Plan(name="t").replace(**{field: "magic"}), check=False)
     assert isinstance(run.errors[SERVER], ConfigError)
     assert "magic" in str(run.errors[SERVER])
+
+
+def test_a_weights_mask_hides_one_weight_only(parties: Parties) -> None:
+    """A second weight of the same name would be opened under the mask of the first."""
+
+    def body(engine: CrypTenArithmetic) -> None:
+        for value in (torch.zeros(2, 3), torch.ones(2, 3)):
+            engine.weight("w", value if engine.rank == SERVER else None, (2, 3))
+
+    with pytest.raises(CorrelationExhausted, match="'w' is spent"):
+        parties(body, plan=Plan(name="t"))
