@@ -147,8 +147,11 @@ def test_nothing_is_left_behind(command: list[str], error: type[BaseException] |
 @pytest.mark.parametrize("request_to_end", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_parent_that_is_asked_to_end_leaves_nothing_behind(request_to_end: signal.Signals) -> None:
     script = f"""
-import time
+import signal, time
 from parties.launch import Processes
+# Under nohup, or in the background of a script, a process starts with these ignored, and stays so.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Processes(print, patience_s=0.3) as group:
     print(group.start("a", {SLEEPER!r}), group.start("b", {STUBBORN!r}), flush=True)
     time.sleep(600)
@@ -165,7 +168,10 @@ with Processes(print, patience_s=0.3) as group:
         children = [int(word) for line in lines for word in line.split() if word.isdigit()]
         assert len(children) == 2
         parent.send_signal(request_to_end)
-        parent.wait(60)
+        try:
+            parent.wait(60)
+        finally:
+            parent.kill()
     for _attempt in range(600):  # orphans are waited for by the system, in its own time
         if not any(map(_alive, children)):
             break
