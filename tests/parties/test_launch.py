@@ -147,13 +147,15 @@ def test_nothing_is_left_behind(command: list[str], error: type[BaseException] |
 @pytest.mark.parametrize("request_to_end", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_parent_that_is_asked_to_end_leaves_nothing_behind(request_to_end: signal.Signals) -> None:
     script = f"""
-import signal, time
+import queue, signal, time
 from parties.launch import Processes
 # Under nohup, or in the background of a script, a process starts with these ignored, and stays so.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
-with Processes(print, patience_s=0.3) as group:
-    print(group.start("a", {SLEEPER!r}), group.start("b", {STUBBORN!r}), flush=True)
+up = queue.Queue()
+with Processes(up.put, patience_s=0.3) as group:
+    pids = group.start("a", {SLEEPER!r}), group.start("b", {STUBBORN!r})
+    print(up.get(), up.get(), *pids, flush=True)
     time.sleep(600)
 """
     parent = subprocess.Popen(
@@ -162,16 +164,17 @@ with Processes(print, patience_s=0.3) as group:
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    with parent:
+    try:
         assert parent.stdout is not None
-        lines = [parent.stdout.readline() for _line in range(3)]
-        children = [int(word) for line in lines for word in line.split() if word.isdigit()]
+        first, second, *pids = parent.stdout.readline().split()
+        assert (first, second) == ("up", "up")
+        children = [int(pid) for pid in pids]
         assert len(children) == 2
         parent.send_signal(request_to_end)
-        try:
-            parent.wait(60)
-        finally:
-            parent.kill()
+        parent.wait(60)
+    finally:
+        parent.kill()
+        parent.communicate()
     for _attempt in range(600):  # orphans are waited for by the system, in its own time
         if not any(map(_alive, children)):
             break
