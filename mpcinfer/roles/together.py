@@ -16,6 +16,7 @@ from mpcinfer.roles.client import PrivateClient, connect_client
 from parties.keys import load_public as load_public_key
 from parties.keys import new_keypair
 from parties.launch import Processes
+from protocols.crypten.compat import import_crypten
 
 Say = Callable[[str], None]
 _START_S = 60.0
@@ -44,9 +45,10 @@ def private(
         say: is told what the processes report.
 
     Raises:
-        ConfigError: no such model or plan, or the model cannot be loaded.
+        ConfigError: CrypTen is missing, no such model or plan, or the model cannot be loaded.
         PeerError: a process died or fell silent; the message has its last words.
     """
+    import_crypten()  # says what is missing before anything is started
     public, chosen = load_public(model), plan_from(plan, choices)
     with tempfile.TemporaryDirectory(prefix="mpcinfer-") as folder, Processes(on_line=say) as processes:
         keys = Path(folder)
