@@ -6,6 +6,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from mpcinfer.cli.calibrate import calibrate
 from mpcinfer.cli.cost import cost
@@ -56,7 +57,7 @@ def main() -> None:
         app()
     except MpcInferError as error:
         Console(stderr=True, highlight=False).print(
-            f"[bold red]{type(error).__name__}[/bold red]: {error}", soft_wrap=True
+            f"[bold red]{type(error).__name__}[/bold red]: {escape(str(error))}", soft_wrap=True
         )
         sys.exit(1)
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ _console = Console(stderr=True, highlight=False)
 
 def announce(text: str) -> None:
     """One line of progress."""
-    _console.print(text, style="dim", soft_wrap=True)
+    _console.print(text, style="dim", soft_wrap=True, markup=False)
 
 
 class Stream:

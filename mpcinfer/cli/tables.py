@@ -57,7 +57,8 @@ def print_bill(console: Console, bill: Bill, *, layers: bool = False, labels: bo
         console.print()
         console.print(bill_table("The bill, by label", bill.rows, total))
     for note in bill.notes:
-        console.print(f"note: {note}", style="yellow")
+        printable = "".join(letter for letter in note if letter.isprintable())  # some come from the peer
+        console.print(f"note: {printable}", style="yellow", markup=False)
 
 
 def _blank_zero(text: str) -> str:

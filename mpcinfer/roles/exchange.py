@@ -59,7 +59,7 @@ def _next_step(link: Link, session: PrivateSession) -> tuple[int, bool]:
     with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"):
         document = link.recv_document(_STEP, max_bytes=256)
     tokens, restart = document.get("tokens"), document.get("restart")
-    if not isinstance(tokens, int) or not isinstance(restart, bool):
+    if type(tokens) is not int or type(restart) is not bool:
         raise PeerMismatch("a step must say how many tokens it has and whether it starts afresh")
     room = session.context - (0 if restart else session.length)
     if not 0 <= tokens <= room:

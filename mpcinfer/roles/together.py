@@ -13,7 +13,6 @@ from mpcinfer.models.load import load_public
 from mpcinfer.plans import plan_from
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.client import PrivateClient, connect_client
-from parties.keys import load_public as load_public_key
 from parties.keys import new_keypair
 from parties.launch import Processes
 from protocols.crypten.compat import import_crypten
@@ -54,32 +53,20 @@ def private(
         keys = Path(folder)
         pairs = {name: new_keypair(keys, name) for name in ("server", "client", "dealer")}
         at_server, for_server, for_client = (f"tcp://127.0.0.1:{port}" for port in _free_ports(3))
-        options = ["--plan", plan, *(f"--set={choice}" for choice in choices), "--timeout", str(timeout_s)]
-        server = [
-            "serve",
-            "--model",
-            model,
-            "--listen",
-            at_server,
-            "--dealer",
-            for_server,
-            *options,
-            "--once",
-        ]
-        server += _key_options(keys, "server", "client", "dealer")
-        if insecure_dealer:
-            server.append("--insecure-dealer")
-        else:
-            dealer = ["dealer", "--listen-server", for_server, "--listen-client", for_client, "--once"]
-            processes.start("dealer", _command(*dealer, *_key_options(keys, "dealer", "server", "client")))
-        processes.start("server", _command(*server))
+        if not insecure_dealer:
+            listen = ["--listen-server", for_server, "--listen-client", for_client]
+            processes.start("dealer", _command("dealer", *listen, *_keys(keys, "dealer", "server", "client")))
+        serve = ["--model", model, "--plan", plan, *(f"--set={choice}" for choice in choices)]
+        serve += ["--listen", at_server, "--dealer", for_server, "--timeout", str(timeout_s)]
+        serve += ["--insecure-dealer"] if insecure_dealer else []
+        processes.start("server", _command("serve", *serve, *_keys(keys, "server", "client", "dealer")))
         with (
             processes.naming_the_dead(),
             connect_client(
                 public,
                 chosen,
                 keys=pairs["client"],
-                server=Address(at_server, load_public_key(keys / "server.public")),
+                server=Address(at_server, pairs["server"].public),
                 dealer=None if insecure_dealer else Address(for_client, pairs["dealer"].public),
                 timeout_s=max(timeout_s, _START_S),
             ) as client,
@@ -87,11 +74,12 @@ def private(
             yield client
 
 
-def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "mpcinfer.cli.main", *arguments]
+def _command(role: str, *options: str) -> list[str]:
+    """The command line of a role, for one session."""
+    return [sys.executable, "-m", "mpcinfer.cli.main", role, "--once", *options]
 
 
-def _key_options(folder: Path, own: str, *others: str) -> list[str]:
+def _keys(folder: Path, own: str, *others: str) -> list[str]:
     options = ["--key", str(folder / f"{own}.secret")]
     for other in others:
         options += [f"--{other}-key", str(folder / f"{other}.public")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import stat
 import subprocess
@@ -9,9 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from mpcinfer.cli.main import app
+from mpcinfer.cli.tables import print_bill
+from parties.bill import Bill
 
 BILL_KEYS = {
     "rounds",
@@ -115,6 +119,12 @@ def test_keys_are_made_once_and_shown(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_said(arguments: list[str], message: str) -> None:
     assert message in run(*arguments, fails=True)
+
+
+def test_a_note_from_the_peer_is_printed_as_it_is_and_moves_no_cursor() -> None:
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_bill(console, Bill(rows=[], notes=["[bold]loud[/bold]\x1b[2J\r end"]))
+    assert "note: [bold]loud[/bold][2J end" in console.export_text()
 
 
 def test_an_error_is_one_line_and_status_1() -> None:

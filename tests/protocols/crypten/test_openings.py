@@ -189,14 +189,23 @@ def test_weak_masks_are_noticed(
     monkeypatch.setattr(Stream, "masks", weak)
     value = SECRETS["ones"]
 
-    def body(engine: CrypTenArithmetic) -> Any:
+    def squared(engine: CrypTenArithmetic) -> Any:
         x = engine.share_from(CLIENT, value if engine.rank == CLIENT else None, value.shape)
         return engine.open_to(CLIENT, engine.square(x))
 
-    run = parties(body)
+    run = parties(squared)
     assert float((run.results[CLIENT] - value**2).abs().max()) <= 2.0**-15
     words = torch.cat([tensor.flatten() for tensor in run.opened("other/beaver.square")])
     assert worst(words, "beaver.square") > 1
+
+    def multiplied(engine: CrypTenArithmetic) -> Any:
+        x = engine.share_from(CLIENT, value if engine.rank == CLIENT else None, value.shape)
+        engine.linear(x, engine.weight("w", value if engine.rank == SERVER else None, value.shape))
+        return x.value
+
+    run = parties(multiplied, plan=Plan(name="t"))
+    words = torch.cat([tensor.flatten() for tensor in run.opened("other/linear")])
+    assert worst(words, "linear") > 1
 
 
 def test_share_is_hidden_from_print() -> None:
