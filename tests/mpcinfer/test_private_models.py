@@ -19,6 +19,7 @@ from parties.bill import Bill, BillRow
 from parties.errors import ConfigError, PeerMismatch, RangeError
 from protocols.plan import Plan
 from protocols.registry import PLANS, get_plan
+from tests.mpcinfer.forms import LLAMA_FORM
 from tests.mpcinfer.three_parties import random_model, run_model
 
 GPT2 = ModelConfig(
@@ -29,13 +30,7 @@ LLAMA = dataclasses.replace(
     heads=4,
     kv_heads=2,
     head_width=8,
-    norm="rmsnorm",
-    activation="silu",
-    ffn="glu",
-    positions="rope",
-    qkv_bias=False,
-    out_bias=False,
-    ffn_bias=False,
+    **LLAMA_FORM,
     tied_head=False,
 )
 RELU = dataclasses.replace(GPT2, layers=1, activation="relu", norm="rmsnorm", tied_head=False)

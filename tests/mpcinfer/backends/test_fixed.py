@@ -17,6 +17,7 @@ from mpcinfer.models.decoder import Decoder, KVCache
 from parties.errors import ConfigError, RangeError
 from protocols.fixed_point import LIMIT, decode, encode
 from tests.mpcinfer.backends.error_bounds import ErrorBoundBackend, check_every_operation
+from tests.mpcinfer.forms import LLAMA_FORM
 
 GPT2 = ModelConfig(
     layers=2, width=24, heads=3, kv_heads=3, head_width=8, hidden=48, vocabulary=40, context=48
@@ -30,13 +31,7 @@ LLAMA = ModelConfig(
     hidden=40,
     vocabulary=40,
     context=48,
-    norm="rmsnorm",
-    activation="silu",
-    ffn="glu",
-    positions="rope",
-    qkv_bias=False,
-    out_bias=False,
-    ffn_bias=False,
+    **LLAMA_FORM,
 )
 
 

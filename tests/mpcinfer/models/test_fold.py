@@ -11,6 +11,7 @@ from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold_norms, folded_config
+from tests.mpcinfer.forms import LLAMA_FORM
 
 GPT2 = ModelConfig(
     layers=2, width=16, heads=2, kv_heads=2, head_width=8, hidden=32, vocabulary=40, context=16
@@ -18,13 +19,7 @@ GPT2 = ModelConfig(
 LLAMA = dataclasses.replace(
     GPT2,
     kv_heads=1,
-    norm="rmsnorm",
-    activation="silu",
-    ffn="glu",
-    positions="rope",
-    qkv_bias=False,
-    out_bias=False,
-    ffn_bias=False,
+    **LLAMA_FORM,
 )
 
 

@@ -17,6 +17,7 @@ from mpcinfer.models.model import Model
 from mpcinfer.models.ranges import RecordingBackend, calibrate, load_ranges, ranges_beside, save_ranges
 from mpcinfer.tokenizer import Tokenizer
 from parties.errors import ConfigError, RangeError
+from tests.mpcinfer.forms import LLAMA_FORM
 
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 TOKENIZER = Tokenizer(
@@ -34,13 +35,7 @@ LLAMA = ModelConfig(
     hidden=24,
     vocabulary=256,
     context=16,
-    norm="rmsnorm",
-    activation="silu",
-    ffn="glu",
-    positions="rope",
-    qkv_bias=False,
-    out_bias=False,
-    ffn_bias=False,
+    **LLAMA_FORM,
     tied_head=False,
 )
 
