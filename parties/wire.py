@@ -21,7 +21,6 @@ from parties.errors import MalformedFrame
 RingArray = NDArray[np.unsignedinteger[Any]]
 MAX_HEADER_BYTES = 1 << 16
 _HEADER_FIELDS = 5
-_CHUNK_ELEMENTS = 1 << 12  # a multiple of 8: every chunk starts at a whole byte, and its bits stay in cache
 _DTYPES = tuple(np.dtype(f"<u{size}") for size in (1, 2, 4, 4, 8, 8, 8, 8))  # by bytes that are needed
 
 
@@ -137,20 +136,13 @@ def pack(array: RingArray, bits: int) -> Buffer:
     spec = Spec(bits, array.shape)
     assert array.dtype == spec.dtype, f"{bits}-bit elements live in {spec.dtype}, got {array.dtype}"
     flat = np.ascontiguousarray(array).reshape(-1)
-    container = spec.dtype.itemsize
-    if bits == 8 * container or not flat.size:
-        return flat.view(np.uint8).data if flat.size else b""
-    if bits % 8 == 0:
-        return flat.view(np.uint8).reshape(-1, container)[:, : bits // 8].tobytes()
-    if bits == 1:
-        return np.packbits(flat, bitorder="little").data
-    packed = np.empty(spec.packed_bytes, np.uint8)
-    for start in range(0, flat.size, _CHUNK_ELEMENTS):
-        chunk = flat[start : start + _CHUNK_ELEMENTS]
-        planes = np.unpackbits(chunk.view(np.uint8), bitorder="little").reshape(-1, 8 * container)
-        piece = np.packbits(planes[:, :bits], bitorder="little")
-        packed[start * bits // 8 :][: piece.size] = piece
-    return packed.data
+    if not flat.size:
+        return b""
+    if bits == 8 * spec.dtype.itemsize:
+        return flat.view(np.uint8).data
+    from parties.packing import pack_elements
+
+    return pack_elements(flat, bits).data
 
 
 def unpack(buffer: Buffer, spec: Spec) -> RingArray:
@@ -161,23 +153,8 @@ def unpack(buffer: Buffer, spec: Spec) -> RingArray:
     """
     if len(buffer) != spec.packed_bytes:
         raise MalformedFrame(f"expected {spec.packed_bytes} bytes, got {len(buffer)}")
-    bits, container = spec.bits, spec.dtype.itemsize
-    raw = np.frombuffer(buffer, np.uint8)
-    used_in_last = spec.elements * bits % 8
-    if used_in_last and raw[-1] >> used_in_last:
-        raise MalformedFrame("padding bits are not zero")
-    if bits == 8 * container:
-        return raw.view(spec.dtype).reshape(spec.shape).copy()
-    if bits == 1:
-        return np.unpackbits(raw, count=spec.elements, bitorder="little").reshape(spec.shape)
-    whole = np.zeros((spec.elements, container), np.uint8)
-    if bits % 8 == 0:
-        whole[:, : bits // 8] = raw.reshape(-1, bits // 8)
-        return whole.view(spec.dtype).reshape(spec.shape)
-    for start in range(0, spec.elements, _CHUNK_ELEMENTS):
-        rows = whole[start : start + _CHUNK_ELEMENTS]
-        piece = raw[start * bits // 8 :][: (len(rows) * bits + 7) // 8]
-        planes = np.zeros((len(rows), 8 * container), np.uint8)
-        planes[:, :bits] = np.unpackbits(piece, count=len(rows) * bits, bitorder="little").reshape(-1, bits)
-        rows[:] = np.packbits(planes, axis=1, bitorder="little")
-    return whole.view(spec.dtype).reshape(spec.shape)
+    if spec.bits == 8 * spec.dtype.itemsize:
+        return np.frombuffer(buffer, spec.dtype).reshape(spec.shape).copy()
+    from parties.packing import unpack_elements
+
+    return unpack_elements(buffer, spec.bits, spec.elements, spec.dtype).reshape(spec.shape)
