@@ -17,6 +17,7 @@ class Phase(Enum):
 
     CONTROL = "control"
     SETUP = "setup"
+    OFFLINE = "offline"
     ONLINE = "online"
 
 
@@ -85,6 +86,8 @@ class Meter:
         elif self._phase is Phase.SETUP:
             row.setup_bytes += payload_bytes
             row.setup_rounds += deeper
+        elif self._phase is Phase.OFFLINE:
+            self.charge_offline(receiver, payload_bytes)
         else:
             row.rounds += deeper
             if receiver == SERVER:

@@ -1,0 +1,77 @@
+"""The reference: the same program on the secrets themselves, without sharing, with every range checked."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import final
+
+import torch
+
+from parties.errors import RangeError
+from parties.meter import Meter
+from parties.randomness import Randomness
+from protocols.fss.gate import Gate, Shares
+from protocols.fss.machine import Machine, in_range
+from protocols.fss.ring import low
+from protocols.share import Share
+from protocols.tensors import to_tensor
+
+
+class Rounding(Enum):
+    """How the reference truncates."""
+
+    FLOOR = "floor"
+    """As the exact gates of a faithful plan do: equal to a private run bit by bit."""
+    SAMPLED = "sampled"
+    """As free truncation does: up with the probability of what is cut off, drawn from test randomness."""
+
+
+@final
+class Clear(Machine):
+    """Runs a program in the clear. Nothing wraps: a value outside its ring raises RangeError with its label.
+
+    Args:
+        randomness: for sampled rounding; None rounds down.
+    """
+
+    def __init__(self, meter: Meter, *, faithful: bool = True, randomness: Randomness | None = None) -> None:
+        super().__init__(meter, faithful=faithful)
+        self._randomness = randomness
+
+    @property
+    def rounding(self) -> Rounding:
+        """How it truncates."""
+        return Rounding.FLOOR if self._randomness is None else Rounding.SAMPLED
+
+    def apply(self, gate: Gate, *inputs: Share) -> Shares:
+        return tuple(self._checked(result) for result in gate.clear(self, *inputs))
+
+    def add_public(self, a: Share, value: int | torch.Tensor) -> Share:
+        return self._checked(Share(a.value + value, a.frac_bits, a.ring_bits, a.held))
+
+    def view(self, a: Share, drop: int = 0) -> Share:
+        """The value that readers see; they find it in their own rings."""
+        in_range(a, 1, f"{self.meter.label}: view")
+        return Share(self._shift(a, drop), a.frac_bits - drop, a.ring_bits, a.held, 0)
+
+    def shifted(self, value: torch.Tensor, drop: int) -> torch.Tensor:
+        """floor(value / 2^drop), plus the sampled rounding."""
+        if drop == 0:
+            return value
+        if self._randomness is not None:
+            noise = self._randomness.ring(tuple(value.shape), min(drop, 62))
+            value = value + low(to_tensor(noise), drop)
+        return value >> drop
+
+    def _shift(self, a: Share, drop: int) -> torch.Tensor:
+        return self.shifted(a.value, drop)
+
+    def _checked(self, a: Share) -> Share:
+        return in_range(a, 0, self.meter.label)
+
+    def check_magnitude(self, largest: float, ring_bits: int, frac_bits: int) -> None:
+        """For gates whose sums int64 might not hold: `largest` is the largest magnitude, in float."""
+        if largest >= 2.0 ** (ring_bits - 1):
+            limit = 2.0 ** (ring_bits - 1 - frac_bits)
+            got = largest / 2.0**frac_bits
+            raise RangeError(f"{self.meter.label}: {got:.6g} does not fit, at most {limit:.6g}")

@@ -1,0 +1,47 @@
+"""The bill: the same program on shapes."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+
+from parties.meter import CLIENT, SERVER, Meter
+from protocols.fss.gate import Gate, Message, Shares
+from protocols.fss.machine import Machine
+from protocols.fss.material import sent_bytes
+from protocols.share import Share
+
+
+@final
+class Counting(Machine):
+    """Charges what gates declare. Shares have no data; the bill has no wire bytes and no seconds.
+
+    Args:
+        meter: made with `timed=False`.
+    """
+
+    def __init__(self, meter: Meter, *, faithful: bool = False) -> None:
+        super().__init__(meter, faithful=faithful)
+        self._received = [0, 0]
+
+    def apply(self, gate: Gate, *inputs: Share) -> Shares:
+        server, client = sent_bytes(gate.items(*inputs))
+        self.meter.charge_offline(SERVER, server)
+        self.meter.charge_offline(CLIENT, client)
+        for message in gate.offline_messages(*inputs):
+            for receiver in message.receivers:
+                self.meter.charge_offline(receiver, message.payload_bytes)
+        for message in gate.messages(*inputs):
+            self.send(message)
+        return gate.outputs(*inputs)
+
+    def add_public(self, a: Share, value: int | torch.Tensor) -> Share:
+        return a
+
+    def send(self, message: Message) -> None:
+        """Books a message, with depths as `Link` gives them to frames."""
+        depths = [self._received[1 - receiver] + 1 for receiver in message.receivers]
+        for receiver, depth in zip(message.receivers, depths, strict=True):
+            self._received[receiver] = max(self._received[receiver], depth)
+            self.meter.charge_frame(receiver, payload_bytes=message.payload_bytes, wire_bytes=0, depth=depth)

@@ -1,0 +1,126 @@
+"""The dealer's run: walks the program on masks, and writes what each gate needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from parties.meter import CLIENT, SERVER, Meter
+from parties.packing import pack_words
+from parties.randomness import Randomness
+from protocols.fss.gate import Gate, Shares
+from protocols.fss.machine import Machine
+from protocols.fss.material import Dpf, Idpf, Item, Mask, Shared
+from protocols.kernels import dpf, idpf
+from protocols.kernels.aes import Hash
+from protocols.share import Held, Share
+from protocols.tensors import to_tensor, to_words
+
+
+class Writer(Protocol):
+    """Where material goes: a connection, a file, a list."""
+
+    def __call__(self, data: NDArray[np.uint8]) -> None:
+        """Takes the next bytes."""
+        ...
+
+
+@final
+class Dealing(Machine):
+    """The dealer.
+
+    Args:
+        meter: its spans only.
+        writers: where the server's and the client's material goes.
+        linear: where the server's part of linear layers goes: it is needed earlier, offline.
+        streams: what the server and the client draw.
+        linear_streams: what they draw for linear layers.
+        hash: the public hash of this session.
+        weight_mask: a weight's mask by name, shape and ring.
+        faithful: truncations are exact, by gates.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        *,
+        writers: tuple[Writer, Writer],
+        linear: Writer,
+        streams: tuple[Randomness, Randomness],
+        linear_streams: tuple[Randomness, Randomness],
+        hash: Hash,
+        weight_mask: Callable[[str, tuple[int, ...]], torch.Tensor],
+        faithful: bool = False,
+    ) -> None:
+        super().__init__(meter, faithful=faithful)
+        self._writers, self._linear = writers, linear
+        self._streams, self.linear_streams = streams, linear_streams
+        self.hash, self.weight_mask = hash, weight_mask
+
+    def apply(self, gate: Gate, *inputs: Share) -> Shares:
+        return gate.deal(self, *inputs)
+
+    def add_public(self, a: Share, value: int | torch.Tensor) -> Share:
+        """Masks stay as they are."""
+        return a
+
+    def _shift(self, a: Share, drop: int) -> torch.Tensor:
+        return held_shift(a, drop, super()._shift)
+
+    # -- what gates use -----------------------------------------------------------------------------------
+
+    def mask(self, item: Item) -> torch.Tensor:
+        """A fresh mask."""
+        assert isinstance(item, Mask)
+        return sum_of_draws(self._streams, item.shape, item.bits)
+
+    def share(self, item: Item, value: torch.Tensor) -> None:
+        """Hands out additive shares of a tensor, which broadcasts to the item's shape."""
+        assert isinstance(item, Shared)
+        client = to_tensor(self._streams[CLIENT].ring(item.shape, item.bits))
+        self._writers[SERVER](pack_words(to_words(value - client).reshape(-1), item.bits))
+
+    def point_keys(self, item: Item, alpha: torch.Tensor) -> torch.Tensor:
+        """Hands out keys of point functions at alpha; their signs, 1 or -1."""
+        assert isinstance(item, Dpf)
+        points = to_words(alpha.reshape(-1))
+        keys, signs = dpf.generate(points, item.bits, self._roots(len(points)), self.hash)
+        for write in self._writers:
+            write(keys.words.view(np.uint8))
+        return torch.from_numpy(signs.astype(np.int64)).reshape(item.shape)
+
+    def prefix_keys(self, item: Item, alpha: torch.Tensor) -> None:
+        """Hands out keys of prefix functions at alpha."""
+        assert isinstance(item, Idpf)
+        points = to_words(alpha.reshape(-1))
+        keys = idpf.generate(points, item.bits, item.depths, self._roots(len(points)), self.hash)
+        values = pack_words(keys.values.reshape(-1), item.value_bits)
+        for write in self._writers:
+            write(keys.cw.reshape(-1).view(np.uint8))
+            write(values)
+
+    def give_linear(self, value: torch.Tensor, bits: int) -> None:
+        """Sends the server ring elements for a linear layer."""
+        self._linear(pack_words(to_words(value).reshape(-1), bits))
+
+    def _roots(self, count: int) -> NDArray[np.uint64]:
+        return np.stack([stream.uint64((count, 2)) for stream in self._streams])
+
+
+def sum_of_draws(streams: Sequence[Randomness], shape: tuple[int, ...], bits: int) -> torch.Tensor:
+    """What the holders of these streams draw, added up."""
+    first, *others = (to_tensor(stream.ring(shape, bits)) for stream in streams)
+    for other in others:
+        first = first + other
+    return first
+
+
+def held_shift(a: Share, drop: int, shift: Callable[[Share, int], torch.Tensor]) -> torch.Tensor:
+    """A mask after truncation; that of a server-held value x - a is -a."""
+    if a.held is not Held.SERVER_HELD:
+        return shift(a, drop)
+    return -shift(Share(-a.value, a.frac_bits, a.ring_bits), drop)

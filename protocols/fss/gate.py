@@ -1,0 +1,102 @@
+"""A gate: one interactive step, as each of the four who run it sees it.
+
+The same program runs four times over: at a party on what it holds, at the dealer on masks, in the clear on the
+secrets themselves (the reference), and on shapes (the bill). A gate says what it does in each.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from parties.meter import CLIENT, SERVER
+from protocols.fss.material import Items, Shape
+from protocols.share import Held, Share
+
+if TYPE_CHECKING:
+    from protocols.fss.clear import Clear
+    from protocols.fss.dealing import Dealing
+    from protocols.fss.party import Party
+    from protocols.fss.preparation import Preparation
+
+Shares = tuple[Share, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A frame: who receives it, and width and shape of its arrays.
+
+    Attributes:
+        receivers: (SERVER,), (CLIENT,) or both, for an exchange.
+        arrays: (bits, shape) each.
+    """
+
+    receivers: tuple[int, ...]
+    arrays: tuple[tuple[int, Shape], ...]
+
+    @property
+    def payload_bytes(self) -> int:
+        return sum((math.prod(shape) * bits + 7) // 8 for bits, shape in self.arrays)
+
+
+def exchange(*arrays: tuple[int, Shape]) -> tuple[Message, ...]:
+    """Both parties send arrays of these widths and shapes at once."""
+    return (Message((SERVER, CLIENT), arrays),)
+
+
+class Gate(ABC):
+    """One step. A gate is made afresh for every use and holds public parameters only.
+
+    Class attributes:
+        reason: what its openings are called, in frame labels and in tests/openings.txt.
+    """
+
+    reason: ClassVar[str] = ""
+
+    def items(self, *inputs: Share) -> Items:
+        """What it takes from the dealer, in order."""
+        return {}
+
+    def messages(self, *inputs: Share) -> tuple[Message, ...]:
+        """What is sent online, in order."""
+        return ()
+
+    def offline_messages(self, *inputs: Share) -> tuple[Message, ...]:
+        """What is sent before the input is known, other than items: by the dealer first, then by the client."""
+        return ()
+
+    @abstractmethod
+    def outputs(self, *inputs: Share) -> Shares:
+        """Shapes, rings and kinds of the results: shares on the `meta` device."""
+
+    @abstractmethod
+    def run(self, party: Party, *inputs: Share) -> Shares:
+        """A party's online step."""
+
+    @abstractmethod
+    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+        """The dealer's step: hands out the items, in order; returns the masks of the results."""
+
+    @abstractmethod
+    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+        """The function itself, on the secrets."""
+
+    def prepare(self, preparation: Preparation, *inputs: Share) -> Shares:
+        """A party's offline step. Most gates have none."""
+        return self.outputs(*inputs)
+
+
+def no_data(shape: Shape) -> torch.Tensor:
+    """A tensor with a shape and nothing in it."""
+    return torch.empty(shape, dtype=torch.int64, device="meta")
+
+
+def shape_only(
+    shape: Shape, frac_bits: int, ring_bits: int, held: Held = Held.ADDITIVE, drop: int | None = None
+) -> Share:
+    """A share without data."""
+    return Share(no_data(shape), frac_bits, ring_bits, held, drop)

@@ -1,0 +1,219 @@
+"""Linear layers whose weights the server knows: one message ahead of the input, none when it is there.
+
+Once a session the server sends D = W - B to the client, B uniform and known to server and dealer. For x, of
+which the server knows x - a and the client a: the dealer sends the server aB - t; the client computes aD + t,
+its additive share of aW, and sends it ahead, masked. Online the server computes (x - a) W and has the result,
+masked. Source: section 3 of the project's protocol notes; the offline product is that of Delphi (USENIX
+Security 2020) with a dealer in place of homomorphic encryption.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+
+from parties.meter import CLIENT, SERVER
+from protocols.fss.clear import Clear
+from protocols.fss.dealing import Dealing, sum_of_draws
+from protocols.fss.gate import Gate, Message, Shares, no_data, shape_only
+from protocols.fss.material import Shape
+from protocols.fss.party import Party
+from protocols.fss.preparation import Preparation
+from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
+from protocols.share import Held, Share
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matrix:
+    """A weight of the server, [in, out], or a vector: then a diagonal.
+
+    Attributes:
+        name: its mask's name.
+        frac_bits: of its entries.
+        ring_bits: it is masked once, in this ring; layers may use it in narrower ones.
+        value: the weight at the server and in the clear; the weight minus its mask at the client; no data
+            elsewhere.
+        bias: at the server and in the clear, in float; None where there is none or somebody else runs.
+    """
+
+    name: str
+    shape: Shape
+    frac_bits: int
+    ring_bits: int
+    value: torch.Tensor
+    bias: torch.Tensor | None = None
+
+
+def times(x: torch.Tensor, matrix: torch.Tensor, *, transposed: bool) -> torch.Tensor:
+    """x W modulo 2^64, x W^T with `transposed`, or x times a diagonal."""
+    if matrix.dim() == 1:
+        return x * matrix
+    if x.device.type == "meta" or matrix.device.type == "meta":
+        return no_data((*x.shape[:-1], matrix.shape[0 if transposed else 1]))
+    return ring_matmul_transposed(x, matrix) if transposed else ring_matmul(x, matrix)
+
+
+@final
+class Hold(Gate):
+    """Additive shares to a server-held value: the client sends its share minus a fresh uniform mask.
+
+    Cost: 1 message to the server; ring_bits an element; no key.
+    Reveals: the client's share minus a, to the server, who does not know a: uniform.
+    """
+
+    reason: ClassVar[str] = "hold"
+
+    def messages(self, *inputs: Share) -> tuple[Message, ...]:
+        (x,) = inputs
+        return (Message((SERVER,), ((x.ring_bits, x.shape),)),)
+
+    def outputs(self, *inputs: Share) -> Shares:
+        (x,) = inputs
+        return (shape_only(x.shape, x.frac_bits, x.ring_bits, Held.SERVER_HELD),)
+
+    def run(self, party: Party, *inputs: Share) -> Shares:
+        (x,) = inputs
+        if party.rank == CLIENT:
+            party.send([(x.value - party.prepared.popleft(), x.ring_bits)], self.reason)
+            return self.outputs(x)
+        (theirs,) = party.receive([(x.ring_bits, x.shape)], self.reason)
+        return (Share(x.value + theirs, x.frac_bits, x.ring_bits, Held.SERVER_HELD),)
+
+    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+        (x,) = inputs
+        mask = sum_of_draws(dealing.linear_streams[CLIENT:], x.shape, x.ring_bits)
+        return (Share(mask, x.frac_bits, x.ring_bits, Held.SERVER_HELD),)
+
+    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+        (x,) = inputs
+        return (Share(x.value, x.frac_bits, x.ring_bits, Held.SERVER_HELD),)
+
+    def prepare(self, preparation: Preparation, *inputs: Share) -> Shares:
+        (x,) = inputs
+        if preparation.rank == SERVER:
+            return self.outputs(x)
+        mask = preparation.draw(x.shape, x.ring_bits)
+        preparation.prepared.append(mask)
+        return (Share(mask, x.frac_bits, x.ring_bits, Held.SERVER_HELD),)
+
+
+@final
+class Linear(Gate):
+    """A server-held x times a weight: nothing is sent online.
+
+    Args:
+        weight: masked in x's ring or a wider one.
+        transposed: multiply by the transpose.
+        held: SERVER_MASKED, for the server to publish; or SERVER_HELD, for the next layer or the client.
+
+    Cost: no round; offline, ring_bits an element of the result from the dealer to the server and as many from
+        the client to the server.
+    Reveals: to the server, ahead of time, the client's share plus a uniform mask of the client's.
+    """
+
+    reason: ClassVar[str] = "linear"
+
+    def __init__(self, weight: Matrix, *, transposed: bool = False, held: Held = Held.SERVER_MASKED) -> None:
+        self._weight, self._transposed, self._held = weight, transposed, held
+
+    def offline_messages(self, *inputs: Share) -> tuple[Message, ...]:
+        (y,) = self.outputs(*inputs)
+        # From the dealer, and from the client.
+        return (Message((SERVER,), ((y.ring_bits, y.shape),)), Message((SERVER,), ((y.ring_bits, y.shape),)))
+
+    def outputs(self, *inputs: Share) -> Shares:
+        (x,) = inputs
+        weight = self._weight
+        columns = x.shape[-1] if len(weight.shape) == 1 else weight.shape[0 if self._transposed else 1]
+        frac_bits = x.frac_bits + weight.frac_bits
+        return (shape_only((*x.shape[:-1], columns), frac_bits, x.ring_bits, self._held),)
+
+    def run(self, party: Party, *inputs: Share) -> Shares:
+        (x,), (y,) = inputs, self.outputs(*inputs)
+        if party.rank == CLIENT:
+            return (y,)
+        product = times(x.value, self._weight.value, transposed=self._transposed)
+        result = product + party.prepared.popleft() + self._bias(y)
+        return (Share(result, y.frac_bits, y.ring_bits, self._held),)
+
+    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+        (x,), (y,) = inputs, self.outputs(*inputs)
+        weight_mask = dealing.weight_mask(self._weight.name, self._weight.shape)
+        rest = sum_of_draws(dealing.linear_streams[CLIENT:], y.shape, y.ring_bits)
+        product = times(x.value, weight_mask, transposed=self._transposed)
+        dealing.give_linear(product - rest, y.ring_bits)
+        own = dealing.linear_streams[CLIENT:] if self._held is Held.SERVER_HELD else dealing.linear_streams
+        mask = sum_of_draws(own, y.shape, y.ring_bits)
+        return (Share(mask, y.frac_bits, y.ring_bits, self._held),)
+
+    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+        (x,), (y,) = inputs, self.outputs(*inputs)
+        weight = self._weight.value
+        wide = weight.double().T if self._transposed else weight.double()
+        sizes = x.value.double() * wide if weight.dim() == 1 else x.value.double() @ wide
+        clear.check_magnitude(float(sizes.abs().max()), y.ring_bits, y.frac_bits)
+        result = times(x.value, weight.to(torch.int64), transposed=self._transposed) + self._bias(y)
+        return (Share(result, y.frac_bits, y.ring_bits, self._held),)
+
+    def prepare(self, preparation: Preparation, *inputs: Share) -> Shares:
+        (x,), (y,) = inputs, self.outputs(*inputs)
+        ahead = self._held is Held.SERVER_HELD
+        dealt = preparation.dealt(y.shape, y.ring_bits)
+        if preparation.rank == SERVER:
+            own = 0 if ahead else preparation.draw(y.shape, y.ring_bits)
+            theirs = preparation.receive(y.shape, y.ring_bits, self.reason)
+            preparation.prepared.append(dealt + own + theirs)
+            return (y,)
+        rest = preparation.draw(y.shape, y.ring_bits)
+        share = times(x.value, self._weight.value, transposed=self._transposed) + rest
+        mask = preparation.draw(y.shape, y.ring_bits)
+        preparation.send([(share - mask if ahead else share + mask, y.ring_bits)], self.reason)
+        return (Share(mask, y.frac_bits, y.ring_bits, self._held) if ahead else y,)
+
+    def _bias(self, y: Share) -> torch.Tensor | int:
+        """The bias on the grid of the result."""
+        if self._weight.bias is None:
+            return 0
+        return (self._weight.bias.double() * 2.0**y.frac_bits).round().to(torch.int64)
+
+
+@final
+class ToClient(Gate):
+    """A server-held value to the client, who knows its mask.
+
+    Cost: 1 message to the client; ring_bits an element; no key.
+    Reveals: the value, to the client: it is what the client is meant to get.
+    """
+
+    reason: ClassVar[str] = "output"
+
+    def messages(self, *inputs: Share) -> tuple[Message, ...]:
+        (x,) = inputs
+        return (Message((CLIENT,), ((x.ring_bits, x.shape),)),)
+
+    def outputs(self, *inputs: Share) -> Shares:
+        (x,) = inputs
+        return (shape_only(x.shape, x.frac_bits, x.ring_bits),)
+
+    def run(self, party: Party, *inputs: Share) -> Shares:
+        (x,) = inputs
+        if party.rank == SERVER:
+            party.send([(x.value, x.ring_bits)], self.reason)
+            return self.outputs(x)
+        (theirs,) = party.receive([(x.ring_bits, x.shape)], self.reason)
+        return (Share(theirs + party.prepared.popleft(), x.frac_bits, x.ring_bits),)
+
+    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+        return self.outputs(*inputs)
+
+    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+        (x,) = inputs
+        return (Share(x.value, x.frac_bits, x.ring_bits),)
+
+    def prepare(self, preparation: Preparation, *inputs: Share) -> Shares:
+        (x,) = inputs
+        if preparation.rank == CLIENT:
+            preparation.prepared.append(x.value)
+        return self.outputs(x)

@@ -1,0 +1,109 @@
+"""What a gate needs of the dealer, item by item: both sides read the same list, so the bill follows from it.
+
+Every item has a part that each party draws from its own stream (the dealer has both seeds), and a part that
+is sent. Additive shares are sent to the server alone; correction words of function keys are the same for both
+parties and go to both.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from protocols.kernels.dpf import DpfKeys
+from protocols.kernels.idpf import IdpfKeys
+
+Shape = tuple[int, ...]
+BLOCK_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A fresh uniform mask of Z_2^bits: the sum of both parties' own draws. Nothing is sent."""
+
+    shape: Shape
+    bits: int
+
+    @property
+    def sent_bytes(self) -> tuple[int, int]:
+        """To the server and to the client."""
+        return 0, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Additive shares, over Z_2^bits, of something the dealer knows; the server's is sent."""
+
+    shape: Shape
+    bits: int
+
+    @property
+    def sent_bytes(self) -> tuple[int, int]:
+        """To the server and to the client."""
+        return (math.prod(self.shape) * self.bits + 7) // 8, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dpf:
+    """Keys of point functions with one-bit outputs on a domain of 2^bits, one an element."""
+
+    shape: Shape
+    bits: int
+
+    @property
+    def sent_bytes(self) -> tuple[int, int]:
+        """To the server and to the client."""
+        sent = math.prod(self.shape) * BLOCK_BYTES * (max(0, self.bits - 7) + 1)
+        return sent, sent
+
+
+@dataclass(frozen=True, slots=True)
+class Idpf:
+    """Keys of point functions on a domain of 2^bits whose prefixes, at some depths, have outputs in a ring.
+
+    Attributes:
+        depths: numbers of leading bits, increasing.
+        value_bits: the outputs are summed modulo 2^value_bits.
+    """
+
+    shape: Shape
+    bits: int
+    depths: tuple[int, ...]
+    value_bits: int
+
+    @property
+    def sent_bytes(self) -> tuple[int, int]:
+        """To the server and to the client."""
+        keys = math.prod(self.shape)
+        values = (keys * len(self.depths) * self.value_bits + 7) // 8
+        sent = keys * BLOCK_BYTES * max(self.depths) + values
+        return sent, sent
+
+
+Item = Mask | Shared | Dpf | Idpf
+Items = dict[str, Item]
+
+
+@dataclass(frozen=True, slots=True)
+class PointKeys:
+    """One party's keys of a `Dpf` item: the common correction words and its own roots."""
+
+    common: DpfKeys
+    root: torch.Tensor
+    """int64 [elements, 2]."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixKeys:
+    """One party's keys of an `Idpf` item."""
+
+    common: IdpfKeys
+    root: torch.Tensor
+
+
+def sent_bytes(items: Items) -> tuple[int, int]:
+    """Bytes of all items to the server and to the client."""
+    pairs = [item.sent_bytes for item in items.values()]
+    return sum(server for server, _ in pairs), sum(client for _, client in pairs)

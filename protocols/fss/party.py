@@ -1,0 +1,131 @@
+"""A party's online run."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import final
+
+import torch
+
+from parties.link import Link
+from parties.meter import SERVER
+from parties.randomness import Randomness
+from parties.wire import Spec
+from protocols.fss.gate import Gate, Shares
+from protocols.fss.machine import Machine
+from protocols.fss.material import (
+    BLOCK_BYTES,
+    Dpf,
+    Idpf,
+    Item,
+    Mask,
+    PointKeys,
+    PrefixKeys,
+    Shared,
+    sent_bytes,
+)
+from protocols.fss.spool import Reader
+from protocols.kernels.aes import Hash
+from protocols.kernels.dpf import DpfKeys
+from protocols.kernels.idpf import IdpfKeys
+from protocols.share import Held, Share
+from protocols.tensors import to_tensor, to_words
+
+
+@final
+class Party(Machine):
+    """One of the two parties, online.
+
+    Args:
+        link: to the other party.
+        material: what the dealer sent for this run.
+        stream: what this party draws itself; the dealer draws the same.
+        hash: the public hash of this session.
+        prepared: what the offline step left for the gates, in order.
+        faithful: truncations are exact, by gates.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        material: Reader,
+        stream: Randomness,
+        hash: Hash,
+        prepared: deque[torch.Tensor],
+        *,
+        faithful: bool = False,
+    ) -> None:
+        super().__init__(link.meter, faithful=faithful)
+        assert link.rank is not None
+        self.link, self.rank, self.hash, self.prepared = link, link.rank, hash, prepared
+        self._material, self._stream = material, stream
+
+    def apply(self, gate: Gate, *inputs: Share) -> Shares:
+        for receiver, count in enumerate(sent_bytes(gate.items(*inputs))):
+            self.meter.charge_offline(receiver, count)
+        return gate.run(self, *inputs)
+
+    def add_public(self, a: Share, value: int | torch.Tensor) -> Share:
+        """Added by both to a masked value, by the server alone otherwise."""
+        if self.rank != SERVER and a.held is not Held.MASKED:
+            return a
+        return Share(a.value + value, a.frac_bits, a.ring_bits, a.held)
+
+    def _shift(self, a: Share, drop: int) -> torch.Tensor:
+        if a.held is Held.SERVER_HELD and self.rank != SERVER:
+            return a.value  # what the client knows of it was dealt with offline
+        return super()._shift(a, drop)
+
+    # -- what gates use -----------------------------------------------------------------------------------
+
+    @property
+    def first(self) -> int:
+        """1 at the server, 0 at the client: the party that adds public terms."""
+        return 1 - self.rank
+
+    def mask(self, item: Item) -> torch.Tensor:
+        """This party's summand of a fresh mask."""
+        assert isinstance(item, Mask)
+        return to_tensor(self._stream.ring(item.shape, item.bits))
+
+    def shared(self, item: Item) -> torch.Tensor:
+        """This party's share of what the dealer knows."""
+        assert isinstance(item, Shared)
+        if self.rank == SERVER:
+            return self._material.ring(item.shape, item.bits)
+        return to_tensor(self._stream.ring(item.shape, item.bits))
+
+    def point_keys(self, item: Item) -> PointKeys:
+        """This party's keys of point functions."""
+        assert isinstance(item, Dpf)
+        count = math.prod(item.shape)
+        words = self._material.words(item.sent_bytes[0] // 8)
+        root = to_tensor(self._stream.uint64((count, 2)))
+        return PointKeys(DpfKeys.from_words(item.bits, count, words), root)
+
+    def prefix_keys(self, item: Item) -> PrefixKeys:
+        """This party's keys of prefix functions."""
+        assert isinstance(item, Idpf)
+        count, levels = math.prod(item.shape), max(item.depths)
+        cw = self._material.words(count * levels * BLOCK_BYTES // 8).reshape(levels, count, 2)
+        values = self._material.ring((len(item.depths), count), item.value_bits)
+        root = to_tensor(self._stream.uint64((count, 2)))
+        return PrefixKeys(IdpfKeys(item.bits, item.depths, cw, to_words(values)), root)
+
+    def exchange(self, arrays: Sequence[tuple[torch.Tensor, int]], reason: str) -> list[torch.Tensor]:
+        """Sends summands of the given widths and receives the peer's: one round; the sums."""
+        self.send(arrays, reason)
+        theirs = self.receive([(bits, tuple(mine.shape)) for mine, bits in arrays], reason)
+        return [mine + other for (mine, _), other in zip(arrays, theirs, strict=True)]
+
+    def send(self, arrays: Sequence[tuple[torch.Tensor, int]], reason: str) -> None:
+        """Sends tensors, each reduced to its width."""
+        words = [to_words(value) for value, _ in arrays]
+        self.link.send(words, [bits for _, bits in arrays], f"{self.meter.label}/{reason}")
+
+    def receive(self, arrays: Sequence[tuple[int, tuple[int, ...]]], reason: str) -> list[torch.Tensor]:
+        """Tensors of these widths and shapes from the other party."""
+        specs = [Spec(bits, shape) for bits, shape in arrays]
+        return [to_tensor(array) for array in self.link.recv(specs, f"{self.meter.label}/{reason}")]

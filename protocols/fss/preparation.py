@@ -1,0 +1,77 @@
+"""A party's offline run: what can be computed of the linear layers before the input is known.
+
+The client's masks of server-held values are input-independent, and so is its share of every linear layer. It
+sends that share, masked, ahead of time; online the server alone computes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import final
+
+import torch
+
+from parties.link import Link
+from parties.meter import SERVER
+from parties.randomness import Randomness
+from parties.wire import Spec
+from protocols.fss.dealing import held_shift
+from protocols.fss.gate import Gate, Shares, no_data
+from protocols.fss.machine import Machine
+from protocols.fss.spool import Reader
+from protocols.share import Share
+from protocols.tensors import to_tensor, to_words
+
+
+@final
+class Preparation(Machine):
+    """One of the two parties, offline. Only server-held values have data, and only at the client.
+
+    Args:
+        link: to the other party.
+        material: the linear part of what the dealer sent for this run; empty at the client.
+        stream: what this party draws for linear layers.
+        faithful: as in the online run.
+
+    Attributes:
+        prepared: results for the online run, in order.
+    """
+
+    def __init__(self, link: Link, material: Reader, stream: Randomness, *, faithful: bool = False) -> None:
+        super().__init__(link.meter, faithful=faithful)
+        assert link.rank is not None
+        self.link, self.rank = link, link.rank
+        self.prepared: deque[torch.Tensor] = deque()
+        self._material, self._stream = material, stream
+
+    def apply(self, gate: Gate, *inputs: Share) -> Shares:
+        return gate.prepare(self, *inputs)
+
+    def add_public(self, a: Share, value: int | torch.Tensor) -> Share:
+        return a
+
+    def _shift(self, a: Share, drop: int) -> torch.Tensor:
+        return held_shift(a, drop, super()._shift)
+
+    def draw(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
+        """The next elements of this party's stream."""
+        return to_tensor(self._stream.ring(shape, bits))
+
+    def dealt(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
+        """What the dealer sent the server: its next elements there, no data at the client; billed at both."""
+        self.meter.charge_offline(SERVER, (math.prod(shape) * bits + 7) // 8)
+        if self.rank != SERVER:
+            return no_data(shape)
+        return self._material.ring(shape, bits)
+
+    def send(self, arrays: Sequence[tuple[torch.Tensor, int]], reason: str) -> None:
+        """To the other party, as offline traffic."""
+        words = [to_words(value) for value, _ in arrays]
+        self.link.send(words, [bits for _, bits in arrays], f"{self.meter.label}/{reason}")
+
+    def receive(self, shape: tuple[int, ...], bits: int, reason: str) -> torch.Tensor:
+        """From the other party, as offline traffic."""
+        (array,) = self.link.recv([Spec(bits, shape)], f"{self.meter.label}/{reason}")
+        return to_tensor(array)
