@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from parties.errors import ConfigError
 from protocols.kernels.jit import instruction, kernel
 from protocols.kernels.openssl_aes import hash_blocks as hash_with_openssl
-from protocols.kernels.processor import compiled
+from protocols.kernels.processor import uses_compiled
 from protocols.kernels.registers import GROUP, KEY_WORDS, ROUNDS, Registers, data_of, require_words
 
 KEY_BYTES = 16
@@ -61,7 +61,7 @@ class Hash:
     def hash(self, blocks: NDArray[np.uint64], tweak: np.uint64 = INNER) -> NDArray[np.uint64]:
         """H of every block: uint64 [..., 2] -> uint64 [..., 2]."""
         flat = np.ascontiguousarray(blocks).reshape(-1, 2)
-        if not compiled():
+        if not uses_compiled():
             return hash_with_openssl(self.key, flat, tweak).reshape(blocks.shape)
         padded = np.zeros((-(-len(flat) // GROUP) * GROUP, 2), np.uint64)
         padded[: len(flat)] = flat

@@ -1,8 +1,4 @@
-"""How kernels are compiled: one decorator for loops, one for what is spelled in LLVM's own instructions.
-
-Both take off what a run-time type checker may have wrapped around a function, since numba compiles the
-function itself.
-"""
+"""How kernels are compiled: one decorator for loops, one for what is spelled in LLVM's own instructions."""
 
 # numba has types for few of its names.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportPrivateUsage=false
@@ -10,6 +6,7 @@ function itself.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 from collections.abc import Callable
@@ -17,9 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from numba import njit
 from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
+
+from parties.compiled import compiled
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,14 +45,10 @@ class _Cache(FunctionCache):
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """Compiles a function of arrays and numbers at its first call; it runs without the interpreter's lock.
-
-    Compiled code is kept on disk beside the source. Indices are not checked, and negative ones count from the
-    end as usual.
-    """
-    plain = inspect.unwrap(function)
-    dispatcher: Any = njit(nogil=True, boundscheck=False)(plain)
-    dispatcher._cache = _Cache(plain)
+    """As `parties.compiled.compiled`, for functions into which others of this package are inlined."""
+    dispatcher: Any = compiled(function)
+    with contextlib.suppress(RuntimeError):  # no folder for the cache: every process compiles
+        dispatcher._cache = _Cache(inspect.unwrap(function))
     return dispatcher
 
 

@@ -35,7 +35,7 @@ def register_words() -> int:
     return 2 if {"aes", "sse4.1"} <= features else 0
 
 
-def compiled() -> bool:
+def uses_compiled() -> bool:
     """Whether the compiled kernels run; otherwise NumPy and OpenSSL do the same work.
 
     Raises:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.errors import TypingError
@@ -110,6 +111,10 @@ class Registers:
         mask = ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order)
         return self.builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), mask)
 
+    def word(self, value: int | np.uint64) -> Any:
+        """A number known when the code is written."""
+        return _WORD(int(value))
+
     def constant(self, low: int, high: int) -> Any:
         """A register in which every block has these two words."""
         return ir.Constant(self._vector, [low, high] * (self.words // 2))
@@ -130,6 +135,18 @@ class Registers:
     def both(self, left: Vectors, right: Vectors) -> Vectors:
         """Bitwise and."""
         return self.each(self.builder.and_, left, right)
+
+    def inverted(self, values: Vectors) -> Vectors:
+        """Bitwise complement."""
+        return [self.builder.not_(value) for value in values]
+
+    def choose(self, masks: Vectors, ones: Vectors, zeros: Vectors) -> Vectors:
+        """Bits of the second group where the mask has 1, of the third where it has 0."""
+        return self.xor(zeros, self.both(masks, self.xor(ones, zeros)))
+
+    def change(self, value: Any) -> Any:
+        """1 at every bit of a register's words that differs from the bit above it; the top bit stays."""
+        return self.builder.xor(value, self.builder.lshr(value, self.constant(1, 1)))
 
     def control(self, blocks: Vectors) -> Vectors:
         """All ones in blocks whose lowest bit is 1, zero in the others."""

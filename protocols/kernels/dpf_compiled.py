@@ -1,0 +1,122 @@
+"""The DPF on compiled kernels: arrays of any length, cut into whole chunks and a padded rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.kernels.aes import Hash
+from protocols.kernels.dpf_kernels import CHUNK, Words, copy_leaves, make_keys, sum_window, walk
+from protocols.kernels.lookup import LEAF_BITS
+from protocols.kernels.window import inner_levels, nodes_by_level, touched_leaves
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Keys that one call of a kernel works on: all whole chunks, or the rest padded to one chunk."""
+
+    start: int
+    stop: int
+    padded: bool
+
+    def of(self, array: NDArray[Any], axis: int = 0) -> NDArray[Any]:
+        """What a kernel reads: contiguous, and always read-only, so that it is compiled for one type."""
+        if not self.padded:
+            view = np.ascontiguousarray(array)[...]
+        else:
+            rest = np.take(array, np.arange(self.start, self.stop), axis)
+            widths = [(0, CHUNK - rest.shape[axis] if i == axis else 0) for i in range(rest.ndim)]
+            view = np.pad(rest, widths)
+        view.flags.writeable = False
+        return view
+
+    def room(self, out: NDArray[Any], axis: int = 0) -> NDArray[Any]:
+        """What a kernel writes to: the array itself, or a chunk of its own for the padded rest.
+
+        With its keys along the first axis it has room for this part alone, along another one for all keys.
+        """
+        if not self.padded:
+            return out[: self.stop] if axis == 0 else out
+        shape = list(out.shape)
+        shape[axis] = CHUNK
+        return np.empty(shape, out.dtype)
+
+    def keep(self, result: NDArray[Any], out: NDArray[Any], axis: int = 0) -> None:
+        """Puts the padded rest where it belongs."""
+        if self.padded:
+            before = (slice(None),) * axis
+            out[(*before, slice(self.start, self.stop))] = result[(*before, slice(self.stop - self.start))]
+
+
+def _parts(count: int) -> Iterator[_Part]:
+    whole = count - count % CHUNK
+    if whole:
+        yield _Part(0, whole, False)
+    if whole < count:
+        yield _Part(whole, count, True)
+
+
+def generate(bits: int, alpha: Words, roots: Words, hash: Hash, blocks: Words) -> NDArray[np.int8]:
+    """Fills `blocks` [levels + 1, N, 2] with correction words and returns the signs."""
+    signs = np.empty(len(alpha), np.int8)
+    for part in _parts(len(alpha)):
+        made, sign = part.room(blocks, 1), part.room(signs)
+        make_keys(bits, part.of(alpha), part.of(roots, 1), hash.round_keys, made, sign)
+        part.keep(made, blocks, 1)
+        part.keep(sign, signs)
+    return signs
+
+
+def prefix_parity(
+    rank: int, bits: int, blocks: Words, root: Words, points: Words, hash: Hash
+) -> NDArray[np.uint8]:
+    """See `dpf.prefix_parity`."""
+    parities = np.empty(points.shape, np.uint8)
+    for part in _parts(len(root)):
+        keys, roots = part.of(blocks, 1), part.of(root)
+        for row, out in zip(points, parities, strict=True):
+            parity = part.room(out)
+            walk(rank, bits, keys, roots, part.of(row), hash.round_keys, parity)
+            part.keep(parity, out)
+    return parities
+
+
+def window_lookup(
+    rank: int, bits: int, blocks: Words, root: Words, first: Words, table: NDArray[np.int64], hash: Hash
+) -> NDArray[np.int64]:
+    """See `dpf.window_lookup`."""
+    held, leaves = nodes_by_level(bits, len(table)), touched_leaves(bits, len(table))
+    entries = _padded_entries(table, leaves)
+    sums = np.empty(len(root), np.int64)
+    for part in _parts(len(root)):
+        total = part.room(sums)
+        keys, roots, starts = part.of(blocks, 1), part.of(root), part.of(first)
+        sum_window(rank, bits, keys, roots, starts, entries, leaves, held, hash.round_keys, total)
+        part.keep(total, sums)
+    return sums
+
+
+def _padded_entries(table: NDArray[np.int64], leaves: int) -> NDArray[np.int32] | NDArray[np.int64]:
+    """The table with the zeros that `sum_window` wants around it.
+
+    In int32 where no sum of entries can leave it, since twice as many of those fit a register.
+    """
+    padded = np.zeros(LEAF_BITS - 1 + LEAF_BITS * leaves, np.int64)
+    padded[LEAF_BITS - 1 :][: len(table)] = table
+    largest = float(np.abs(table.astype(np.float64)).sum())
+    return padded.astype(np.int32) if largest < 2**31 else padded
+
+
+def expand_all(rank: int, bits: int, blocks: Words, root: Words, hash: Hash) -> Words:
+    """All leaves of every key: uint64 [N, leaves, 2]."""
+    held = nodes_by_level(bits, 1 << bits)
+    leaves = np.empty((len(root), 1 << inner_levels(bits), 2), np.uint64)
+    for part in _parts(len(root)):
+        out = part.room(leaves)
+        copy_leaves(rank, bits, part.of(blocks, 1), part.of(root), held, hash.round_keys, out)
+        part.keep(out, leaves)
+    return leaves

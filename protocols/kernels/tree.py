@@ -1,0 +1,163 @@
+"""One step in a half-tree, for a group of 16 keys: the instructions of the DPF kernels.
+
+A node's state is a block; its lowest bit is the control bit t. One hash of a parent gives both children:
+left = H(s) xor t CW, right = left xor s. All offsets count words of 8 bytes, and nothing checks them: a group
+of blocks takes 32 words, a group of numbers 16. Bit `63 - shift` of a number is read, so that level i of an
+n-bit domain has shift 64 - n + i. Source: Guo et al., "Half-Tree: Halving the Cost of Tree Expansion in COT
+and DPF" (EUROCRYPT 2023), section 5.
+"""
+
+# llvmlite has no types; what an instruction takes is typed by its numba signature.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportMissingParameterType=false
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba.core import types
+
+from protocols.kernels.aes import INNER, LEAF
+from protocols.kernels.jit import instruction
+from protocols.kernels.registers import Registers, Vectors, data_of, require_words
+
+_OFFSET = types.int64
+
+
+def _children(to: Registers, state: Vectors, correction: Vectors, keys: Any) -> Vectors:
+    """The left children; the right ones are these XOR their parents."""
+    hashed = to.hash(state, to.word(INNER), keys)
+    return to.xor(hashed, to.both(to.control(state), correction))
+
+
+@instruction
+def descend(_: Any, state, at, parity, corrections, corrections_at, points, points_at, shift, keys):
+    """Walks from nodes to the children that the points name, in place.
+
+    `descend(state, at, parity, corrections, corrections_at, points, points_at, shift, round_keys)`: where the
+    point's direction differs from the one above, the node's control bit is XORed into word 0 of its parity
+    block. `state` and `parity` are both read at offset `at`.
+    """
+    require_words(state, parity, corrections, points, keys)
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        to = Registers.of_target(builder)
+        state, parity, corrections, points, keys = (
+            data_of(context, builder, signature, values, i) for i in (0, 2, 3, 5, 8)
+        )
+        at, shift = values[1], values[7]
+        nodes = to.load(state, at)
+        point = to.load_spread(points, values[6])
+        turns = to.bit(to.each(to.change, point), shift)
+        counted = to.both(turns, to.control(nodes))
+        to.store(to.xor(to.load(parity, at), counted), parity, at)
+        left = _children(to, nodes, to.load(corrections, values[4]), keys)
+        to.store(to.xor(left, to.both(to.bit(point, shift), nodes)), state, at)
+        return context.get_dummy_value()
+
+    taken = (state, _OFFSET, parity, corrections, _OFFSET, points, _OFFSET, types.uint64, keys)
+    return types.void(*taken), write
+
+
+@instruction
+def correct(_: Any, state, delta, at, corrections, corrections_at, points, points_at, shift, keys):
+    """Makes one level's correction words and walks party 0's nodes down the special path, in place.
+
+    `correct(state, delta, at, corrections, corrections_at, points, points_at, shift, round_keys)`: `delta`
+    holds the XOR of both parties' nodes, which stays the same on the special path. `state` and `delta` are
+    both read at offset `at`.
+    """
+    require_words(state, delta, corrections, points, keys)
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        to = Registers.of_target(builder)
+        state, delta, corrections, points, keys = (
+            data_of(context, builder, signature, values, i) for i in (0, 1, 3, 5, 8)
+        )
+        nodes, difference = to.load(state, values[2]), to.load(delta, values[2])
+        right = to.bit(to.load_spread(points, values[6]), values[7])
+        mine = to.hash(nodes, to.word(INNER), keys)
+        theirs = to.hash(to.xor(nodes, difference), to.word(INNER), keys)
+        correction = to.xor(to.xor(mine, theirs), to.both(to.inverted(right), difference))
+        to.store(correction, corrections, values[4])
+        left = to.xor(mine, to.both(to.control(nodes), correction))
+        to.store(to.xor(left, to.both(right, nodes)), state, values[2])
+        return context.get_dummy_value()
+
+    taken = (state, delta, _OFFSET, corrections, _OFFSET, points, _OFFSET, types.uint64, keys)
+    return types.void(*taken), write
+
+
+@instruction
+def expand(
+    _: Any, parents, at, children, slot, stride, corrections, corrections_at, first, first_at, shift, keys
+):
+    """Expands one node a key of a list of neighbours into the list of their children.
+
+    `expand(parents, at, children, slot, stride, corrections, corrections_at, first, first_at, shift,
+    round_keys)`: parent p of the list gives its children to slots 2p and 2p + 1, at the offsets `slot` and
+    `slot + stride`. A list starts at the node that holds the key's first point; where that point lies in the
+    right child of its parent, all children move one slot towards the front. So the slot before, `slot -
+    stride`, takes this parent's left child then, and slot 2p + 1 waits for the next parent.
+    """
+    require_words(parents, children, corrections, first, keys)
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        to = Registers.of_target(builder)
+        parents, children, corrections, first, keys = (
+            data_of(context, builder, signature, values, i) for i in (0, 2, 5, 7, 10)
+        )
+        slot, stride = values[3], values[4]
+        nodes = to.load(parents, values[1])
+        moved = to.bit(to.load_spread(first, values[8]), values[9])
+        left = _children(to, nodes, to.load(corrections, values[6]), keys)
+        before = builder.sub(slot, stride)
+        to.store(to.choose(moved, left, to.load(children, before)), children, before)
+        to.store(to.xor(left, to.both(moved, nodes)), children, slot)
+        to.store(to.xor(left, nodes), children, builder.add(slot, stride))
+        return context.get_dummy_value()
+
+    offsets = (parents, _OFFSET, children, _OFFSET, _OFFSET, corrections, _OFFSET, first, _OFFSET)
+    return types.void(*offsets, types.uint64, keys), write
+
+
+@instruction
+def close(_: Any, parents, at, children, slot, last, first, first_at, shift):
+    """Closes the ring where a list holds a whole level: its last child is then followed by its first.
+
+    `close(parents, at, children, slot, last, first, first_at, shift)` after `expand` of every parent: `at` is
+    the offset of the list's first parent, `slot` of its first child, `last` of its last one.
+    """
+    require_words(parents, children, first)
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        to = Registers.of_target(builder)
+        parents, children, first = (data_of(context, builder, signature, values, i) for i in (0, 2, 5))
+        moved = to.bit(to.load_spread(first, values[6]), values[7])
+        left = to.xor(to.load(children, values[3]), to.load(parents, values[1]))
+        to.store(to.choose(moved, left, to.load(children, values[4])), children, values[4])
+        return context.get_dummy_value()
+
+    offsets = (parents, _OFFSET, children, _OFFSET, _OFFSET, first, _OFFSET)
+    return types.void(*offsets, types.uint64), write
+
+
+@instruction
+def convert(_: Any, state, at, corrections, corrections_at, leaves, leaves_at, keys):
+    """Turns nodes of the last level into leaves of 128 bits: H(s xor LEAF) xor t CW.
+
+    `convert(state, at, corrections, corrections_at, leaves, leaves_at, round_keys)`.
+    """
+    require_words(state, corrections, leaves, keys)
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        to = Registers.of_target(builder)
+        state, corrections, leaves, keys = (
+            data_of(context, builder, signature, values, i) for i in (0, 2, 4, 6)
+        )
+        nodes = to.load(state, values[1])
+        correction = to.both(to.control(nodes), to.load(corrections, values[3]))
+        to.store(to.xor(to.hash(nodes, to.word(LEAF), keys), correction), leaves, values[5])
+        return context.get_dummy_value()
+
+    return types.void(state, _OFFSET, corrections, _OFFSET, leaves, _OFFSET, keys), write
