@@ -50,6 +50,30 @@ class Backend(ABC, Generic[TensorT, WeightT]):
     def attention_weights(self, scores: TensorT, start: int, kind: AttentionKind) -> TensorT:
         """Causal weights of scores [B, H, T, S]; query i, at position start + i, sees keys up to it."""
 
+    def embedded(self, x: TensorT) -> TensorT:
+        """What the blocks add to: token rows with positions, as this backend keeps a residual."""
+        return x
+
+    def attention_inputs(self, q: TensorT, k: TensorT, v: TensorT) -> tuple[TensorT, TensorT, TensorT]:
+        """Queries [B, H, T, K], keys and values [B, H_kv, T, K] as attention reads them and the cache keeps them."""
+        return q, k, v
+
+    def attention(self, q: TensorT, k: TensorT, v: TensorT, start: int, kind: AttentionKind) -> TensorT:
+        """Causal attention of queries [B, H, T, K] over keys and values [B, H, S, K] -> [B, H, T, K]."""
+        with self.span("scores", "matmul"):
+            scores = self.matmul(q, self.transpose(k))
+        with self.span(kind, kind):
+            weighting = self.attention_weights(scores, start, kind)
+        with self.span("mix", "matmul"):
+            return self.matmul(weighting, v)
+
+    def gated(self, gate: TensorT, up: TensorT, kind: ActivationKind) -> TensorT:
+        """activation(gate) * up, elementwise."""
+        with self.span(kind, kind):
+            gate = self.activation(gate, kind)
+        with self.span("product", "product"):
+            return self.mul(gate, up)
+
     @abstractmethod
     def norm(
         self, x: TensorT, weight: WeightT | None, bias: WeightT | None, kind: NormKind, eps: float

@@ -68,7 +68,7 @@ class Decoder(Generic[TensorT, WeightT]):
             x = self.backend.embed(tokens, self.weights["embed.tokens"])
             if self.config.positions == "learned":
                 x = self.backend.add_positions(x, self.weights["embed.positions"], start)
-        return x
+            return self.backend.embedded(x)
 
     def stack(self, x: TensorT, *, start: int = 0, cache: KVCache[TensorT] | None = None) -> TensorT:
         """All blocks, pre-norm with residuals: [B, T, D] -> [B, T, D]."""
@@ -99,18 +99,14 @@ class Decoder(Generic[TensorT, WeightT]):
             if config.positions == "rope":
                 q = backend.rope(q, start, config.rope_base, config.rope_pairs)
                 k = backend.rope(k, start, config.rope_base, config.rope_pairs)
+            q = backend.scale(q, config.head_width**-0.5)
+            q, k, v = backend.attention_inputs(q, k, v)
             if cache is not None:
                 cache.extend(layer, k, v, backend)
                 k, v = cache.keys[layer], cache.values[layer]
             groups = config.heads // config.kv_heads
             k, v = backend.repeat_heads(k, groups), backend.repeat_heads(v, groups)
-            q = backend.scale(q, config.head_width**-0.5)
-            with backend.span("scores", "matmul"):
-                scores = backend.matmul(q, backend.transpose(k))
-            with backend.span(config.attention, config.attention):
-                weighting = backend.attention_weights(scores, start, config.attention)
-            with backend.span("mix", "matmul"):
-                mixed = backend.merge_heads(backend.matmul(weighting, v))
+            mixed = backend.merge_heads(backend.attention(q, k, v, start, config.attention))
             return self._linear(mixed, f"layer{layer}.attn.out", "out")
 
     def _ffn(self, x: TensorT, layer: int) -> TensorT:
@@ -121,10 +117,7 @@ class Decoder(Generic[TensorT, WeightT]):
             x = self._linear(x, f"layer{layer}.ffn.in", "in")
             if config.ffn == "glu":
                 gate, up = backend.split(x, [config.hidden, config.hidden])
-                with backend.span(config.activation, config.activation):
-                    gate = backend.activation(gate, config.activation)
-                with backend.span("product", "product"):
-                    x = backend.mul(gate, up)
+                x = backend.gated(gate, up, config.activation)
             else:
                 with backend.span(config.activation, config.activation):
                     x = backend.activation(x, config.activation)

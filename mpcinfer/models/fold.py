@@ -61,3 +61,25 @@ def _fold(weights: dict[str, torch.Tensor], norm: str, linear: str) -> None:
         if f"{linear}.bias" in weights:
             bias = bias + weights[f"{linear}.bias"].double()
         weights[f"{linear}.bias"] = bias.to(matrix.dtype)
+
+
+def fold_centring(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Centres every matrix and bias that writes the residual, so that layer norms need no mean.
+
+    With C = I - 11^T / D: a layer norm reads x C, and C is linear, so that it can be applied to all that x is a
+    sum of: the blocks' output matrices and biases here, and the embedding by whoever looks it up (a tied head
+    needs the table as it is). Exact in real arithmetic; computed here in float64. RMS norms stay as they are.
+
+    Returns:
+        The weights, those matrices and biases replaced.
+    """
+    result = dict(weights)
+    if config.norm != "layernorm":
+        return result
+    for layer in range(config.layers):
+        for name in (f"layer{layer}.attn.out", f"layer{layer}.ffn.out"):
+            for part in (f"{name}.weight", f"{name}.bias"):
+                if part in result:
+                    value = result[part].double()
+                    result[part] = (value - value.mean(-1, keepdim=True)).to(result[part].dtype)
+    return result

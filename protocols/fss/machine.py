@@ -63,6 +63,12 @@ class Machine(ABC):
         """a times 2^exponent: the binary point moves, the ring element stays."""
         return Share(a.value, a.frac_bits - exponent, a.ring_bits, a.held, a.drop)
 
+    def shift_up(self, a: Share, bits: int) -> Share:
+        """The same secret with `bits` more fraction bits, which are zero, in a ring as much wider."""
+        _plain(a)
+        assert a.held is not Held.ADDITIVE or a.ring_bits + bits <= 64
+        return Share(a.value << bits, a.frac_bits + bits, a.ring_bits + bits, a.held)
+
     def map(self, a: Share, arrange: Callable[[torch.Tensor], torch.Tensor]) -> Share:
         """Moves elements about: reshapes, slices, transposes."""
         return Share(arrange(a.value), a.frac_bits, a.ring_bits, a.held, a.drop)
@@ -133,10 +139,11 @@ def in_range(a: Share, slack_bits: int, label: str) -> Share:
     Raises:
         RangeError: it is not; the message says by how much.
     """
-    limit = 1 << (a.ring_bits - 1 - slack_bits)
+    bit = a.ring_bits == 1  # read from 0, not from -1
+    limit = 2 if bit else 1 << (a.ring_bits - 1 - slack_bits)
     if a.value.numel():
         least, most = int(a.value.min()), int(a.value.max())
-        if least < -limit or most >= limit:
+        if least < (0 if bit else -limit) or most >= limit:
             largest = max(-least, most) / 2.0**a.frac_bits
             raise RangeError(f"{label}: {largest:.6g} does not fit, at most {limit / 2.0**a.frac_bits:.6g}")
     return a

@@ -1,0 +1,270 @@
+"""The decoder as a program of FSS gates: a party, the dealer, the reference and the bill all run this file.
+
+Layer norm needs no mean: the matrices that write the residual are centred in cleartext when weights are
+loaded, and the embedding is centred once, so that its rows' means are zero everywhere.
+
+Shape legend: B batch, T tokens of this step, S tokens so far, D model, H heads, K head width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mpcinfer.backends.base import Backend
+from mpcinfer.backends.fss_attention import attention
+from mpcinfer.backends.fss_rescale import deliver, narrow, view
+from mpcinfer.backends.plain import rope_angles
+from mpcinfer.models.config import ActivationKind, AttentionKind, ModelConfig, NormKind, RopePairs
+from mpcinfer.models.widths import NormWidths, Widths
+from parties.errors import ConfigError
+from protocols.fss.activation import Activation, GatedActivation
+from protocols.fss.embedding import HoldTokens
+from protocols.fss.linear import Hold, Linear, Matrix, ToClient
+from protocols.fss.machine import Machine
+from protocols.fss.octaves import Octaves
+from protocols.fss.opening import Open
+from protocols.fss.polynomial import Product, SumOfSquares
+from protocols.fss.ring import signed
+from protocols.share import Held, Share
+
+
+class FssBackend(Backend[Share, Matrix]):
+    """Runs a decoder on a machine of the FSS suite.
+
+    Args:
+        machine: a party, the dealer, the reference, or a counter.
+        config: the shape, norms folded.
+        widths: rings and fraction bits of every wire.
+    """
+
+    def __init__(self, machine: Machine, config: ModelConfig, widths: Widths) -> None:
+        self.machine, self._config, self._widths = machine, config, widths
+        self._precision = widths.precision
+
+    def span(self, name: str, kind: str = "") -> AbstractContextManager[object]:
+        return self.machine.meter.span(name, kind)
+
+    # -- into the residual ---------------------------------------------------------------------------------
+
+    def tokens(self, ids: Sequence[int] | None, count: int) -> Share:
+        """One-hot rows [1, T, V], held by the server."""
+        with self.span("embedding", "embedding"):
+            gate = HoldTokens(ids, count, self._config.vocabulary, self._widths.embedding_bits)
+            return self.machine.one(gate)
+
+    def embed(self, tokens: Share, table: Matrix) -> Share:
+        return self.machine.one(Linear(table), tokens)
+
+    def add_positions(self, x: Share, table: Matrix, start: int) -> Share:
+        """The server adds them to the value it has whole."""
+        rows = table.value[start : start + x.shape[-2]]
+        return x if rows.device.type == "meta" else self.machine.add_public(x, rows.to(torch.int64))
+
+    def embedded(self, x: Share) -> Share:
+        """From the embedding's narrow ring to the residual's, centred where norms are layer norms."""
+        machine, p = self.machine, self._precision
+        (x,) = deliver(machine, (x, p.embedding, x.ring_bits))
+        centred = self._config.norm == "layernorm"
+        extra = math.ceil(math.log2(self._config.width)) + 4 if centred else 0
+        wide = self._widths.residual_bits + (p.embedding - p.residual) + extra
+        rows = machine.one(Product(wide), machine.view(x))
+        if centred:
+            mean = machine.mul_integer(machine.sum_last(rows), round(2**extra / self._config.width), extra)
+            rows = machine.sub(machine.mul_integer(rows, 1 << extra, extra), mean)
+        (rows,) = machine.apply(Open(), rows)
+        (rows,) = narrow(machine, (rows, p.residual, self._widths.residual_bits))
+        return rows
+
+    def add(self, a: Share, b: Share) -> Share:
+        """The residual plus what a linear layer left at the server."""
+        with self.span("residual", "residual"):
+            (b,) = deliver(self.machine, (b, self._precision.residual, self._widths.residual_bits))
+            return self.machine.add(a, b)
+
+    # -- linear layers, norms --------------------------------------------------------------------------------
+
+    def linear(self, x: Share, weight: Matrix, bias: Matrix | None) -> Share:
+        """The bias is kept with the weight."""
+        return self.machine.one(Linear(weight), x)
+
+    def norm(self, x: Share, weight: Matrix | None, bias: Matrix | None, kind: NormKind, eps: float) -> Share:
+        """Rows over the root of their mean square, held by the server; gain and bias are a diagonal layer."""
+        machine, (widths, ring_bits) = self.machine, self._norm_widths()
+        rows = view(machine, x, widths.keep)
+        squares = machine.one(SumOfSquares(widths.square_bits), rows)
+        (squares,) = machine.apply(Open(), squares)
+        inverse = machine.one(self._inverse_root(widths, eps, ring_bits), squares)
+        (inverse,) = machine.apply(Open(), inverse)
+        held = machine.one(Hold(), machine.one(Product(ring_bits), rows, inverse))
+        return held if weight is None else machine.one(Linear(weight, held=Held.SERVER_HELD), held)
+
+    def _inverse_root(self, widths: NormWidths, eps: float, ring_bits: int) -> Octaves:
+        """1 / sqrt(mean + eps) of a row's sum of squares."""
+        unit = 4.0**widths.keep * self._config.width
+
+        def function(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+            return 1.0 / np.sqrt(squares / unit + eps)
+
+        return Octaves(
+            function,
+            low=widths.low * unit,
+            high=widths.high * unit,
+            cells_bits=self._precision.cells,
+            ring_bits=ring_bits,
+            frac_bits=widths.frac,
+            faithful=self.machine.faithful,
+        )
+
+    def _norm_widths(self) -> tuple[NormWidths, int]:
+        """The norm at hand, and the ring of the layer that reads it."""
+        label = self.machine.meter.label
+        if label.startswith("head"):
+            return self._widths.head_norm, self._widths.head_bits
+        if label.endswith("norm1"):
+            attention_widths = self._widths.attention(self._layer)
+            return attention_widths.norm, attention_widths.qkv_bits
+        ffn = self._widths.ffn(self._layer)
+        return ffn.norm, ffn.in_bits
+
+    # -- attention -------------------------------------------------------------------------------------------
+
+    def scale(self, x: Share, factor: float) -> Share:
+        """Powers of two move the binary point; other factors are rounded to `Precision.rotation` bits."""
+        exponent = math.log2(factor)
+        if exponent == round(exponent):
+            return self.machine.scaled(x, round(exponent))
+        shift, bits = math.ceil(exponent), self._precision.rotation
+        scaled = self.machine.mul_integer(x, round(factor * 2.0 ** (bits - shift)), bits)
+        return self.machine.scaled(scaled, shift)
+
+    def rope(self, x: Share, start: int, base: float, pairs: RopePairs) -> Share:
+        """A public linear map of what the server has whole."""
+        machine, halves, bits = self.machine, pairs == "halves", self._precision.rotation
+        angles = rope_angles(x.shape[-2], x.shape[-1], start, base)
+        cos, sin = ((table.double() * 2.0**bits).round().to(torch.int64) for table in angles)
+        half = x.shape[-1] // 2
+        first = machine.map(x, lambda v: v[..., :half] if halves else v[..., 0::2])
+        second = machine.map(x, lambda v: v[..., half:] if halves else v[..., 1::2])
+        turned = (
+            machine.sub(machine.mul_integer(first, cos, bits), machine.mul_integer(second, sin, bits)),
+            machine.add(machine.mul_integer(second, cos, bits), machine.mul_integer(first, sin, bits)),
+        )
+        if halves:
+            return machine.concat(turned, -1)
+        pairwise = [machine.map(part, lambda v: v.unsqueeze(-1)) for part in turned]
+        return machine.map(machine.concat(pairwise, -1), lambda v: v.flatten(-2))
+
+    def attention_inputs(self, q: Share, k: Share, v: Share) -> tuple[Share, Share, Share]:
+        """Published together, each in the ring of the product that reads it."""
+        p, widths = self._precision, self._widths.attention(self._layer)
+        q, k, v = deliver(
+            self.machine,
+            (q, p.query, widths.score_bits),
+            (k, p.key, widths.score_bits),
+            (v, p.value, widths.mix_bits),
+        )
+        return q, k, v
+
+    def attention(self, q: Share, k: Share, v: Share, start: int, kind: AttentionKind) -> Share:
+        return attention(self.machine, q, k, v, start, self._widths.attention(self._layer), self._precision)
+
+    # -- FFN -------------------------------------------------------------------------------------------------
+
+    def activation(self, x: Share, kind: ActivationKind) -> Share:
+        """Of a pre-activation that the server has whole; the result is held by the server again."""
+        if kind == "identity":
+            return x
+        machine, p, widths = self.machine, self._precision, self._widths.ffn(self._layer)
+        (x,) = deliver(machine, (x, p.activation, widths.wire_bits))
+        (index,) = narrow(machine, (x, p.index, widths.index_bits))
+        gate = Activation(
+            kind,
+            ring_bits=widths.out_bits,
+            frac_bits=p.activation,
+            index_bits=widths.index_bits,
+            index_frac=p.index,
+            table_frac=p.table,
+            centred=machine.faithful,
+        )
+        return machine.one(Hold(), machine.one(gate, machine.view(x), index))
+
+    def gated(self, gate: Share, up: Share, kind: ActivationKind) -> Share:
+        with self.span(kind, kind):
+            machine, p, widths = self.machine, self._precision, self._widths.ffn(self._layer)
+            wires = deliver(machine, *((x, p.gate, widths.wire_bits) for x in (gate, up)))
+            (index,) = narrow(machine, (wires[0], p.index, widths.index_bits))
+            unit = GatedActivation(
+                kind,
+                ring_bits=widths.out_bits,
+                frac_bits=p.gate,
+                index_bits=widths.index_bits,
+                index_frac=p.index,
+                table_frac=min(p.table, p.gate),
+                centred=machine.faithful,
+            )
+            product = machine.one(unit, machine.view(wires[0]), index, machine.view(wires[1]))
+            return machine.one(Hold(), product)
+
+    # -- the answer ------------------------------------------------------------------------------------------
+
+    def head(self, x: Share, table: Matrix, tied: bool) -> Share:
+        return self.machine.one(Linear(table, transposed=tied, held=Held.SERVER_HELD), x)
+
+    def open_logits(self, logits: Share) -> torch.Tensor | None:
+        """The logits at the client, cut to a few fraction bits where truncation is free."""
+        with self.span("output", "output"):
+            if not self.machine.faithful:
+                logits = self.machine.truncate(logits, logits.frac_bits - self._precision.logits)
+                logits = self.machine.reduce(logits, self._widths.logits_bits)
+            opened = self.machine.one(ToClient(), logits)
+        if opened.value.device.type == "meta":
+            return None
+        return signed(opened.value, opened.ring_bits).double() / 2.0**opened.frac_bits
+
+    # -- moving elements -------------------------------------------------------------------------------------
+
+    def split(self, x: Share, sizes: Sequence[int]) -> list[Share]:
+        starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        return [
+            self.machine.map(x, lambda v, at=at, size=size: v[..., at : at + size])
+            for at, size in zip(starts, sizes, strict=True)
+        ]
+
+    def split_heads(self, x: Share, heads: int) -> Share:
+        return self.machine.map(x, lambda v: v.reshape(*v.shape[:-1], heads, -1).transpose(-2, -3))
+
+    def merge_heads(self, x: Share) -> Share:
+        return self.machine.map(x, lambda v: v.transpose(-2, -3).flatten(-2))
+
+    def repeat_heads(self, x: Share, times: int) -> Share:
+        return x if times == 1 else self.machine.map(x, lambda v: v.repeat_interleave(times, dim=-3))
+
+    def transpose(self, x: Share) -> Share:
+        return self.machine.map(x, lambda v: v.transpose(-1, -2))
+
+    def concat_tokens(self, a: Share, b: Share) -> Share:
+        return self.machine.concat([a, b], -2)
+
+    def last_token(self, x: Share) -> Share:
+        return self.machine.map(x, lambda v: v[..., -1:, :])
+
+    # -- what this suite computes inside of larger steps ------------------------------------------------------
+
+    def matmul(self, a: Share, b: Share) -> Share:
+        raise ConfigError("products of secrets are part of `attention` here")
+
+    def attention_weights(self, scores: Share, start: int, kind: AttentionKind) -> Share:
+        raise ConfigError("attention weights are part of `attention` here")
+
+    def mul(self, a: Share, b: Share) -> Share:
+        raise ConfigError("products of activations are part of `gated` here")
+
+    @property
+    def _layer(self) -> int:
+        return int(self.machine.meter.label.split(".")[0].removeprefix("layer"))

@@ -1,0 +1,110 @@
+"""Causal softmax attention: six openings from masked queries, keys and values to a server-held output.
+
+1. Scores: a product of masked matrices; their causal part is opened.
+2. The coarse maximum of every row: a histogram opened, a zero test.  3. It is opened.
+4. exp(maximum - score): one look-up.  5. It is opened, with each row's sum.
+6. Weights times values; opened together with each row's reciprocal; their product goes to the server.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mpcinfer.backends.fss_rescale import narrow, view
+from mpcinfer.models.widths import AttentionWidths, Precision
+from protocols.fss.exponential import Exponential
+from protocols.fss.linear import Hold
+from protocols.fss.machine import Machine
+from protocols.fss.matmul import MatMul
+from protocols.fss.maximum import CoarseMaximum
+from protocols.fss.octaves import Octaves
+from protocols.fss.opening import Open
+from protocols.fss.polynomial import Product
+from protocols.share import Share
+
+
+def attention(
+    machine: Machine, q: Share, k: Share, v: Share, start: int, widths: AttentionWidths, p: Precision
+) -> Share:
+    """softmax(q k^T) v over the keys each query may see, held by the server for the next layer.
+
+    Args:
+        q: masked [B, H, T, K], divided by sqrt(K) already.
+        k, v: masked [B, H, S, K].
+        start: position of the first query.
+
+    Cost: 7 rounds.
+    """
+    queries, keys = q.shape[-2], k.shape[-2]
+    rows, visible = causal(queries, keys, start)
+    span = machine.meter.span
+    with span("scores", "matmul"):
+        scores = machine.one(MatMul(), q, machine.map(k, lambda t: t.transpose(-1, -2)))
+        packed = machine.map(scores, lambda t: t.flatten(-2)[..., visible])
+        (scores,) = machine.apply(Open(), packed)
+    with span("softmax", "softmax"):
+        index = _below_maximum(machine, scores, start, rows, widths, p)
+        gate = Exponential(
+            ring_bits=widths.mix_bits,
+            frac_bits=p.power,
+            index_bits=index.ring_bits,
+            index_frac=p.score,
+            low=-(2.0**p.step) - 2.0 ** (1 - p.score),
+            centred=machine.faithful,
+        )
+        powers = machine.one(gate, index)
+
+        def unpack(t: torch.Tensor) -> torch.Tensor:
+            full = t.new_zeros((*t.shape[:-1], queries * keys))
+            full[..., visible] = t
+            return full.unflatten(-1, (queries, keys))
+
+        sums = machine.reduce(machine.sum_last(machine.map(powers, unpack)), widths.sum_bits)
+        powers, sums = machine.apply(Open(), powers, sums)
+    with span("mix", "matmul"):
+        mixed = machine.one(MatMul(), machine.map(powers, unpack), v)
+        inverse = machine.one(_reciprocal(machine, widths, p), sums)
+        mixed, inverse = machine.apply(Open(), mixed, inverse)
+        mixed = view(machine, mixed, p.mixed)
+        return machine.one(Hold(), machine.one(Product(widths.out_bits), mixed, inverse))
+
+
+def _below_maximum(
+    machine: Machine, scores: Share, start: int, rows: torch.Tensor, widths: AttentionWidths, p: Precision
+) -> Share:
+    """Each row's coarse maximum minus its scores, as an index of exp."""
+    coarse_bits = widths.score_integer + 1 - p.step
+    index_bits = widths.score_integer + 1 + p.score
+    coarse, fine = narrow(machine, (scores, -p.step, coarse_bits), (scores, p.score, index_bits))
+    queries = int(rows[-1]) + 1
+    lengths = tuple(start + i + 1 for i in range(queries))
+    (peak,) = machine.apply(Open(), machine.one(CoarseMaximum(lengths), coarse))
+    peak = machine.shift_up(peak, p.step + p.score)
+    return machine.sub(machine.map(peak, lambda t: t[..., rows]), fine)
+
+
+def _reciprocal(machine: Machine, widths: AttentionWidths, p: Precision) -> Octaves:
+    """1 / x of a row's sum of powers, of which one is at least exp(-2^step)."""
+    unit = 2.0**p.power
+
+    def function(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        return unit / np.maximum(sums, 1.0)
+
+    return Octaves(
+        function,
+        low=float(np.exp(-(2.0**p.step) - 0.125)) * unit,
+        high=widths.largest_sum * unit * 1.01,
+        cells_bits=p.cells,
+        ring_bits=widths.out_bits,
+        frac_bits=widths.inverse,
+        faithful=machine.faithful,
+    )
+
+
+def causal(queries: int, keys: int, start: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows and flat positions [.] of the entries of [T, S] that causal attention sees, row by row."""
+    mask = torch.ones(queries, keys, dtype=torch.bool).tril(start)
+    rows = mask.nonzero()[:, 0]
+    return rows, mask.flatten().nonzero()[:, 0]

@@ -1,0 +1,46 @@
+"""From one scale and ring to the next: free truncation, or the exact gate where a plan is faithful."""
+
+from __future__ import annotations
+
+from protocols.fss.machine import Machine
+from protocols.fss.opening import Open, Publish
+from protocols.fss.truncation import FaithfulTruncation
+from protocols.share import Share
+
+Wire = tuple[Share, int, int]
+"""A share, and fraction bits and ring in which its readers want it."""
+
+
+def deliver(machine: Machine, *wires: Wire) -> tuple[Share, ...]:
+    """Values that the server has whole, to both parties, masked.
+
+    Truncated before they are sent: a message to the client of as many bits as readers use. Faithful plans send
+    all bits and truncate afterwards.
+    """
+    if machine.faithful:
+        published = machine.apply(Publish(), *(x for x, _, _ in wires))
+        return narrow(machine, *((x, *wire[1:]) for x, wire in zip(published, wires, strict=True)))
+    cut = (machine.truncate(x, x.frac_bits - frac_bits) for x, frac_bits, _ in wires)
+    reduced = [machine.reduce(x, ring_bits) for x, (_, _, ring_bits) in zip(cut, wires, strict=True)]
+    return machine.apply(Publish(), *reduced)
+
+
+def narrow(machine: Machine, *wires: Wire) -> tuple[Share, ...]:
+    """Masked values with fewer fraction bits, in other rings: no wider ones unless the plan is faithful."""
+    if not machine.faithful or all(x.frac_bits == frac_bits for x, frac_bits, _ in wires):
+        cut = (machine.truncate(x, x.frac_bits - frac_bits) for x, frac_bits, _ in wires)
+        return tuple(machine.reduce(x, bits) for x, (_, _, bits) in zip(cut, wires, strict=True))
+    exact = [
+        machine.one(FaithfulTruncation(x.frac_bits - frac_bits, ring_bits), x)
+        for x, frac_bits, ring_bits in wires
+    ]
+    return machine.apply(Open(), *exact)
+
+
+def view(machine: Machine, x: Share, frac_bits: int) -> Share:
+    """A masked value for gates to read with fewer fraction bits, into rings of any width."""
+    drop = x.frac_bits - frac_bits
+    if machine.faithful and drop:
+        (x,) = narrow(machine, (x, frac_bits, x.ring_bits - drop))
+        drop = 0
+    return machine.view(x, drop)

@@ -1,0 +1,111 @@
+"""The server's weights for the FSS suite: folded, centred, on their grids, and brought into a session masked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+import torch
+
+from mpcinfer.models.config import ModelConfig, weight_shapes
+from mpcinfer.models.fold import fold_centring
+from mpcinfer.models.widths import Widths
+from parties.errors import RangeError
+from parties.link import Link
+from parties.meter import CLIENT, Phase
+from parties.wire import Spec
+from protocols.fss.counting import Counting
+from protocols.fss.gate import Message, no_data
+from protocols.fss.linear import Matrix
+from protocols.tensors import to_tensor, to_words
+
+WeightMask = Callable[[str, tuple[int, ...]], torch.Tensor]
+
+
+def matrices(config: ModelConfig, widths: Widths, only: Collection[str] | None = None) -> dict[str, Matrix]:
+    """Name, shape, scale and ring of everything that is masked, without data; biases go with their matrices.
+
+    Args:
+        config: the shape, norms folded.
+        only: names to keep, where a part of the model is run.
+    """
+    result: dict[str, Matrix] = {}
+    for name, shape in weight_shapes(config).items():
+        if name.endswith(".bias") or (only is not None and name not in only):
+            continue
+        frac_bits = widths.precision.embedding if name.startswith("embed.") else widths.precision.weight
+        result[name] = Matrix(name, shape, frac_bits, _ring_bits(name, config, widths), no_data(shape))
+    return result
+
+
+def encoded(config: ModelConfig, widths: Widths, weights: Mapping[str, torch.Tensor]) -> dict[str, Matrix]:
+    """The server's matrices in fixed point, in the narrowest integers that hold them.
+
+    Args:
+        config, weights: norms folded (`fold_norms`).
+
+    Raises:
+        RangeError: a weight does not fit 31 bits.
+    """
+    folded = fold_centring(config, weights)
+    result: dict[str, Matrix] = {}
+    for name, matrix in matrices(config, widths).items():
+        grid = (folded[name].double() * 2.0**matrix.frac_bits).round()
+        largest = float(grid.abs().max())
+        if not largest < 2.0**31:
+            raise RangeError(f"weight {name}: {largest / 2.0**matrix.frac_bits:.4g} is too large")
+        kind = torch.int16 if largest < 2.0**15 else torch.int32
+        if len(matrix.shape) == 1:
+            kind = torch.int64
+        bias = folded.get(name.removesuffix(".weight") + ".bias")
+        result[name] = Matrix(name, matrix.shape, matrix.frac_bits, matrix.ring_bits, grid.to(kind), bias)
+    return result
+
+
+def is_masked(matrix: Matrix) -> bool:
+    """Whether the client needs it: positions are only ever added, by the server."""
+    return matrix.name != "embed.positions"
+
+
+def send_setup(link: Link, own: Mapping[str, Matrix], mask: WeightMask) -> None:
+    """The server's part of the setup: every weight minus its mask, to the client."""
+    with link.meter.phase(Phase.SETUP), link.meter.span("setup", "setup"):
+        for matrix in filter(is_masked, own.values()):
+            masked = matrix.value.to(torch.int64) - mask(matrix.name, matrix.shape)
+            link.send([to_words(masked)], matrix.ring_bits, f"setup/{matrix.name}")
+
+
+def receive_setup(link: Link, expected: Mapping[str, Matrix]) -> dict[str, Matrix]:
+    """The client's part: matrices whose values are the weights minus their masks."""
+    received: dict[str, Matrix] = {}
+    with link.meter.phase(Phase.SETUP), link.meter.span("setup", "setup"):
+        for name, matrix in expected.items():
+            if not is_masked(matrix):
+                received[name] = matrix
+                continue
+            (array,) = link.recv([Spec(matrix.ring_bits, matrix.shape)], f"setup/{name}")
+            received[name] = Matrix(name, matrix.shape, matrix.frac_bits, matrix.ring_bits, to_tensor(array))
+    return received
+
+
+def count_setup(counting: Counting, expected: Mapping[str, Matrix]) -> None:
+    """The bill of the setup."""
+    with counting.meter.phase(Phase.SETUP), counting.meter.span("setup", "setup"):
+        for matrix in filter(is_masked, expected.values()):
+            counting.send(Message((CLIENT,), ((matrix.ring_bits, matrix.shape),)))
+
+
+def _ring_bits(name: str, config: ModelConfig, widths: Widths) -> int:
+    """The widest ring in which a weight is used."""
+    if name == "embed.tokens":
+        return max(widths.embedding_bits, widths.head_bits if config.tied_head else 0)
+    if name.startswith("embed."):
+        return widths.embedding_bits
+    if name.startswith("head."):
+        return widths.head_bits
+    layer, part = name.split(".", 1)
+    index = int(layer.removeprefix("layer"))
+    if part.startswith("attn."):
+        attention = widths.attention(index)
+        return attention.qkv_bits if part == "attn.qkv.weight" else attention.out_bits
+    ffn = widths.ffn(index)
+    return ffn.in_bits if part == "ffn.in.weight" else ffn.out_bits

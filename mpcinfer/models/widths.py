@@ -1,0 +1,309 @@
+"""From how large values get to the rings that hold them: fraction bits and widths of every wire of the FSS suite.
+
+A value needs only the ring of whoever reads it next. Going backwards from a reader that wants `w` bits at `f`
+fraction bits, a producer whose result has `g` fraction bits must compute in w + g - f bits, because truncation
+drops bits at the low end and nothing adds any at the top (views do, see `protocols/fss/polynomial.py`).
+
+Ranges come from `mpcinfer calibrate` with the margins below; shapes without weights take `PROFILE`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from mpcinfer.models.config import ModelConfig
+from parties.errors import ConfigError, RangeError
+
+MARGIN = 2.0
+"""Values may grow beyond what calibration saw by this factor; scores, whose range is narrow, by 1.5."""
+SCORE_MARGIN = 1.5
+POWER_MARGIN = 4.0
+"""Mean squares may leave their calibrated range by this factor at either end."""
+RING_BITS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Ranges assumed for shapes without weights, margins included: wide enough for GPT-2-class models."""
+
+    residual: float = 2.0**15
+    mean_square: tuple[float, float] = (2.0**-6, 2.0**21)
+    linear: float = 32.0
+    """Queries, keys and values."""
+    scores: float = 64.0
+    pre_activation: float = 128.0
+    product: float = 4096.0
+    """Of a gated unit."""
+    embedding: float = 8.0
+    normed: float = 64.0
+    """The final norm with its gain."""
+    logits: float = 512.0
+
+
+PROFILE = Profile()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """Fraction bits by what they are for; the defaults are those of the plans `fss` and `fss-faithful`."""
+
+    residual: int = 12
+    weight: int = 11
+    embedding: int = 13
+    query: int = 9
+    """Of queries over sqrt(K)."""
+    key: int = 7
+    value: int = 7
+    score: int = 8
+    """Of the index of exp."""
+    power: int = 10
+    """Of exp."""
+    step: int = 1
+    """Row maxima are exact to 2^step."""
+    mixed: int = 8
+    """Of attention outputs before they are divided by their rows' sums."""
+    row: int = 5
+    """Bits that the least normal row of a norm keeps above its binary point."""
+    inverse: int = 7
+    """Significant bits of the least inverse square root and of the least reciprocal."""
+    cells: int = 7
+    """Bits of the mantissa that inverse square root and reciprocal read."""
+    activation: int = 9
+    index: int = 6
+    table: int = 9
+    gate: int = 8
+    """Of both factors of a gated unit."""
+    rotation: int = 8
+    """Of RoPE's cosines and of other public factors."""
+    logits: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NormWidths:
+    """A norm: x kept to `keep` fraction bits; squares summed in `square_bits`; the inverse root with `frac`."""
+
+    low: float
+    high: float
+    keep: int
+    frac: int
+    square_bits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionWidths:
+    """Rings of one layer's attention."""
+
+    norm: NormWidths
+    qkv_bits: int
+    """Of the linear layer into queries, keys and values."""
+    score_bits: int
+    score_integer: int
+    """log2 of the bound on scores."""
+    mix_bits: int
+    sum_bits: int
+    largest_sum: float
+    inverse: int
+    """Fraction bits of the reciprocal of a row's sum."""
+    out_bits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FfnWidths:
+    """Rings of one layer's FFN."""
+
+    norm: NormWidths
+    in_bits: int
+    wire_bits: int
+    """Of the pre-activation as it is published."""
+    index_bits: int
+    out_bits: int
+
+
+class Widths:
+    """Widths of a model's wires.
+
+    Args:
+        config: the shape.
+        ranges: calibrated ranges, see `mpcinfer.models.ranges`; None for `PROFILE`.
+        room: the most tokens a session will hold; at most the context. Sums over keys need room for it.
+        precision: fraction bits.
+        faithful: exact truncation needs a bit of slack where free truncation needs none.
+
+    Raises:
+        RangeError: something needs more than 64 bits.
+        ConfigError: the ranges lack something.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        ranges: Mapping[str, float] | None = None,
+        *,
+        room: int | None = None,
+        precision: Precision | None = None,
+        faithful: bool = False,
+    ) -> None:
+        self.config, self._ranges, self._slack = config, ranges, int(faithful)
+        self.room = min(room or config.context, config.context)
+        self.precision = precision or Precision()
+
+    # -- the residual, the embedding, the head ---------------------------------------------------------------
+
+    @cached_property
+    def residual_bits(self) -> int:
+        """The residual wire; a bit of slack lets norms read it into wider rings."""
+        labels = ["embedding/embed", "embedding/add_positions"]
+        layers = range(self.config.layers)
+        labels += [
+            f"layer{i}{end}" for i in layers for end in ("/add", ".attn.out/linear", ".ffn.out/linear")
+        ]
+        largest = PROFILE.residual
+        if self._ranges is not None:
+            largest = MARGIN * max(self._ranges.get(label, 0.0) for label in labels)
+        return self._bits(largest, self.precision.residual, slack=2, what="the residual")
+
+    @cached_property
+    def embedding_bits(self) -> int:
+        """Token rows, plus positions where they are learned."""
+        largest = max(self._largest("embedding/embed", PROFILE.embedding), 2.0**-4)
+        if self.config.positions == "learned":
+            largest = max(largest, self._largest("embedding/add_positions", PROFILE.embedding))
+        return self._bits(largest, self.precision.embedding, slack=2, what="the embedding")
+
+    @cached_property
+    def head_norm(self) -> NormWidths:
+        """The final norm."""
+        return self._norm("head.norm")
+
+    @cached_property
+    def head_bits(self) -> int:
+        """Norm gain and vocabulary are two linear layers on one server-held value."""
+        p = self.precision
+        scale = self.head_norm.keep + self.head_norm.frac + p.weight
+        scale += p.embedding if self.config.tied_head else p.weight
+        return self._bits(
+            self._largest("head.logits/head", PROFILE.logits), scale, slack=1, what="the logits"
+        )
+
+    @cached_property
+    def logits_bits(self) -> int:
+        """Of the logits as they go to the client."""
+        return self._bits(
+            self._largest("head.logits/head", PROFILE.logits),
+            self.precision.logits,
+            slack=1,
+            what="the logits",
+        )
+
+    # -- layers --------------------------------------------------------------------------------------------
+
+    def attention(self, layer: int) -> AttentionWidths:
+        """Rings of a layer's attention."""
+        config, p = self.config, self.precision
+        prefix = f"layer{layer}.attn"
+        scores = self._largest(f"{prefix}.scores/matmul", PROFILE.scores, SCORE_MARGIN)
+        integer = _integer_bits(scores + 2.0 ** (p.step + 1))
+        score_bits = integer + p.query + p.key + 1 + self._slack
+        largest_sum = self.room * math.exp(2.0**p.step)
+        qkv = self._largest(f"{prefix}.qkv/linear", PROFILE.linear)
+        mix = largest_sum * qkv
+        mix_bits = self._bits(mix, p.power + p.value, slack=2, what=f"{prefix}.mix")
+        norm = self._norm(f"layer{layer}.norm1")
+        scale = norm.keep + norm.frac + p.weight
+        turned = scale + self._query_scale_bits + (p.rotation if config.positions == "rope" else 0)
+        qkv_bits = max(
+            score_bits + turned - min(p.query, p.key),
+            mix_bits + scale - p.value,
+            _integer_bits(qkv) + turned + 2,
+        )
+        inverse = p.inverse + _integer_bits(largest_sum)
+        out_scale = p.mixed + inverse + p.weight
+        out = self._largest(f"{prefix}.out/linear", PROFILE.residual)
+        return AttentionWidths(
+            norm=norm,
+            qkv_bits=_fits(qkv_bits, f"{prefix}.qkv"),
+            score_bits=score_bits,
+            score_integer=integer,
+            mix_bits=mix_bits,
+            sum_bits=self._bits(largest_sum, p.power, slack=2, what=f"{prefix}: row sums"),
+            largest_sum=largest_sum,
+            inverse=inverse,
+            out_bits=self._into_residual(out, out_scale, f"{prefix}.out"),
+        )
+
+    def ffn(self, layer: int) -> FfnWidths:
+        """Rings of a layer's FFN."""
+        config, p = self.config, self.precision
+        prefix = f"layer{layer}.ffn"
+        norm = self._norm(f"layer{layer}.norm2")
+        scale = norm.keep + norm.frac + p.weight
+        largest = self._largest(f"{prefix}.in/linear", PROFILE.pre_activation)
+        out = self._largest(f"{prefix}.out/linear", PROFILE.residual)
+        if config.ffn == "glu":
+            product = self._largest(f"{prefix}.product/mul", PROFILE.product)
+            fraction, out_scale = p.gate, 2 * p.gate + p.weight
+            out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
+            out_bits = max(out_bits, self._bits(product, 2 * p.gate, slack=1, what=f"{prefix}.product"))
+        else:
+            fraction, out_scale = p.activation, p.activation + p.weight
+            out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
+        wire_bits = self._bits(largest, fraction, slack=2, what=f"{prefix}.in")
+        in_bits = max(wire_bits + scale - fraction, _integer_bits(largest) + scale + 2)
+        return FfnWidths(
+            norm=norm,
+            in_bits=_fits(in_bits, f"{prefix}.in"),
+            wire_bits=wire_bits,
+            index_bits=_integer_bits(largest) + p.index + 1,
+            out_bits=out_bits,
+        )
+
+    @property
+    def _query_scale_bits(self) -> int:
+        """1 / sqrt(K) is a power of two, which costs nothing, or a factor with fraction bits."""
+        return 0 if math.log2(self.config.head_width) % 2 == 0 else self.precision.rotation
+
+    def _norm(self, label: str) -> NormWidths:
+        p = self.precision
+        low, high = PROFILE.mean_square
+        if self._ranges is not None:
+            kind = "variance" if self.config.norm == "layernorm" else "mean_square"
+            low = max(self._range(f"{label}/{kind}_min") / POWER_MARGIN, self.config.norm_eps)
+            high = self._range(f"{label}/{kind}_max") * POWER_MARGIN
+        keep = min(max(p.row - math.floor(math.log2(low) / 2), 4), p.residual)
+        frac = p.inverse + math.ceil(math.log2(high) / 2)
+        squares = self._bits(high * self.config.width, 2 * keep, slack=2, what=f"{label}: sum of squares")
+        return NormWidths(low=low, high=high, keep=keep, frac=max(frac, 2), square_bits=squares)
+
+    def _into_residual(self, largest: float, scale: int, what: str) -> int:
+        """The ring of a linear layer whose result is truncated into the residual."""
+        p = self.precision
+        own = self._bits(largest, scale, slack=2, what=what)
+        return _fits(max(own, self.residual_bits + scale - p.residual), what)
+
+    def _largest(self, label: str, otherwise: float, margin: float = MARGIN) -> float:
+        return otherwise if self._ranges is None else margin * self._range(label)
+
+    def _range(self, label: str) -> float:
+        assert self._ranges is not None
+        if label not in self._ranges:
+            raise ConfigError(f"the model's ranges lack {label!r}; calibrate it again")
+        return self._ranges[label]
+
+    def _bits(self, largest: float, frac_bits: int, *, slack: int, what: str) -> int:
+        return _fits(_integer_bits(largest) + frac_bits + slack, what)
+
+
+def _integer_bits(largest: float) -> int:
+    """The least b with 2^b > largest."""
+    return math.floor(math.log2(max(largest, 2.0**-8))) + 1
+
+
+def _fits(bits: int, what: str) -> int:
+    if bits > RING_BITS:
+        raise RangeError(
+            f"{what} needs {bits} bits, a ring has at most {RING_BITS}: see `mpcinfer calibrate`"
+        )
+    return max(bits, 1)
