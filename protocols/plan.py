@@ -27,6 +27,7 @@ class Plan:
             fraction bits; `exact` cannot fail, and costs a round and 8 bytes an element each way.
         comparison: `packed` sends single bits, only as many as a public bound leaves open; `words` is
             CrypTen's own, on 64-bit words.
+        faithful: (engine `fss`) truncations are exact, by gates; otherwise free, and round up or down at random.
         fold: norm gains and biases are folded into the next weights, in cleartext, by the server.
     """
 
@@ -38,6 +39,7 @@ class Plan:
     truncation: str = "local"
     comparison: str = "packed"
     fold: bool = True
+    faithful: bool = False
     softmax: str = "tree"
     gelu: str = "piecewise"
     silu: str = "piecewise"
@@ -55,7 +57,7 @@ class Plan:
         Raises:
             ConfigError: no such operation.
         """
-        fixed = {"name", "engine", "ring_bits", "frac_bits", "fold"}
+        fixed = {"name", "engine", "ring_bits", "frac_bits", "fold", "faithful"}
         fields = {field.name for field in dataclasses.fields(self)} - fixed
         unknown = sorted(set(choices) - fields)
         if unknown:

@@ -54,6 +54,8 @@ PLANS: dict[str, Plan] = {
         silu="stock",
         inverse_sqrt="stock",
     ),
+    "fss": Plan(name="fss", engine="fss"),
+    "fss-faithful": Plan(name="fss-faithful", engine="fss", faithful=True),
 }
 """`crypten` has our compositions on CrypTen's primitives; `crypten-stock` has the library's own, and opens
 its weights on every call, as its users' code does."""
