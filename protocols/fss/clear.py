@@ -63,6 +63,11 @@ class Clear(Machine):
             value = value + low(to_tensor(noise), drop)
         return value >> drop
 
+    def mask(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
+        """A uniform mask, for a gate whose rounding depends on its input's. For sampled rounding only."""
+        assert self._randomness is not None
+        return to_tensor(self._randomness.ring(shape, bits))
+
     def _shift(self, a: Share, drop: int) -> torch.Tensor:
         return self.shifted(a.value, drop)
 

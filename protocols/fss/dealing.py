@@ -14,7 +14,7 @@ from parties.packing import pack_words
 from parties.randomness import Randomness
 from protocols.fss.gate import Gate, Shares
 from protocols.fss.machine import Machine
-from protocols.fss.material import Dpf, Idpf, Item, Mask, Shared
+from protocols.fss.material import Dpf, Idpf, Item, Mask, Packed, Shared
 from protocols.kernels import dpf, idpf
 from protocols.kernels.aes import Hash
 from protocols.share import Held, Share
@@ -83,6 +83,13 @@ class Dealing(Machine):
         assert isinstance(item, Shared)
         client = to_tensor(self._streams[CLIENT].ring(item.shape, item.bits))
         self._writers[SERVER](pack_words(to_words(value - client).reshape(-1), item.bits))
+
+    def packed(self, item: Item, complement: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> None:
+        """Hands out bytes: the client draws its own, and `complement` makes the server's from them."""
+        assert isinstance(item, Packed)
+        server = complement(self._streams[CLIENT].uint8((item.size_bytes,)))
+        assert server.size == item.size_bytes
+        self._writers[SERVER](server)
 
     def point_keys(self, item: Item, alpha: torch.Tensor) -> torch.Tensor:
         """Hands out keys of point functions at alpha; their signs, 1 or -1."""

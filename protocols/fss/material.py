@@ -82,7 +82,20 @@ class Idpf:
         return sent, sent
 
 
-Item = Mask | Shared | Dpf | Idpf
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Shares of something the dealer knows, in a layout of the gate's own: bytes, of which the server's are
+    sent."""
+
+    size_bytes: int
+
+    @property
+    def sent_bytes(self) -> tuple[int, int]:
+        """To the server and to the client."""
+        return self.size_bytes, 0
+
+
+Item = Mask | Shared | Packed | Dpf | Idpf
 Items = dict[str, Item]
 
 

@@ -7,7 +7,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from parties.link import Link
 from parties.meter import SERVER
@@ -21,6 +23,7 @@ from protocols.fss.material import (
     Idpf,
     Item,
     Mask,
+    Packed,
     PointKeys,
     PrefixKeys,
     Shared,
@@ -96,6 +99,13 @@ class Party(Machine):
         if self.rank == SERVER:
             return self._material.ring(item.shape, item.bits)
         return to_tensor(self._stream.ring(item.shape, item.bits))
+
+    def packed(self, item: Item) -> NDArray[np.uint8]:
+        """This party's share of what the dealer knows, as bytes."""
+        assert isinstance(item, Packed)
+        if self.rank == SERVER:
+            return self._material.bytes(item.size_bytes)
+        return self._stream.uint8((item.size_bytes,))
 
     def point_keys(self, item: Item) -> PointKeys:
         """This party's keys of point functions."""

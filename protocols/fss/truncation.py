@@ -1,0 +1,114 @@
+"""Division by a power of two that rounds down, always: what free truncation does but for one carry."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+import torch
+
+from parties.errors import ConfigError
+from protocols.fss.clear import Clear
+from protocols.fss.comparison import share_below_mask
+from protocols.fss.dealing import Dealing
+from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
+from protocols.fss.machine import in_range
+from protocols.fss.material import Dpf, Items, Mask
+from protocols.fss.party import Party
+from protocols.fss.polynomial import (
+    Form,
+    coefficients,
+    deal_product,
+    evaluate_product,
+    form_of,
+    key_items,
+    secrets,
+)
+from protocols.fss.ring import low
+from protocols.share import Held, Share
+
+
+@final
+class FaithfulTruncation(Gate):
+    """floor(x / 2^f) of a masked x, exactly, as an additive share in a ring of one's choice.
+
+    1. A view of x with f bits dropped is floor(x / 2^f) + c, c = 1{xh mod 2^f < r mod 2^f}: the offset
+       2^(n-2) of the view leaves the low f bits alone, since f <= n - 2. It needs |x| < 2^(n-2).
+    2. The dealer hands out a key of a point function at r mod 2^f. Its prefix parity at xh mod 2^f gives the
+       parties XOR shares of c, which they open as c xor m, m uniform.
+    3. Each takes its share of the view (two shared elements) less its share of c (one, m).
+
+    For a truncation that may round up, read a view by `Product`: the same without step 2.
+
+    Args:
+        drop: f, 1 to n - 2.
+        ring_bits: of the result; may be wider or narrower than x's.
+
+    Cost: 1 round; 1 bit an element each way. Key: 16 max(1, f - 6) bytes an element to each party and 3
+        ring_bits to the server.
+    Reveals: c xor m, uniform because m is a fresh uniform bit.
+    Source: section 4 of the project's protocol notes.
+    """
+
+    reason: ClassVar[str] = "carry"
+
+    def __init__(self, drop: int, ring_bits: int) -> None:
+        self._drop, self._ring_bits = drop, ring_bits
+
+    def items(self, *inputs: Share) -> Items:
+        (x,) = inputs
+        view, bit = self._forms(x)
+        return {
+            "point": Dpf(x.shape, self._drop),
+            "mask": Mask(x.shape, 1),
+            **key_items("view", [view], self._ring_bits),
+            **key_items("carry", [bit], self._ring_bits),
+        }
+
+    def messages(self, *inputs: Share) -> tuple[Message, ...]:
+        (x,) = inputs
+        return exchange((1, x.shape))
+
+    def outputs(self, *inputs: Share) -> Shares:
+        (x,) = inputs
+        return (shape_only(x.shape, x.frac_bits - self._drop, self._ring_bits),)
+
+    def run(self, party: Party, *inputs: Share) -> Shares:
+        (x,) = inputs
+        assert x.held is Held.MASKED, f"{x!r} is not masked"
+        point, mask, *_ = self.items(x).values()
+        mine = share_below_mask(party, point, low(x.value, self._drop)) ^ party.mask(mask)
+        (opened,) = party.exchange([(mine, 1)], self.reason)
+        view, bit = self._forms(x)
+        up = evaluate_product(party, "view", [view], [coefficients(self._view(x))], self._ring_bits)
+        carry = [coefficients(_as_bit(opened))]
+        down = evaluate_product(party, "carry", [bit], carry, self._ring_bits)
+        return (Share(up - down, x.frac_bits - self._drop, self._ring_bits),)
+
+    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+        (x,) = inputs
+        point, mask, *_ = self.items(x).values()
+        dealing.point_keys(point, low(x.value, self._drop))
+        fresh = _as_bit(dealing.mask(mask))
+        view, bit = self._forms(x)
+        deal_product(dealing, "view", [view], [secrets(self._view(x))], self._ring_bits)
+        deal_product(dealing, "carry", [bit], [secrets(fresh)], self._ring_bits)
+        return self.outputs(x)
+
+    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+        (x,) = inputs
+        in_range(x, 1, f"{clear.meter.label}: {self.reason}")
+        return (Share(x.value >> self._drop, x.frac_bits - self._drop, self._ring_bits),)
+
+    def _view(self, x: Share) -> Share:
+        return Share(x.value, x.frac_bits - self._drop, x.ring_bits, x.held, self._drop)
+
+    def _forms(self, x: Share) -> tuple[Form, Form]:
+        if not 1 <= self._drop <= x.ring_bits - 2:
+            raise ConfigError(
+                f"of {x.ring_bits} bits, 1 to {x.ring_bits - 2} can be dropped: not {self._drop}"
+            )
+        return form_of(self._view(x)), Form(x.shape, True, 1)
+
+
+def _as_bit(value: torch.Tensor) -> Share:
+    return Share(value, 0, 1, Held.MASKED)
