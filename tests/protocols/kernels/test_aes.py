@@ -11,7 +11,6 @@ from parties.errors import ConfigError
 from parties.randomness import InsecureTestRandom
 from protocols.kernels import openssl_aes
 from protocols.kernels.aes import INNER, LEAF, VALUE, Hash
-from protocols.kernels.processor import uses_compiled
 
 KEY = bytes(range(16))
 
@@ -62,14 +61,3 @@ def test_shapes_are_kept_and_views_are_read_in_order() -> None:
 def test_keys_of_another_length_are_refused() -> None:
     with pytest.raises(ConfigError, match="16 bytes, got 15"):
         Hash(bytes(15))
-
-
-def test_the_variable_chooses_openssl(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = blocks(33)
-    best = Hash(KEY).hash(source)
-    monkeypatch.setenv("MPCINFER_KERNELS", "openssl")
-    assert not uses_compiled()
-    assert np.array_equal(Hash(KEY).hash(source), best)
-    monkeypatch.setenv("MPCINFER_KERNELS", "fastest")
-    with pytest.raises(ConfigError, match="'fastest'"):
-        uses_compiled()
