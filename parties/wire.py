@@ -129,16 +129,15 @@ def _is_count(value: object) -> bool:
 
 
 def pack(array: RingArray, bits: int) -> Buffer:
-    """Ring elements (below 2**bits, in the type `Spec.dtype` names) as packed little-endian bytes.
+    """The low `bits` of unsigned integers, of a type that holds as many, as packed little-endian bytes.
 
     At the full width of its type the result is a view of the array, not a copy.
     """
-    spec = Spec(bits, array.shape)
-    assert array.dtype == spec.dtype, f"{bits}-bit elements live in {spec.dtype}, got {array.dtype}"
+    assert array.dtype.kind == "u", f"ring elements are unsigned, got {array.dtype}"
     flat = np.ascontiguousarray(array).reshape(-1)
     if not flat.size:
         return b""
-    if bits == 8 * spec.dtype.itemsize:
+    if bits == 8 * array.dtype.itemsize:
         return flat.view(np.uint8).data
     from parties.packing import pack_elements
 
