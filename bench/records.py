@@ -63,6 +63,36 @@ class Record:
 
     def append(self, path: Path) -> None:
         """Adds this record as one line to a file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as file:
-            file.write(json.dumps(asdict(self)) + "\n")
+        _append(asdict(self), path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelRecord:
+    """How fast one kernel ran, in one thread.
+
+    Attributes:
+        kernel: name of the kernel and its sizes.
+        implementation: compiled, with the bits of a register, or openssl.
+        rate: work a second in the best of all runs.
+        unit: what the rate counts, without the second.
+        seconds: the best run's time.
+    """
+
+    kernel: str
+    implementation: str
+    rate: float
+    unit: str
+    seconds: float
+    commit: str = field(default_factory=_commit)
+    machine: str = field(default_factory=_machine)
+    date: str = field(default_factory=_today)
+
+    def append(self, path: Path) -> None:
+        """Adds this record as one line to a file."""
+        _append(asdict(self), path)
+
+
+def _append(record: dict[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")

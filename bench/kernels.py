@@ -1,0 +1,180 @@
+"""Rates of the kernels, in one thread and at the sizes of a GPT-2 layer with 128 tokens.
+
+    python -m bench.kernels                        prints a table
+    python -m bench.kernels --record               appends a line a kernel to bench/records/kernels.jsonl
+    MPCINFER_KERNELS=openssl python -m bench.kernels     without compiled kernels
+
+A rate is that of the best of several runs, after one that compiles and touches fresh memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from bench.records import RECORDS, KernelRecord
+from parties.packing import pack_words, unpack_words
+from parties.randomness import InsecureTestRandom
+from protocols.kernels.aes import Hash
+from protocols.kernels.dpf import DpfKeys, generate, prefix_parity, window_lookup
+from protocols.kernels.processor import register_words, uses_compiled
+from protocols.kernels.ring import ring_matmul
+
+GELU_KEYS, GELU_BITS, GELU_WINDOW = 128 * 3072, 14, 512
+EXP_KEYS, EXP_BITS, EXP_WINDOW = 12 * 128 * 129 // 2, 16, 4096
+
+HASH = Hash(bytes(range(16)))
+RANDOM = InsecureTestRandom(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One kernel to measure.
+
+    Attributes:
+        kernel: its name and sizes.
+        work: what one run does, counted in `unit`.
+        unit: such as hashes or entries.
+        prepare: makes the inputs and returns what is to be timed.
+    """
+
+    kernel: str
+    work: float
+    unit: str
+    prepare: Callable[[], Callable[[], object]]
+
+
+def _hashing(blocks: int) -> Case:
+    def prepare() -> Callable[[], object]:
+        source = RANDOM.uint64((blocks, 2))
+        return lambda: HASH.hash(source)
+
+    return Case(f"hash, {blocks} blocks, copied in and out", blocks, "blocks", prepare)
+
+
+def _points(count: int, bits: int) -> NDArray[np.uint64]:
+    return RANDOM.uint64((count,)) >> np.uint64(64 - bits)
+
+
+def _keys(count: int, bits: int) -> tuple[DpfKeys, NDArray[np.uint64]]:
+    roots = RANDOM.uint64((2, count, 2))
+    return generate(_points(count, bits), bits, roots, HASH)[0], roots[0]
+
+
+def _generation(name: str, count: int, bits: int) -> Case:
+    def prepare() -> Callable[[], object]:
+        alpha, roots = _points(count, bits), RANDOM.uint64((2, count, 2))
+        return lambda: generate(alpha, bits, roots, HASH)
+
+    return Case(f"dpf generate, {name}: {count} keys of {bits} bits", count, "keys", prepare)
+
+
+def _comparison(name: str, count: int, bits: int) -> Case:
+    def prepare() -> Callable[[], object]:
+        (keys, root), points = _keys(count, bits), _points(count, bits)[None]
+        return lambda: prefix_parity(0, keys, root, points, HASH)
+
+    nodes = count * (max(0, bits - 7) + 1)
+    return Case(f"dpf prefix parity, {name}: {count} keys of {bits} bits", nodes, "nodes", prepare)
+
+
+def _lookup(name: str, count: int, bits: int, window: int, entry_bits: int) -> Case:
+    def prepare() -> Callable[[], object]:
+        (keys, root), first = _keys(count, bits), _points(count, bits)
+        table = RANDOM.uint64((window,)).view(np.int64) >> (64 - entry_bits)
+        return lambda: window_lookup(0, keys, root, first, table, HASH)
+
+    sizes = f"{count} keys of {bits} bits, {window} entries of {entry_bits} bits"
+    return Case(f"dpf window look-up, {name}: {sizes}", count * window, "entries", prepare)
+
+
+def _packing(count: int, bits: int, pack: bool) -> Case:
+    def prepare() -> Callable[[], object]:
+        words = RANDOM.uint64((count,))
+        packed = pack_words(words, bits)
+        return (lambda: pack_words(words, bits)) if pack else (lambda: unpack_words(packed.data, bits, count))
+
+    name = "pack" if pack else "unpack"
+    return Case(f"{name}, {count} words of {bits} bits", count * 8, "bytes of words", prepare)
+
+
+def _product(rows: int, inner: int, columns: int, dtype: torch.dtype) -> Case:
+    def prepare() -> Callable[[], object]:
+        x = torch.from_numpy(RANDOM.uint64((rows, inner)).view(np.int64))
+        weight = torch.from_numpy(RANDOM.uint64((inner, columns)).view(np.int64)).to(dtype)
+        return lambda: ring_matmul(x, weight)
+
+    sizes = f"[{rows}, {inner}] x [{inner}, {columns}] of {str(dtype).removeprefix('torch.')}"
+    return Case(f"ring product, {sizes}", rows * inner * columns, "products", prepare)
+
+
+CASES = (
+    _hashing(1 << 14),
+    _generation("GELU", GELU_KEYS, GELU_BITS),
+    _comparison("GELU", GELU_KEYS, GELU_BITS),
+    _comparison("40 bits", 1 << 16, 40),
+    _lookup("GELU", GELU_KEYS, GELU_BITS, GELU_WINDOW, 16),
+    _lookup("exp", EXP_KEYS, EXP_BITS, EXP_WINDOW, 16),
+    _lookup("exp", EXP_KEYS, EXP_BITS, EXP_WINDOW, 40),
+    _packing(GELU_KEYS, 20, pack=True),
+    _packing(GELU_KEYS, 20, pack=False),
+    _product(128, 768, 3072, torch.int16),
+    _product(128, 768, 3072, torch.int64),
+    _product(1, 768, 3072, torch.int16),
+)
+"""Every kernel that is measured; a new one is one more line here."""
+
+
+def best_seconds(run: Callable[[], object], repeat: int) -> float:
+    """The shortest of several runs, after one that is not counted."""
+    run()
+    times: list[float] = []
+    for _ in range(repeat):
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def measure(case: Case, repeat: int) -> KernelRecord:
+    """Runs one case."""
+    seconds = best_seconds(case.prepare(), repeat)
+    implementation = f"compiled, {64 * register_words()}-bit AES" if uses_compiled() else "openssl"
+    return KernelRecord(
+        kernel=case.kernel,
+        implementation=implementation,
+        rate=case.work / seconds,
+        unit=case.unit,
+        seconds=seconds,
+    )
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--only", default="", help="measure the kernels whose name contains this")
+    parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--record", action="store_true", help="keep the rates in bench/records")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    table = Table("kernel", "rate", "unit", "ms")
+    for case in (case for case in CASES if options.only in case.kernel):
+        record = measure(case, options.repeat)
+        table.add_row(
+            record.kernel, f"{record.rate / 1e6:,.1f}", f"M {record.unit}/s", f"{record.seconds * 1e3:.2f}"
+        )
+        if options.record:
+            record.append(RECORDS / "kernels.jsonl")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
