@@ -2,68 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.kernels.aes import Hash
-from protocols.kernels.dpf_kernels import CHUNK, Words, copy_leaves, make_keys, sum_window, walk
+from protocols.kernels.chunks import parts
+from protocols.kernels.dpf_kernels import Words, copy_leaves, make_keys, sum_window, walk
 from protocols.kernels.lookup import LEAF_BITS
 from protocols.kernels.window import inner_levels, nodes_by_level, touched_leaves
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Keys that one call of a kernel works on: all whole chunks, or the rest padded to one chunk."""
-
-    start: int
-    stop: int
-    padded: bool
-
-    def of(self, array: NDArray[Any], axis: int = 0) -> NDArray[Any]:
-        """What a kernel reads: contiguous, and always read-only, so that it is compiled for one type."""
-        if not self.padded:
-            view = np.ascontiguousarray(array)[...]
-        else:
-            rest = np.take(array, np.arange(self.start, self.stop), axis)
-            widths = [(0, CHUNK - rest.shape[axis] if i == axis else 0) for i in range(rest.ndim)]
-            view = np.pad(rest, widths)
-        view.flags.writeable = False
-        return view
-
-    def room(self, out: NDArray[Any], axis: int = 0) -> NDArray[Any]:
-        """What a kernel writes to: the array itself, or a chunk of its own for the padded rest.
-
-        With its keys along the first axis it has room for this part alone, along another one for all keys.
-        """
-        if not self.padded:
-            return out[: self.stop] if axis == 0 else out
-        shape = list(out.shape)
-        shape[axis] = CHUNK
-        return np.empty(shape, out.dtype)
-
-    def keep(self, result: NDArray[Any], out: NDArray[Any], axis: int = 0) -> None:
-        """Puts the padded rest where it belongs."""
-        if self.padded:
-            before = (slice(None),) * axis
-            out[(*before, slice(self.start, self.stop))] = result[(*before, slice(self.stop - self.start))]
-
-
-def _parts(count: int) -> Iterator[_Part]:
-    whole = count - count % CHUNK
-    if whole:
-        yield _Part(0, whole, False)
-    if whole < count:
-        yield _Part(whole, count, True)
 
 
 def generate(bits: int, alpha: Words, roots: Words, hash: Hash, blocks: Words) -> NDArray[np.int8]:
     """Fills `blocks` [levels + 1, N, 2] with correction words and returns the signs."""
     signs = np.empty(len(alpha), np.int8)
-    for part in _parts(len(alpha)):
+    for part in parts(len(alpha)):
         made, sign = part.room(blocks, 1), part.room(signs)
         make_keys(bits, part.of(alpha), part.of(roots, 1), hash.round_keys, made, sign)
         part.keep(made, blocks, 1)
@@ -76,7 +28,7 @@ def prefix_parity(
 ) -> NDArray[np.uint8]:
     """See `dpf.prefix_parity`."""
     parities = np.empty(points.shape, np.uint8)
-    for part in _parts(len(root)):
+    for part in parts(len(root)):
         keys, roots = part.of(blocks, 1), part.of(root)
         for row, out in zip(points, parities, strict=True):
             parity = part.room(out)
@@ -92,7 +44,7 @@ def window_lookup(
     held, leaves = nodes_by_level(bits, len(table)), touched_leaves(bits, len(table))
     entries = _padded_entries(table, leaves)
     sums = np.empty(len(root), np.int64)
-    for part in _parts(len(root)):
+    for part in parts(len(root)):
         total = part.room(sums)
         keys, roots, starts = part.of(blocks, 1), part.of(root), part.of(first)
         sum_window(rank, bits, keys, roots, starts, entries, leaves, held, hash.round_keys, total)
@@ -115,7 +67,7 @@ def expand_all(rank: int, bits: int, blocks: Words, root: Words, hash: Hash) -> 
     """All leaves of every key: uint64 [N, leaves, 2]."""
     held = nodes_by_level(bits, 1 << bits)
     leaves = np.empty((len(root), 1 << inner_levels(bits), 2), np.uint64)
-    for part in _parts(len(root)):
+    for part in parts(len(root)):
         out = part.room(leaves)
         copy_leaves(rank, bits, part.of(blocks, 1), part.of(root), held, hash.round_keys, out)
         part.keep(out, leaves)

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.kernels.aes import LEAF, hash_group
+from protocols.kernels.chunks import CHUNK
 from protocols.kernels.jit import kernel
 from protocols.kernels.lookup import LEAF_BITS, masked_sum
+from protocols.kernels.neighbours import expand_neighbours, load_roots, room_for_nodes
 from protocols.kernels.registers import GROUP
-from protocols.kernels.tree import close, convert, correct, descend, expand
-
-CHUNK = 64
-"""Keys that are worked on together: a multiple of the group."""
+from protocols.kernels.tree import convert, correct, descend
 
 Words = NDArray[np.uint64]
 
@@ -24,14 +23,6 @@ _WORDS = 2 * CHUNK
 _GROUP_WORDS = 2 * GROUP
 _ONE = np.uint64(1)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
-
-
-@kernel
-def _load_roots(root: Words, start: int, rank: int, state: Words) -> None:
-    """A chunk's roots, their lowest bits forced to the rank."""
-    for i in range(CHUNK):
-        state[i, 0] = (root[start + i, 0] & ~_ONE) | np.uint64(rank)
-        state[i, 1] = root[start + i, 1]
 
 
 @kernel
@@ -48,7 +39,7 @@ def walk(
     state, parity = np.empty((CHUNK, 2), np.uint64), np.empty((CHUNK, 2), np.uint64)
     levels, count = blocks.shape[0] - 1, blocks.shape[1]
     for start in range(0, parities.shape[0], CHUNK):
-        _load_roots(root, start, rank, state)
+        load_roots(root, start, rank, state)
         parity[:] = 0
         row = 2 * start
         for level in range(levels):
@@ -91,8 +82,8 @@ def make_keys(
     state, delta = np.empty((CHUNK, 2), np.uint64), np.empty((CHUNK, 2), np.uint64)
     levels, count = blocks.shape[0] - 1, blocks.shape[1]
     for start in range(0, signs.shape[0], CHUNK):
-        _load_roots(roots[0], start, 0, state)
-        _load_roots(roots[1], start, 1, delta)
+        load_roots(roots[0], start, 0, state)
+        load_roots(roots[1], start, 1, delta)
         for i in range(CHUNK):
             delta[i, 0] ^= state[i, 0]
             delta[i, 1] ^= state[i, 1]
@@ -147,41 +138,15 @@ def _expand_window(
     round_keys: Words,
     nodes: Words,
 ) -> int:
-    """The leaves of one chunk that hold a window, in `nodes`: returns the word at which the first begins.
-
-    On level d the `nodes_at[d]` neighbours from the one that holds the key's first point on are kept, each
-    for all keys of the chunk side by side. Two lists take turns in `nodes`; in front of each is a slot that
-    `expand` may spoil.
-    """
-    levels, count = blocks.shape[0] - 1, blocks.shape[1]
-    here, there = _WORDS, _WORDS + nodes.size // 2
-    _load_roots(root, start, rank, nodes[CHUNK : 2 * CHUNK])
-    row = 2 * start
-    for level in range(levels):
-        shift = np.uint64(64 - bits + level)
-        held = nodes_at[level]
-        for at in range(0, _WORDS, _GROUP_WORDS):
-            key, cw = start + at // 2, row + at
-            for i in range(held):
-                node, slot = here + i * _WORDS + at, there + 2 * i * _WORDS + at
-                expand(nodes, node, nodes, slot, _WORDS, blocks, cw, first, key, shift, round_keys)
-            if held >> level:
-                last = there + (2 * held - 1) * _WORDS + at
-                close(nodes, here + at, nodes, there + at, last, first, key, shift)
-        here, there = there, here
-        row += 2 * count
+    """The leaves of one chunk that hold a window, in `nodes`: see `expand_neighbours`."""
+    levels = blocks.shape[0] - 1
+    here = expand_neighbours(start, rank, levels, bits, blocks, root, first, nodes_at, round_keys, nodes)
+    row = 2 * (levels * blocks.shape[1] + start)
     for i in range(nodes_at[levels]):
         for at in range(0, _WORDS, _GROUP_WORDS):
             node = here + i * _WORDS + at
             convert(nodes, node, blocks, row + at, nodes, node, round_keys)
     return here
-
-
-@kernel
-def _room_for_nodes(leaves: int, nodes_at: NDArray[np.int64]) -> Words:
-    """Memory for both lists of `_expand_window`."""
-    slots = 1 + max(leaves, 2 * nodes_at.max())
-    return np.empty((2 * slots * CHUNK, 2), np.uint64)
 
 
 @kernel
@@ -202,9 +167,9 @@ def sum_window(
     Args:
         table: with 127 zeros before it, and zeros behind it up to 127 + 128 `leaves` entries.
         leaves: leaves that a window may touch; one more than there are where it comes round to the first.
-        nodes_at: see `_expand_window`.
+        nodes_at: see `expand_neighbours`.
     """
-    nodes = _room_for_nodes(leaves, nodes_at)
+    nodes = room_for_nodes(leaves, nodes_at)
     inside = np.uint64((1 << min(bits, 7)) - 1)
     for start in range(0, sums.shape[0], CHUNK):
         word = _expand_window(start, rank, bits, blocks, root, first, nodes_at, round_keys, nodes)
@@ -243,7 +208,7 @@ def copy_leaves(
 ) -> None:
     """All leaves of every key: uint64 [N, leaves, 2]."""
     leaves = nodes_at[-1]
-    nodes = _room_for_nodes(leaves, nodes_at)
+    nodes = room_for_nodes(leaves, nodes_at)
     first = np.zeros(root.shape[0], np.uint64)
     for start in range(0, out.shape[0], CHUNK):
         slot = _expand_window(start, rank, bits, blocks, root, first, nodes_at, round_keys, nodes) // 2

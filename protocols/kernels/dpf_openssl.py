@@ -7,6 +7,13 @@ from numpy.typing import NDArray
 
 from protocols.kernels.aes import INNER, LEAF, Hash
 from protocols.kernels.openssl_aes import hash_blocks
+from protocols.kernels.openssl_tree import (
+    control_mask,
+    direction,
+    expand_neighbours,
+    left_children,
+    start_state,
+)
 from protocols.kernels.window import inner_levels, nodes_by_level
 
 Words = NDArray[np.uint64]
@@ -23,25 +30,8 @@ def _spans(count: int, bytes_each: int) -> list[slice]:
     return [slice(start, start + step) for start in range(0, count, step)]
 
 
-def _start(root: Words, rank: int) -> Words:
-    """The roots with their lowest bits forced to the rank."""
-    state = root.copy()
-    state[:, 0] &= ~_ONE
-    state[:, 0] |= np.uint64(rank)
-    return state
-
-
-def _mask(words: Words) -> Words:
-    """All ones where the lowest bit is 1, with an axis for the two words of a block."""
-    return (np.uint64(0) - (words & _ONE))[..., None]
-
-
-def _direction(points: Words, bits: int, level: int) -> Words:
-    return points >> np.uint64(bits - 1 - level)
-
-
 def _convert(state: Words, correction: Words, hash: Hash) -> Words:
-    return hash_blocks(hash.key, state, LEAF) ^ (correction & _mask(state[..., 0]))
+    return hash_blocks(hash.key, state, LEAF) ^ (correction & control_mask(state[..., 0]))
 
 
 def _one_hot(alpha: Words) -> Words:
@@ -59,13 +49,13 @@ def generate(bits: int, alpha: Words, roots: Words, hash: Hash, blocks: Words) -
 
 
 def _generate(bits: int, alpha: Words, roots: Words, hash: Hash, blocks: Words) -> NDArray[np.int8]:
-    state = _start(roots[0], 0)
-    delta = state ^ _start(roots[1], 1)
+    state = start_state(roots[0], 0)
+    delta = state ^ start_state(roots[1], 1)
     for level in range(inner_levels(bits)):
-        right = _mask(_direction(alpha, bits, level))
+        right = control_mask(direction(alpha, bits, level))
         mine = hash_blocks(hash.key, state, INNER)
         blocks[level] = mine ^ hash_blocks(hash.key, state ^ delta, INNER) ^ (delta & ~right)
-        state = mine ^ (blocks[level] & _mask(state[:, 0])) ^ (state & right)
+        state = mine ^ (blocks[level] & control_mask(state[:, 0])) ^ (state & right)
     hot = _one_hot(alpha)
     blocks[-1] = hash_blocks(hash.key, state, LEAF) ^ hash_blocks(hash.key, state ^ delta, LEAF) ^ hot
     share = _convert(state, blocks[-1], hash) & hot
@@ -84,16 +74,16 @@ def prefix_parity(
 
 
 def _walk(rank: int, bits: int, blocks: Words, root: Words, points: Words, hash: Hash) -> Words:
-    state, parity = _start(root, rank), np.zeros(len(root), np.uint64)
+    state, parity = start_state(root, rank), np.zeros(len(root), np.uint64)
     turns = points ^ (points >> _ONE)
     for level in range(inner_levels(bits)):
-        parity ^= state[:, 0] & _direction(turns, bits, level)
-        right = _mask(_direction(points, bits, level))
-        left = hash_blocks(hash.key, state, INNER) ^ (blocks[level] & _mask(state[:, 0]))
+        parity ^= state[:, 0] & direction(turns, bits, level)
+        right = control_mask(direction(points, bits, level))
+        left = left_children(state, blocks[level], hash)
         state = left ^ (state & right)
     leaf = _convert(state, blocks[-1], hash)
-    right = _mask(points >> np.uint64(7))[:, 0]
-    upper = _mask(points >> _SIX)[:, 0]
+    right = control_mask(points >> np.uint64(7))[:, 0]
+    upper = control_mask(points >> _SIX)[:, 0]
     prefix = ~np.uint64(0) >> (_LOW_SIX - (points & _LOW_SIX))
     counted = (leaf[:, 0] & ((prefix | upper) ^ right)) ^ (leaf[:, 1] & ((prefix & upper) ^ right))
     for shift in (32, 16, 8, 4, 2, 1):
@@ -105,14 +95,7 @@ def _expand_window(
     rank: int, bits: int, blocks: Words, root: Words, first: Words, window: int, hash: Hash
 ) -> Words:
     """The neighbouring leaves from the one that holds the first point on: uint64 [leaves, N, 2]."""
-    held = nodes_by_level(bits, window)
-    nodes = _start(root, rank)[None]
-    for level in range(inner_levels(bits)):
-        left = hash_blocks(hash.key, nodes, INNER) ^ (blocks[level] & _mask(nodes[..., 0]))
-        children = np.stack([left, left ^ nodes], axis=1).reshape(2 * len(nodes), *root.shape)
-        moved = (_direction(first, bits, level) & _ONE).astype(np.int64)
-        order = (np.arange(int(held[level + 1]))[:, None] + moved) % len(children)
-        nodes = children[order, np.arange(len(root))]
+    nodes = expand_neighbours(rank, bits, blocks[:-1], root, first, nodes_by_level(bits, window), hash)
     return _convert(nodes, blocks[-1], hash)
 
 

@@ -24,7 +24,17 @@ def nodes_by_level(bits: int, window: int) -> NDArray[np.int64]:
     Returns:
         int64 [levels + 1]: never more than there are on a level.
     """
-    levels = inner_levels(bits)
+    return nodes_in_range(inner_levels(bits), window, bits)
+
+
+def nodes_in_range(levels: int, window: int, bits: int) -> NDArray[np.int64]:
+    """As `nodes_by_level`, down to any level.
+
+    Args:
+        levels: from the root to the level that is wanted, at most `bits`.
+        window: W points; where they are more than 2^n, all nodes are enough.
+        bits: n.
+    """
     held = [min(1 << level, _touched(window, bits - level)) for level in range(levels + 1)]
     return np.array(held, np.int64)
 

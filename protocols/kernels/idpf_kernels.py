@@ -1,0 +1,183 @@
+"""The compiled loops of the incremental DPF, over chunks of keys that stay in cache.
+
+Every kernel works on the first keys of its arrays, as many as its output has room for: a multiple of `CHUNK`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.kernels.aes import INNER, VALUE, hash_group
+from protocols.kernels.chunks import CHUNK
+from protocols.kernels.jit import kernel
+from protocols.kernels.neighbours import expand_neighbours, load_roots, room_for_nodes
+from protocols.kernels.registers import GROUP
+from protocols.kernels.tree import correct
+
+Words = NDArray[np.uint64]
+
+_WORDS = 2 * CHUNK
+_GROUP_WORDS = 2 * GROUP
+_ZERO = np.uint64(0)
+_ONE = np.uint64(1)
+
+
+@kernel
+def _hash_chunk(source: Words, word: int, target: Words, tweak: np.uint64, round_keys: Words) -> None:
+    """Hashes a chunk's blocks, those from word `word` of the source on."""
+    for at in range(0, _WORDS, _GROUP_WORDS):
+        hash_group(source, word + at, target, at, tweak, round_keys)
+
+
+@kernel
+def make_keys(
+    bits: int,
+    value_at: NDArray[np.int64],
+    alpha: Words,
+    roots: Words,
+    round_keys: Words,
+    cw: Words,
+    values: Words,
+    keys: int,
+) -> None:
+    """Writes `cw` and `values` of the first `keys` keys: see `idpf.generate`.
+
+    Args:
+        value_at: for each level, which row of `values` its children's values go to, or -1 for none.
+    """
+    state, delta = np.empty((CHUNK, 2), np.uint64), np.empty((CHUNK, 2), np.uint64)
+    for start in range(0, keys, CHUNK):
+        load_roots(roots[0], start, 0, state)
+        load_roots(roots[1], start, 1, delta)
+        for i in range(CHUNK):
+            delta[i, 0] ^= state[i, 0]
+            delta[i, 1] ^= state[i, 1]
+        for level in range(cw.shape[0]):
+            row = 2 * (level * cw.shape[1] + start)
+            shift = np.uint64(64 - bits + level)
+            for at in range(0, _WORDS, _GROUP_WORDS):
+                correct(state, delta, at, cw, row + at, alpha, start + at // 2, shift, round_keys)
+            if value_at[level] >= 0:
+                _make_values(state, delta, round_keys, values[value_at[level], start : start + CHUNK])
+
+
+@kernel
+def _make_values(state: Words, delta: Words, round_keys: Words, values: Words) -> None:
+    """W = (-1)^t_1 (1 - conv(s_0) + conv(s_1)) from party 0's nodes and their difference to party 1's."""
+    mine, theirs = np.empty((CHUNK, 2), np.uint64), np.empty((CHUNK, 2), np.uint64)
+    for i in range(CHUNK):
+        theirs[i, 0] = state[i, 0] ^ delta[i, 0]
+        theirs[i, 1] = state[i, 1] ^ delta[i, 1]
+    _hash_chunk(state, 0, mine, VALUE, round_keys)
+    _hash_chunk(theirs, 0, theirs, VALUE, round_keys)
+    for i in range(CHUNK):
+        value = _ONE - mine[i, 0] + theirs[i, 0]
+        values[i] = value if state[i, 0] & _ONE else _ZERO - value  # t_1 = 1 - t_0
+
+
+@kernel
+def sum_range(
+    rank: int,
+    cw: Words,
+    values: Words,
+    root: Words,
+    first: Words,
+    counts: Words,
+    table: Words,
+    nodes_at: NDArray[np.int64],
+    round_keys: Words,
+    sums: Words,
+) -> None:
+    """Sums of table entries: see `idpf.range_lookup`.
+
+    Args:
+        cw: uint64 [depth, N, 2].
+        nodes_at: see `expand_neighbours`; the last one is the table's length, or all nodes of the depth.
+    """
+    depth = cw.shape[0]
+    held = int(nodes_at[depth])
+    nodes = room_for_nodes(held, nodes_at)
+    converted = np.empty((CHUNK, 2), np.uint64)
+    for start in range(0, sums.shape[0], CHUNK):
+        end = start + CHUNK
+        word = expand_neighbours(start, rank, depth, depth, cw, root, first, nodes_at, round_keys, nodes)
+        total = sums[start:end]
+        total[:] = _ZERO
+        for j in range(int(counts[start:end].max())):
+            node = word + (j % held) * _WORDS
+            _hash_chunk(nodes, node, converted, VALUE, round_keys)
+            slot = node // 2
+            _add_entry(
+                nodes[slot : slot + CHUNK],
+                converted,
+                values[start:end],
+                counts[start:end],
+                np.uint64(j),
+                table[j],
+                total,
+            )
+        if rank:
+            for i in range(CHUNK):
+                total[i] = _ZERO - total[i]
+
+
+@kernel
+def _add_entry(
+    node: Words, converted: Words, values: Words, counts: Words, j: np.uint64, entry: np.uint64, total: Words
+) -> None:
+    """Adds entry j times the node's share, to the sums of those keys whose range is longer than j."""
+    for i in range(CHUNK):
+        share = converted[i, 0] + (values[i] & (_ZERO - (node[i, 0] & _ONE)))
+        total[i] += share * (entry if j < counts[i] else _ZERO)
+
+
+@kernel
+def sum_prefixes(
+    rank: int, cw: Words, values: Words, root: Words, points: Words, round_keys: Words, sums: Words
+) -> None:
+    """Sums up to one point a key: see `idpf.prefix_sum`."""
+    state, left, converted = (
+        np.empty((CHUNK, 2), np.uint64),
+        np.empty((CHUNK, 2), np.uint64),
+        np.empty((CHUNK, 2), np.uint64),
+    )
+    bits = cw.shape[0]
+    for start in range(0, sums.shape[0], CHUNK):
+        end = start + CHUNK
+        load_roots(root, start, rank, state)
+        total = sums[start:end]
+        total[:] = _ZERO
+        for level in range(bits):
+            shift = np.uint64(bits - 1 - level)
+            _hash_chunk(state, 0, left, INNER, round_keys)
+            _step(cw[level, start:end], points[start:end], shift, state, left)
+            _hash_chunk(left, 0, converted, VALUE, round_keys)
+            _add_left(points[start:end], shift, left, converted, values[level, start:end], total)
+        _hash_chunk(state, 0, converted, VALUE, round_keys)
+        for i in range(CHUNK):
+            last = values[bits - 1, start + i] & (_ZERO - (state[i, 0] & _ONE))
+            share = total[i] + converted[i, 0] + last
+            total[i] = _ZERO - share if rank else share
+
+
+@kernel
+def _step(cw: Words, points: Words, shift: np.uint64, state: Words, left: Words) -> None:
+    """From hashes in `left` to left children there, and in `state` to the children that the points name."""
+    for i in range(CHUNK):
+        control = _ZERO - (state[i, 0] & _ONE)
+        right = _ZERO - ((points[i] >> shift) & _ONE)
+        left[i, 0] ^= cw[i, 0] & control
+        left[i, 1] ^= cw[i, 1] & control
+        state[i, 0] = left[i, 0] ^ (state[i, 0] & right)
+        state[i, 1] = left[i, 1] ^ (state[i, 1] & right)
+
+
+@kernel
+def _add_left(
+    points: Words, shift: np.uint64, left: Words, converted: Words, values: Words, total: Words
+) -> None:
+    """Adds the left child's share where the point lies in the right one."""
+    for i in range(CHUNK):
+        share = converted[i, 0] + (values[i] & (_ZERO - (left[i, 0] & _ONE)))
+        total[i] += share & (_ZERO - ((points[i] >> shift) & _ONE))
