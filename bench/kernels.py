@@ -23,10 +23,12 @@ from rich.table import Table
 from bench.records import RECORDS, KernelRecord
 from parties.packing import pack_words, unpack_words
 from parties.randomness import InsecureTestRandom
+from protocols.kernels import idpf
 from protocols.kernels.aes import Hash
 from protocols.kernels.dpf import DpfKeys, generate, prefix_parity, window_lookup
 from protocols.kernels.processor import register_words, uses_compiled
-from protocols.kernels.ring import ring_matmul
+from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
+from protocols.kernels.window import nodes_in_range
 
 GELU_KEYS, GELU_BITS, GELU_WINDOW = 128 * 3072, 14, 512
 EXP_KEYS, EXP_BITS, EXP_WINDOW = 12 * 128 * 129 // 2, 16, 4096
@@ -106,14 +108,48 @@ def _packing(count: int, bits: int, pack: bool) -> Case:
     return Case(f"{name}, {count} words of {bits} bits", count * 8, "bytes of words", prepare)
 
 
-def _product(rows: int, inner: int, columns: int, dtype: torch.dtype) -> Case:
+def _product(rows: int, inner: int, columns: int, dtype: torch.dtype, transposed: bool = False) -> Case:
     def prepare() -> Callable[[], object]:
         x = torch.from_numpy(RANDOM.uint64((rows, inner)).view(np.int64))
-        weight = torch.from_numpy(RANDOM.uint64((inner, columns)).view(np.int64)).to(dtype)
-        return lambda: ring_matmul(x, weight)
+        shape = (columns, inner) if transposed else (inner, columns)
+        weight = torch.from_numpy(RANDOM.uint64(shape).view(np.int64)).to(dtype)
+        multiply = ring_matmul_transposed if transposed else ring_matmul
+        return lambda: multiply(x, weight)
 
     sizes = f"[{rows}, {inner}] x [{inner}, {columns}] of {str(dtype).removeprefix('torch.')}"
-    return Case(f"ring product, {sizes}", rows * inner * columns, "products", prepare)
+    name = f"ring product, {sizes}{', transposed' if transposed else ''}"
+    return Case(name, rows * inner * columns, "products", prepare)
+
+
+def _prefix_generation(count: int, bits: int, depths: tuple[int, ...]) -> Case:
+    def prepare() -> Callable[[], object]:
+        alpha, roots = _points(count, bits), RANDOM.uint64((2, count, 2))
+        return lambda: idpf.generate(alpha, bits, depths, roots, HASH)
+
+    name = f"idpf generate, {count} keys of {bits} bits, {len(depths)} depths"
+    return Case(name, 2 * count * (depths[-1] + len(depths)), "hashes", prepare)
+
+
+def _range_lookup(count: int, depth: int, window: int) -> Case:
+    def prepare() -> Callable[[], object]:
+        alpha, roots = _points(count, depth), RANDOM.uint64((2, count, 2))
+        keys = idpf.generate(alpha, depth, (depth,), roots, HASH)
+        first, table = _points(count, depth), RANDOM.uint64((window,)).view(np.int64)
+        return lambda: idpf.range_lookup(0, keys, roots[0], depth, first, window, table, HASH)
+
+    hashes = count * (int(nodes_in_range(depth, window, depth)[:-1].sum()) + window)
+    return Case(f"idpf range look-up, {count} keys, depth {depth}, {window} nodes", hashes, "hashes", prepare)
+
+
+def _prefix_sum(count: int, bits: int, points: int) -> Case:
+    def prepare() -> Callable[[], object]:
+        alpha, roots = _points(count, bits), RANDOM.uint64((2, count, 2))
+        keys = idpf.generate(alpha, bits, tuple(range(1, bits + 1)), roots, HASH)
+        x = _points(points * count, bits).reshape(points, count)
+        return lambda: idpf.prefix_sum(0, keys, roots[0], x, HASH)
+
+    name = f"idpf prefix sum, {count} keys of {bits} bits, {points} points"
+    return Case(name, points * count * (2 * bits + 1), "hashes", prepare)
 
 
 CASES = (
@@ -129,6 +165,11 @@ CASES = (
     _product(128, 768, 3072, torch.int16),
     _product(128, 768, 3072, torch.int64),
     _product(1, 768, 3072, torch.int16),
+    _product(1, 768, 50257, torch.int16, transposed=True),
+    _prefix_generation(1536, 40, tuple(range(16, 41, 2))),
+    _range_lookup(1536, 40, 128),
+    _range_lookup(128, 56, 256),
+    _prefix_sum(128, 56, 16),
 )
 """Every kernel that is measured; a new one is one more line here."""
 
