@@ -1,5 +1,7 @@
 """Whether a masked value is negative, as a bit that both parties know masked."""
 
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from typing import ClassVar, final
