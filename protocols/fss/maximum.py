@@ -97,7 +97,7 @@ class CoarseMaximum(Gate):
         (x,) = inputs
         assert x.held is Held.MASKED, f"{x!r} is not masked"
         items = self.items(x)
-        counts = self._count(x, self._elements(x).entries(party))
+        counts = (party.first - party.rank) * self._count(x, self._elements(x).entries(party))
         masked = [
             (counts[..., list(rows.which), :] + party.mask(items[f"mask{rows.bits}"]), rows.bits)
             for rows in self._groups
@@ -134,7 +134,7 @@ class CoarseMaximum(Gate):
         return (*x.shape[:-1], len(rows.which), (1 << x.ring_bits) - 1)
 
     def _count(self, x: Share, vectors: NDArray[np.unsignedinteger[Any]]) -> torch.Tensor:
-        """This party's shares of all rows' counts, [..., rows, 2^b - 1]."""
+        """The counts of all rows in what are one-hot vectors, [..., rows, 2^b - 1]."""
         leading = x.shape[:-1]
         ends = np.cumsum(np.tile(np.array(self._lengths), math.prod(leading)))
         shifts = low(x.value, x.ring_bits).to(torch.uint8).reshape(-1).numpy()

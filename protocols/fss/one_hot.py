@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from parties.packing import pack_elements, unpack_elements
+from parties.packing import unpack_elements
 from parties.wire import Spec
 from protocols.fss.dealing import Dealing
 from protocols.fss.material import Packed, Shape
@@ -19,13 +19,16 @@ from protocols.tensors import to_tensor, to_words
 
 MIN_DOMAIN_BITS = 3
 """So that a vector takes whole bytes."""
+_SPAN = 3
+"""Bytes in which an entry of up to 16 bits lies, wherever it starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class OneHots:
-    """Additive shares over Z_2^value_bits of a vector of 2^domain_bits entries for every element of a shape.
+    """For every element of a shape a vector of 2^domain_bits entries: the server's part minus the client's.
 
-    The client draws its share; the server's, 2^domain_bits value_bits bits a vector, is sent.
+    All is modulo 2^value_bits. The client draws its part, uniform; the server is sent the same with 1 added
+    to one entry, 2^domain_bits value_bits bits a vector.
 
     Attributes:
         domain_bits: 3 or more.
@@ -46,38 +49,47 @@ class OneHots:
         return Packed(math.prod(self.shape) * (1 << self.domain_bits) * self.value_bits // 8)
 
     def deal(self, dealing: Dealing, points: torch.Tensor) -> None:
-        """Hands out shares of vectors that are 1 at these points, taken modulo 2^domain_bits."""
-        places = to_words(points).reshape(-1) & np.uint64((1 << self.domain_bits) - 1)
+        """Hands out vectors that are 1 at these points, taken modulo 2^domain_bits."""
+        byte, shift = self._places(points & ((1 << self.domain_bits) - 1))
+        mask = np.uint64((1 << self.value_bits) - 1)
 
         def complement(drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            vectors = np.negative(self._entries(drawn))
-            vectors[np.arange(len(places)), places] += 1
-            return pack_elements(vectors, self.value_bits)
+            server = np.append(drawn, np.zeros(_SPAN, np.uint8))
+            entry = (_words_at(server, byte) >> shift) & mask
+            change = (entry ^ (entry + np.uint64(1)) & mask) << shift
+            for i in range(_SPAN):  # no two vectors have bits in one byte
+                server[byte + i] ^= (change >> np.uint64(8 * i)).astype(np.uint8)
+            return server[: drawn.size]
 
         dealing.packed(self.item, complement)
 
     def entries(self, party: Party) -> NDArray[np.unsignedinteger[Any]]:
-        """This party's share of everything, uint8 or uint16 [elements, 2^domain_bits].
-
-        Bits above `value_bits` mean nothing.
-        """
-        return self._entries(party.packed(self.item))
+        """This party's part of everything, uint8 or uint16 [elements, 2^domain_bits]."""
+        packed = party.packed(self.item)
+        if self.value_bits != 8:
+            kind = Spec(self.value_bits, self.shape).dtype
+            count = math.prod(self.shape) << self.domain_bits
+            packed = unpack_elements(packed.data, self.value_bits, count, kind)
+        return packed.reshape(-1, 1 << self.domain_bits)
 
     def at(self, party: Party, points: torch.Tensor) -> torch.Tensor:
-        """This party's share of the entries at public points, below 2^domain_bits, one a vector."""
-        packed = np.append(party.packed(self.item), np.zeros(2, np.uint8))
+        """This party's additive share of the entries at public points, below 2^domain_bits, one a vector."""
+        packed = party.packed(self.item)
+        byte, shift = self._places(points)
+        entry = _words_at(packed, byte) >> shift & np.uint64((1 << self.value_bits) - 1)
+        return (party.first - party.rank) * to_tensor(entry).reshape(points.shape)
+
+    def _places(self, points: torch.Tensor) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """Byte in which each vector's entry starts, and at which bit of it."""
         flat = to_words(points).reshape(-1)
         entry = np.arange(flat.size, dtype=np.uint64) * np.uint64(1 << self.domain_bits) + flat
         bit = entry * np.uint64(self.value_bits)
-        byte = (bit >> np.uint64(3)).astype(np.int64)
-        # An entry of up to 16 bits lies in three bytes.
-        three = (packed[byte + i].astype(np.uint64) << np.uint64(8 * i) for i in range(3))
-        word = sum(three, start=np.zeros(flat.size, np.uint64)) >> (bit & np.uint64(7))
-        return to_tensor(word & np.uint64((1 << self.value_bits) - 1)).reshape(points.shape)
+        return (bit >> np.uint64(3)).astype(np.int64), bit & np.uint64(7)
 
-    def _entries(self, packed: NDArray[np.uint8]) -> NDArray[np.unsignedinteger[Any]]:
-        kind = Spec(self.value_bits, self.shape).dtype
-        count = math.prod(self.shape) << self.domain_bits
-        if self.value_bits == 8:
-            return packed.reshape(-1, 1 << self.domain_bits)
-        return unpack_elements(packed.data, self.value_bits, count, kind).reshape(-1, 1 << self.domain_bits)
+
+def _words_at(packed: NDArray[np.uint8], byte: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The bytes from each place on, the first one lowest. What is read past the end means nothing."""
+    word = np.zeros(byte.size, np.uint64)
+    for i in range(_SPAN):
+        word |= packed[np.minimum(byte + i, packed.size - 1)].astype(np.uint64) << np.uint64(8 * i)
+    return word
