@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from protocols.kernels.aes import INNER, LEAF, Hash
 from protocols.kernels.openssl_aes import hash_blocks
+from protocols.kernels.openssl_lookup import LEAF_BYTES, ByteSums
 from protocols.kernels.openssl_tree import (
     control_mask,
     direction,
@@ -99,23 +100,28 @@ def _expand_window(
     return _convert(nodes, blocks[-1], hash)
 
 
-def _bits_of(leaves: Words, bits: int) -> NDArray[np.uint8]:
-    """uint64 [leaves, N, 2] -> 0 or 1, uint8 [N, points]."""
-    by_key = np.ascontiguousarray(leaves.transpose(1, 0, 2)).reshape(leaves.shape[1], 2 * leaves.shape[0])
-    return np.unpackbits(by_key.view(np.uint8), axis=1, bitorder="little")[:, : 1 << bits]
+def _repeat_domain(leaves: Words, bits: int) -> Words:
+    """Leaves of a domain below 128 points with its bits over and over."""
+    width = 1 << bits
+    word = leaves[..., 0] & (~np.uint64(0) >> np.uint64(64 - width))
+    while width < 64:
+        word |= word << np.uint64(width)
+        width *= 2
+    return np.stack([word, word], axis=-1)
 
 
 def window_lookup(
     rank: int, bits: int, blocks: Words, root: Words, first: Words, table: NDArray[np.int64], hash: Hash
 ) -> NDArray[np.int64]:
     """See `dpf.window_lookup`."""
-    sums = np.empty(len(root), np.int64)
+    sums, by_byte = np.empty(len(root), np.int64), ByteSums(table, bits)
     offset = (first & np.uint64((1 << min(bits, 7)) - 1)).astype(np.int64)
-    for span in _spans(len(root), 8 * (len(table) + 256)):
+    for span in _spans(len(root), 8 * LEAF_BYTES * by_byte.leaves):
         leaves = _expand_window(rank, bits, blocks[:, span], root[span], first[span], len(table), hash)
-        shares = _bits_of(leaves, bits)
-        places = (offset[span, None] + np.arange(len(table))) % shares.shape[1]
-        sums[span] = np.take_along_axis(shares, places, 1).astype(np.int64) @ table
+        if bits < 7:
+            leaves = _repeat_domain(leaves, bits)
+        come_round = np.arange(by_byte.leaves) % len(leaves)
+        sums[span] = by_byte.sum(leaves[come_round].transpose(1, 0, 2), offset[span])
     return sums
 
 
