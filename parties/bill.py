@@ -25,7 +25,9 @@ class BillRow:
         control_bytes: handshake and closing, both directions together.
         wire_bytes_to_server, wire_bytes_to_client: all phases, between the two parties, headers, framing
             and encryption included; zero when the bill was counted.
-        seconds: time spent under this label and no deeper one; None when the bill was counted.
+        seconds: time spent under this label and no deeper one, other than offline; None when the bill was
+            counted.
+        offline_seconds: the same for the offline phase; None where there was none.
     """
 
     label: str
@@ -41,6 +43,7 @@ class BillRow:
     wire_bytes_to_server: int = 0
     wire_bytes_to_client: int = 0
     seconds: float | None = None
+    offline_seconds: float | None = None
 
     def add(self, other: BillRow) -> None:
         """Adds another row's amounts to this one's."""
@@ -100,7 +103,7 @@ def _row(item: object) -> BillRow:
     if set(fields) != {field.name for field in dataclasses.fields(BillRow)}:
         raise MalformedFrame("a bill's row has other fields than expected")
     for name, value in fields.items():
-        wanted = str if name in ("label", "kind") else (float | None) if name == "seconds" else int
+        wanted = str if name in ("label", "kind") else (float | None) if name.endswith("seconds") else int
         if not isinstance(value, wanted):
             raise MalformedFrame(f"a bill's {name} is a {type(value).__name__}")
     return BillRow(**fields)

@@ -20,7 +20,8 @@ class Link:
     """What a party says to one peer, and hears from it.
 
     A frame's depth is 1 + the largest depth received so far. Control frames (handshake, closing, "next step")
-    have depth 0: they never wait for an answer that the computation needs, so they add no round.
+    and frames of the offline phase have depth 0: no computation on the input waits for them, so they add no
+    round.
 
     Every array that arrives is compared with what the receiver expects (label, width, shape, number, order,
     session) before it is unpacked.
@@ -43,7 +44,7 @@ class Link:
         widths = [bits] * len(arrays) if isinstance(bits, int) else list(bits)
         specs = tuple(Spec(width, array.shape) for width, array in zip(widths, arrays, strict=True))
         payload = tuple(pack(array, width) for width, array in zip(widths, arrays, strict=True))
-        depth = 0 if self.meter.in_control else self._deepest_received + 1
+        depth = 0 if self.meter.without_depth else self._deepest_received + 1
         frame = Frame(self.session, self._sent, label or self.meter.label, depth, specs, payload)
         parts = encode(frame)
         self.channel.send(parts)
@@ -103,7 +104,7 @@ class Link:
             raise PeerMismatch(f"{label}: expected frame {self._received}, got frame {frame.sequence}")
         if frame.label != label:
             raise PeerMismatch(f"expected label {label!r}, got {frame.label!r}")
-        allowed = range(1) if self.meter.in_control else range(1, self._deepest_sent + 2)
+        allowed = range(1) if self.meter.without_depth else range(1, self._deepest_sent + 2)
         if frame.depth not in allowed:
             raise PeerMismatch(
                 f"{label}: depth {frame.depth}, expected {allowed.start} to {allowed.stop - 1}"

@@ -30,7 +30,7 @@ class Meter:
     are one; both parties come to the same number for every label.
 
     Args:
-        timed: False leaves `seconds` None, as in a bill that is counted and not measured.
+        timed: False leaves seconds None, as in a bill that is counted and not measured.
     """
 
     def __init__(self, *, timed: bool = True) -> None:
@@ -49,9 +49,9 @@ class Meter:
         return ".".join(self._path) or "other"
 
     @property
-    def in_control(self) -> bool:
-        """Whether frames now belong to the control phase, which has no depth."""
-        return self._phase is Phase.CONTROL
+    def without_depth(self) -> bool:
+        """Whether frames now belong to a phase that has no rounds: control, and what is sent ahead of the input."""
+        return self._phase in (Phase.CONTROL, Phase.OFFLINE)
 
     @contextmanager
     def span(self, name: str, kind: str = "") -> Generator[None]:
@@ -69,10 +69,12 @@ class Meter:
     @contextmanager
     def phase(self, phase: Phase) -> Generator[None]:
         """Charges what happens inside to another phase's columns."""
+        self._lap()
         before, self._phase = self._phase, phase
         try:
             yield
         finally:
+            self._lap()
             self._phase = before
 
     def charge_frame(self, receiver: int, *, payload_bytes: int, wire_bytes: int, depth: int) -> None:
@@ -127,11 +129,14 @@ class Meter:
             row.wire_bytes_to_client += wire_bytes
 
     def _lap(self) -> None:
-        """Books the time since the last change of span to the span that is ending or pausing."""
+        """Books the time since the last change of span or phase to the span that is ending or pausing."""
         if not self._timed:
             return
         now = time.perf_counter()
         if self._path:
-            row = self._row()
-            row.seconds = (row.seconds or 0.0) + now - self._clock
+            row, passed = self._row(), now - self._clock
+            if self._phase is Phase.OFFLINE:
+                row.offline_seconds = (row.offline_seconds or 0.0) + passed
+            else:
+                row.seconds = (row.seconds or 0.0) + passed
         self._clock = now

@@ -138,8 +138,21 @@ def test_seconds_go_to_the_innermost_span(monkeypatch: pytest.MonkeyPatch) -> No
     assert seconds == {"outer": 3, "outer.inner": 30}
 
 
+def test_seconds_of_the_offline_phase_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    meter = Meter()
+    with meter.span("layer0"):
+        now[0] += 1
+        with meter.phase(Phase.OFFLINE):
+            now[0] += 10
+        now[0] += 2
+    [row] = meter.bill().rows
+    assert (row.seconds, row.offline_seconds) == (3, 10)
+
+
 def test_spans_and_phases_end_with_an_error() -> None:
     meter = Meter(timed=False)
     with pytest.raises(ZeroDivisionError), meter.phase(Phase.CONTROL), meter.span("broken"):
         raise ZeroDivisionError
-    assert (meter.label, meter.in_control) == ("other", False)
+    assert (meter.label, meter.without_depth) == ("other", False)

@@ -247,6 +247,27 @@ def test_bytes_by_direction_and_phase() -> None:
     assert row.wire_bytes_to_client > 1 + X.nbytes + 3
 
 
+def test_what_is_sent_ahead_takes_no_round_from_what_is_sent_online() -> None:
+    def party(link: Link) -> None:
+        for _ in range(2):
+            with link.meter.phase(Phase.OFFLINE):
+                link.send([X], 64) if link.rank == 1 else link.recv([Spec(64, X.shape)])
+            link.send([X], 64) if link.rank == 1 else link.recv([Spec(64, X.shape)])
+            link.exchange([X], 64)
+
+    server, client = _rows_of_both(party, party)
+    assert [replace(row, offline_seconds=None) for row in server] == [
+        replace(row, offline_seconds=None) for row in client
+    ]
+    (row,) = server
+    # A frame to the server, and the exchange in which the server sends after it: two rounds, twice.
+    assert (row.rounds, row.offline_bytes_to_server, row.online_bytes_to_client) == (
+        4,
+        2 * X.nbytes,
+        2 * X.nbytes,
+    )
+
+
 def test_a_peer_cannot_claim_depth_it_was_not_given() -> None:
     """Rounds cannot be inflated: a frame is at most one deeper than what its sender was sent."""
     deep: Sequence[int] = (2, 100, 1 << 40)
