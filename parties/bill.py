@@ -19,8 +19,8 @@ class BillRow:
         kind: what it is, for grouping across layers: `softmax`, `linear`, ...
         rounds: dependent exchanges of the online phase.
         online_bytes_to_server, online_bytes_to_client: online payload by receiver.
-        offline_bytes_to_server, offline_bytes_to_client: sent before the input was known: correlated randomness
-            by the dealer, and under some plans masked shares by the client.
+        offline_bytes_to_server, offline_bytes_to_client: sent before the input was known: correlated
+            randomness by the dealer, and under some plans masked shares by the client.
         setup_bytes, setup_rounds: once a model and session, both directions together.
         control_bytes: handshake and closing, both directions together.
         wire_bytes_to_server, wire_bytes_to_client: all phases, between the two parties, headers, framing

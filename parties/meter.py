@@ -50,7 +50,7 @@ class Meter:
 
     @property
     def without_depth(self) -> bool:
-        """Whether frames now belong to a phase that has no rounds: control, and what is sent ahead of the input."""
+        """Whether frames now belong to a phase that has no rounds: control, or offline."""
         return self._phase in (Phase.CONTROL, Phase.OFFLINE)
 
     @contextmanager
