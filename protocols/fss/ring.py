@@ -13,7 +13,7 @@ def low(value: torch.Tensor, bits: int) -> torch.Tensor:
 def shift_right(value: torch.Tensor, drop: int, bits: int) -> torch.Tensor:
     """floor(v / 2^drop) of the residue v modulo 2^bits, taken from 0: an element of Z_2^(bits - drop)."""
     if drop == 0:
-        return value
+        return low(value, bits)
     if bits == 64:  # int64's own shift copies the sign
         return (value >> drop) & ((1 << (64 - drop)) - 1)
     return low(value, bits) >> drop

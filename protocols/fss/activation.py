@@ -1,0 +1,284 @@
+"""GELU, SiLU and ReLU of a masked value, alone or times another: one look-up, one exchange."""
+
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar, Literal, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from parties.errors import ConfigError
+from protocols.fss.clear import Clear
+from protocols.fss.dealing import Dealing
+from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
+from protocols.fss.lookup import Lookup
+from protocols.fss.material import Items, Shape
+from protocols.fss.party import Party
+from protocols.fss.polynomial import (
+    Form,
+    coefficients,
+    deal_product,
+    evaluate_product,
+    form_of,
+    key_items,
+    secrets,
+    sign_form,
+)
+from protocols.fss.tables import Function, Table, tabulate
+from protocols.share import Held, Share
+
+Kind = Literal["gelu", "gelu_tanh", "silu", "relu"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """An activation f by what it lacks to ReLU: c(x) = ReLU(x) - f(x), which is the same for x and -x.
+
+    For all of them |f'(x) - 1{x >= 0}| <= 1/2.
+
+    Attributes:
+        correction: c as a function of |x|.
+        bend: bound on |f''|.
+    """
+
+    correction: Function
+    bend: float
+
+
+class _ActivationGate(Gate):
+    """y = d x - c(i) of a masked x and its index i, d = 1{i >= 0}, times further masked factors.
+
+    Subclasses say which factors; see `Activation` for everything else.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        ring_bits: int,
+        frac_bits: int,
+        index_bits: int,
+        index_frac: int,
+        table_frac: int,
+        centred: bool = False,
+    ) -> None:
+        if not index_frac <= frac_bits:
+            raise ConfigError(f"an index of {index_frac} fraction bits of a value of {frac_bits}")
+        if not frac_bits - ring_bits < table_frac <= frac_bits:
+            raise ConfigError(f"a table of {table_frac} fraction bits for a value of {frac_bits}")
+        self._kind: Kind = kind
+        self._ring_bits, self._frac_bits = ring_bits, frac_bits
+        self._index_frac, self._table_frac, self._centred = index_frac, table_frac, centred
+        self._table = _correction_table(kind, index_bits, index_frac, table_frac, centred)
+        self._lookup = Lookup(self._table, table_frac=table_frac, index_bits=index_bits, sign=True)
+        self._shift = frac_bits - table_frac
+
+    @property
+    def max_abs_error(self) -> float:
+        """Bound on |y - f(x)| for an x as it is read, if its index is in its ring; see `Activation`."""
+        unit = 2.0**-self._index_frac
+        if self._kind == "relu":
+            return 0.0 if self._centred else unit
+        rounding = 2.0 ** -(self._table_frac + 1)
+        if self._centred:
+            return unit / 4.0 + rounding
+        return unit / 2.0 + _CURVES[self._kind].bend * unit**2 / 2.0 + rounding
+
+    def items(self, *inputs: Share) -> Items:
+        index = inputs[1]
+        items = self._lookup.items(index.shape)
+        items.update(key_items("ramp", self._ramp(*inputs), self._ring_bits))
+        if self._table.values.size:
+            items.update(key_items("curve", self._curve(*inputs), self._ring_bits - self._shift))
+        return items
+
+    def messages(self, *inputs: Share) -> tuple[Message, ...]:
+        return exchange(*self._lookup.arrays(inputs[1].shape))
+
+    def outputs(self, *inputs: Share) -> Shares:
+        return (shape_only(self._shape(*inputs), self._scale(*inputs), self._ring_bits),)
+
+    def run(self, party: Party, *inputs: Share) -> Shares:
+        self._check(*inputs)
+        x, index, *factors = inputs
+        opened = self._lookup.run(party, index, self.reason)
+        assert opened.sign is not None
+        others = [coefficients(factor) for factor in factors]
+        ramp = [coefficients(opened.sign), coefficients(x), *others]
+        value = evaluate_product(party, "ramp", self._ramp(*inputs), ramp, self._ring_bits)
+        if opened.value is not None:
+            curve = [[1], coefficients(opened.value), *others]
+            forms, bits = self._curve(*inputs), self._ring_bits - self._shift
+            value -= evaluate_product(party, "curve", forms, curve, bits) << self._shift
+        return (Share(value, self._scale(*inputs), self._ring_bits),)
+
+    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+        x, index, *factors = inputs
+        opened, signs = self._lookup.deal(dealing, index)
+        assert opened.sign is not None
+        others = [secrets(factor) for factor in factors]
+        ramp = [secrets(opened.sign), secrets(x), *others]
+        deal_product(dealing, "ramp", self._ramp(*inputs), ramp, self._ring_bits)
+        if opened.value is not None:
+            curve = [[signs], secrets(opened.value), *others]
+            forms, bits = self._curve(*inputs), self._ring_bits - self._shift
+            deal_product(dealing, "curve", forms, curve, bits)
+        return self.outputs(*inputs)
+
+    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+        x, index, *factors = inputs
+        value = torch.where(index.value >= 0, x.value, 0) - (self._table.at(index.value) << self._shift)
+        largest = value.double()
+        for factor in factors:
+            value, largest = value * factor.value, largest * factor.value.double()
+        if largest.numel():
+            clear.check_magnitude(float(largest.abs().max()), self._ring_bits, self._scale(*inputs))
+        return (Share(value, self._scale(*inputs), self._ring_bits),)
+
+    @abstractmethod
+    def _check(self, *inputs: Share) -> None:
+        """That there are as many inputs as the gate takes, and they are as promised."""
+
+    def _check_wires(self, x: Share, *factors: Share) -> None:
+        assert x.frac_bits == self._frac_bits, f"{x!r} instead of {self._frac_bits} fraction bits"
+        for wire in (x, *factors):
+            assert wire.held is Held.MASKED, f"{wire!r} is not masked"
+            if wire.drop is None and wire.ring_bits < self._ring_bits:
+                raise ConfigError(f"{wire!r} is read into {self._ring_bits} bits: take a view")
+
+    def _ramp(self, *inputs: Share) -> list[Form]:
+        """d x, and further factors."""
+        x, index, *factors = inputs
+        sign = self._lookup.shapes(index.shape).sign
+        assert sign is not None
+        return [form_of(share) for share in (sign, x, *factors)]
+
+    def _curve(self, *inputs: Share) -> list[Form]:
+        """s V, and further factors."""
+        _, index, *factors = inputs
+        value = self._lookup.shapes(index.shape).value
+        assert value is not None
+        return [sign_form(index.shape), *(form_of(share) for share in (value, *factors))]
+
+    def _shape(self, *inputs: Share) -> Shape:
+        return tuple(torch.broadcast_shapes(*(x.shape for x in inputs)))  # pyright: ignore[reportUnknownArgumentType]
+
+    def _scale(self, *inputs: Share) -> int:
+        return self._frac_bits + sum(factor.frac_bits for factor in inputs[2:])
+
+
+@final
+class Activation(_ActivationGate):
+    """f(x) of a masked x and its index i, which is x with few fraction bits; an additive share at x's scale.
+
+    1. One look-up of the index (see `lookup.py`) opens, masked, d = 1{i >= 0} and V = s c(i), where c =
+       ReLU - f is tabulated where it does not round to 0, and s is a sign of the dealer's. The table has
+       `table_frac` fraction bits.
+    2. y = d x - s V 2^(frac_bits - table_frac), from opened values and shared secrets. ReLU has no V.
+
+    Args:
+        kind: f: gelu (exact), gelu_tanh (its tanh approximation), silu or relu.
+        ring_bits: of the result.
+        frac_bits: of x and of the result.
+        index_bits: k, 2 to 20: |x| < 2^(k - 1 - index_frac).
+        index_frac: fraction bits of the index, at most `frac_bits`.
+        table_frac: fraction bits of the table, at most `frac_bits`.
+        centred: the index is x rounded down, exactly, and stands for the middle of its cell. Otherwise it is
+            rounded at random, up or down, and stands for itself.
+
+    Inputs: x, a value in a ring of at least `ring_bits` or a view; the index, a masked value of `index_bits`.
+
+    Raises:
+        ConfigError: the bits do not fit together.
+
+    Error: at most u / 2 + b u^2 / 2 + 2^-(table_frac + 1) with u = 2^-index_frac and b = max |f''|, which is
+        0.8 for GELU and 0.51 for SiLU; u / 4 + 2^-(table_frac + 1) if centred. By the mean value theorem:
+        |f' - d| <= 1/2 wherever x and i are of one sign. ReLU: u, because x just below 0 may have i = 0; if
+        centred it is exact.
+    Cost: 1 round; each way 1 bit and those of the largest c and 2 more an element: 10 bits for GELU with 9
+        fraction bits. Key: 16 (k - 6) bytes an element to each party, and to the server 3 ring_bits (5 for a
+        view) and 3 (ring_bits - frac_bits + table_frac). ReLU: 16 max(1, k - 7) bytes and no V.
+    Reveals: d and V plus uniform masks of their widths.
+    Source: section 6 of the project's protocol notes; the window look-up that is zero outside, and the sign
+        from the same key, are this project's own.
+    """
+
+    reason: ClassVar[str] = "activation"
+
+    def _check(self, *inputs: Share) -> None:
+        x, _ = inputs
+        self._check_wires(x)
+
+
+@final
+class GatedActivation(_ActivationGate):
+    """f(x) u of a masked gate x, its index, and a masked u: a gated unit, as an additive share.
+
+    As `Activation` with another factor in every product: nothing more is opened, and the scale of the result
+    is the sum of both.
+
+    Inputs: x and its index as for `Activation`; u, a value in a ring of at least `ring_bits` or a view.
+
+    Error: that of `Activation` times |u|.
+    Cost: as `Activation`, but the server's shares are 7 ring_bits for values, 17 for views; and 6 or 9
+        (ring_bits - frac_bits + table_frac).
+    Reveals: d and V plus uniform masks of their widths.
+    """
+
+    reason: ClassVar[str] = "gated"
+
+    def _check(self, *inputs: Share) -> None:
+        x, _, factor = inputs
+        self._check_wires(x, factor)
+
+
+def _gelu(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    tail: torch.Tensor = torch.erfc(torch.from_numpy(x / np.sqrt(2.0)))
+    return x * 0.5 * tail.numpy()
+
+
+def _gelu_tanh(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    # x (1 - tanh(y)) / 2 = x / (1 + exp(2 y))
+    return _damped(x, 2.0 * np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3))
+
+
+def _silu(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return _damped(x, x)
+
+
+def _damped(x: NDArray[np.float64], exponent: NDArray[np.float64]) -> NDArray[np.float64]:
+    """x / (1 + exp(exponent)), for exponents from 0."""
+    small = np.exp(-exponent)
+    return x * small / (1.0 + small)
+
+
+_CURVES: dict[Kind, _Curve] = {
+    "gelu": _Curve(_gelu, bend=0.8),
+    "gelu_tanh": _Curve(_gelu_tanh, bend=0.8),
+    "silu": _Curve(_silu, bend=0.51),
+}
+
+
+@lru_cache(maxsize=64)
+def _correction_table(kind: Kind, index_bits: int, index_frac: int, table_frac: int, centred: bool) -> Table:
+    """c over all indices; empty for ReLU."""
+    if kind == "relu":
+        return Table(0, np.zeros(0, np.int64))
+    if kind not in _CURVES:
+        raise ConfigError(f"no such activation: {kind!r}, one of {', '.join(sorted([*_CURVES, 'relu']))}")
+    half = 1 << (index_bits - 1)
+    correction = _CURVES[kind].correction
+    return tabulate(
+        lambda x: correction(np.abs(x)),
+        low=-half,
+        high=half,
+        index_frac=index_frac,
+        table_frac=table_frac,
+        offset=0.5 if centred else 0.0,
+    )

@@ -1,0 +1,132 @@
+"""exp of minus a masked index."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import ClassVar, final
+
+import numpy as np
+
+from parties.errors import ConfigError, RangeError
+from protocols.fss.clear import Clear
+from protocols.fss.dealing import Dealing
+from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
+from protocols.fss.lookup import Lookup
+from protocols.fss.material import Items
+from protocols.fss.party import Party
+from protocols.fss.polynomial import (
+    Form,
+    coefficients,
+    deal_product,
+    evaluate_product,
+    form_of,
+    key_items,
+    secrets,
+    sign_form,
+)
+from protocols.fss.tables import Table, tabulate
+from protocols.share import Share
+
+
+@final
+class Exponential(Gate):
+    """exp(-z) of a masked index z >= low, as an additive share; z is a row's maximum minus a score, say.
+
+    1. One look-up of the index (see `lookup.py`) opens V = s exp(-z) under a mask, s a sign of the dealer's.
+       The table ends where exp(-z) rounds to 0; every larger z has exactly 0.
+    2. y = s V, from the opened value and three shared secrets.
+
+    Args:
+        ring_bits: of the result.
+        frac_bits: of the result and of the table.
+        index_bits: k, 2 to 20: z < 2^(k - 1 - index_frac).
+        index_frac: fraction bits of the index.
+        low: the least z that occurs, negative or not. What is less gives 0; the reference raises RangeError.
+        centred: the index was rounded up, as the maximum minus scores rounded down is, and stands for the
+            middle of its cell, half a unit less. Otherwise it was rounded at random and stands for itself.
+
+    Raises:
+        ConfigError: the table does not fit the index or the result's ring.
+
+    Error: |y - exp(-z)| <= exp(-z) (exp(u) - 1) + 2^-(frac_bits + 1) for z before it was rounded, where u is
+        2^-index_frac, or half of that if centred. `max_relative_error` and `max_rounding_error` tell.
+    Cost: 1 round; each way the bits of the largest table entry and 2 more, an element. Key: 16 (k - 6) bytes
+        an element to each party, and 3 ring_bits to the server.
+    Reveals: V plus a mask that is uniform in V's ring.
+    """
+
+    reason: ClassVar[str] = "exponential"
+
+    def __init__(
+        self,
+        *,
+        ring_bits: int,
+        frac_bits: int,
+        index_bits: int,
+        index_frac: int,
+        low: float,
+        centred: bool = False,
+    ) -> None:
+        self._ring_bits, self._frac_bits = ring_bits, frac_bits
+        self._index_frac = index_frac
+        self._table = _exponential_table(frac_bits, index_bits, index_frac, low, centred)
+        if self._table.value_bits - 1 > ring_bits:
+            raise ConfigError(f"exp up to {np.exp(-low):.4g} does not fit {ring_bits} bits")
+        self._least = int(np.floor(low * 2.0**index_frac))
+        self._lookup = Lookup(self._table, table_frac=frac_bits, index_bits=index_bits, sign=False)
+        step = 2.0 ** -(index_frac + centred)
+        self.max_relative_error = float(np.expm1(step))
+        self.max_rounding_error = 2.0 ** -(frac_bits + 1)
+
+    def items(self, *inputs: Share) -> Items:
+        (index,) = inputs
+        return {**self._lookup.items(index.shape), **key_items("key", self._forms(index), self._ring_bits)}
+
+    def messages(self, *inputs: Share) -> tuple[Message, ...]:
+        (index,) = inputs
+        return exchange(*self._lookup.arrays(index.shape))
+
+    def outputs(self, *inputs: Share) -> Shares:
+        (index,) = inputs
+        return (shape_only(index.shape, self._frac_bits, self._ring_bits),)
+
+    def run(self, party: Party, *inputs: Share) -> Shares:
+        (index,) = inputs
+        value = self._lookup.run(party, index, self.reason).value
+        assert value is not None
+        terms = [[1], coefficients(value)]
+        result = evaluate_product(party, "key", self._forms(index), terms, self._ring_bits)
+        return (Share(result, self._frac_bits, self._ring_bits),)
+
+    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+        (index,) = inputs
+        opened, signs = self._lookup.deal(dealing, index)
+        assert opened.value is not None
+        deal_product(dealing, "key", self._forms(index), [[signs], secrets(opened.value)], self._ring_bits)
+        return self.outputs(index)
+
+    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+        (index,) = inputs
+        if index.value.numel() and int(index.value.min()) < self._least:
+            got, least = (v / 2.0**self._index_frac for v in (int(index.value.min()), self._least))
+            raise RangeError(f"{clear.meter.label}: exp(-z) at z = {got:.6g}, at least {least:.6g}")
+        return (Share(self._table.at(index.value), self._frac_bits, self._ring_bits),)
+
+    def _forms(self, index: Share) -> list[Form]:
+        value = self._lookup.shapes(index.shape).value
+        assert value is not None
+        return [sign_form(index.shape), form_of(value)]
+
+
+@lru_cache(maxsize=64)
+def _exponential_table(frac_bits: int, index_bits: int, index_frac: int, low: float, centred: bool) -> Table:
+    """exp(-z) from the least index on."""
+    half = 1 << (index_bits - 1)
+    return tabulate(
+        lambda z: np.exp(-z),
+        low=max(int(np.floor(low * 2.0**index_frac)), -half),
+        high=half,
+        index_frac=index_frac,
+        table_frac=frac_bits,
+        offset=-0.5 if centred else 0.0,
+    )
