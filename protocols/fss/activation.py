@@ -167,7 +167,7 @@ class _ActivationGate(Gate):
         return [sign_form(index.shape), *(form_of(share) for share in (value, *factors))]
 
     def _shape(self, *inputs: Share) -> Shape:
-        return tuple(torch.broadcast_shapes(*(x.shape for x in inputs)))  # pyright: ignore[reportUnknownArgumentType]
+        return np.broadcast_shapes(*(x.shape for x in inputs))
 
     def _scale(self, *inputs: Share) -> int:
         return self._frac_bits + sum(factor.frac_bits for factor in inputs[2:])

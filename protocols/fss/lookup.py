@@ -122,17 +122,20 @@ class Lookup:
         """This party's summands of V and, where it is wanted, its XOR share of d."""
         keys = party.point_keys(point)
         common, root = keys.common, to_words(keys.root)
-        end = to_words(low(index.value, self._bits)).reshape(-1)
-        first = end - np.uint64((self._table.high - 1) % (1 << self._bits))
+        points = np.empty((2, index.value.numel()), np.uint64)
+        np.bitwise_and(to_words(index.value).reshape(-1), np.uint64((1 << self._bits) - 1), out=points[0])
+        first = points[0] - np.uint64((self._table.high - 1) % (1 << self._bits))
         backwards = np.ascontiguousarray(self._table.values[::-1])
         sums = torch.from_numpy(window_lookup(party.rank, common, root, first, backwards, party.hash))
         summands = [(sums if party.first else sums.neg_()).reshape(index.shape)]
         if self._sign:
             half = np.uint64(1 << (self._bits - 1))
-            parities = prefix_parity(party.rank, common, root, np.stack([end, end ^ half]), party.hash)
-            round_zero = (end < half) & bool(party.first)
-            share = torch.from_numpy((parities[0] ^ parities[1] ^ round_zero).astype(np.int64))
-            summands.append(share.reshape(index.shape))
+            np.bitwise_xor(points[0], half, out=points[1])
+            share, other = prefix_parity(party.rank, common, root, points, party.hash)
+            share ^= other
+            if party.first:
+                share ^= points[0] < half  # the interval comes round to 0
+            summands.append(torch.from_numpy(share).to(torch.int64).reshape(index.shape))
         return summands
 
     def _sign_alone(self, party: Party, point: Item, index: Share) -> list[torch.Tensor]:

@@ -2,11 +2,12 @@
 
 A masked value is a linear form in secrets that the dealer knows, with public coefficients:
 
-    x = xh - r                          a value read in its own ring
-    x = p - (r >> f) + u 2^(n-f) msb(r)   a view: floor(x / 2^f), plus one at times, in any ring, where
-                                        y = xh + 2^(n-2), p = (y >> f) - 2^(n-2-f), u = 1 - msb(y), |x| < 2^(n-2)
-    d = dh + (1 - 2 dh) m               a bit opened as dh = d xor m
-    s                                   a sign that only the dealer knows
+    x = xh - r                              a value read in its own ring
+    x = p - (r >> f) + u 2^(n-f) msb(r)     a view: floor(x / 2^f), plus one at times, in any ring, where
+                                            y = xh + 2^(n-2), p = (y >> f) - 2^(n-2-f), u = 1 - msb(y)
+                                            and |x| < 2^(n-2)
+    d = dh + (1 - 2 dh) m                   a bit opened as dh = d xor m
+    s                                       a sign that only the dealer knows
 
 so a product of such forms is a linear form in products of secrets. Each product of secrets is one additively
 shared ring element of key; parties multiply it with its coefficient. Source: section 4 and 5 of the project's
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import ClassVar, final
 
+import numpy as np
 import torch
 
 from protocols.fss.clear import Clear
@@ -90,7 +92,7 @@ def key_items(name: str, forms: Sequence[Form], bits: int) -> Items:
     items: Items = {}
     for choice in monomials(forms):
         shapes = [form.shape for form, term in zip(forms, choice, strict=True) if term]
-        items[f"{name}{choice}"] = Shared(tuple(torch.broadcast_shapes(*shapes)), bits)
+        items[f"{name}{choice}"] = Shared(np.broadcast_shapes(*shapes), bits)
     return items
 
 
@@ -114,22 +116,26 @@ def evaluate_product(
 
     A form without a constant has none in its list.
     """
-    shape = torch.broadcast_shapes(*(form.shape for form in forms))
+    shape = np.broadcast_shapes(*(form.shape for form in forms))
     total = torch.zeros(shape, dtype=torch.int64)
     if party.first and all(form.constant for form in forms):
-        total = total + math.prod((known[0] for known in terms), start=torch.tensor(1))
+        total += math.prod((known[0] for known in terms[1:]), start=terms[0][0])
     items = key_items(name, forms, bits)
     for choice, item in zip(monomials(forms), items.values(), strict=True):
         coefficient: Coefficient = 1
         for form, known, term in zip(forms, terms, choice, strict=True):
             coefficient = coefficient * known[term if form.constant else term - 1]
-        total = total + coefficient * party.shared(item)
+        shared = party.shared(item)
+        if isinstance(coefficient, int):
+            total.add_(shared, alpha=coefficient)
+        else:
+            total.addcmul_(coefficient, shared)
     return total
 
 
 @final
 class Product(Gate):
-    """The product of masked values or views of them, broadcast, as an additive share in a ring of one's choice.
+    """The product of masked values or views, broadcast, as an additive share in a ring of one's choice.
 
     Values that are read as they are must lie in a ring at least as wide; views may lie in any.
 
@@ -150,7 +156,7 @@ class Product(Gate):
         return key_items("key", [form_of(x) for x in inputs], self._ring_bits)
 
     def outputs(self, *inputs: Share) -> Shares:
-        shape = tuple(torch.broadcast_shapes(*(x.shape for x in inputs)))
+        shape = np.broadcast_shapes(*(x.shape for x in inputs))
         return (shape_only(shape, sum(x.frac_bits for x in inputs), self._ring_bits),)
 
     def run(self, party: Party, *inputs: Share) -> Shares:
