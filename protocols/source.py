@@ -160,16 +160,16 @@ class DealerSource(CorrelationSource):
             self._tell({"received": self._received})
 
     def _tell(self, document: dict[str, object]) -> None:
-        with _naming_the_dealer():
+        with naming_the_dealer():
             self._link.send_document(document, REQUESTS)
 
     def _recv(self, specs: Sequence[Spec], label: str) -> list[RingArray]:
-        with _naming_the_dealer():
+        with naming_the_dealer():
             return self._link.recv(specs, label)
 
 
 @contextmanager
-def _naming_the_dealer() -> Generator[None]:
+def naming_the_dealer() -> Generator[None]:
     """Says in a failure inside that it was the dealer who failed."""
     try:
         yield

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import BinaryIO
+import tempfile
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from parties.errors import CorrelationExhausted
+from parties.errors import ConfigError, CorrelationExhausted
 from parties.packing import unpack_words
 from protocols.tensors import to_tensor
+
+
+class File(Protocol):
+    """What is read: a file, or a section of one."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fills the buffer with the next bytes; how many there were."""
+        ...
+
+    def close(self) -> None:
+        """Gives it up; safe to repeat."""
+        ...
 
 
 class Reader:
@@ -22,7 +35,7 @@ class Reader:
         size_bytes: how long that run's material is.
     """
 
-    def __init__(self, file: BinaryIO, size_bytes: int) -> None:
+    def __init__(self, file: File, size_bytes: int) -> None:
         self._file, self._left = file, size_bytes
 
     @property
@@ -39,7 +52,7 @@ class Reader:
         if count > self._left:
             raise CorrelationExhausted(f"{count:,} bytes of material are needed, {self._left:,} are left")
         buffer = np.empty(count, np.uint8)
-        got = self._file.readinto(buffer.data) if count else 0  # pyright: ignore[reportAttributeAccessIssue]
+        got = self._file.readinto(buffer.data) if count else 0
         if got != count:
             raise CorrelationExhausted(f"material ends after {got:,} of {count:,} bytes")
         self._left -= count
@@ -53,4 +66,45 @@ class Reader:
         """The next elements of Z_2^bits, packed to whole bytes together."""
         count = math.prod(shape)
         packed = self.bytes((count * bits + 7) // 8)
-        return to_tensor(unpack_words(packed, bits, count)).reshape(shape)
+        return to_tensor(unpack_words(packed.data, bits, count)).reshape(shape)
+
+    def close(self) -> None:
+        """Gives the file up; what was not read is gone. Safe to repeat."""
+        self._left = 0
+        self._file.close()
+
+
+class Spool:
+    """Material on its way: a temporary file without a name, which goes with this process.
+
+    It lies where the environment variable TMPDIR says.
+    """
+
+    def __init__(self) -> None:
+        try:
+            # Outlives this block: its reader closes it.
+            self._file = tempfile.TemporaryFile(prefix="mpcinfer-")  # noqa: SIM115
+        except OSError as error:
+            raise ConfigError(f"no temporary file for key material (TMPDIR): {error}") from error
+        self.size_bytes = 0
+
+    def write(self, data: NDArray[np.uint8]) -> None:
+        """Appends bytes.
+
+        Raises:
+            ConfigError: the disk is full.
+        """
+        try:
+            self._file.write(data.data)
+        except OSError as error:
+            raise ConfigError(f"key material does not fit {tempfile.gettempdir()}: {error}") from error
+        self.size_bytes += data.size
+
+    def close(self) -> None:
+        """Gives it up unread; safe to repeat."""
+        self._file.close()
+
+    def reader(self) -> Reader:
+        """Everything, from the start; nothing more is written."""
+        self._file.seek(0)
+        return Reader(self._file, self.size_bytes)

@@ -1,0 +1,120 @@
+"""Seeds of a session: from them each party draws its part of all correlations, and the dealer both parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from parties.errors import CorrelationExhausted
+from parties.link import Link
+from parties.meter import CLIENT, SERVER, Meter
+from parties.randomness import AesCtrStream, Randomness
+from parties.wire import Spec
+from protocols.correlations import ELEMENT_BYTES, SEED_BYTES, Stream, derive_key
+from protocols.kernels.aes import Hash
+from protocols.source import SEED_LABEL
+
+SEEDS = "deal.seeds"
+MASKS_BYTES = 1 << 31
+"""A dealer keeps weight masks up to this size; beyond it they are derived afresh for every use."""
+
+WeightMask = Callable[[str, tuple[int, ...]], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStreams:
+    """What one party draws in one run: for gates, and ahead of time for linear layers."""
+
+    gates: Randomness
+    linear: Randomness
+
+
+@dataclass(slots=True, eq=False)
+class PartySeeds:
+    """One party's seeds, 16 bytes each.
+
+    Attributes:
+        hash: public key of the session's hash; the same at both parties.
+        main: of all streams of this party.
+        weights: of the weights' masks; the server's alone, empty at the client.
+    """
+
+    hash: bytes
+    main: bytes = field(repr=False)
+    weights: bytes = field(default=b"", repr=False)
+    _next: int = 0
+
+    def streams(self, run: int) -> RunStreams:
+        """The streams of a run, each run's once: runs are numbered in the order in which they are dealt.
+
+        Raises:
+            CorrelationExhausted: the streams of that run, or of a later one, were handed out before.
+        """
+        if run < self._next:
+            raise CorrelationExhausted(f"the randomness of run {run} was used before")
+        self._next = run + 1
+        gates, linear = (
+            AesCtrStream(derive_key(self.main, f"run {run} {use}")) for use in ("gates", "linear")
+        )
+        return RunStreams(gates, linear)
+
+    def public_hash(self) -> Hash:
+        """The session's hash."""
+        return Hash(self.hash)
+
+    def send(self, link: Link) -> None:
+        """From the dealer to the party they belong to."""
+        seeds = b"".join((self.hash, self.main, self.weights))
+        link.send([np.frombuffer(seeds, np.uint8).reshape(-1, SEED_BYTES)], 8, SEEDS)
+
+    @classmethod
+    def receive(cls, link: Link, rank: int) -> PartySeeds:
+        """A party's own, from the dealer."""
+        count = 3 if rank == SERVER else 2
+        (seeds,) = link.recv([Spec(8, (count, SEED_BYTES))], SEEDS)
+        return cls(*(row.tobytes() for row in seeds))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DealerSeeds:
+    """Both parties' seeds."""
+
+    server: PartySeeds
+    client: PartySeeds
+
+    @classmethod
+    def fresh(cls, randomness: Randomness, weights: bytes | None = None) -> DealerSeeds:
+        """New ones; `weights` where the masks of the weights are to stay the same."""
+        hash_key, server, client, masks = (randomness.draw_bytes(SEED_BYTES) for _ in range(4))
+        return cls(PartySeeds(hash_key, server, weights or masks), PartySeeds(hash_key, client))
+
+
+def charge_seeds(meter: Meter) -> None:
+    """Books the seeds of a session: three to the server, two to the client."""
+    with meter.span(SEED_LABEL, SEED_LABEL):
+        meter.charge_offline(SERVER, 3 * SEED_BYTES)
+        meter.charge_offline(CLIENT, 2 * SEED_BYTES)
+
+
+def weight_masks(seed: bytes, keep_bytes: int = MASKS_BYTES) -> WeightMask:
+    """The mask of every weight, by name and shape; 64-bit words, of which a layer reads its ring's.
+
+    Args:
+        seed: `PartySeeds.weights` of the server.
+        keep_bytes: masks are kept for the next use up to this size together.
+    """
+    stream, kept = Stream(seed), dict[tuple[str, tuple[int, ...]], torch.Tensor]()
+
+    def mask(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        known = kept.get((name, shape))
+        if known is not None:
+            return known
+        made = stream.weight_mask(name, shape)
+        if ELEMENT_BYTES * (made.numel() + sum(other.numel() for other in kept.values())) <= keep_bytes:
+            kept[name, shape] = made
+        return made
+
+    return mask

@@ -1,0 +1,213 @@
+"""Where a party gets the material of its runs from, run by run, each exactly once.
+
+A run is one forward pass: so many tokens from a position on. Both parties ask for the same runs in the same
+order; the dealer compares what they ask.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import cast
+
+from parties.errors import PeerClosed, PeerMismatch
+from parties.link import Link
+from parties.meter import SERVER
+from protocols.fss.seeds import PartySeeds, RunStreams, WeightMask, weight_masks
+from protocols.fss.spool import Reader, Spool
+from protocols.fss.transport import WINDOW_BYTES, Dealt, Inbox, Part
+from protocols.kernels.aes import Hash
+from protocols.source import naming_the_dealer
+
+RUNS = "deal.runs"
+MAX_RUNS = 4096
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RunShape:
+    """A forward pass of `tokens` tokens, the first at position `start`."""
+
+    start: int
+    tokens: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.tokens
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunMaterial:
+    """What one party needs for one run.
+
+    Attributes:
+        gates: for the online run.
+        linear: for the offline run; empty at the client.
+        streams: what the party draws itself.
+        hash: the public hash that the run's keys are made with.
+        dealt: how much the dealer sent for the run, to both parties.
+    """
+
+    gates: Reader
+    linear: Reader
+    streams: RunStreams
+    hash: Hash
+    dealt: Dealt
+
+    def close(self) -> None:
+        """Gives up what was not read; safe to repeat."""
+        self.gates.close()
+        self.linear.close()
+
+
+class Supply(ABC):
+    """Hands out material.
+
+    Attributes:
+        weight_mask: the mask of a weight, at the server; None at the client.
+        limit: the most tokens a session over this supply can hold; None where nothing bounds it.
+    """
+
+    weight_mask: WeightMask | None
+    limit: int | None = None
+
+    @abstractmethod
+    def check(self, runs: Sequence[RunShape]) -> None:
+        """Whether `request` of these runs can be fulfilled; nothing is used up.
+
+        Raises:
+            CorrelationExhausted, ConfigError: it cannot.
+        """
+
+    @abstractmethod
+    def request(self, runs: Sequence[RunShape]) -> None:
+        """Asks for runs: what was asked for before must have been collected."""
+
+    @abstractmethod
+    def collect(self) -> list[RunMaterial]:
+        """The runs asked for last, when they are complete."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends the supply; safe to repeat."""
+
+
+class DealerSupply(Supply):
+    """Material from a dealer in a process of its own, spooled to disk by a thread while the party goes on.
+
+    Args:
+        rank: of this party.
+        link: to the dealer; seeds have not come yet. It is not closed here.
+        on_bytes: is told of what arrives, from that thread.
+        window_bytes: as at the dealer.
+
+    Raises:
+        PeerClosed, PeerTimeout: the dealer went away or is silent; the message says that it is the dealer.
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        link: Link,
+        *,
+        on_bytes: Callable[[int], None] | None = None,
+        window_bytes: int = WINDOW_BYTES,
+    ) -> None:
+        with naming_the_dealer():
+            self._seeds = PartySeeds.receive(link, rank)
+        self._link, self._hash = link, self._seeds.public_hash()
+        self.weight_mask = weight_masks(self._seeds.weights, keep_bytes=0) if rank == SERVER else None
+        self._inbox = Inbox(link, rank, on_bytes=on_bytes, window_bytes=window_bytes)
+        self._number = 0
+        self._thread: threading.Thread | None = None
+        self._arrived: list[tuple[Dealt, dict[Part, Spool]]] = []
+        self._error: BaseException | None = None
+        self._stopped = threading.Event()
+
+    def check(self, runs: Sequence[RunShape]) -> None:
+        """A dealer makes whatever is asked for."""
+
+    def request(self, runs: Sequence[RunShape]) -> None:
+        """See `Supply.request`; returns at once."""
+        assert self._thread is None, "the runs before were not collected"
+        numbered = [[self._number + i, run.start, run.tokens] for i, run in enumerate(runs)]
+        with naming_the_dealer():
+            self._link.send_document({"runs": numbered}, RUNS)
+        self._arrived = []
+        self._thread = threading.Thread(target=self._receive, args=(len(runs),), daemon=True)
+        self._thread.start()
+
+    def collect(self) -> list[RunMaterial]:
+        """See `Supply.collect`; waits for the dealer.
+
+        Raises:
+            PeerError: the dealer went away, is silent, or sent what it should not.
+        """
+        assert self._thread is not None, "nothing was asked for"
+        self._thread.join()
+        self._thread = None
+        if self._error is not None:
+            with naming_the_dealer():
+                raise self._error
+        return [self._material(dealt, spools) for dealt, spools in self._arrived]
+
+    def close(self) -> None:
+        if self._stopped.is_set():
+            return
+        self._stopped.set()
+        if self._thread is not None:  # it leaves in the middle of a run: the connection can only be closed
+            self._thread.join()
+            self._thread = None
+            for _, spools in self._arrived:
+                for spool in spools.values():
+                    spool.close()
+            return
+        with suppress(PeerClosed):  # where it is gone already there is nothing left to end
+            self._link.send_document({"end": True}, RUNS)
+
+    def _receive(self, count: int) -> None:
+        """The thread: nobody else uses the link until it is joined."""
+        try:
+            while len(self._arrived) < count:
+                run = self._inbox.receive_run(lambda: not self._stopped.is_set())
+                if run is None:
+                    return
+                self._arrived.append(run)
+        except BaseException as error:
+            self._error = error
+
+    def _material(self, dealt: Dealt, spools: dict[Part, Spool]) -> RunMaterial:
+        streams = self._seeds.streams(self._number)
+        self._number += 1
+        gates, linear = (spools[part].reader() for part in Part)
+        return RunMaterial(gates, linear, streams, self._hash, dealt)
+
+
+def asked_runs(document: dict[str, object], first: int, room: int) -> list[RunShape] | None:
+    """What a party asks the dealer for; None when it ends the session.
+
+    Args:
+        first: the number that the next run must have.
+        room: the most tokens a run may reach.
+
+    Raises:
+        PeerMismatch: it is no request, repeats a run or leaves the room.
+    """
+    if document == {"end": True}:
+        return None
+    items = document.get("runs")
+    if not isinstance(items, list) or not 1 <= len(cast(list[object], items)) <= MAX_RUNS:
+        raise PeerMismatch(f"expected 1 to {MAX_RUNS} runs, or the end")
+    runs: list[RunShape] = []
+    for number, item in enumerate(cast(list[object], items), first):
+        match item:
+            case [int() as got, int() as start, int() as tokens] if got == number:
+                run = RunShape(start, tokens)
+            case _:
+                raise PeerMismatch(f"expected run {number}, got {item!r}")
+        if start < 0 or tokens < 1 or run.end > room:
+            raise PeerMismatch(f"run {number}: {tokens} tokens from {start} on, with room for {room}")
+        runs.append(run)
+    return runs
