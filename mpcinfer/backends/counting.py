@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
-
 import torch
 
 from mpcinfer.backends.secure import SecureBackend
-from mpcinfer.models.config import ModelConfig, weight_shapes
+from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.fold import folded_config
+from mpcinfer.backends.fss_counting import count_fss
+from mpcinfer.backends.parts import Part, needed
 from parties.bill import Bill
 from parties.errors import ConfigError
 from parties.meter import Meter
@@ -19,8 +19,6 @@ from protocols.plan import Plan
 from protocols.registry import resolve
 from protocols.share import Share
 from protocols.weight import Weight
-
-Part = Literal["all", "stack", "embedding", "head"]
 
 
 def count(
@@ -53,11 +51,13 @@ def count(
     if tokens + new_tokens - 1 > config.context:
         raise ConfigError(f"{tokens} + {new_tokens} tokens do not fit the context of {config.context}")
     config = folded_config(config) if plan.fold else config
+    if plan.engine == "fss":
+        return count_fss(config, plan, tokens=tokens, new_tokens=new_tokens, part=part, ranges=ranges)
     meter = Meter(timed=False)
     backend = SecureBackend(
         CountingArithmetic.of_plan(plan, meter), resolve(plan), config.vocabulary, ranges or None
     )
-    decoder = Decoder(backend, config, backend.load(config, None, _needed(config, part)))
+    decoder = Decoder(backend, config, backend.load(config, None, needed(config, part)))
     cache: KVCache[Share] = KVCache()
     for length in (tokens, *(1,) * (new_tokens - 1)):
         _pass(decoder, backend, cache, length, part)
@@ -84,14 +84,3 @@ def _pass(
 
 def _activation(backend: SecureBackend, tokens: int, width: int) -> Share:
     return Share(torch.empty(1, tokens, width, dtype=torch.int64, device="meta"), backend.engine.frac_bits)
-
-
-def _needed(config: ModelConfig, part: Part) -> set[str]:
-    """Names of the weights that a part reads."""
-    names = set(weight_shapes(config))
-    embedding = {name for name in names if name.startswith("embed.")}
-    stack = {name for name in names if name.startswith("layer")}
-    head = {name for name in names if name.startswith("head.")}
-    if config.tied_head:
-        head.add("embed.tokens")
-    return {"all": names, "embedding": embedding, "stack": stack, "head": head}[part]

@@ -161,14 +161,36 @@ class FssBackend(Backend[Share, Matrix]):
         return machine.map(machine.concat(pairwise, -1), lambda v: v.flatten(-2))
 
     def attention_inputs(self, q: Share, k: Share, v: Share) -> tuple[Share, Share, Share]:
-        """Published together, each in the ring of the product that reads it."""
+        """Published together, each in the ring of the product that reads it.
+
+        Where the linear layer before would need over 64 bits for that, they are published in a narrow ring,
+        extended, and opened once more.
+        """
         p, widths = self._precision, self._widths.attention(self._layer)
-        q, k, v = deliver(
-            self.machine,
+        wires = [
             (q, p.query, widths.score_bits),
             (k, p.key, widths.score_bits),
             (v, p.value, widths.mix_bits),
+        ]
+        products, values = widths.extended
+        extended = (products, products, values)
+        least = widths.wire_integer
+        published = deliver(
+            self.machine,
+            *(
+                (x, frac, min(least + frac, x.ring_bits - x.frac_bits + frac) if again else bits)
+                for (x, frac, bits), again in zip(wires, extended, strict=True)
+            ),
         )
+        if not any(extended):
+            return published[0], published[1], published[2]
+        wide = [
+            self.machine.one(Product(bits), self.machine.view(x))
+            for x, (_, _, bits), again in zip(published, wires, extended, strict=True)
+            if again
+        ]
+        opened = iter(self.machine.apply(Open(), *wide))
+        q, k, v = (next(opened) if again else x for x, again in zip(published, extended, strict=True))
         return q, k, v
 
     def attention(self, q: Share, k: Share, v: Share, start: int, kind: AttentionKind) -> Share:

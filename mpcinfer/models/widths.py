@@ -51,21 +51,21 @@ class Precision:
     """Fraction bits by what they are for; the defaults are those of the plans `fss` and `fss-faithful`."""
 
     residual: int = 12
-    weight: int = 11
-    embedding: int = 13
-    query: int = 9
+    weight: int = 13
+    embedding: int = 14
+    query: int = 10
     """Of queries over sqrt(K)."""
-    key: int = 7
-    value: int = 7
+    key: int = 8
+    value: int = 9
     score: int = 8
     """Of the index of exp."""
     power: int = 10
     """Of exp."""
     step: int = 1
     """Row maxima are exact to 2^step."""
-    mixed: int = 8
+    mixed: int = 10
     """Of attention outputs before they are divided by their rows' sums."""
-    row: int = 5
+    row: int = 7
     """Bits that the least normal row of a norm keeps above its binary point."""
     inverse: int = 7
     """Significant bits of the least inverse square root and of the least reciprocal."""
@@ -74,9 +74,9 @@ class Precision:
     activation: int = 9
     index: int = 6
     table: int = 9
-    gate: int = 8
+    gate: int = 10
     """Of both factors of a gated unit."""
-    rotation: int = 8
+    rotation: int = 10
     """Of RoPE's cosines and of other public factors."""
     logits: int = 8
 
@@ -99,6 +99,11 @@ class AttentionWidths:
     norm: NormWidths
     qkv_bits: int
     """Of the linear layer into queries, keys and values."""
+    extended: tuple[bool, bool]
+    """Whether queries and keys, and values, are published in a narrow ring and opened again in the wide one that
+    attention needs."""
+    wire_integer: int
+    """That narrow ring, without fraction bits."""
     score_bits: int
     score_integer: int
     """log2 of the bound on scores."""
@@ -214,17 +219,20 @@ class Widths:
         norm = self._norm(f"layer{layer}.norm1")
         scale = norm.keep + norm.frac + p.weight
         turned = scale + self._query_scale_bits + (p.rotation if config.positions == "rope" else 0)
-        qkv_bits = max(
-            score_bits + turned - min(p.query, p.key),
-            mix_bits + scale - p.value,
-            _integer_bits(qkv) + turned + 2,
-        )
+        own = _integer_bits(qkv) + turned + 2
+        halves = math.ceil(math.log2(config.head_width) / 2)  # queries come divided by sqrt(K)
+        cut = max(turned + halves - p.query, turned - p.key)
+        products, values = score_bits + cut, mix_bits + scale - p.value
+        extended = (products > RING_BITS, values > RING_BITS)
+        qkv_bits = max([own, *(need for need in (products, values) if need <= RING_BITS)])
         inverse = p.inverse + _integer_bits(largest_sum)
         out_scale = p.mixed + inverse + p.weight
         out = self._largest(f"{prefix}.out/linear", PROFILE.residual)
         return AttentionWidths(
             norm=norm,
             qkv_bits=_fits(qkv_bits, f"{prefix}.qkv"),
+            extended=extended,
+            wire_integer=_integer_bits(qkv) + 2,
             score_bits=score_bits,
             score_integer=integer,
             mix_bits=mix_bits,

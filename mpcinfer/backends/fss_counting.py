@@ -1,0 +1,62 @@
+"""The bill of a run under the FSS suite, on shapes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mpcinfer.backends.fss import FssBackend
+from mpcinfer.backends.fss_weights import count_setup, matrices
+from mpcinfer.backends.parts import Part, needed
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.decoder import Decoder, KVCache
+from mpcinfer.models.widths import Widths
+from parties.bill import Bill
+from parties.meter import Meter
+from protocols.fss.counting import Counting
+from protocols.fss.gate import shape_only
+from protocols.fss.linear import Matrix
+from protocols.plan import Plan
+from protocols.share import Held, Share
+
+
+def count_fss(
+    config: ModelConfig,
+    plan: Plan,
+    *,
+    tokens: int,
+    new_tokens: int,
+    part: Part,
+    ranges: Mapping[str, float] | None,
+) -> Bill:
+    """As `mpcinfer.backends.counting.count`; `config` is folded. The session has room for these tokens."""
+    widths = Widths(config, ranges, room=tokens + new_tokens - 1, faithful=plan.faithful)
+    counting = Counting(Meter(timed=False), faithful=plan.faithful)
+    weights = matrices(config, widths, needed(config, part))
+    count_setup(counting, weights)
+    decoder = Decoder(FssBackend(counting, config, widths), config, weights)
+    cache: KVCache[Share] = KVCache()
+    for length in (tokens, *(1,) * (new_tokens - 1)):
+        _pass(decoder, widths, cache, length, part)
+    return counting.meter.bill()
+
+
+def _pass(
+    decoder: Decoder[Share, Matrix], widths: Widths, cache: KVCache[Share], length: int, part: Part
+) -> None:
+    """One forward pass over `length` tokens, or the part of it."""
+    backend, start, width = decoder.backend, cache.length, decoder.config.width
+    if part == "all":
+        tokens = backend.tokens(None, length)
+        backend.open_logits(decoder.forward(tokens, length, cache=cache, last_only=True))
+        return
+    if part == "embedding":
+        decoder.embedding(backend.tokens(None, length), start)
+    else:
+        rows = length if part == "stack" else 1
+        frac_bits, ring_bits = widths.precision.residual, widths.residual_bits
+        residual = shape_only((1, rows, width), frac_bits, ring_bits, Held.MASKED)
+        if part == "stack":
+            decoder.stack(residual, start=start, cache=cache)
+        else:
+            decoder.head(residual)
+    cache.length += length
