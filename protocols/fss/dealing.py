@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from protocols.share import Held, Share
 from protocols.tensors import to_tensor, to_words
 
 
+@runtime_checkable
 class Writer(Protocol):
     """Where material goes: a connection, a file, a list."""
 

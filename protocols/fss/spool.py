@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from parties.packing import unpack_words
 from protocols.tensors import to_tensor
 
 
+@runtime_checkable
 class File(Protocol):
     """What is read: a file, or a section of one."""
 
