@@ -38,41 +38,64 @@ class Reader:
 
     def __init__(self, file: File, size_bytes: int) -> None:
         self._file, self._left = file, size_bytes
+        # Fresh pages cost several times the reading: two buffers are kept and grow to the largest gate's needs.
+        self._words = self._packed = np.empty(0, np.uint8)
 
     @property
     def left_bytes(self) -> int:
         """What is not read yet."""
         return self._left
 
-    def bytes(self, count: int) -> NDArray[np.uint8]:
-        """The next bytes.
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """The next 64-bit words, in a buffer that the next call of this method overwrites.
 
         Raises:
             CorrelationExhausted: there are not as many.
         """
-        if count > self._left:
-            raise CorrelationExhausted(f"{count:,} bytes of material are needed, {self._left:,} are left")
-        buffer = np.empty(count, np.uint8)
-        got = self._file.readinto(buffer.data) if count else 0
-        if got != count:
-            raise CorrelationExhausted(f"material ends after {got:,} of {count:,} bytes")
-        self._left -= count
-        return buffer
-
-    def words(self, count: int) -> NDArray[np.uint64]:
-        """The next 64-bit words."""
-        return self.bytes(8 * count).view(np.uint64)
+        self._words = _grown(self._words, 8 * count)
+        return self._read(self._words[: 8 * count]).view(np.uint64)
 
     def ring(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
-        """The next elements of Z_2^bits, packed to whole bytes together."""
+        """The next elements of Z_2^bits, packed to whole bytes together.
+
+        Raises:
+            CorrelationExhausted: there are not as many.
+        """
         count = math.prod(shape)
-        packed = self.bytes((count * bits + 7) // 8)
+        size = (count * bits + 7) // 8
+        self._packed = _grown(self._packed, size)
+        packed = self._read(self._packed[:size])
         return to_tensor(unpack_words(packed.data, bits, count)).reshape(shape)
 
     def close(self) -> None:
         """Gives the file up; what was not read is gone. Safe to repeat."""
         self._left = 0
         self._file.close()
+
+
+    def bytes(self, count: int) -> NDArray[np.uint8]:
+        """The next bytes, in a buffer of their own.
+
+        Raises:
+            CorrelationExhausted: there are not as many.
+        """
+        return self._read(np.empty(count, np.uint8))
+
+    def _read(self, buffer: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Fills a buffer with the next bytes."""
+        count = buffer.size
+        if count > self._left:
+            raise CorrelationExhausted(f"{count:,} bytes of material are needed, {self._left:,} are left")
+        got = self._file.readinto(buffer.data) if count else 0
+        if got != count:
+            raise CorrelationExhausted(f"material ends after {got:,} of {count:,} bytes")
+        self._left -= count
+        return buffer
+
+
+def _grown(buffer: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The buffer, or a larger one of at least this size."""
+    return buffer if buffer.size >= size else np.empty(size, np.uint8)
 
 
 class Spool:
