@@ -91,7 +91,9 @@ class OctaveCells:
         ConfigError: no such bounds.
     """
 
-    def __init__(self, function: Function, low: float, high: float, cells_bits: int, frac_bits: int) -> None:
+    def __init__(
+        self, function: Function, low: int | float, high: int | float, cells_bits: int, frac_bits: int
+    ) -> None:
         self._function, self._frac_bits, self._cells_bits = function, frac_bits, cells_bits
         if not (0 <= low <= high and cells_bits >= 1):
             raise ConfigError(f"no octaves from {low} to {high} with {cells_bits} bits of cells")
@@ -142,7 +144,7 @@ class OctaveCells:
     def at_cell(self, numbers: torch.Tensor) -> torch.Tensor:
         """Value of each number's own cell."""
         starts, values = self.exact
-        return values[torch.searchsorted(starts[1:], numbers, right=True)]
+        return values[torch.searchsorted(starts[1:], numbers.contiguous(), right=True)]
 
     def at_random_cell(self, numbers: torch.Tensor, mask: torch.Tensor, ring_bits: int) -> torch.Tensor:
         """What reading the windows with this mask gives."""

@@ -70,8 +70,8 @@ class Octaves(Gate):
     def __init__(
         self,
         function: Function,
-        low: float,
-        high: float,
+        low: int | float,
+        high: int | float,
         *,
         cells_bits: int,
         ring_bits: int,
