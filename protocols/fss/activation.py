@@ -7,7 +7,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Literal, final
+from typing import ClassVar, final
 
 import numpy as np
 import torch
@@ -33,8 +33,6 @@ from protocols.fss.polynomial import (
 from protocols.fss.tables import Function, Table, tabulate
 from protocols.share import Held, Share
 
-Kind = Literal["gelu", "gelu_tanh", "silu", "relu"]
-
 
 @dataclass(frozen=True, slots=True)
 class _Curve:
@@ -59,7 +57,7 @@ class _ActivationGate(Gate):
 
     def __init__(
         self,
-        kind: Kind,
+        kind: str,
         *,
         ring_bits: int,
         frac_bits: int,
@@ -72,7 +70,7 @@ class _ActivationGate(Gate):
             raise ConfigError(f"an index of {index_frac} fraction bits of a value of {frac_bits}")
         if not frac_bits - ring_bits < table_frac <= frac_bits:
             raise ConfigError(f"a table of {table_frac} fraction bits for a value of {frac_bits}")
-        self._kind: Kind = kind
+        self._kind = kind
         self._ring_bits, self._frac_bits = ring_bits, frac_bits
         self._index_frac, self._table_frac, self._centred = index_frac, table_frac, centred
         self._table = _correction_table(kind, index_bits, index_frac, table_frac, centred)
@@ -195,7 +193,7 @@ class Activation(_ActivationGate):
     Inputs: x, a value in a ring of at least `ring_bits` or a view; the index, a masked value of `index_bits`.
 
     Raises:
-        ConfigError: the bits do not fit together.
+        ConfigError: there is no such activation, or the bits do not fit together.
 
     Error: at most u / 2 + b u^2 / 2 + 2^-(table_frac + 1) with u = 2^-index_frac and b = max |f''|, which is
         0.8 for GELU and 0.51 for SiLU; u / 4 + 2^-(table_frac + 1) if centred. By the mean value theorem:
@@ -258,7 +256,7 @@ def _damped(x: NDArray[np.float64], exponent: NDArray[np.float64]) -> NDArray[np
     return x * small / (1.0 + small)
 
 
-_CURVES: dict[Kind, _Curve] = {
+_CURVES: dict[str, _Curve] = {
     "gelu": _Curve(_gelu, bend=0.8),
     "gelu_tanh": _Curve(_gelu_tanh, bend=0.8),
     "silu": _Curve(_silu, bend=0.51),
@@ -266,7 +264,7 @@ _CURVES: dict[Kind, _Curve] = {
 
 
 @lru_cache(maxsize=64)
-def _correction_table(kind: Kind, index_bits: int, index_frac: int, table_frac: int, centred: bool) -> Table:
+def _correction_table(kind: str, index_bits: int, index_frac: int, table_frac: int, centred: bool) -> Table:
     """c over all indices; empty for ReLU."""
     if kind == "relu":
         return Table(0, np.zeros(0, np.int64))
