@@ -7,6 +7,9 @@ Exact: every product and sum wraps as ring elements do. The loops need no AES in
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,8 @@ _COLUMNS = 4096
 """Columns that are worked on at once: sums of a row take 32 KiB, and the weights of 8 rows stay in cache."""
 _TORCH_ROWS = 12
 """From so many rows on torch multiplies 64-bit matrices faster than `_add_products`."""
+_THREAD_ROWS = 16
+"""Rows for which another thread pays."""
 _WEIGHTS = (torch.int16, torch.int32, torch.int64)
 
 Words = NDArray[np.uint64]
@@ -43,7 +48,7 @@ def ring_matmul(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     if weight.dtype == torch.int64 and len(rows) >= _TORCH_ROWS:
         return torch.matmul(x, weight)
     out = torch.zeros((len(rows), n), dtype=torch.int64)
-    _add_products(_words(rows), weight.contiguous().numpy(), _words(out))
+    _by_rows(_add_products, rows, weight, out)
     return out.reshape(*x.shape[:-1], n)
 
 
@@ -52,8 +57,25 @@ def ring_matmul_transposed(x: torch.Tensor, weight: torch.Tensor) -> torch.Tenso
     n, k = weight.shape
     rows = _rows(x, weight, k)
     out = torch.empty((len(rows), n), dtype=torch.int64)
-    _dot_products(_words(rows), weight.contiguous().numpy(), _words(out))
+    _by_rows(_dot_products, rows, weight, out)
     return out.reshape(*x.shape[:-1], n)
+
+
+def _by_rows(
+    product: Callable[[Words, Weights, Words], None], x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor
+) -> None:
+    """Runs a kernel on parts of x's rows, in as many threads as torch uses: the other party waits meanwhile."""
+    words, sums, factors = _words(x), _words(out), weight.contiguous().numpy()
+    parts = min(torch.get_num_threads(), len(words) // _THREAD_ROWS)
+    if parts < 2:
+        product(words, factors, sums)
+        return
+    cuts = [len(words) * part // parts for part in range(parts + 1)]
+    with ThreadPoolExecutor(parts) as pool:
+        for future in [
+            pool.submit(product, words[start:end], factors, sums[start:end]) for start, end in pairwise(cuts)
+        ]:
+            future.result()
 
 
 def _rows(x: torch.Tensor, weight: torch.Tensor, k: int) -> torch.Tensor:
