@@ -6,8 +6,9 @@ import torch
 
 from mpcinfer.answer import Answer, OnText, answer
 from mpcinfer.backends.fixed import FixedBackend
+from mpcinfer.backends.fss_reference import reference_decoder
 from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.generation import Session
+from mpcinfer.generation import Session, Step
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold_norms
 from mpcinfer.models.model import Model
@@ -20,13 +21,14 @@ class ClearModel:
 
     Args:
         model: weights and tokenizer.
-        fixed_point: compute in Z_2^64 with 16 fraction bits and faithful rounding, norms folded as in a
-            private run, instead of in float.
+        fixed_point: compute in fixed point, norms folded as in a private run, instead of in float.
+        engine: whose fixed point: `crypten`, Z_2^64 with 16 fraction bits and faithful rounding, or `fss`, the
+            rings and tables of that suite; the plan `fss-faithful` gives the same logits bit by bit.
     """
 
-    def __init__(self, model: Model, *, fixed_point: bool = False) -> None:
+    def __init__(self, model: Model, *, fixed_point: bool = False, engine: str = "crypten") -> None:
         self.public = PublicModel.of(model)
-        self._model, self._fixed_point = model, fixed_point
+        self._model, self._fixed_point, self._engine = model, fixed_point, engine
 
     def complete(
         self,
@@ -37,8 +39,14 @@ class ClearModel:
         on_text: OnText | None = None,
     ) -> Answer:
         """The model's continuation of a text; arguments and errors as `PrivateClient.complete`."""
-        step = self._fixed_session().step if self._fixed_point else self._plain_session().step
-        return answer(step, self.public, prompt, max_new_tokens, sampler, on_text)
+        return answer(self._step(), self.public, prompt, max_new_tokens, sampler, on_text)
+
+    def _step(self) -> Step:
+        if not self._fixed_point:
+            return self._plain_session().step
+        if self._engine == "fss":
+            return Session(reference_decoder(self._model)).step
+        return self._fixed_session().step
 
     def _plain_session(self) -> Session[torch.Tensor, torch.Tensor]:
         return Session(Decoder(PlainBackend(), self._model.config, self._model.weights))

@@ -64,7 +64,7 @@ def ring_matmul_transposed(x: torch.Tensor, weight: torch.Tensor) -> torch.Tenso
 def _by_rows(
     product: Callable[[Words, Weights, Words], None], x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor
 ) -> None:
-    """Runs a kernel on parts of x's rows, in as many threads as torch uses: the other party waits meanwhile."""
+    """Runs a kernel on parts of x's rows, in as many threads as torch uses."""
     words, sums, factors = _words(x), _words(out), weight.contiguous().numpy()
     parts = min(torch.get_num_threads(), len(words) // _THREAD_ROWS)
     if parts < 2:

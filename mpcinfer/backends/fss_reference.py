@@ -1,0 +1,41 @@
+"""The FSS suite's reference on one machine: the same program in the clear, every range checked."""
+
+from __future__ import annotations
+
+from mpcinfer.backends.fss import FssBackend
+from mpcinfer.backends.fss_weights import encoded
+from mpcinfer.models.decoder import Decoder
+from mpcinfer.models.fold import fold_norms
+from mpcinfer.models.model import Model
+from mpcinfer.models.widths import Widths
+from parties.errors import ConfigError
+from parties.meter import Meter
+from parties.randomness import Randomness
+from protocols.fss.clear import Clear
+from protocols.fss.linear import Matrix
+from protocols.share import Share
+
+
+def reference_decoder(
+    model: Model, *, room: int | None = None, rounding: Randomness | None = None
+) -> Decoder[Share, Matrix]:
+    """A model as the plans `fss-faithful` and `fss` compute it.
+
+    Args:
+        model: calibrated.
+        room: tokens the session has room for, which some rings depend on; None for the context. What a
+            faithful run computes does not depend on it.
+        rounding: None rounds down, as `fss-faithful` does, bit by bit; otherwise truncation rounds at random,
+            as under `fss`, with these draws.
+
+    Raises:
+        ConfigError: the model was never calibrated.
+        RangeError: its values need rings of over 64 bits; later, where a value leaves its ring.
+    """
+    if not model.ranges:
+        raise ConfigError(f"{model.name} was never calibrated: run `mpcinfer calibrate`")
+    config, weights = fold_norms(model.config, model.weights)
+    faithful = rounding is None
+    widths = Widths(config, model.ranges, room=room, faithful=faithful)
+    machine = Clear(Meter(), faithful=faithful, randomness=rounding)
+    return Decoder(FssBackend(machine, config, widths), config, encoded(config, widths, weights))
