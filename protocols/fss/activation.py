@@ -132,11 +132,10 @@ class _ActivationGate(Gate):
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         x, index, *factors = inputs
         value = torch.where(index.value >= 0, x.value, 0) - (self._table.at(index.value) << self._shift)
-        largest = value.double()
+        exact = value.double()
         for factor in factors:
-            value, largest = value * factor.value, largest * factor.value.double()
-        if largest.numel():
-            clear.check_magnitude(float(largest.abs().max()), self._ring_bits, self._scale(*inputs))
+            value, exact = value * factor.value, exact * factor.value.double()
+        clear.check_magnitude(exact, self._ring_bits, self._scale(*inputs))
         return (Share(value, self._scale(*inputs), self._ring_bits),)
 
     @abstractmethod

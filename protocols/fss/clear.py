@@ -74,8 +74,9 @@ class Clear(Machine):
     def _checked(self, a: Share) -> Share:
         return in_range(a, 0, self.meter.label)
 
-    def check_magnitude(self, largest: float, ring_bits: int, frac_bits: int) -> None:
-        """For gates whose sums int64 might not hold: `largest` is the largest magnitude, in float."""
+    def check_magnitude(self, values: torch.Tensor, ring_bits: int, frac_bits: int) -> None:
+        """For gates whose results int64 might not hold: raises RangeError by the results in float64."""
+        largest = float(values.abs().max()) if values.numel() else 0.0
         if largest >= 2.0 ** (ring_bits - 1):
             limit = 2.0 ** (ring_bits - 1 - frac_bits)
             got = largest / 2.0**frac_bits

@@ -153,7 +153,7 @@ class Linear(Gate):
         weight = self._weight.value
         wide = weight.float().T if self._transposed else weight.float()
         sizes = x.value.float() * wide if weight.dim() == 1 else x.value.float() @ wide
-        clear.check_magnitude(float(sizes.abs().max()), y.ring_bits, y.frac_bits)
+        clear.check_magnitude(sizes, y.ring_bits, y.frac_bits)
         result = times(x.value, weight, transposed=self._transposed) + self._bias(y)
         return (Share(result, y.frac_bits, y.ring_bits, self._held),)
 

@@ -54,7 +54,7 @@ class MatMul(Gate):
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         x, y = inputs
-        largest = float((x.value.double() @ y.value.double()).abs().max())
-        clear.check_magnitude(largest, x.ring_bits, x.frac_bits + y.frac_bits)
+        exact = x.value.double() @ y.value.double()
+        clear.check_magnitude(exact, x.ring_bits, x.frac_bits + y.frac_bits)
         value: torch.Tensor = x.value @ y.value
         return (Share(value, x.frac_bits + y.frac_bits, x.ring_bits),)

@@ -176,7 +176,7 @@ class Product(Gate):
         frac_bits = sum(x.frac_bits for x in inputs)
         if largest >= 2.0**62:
             exact = math.prod((x.value.double() for x in inputs), start=torch.tensor(1.0))
-            clear.check_magnitude(float(exact.abs().max()), self._ring_bits, frac_bits)
+            clear.check_magnitude(exact, self._ring_bits, frac_bits)
         return (Share(value, frac_bits, self._ring_bits),)
 
     def _check(self, *inputs: Share) -> None:
@@ -231,5 +231,5 @@ class SumOfSquares(Gate):
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         (x,) = inputs
         exact = x.value.double().square().sum(-1)
-        clear.check_magnitude(float(exact.max()), self._ring_bits, 2 * x.frac_bits)
+        clear.check_magnitude(exact, self._ring_bits, 2 * x.frac_bits)
         return (Share((x.value * x.value).sum(-1, keepdim=True), 2 * x.frac_bits, self._ring_bits),)

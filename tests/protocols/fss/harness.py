@@ -121,21 +121,21 @@ class Run:
     offline_frames: list[SentFrame]
 
     def secret(self, index: int = 0) -> torch.Tensor:
-        """A result put together from what dealer and parties have, as signed integers."""
+        """A result put together from what dealer and parties have, as signed integers; a bit as 0 or 1."""
         mask, server, client = self.masks[index], self.server[index], self.client[index]
         ring = server.ring_bits
         if server.held is Held.ADDITIVE:
-            return signed(_values(server) + _values(client), ring)
+            return _read(_values(server) + _values(client), ring)
         if server.held is Held.MASKED:
             assert torch.equal(low(server.value, ring), low(client.value, ring))
-            return signed(server.value - mask.value, ring)
+            return _read(server.value - mask.value, ring)
         if server.held is Held.SERVER_MASKED:
-            return signed(server.value - mask.value, ring)
-        return signed(server.value + mask.value, ring)
+            return _read(server.value - mask.value, ring)
+        return _read(server.value + mask.value, ring)
 
     def output_at_client(self, index: int = 0) -> torch.Tensor:
         """A result that the client alone has, as signed integers."""
-        return signed(self.client[index].value, self.client[index].ring_bits)
+        return _read(self.client[index].value, self.client[index].ring_bits)
 
     def opened(self) -> list[tuple[str, int, torch.Tensor]]:
         """Label, width and value of what each exchange opened: the sums of both parties' frames."""
@@ -384,6 +384,11 @@ def _shape(secret: Secret) -> tuple[int, ...]:
 def _values(share: Share) -> torch.Tensor:
     """A summand; zeros where a party has none."""
     return torch.zeros(share.shape, dtype=torch.int64) if share.value.is_meta else share.value
+
+
+def _read(value: torch.Tensor, bits: int) -> torch.Tensor:
+    """Residues as the reference has them: bits from 0, other rings signed."""
+    return low(value, 1) if bits == 1 else signed(value, bits)
 
 
 def _payload(specs: Sequence[Spec]) -> int:
