@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from parties.errors import ConfigError
 from protocols.plan import Plan
-from protocols.registry import get_plan, resolve
+from protocols.registry import check, get_plan
 
 
 def plan_from(name: str, choices: Sequence[str] | None = None) -> Plan:
@@ -26,5 +26,5 @@ def plan_from(name: str, choices: Sequence[str] | None = None) -> Plan:
             raise ConfigError(f"expected OPERATION=PROTOCOL, got {choice!r}")
         replaced[operation] = protocol
     plan = plan.replace(**replaced) if replaced else plan
-    resolve(plan)
+    check(plan)
     return plan

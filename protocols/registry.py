@@ -1,21 +1,40 @@
 """Every protocol by operation and name, and the plans that come with the project.
 
-A new protocol is one file and one line here: from it follow the plan's choices, the conformance tests and
-the cost tables.
+A new protocol is one file and one line here: from it follow the plan's choices, the tests and the tables of
+costs.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from parties.errors import ConfigError
+from protocols.fss.suite import (
+    ActivationProtocol,
+    EmbeddingProtocol,
+    ExactTruncation,
+    ExponentialProtocol,
+    FineLookupActivation,
+    FreeTruncation,
+    FssSuite,
+    HistogramMaximum,
+    LookupActivation,
+    LookupExponential,
+    MaximumProtocol,
+    OctaveLookup,
+    OctaveProtocol,
+    PrivateEmbedding,
+    TreeMaximum,
+    TruncationProtocol,
+)
 from protocols.gelu import FinePiecewiseGelu, PiecewiseGelu
 from protocols.inverse_sqrt import InverseSqrt, OctaveInverseSqrt
 from protocols.operation import CausalProtocol, UnaryProtocol
-from protocols.plan import COMPARISON, LINEAR, TRUNCATION, Plan
+from protocols.plan import COMPARISON, FAITHFUL, LINEAR, TRUNCATION, Plan
 from protocols.relu import CompareRelu
 from protocols.silu import PiecewiseSilu
 from protocols.softmax import TreeSoftmax
@@ -33,14 +52,60 @@ SILU: dict[str, Callable[[], UnaryProtocol]] = {"piecewise": PiecewiseSilu, "sto
 RELU: dict[str, Callable[[], UnaryProtocol]] = {"compare": CompareRelu}
 INVERSE_SQRT: dict[str, InverseSqrtOfRange] = {"octaves": OctaveInverseSqrt, "stock": StockInverseSqrt}
 
-OPERATIONS: dict[str, Mapping[str, object]] = {
-    "softmax": SOFTMAX,
-    "gelu": GELU,
-    "silu": SILU,
-    "relu": RELU,
-    "inverse_sqrt": INVERSE_SQRT,
+FSS_ACTIVATION: dict[str, Callable[[], ActivationProtocol]] = {
+    "lookup": LookupActivation,
+    "fine": FineLookupActivation,
 }
-"""Every operation's protocols by name; the operations are the fields of a plan."""
+FSS_MAXIMUM: dict[str, Callable[[], MaximumProtocol]] = {"histogram": HistogramMaximum, "tree": TreeMaximum}
+FSS_EXPONENTIAL: dict[str, Callable[[], ExponentialProtocol]] = {"lookup": LookupExponential}
+FSS_OCTAVES: dict[str, Callable[[], OctaveProtocol]] = {"octaves": OctaveLookup}
+FSS_EMBEDDING: dict[str, Callable[[], EmbeddingProtocol]] = {"private": PrivateEmbedding}
+FSS_TRUNCATION: dict[str, Callable[[], TruncationProtocol]] = {
+    "free": FreeTruncation,
+    FAITHFUL: ExactTruncation,
+}
+
+ENGINES: dict[str, dict[str, Mapping[str, object]]] = {
+    "crypten": {
+        "linear": LINEAR,
+        "truncation": TRUNCATION,
+        "comparison": COMPARISON,
+        "softmax": SOFTMAX,
+        "gelu": GELU,
+        "silu": SILU,
+        "relu": RELU,
+        "inverse_sqrt": INVERSE_SQRT,
+    },
+    "fss": {
+        "truncation": FSS_TRUNCATION,
+        "embedding": FSS_EMBEDDING,
+        "gelu": FSS_ACTIVATION,
+        "silu": FSS_ACTIVATION,
+        "relu": FSS_ACTIVATION,
+        "maximum": FSS_MAXIMUM,
+        "exponential": FSS_EXPONENTIAL,
+        "reciprocal": FSS_OCTAVES,
+        "inverse_sqrt": FSS_OCTAVES,
+    },
+}
+"""Every engine's operations, and their protocols by name; operations are fields of a plan."""
+
+_FSS = Plan(
+    name="fss",
+    engine="fss",
+    linear="",
+    comparison="",
+    softmax="",
+    truncation="free",
+    embedding="private",
+    gelu="lookup",
+    silu="lookup",
+    relu="lookup",
+    maximum="histogram",
+    exponential="lookup",
+    reciprocal="octaves",
+    inverse_sqrt="octaves",
+)
 
 PLANS: dict[str, Plan] = {
     "crypten": Plan(name="crypten"),
@@ -54,20 +119,17 @@ PLANS: dict[str, Plan] = {
         silu="stock",
         inverse_sqrt="stock",
     ),
-    "fss": Plan(name="fss", engine="fss"),
-    "fss-faithful": Plan(name="fss-faithful", engine="fss", faithful=True),
+    "fss": _FSS,
+    "fss-faithful": dataclasses.replace(_FSS, name="fss-faithful", truncation=FAITHFUL),
 }
 """`crypten` has our compositions on CrypTen's primitives; `crypten-stock` has the library's own, and opens
-its weights on every call, as its users' code does."""
-
-
-ENGINE_CHOICES = {"linear": LINEAR, "truncation": TRUNCATION, "comparison": COMPARISON}
-"""How an engine computes its primitives, by the field of a plan."""
+its weights on every call, as its users' code does. `fss` is the suite of masked wires and function keys;
+`fss-faithful` rounds as the fixed-point reference does, bit by bit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A plan's protocols, ready to be called.
+    """The protocols of a plan of engine `crypten`, ready to be called.
 
     Attributes:
         softmax: `softmax(engine, scores, start)`.
@@ -82,20 +144,64 @@ class Suite:
     inverse_sqrt: InverseSqrtOfRange
 
 
-def resolve(plan: Plan) -> Suite:
-    """The protocols that a plan names.
+def check(plan: Plan) -> None:
+    """That everything a plan names is registered.
 
     Raises:
-        ConfigError: an operation has no protocol of that name; the message lists those it has.
+        ConfigError: no such engine, an operation that the engine does not have, or an operation without a
+            protocol of that name; the message lists those that there are.
     """
-    for choice, known in ENGINE_CHOICES.items():
-        _choose(choice, dict.fromkeys(known), getattr(plan, choice))
+    operations = ENGINES.get(plan.engine)
+    if operations is None:
+        raise ConfigError(f"no engine {plan.engine!r}; {_suggest(plan.engine, ENGINES)}")
+    for operation, name in plan.choices.items():
+        if operation not in operations:
+            raise ConfigError(
+                f"engine {plan.engine} has no {operation}; it has {', '.join(sorted(operations))}"
+            )
+        _choose(operation, operations[operation], name)
+    missing = sorted(set(operations) - set(plan.choices))
+    if missing:
+        raise ConfigError(f"plan {plan.name} names no protocol for {', '.join(missing)}")
+
+
+def resolve(plan: Plan) -> Suite:
+    """The protocols that a plan of engine `crypten` names.
+
+    Raises:
+        ConfigError: it is a plan of another engine, or as `check`.
+    """
+    _require_engine(plan, "crypten")
     return Suite(
-        softmax=_choose("softmax", SOFTMAX, plan.softmax)(),
-        gelu=_choose("gelu", GELU, plan.gelu)(),
-        silu=_choose("silu", SILU, plan.silu)(),
-        relu=_choose("relu", RELU, plan.relu)(),
-        inverse_sqrt=_choose("inverse_sqrt", INVERSE_SQRT, plan.inverse_sqrt),
+        softmax=SOFTMAX[plan.softmax](),
+        gelu=GELU[plan.gelu](),
+        silu=SILU[plan.silu](),
+        relu=RELU[plan.relu](),
+        inverse_sqrt=INVERSE_SQRT[plan.inverse_sqrt],
+    )
+
+
+def resolve_fss(plan: Plan) -> FssSuite:
+    """The protocols that a plan of engine `fss` names.
+
+    Raises:
+        ConfigError: it is a plan of another engine, or as `check`.
+    """
+    _require_engine(plan, "fss")
+    gelu = FSS_ACTIVATION[plan.gelu]()
+    return FssSuite(
+        activations={
+            "gelu": gelu,
+            "gelu_tanh": gelu,
+            "silu": FSS_ACTIVATION[plan.silu](),
+            "relu": FSS_ACTIVATION[plan.relu](),
+        },
+        maximum=FSS_MAXIMUM[plan.maximum](),
+        exponential=FSS_EXPONENTIAL[plan.exponential](),
+        reciprocal=FSS_OCTAVES[plan.reciprocal](),
+        inverse_sqrt=FSS_OCTAVES[plan.inverse_sqrt](),
+        embedding=FSS_EMBEDDING[plan.embedding](),
+        truncation=FSS_TRUNCATION[plan.truncation](),
     )
 
 
@@ -108,6 +214,12 @@ def get_plan(name: str) -> Plan:
     if name in PLANS:
         return PLANS[name]
     raise ConfigError(f"no plan {name!r}; {_suggest(name, PLANS)}")
+
+
+def _require_engine(plan: Plan, engine: str) -> None:
+    check(plan)
+    if plan.engine != engine:
+        raise ConfigError(f"plan {plan.name} is for engine {plan.engine}, not {engine}")
 
 
 _Protocol = TypeVar("_Protocol")

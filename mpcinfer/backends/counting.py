@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 import torch
 
+from mpcinfer.backends.fss_counting import count_fss
+from mpcinfer.backends.parts import Part, needed
 from mpcinfer.backends.secure import SecureBackend
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.fold import folded_config
-from mpcinfer.backends.fss_counting import count_fss
-from mpcinfer.backends.parts import Part, needed
 from parties.bill import Bill
 from parties.errors import ConfigError
 from parties.meter import Meter
@@ -52,7 +53,7 @@ def count(
         raise ConfigError(f"{tokens} + {new_tokens} tokens do not fit the context of {config.context}")
     config = folded_config(config) if plan.fold else config
     if plan.engine == "fss":
-        return count_fss(config, plan, tokens=tokens, new_tokens=new_tokens, part=part, ranges=ranges)
+        return count_fss(config, plan, tokens=tokens, new_tokens=new_tokens, part=part, ranges=ranges or None)
     meter = Meter(timed=False)
     backend = SecureBackend(
         CountingArithmetic.of_plan(plan, meter), resolve(plan), config.vocabulary, ranges or None

@@ -23,14 +23,13 @@ from mpcinfer.backends.plain import rope_angles
 from mpcinfer.models.config import ActivationKind, AttentionKind, ModelConfig, NormKind, RopePairs
 from mpcinfer.models.widths import NormWidths, Widths
 from parties.errors import ConfigError
-from protocols.fss.activation import Activation, GatedActivation
-from protocols.fss.embedding import HoldTokens
+from protocols.fss.gate import Gate
 from protocols.fss.linear import Hold, Linear, Matrix, ToClient
 from protocols.fss.machine import Machine
-from protocols.fss.octaves import Octaves
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product, SumOfSquares
 from protocols.fss.ring import signed
+from protocols.fss.suite import ActivationProtocol, ActivationWires, FssSuite
 from protocols.share import Held, Share
 
 
@@ -41,10 +40,11 @@ class FssBackend(Backend[Share, Matrix]):
         machine: a party, the dealer, the reference, or a counter.
         config: the shape, norms folded.
         widths: rings and fraction bits of every wire.
+        suite: the plan's protocols.
     """
 
-    def __init__(self, machine: Machine, config: ModelConfig, widths: Widths) -> None:
-        self.machine, self._config, self._widths = machine, config, widths
+    def __init__(self, machine: Machine, config: ModelConfig, widths: Widths, suite: FssSuite) -> None:
+        self.machine, self._config, self._widths, self._suite = machine, config, widths, suite
         self._precision = widths.precision
 
     def span(self, name: str, kind: str = "") -> AbstractContextManager[object]:
@@ -53,13 +53,13 @@ class FssBackend(Backend[Share, Matrix]):
     # -- into the residual ---------------------------------------------------------------------------------
 
     def tokens(self, ids: Sequence[int] | None, count: int) -> Share:
-        """One-hot rows [1, T, V], held by the server."""
+        """As the plan's embedding wants them: one-hot rows [1, T, V] held by the server, say."""
         with self.span("embedding", "embedding"):
-            gate = HoldTokens(ids, count, self._config.vocabulary, self._widths.embedding_bits)
-            return self.machine.one(gate)
+            vocabulary, ring_bits = self._config.vocabulary, self._widths.embedding_bits
+            return self._suite.embedding.tokens(self.machine, ids, count, vocabulary, ring_bits)
 
     def embed(self, tokens: Share, table: Matrix) -> Share:
-        return self.machine.one(Linear(table), tokens)
+        return self._suite.embedding.rows(self.machine, tokens, table)
 
     def add_positions(self, x: Share, table: Matrix, start: int) -> Share:
         """The server adds them to the value it has whole."""
@@ -104,14 +104,14 @@ class FssBackend(Backend[Share, Matrix]):
         held = machine.one(Hold(), machine.one(Product(ring_bits), rows, inverse))
         return held if weight is None else machine.one(Linear(weight, held=Held.SERVER_HELD), held)
 
-    def _inverse_root(self, widths: NormWidths, eps: float, ring_bits: int) -> Octaves:
+    def _inverse_root(self, widths: NormWidths, eps: float, ring_bits: int) -> Gate:
         """1 / sqrt(mean + eps) of a row's sum of squares."""
         unit = 4.0**widths.keep * self._config.width
 
         def function(squares: NDArray[np.float64]) -> NDArray[np.float64]:
             return 1.0 / np.sqrt(squares / unit + eps)
 
-        return Octaves(
+        return self._suite.inverse_sqrt.gate(
             function,
             low=widths.low * unit,
             high=widths.high * unit,
@@ -194,7 +194,8 @@ class FssBackend(Backend[Share, Matrix]):
         return q, k, v
 
     def attention(self, q: Share, k: Share, v: Share, start: int, kind: AttentionKind) -> Share:
-        return attention(self.machine, q, k, v, start, self._widths.attention(self._layer), self._precision)
+        widths = self._widths.attention(self._layer)
+        return attention(self.machine, self._suite, q, k, v, start, widths, self._precision)
 
     # -- FFN -------------------------------------------------------------------------------------------------
 
@@ -204,34 +205,31 @@ class FssBackend(Backend[Share, Matrix]):
             return x
         machine, p, widths = self.machine, self._precision, self._widths.ffn(self._layer)
         (x,) = deliver(machine, (x, p.activation, widths.wire_bits))
-        (index,) = narrow(machine, (x, p.index, widths.index_bits))
-        gate = Activation(
-            kind,
-            ring_bits=widths.out_bits,
-            frac_bits=p.activation,
-            index_bits=widths.index_bits,
-            index_frac=p.index,
-            table_frac=p.table,
-            centred=machine.faithful,
-        )
-        return machine.one(Hold(), machine.one(gate, machine.view(x), index))
+        protocol, wires = self._activation(kind, p.activation)
+        (index,) = narrow(machine, (x, wires.index_frac, wires.index_bits))
+        return machine.one(Hold(), machine.one(protocol.gate(kind, wires), machine.view(x), index))
 
     def gated(self, gate: Share, up: Share, kind: ActivationKind) -> Share:
         with self.span(kind, kind):
             machine, p, widths = self.machine, self._precision, self._widths.ffn(self._layer)
-            wires = deliver(machine, *((x, p.gate, widths.wire_bits) for x in (gate, up)))
-            (index,) = narrow(machine, (wires[0], p.index, widths.index_bits))
-            unit = GatedActivation(
-                kind,
-                ring_bits=widths.out_bits,
-                frac_bits=p.gate,
-                index_bits=widths.index_bits,
-                index_frac=p.index,
-                table_frac=min(p.table, p.gate),
-                centred=machine.faithful,
-            )
-            product = machine.one(unit, machine.view(wires[0]), index, machine.view(wires[1]))
-            return machine.one(Hold(), product)
+            x, factor = deliver(machine, *((x, p.gate, widths.wire_bits) for x in (gate, up)))
+            protocol, wires = self._activation(kind, p.gate)
+            (index,) = narrow(machine, (x, wires.index_frac, wires.index_bits))
+            unit = protocol.gated(kind, wires)
+            return machine.one(Hold(), machine.one(unit, machine.view(x), index, machine.view(factor)))
+
+    def _activation(self, kind: ActivationKind, frac_bits: int) -> tuple[ActivationProtocol, ActivationWires]:
+        """The plan's protocol for it, and the wires around it."""
+        p, widths, protocol = self._precision, self._widths.ffn(self._layer), self._suite.activations[kind]
+        wires = ActivationWires(
+            ring_bits=widths.out_bits,
+            frac_bits=frac_bits,
+            index_bits=widths.index_bits + protocol.finer_bits,
+            index_frac=p.index + protocol.finer_bits,
+            table_frac=min(p.table + protocol.finer_bits, frac_bits),
+            centred=self.machine.faithful,
+        )
+        return protocol, wires
 
     # -- the answer ------------------------------------------------------------------------------------------
 
@@ -276,7 +274,7 @@ class FssBackend(Backend[Share, Matrix]):
     def last_token(self, x: Share) -> Share:
         return self.machine.map(x, lambda v: v[..., -1:, :])
 
-    # -- what this suite computes inside of larger steps ------------------------------------------------------
+    # -- what this suite computes inside of larger steps -------------------------------------------------
 
     def matmul(self, a: Share, b: Share) -> Share:
         raise ConfigError("products of secrets are part of `attention` here")

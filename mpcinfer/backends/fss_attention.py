@@ -14,19 +14,25 @@ from numpy.typing import NDArray
 
 from mpcinfer.backends.fss_rescale import narrow, view
 from mpcinfer.models.widths import AttentionWidths, Precision
-from protocols.fss.exponential import Exponential
+from protocols.fss.gate import Gate
 from protocols.fss.linear import Hold
 from protocols.fss.machine import Machine
 from protocols.fss.matmul import MatMul
-from protocols.fss.maximum import CoarseMaximum
-from protocols.fss.octaves import Octaves
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product
+from protocols.fss.suite import FssSuite, MaximumProtocol, OctaveProtocol
 from protocols.share import Share
 
 
 def attention(
-    machine: Machine, q: Share, k: Share, v: Share, start: int, widths: AttentionWidths, p: Precision
+    machine: Machine,
+    suite: FssSuite,
+    q: Share,
+    k: Share,
+    v: Share,
+    start: int,
+    widths: AttentionWidths,
+    p: Precision,
 ) -> Share:
     """softmax(q k^T) v over the keys each query may see, held by the server for the next layer.
 
@@ -45,13 +51,13 @@ def attention(
         packed = machine.map(scores, lambda t: t.flatten(-2)[..., visible])
         (scores,) = machine.apply(Open(), packed)
     with span("softmax", "softmax"):
-        index = _below_maximum(machine, scores, start, rows, widths, p)
-        gate = Exponential(
+        index = _below_maximum(machine, suite.maximum, scores, start, rows, widths, p)
+        gate = suite.exponential.gate(
             ring_bits=widths.mix_bits,
             frac_bits=p.power,
             index_bits=index.ring_bits,
             index_frac=p.score,
-            low=-(2.0**p.step) - 2.0 ** (1 - p.score),
+            low=-(2.0**p.step) - 2.0 ** (1 - p.score) if suite.maximum.coarse else 0.0,
             centred=machine.faithful,
         )
         powers = machine.one(gate, index)
@@ -65,34 +71,41 @@ def attention(
         powers, sums = machine.apply(Open(), powers, sums)
     with span("mix", "matmul"):
         mixed = machine.one(MatMul(), machine.map(powers, unpack), v)
-        inverse = machine.one(_reciprocal(machine, widths, p), sums)
+        inverse = machine.one(_reciprocal(machine, suite.reciprocal, widths, p), sums)
         mixed, inverse = machine.apply(Open(), mixed, inverse)
         mixed = view(machine, mixed, p.mixed)
         return machine.one(Hold(), machine.one(Product(widths.out_bits), mixed, inverse))
 
 
 def _below_maximum(
-    machine: Machine, scores: Share, start: int, rows: torch.Tensor, widths: AttentionWidths, p: Precision
+    machine: Machine,
+    maximum: MaximumProtocol,
+    scores: Share,
+    start: int,
+    rows: torch.Tensor,
+    widths: AttentionWidths,
+    p: Precision,
 ) -> Share:
-    """Each row's coarse maximum minus its scores, as an index of exp."""
-    coarse_bits = widths.score_integer + 1 - p.step
-    index_bits = widths.score_integer + 1 + p.score
-    coarse, fine = narrow(machine, (scores, -p.step, coarse_bits), (scores, p.score, index_bits))
+    """Each row's maximum, exact or coarse, minus its scores, as an index of exp."""
+    fine_wire = (scores, p.score, widths.score_integer + 1 + p.score)
+    coarse_wire = (scores, -p.step, widths.score_integer + 1 - p.step)
+    narrowed = narrow(machine, *([coarse_wire, fine_wire] if maximum.coarse else [fine_wire]))
+    compared, fine = narrowed[0], narrowed[-1]
     queries = int(rows[-1]) + 1
     lengths = tuple(start + i + 1 for i in range(queries))
-    (peak,) = machine.apply(Open(), machine.one(CoarseMaximum(lengths), coarse))
-    peak = machine.shift_up(peak, p.step + p.score)
+    (peak,) = machine.apply(Open(), maximum(machine, compared, lengths))
+    peak = machine.shift_up(peak, p.score - peak.frac_bits)
     return machine.sub(machine.map(peak, lambda t: t[..., rows]), fine)
 
 
-def _reciprocal(machine: Machine, widths: AttentionWidths, p: Precision) -> Octaves:
+def _reciprocal(machine: Machine, protocol: OctaveProtocol, widths: AttentionWidths, p: Precision) -> Gate:
     """1 / x of a row's sum of powers, of which one is at least exp(-2^step)."""
     unit = 2.0**p.power
 
     def function(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         return unit / np.maximum(sums, 1.0)
 
-    return Octaves(
+    return protocol.gate(
         function,
         low=float(np.exp(-(2.0**p.step) - 0.125)) * unit,
         high=widths.largest_sum * unit * 1.01,

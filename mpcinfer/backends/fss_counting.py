@@ -15,7 +15,9 @@ from parties.meter import Meter
 from protocols.fss.counting import Counting
 from protocols.fss.gate import shape_only
 from protocols.fss.linear import Matrix
+from protocols.fss.seeds import charge_seeds
 from protocols.plan import Plan
+from protocols.registry import resolve_fss
 from protocols.share import Held, Share
 
 
@@ -32,8 +34,9 @@ def count_fss(
     widths = Widths(config, ranges, room=tokens + new_tokens - 1, faithful=plan.faithful)
     counting = Counting(Meter(timed=False), faithful=plan.faithful)
     weights = matrices(config, widths, needed(config, part))
+    charge_seeds(counting.meter)
     count_setup(counting, weights)
-    decoder = Decoder(FssBackend(counting, config, widths), config, weights)
+    decoder = Decoder(FssBackend(counting, config, widths, resolve_fss(plan)), config, weights)
     cache: KVCache[Share] = KVCache()
     for length in (tokens, *(1,) * (new_tokens - 1)):
         _pass(decoder, widths, cache, length, part)

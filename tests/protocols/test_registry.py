@@ -3,32 +3,82 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 
 import pytest
 
 from parties.errors import ConfigError
+from protocols.fss.suite import FssProtocol
 from protocols.plan import Plan
-from protocols.registry import OPERATIONS, PLANS, get_plan, resolve
+from protocols.registry import ENGINES, PLANS, check, get_plan, resolve, resolve_fss
+
+RESOLVERS = {"crypten": resolve, "fss": resolve_fss}
+OPERATIONS = [(engine, operation) for engine, operations in ENGINES.items() for operation in operations]
+FIELDS = {field.name for field in dataclasses.fields(Plan)}
 
 
 @pytest.mark.parametrize("name", PLANS)
 def test_presets_resolve_under_their_own_names(name: str) -> None:
     plan = get_plan(name)
     assert plan.name == name
-    resolve(plan)
+    RESOLVERS[plan.engine](plan)
 
 
 def test_presets_differ() -> None:
     assert len({plan.digest() for plan in PLANS.values()}) == len(PLANS)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_protocol_can_be_chosen(operation: str) -> None:
-    assert operation in {field.name for field in dataclasses.fields(Plan)}
-    for name in OPERATIONS[operation]:
-        plan = get_plan("crypten").replace(**{operation: name})
-        resolve(plan)
-        assert plan.digest() != Plan(name="x").digest()
+@pytest.mark.parametrize(("engine", "operation"), OPERATIONS)
+def test_every_protocol_can_be_chosen(engine: str, operation: str) -> None:
+    assert operation in FIELDS
+    preset = get_plan(engine)
+    digests = {preset.digest()}
+    for name in ENGINES[engine][operation]:
+        plan = preset.replace(**{operation: name})
+        RESOLVERS[engine](plan)
+        digests.add(plan.digest())
+    assert len(digests) == 1 + len(ENGINES[engine][operation])
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_plan_names_what_its_engine_has_and_nothing_else(name: str) -> None:
+    plan = get_plan(name)
+    assert set(plan.choices) == set(ENGINES[plan.engine])
+
+
+@pytest.mark.parametrize(
+    "choice", [{"gelu": "fine"}, {"silu": "fine"}, {"relu": "fine"}, {"maximum": "tree"}], ids=str
+)
+def test_a_choice_reaches_the_suite(choice: dict[str, str]) -> None:
+    usual, other = resolve_fss(get_plan("fss")), resolve_fss(get_plan("fss").replace(**choice))
+    [(operation, name)] = choice.items()
+    expected = type(ENGINES["fss"][operation][name]())  # pyright: ignore
+    if operation == "maximum":
+        assert type(other.maximum) is expected is not type(usual.maximum)
+        return
+    changed = {
+        kind
+        for kind in usual.activations
+        if type(other.activations[kind]) is not type(usual.activations[kind])
+    }
+    assert changed == ({"gelu", "gelu_tanh"} if operation == "gelu" else {operation})
+    assert all(type(other.activations[kind]) is expected for kind in changed)
+
+
+def test_the_faithful_plan_is_a_choice_of_truncation() -> None:
+    plan = get_plan("fss").replace(truncation="faithful")
+    assert plan.faithful
+    assert plan.choices == get_plan("fss-faithful").choices
+    assert not get_plan("fss").faithful
+    assert resolve_fss(plan).truncation.faithful
+
+
+def test_everything_of_the_suite_is_documented() -> None:
+    for table in ENGINES["fss"].values():
+        for make in table.values():
+            protocol = make()  # pyright: ignore
+            assert isinstance(protocol, FssProtocol)
+            assert inspect.getdoc(type(protocol))
 
 
 def test_an_unknown_plan() -> None:
@@ -36,14 +86,45 @@ def test_an_unknown_plan() -> None:
         get_plan("cryptn")
 
 
-def test_an_unknown_protocol() -> None:
-    plan = get_plan("crypten").replace(gelu="piecewse")
-    with pytest.raises(
-        ConfigError, match=r"gelu has no protocol 'piecewse'; did you mean 'piecewise'\?.*stock"
-    ):
-        resolve(plan)
+@pytest.mark.parametrize(
+    ("preset", "message"),
+    [
+        ("crypten", r"gelu has no protocol 'piecewse'; did you mean 'piecewise'\?.*stock"),
+        ("fss", r"gelu has no protocol 'piecewse'; .*there are fine, lookup"),
+    ],
+)
+def test_an_unknown_protocol(preset: str, message: str) -> None:
+    plan = get_plan(preset).replace(gelu="piecewse")
+    with pytest.raises(ConfigError, match=message):
+        RESOLVERS[plan.engine](plan)
 
 
-def test_an_unknown_operation() -> None:
-    with pytest.raises(ConfigError, match="no operation 'tanh'"):
-        get_plan("crypten").replace(tanh="x")
+@pytest.mark.parametrize(
+    ("preset", "operation", "known"),
+    [("crypten", "tanh", "softmax"), ("crypten", "maximum", "softmax"), ("fss", "softmax", "maximum")],
+)
+def test_an_operation_that_the_engine_does_not_have(preset: str, operation: str, known: str) -> None:
+    with pytest.raises(ConfigError, match=f"plan {preset} has no operation '{operation}'; it has .*{known}"):
+        get_plan(preset).replace(**{operation: "x"})
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (Plan(name="x", engine="fs"), "no engine 'fs'; did you mean 'fss'"),
+        (Plan(name="x", engine="fss"), "engine fss has no linear; it has .*embedding"),
+        (Plan(name="x", maximum="tree"), "engine crypten has no maximum; it has .*softmax"),
+        (Plan(name="x", gelu=""), "plan x names no protocol for gelu"),
+        (Plan(name="x", truncation="faithful"), "truncation has no protocol 'faithful'.*exact, local"),
+    ],
+)
+def test_a_plan_that_does_not_fit_its_engine(plan: Plan, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check(plan)
+
+
+def test_suites_are_for_their_own_engine() -> None:
+    with pytest.raises(ConfigError, match="plan fss is for engine fss, not crypten"):
+        resolve(get_plan("fss"))
+    with pytest.raises(ConfigError, match="plan crypten is for engine crypten, not fss"):
+        resolve_fss(get_plan("crypten"))
