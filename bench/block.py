@@ -28,7 +28,8 @@ from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold_norms
 from mpcinfer.roles.addresses import Address
-from mpcinfer.roles.party import connected_engine
+from mpcinfer.roles.crypten_session import connected_engine
+from mpcinfer.roles.engines import deal_session
 from parties.bill import Bill
 from parties.handshake import Hello, shake_hands
 from parties.keys import KeyPair
@@ -37,7 +38,6 @@ from parties.meter import CLIENT, SERVER, Meter, Phase
 from parties.randomness import SystemRandom
 from parties.tcp import Listener, connect
 from protocols.crypten.engine import CrypTenArithmetic
-from protocols.dealer import serve_dealer
 from protocols.registry import get_plan, resolve
 
 GPT2_BLOCK = ModelConfig(
@@ -110,7 +110,7 @@ def _dealer(net: dict[str, Any]) -> None:
         hello = Hello(role="dealer", plan=None, model=None)
         for link, role in ((server, "server"), (client, "client")):
             shake_hands(link, hello, role, SystemRandom())
-        serve_dealer(server, client)
+        deal_session(server, client)
 
 
 @contextlib.contextmanager

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mpcinfer.answer import Answer, OnText, answer
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
+from mpcinfer.roles.engines import engine_of
 from mpcinfer.roles.exchange import StepClient
-from mpcinfer.roles.party import private_session
+from mpcinfer.roles.terms import Progress, Terms
 from mpcinfer.sampling import Sampler, greedy
 from parties.bill import Bill
 from parties.keys import KeyPair
@@ -82,26 +84,43 @@ def connect_client(
     keys: KeyPair,
     server: Address,
     dealer: Address | None,
+    material: Path | None = None,
+    room: int | None = None,
     timeout_s: float = 60.0,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> Generator[PrivateClient]:
     """A session with a server, ended in order when the block ends without an error.
 
     Args:
         public: the model's public part; the handshake compares it with the server's.
-        dealer: where correlations come from; None agrees to a server that is its own dealer: insecure.
+        dealer: where correlations come from.
+        material: a folder with correlations for this client, made by `mpcinfer deal`, instead of a dealer.
+            With neither the client agrees to a server that is its own dealer: insecure, and not every plan
+            allows it.
+        room: the most tokens of the session, prompt and answers together; plans of the engine `fss` compute
+            in rings as wide as that needs. At most the model's context; None for a default.
         timeout_s: longest wait for the server to come up, and longest silence afterwards.
+        on_progress: is told how far the dealing is; called from other threads, too.
 
     Raises:
         HandshakeFailed: another version, plan, model or key at the server.
         PeerError: the server or the dealer went away or sent what it should not.
+        ConfigError, RangeError: the model cannot be run under the plan.
     """
+    terms = Terms(
+        plan=plan,
+        public=public,
+        keys=keys,
+        dealer=dealer,
+        material=material,
+        timeout_s=timeout_s,
+        room=room,
+        on_progress=on_progress,
+    )
     channel = connect(
         server.endpoint, keys, server.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
     )
-    with (
-        Link(channel, Meter(), CLIENT) as link,
-        private_session(link, plan, public, None, keys, dealer, timeout_s) as session,
-    ):
+    with Link(channel, Meter(), CLIENT) as link, engine_of(plan).open(link, terms) as session:
         client = PrivateClient(public, StepClient(link, session), channel)
         yield client
         client.finish()

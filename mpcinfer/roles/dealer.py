@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Callable
 
 from mpcinfer.roles.addresses import Identity
+from mpcinfer.roles.engines import deal_session
 from parties.errors import HandshakeFailed, MpcInferError, PeerTimeout
 from parties.handshake import Hello, shake_hands
 from parties.link import Link
 from parties.meter import Meter
 from parties.randomness import SystemRandom
 from parties.tcp import Listener
-from protocols.dealer import Dealt, serve_dealer
 
 _WAIT_S = 3600.0
 _SECOND_S = 30.0
@@ -48,7 +48,7 @@ def deal_sessions(
             dealt = _deal_once(listen_server, listen_client, server, client, timeout_s)
             if dealt is None:
                 continue
-            say(f"dealer: session over, {dealt.correlations:,} correlations, {dealt.bytes_to_server:,} bytes")
+            say(f"dealer: session over, {dealt}")
         except MpcInferError as error:
             if once:
                 raise
@@ -59,8 +59,8 @@ def deal_sessions(
 
 def _deal_once(
     listen_server: str, listen_client: str, server: Identity, client: Identity, timeout_s: float
-) -> Dealt | None:
-    """One session; None when nobody came."""
+) -> str | None:
+    """One session, and a line about it; None when nobody came."""
     with (
         contextlib.closing(Listener(listen_server, server.keys, [server.peer])) as for_server,
         contextlib.closing(Listener(listen_client, client.keys, [client.peer])) as for_client,
@@ -79,4 +79,4 @@ def _deal_once(
             other = shake_hands(to_client, hello, "client", randomness).peer
             if theirs.parent != other.parent:
                 raise HandshakeFailed("server and client are not in the same session")
-            return serve_dealer(to_server, to_client)
+            return deal_session(to_server, to_client)

@@ -1,25 +1,30 @@
-"""The conversation around a private run: which step is next, and the bills at the end.
+"""The conversation around a private run: which pass is next, what to prepare, and the bills at the end.
 
-    client -> server   session.step   {"tokens": T, "restart": bool}, before each forward pass; T = 0 ends
+    client -> server   session.step   {"start": s, "tokens": T}: the next pass; tokens from s on are forgotten
+                                      {"start": s, "prepare": [T, ...], "settle": bool}: passes that may come
+                                      {"end": true}
     server -> client   session.bill   the server's bill, once, at the end
     client -> server   session.end    {}: the client has what it wants, the connection may go
 
-These are control frames: they reveal how many tokens each step has and nothing else.
+These are control frames: they reveal how many tokens each pass has and nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 
-from mpcinfer.roles.party import PrivateSession
+from mpcinfer.roles.session import PrivateSession
+from mpcinfer.roles.terms import patience
 from parties.bill import Bill, BillRow
 from parties.errors import PeerMismatch
 from parties.link import Link
 from parties.meter import Phase
 
 _STEP, _BILL, _END = "session.step", "session.bill", "session.end"
+_MAX_STEP_BYTES = 1 << 15
 _AGREED = (
     "rounds",
     "online_bytes_to_server",
@@ -41,13 +46,9 @@ def serve_steps(link: Link, session: PrivateSession) -> Bill:
         PeerMismatch: the client asked for a step that the context cannot hold.
         PeerError: the client went away or sent what it should not.
     """
-    while True:
-        tokens, restart = _next_step(link, session)
-        if restart:
-            session.restart()
-        if tokens == 0:
-            break
-        session.advance(None, tokens)
+    while _follow(link, session):
+        pass
+    session.finish()
     bill = link.meter.bill()
     with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"):
         link.send_document(bill.to_json(), _BILL)
@@ -55,16 +56,57 @@ def serve_steps(link: Link, session: PrivateSession) -> Bill:
     return bill
 
 
-def _next_step(link: Link, session: PrivateSession) -> tuple[int, bool]:
-    with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"):
-        document = link.recv_document(_STEP, max_bytes=256)
-    tokens, restart = document.get("tokens"), document.get("restart")
-    if type(tokens) is not int or type(restart) is not bool:
-        raise PeerMismatch("a step must say how many tokens it has and whether it starts afresh")
-    room = session.context - (0 if restart else session.length)
-    if not 0 <= tokens <= room:
+def _follow(link: Link, session: PrivateSession) -> bool:
+    """One step of the client's; False when it was the end."""
+    with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"), patience(link):
+        document = link.recv_document(_STEP, _MAX_STEP_BYTES)
+    match document:
+        case {"end": True}:
+            return False
+        case {"start": int() as start, "tokens": int() as tokens}:
+            _require_room(session, start, [tokens])
+            _at(session, start)
+            session.advance(None, tokens)
+        case {"start": int() as start, "prepare": list(), "settle": bool() as settle}:
+            lengths = _lengths(document)
+            _require_room(session, start, lengths, session.prepared_end)
+            _prepare(session, start, lengths, settle)
+        case _:
+            raise PeerMismatch("a step says how many tokens it has, what to prepare, or that it is the end")
+    return True
+
+
+def _lengths(document: dict[str, Any]) -> list[int]:
+    lengths = cast(list[object], document["prepare"])
+    if not lengths or not all(type(tokens) is int for tokens in lengths):
+        raise PeerMismatch("what is to be prepared is a list of numbers of tokens")
+    return cast(list[int], lengths)
+
+
+def _require_room(
+    session: PrivateSession, start: int, lengths: Sequence[int], end: int | None = None
+) -> None:
+    """Passes follow tokens that the session holds, or `end`, and fit its room."""
+    if not (0 <= start <= session.length or start == end):
+        raise PeerMismatch(f"a step from token {start} on, after {session.length}")
+    room, tokens = session.context - start, sum(lengths)
+    if min(lengths) < 1 or tokens > room:
         raise PeerMismatch(f"the client asked for {tokens} tokens, the context has room for {room}")
-    return tokens, restart
+
+
+def _at(session: PrivateSession, start: int) -> None:
+    """Forgets tokens from `start` on."""
+    if start != session.length:
+        session.rewind(start)
+
+
+def _prepare(session: PrivateSession, start: int, lengths: Sequence[int], settle: bool) -> None:
+    """Asks for passes; where they do not follow those asked for before, those are given up."""
+    if start != session.prepared_end:
+        session.rewind(start)
+    session.prepare(lengths)
+    if settle:
+        session.settle()
 
 
 class StepClient:
@@ -72,22 +114,56 @@ class StepClient:
 
     def __init__(self, link: Link, session: PrivateSession) -> None:
         self._link, self._session = link, session
-        self._restart = False
+        self._start = 0
+        self._more = 0
+
+    @property
+    def length(self) -> int:
+        """Tokens that the next step follows."""
+        return self._start
+
+    @property
+    def context(self) -> int:
+        """The most tokens the session can hold."""
+        return self._session.context
+
+    def rewind(self, length: int) -> None:
+        """The next step follows the first `length` tokens; what came after them is forgotten."""
+        assert 0 <= length <= self._start, f"{length} of {self._start} tokens"
+        self._start = length
 
     def restart(self) -> None:
         """The next step starts a new sequence."""
-        self._restart = True
-        self._session.restart()
+        self.rewind(0)
+
+    def expect(self, steps: int) -> None:
+        """How many steps of one token may follow the next step: passes to prepare ahead of time."""
+        self._more = steps
+
+    def prepare(self, lengths: Sequence[int]) -> None:
+        """Prepares passes of these lengths after the tokens so far, and waits until they are ready.
+
+        Raises:
+            CorrelationExhausted: there is no material for them.
+            PeerError: the server or the dealer went away or sent what it should not.
+        """
+        self._ask(self._start, lengths, settle=True)
 
     def step(self, ids: Sequence[int]) -> torch.Tensor:
         """Runs new tokens; logits [V] of the token after them.
 
         Raises:
-            PeerError: the server went away or sent what it should not.
+            CorrelationExhausted: there is no material for them.
+            PeerError: the server or the dealer went away or sent what it should not.
         """
-        self._announce(len(ids))
-        logits = self._session.advance(ids, len(ids))
+        session, start = self._session, self._start
+        _at(session, start)
+        while wanted := session.wanted(len(ids), max(0, self._more)):
+            self._ask(*wanted)
+        self._say({"start": start, "tokens": len(ids)})
+        logits = session.advance(ids, len(ids))
         assert logits is not None
+        self._start, self._more = start + len(ids), self._more - 1
         return logits
 
     def finish(self) -> Bill:
@@ -96,7 +172,8 @@ class StepClient:
         Raises:
             PeerMismatch: the two bills disagree on what was exchanged.
         """
-        self._announce(0)
+        self._say({"end": True})
+        self._session.finish()
         meter = self._link.meter
         with meter.phase(Phase.CONTROL), meter.span("session", "control"):
             its = Bill.from_json(self._link.recv_document(_BILL))
@@ -109,11 +186,14 @@ class StepClient:
         with self._link.meter.phase(Phase.CONTROL):
             self._link.send_document({}, _END)
 
-    def _announce(self, tokens: int) -> None:
+    def _ask(self, start: int, lengths: Sequence[int], settle: bool = False) -> None:
+        self._say({"start": start, "prepare": list(lengths), "settle": settle})
+        _prepare(self._session, start, lengths, settle)
+
+    def _say(self, document: dict[str, Any]) -> None:
         meter = self._link.meter
         with meter.phase(Phase.CONTROL), meter.span("session", "control"):
-            self._link.send_document({"tokens": tokens, "restart": self._restart}, _STEP)
-        self._restart = False
+            self._link.send_document(document, _STEP)
 
 
 def checked(client: Bill, server: Bill) -> Bill:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from mpcinfer.backends.secure import SecureBackend
 from mpcinfer.generation import Session
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.decoder import Decoder, KVCache
+from mpcinfer.models.decoder import Decoder
+from mpcinfer.roles.session import rewind_cache
 from parties.meter import Meter
 from protocols.correlations import Request
 from protocols.counting import CountingArithmetic
@@ -39,9 +40,9 @@ class Foresight:
         """How many numbers all steps so far truncate."""
         return self._engine.truncated
 
-    def restart(self) -> None:
-        """Forgets all tokens."""
-        self._session.cache = KVCache()
+    def rewind(self, length: int) -> None:
+        """Forgets all tokens but the first `length`."""
+        rewind_cache(self._session.cache, length)
 
     def requests(self, tokens: int) -> list[Request]:
         """The correlations of a step of `tokens` tokens after those before it."""

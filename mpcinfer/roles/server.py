@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address, Identity
+from mpcinfer.roles.engines import engine_of
 from mpcinfer.roles.exchange import serve_steps
-from mpcinfer.roles.party import private_session
+from mpcinfer.roles.terms import Terms
 from parties.bill import Bill
 from parties.channel import Channel
 from parties.errors import MpcInferError, PeerTimeout
@@ -28,6 +30,7 @@ def serve_sessions(
     listen: str,
     identity: Identity,
     dealer: Address | None,
+    material: Path | None = None,
     timeout_s: float,
     once: bool,
     say: Say,
@@ -39,7 +42,9 @@ def serve_sessions(
     Args:
         listen: `tcp://host:port`.
         identity: the server's keys, and the client that may connect.
-        dealer: where correlations come from; None makes this server its own dealer, which is insecure.
+        dealer: where correlations come from.
+        material: a folder with correlations for this server, made by `mpcinfer deal`, instead of a dealer.
+            With neither the server is its own dealer: insecure, and not every plan allows it.
         timeout_s: longest silence of a peer.
         say: is told of progress, a line at a time.
 
@@ -47,6 +52,15 @@ def serve_sessions(
         ConfigError: the endpoint cannot be used.
         MpcInferError: with `once`, whatever ended the session.
     """
+    terms = Terms(
+        plan=plan,
+        public=PublicModel.of(model),
+        weights=model.weights,
+        keys=identity.keys,
+        dealer=dealer,
+        material=material,
+        timeout_s=timeout_s,
+    )
     say(f"server: {model.name} ({model.config.parameters:,} parameters), plan {plan.name}, at {listen}")
     while True:
         try:
@@ -54,7 +68,7 @@ def serve_sessions(
         except PeerTimeout:
             continue
         try:
-            bill = serve_channel(channel, model, plan, identity, dealer, timeout_s)
+            bill = serve_channel(channel, terms)
             say(f"server: session over, {bill.total.rounds} rounds online")
         except MpcInferError as error:
             if once:
@@ -64,11 +78,10 @@ def serve_sessions(
             return
 
 
-def serve_channel(
-    channel: Channel, model: Model, plan: Plan, identity: Identity, dealer: Address | None, timeout_s: float
-) -> Bill:
+def serve_channel(channel: Channel, terms: Terms) -> Bill:
     """Serves one session over a connected channel, which is closed at the end; the server's bill."""
-    with Link(channel, Meter(), SERVER) as link:
-        public = PublicModel.of(model)
-        with private_session(link, plan, public, model.weights, identity.keys, dealer, timeout_s) as session:
-            return serve_steps(link, session)
+    with (
+        Link(channel, Meter(), SERVER) as link,
+        engine_of(terms.plan).open(link, terms) as session,
+    ):
+        return serve_steps(link, session)

@@ -6,6 +6,7 @@ order; the dealer compares what they ask.
 
 from __future__ import annotations
 
+import queue
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -83,11 +84,11 @@ class Supply(ABC):
 
     @abstractmethod
     def request(self, runs: Sequence[RunShape]) -> None:
-        """Asks for runs: what was asked for before must have been collected."""
+        """Asks for runs; all that were asked for before must have been collected."""
 
     @abstractmethod
-    def collect(self) -> list[RunMaterial]:
-        """The runs asked for last, when they are complete."""
+    def collect(self) -> RunMaterial:
+        """The next run that was asked for, when it is complete."""
 
     @abstractmethod
     def close(self) -> None:
@@ -122,8 +123,9 @@ class DealerSupply(Supply):
         self._inbox = Inbox(link, rank, on_bytes=on_bytes, window_bytes=window_bytes)
         self._number = 0
         self._thread: threading.Thread | None = None
-        self._arrived: list[tuple[Dealt, dict[Part, Spool]]] = []
-        self._error: BaseException | None = None
+        self._arrived: queue.SimpleQueue[tuple[Dealt, dict[Part, Spool]] | BaseException] = (
+            queue.SimpleQueue()
+        )
         self._stopped = threading.Event()
 
     def check(self, runs: Sequence[RunShape]) -> None:
@@ -131,58 +133,55 @@ class DealerSupply(Supply):
 
     def request(self, runs: Sequence[RunShape]) -> None:
         """See `Supply.request`; returns at once."""
-        assert self._thread is None, "the runs before were not collected"
+        if self._thread is not None:
+            self._thread.join()
+        assert self._arrived.empty(), "the runs before were not collected"
         numbered = [[self._number + i, run.start, run.tokens] for i, run in enumerate(runs)]
         with naming_the_dealer():
             self._link.send_document({"runs": numbered}, RUNS)
-        self._arrived = []
         self._thread = threading.Thread(target=self._receive, args=(len(runs),), daemon=True)
         self._thread.start()
 
-    def collect(self) -> list[RunMaterial]:
+    def collect(self) -> RunMaterial:
         """See `Supply.collect`; waits for the dealer.
 
         Raises:
             PeerError: the dealer went away, is silent, or sent what it should not.
         """
-        assert self._thread is not None, "nothing was asked for"
-        self._thread.join()
-        self._thread = None
-        if self._error is not None:
+        arrived = self._arrived.get()
+        if isinstance(arrived, BaseException):
             with naming_the_dealer():
-                raise self._error
-        return [self._material(dealt, spools) for dealt, spools in self._arrived]
+                raise arrived
+        dealt, spools = arrived
+        streams = self._seeds.streams(self._number)
+        self._number += 1
+        gates, linear = (spools[part].reader() for part in Part)
+        return RunMaterial(gates, linear, streams, self._hash, dealt)
 
     def close(self) -> None:
         if self._stopped.is_set():
             return
         self._stopped.set()
-        if self._thread is not None:  # it leaves in the middle of a run: the connection can only be closed
+        if self._thread is not None:
             self._thread.join()
-            self._thread = None
-            for _, spools in self._arrived:
-                for spool in spools.values():
+        while not self._arrived.empty():
+            left = self._arrived.get()
+            if not isinstance(left, BaseException):
+                for spool in left[1].values():
                     spool.close()
-            return
         with suppress(PeerClosed):  # where it is gone already there is nothing left to end
             self._link.send_document({"end": True}, RUNS)
 
     def _receive(self, count: int) -> None:
         """The thread: nobody else uses the link until it is joined."""
         try:
-            while len(self._arrived) < count:
+            for _ in range(count):
                 run = self._inbox.receive_run(lambda: not self._stopped.is_set())
                 if run is None:
                     return
-                self._arrived.append(run)
+                self._arrived.put(run)
         except BaseException as error:
-            self._error = error
-
-    def _material(self, dealt: Dealt, spools: dict[Part, Spool]) -> RunMaterial:
-        streams = self._seeds.streams(self._number)
-        self._number += 1
-        gates, linear = (spools[part].reader() for part in Part)
-        return RunMaterial(gates, linear, streams, self._hash, dealt)
+            self._arrived.put(error)
 
 
 def asked_runs(document: dict[str, object], first: int, room: int) -> list[RunShape] | None:

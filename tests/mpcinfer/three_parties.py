@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,8 +16,12 @@ from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.ranges import calibrate
+from mpcinfer.roles.crypten_session import CrypTenPrivateSession
 from mpcinfer.roles.exchange import StepClient, serve_steps
-from mpcinfer.roles.party import PrivateSession
+from mpcinfer.roles.fss_dealing import serve_fss
+from mpcinfer.roles.fss_program import Program
+from mpcinfer.roles.fss_session import fss_over
+from mpcinfer.roles.session import PrivateSession
 from mpcinfer.tokenizer import Tokenizer
 from parties.bill import Bill
 from parties.channel import Channel
@@ -26,6 +31,7 @@ from parties.local import local_pair
 from parties.meter import CLIENT, SERVER, Meter
 from protocols.crypten.engine import CrypTenArithmetic, crypten_engine
 from protocols.dealer import serve_dealer
+from protocols.fss.supply import DealerSupply
 from protocols.plan import Plan
 
 T = TypeVar("T")
@@ -46,13 +52,20 @@ class Outcome:
     meters: tuple[Meter, Meter]
 
 
-def run_engines(
-    plan: Plan,
-    server: Callable[[CrypTenArithmetic], object],
-    client: Callable[[CrypTenArithmetic], object],
-    wrap: Callable[[Channel, int], Channel] = lambda channel, rank: channel,
+Party = Callable[[Link, Link], object]
+"""Given the link to the other party and the link to the dealer."""
+Wrap = Callable[[Channel, int], Channel]
+
+
+def as_it_is(channel: Channel, rank: int) -> Channel:
+    """No wrapping."""
+    return channel
+
+
+def run_three(
+    deal: Callable[[Link, Link], object], server: Party, client: Party, wrap: Wrap = as_it_is
 ) -> Outcome:
-    """Runs one function a party on connected engines, with a dealer, all in threads.
+    """Runs one function a party, and a dealer, all in threads.
 
     The first error of a party is raised here, after all threads have ended; PeerClosed, which is what the
     other party gets then, is raised only if nobody had another.
@@ -63,30 +76,31 @@ def run_engines(
     results: dict[int, object] = {}
     errors: list[BaseException] = []
 
-    def party(rank: int, function: Callable[[CrypTenArithmetic], object]) -> None:
+    def party(rank: int, function: Party) -> None:
         channel = wrap(ends[rank], rank)
         try:
             with (
                 Link(channel, meters[rank], rank) as link,
                 Link(to_dealer[rank][0], Meter(), None) as dealer,
-                crypten_engine(link, dealer, plan, _key) as engine,
             ):
-                results[rank] = function(engine)
+                results[rank] = function(link, dealer)
         except BaseException as error:
             errors.append(error)
 
-    def deal() -> None:
+    def dealer() -> None:
         links = [Link(pair[1], Meter(), None) for pair in to_dealer]
         try:
-            serve_dealer(*links)
+            deal(*links)
         except PeerClosed:
             pass
+        except BaseException as error:
+            errors.append(error)
         finally:
             for link in links:
                 link.close()
 
     threads = [
-        threading.Thread(target=deal),
+        threading.Thread(target=dealer),
         threading.Thread(target=party, args=(SERVER, server)),
         threading.Thread(target=party, args=(CLIENT, client)),
     ]
@@ -99,25 +113,86 @@ def run_engines(
     return Outcome(results[SERVER], results[CLIENT], meters)
 
 
+def run_engines(
+    plan: Plan,
+    server: Callable[[CrypTenArithmetic], object],
+    client: Callable[[CrypTenArithmetic], object],
+    wrap: Wrap = as_it_is,
+) -> Outcome:
+    """`run_three` with one function a party on connected CrypTen engines."""
+
+    def on_engine(function: Callable[[CrypTenArithmetic], object]) -> Party:
+        def party(link: Link, dealer: Link) -> object:
+            with crypten_engine(link, dealer, plan, _key) as engine:
+                return function(engine)
+
+        return party
+
+    return run_three(serve_dealer, on_engine(server), on_engine(client), wrap)
+
+
+Open = Callable[[Link, Link, dict[str, torch.Tensor] | None], AbstractContextManager[PrivateSession]]
+"""A party's session, given its two links, and the weights at the server."""
+
+
+def _crypten(plan: Plan, public: PublicModel) -> tuple[Callable[[Link, Link], object], Open]:
+    @contextmanager
+    def open_session(
+        link: Link, dealer: Link, weights: dict[str, torch.Tensor] | None
+    ) -> Generator[PrivateSession]:
+        with crypten_engine(link, dealer, plan, _key) as engine:
+            yield CrypTenPrivateSession(engine, plan, public, weights)
+
+    return serve_dealer, open_session
+
+
+def _fss(plan: Plan, public: PublicModel, room: int | None) -> tuple[Callable[[Link, Link], object], Open]:
+    program = Program.of(plan, public.config, public.ranges, room)
+
+    def deal(server: Link, client: Link) -> object:
+        return serve_fss(server, client, Program.from_document(program.to_document()))
+
+    @contextmanager
+    def open_session(
+        link: Link, dealer: Link, weights: dict[str, torch.Tensor] | None
+    ) -> Generator[PrivateSession]:
+        assert link.rank is not None
+        with (
+            closing(DealerSupply(link.rank, dealer)) as supply,
+            closing(fss_over(link, program, weights, supply)) as session,
+        ):
+            yield session
+
+    return deal, open_session
+
+
 def run_model(
     model: Model,
     plan: Plan,
     use: Callable[[StepClient], T],
-    wrap: Callable[[Channel, int], Channel] = lambda channel, rank: channel,
+    wrap: Wrap = as_it_is,
+    room: int | None = None,
 ) -> tuple[T, Bill, Bill]:
-    """A whole session over `model`; what `use` made of the client, the client's and the server's bill."""
+    """A whole session over `model`; what `use` made of the client, the client's and the server's bill.
+
+    Args:
+        room: tokens that a session of the FSS suite has room for.
+    """
     public = PublicModel.of(model)
+    deal, open_session = _fss(plan, public, room) if plan.engine == "fss" else _crypten(plan, public)
 
-    def server(engine: CrypTenArithmetic) -> Bill:
-        return serve_steps(engine.session.link, PrivateSession(engine, plan, public, model.weights))
+    def server(link: Link, dealer: Link) -> Bill:
+        with open_session(link, dealer, dict(model.weights)) as session:
+            return serve_steps(link, session)
 
-    def client(engine: CrypTenArithmetic) -> tuple[T, Bill]:
-        steps = StepClient(engine.session.link, PrivateSession(engine, plan, public, None))
-        result, bill = use(steps), steps.finish()
-        steps.part()
-        return result, bill
+    def client(link: Link, dealer: Link) -> tuple[T, Bill]:
+        with open_session(link, dealer, None) as session:
+            steps = StepClient(link, session)
+            result, bill = use(steps), steps.finish()
+            steps.part()
+            return result, bill
 
-    outcome = run_engines(plan, server, client, wrap)
+    outcome = run_three(deal, server, client, wrap)
     result, bill = outcome.client  # type: ignore[misc]
     return result, bill, outcome.server  # type: ignore[return-value]
 

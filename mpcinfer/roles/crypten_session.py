@@ -1,8 +1,7 @@
-"""One party's half of a private run, from a link to opened logits."""
+"""A private run on CrypTen's primitives, from a link to opened logits."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -10,18 +9,16 @@ import torch
 
 from mpcinfer.backends.secure import SecureBackend
 from mpcinfer.generation import Session
-from mpcinfer.models.decoder import Decoder, KVCache
+from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold_norms, folded_config
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.foresight import Foresight
+from mpcinfer.roles.session import PrivateSession, rewind_cache
+from mpcinfer.roles.terms import Terms, announce, dealer_link, greet
 from parties.errors import ConfigError
-from parties.handshake import Hello, shake_hands
 from parties.keys import KeyPair
 from parties.link import Link
-from parties.meter import Meter
-from parties.randomness import SystemRandom
-from parties.tcp import connect
 from protocols.crypten.engine import CrypTenArithmetic, crypten_engine
 from protocols.crypten.truncation import check_local_truncation, failure_probability
 from protocols.plan import Plan
@@ -30,14 +27,14 @@ from protocols.share import Share
 from protocols.source import InsecureServerDealer
 from protocols.weight import Weight
 
-ROLES = ("server", "client")
+ENGINE = "crypten"
 LIKELIEST_FAILURE = 1e-6
 """Local truncation is refused where the model's largest number would go wrong more often than this."""
 _OUTPUTS = ("/add", "/linear", "/matmul", "/mul", "/norm", "/activation", "/embed", "/head")
 
 
-class PrivateSession:
-    """A model on shares, with its KV cache; both parties hold one and step it together.
+class CrypTenPrivateSession(PrivateSession):
+    """A model on CrypTen's shares, with its KV cache. Correlations of a step are announced as it starts.
 
     Args:
         engine: this party's primitives, connected to the other party and to the dealer.
@@ -59,11 +56,7 @@ class PrivateSession:
         weights: Mapping[str, torch.Tensor] | None,
     ) -> None:
         config = public.config
-        if not public.ranges:
-            raise ConfigError(
-                f"{public.name} was never calibrated, so nobody knows which values a private run must hold: "
-                "run `mpcinfer calibrate` and put the ranges.json it writes into the model's folder"
-            )
+        require_ranges(public)
         if plan.fold:
             if weights is not None:
                 config, weights = fold_norms(config, weights)
@@ -82,17 +75,14 @@ class PrivateSession:
 
     @property
     def length(self) -> int:
-        """Tokens in the KV cache."""
         return self._session.cache.length
 
     @property
     def context(self) -> int:
-        """The most tokens it can hold."""
         return self._session.decoder.config.context
 
     @property
     def notes(self) -> list[str]:
-        """What whoever reads the bill should know about the result."""
         if not self._local_truncation:
             return []
         numbers = self._foresight.truncated
@@ -102,67 +92,63 @@ class PrivateSession:
             f"with probability 2^-32, so {chance:.1g} are expected to; none with --set truncation=exact"
         ]
 
-    def restart(self) -> None:
-        """Forgets all tokens; weights stay."""
-        self._session.cache = KVCache()
-        self._foresight.restart()
+    def rewind(self, length: int) -> None:
+        rewind_cache(self._session.cache, length)
+        self._foresight.rewind(length)
+
+    @property
+    def prepared_end(self) -> int:
+        return self.length
+
+    def wanted(self, tokens: int, more: int) -> None:
+        """Nothing: the correlations of a step come while it runs."""
+
+    def prepare(self, lengths: Sequence[int]) -> None:
+        """Nothing: the correlations of a step come while it runs."""
+
+    def settle(self) -> None:
+        """Nothing to wait for."""
 
     def advance(self, ids: Sequence[int] | None, count: int) -> torch.Tensor | None:
-        """Runs `count` more tokens; logits [V] of the next token at the client, None at the server."""
         self._engine.prefetch(self._foresight.requests(count))
         return self._session.advance(ids, count)
 
 
-@contextmanager
-def private_session(
-    link: Link,
-    plan: Plan,
-    public: PublicModel,
-    weights: Mapping[str, torch.Tensor] | None,
-    keys: KeyPair,
-    dealer: Address | None,
-    timeout_s: float,
-) -> Generator[PrivateSession]:
-    """Handshake with the peer, connection to the dealer, weights on shares: ready to step.
+def require_ranges(public: PublicModel) -> None:
+    """Raises ConfigError for a model that was never calibrated."""
+    if not public.ranges:
+        raise ConfigError(
+            f"{public.name} was never calibrated, so nobody knows which values a private run must hold: "
+            "run `mpcinfer calibrate` and put the ranges.json it writes into the model's folder"
+        )
 
-    Args:
-        link: to the other party, fresh.
-        weights: the server's; None at the client.
-        dealer: None where the server makes the correlations itself, which is insecure: it could decrypt
-            everything. Both parties must agree to it, and the bill says so.
+
+@contextmanager
+def crypten_session(link: Link, terms: Terms) -> Generator[PrivateSession]:
+    """A session on CrypTen's primitives.
 
     Raises:
-        HandshakeFailed: the peer is of another version, plan, model, or trusts another kind of dealer.
-        ConfigError, RangeError: see `PrivateSession`.
-        PeerError: the peer or the dealer went away or sent what it should not.
+        ConfigError: correlations from a folder, or see `CrypTenPrivateSession`.
     """
-    with connected_engine(link, plan, public.digest(), keys, dealer, timeout_s) as engine:
-        yield PrivateSession(engine, plan, public, weights)
+    if terms.material is not None:
+        raise ConfigError(f"plan {terms.plan.name} takes its correlations from a dealer, not from a folder")
+    model = terms.public.digest()
+    with connected_engine(link, terms.plan, model, terms.keys, terms.dealer, terms.timeout_s) as engine:
+        yield CrypTenPrivateSession(engine, terms.plan, terms.public, terms.weights)
 
 
 @contextmanager
 def connected_engine(
-    link: Link, plan: Plan, model: str, keys: KeyPair, dealer: Address | None, timeout_s: float
+    link: Link, plan: Plan, model: str, keys: KeyPair | None, dealer: Address | None, timeout_s: float
 ) -> Generator[CrypTenArithmetic]:
     """The plan's engine after handshakes with the peer and the dealer. `model` is what both must agree on."""
-    assert link.rank is not None
-    role, peer_role = (ROLES[rank] for rank in (link.rank, 1 - link.rank))
-    randomness = SystemRandom()
     agreed_plan = plan.digest() if dealer is not None else f"{plan.digest()}, insecure: the server deals"
-    hello = Hello(role=role, plan=agreed_plan, model=model)
-    agreed = shake_hands(link, hello, peer_role, randomness)
+    agreed = greet(link, agreed_plan, model)
     with ExitStack() as stack:
         source: Link | InsecureServerDealer
         if dealer is None:
             source = InsecureServerDealer(allow_insecure=True)
         else:
-            channel = connect(
-                dealer.endpoint,
-                keys,
-                dealer.public_key,
-                connect_timeout_s=timeout_s,
-                recv_timeout_s=timeout_s,
-            )
-            source = stack.enter_context(Link(channel, Meter(), None))
-            shake_hands(source, dataclasses.replace(hello, parent=agreed.id), "dealer", randomness)
+            source = stack.enter_context(dealer_link(agreed, dealer, keys, timeout_s))
+            announce(source, ENGINE)
         yield stack.enter_context(crypten_engine(link, source, plan, agreed.key))

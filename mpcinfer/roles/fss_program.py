@@ -1,0 +1,108 @@
+"""The model as a program of FSS gates, as server, client and dealer run it: alike to the last bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+
+from mpcinfer.backends.fss import FssBackend
+from mpcinfer.backends.fss_weights import matrices
+from mpcinfer.generation import Session
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.decoder import Decoder, KVCache
+from mpcinfer.models.fold import folded_config
+from mpcinfer.models.widths import Widths
+from parties.errors import ConfigError, PeerMismatch
+from protocols.fss.linear import Matrix
+from protocols.fss.machine import Machine
+from protocols.plan import Plan
+from protocols.registry import check, resolve_fss
+from protocols.share import Share
+
+DEFAULT_ROOM = 1024
+"""Tokens that a session holds where nobody says how many."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """What a pass computes.
+
+    Attributes:
+        plan: says whether truncations are exact.
+        config: the shape as the model has it; `folded` as it is run.
+        room: the most tokens a session holds: sums over keys are as wide as that needs.
+    """
+
+    plan: Plan
+    config: ModelConfig
+    ranges: Mapping[str, float]
+    room: int
+    folded: ModelConfig
+    widths: Widths
+
+    @classmethod
+    def of(
+        cls, plan: Plan, config: ModelConfig, ranges: Mapping[str, float], room: int | None = None
+    ) -> Program:
+        """The program of a model.
+
+        Args:
+            room: at most the model's context; None for `DEFAULT_ROOM`, or the context where that is less.
+
+        Raises:
+            ConfigError: a room beyond the context, ranges that lack something, or unknown protocols.
+            RangeError: something needs more than 64 bits.
+        """
+        check(plan)
+        room = min(DEFAULT_ROOM, config.context) if room is None else room
+        if not 1 <= room <= config.context:
+            raise ConfigError(f"room for {room} tokens; the model has a context of {config.context}")
+        folded = folded_config(config) if plan.fold else config
+        widths = Widths(folded, ranges, room=room, faithful=plan.faithful)
+        matrices(folded, widths)  # now, not in the middle of a run
+        return cls(plan, config, dict(ranges), room, folded, widths)
+
+    def matrices(self) -> dict[str, Matrix]:
+        """Names, shapes and rings of the weights."""
+        return matrices(self.folded, self.widths)
+
+    def walk(
+        self,
+        machine: Machine,
+        weights: Mapping[str, Matrix],
+        cache: KVCache[Share],
+        count: int,
+        ids: Sequence[int] | None = None,
+    ) -> torch.Tensor | None:
+        """One pass over `count` tokens after those in the cache; the logits, where this machine gets them."""
+        backend = FssBackend(machine, self.folded, self.widths, resolve_fss(self.plan))
+        decoder = Decoder(backend, self.folded, weights)
+        return Session(decoder, cache).advance(ids, count)
+
+    def to_document(self) -> dict[str, Any]:
+        """What the dealer must know, as plain values."""
+        return {
+            "plan": dataclasses.asdict(self.plan),
+            "model": self.config.to_json(),
+            "ranges": dict(self.ranges),
+            "room": self.room,
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Program:
+        """The program of `to_document`.
+
+        Raises:
+            PeerMismatch: the document is none.
+        """
+        try:
+            plan = Plan(**cast(dict[str, Any], document["plan"]))
+            config = ModelConfig.from_json(cast(dict[str, Any], document["model"]))
+            ranges = {str(key): float(value) for key, value in document["ranges"].items()}
+            return cls.of(plan, config, ranges, int(document["room"]))
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+            raise PeerMismatch(f"no description of a model to deal for: {error}") from None

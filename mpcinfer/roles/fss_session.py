@@ -1,0 +1,309 @@
+"""A private run of the FSS suite at one party: prepared ahead of the input, then run online."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from mpcinfer.backends.fss_weights import encoded, receive_setup, send_setup
+from mpcinfer.models.decoder import KVCache
+from mpcinfer.models.fold import fold_norms
+from mpcinfer.roles.crypten_session import require_ranges
+from mpcinfer.roles.fss_program import Program
+from mpcinfer.roles.session import PrivateSession, rewind_cache
+from mpcinfer.roles.terms import Progress, Terms, announce, dealer_link, greet
+from parties.errors import ConfigError, PeerMismatch
+from parties.link import Link
+from parties.meter import CLIENT, SERVER, Phase
+from protocols.fss.linear import Matrix
+from protocols.fss.party import Party
+from protocols.fss.preparation import Preparation
+from protocols.fss.seeds import charge_seeds
+from protocols.fss.supply import DealerSupply, RunMaterial, RunShape, Supply
+from protocols.share import Share
+from protocols.source import SEED_LABEL
+
+ENGINE = "fss"
+AHEAD = 4
+"""Steps of one token that are asked for at once, while those before are used up."""
+UNUSED = "unused"
+"""Under this label the bill shows what was dealt for passes that were never run."""
+_ROOM = "session.room"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prepared:
+    """A pass whose offline part is done."""
+
+    shape: RunShape
+    material: RunMaterial
+    results: deque[torch.Tensor]
+
+
+class Tally:
+    """Counts what was asked for and what came, and tells of it.
+
+    Args:
+        tell: may be called from any thread.
+    """
+
+    def __init__(self, tell: Callable[[Progress], None] | None) -> None:
+        self._tell, self._lock = tell, threading.Lock()
+        self._runs = self._of = self._dealt_bytes = 0
+
+    def add(self, *, runs: int = 0, of: int = 0, dealt_bytes: int = 0) -> None:
+        """Passes that came, passes asked for, bytes that came."""
+        with self._lock:
+            self._runs, self._of = self._runs + runs, self._of + of
+            self._dealt_bytes += dealt_bytes
+            now = Progress(runs=self._runs, of=self._of, dealt_bytes=self._dealt_bytes)
+        if self._tell is not None:
+            self._tell(now)
+
+
+class FssPrivateSession(PrivateSession):
+    """A model on masked wires, with its KV cache.
+
+    A pass is asked for, dealt while the parties do something else, prepared together, and then run once or
+    thrown away. Both parties take the same steps in the same order.
+
+    Args:
+        link: to the other party, after the handshake.
+        program: the same at both parties and the dealer.
+        weights: the server's weights, as `encoded_weights` makes them; None at the client.
+        supply: where material comes from.
+        progress: keeps count of what was asked for and came.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        program: Program,
+        weights: Mapping[str, Matrix] | None,
+        supply: Supply,
+        progress: Tally,
+    ) -> None:
+        self._link, self._program, self._supply, self._progress = link, program, supply, progress
+        if weights is not None:
+            assert supply.weight_mask is not None
+            send_setup(link, weights, supply.weight_mask)
+            self._weights = weights
+        else:
+            self._weights = receive_setup(link, program.matrices())
+        self._cache: KVCache[Share] = KVCache()
+        self._shadow: KVCache[Share] = KVCache()
+        self._asked: deque[RunShape] = deque()
+        self._prepared: deque[_Prepared] = deque()
+        self._unused = self._unused_bytes = 0
+
+    @property
+    def length(self) -> int:
+        return self._cache.length
+
+    @property
+    def context(self) -> int:
+        return self._program.room
+
+    @property
+    def notes(self) -> list[str]:
+        if not self._unused:
+            return []
+        return [
+            f"{self._unused} passes were dealt for and never run: {self._unused_bytes:,} of the offline bytes"
+        ]
+
+    @property
+    def prepared_end(self) -> int:
+        if self._asked:
+            return self._asked[-1].end
+        return self._prepared[-1].shape.end if self._prepared else self.length
+
+    def wanted(self, tokens: int, more: int) -> tuple[int, list[int]] | None:
+        """The step itself where it was not asked for; then a few of one token, to be dealt while it runs."""
+        step, end = RunShape(self.length, tokens), self.prepared_end
+        if self._first() != step:
+            return self.length, [tokens]
+        under_way = len(self._asked) - (0 if self._prepared else 1)
+        count = min(AHEAD, more - (end - step.end), self.context - end)
+        if under_way or len(self._prepared) > AHEAD or count < 1:
+            return None
+        return end, [1] * count
+
+    def prepare(self, lengths: Sequence[int]) -> None:
+        runs, start = list[RunShape](), self.prepared_end
+        for tokens in lengths:
+            runs.append(RunShape(start, tokens))
+            start += tokens
+        self._supply.check(runs)
+        self._collect_asked()
+        self._supply.request(runs)
+        self._asked.extend(runs)
+        self._progress.add(of=len(runs))
+
+    def settle(self) -> None:
+        self._collect_asked()
+
+    def rewind(self, length: int) -> None:
+        while self._asked:
+            self._give_up(self._collect(), linear=True)
+        while self._prepared:
+            self._give_up(self._prepared.popleft().material, linear=False)
+        rewind_cache(self._cache, length)
+        rewind_cache(self._shadow, length)
+
+    def advance(self, ids: Sequence[int] | None, count: int) -> torch.Tensor | None:
+        step = RunShape(self.length, count)
+        if step.end > self.context:
+            raise ConfigError(f"{step.end} tokens do not fit the session's room for {self.context}")
+        if self._first() != step:
+            self.rewind(step.start)
+            self.prepare([count])
+        if not self._prepared:
+            self._prepare_next()
+        return self._run(self._prepared.popleft(), ids)
+
+    def close(self) -> None:
+        """Gives up the files of what was not run; safe to repeat."""
+        while self._prepared:
+            self._prepared.popleft().material.close()
+
+    # -- one pass --------------------------------------------------------------------------------------------
+
+    def _first(self) -> RunShape | None:
+        """The next pass that is prepared or at least asked for."""
+        if self._prepared:
+            return self._prepared[0].shape
+        return self._asked[0] if self._asked else None
+
+    def _collect(self) -> RunMaterial:
+        """The material of the first pass asked for."""
+        meter = self._link.meter
+        with meter.span(SEED_LABEL, SEED_LABEL), meter.phase(Phase.OFFLINE):
+            material = self._supply.collect()
+        self._asked.popleft()
+        self._progress.add(runs=1)
+        return material
+
+    def _collect_asked(self) -> None:
+        while self._asked:
+            self._prepare_next()
+
+    def _prepare_next(self) -> None:
+        """The offline pass: linear layers ahead of the input."""
+        shape, material = self._asked[0], self._collect()
+        machine = Preparation(
+            self._link, material.linear, material.streams.linear, faithful=self._program.plan.faithful
+        )
+        with self._link.meter.phase(Phase.OFFLINE):
+            self._program.walk(machine, self._weights, self._shadow, shape.tokens)
+        _require_used(material.linear.left_bytes)
+        self._prepared.append(_Prepared(shape, material, machine.prepared))
+
+    def _run(self, ready: _Prepared, ids: Sequence[int] | None) -> torch.Tensor | None:
+        """The online pass."""
+        material = ready.material
+        with closing(material):
+            machine = Party(
+                self._link,
+                material.gates,
+                material.streams.gates,
+                material.hash,
+                ready.results,
+                faithful=self._program.plan.faithful,
+            )
+            logits = self._program.walk(machine, self._weights, self._cache, ready.shape.tokens, ids)
+            _require_used(material.gates.left_bytes + len(ready.results))
+        return logits
+
+    def _give_up(self, material: RunMaterial, *, linear: bool) -> None:
+        """Throws a pass away, and bills what was dealt for it and is not billed yet."""
+        material.close()
+        dealt, meter = material.dealt, self._link.meter
+        server = dealt.server + (dealt.linear if linear else 0)
+        with meter.span(UNUSED, UNUSED):
+            meter.charge_offline(SERVER, server)
+            meter.charge_offline(CLIENT, dealt.client)
+        self._unused, self._unused_bytes = self._unused + 1, self._unused_bytes + sum(dealt.to_plain())
+
+
+def _require_used(left: int) -> None:
+    """Raises PeerMismatch where a pass left something of its material."""
+    if left:
+        raise PeerMismatch(f"{left} pieces of material are left after a pass: the dealer ran another program")
+
+
+def encoded_weights(program: Program, weights: Mapping[str, torch.Tensor]) -> dict[str, Matrix]:
+    """The server's weights in fixed point, folded as the program reads them.
+
+    Raises:
+        RangeError: a weight is too large.
+    """
+    config, folded = program.config, weights
+    if program.plan.fold:
+        config, folded = fold_norms(config, weights)
+    return encoded(config, program.widths, folded)
+
+
+@contextmanager
+def fss_session(link: Link, terms: Terms) -> Generator[PrivateSession]:
+    """A session of the FSS suite.
+
+    1. Handshake with the peer.  2. The client says how many tokens the session has room for.
+    3. The dealer hears of plan, model, ranges and room from both.  4. Masked weights go to the client.
+
+    Raises:
+        ConfigError: the model was never calibrated; no dealer and no material.
+        HandshakeFailed: the peer or the dealer is of another version, plan or model.
+        RangeError: values of the model, or sums over that many tokens, need more than 64 bits.
+        PeerError: the peer or the dealer went away or sent what it should not.
+    """
+    require_ranges(terms.public)
+    if terms.dealer is None:
+        raise ConfigError(f"plan {terms.plan.name} needs a dealer: a party that deals can decrypt everything")
+    agreed = greet(link, terms.plan.digest(), terms.public.digest())
+    tally = Tally(terms.on_progress)
+    with dealer_link(agreed, terms.dealer, terms.keys, terms.timeout_s) as dealer:
+        program = agreed_program(link, terms)
+        announce(dealer, ENGINE, **program.to_document())
+        assert link.rank is not None
+        supply = DealerSupply(link.rank, dealer, on_bytes=lambda count: tally.add(dealt_bytes=count))
+        with closing(supply), closing(fss_over(link, program, terms.weights, supply, tally)) as session:
+            yield session
+
+
+def agreed_program(link: Link, terms: Terms) -> Program:
+    """The program, for as many tokens as the client has room for.
+
+    Raises:
+        PeerMismatch: the client wants room beyond the model's context.
+    """
+    public, meter = terms.public, link.meter
+    with meter.phase(Phase.CONTROL), meter.span("session", "control"):
+        if link.rank == CLIENT:
+            program = Program.of(terms.plan, public.config, public.ranges, terms.room)
+            link.send_document({"room": program.room}, _ROOM)
+            return program
+        room = link.recv_document(_ROOM, max_bytes=64).get("room")
+    if type(room) is not int or not 1 <= room <= public.config.context:
+        raise PeerMismatch(
+            f"the client wants room for {room!r} tokens, the context is {public.config.context}"
+        )
+    return Program.of(terms.plan, public.config, public.ranges, room)
+
+
+def fss_over(
+    link: Link,
+    program: Program,
+    weights: Mapping[str, torch.Tensor] | None,
+    supply: Supply,
+    tally: Tally | None = None,
+) -> FssPrivateSession:
+    """The session over a supply whose seeds have come: books them, and brings the weights in."""
+    charge_seeds(link.meter)
+    own = None if weights is None else encoded_weights(program, weights)
+    return FssPrivateSession(link, program, own, supply, tally or Tally(None))

@@ -1,0 +1,119 @@
+"""What a party brings to a session, and how it meets the dealer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mpcinfer.models.public import PublicModel
+from mpcinfer.roles.addresses import Address
+from parties.handshake import ROLES, Hello, Session, shake_hands
+from parties.keys import KeyPair
+from parties.link import Link
+from parties.meter import Meter
+from parties.randomness import SystemRandom
+from parties.tcp import TcpChannel, connect
+from protocols.plan import Plan
+
+DEAL_SESSION = "deal.session"
+IDLE_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the dealing is.
+
+    Attributes:
+        runs, of: passes that are ready, and passes asked for.
+        dealt_bytes: what this party has received from the dealer in this session.
+    """
+
+    runs: int
+    of: int
+    dealt_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Terms:
+    """One party's side of a session.
+
+    Attributes:
+        plan, public: the same at both parties (the handshake sees to it).
+        weights: the server's, in float; None at the client.
+        keys: this party's.
+        dealer: where correlations come from.
+        material: a folder of correlations that `mpcinfer deal` made, instead of a dealer.
+        timeout_s: longest wait for a connection, and longest silence of a peer.
+        room: the most tokens the session will hold, where the plan's engine asks for it; the client decides.
+        on_progress: is told how far the dealing is, now and then, from any thread.
+
+    With neither dealer nor material the server makes the correlations itself, which is insecure: it could
+    decrypt everything. Both parties must agree to it, and the bill says so.
+    """
+
+    plan: Plan
+    public: PublicModel
+    weights: Mapping[str, torch.Tensor] | None = None
+    keys: KeyPair | None = None
+    dealer: Address | None = None
+    material: Path | None = None
+    timeout_s: float = 60.0
+    room: int | None = None
+    on_progress: Callable[[Progress], None] | None = None
+
+
+def greet(link: Link, agreement: str, model: str) -> Session:
+    """The handshake with the other party.
+
+    Args:
+        agreement: what both must say about the plan.
+        model: what both must say about the model.
+
+    Raises:
+        HandshakeFailed: the other party is of another version, plan or model.
+    """
+    assert link.rank is not None
+    hello = Hello(role=ROLES[link.rank], plan=agreement, model=model)
+    return shake_hands(link, hello, ROLES[1 - link.rank], SystemRandom())
+
+
+@contextmanager
+def dealer_link(session: Session, dealer: Address, keys: KeyPair | None, timeout_s: float) -> Generator[Link]:
+    """A connection to the dealer of a session between two parties, after the handshake.
+
+    Raises:
+        HandshakeFailed: the dealer is of another version or key.
+        PeerTimeout: nobody answered.
+    """
+    channel = connect(
+        dealer.endpoint, keys, dealer.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
+    )
+    with Link(channel, Meter(), None) as link:
+        hello = dataclasses.replace(session.mine, parent=session.id)
+        shake_hands(link, hello, "dealer", SystemRandom())
+        yield link
+
+
+@contextmanager
+def patience(link: Link) -> Generator[None]:
+    """Waits up to an hour for what comes inside: a person may be thinking about the next prompt."""
+    channel = link.channel
+    if not isinstance(channel, TcpChannel):
+        yield
+        return
+    usual, channel.recv_timeout_s = channel.recv_timeout_s, max(IDLE_S, channel.recv_timeout_s)
+    try:
+        yield
+    finally:
+        channel.recv_timeout_s = usual
+
+
+def announce(link: Link, engine: str, **document: Any) -> None:
+    """Tells the dealer which engine's correlations the session takes, and for what."""
+    link.send_document({"engine": engine, **document}, DEAL_SESSION)
