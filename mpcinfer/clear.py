@@ -22,8 +22,8 @@ class ClearModel:
     Args:
         model: weights and tokenizer.
         fixed_point: compute in fixed point, norms folded as in a private run, instead of in float.
-        engine: whose fixed point: `crypten`, Z_2^64 with 16 fraction bits and faithful rounding, or `fss`, the
-            rings and tables of that suite; the plan `fss-faithful` gives the same logits bit by bit.
+        engine: whose fixed point: `crypten`, Z_2^64 with 16 fraction bits and faithful rounding, or `fss`,
+            the rings and tables of that suite; the plan `fss-faithful` gives the same logits bit by bit.
     """
 
     def __init__(self, model: Model, *, fixed_point: bool = False, engine: str = "crypten") -> None:

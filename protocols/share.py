@@ -26,8 +26,8 @@ class Held(Enum):
 class Share:
     """What this party has of a tensor over Z_2^ring_bits.
 
-    The secret is read as a signed integer and divided by 2^frac_bits. `value` is modulo 2^64 and stands for its
-    residue modulo 2^ring_bits: bits above the ring mean nothing. A share on torch's `meta` device has a shape
+    The secret is read as a signed integer and divided by 2^frac_bits. `value` is modulo 2^64 and stands for
+    its residue modulo 2^ring_bits: bits above the ring mean nothing. A share on torch's `meta` device has a shape
     and no data: that is how bills are counted, and what a party has of a value it knows nothing of.
 
     Attributes:
@@ -36,8 +36,8 @@ class Share:
         ring_bits: width of the ring, 1 to 64.
         held: who knows what.
         drop: for a masked value, how many low bits its readers are to ignore: they read floor(x / 2^drop),
-            which has `frac_bits` fraction bits, and may read it into a wider ring (`Machine.view`). None for a
-            value that is read as it is.
+            which has `frac_bits` fraction bits, and may read it into a wider ring (`Machine.view`). None for
+            a value that is read as it is.
     """
 
     value: torch.Tensor

@@ -55,7 +55,7 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         return x
 
     def attention_inputs(self, q: TensorT, k: TensorT, v: TensorT) -> tuple[TensorT, TensorT, TensorT]:
-        """Queries [B, H, T, K], keys and values [B, H_kv, T, K] as attention reads them and the cache keeps them."""
+        """Queries [B, H, T, K], keys and values [B, H_kv, T, K] as attention and the cache want them."""
         return q, k, v
 
     def attention(self, q: TensorT, k: TensorT, v: TensorT, start: int, kind: AttentionKind) -> TensorT:

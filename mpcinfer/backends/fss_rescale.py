@@ -14,8 +14,8 @@ Wire = tuple[Share, int, int]
 def deliver(machine: Machine, *wires: Wire) -> tuple[Share, ...]:
     """Values that the server has whole, to both parties, masked.
 
-    Truncated before they are sent: a message to the client of as many bits as readers use. Faithful plans send
-    all bits and truncate afterwards.
+    Truncated before they are sent: a message to the client of as many bits as readers use. Faithful plans
+    send all bits and truncate afterwards.
     """
     if machine.faithful:
         published = machine.apply(Publish(), *(x for x, _, _ in wires))

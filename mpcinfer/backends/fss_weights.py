@@ -1,4 +1,4 @@
-"""The server's weights for the FSS suite: folded, centred, on their grids, and brought into a session masked."""
+"""The server's weights for the FSS suite: folded, centred, on their grids, brought into a session masked."""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ def _fold(weights: dict[str, torch.Tensor], norm: str, linear: str) -> None:
 def fold_centring(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Centres every matrix and bias that writes the residual, so that layer norms need no mean.
 
-    With C = I - 11^T / D: a layer norm reads x C, and C is linear, so that it can be applied to all that x is a
-    sum of: the blocks' output matrices and biases here, and the embedding by whoever looks it up (a tied head
+    With C = I - 11^T / D: a layer norm reads x C, and C is linear, so that it can be applied to all that x is
+    a sum of: the blocks' output matrices and biases here, and the embedding by whoever looks it up (a tied head
     needs the table as it is). Exact in real arithmetic; computed here in float64. RMS norms stay as they are.
 
     Returns:

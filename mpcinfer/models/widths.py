@@ -1,7 +1,7 @@
-"""From how large values get to the rings that hold them: fraction bits and widths of every wire of the FSS suite.
+"""From how large values get to the rings that hold them: fraction bits and widths of the FSS suite's wires.
 
 A value needs only the ring of whoever reads it next. Going backwards from a reader that wants `w` bits at `f`
-fraction bits, a producer whose result has `g` fraction bits must compute in w + g - f bits, because truncation
+fraction bits, a producer whose result has `g` fraction bits must compute in w + g - f bits: truncation
 drops bits at the low end and nothing adds any at the top (views do, see `protocols/fss/polynomial.py`).
 
 Ranges come from `mpcinfer calibrate` with the margins below; shapes without weights take `PROFILE`.
@@ -83,7 +83,7 @@ class Precision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormWidths:
-    """A norm: x kept to `keep` fraction bits; squares summed in `square_bits`; the inverse root with `frac`."""
+    """A norm: x is kept to `keep` fraction bits, squares are summed in `square_bits`, the root has `frac`."""
 
     low: float
     high: float
@@ -100,8 +100,8 @@ class AttentionWidths:
     qkv_bits: int
     """Of the linear layer into queries, keys and values."""
     extended: tuple[bool, bool]
-    """Whether queries and keys, and values, are published in a narrow ring and opened again in the wide one that
-    attention needs."""
+    """Whether queries and keys, and values, are published in a narrow ring and opened again in the wide one
+    that attention needs."""
     wire_integer: int
     """That narrow ring, without fraction bits."""
     score_bits: int

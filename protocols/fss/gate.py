@@ -1,7 +1,7 @@
 """A gate: one interactive step, as each of the four who run it sees it.
 
-The same program runs four times over: at a party on what it holds, at the dealer on masks, in the clear on the
-secrets themselves (the reference), and on shapes (the bill). A gate says what it does in each.
+The same program runs four times over: at a party on what it holds, at the dealer on masks, in the clear on
+the secrets themselves (the reference), and on shapes (the bill). A gate says what it does in each.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Gate(ABC):
         return ()
 
     def offline_messages(self, *inputs: Share) -> tuple[Message, ...]:
-        """What is sent before the input is known, other than items: by the dealer first, then by the client."""
+        """What is sent before the input is known, besides items: by the dealer, then by the client."""
         return ()
 
     @abstractmethod

@@ -17,10 +17,10 @@ from protocols.share import Held, Share
 class Machine(ABC):
     """Runs a program of gates. What a share's `value` is depends on the machine:
 
-    party: what the party holds. dealer: the mask r, or a for a server-held value; additive shares have no data.
+    party: what the party holds. dealer: the mask r, or a for a server-held value; no data of additive shares.
     clear: the secret, as a signed integer. counting: no data at all.
 
-    The steps below are linear in the secret and in its mask alike, so all machines share them. They cost nothing.
+    The steps below are linear in the secret and in its mask alike: all machines share them. They cost nothing.
     """
 
     def __init__(self, meter: Meter, *, faithful: bool = False) -> None:

@@ -38,7 +38,7 @@ class Reader:
 
     def __init__(self, file: File, size_bytes: int) -> None:
         self._file, self._left = file, size_bytes
-        # Fresh pages cost several times the reading: two buffers are kept and grow to the largest gate's needs.
+        # Fresh pages cost several times the reading: two buffers are kept and grow to the largest need.
         self._words = self._packed = np.empty(0, np.uint8)
 
     @property
