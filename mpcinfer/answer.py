@@ -35,8 +35,13 @@ def answer(
     max_new_tokens: int,
     sampler: Sampler,
     on_text: OnText | None,
+    *,
+    context: int | None = None,
 ) -> Answer:
     """Runs the token loop over a text prompt.
+
+    Args:
+        context: the most tokens of prompt and answer; None for the model's.
 
     Raises:
         ConfigError: an empty prompt, or one that fills the context.
@@ -52,7 +57,7 @@ def answer(
         step,
         tokenizer.encode(prompt),
         max_new_tokens=max_new_tokens,
-        context=public.config.context,
+        context=context or public.config.context,
         sampler=sampler,
         stop=tokenizer.stop,
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from mpcinfer.answer import Answer, OnText, answer
+from mpcinfer.generation import Step
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.engines import engine_of
@@ -22,13 +25,41 @@ from protocols.plan import Plan
 
 
 class PrivateClient:
-    """A connected session with a server; made by `connect_client`."""
+    """A connected session with a server; made by `connect_client`.
+
+    Attributes:
+        public: what the client knows of the model.
+    """
 
     def __init__(self, public: PublicModel, steps: StepClient, channel: TcpChannel) -> None:
         self.public = public
         self._steps, self._channel = steps, channel
-        self._used = False
+        self._seen: list[int] = []
         self._bill: Bill | None = None
+
+    @property
+    def room(self) -> int:
+        """The most tokens the session holds, prompt and answer together."""
+        return self._steps.context
+
+    def prepare(self, prompt_tokens: int, new_tokens: int = 1, *, keep: bool = False) -> None:
+        """Has everything dealt and prepared that a prompt and its answer will take, and waits for it.
+
+        Nothing has to be prepared: `complete` asks for what is missing as it goes. What is prepared here and
+        not used, because the prompt has another length or the answer ends early, is thrown away.
+
+        Args:
+            prompt_tokens: of the next prompt, exactly; with `keep`, those that the session does not hold yet.
+            new_tokens: of its answer, at most.
+            keep: as in `complete`.
+
+        Raises:
+            CorrelationExhausted: there is no material for it.
+            PeerError: the server or the dealer went away or sent what it should not.
+        """
+        if not keep:
+            self._forget(0)
+        self._steps.prepare([prompt_tokens, *(1,) * (new_tokens - 1)])
 
     def complete(
         self,
@@ -37,6 +68,7 @@ class PrivateClient:
         max_new_tokens: int = 24,
         sampler: Sampler = greedy,
         on_text: OnText | None = None,
+        keep: bool = False,
     ) -> Answer:
         """The model's continuation of a text. The server learns its length in tokens, not the text.
 
@@ -44,15 +76,17 @@ class PrivateClient:
             prompt: text; for a chat model, `public.tokenizer.chat(...)` makes one of a conversation.
             max_new_tokens: the most tokens to generate; the server learns how many there were.
             on_text: is told of the whole answer so far after each token.
+            keep: a conversation goes on: of the prompt, which holds all of it, the tokens at its start that
+                the session has seen already are not run again. The server learns how many those are.
 
         Raises:
-            ConfigError: an empty prompt, or one that fills the context.
+            ConfigError: an empty prompt, or one that fills the session's room.
+            CorrelationExhausted: there is no material for it.
             PeerError: the server or the dealer went away or sent what it should not.
         """
-        if self._used:
-            self._steps.restart()
-        self._used = True
-        return answer(self._steps.step, self.public, prompt, max_new_tokens, sampler, on_text)
+        self._steps.expect(max_new_tokens - 1)
+        step, context = self._stepping(keep), self._steps.context
+        return answer(step, self.public, prompt, max_new_tokens, sampler, on_text, context=context)
 
     def finish(self) -> Bill:
         """Ends the session and returns its bill, the server's part included; safe to repeat."""
@@ -61,6 +95,38 @@ class PrivateClient:
             self._bill.notes.append(_kernel_says(self._channel, self._bill))
             self._steps.part()
         return self._bill
+
+    def _stepping(self, keep: bool) -> Step:
+        """A step whose first call gets a whole prompt, of which what was seen is left out with `keep`."""
+        prompt = True
+
+        def step(ids: Sequence[int]) -> torch.Tensor:
+            nonlocal prompt
+            fresh = list(ids)
+            if prompt:
+                prompt = False
+                self._forget(min(_common(self._seen, fresh), len(fresh) - 1) if keep else 0)
+                fresh = fresh[len(self._seen) :]
+            logits = self._steps.step(fresh)
+            self._seen += fresh
+            return logits
+
+        return step
+
+    def _forget(self, length: int) -> None:
+        """All tokens but the first `length`."""
+        self._steps.rewind(length)
+        del self._seen[length:]
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two sequences have in common at their start."""
+    same = 0
+    for a, b in zip(first, second, strict=False):
+        if a != b:
+            break
+        same += 1
+    return same
 
 
 def _kernel_says(channel: TcpChannel, bill: Bill) -> str:

@@ -13,9 +13,10 @@ from mpcinfer.models.load import load_public
 from mpcinfer.plans import plan_from
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.client import PrivateClient, connect_client
+from mpcinfer.roles.engines import engine_of
+from mpcinfer.roles.terms import Progress
 from parties.keys import new_keypair
 from parties.launch import Processes
-from protocols.crypten.compat import import_crypten
 
 Say = Callable[[str], None]
 _START_S = 60.0
@@ -29,7 +30,9 @@ def private(
     choices: Sequence[str] = (),
     timeout_s: float = 60.0,
     insecure_dealer: bool = False,
+    room: int | None = None,
     say: Say | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> Generator[PrivateClient]:
     """A client connected to a server and a dealer that run as processes on this machine.
 
@@ -41,14 +44,15 @@ def private(
         plan, choices: a preset, and `operation=protocol` replacements.
         timeout_s: longest silence of a peer.
         insecure_dealer: the server is its own dealer and could decrypt everything; to measure with.
+        room, on_progress: as for `connect_client`.
         say: is told what the processes report.
 
     Raises:
         ConfigError: CrypTen is missing, no such model or plan, or the model cannot be loaded.
         PeerError: a process died or fell silent; the message has its last words.
     """
-    import_crypten()  # says what is missing before anything is started
     public, chosen = load_public(model), plan_from(plan, choices)
+    engine_of(chosen).require()  # says what is missing before anything is started
     with tempfile.TemporaryDirectory(prefix="mpcinfer-") as folder, Processes(on_line=say) as processes:
         keys = Path(folder)
         pairs = {name: new_keypair(keys, name) for name in ("server", "client", "dealer")}
@@ -68,7 +72,9 @@ def private(
                 keys=pairs["client"],
                 server=Address(at_server, pairs["server"].public),
                 dealer=None if insecure_dealer else Address(for_client, pairs["dealer"].public),
+                room=room,
                 timeout_s=max(timeout_s, _START_S),
+                on_progress=on_progress,
             ) as client,
         ):
             yield client
