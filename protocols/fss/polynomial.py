@@ -116,21 +116,36 @@ def evaluate_product(
 
     A form without a constant has none in its list.
     """
+    items = iter(key_items(name, forms, bits).values())
+
+    def sum_from(depth: int, secret: bool) -> Coefficient:
+        """The forms from `depth` on, summed up, for one choice of terms before: with a secret or without."""
+        if depth == len(forms):
+            return party.shared(next(items)) if secret else party.first
+        total: Coefficient = 0
+        for place, coefficient in enumerate(terms[depth]):
+            constant = forms[depth].constant and place == 0
+            total = _add_product(total, coefficient, sum_from(depth + 1, secret or not constant))
+        return total
+
     shape = np.broadcast_shapes(*(form.shape for form in forms))
-    total = torch.zeros(shape, dtype=torch.int64)
-    if party.first and all(form.constant for form in forms):
-        total += math.prod((known[0] for known in terms[1:]), start=terms[0][0])
-    items = key_items(name, forms, bits)
-    for choice, item in zip(monomials(forms), items.values(), strict=True):
-        coefficient: Coefficient = 1
-        for form, known, term in zip(forms, terms, choice, strict=True):
-            coefficient = coefficient * known[term if form.constant else term - 1]
-        shared = party.shared(item)
-        if isinstance(coefficient, int):
-            total.add_(shared, alpha=coefficient)
-        else:
-            total.addcmul_(coefficient, shared)
-    return total
+    return torch.as_tensor(sum_from(0, False)).expand(shape)
+
+
+def _add_product(total: Coefficient, a: Coefficient, b: Coefficient) -> Coefficient:
+    """total + a b; overwrites `total`, which nobody else has, where that has the shape of the result."""
+    if isinstance(b, int):
+        a, b = b, a
+    if isinstance(a, int) and a == 0:
+        return total
+    if isinstance(total, int):
+        return a * b + total if total else a * b
+    shapes = [factor.shape for factor in (a, b) if isinstance(factor, torch.Tensor)]
+    shape = np.broadcast_shapes(total.shape, *shapes)
+    room = total if total.shape == shape else total.expand(shape).clone()
+    if isinstance(a, int):
+        return room.add_(b, alpha=a)
+    return room.add_(a, alpha=b) if isinstance(b, int) else room.addcmul_(a, b)
 
 
 @final
