@@ -27,8 +27,8 @@ class Share:
     """What this party has of a tensor over Z_2^ring_bits.
 
     The secret is read as a signed integer and divided by 2^frac_bits. `value` is modulo 2^64 and stands for
-    its residue modulo 2^ring_bits: bits above the ring mean nothing. A share on torch's `meta` device has a shape
-    and no data: that is how bills are counted, and what a party has of a value it knows nothing of.
+    its residue modulo 2^ring_bits: bits above the ring mean nothing. A share on torch's `meta` device has a
+    shape and no data: that is how bills are counted, and what a party has of a value it knows nothing of.
 
     Attributes:
         value: int64 tensor of the secret's shape.

@@ -32,7 +32,7 @@ def matrices(config: ModelConfig, widths: Widths, only: Collection[str] | None =
     for name, shape in weight_shapes(config).items():
         if name.endswith(".bias") or (only is not None and name not in only):
             continue
-        frac_bits = widths.precision.embedding if name.startswith("embed.") else widths.precision.weight
+        frac_bits = _frac_bits(name, widths)
         result[name] = Matrix(name, shape, frac_bits, _ring_bits(name, config, widths), no_data(shape))
     return result
 
@@ -92,6 +92,12 @@ def count_setup(counting: Counting, expected: Mapping[str, Matrix]) -> None:
     with counting.meter.phase(Phase.SETUP), counting.meter.span("setup", "setup"):
         for matrix in filter(is_masked, expected.values()):
             counting.send(Message((CLIENT,), ((matrix.ring_bits, matrix.shape),)))
+
+
+def _frac_bits(name: str, widths: Widths) -> int:
+    if name == "head.norm.weight":
+        return widths.gain_frac
+    return widths.precision.embedding if name.startswith("embed.") else widths.precision.weight
 
 
 def _ring_bits(name: str, config: ModelConfig, widths: Widths) -> int:

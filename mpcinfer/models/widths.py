@@ -184,14 +184,23 @@ class Widths:
         return self._norm("head.norm")
 
     @cached_property
+    def gain_frac(self) -> int:
+        """Fraction bits of the final norm's gain: what the head's ring leaves room for, at most a weight's."""
+        room = RING_BITS - self._head_bits(0)
+        if room < 1:
+            raise RangeError(f"the logits need {RING_BITS + 1 - room} bits, a ring has at most {RING_BITS}")
+        return min(room, self.precision.weight)
+
+    @cached_property
     def head_bits(self) -> int:
         """Norm gain and vocabulary are two linear layers on one server-held value."""
+        return self._head_bits(self.gain_frac)
+
+    def _head_bits(self, gain_frac: int) -> int:
         p = self.precision
-        scale = self.head_norm.keep + self.head_norm.frac + p.weight
-        scale += p.embedding if self.config.tied_head else p.weight
-        return self._bits(
-            self._largest("head.logits/head", PROFILE.logits), scale, slack=1, what="the logits"
-        )
+        table = p.embedding if self.config.tied_head else p.weight
+        scale = self.head_norm.keep + self.head_norm.frac + gain_frac + table
+        return _integer_bits(self._largest("head.logits/head", PROFILE.logits)) + scale + 1
 
     @cached_property
     def logits_bits(self) -> int:

@@ -151,9 +151,10 @@ class Linear(Gate):
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         (x,), (y,) = inputs, self.outputs(*inputs)
         weight = self._weight.value
-        wide = weight.float().T if self._transposed else weight.float()
-        sizes = x.value.float() * wide if weight.dim() == 1 else x.value.float() @ wide
-        clear.check_magnitude(sizes, y.ring_bits, y.frac_bits)
+        if not clear.fits_words(x.value, weight, transposed=self._transposed):
+            wide = weight.double().T if self._transposed else weight.double()
+            sizes = x.value.double() * wide if weight.dim() == 1 else x.value.double() @ wide
+            clear.check_magnitude(sizes, y.ring_bits, y.frac_bits)
         result = times(x.value, weight, transposed=self._transposed) + self._bias(y)
         return (Share(result, y.frac_bits, y.ring_bits, self._held),)
 

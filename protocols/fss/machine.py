@@ -20,7 +20,7 @@ class Machine(ABC):
     party: what the party holds. dealer: the mask r, or a for a server-held value; no data of additive shares.
     clear: the secret, as a signed integer. counting: no data at all.
 
-    The steps below are linear in the secret and in its mask alike: all machines share them. They cost nothing.
+    The steps below are linear in the secret and in its mask alike: all machines share them, at no cost.
     """
 
     def __init__(self, meter: Meter, *, faithful: bool = False) -> None:
