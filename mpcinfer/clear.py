@@ -14,6 +14,7 @@ from mpcinfer.models.fold import fold_norms
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.sampling import Sampler, greedy
+from protocols.registry import get_plan
 
 
 class ClearModel:
@@ -22,13 +23,13 @@ class ClearModel:
     Args:
         model: weights and tokenizer.
         fixed_point: compute in fixed point, norms folded as in a private run, instead of in float.
-        engine: whose fixed point: `crypten`, Z_2^64 with 16 fraction bits and faithful rounding, or `fss`,
-            the rings and tables of that suite; the plan `fss-faithful` gives the same logits bit by bit.
+        plan: whose fixed point. Engine `crypten`: Z_2^64 with 16 fraction bits and faithful rounding. Engine
+            `fss`: its rings and tables with exact truncation, which `fss-faithful` equals bit by bit.
     """
 
-    def __init__(self, model: Model, *, fixed_point: bool = False, engine: str = "crypten") -> None:
+    def __init__(self, model: Model, *, fixed_point: bool = False, plan: str = "crypten") -> None:
         self.public = PublicModel.of(model)
-        self._model, self._fixed_point, self._engine = model, fixed_point, engine
+        self._model, self._fixed_point, self._plan = model, fixed_point, get_plan(plan)
 
     def complete(
         self,
@@ -44,8 +45,8 @@ class ClearModel:
     def _step(self) -> Step:
         if not self._fixed_point:
             return self._plain_session().step
-        if self._engine == "fss":
-            return Session(reference_decoder(self._model)).step
+        if self._plan.engine == "fss":
+            return Session(reference_decoder(self._model, self._plan)).step
         return self._fixed_session().step
 
     def _plain_session(self) -> Session[torch.Tensor, torch.Tensor]:

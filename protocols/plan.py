@@ -23,8 +23,8 @@ COMPARISON = {
 }
 """How the engine `crypten` computes its primitives, by name."""
 
-FAITHFUL = "faithful"
-"""The truncation of engine `fss` that is exact."""
+FREE, FAITHFUL = "free", "faithful"
+"""The truncations of engine `fss`: at random, and exact."""
 
 _FIXED = {"name", "engine", "ring_bits", "frac_bits", "fold"}
 

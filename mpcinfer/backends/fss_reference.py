@@ -13,16 +13,19 @@ from parties.meter import Meter
 from parties.randomness import Randomness
 from protocols.fss.clear import Clear
 from protocols.fss.linear import Matrix
+from protocols.plan import FAITHFUL, FREE, Plan
+from protocols.registry import resolve_fss
 from protocols.share import Share
 
 
 def reference_decoder(
-    model: Model, *, room: int | None = None, rounding: Randomness | None = None
+    model: Model, plan: Plan, *, room: int | None = None, rounding: Randomness | None = None
 ) -> Decoder[Share, Matrix]:
-    """A model as the plans `fss-faithful` and `fss` compute it.
+    """A model as a plan of the engine `fss` computes it.
 
     Args:
         model: calibrated.
+        plan: for its protocols; whether it truncates exactly is said by `rounding`.
         room: tokens the session has room for, which some rings depend on; None for the context. What a
             faithful run computes does not depend on it.
         rounding: None rounds down, as `fss-faithful` does, bit by bit; otherwise truncation rounds at random,
@@ -36,6 +39,8 @@ def reference_decoder(
         raise ConfigError(f"{model.name} was never calibrated: run `mpcinfer calibrate`")
     config, weights = fold_norms(model.config, model.weights)
     faithful = rounding is None
+    suite = resolve_fss(plan.replace(truncation=FAITHFUL if faithful else FREE))
     widths = Widths(config, model.ranges, room=room, faithful=faithful)
     machine = Clear(Meter(), faithful=faithful, randomness=rounding)
-    return Decoder(FssBackend(machine, config, widths), config, encoded(config, widths, weights))
+    backend = FssBackend(machine, config, widths, suite)
+    return Decoder(backend, config, encoded(config, widths, weights))

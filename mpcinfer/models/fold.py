@@ -68,7 +68,7 @@ def fold_centring(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> d
 
     With C = I - 11^T / D: a layer norm reads x C, and C is linear, so that it can be applied to all that x is
     a sum of: the blocks' output matrices and biases here, and the embedding by whoever looks it up (a tied
-    head needs the table as it is). Exact in real arithmetic; computed here in float64. RMS norms stay as they are.
+    head needs the table as it is). Exact in real arithmetic; computed here in float64. RMS norms stay.
 
     Returns:
         The weights, those matrices and biases replaced.

@@ -185,7 +185,7 @@ class Widths:
 
     @cached_property
     def gain_frac(self) -> int:
-        """Fraction bits of the final norm's gain: what the head's ring leaves room for, at most a weight's."""
+        """Fraction bits of the final norm's gain: as the head's ring leaves room for, at most a weight's."""
         room = RING_BITS - self._head_bits(0)
         if room < 1:
             raise RangeError(f"the logits need {RING_BITS + 1 - room} bits, a ring has at most {RING_BITS}")

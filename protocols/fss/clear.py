@@ -76,7 +76,7 @@ class Clear(Machine):
         return in_range(a, 0, self.meter.label)
 
     def fits_words(self, x: torch.Tensor, weight: torch.Tensor, *, transposed: bool) -> bool:
-        """Whether no product of x with this weight can leave int64, so that the ring can be checked afterwards.
+        """Whether no product of x with this weight can leave int64; then the ring can be checked afterwards.
 
         By max|x| times the largest sum of magnitudes in a column of the weight, which is kept.
         """
