@@ -63,12 +63,9 @@ def coefficients(x: Share) -> list[Coefficient]:
     if x.drop is None:
         return [x.value, -1]
     shifted = x.value + (1 << (x.ring_bits - 2))
-    offset = 1 << (x.ring_bits - 2 - x.drop)
-    return [
-        shift_right(shifted, x.drop, x.ring_bits) - offset,
-        -1,
-        1 - top_bit(shifted, x.ring_bits),
-    ]
+    wraps = top_bit(shifted, x.ring_bits).bitwise_xor_(1)
+    public = shift_right(shifted, x.drop, x.ring_bits).sub_(1 << (x.ring_bits - 2 - x.drop))
+    return [public, -1, wraps]
 
 
 def secrets(x: Share) -> list[torch.Tensor]:
