@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from mpcinfer.clear import ClearModel
 from mpcinfer.cli import options
-from mpcinfer.cli.progress import Stream, announce
+from mpcinfer.cli.progress import Dealing, Stream, announce
 from mpcinfer.cli.tables import print_bill
 from mpcinfer.models.load import load_model
 from mpcinfer.roles.together import private
@@ -32,9 +33,17 @@ def demo(
     point, to see whether privacy changed a token.
     """
     console = Console()
-    with private(model, plan=plan, say=announce) as client:
+    with (
+        closing(Dealing()) as dealing,
+        private(model, plan=plan, say=announce, on_progress=dealing.show) as client,
+    ):
         stream = Stream(prompt)
-        answer = client.complete(prompt, max_new_tokens=tokens, on_text=stream.show)
+
+        def show(text: str) -> None:
+            dealing.close()
+            stream.show(text)
+
+        answer = client.complete(prompt, max_new_tokens=tokens, on_text=show)
         stream.end()
         bill = client.finish()
     console.print()

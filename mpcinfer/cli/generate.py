@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.console import Console
 
 from mpcinfer.clear import ClearModel
 from mpcinfer.cli import options
-from mpcinfer.cli.progress import Stream, announce
+from mpcinfer.cli.progress import Dealing, Stream, announce
 from mpcinfer.cli.tables import print_bill
 from mpcinfer.models.load import load_model, load_public
 from mpcinfer.plans import plan_from
@@ -44,6 +44,7 @@ def generate(
     server_key: Annotated[Path | None, typer.Option(help="The server's .public file.")] = None,
     dealer: Annotated[str, typer.Option(help="The dealer's endpoint for clients.")] = "tcp://127.0.0.1:7102",
     dealer_key: Annotated[Path | None, typer.Option(help="The dealer's .public file.")] = None,
+    material: options.Material = None,
     key: Annotated[Path | None, typer.Option(help="The client's .secret file.")] = None,
     local: Annotated[
         Local | None,
@@ -87,11 +88,19 @@ def generate(
     text = sys.stdin.read() if prompt == "-" else prompt
     uniform = system_uniform if seed is None else seeded_uniform(seed)
     sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
-    parties = _Parties(server, server_key, dealer, dealer_key, key, timeout, insecure_dealer)
-    with _runner(model, local, plan, choices or [], parties) as runner:
+    dealing = Dealing()
+    parties = _Parties(
+        server, server_key, dealer, dealer_key, material, key, timeout, insecure_dealer, dealing
+    )
+    with closing(dealing), _runner(model, local, plan, choices or [], parties) as runner:
         asked = runner.public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
         stream = None if as_json else Stream("" if chat else text)
-        shown = None if stream is None else stream.show
+
+        def shown(text: str) -> None:
+            dealing.close()
+            if stream is not None:
+                stream.show(text)
+
         answer = runner.complete(asked, max_new_tokens=tokens, sampler=sampler, on_text=shown)
         if stream is not None:
             stream.end()
@@ -112,9 +121,11 @@ class _Parties:
     server_key: Path | None
     dealer: str
     dealer_key: Path | None
+    material: Path | None
     key: Path | None
     timeout_s: float
     insecure_dealer: bool
+    dealing: Dealing
 
 
 @contextmanager
@@ -132,6 +143,7 @@ def _runner(
             timeout_s=parties.timeout_s,
             insecure_dealer=parties.insecure_dealer,
             say=announce,
+            on_progress=parties.dealing.show,
         ) as client:
             yield client
     else:
@@ -148,9 +160,12 @@ def _connected(model: str, plan: Plan, parties: _Parties) -> Generator[PrivateCl
             "--local private to start one on this machine, --local plain to run without privacy"
         )
     dealer = None
-    if not parties.insecure_dealer:
+    if not parties.insecure_dealer and parties.material is None:
         if parties.dealer_key is None:
-            raise ConfigError("say who the dealer is: --dealer-key, the dealer's .public file")
+            raise ConfigError(
+                "say who the dealer is: --dealer-key, the dealer's .public file; or --material, a folder "
+                "that `mpcinfer deal` made"
+            )
         dealer = Address.load(parties.dealer, parties.dealer_key)
     with connect_client(
         load_public(model),
@@ -158,6 +173,8 @@ def _connected(model: str, plan: Plan, parties: _Parties) -> Generator[PrivateCl
         keys=load_secret(parties.key),
         server=Address.load(parties.server, parties.server_key),
         dealer=dealer,
+        material=parties.material,
         timeout_s=parties.timeout_s,
+        on_progress=parties.dealing.show,
     ) as client:
         yield client

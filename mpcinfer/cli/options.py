@@ -18,3 +18,7 @@ Timeout = Annotated[
     float, typer.Option(help="Longest wait for a peer's next message, in seconds, before giving up.")
 ]
 Once = Annotated[bool, typer.Option("--once", help="End after one session.")]
+Material = Annotated[
+    Path | None,
+    typer.Option(help="A folder of correlations that `mpcinfer deal` made, instead of a dealer."),
+]

@@ -13,13 +13,15 @@ from mpcinfer.models.load import load_model
 from mpcinfer.plans import plan_from
 from mpcinfer.roles.addresses import Address, Identity
 from mpcinfer.roles.server import serve_sessions
+from parties.errors import ConfigError
 
 
 def serve(
     key: options.OwnKey,
     client_key: Annotated[Path, typer.Option(help="The .public file of the client that may connect.")],
-    dealer_key: Annotated[Path, typer.Option(help="The dealer's .public file.")],
+    dealer_key: Annotated[Path | None, typer.Option(help="The dealer's .public file.")] = None,
     dealer: Annotated[str, typer.Option(help="The dealer's endpoint for servers.")] = "tcp://127.0.0.1:7101",
+    material: options.Material = None,
     listen: Annotated[str, typer.Option(help="Where clients connect.")] = "tcp://127.0.0.1:7100",
     model: options.Model = "tiny-python",
     plan: options.PlanName = "crypten",
@@ -51,8 +53,21 @@ def serve(
         plan_from(plan, choices),
         listen=listen,
         identity=identity,
-        dealer=None if insecure_dealer else Address.load(dealer, dealer_key),
+        dealer=_dealer(dealer, dealer_key, material, insecure_dealer),
+        material=material,
         timeout_s=timeout,
         once=once,
         say=announce,
     )
+
+
+def _dealer(endpoint: str, key: Path | None, material: Path | None, insecure: bool) -> Address | None:
+    """The dealer, unless correlations come from elsewhere."""
+    if insecure or material is not None:
+        return None
+    if key is None:
+        raise ConfigError(
+            "say who the dealer is: --dealer-key, the dealer's .public file; or --material, a folder that "
+            "`mpcinfer deal` made"
+        )
+    return Address.load(endpoint, key)

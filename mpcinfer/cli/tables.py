@@ -31,6 +31,7 @@ _COLUMNS: list[tuple[str, Callable[[BillRow], str]]] = [
     ("setup", lambda row: human_bytes(row.setup_bytes)),
     ("wire", lambda row: human_bytes(row.wire_bytes_to_server + row.wire_bytes_to_client)),
     ("seconds", lambda row: "" if row.seconds is None else f"{row.seconds:.2f}"),
+    ("offline\nseconds", lambda row: "" if row.offline_seconds is None else f"{row.offline_seconds:.2f}"),
 ]
 
 
