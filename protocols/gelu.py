@@ -26,6 +26,7 @@ class PiecewiseGelu(UnaryProtocol):
     """x Phi(x) as 0, a polynomial of degree 8 in x, and x; cut at -3.15 and 3.15. See `PiecewiseGate`.
 
     Cost on the CrypTen engine: 8 rounds and 65 bytes an element.
+    Source: piecewise polynomials as in PUMA (Dong et al., 2023); pieces and fit are this project's own.
     """
 
     domain = (-32750.0, 32750.0)
@@ -37,7 +38,10 @@ class PiecewiseGelu(UnaryProtocol):
 
 @final
 class FinePiecewiseGelu(UnaryProtocol):
-    """As `PiecewiseGelu` with degree 16 and cuts at -4.2 and 4.2: one round and 32 bytes more."""
+    """As `PiecewiseGelu` with degree 16 and cuts at -4.2 and 4.2: one round and 32 bytes more.
+
+    Source: piecewise polynomials as in PUMA (Dong et al., 2023); pieces and fit are this project's own.
+    """
 
     domain = (-32750.0, 32750.0)
     max_abs_error = 2.5e-4

@@ -32,6 +32,8 @@ class TreeSoftmax(CausalProtocol):
     Hidden scores are left out instead of masked with -10^4, which CrypTen's exponential turns into 10^9; and
     maximum and exponential cost half of what they would on the full square.
 
+    Source: softmax below the row's maximum, as floating-point libraries compute it; parts have their own.
+
     Args:
         maximum, exponential: the parts of steps 2 and 3.
     """

@@ -65,6 +65,8 @@ class StockSoftmax(CausalProtocol):
     3. Row sums, and ten Newton steps for their reciprocals from 3 e^(1 - 2 x) + 0.003.
     4. Products; hidden keys are set to exact zeros.
 
+    Source: CrypTen 0.4.1 (Knott et al., NeurIPS 2021).
+
     Raises:
         RangeError: more than 200 keys, where step 3 can explode; a bill may be counted for any number.
     """
@@ -94,7 +96,10 @@ class StockSoftmax(CausalProtocol):
 
 @final
 class StockGelu(UnaryProtocol):
-    """x (1 + tanh(y)) / 2, y = sqrt(2 / pi) (x + 0.044715 x^3), tanh(y) = 2 sigmoid(2 y) - 1; 26 rounds."""
+    """x (1 + tanh(y)) / 2, y = sqrt(2 / pi) (x + 0.044715 x^3), tanh(y) = 2 sigmoid(2 y) - 1; 26 rounds.
+
+    Source: CrypTen 0.4.1 (Knott et al., NeurIPS 2021).
+    """
 
     domain = (-18.0, 18.0)
     max_abs_error = 2e-3
@@ -108,7 +113,10 @@ class StockGelu(UnaryProtocol):
 
 @final
 class StockSilu(UnaryProtocol):
-    """x sigmoid(x); 24 rounds."""
+    """x sigmoid(x); 24 rounds.
+
+    Source: CrypTen 0.4.1 (Knott et al., NeurIPS 2021).
+    """
 
     domain = (-500.0, 500.0)
     max_abs_error = 2.5e-2
@@ -120,6 +128,8 @@ class StockSilu(UnaryProtocol):
 @final
 class StockInverseSqrt(InverseSqrt):
     """Three Newton steps y <- y (3 - x y^2) / 2 from 2.2 e^-(x / 2 + 0.2) + 0.2 - x / 1024; 17 rounds.
+
+    Source: CrypTen 0.4.1 (Knott et al., NeurIPS 2021).
 
     Raises:
         RangeError: a range beyond [0.1, 150.00001], where it fails.

@@ -14,6 +14,7 @@ from mpcinfer.cli.dealer import dealer
 from mpcinfer.cli.demo import demo
 from mpcinfer.cli.generate import generate
 from mpcinfer.cli.keys import keys
+from mpcinfer.cli.list import listed
 from mpcinfer.cli.models import models
 from mpcinfer.cli.serve import serve
 from mpcinfer.cli.train import train
@@ -30,6 +31,7 @@ and neither learns the other's secret. Every message is billed.
     mpcinfer generate "for i in" --local plain  the same model without privacy
     mpcinfer cost gpt2 --tokens 128             what GPT-2 would cost, not run
     mpcinfer models                             what can be run, or only billed
+    mpcinfer list protocols                     what can be swapped, and what each costs
 
 [bold]Between machines[/bold]
 
@@ -48,6 +50,7 @@ app = typer.Typer(
 )
 for command in (demo, generate, cost, models, serve, dealer, train, calibrate):
     app.command()(command)
+app.add_typer(listed, name="list")
 app.add_typer(keys, name="keys")
 
 

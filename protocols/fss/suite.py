@@ -72,8 +72,12 @@ class ActivationProtocol(FssProtocol):
         """Bound on what `gate` is off, rounding of the index included."""
 
 
-class LookupActivations(ActivationProtocol):
-    """What all look-ups of an activation have in common."""
+class _LookupActivations(ActivationProtocol):
+    """What all look-ups of an activation have in common.
+
+    Source: the difference to ReLU in a table, as in SIGMA (PETS 2024); signs by prefix parity, as in Grotto
+    (CCS 2023); both from one key is this project's own.
+    """
 
     based_on: ClassVar[tuple[object, ...]] = (Activation, GatedActivation)
 
@@ -104,13 +108,13 @@ class LookupActivations(ActivationProtocol):
 
 
 @final
-class LookupActivation(LookupActivations):
+class LookupActivation(_LookupActivations):
     """One look-up of value and sign, from one key of a point function and one opening."""
 
 
 @final
-class FineLookupActivation(LookupActivations):
-    """The same with two more bits of index and table: a quarter of the error for a larger key."""
+class FineLookupActivation(_LookupActivations):
+    """Two more bits of index, and of table where the value has them: less error for a larger key."""
 
     finer_bits = 2
 
@@ -131,7 +135,10 @@ class MaximumProtocol(FssProtocol):
 
 @final
 class HistogramMaximum(MaximumProtocol):
-    """Histograms of coarse scores, and a zero test of each count."""
+    """Histograms of coarse scores, and a zero test of each count.
+
+    Source: this project's own.
+    """
 
     based_on = (CoarseMaximum,)
     coarse = True
@@ -142,7 +149,10 @@ class HistogramMaximum(MaximumProtocol):
 
 @final
 class TreeMaximum(MaximumProtocol):
-    """A knock-out tree of comparisons, exact to the last bit of the scores."""
+    """A knock-out tree of comparisons, exact to the last bit of the scores.
+
+    Source: the usual tree, on comparisons by prefix parity as in Grotto (CCS 2023).
+    """
 
     based_on = (row_maximum,)
     coarse = False
@@ -167,7 +177,10 @@ class ExponentialProtocol(FssProtocol):
 
 @final
 class LookupExponential(ExponentialProtocol):
-    """One look-up that ends where the result rounds to zero."""
+    """One look-up in a table that ends where the result rounds to zero.
+
+    Source: the look-up of the activations, without the sign.
+    """
 
     based_on = (Exponential,)
 
@@ -268,7 +281,7 @@ class EmbeddingProtocol(FssProtocol):
 class PrivateEmbedding(EmbeddingProtocol):
     """One-hot rows times the table, a linear layer of the server's: neither side learns the other's.
 
-    Source: section 3 of the project's protocol notes.
+    Source: the offline product of Delphi (USENIX Security 2020), with a dealer for homomorphic encryption.
     """
 
     based_on = (HoldTokens, Linear)
@@ -298,7 +311,7 @@ class TruncationProtocol(FssProtocol):
 class FreeTruncation(TruncationProtocol):
     """Value and mask are shifted, each by itself: rounded up with the probability of what is cut off.
 
-    Source: section 4 of the project's protocol notes.
+    Source: stochastic truncation of masked values, as in Orca (S&P 2024).
     """
 
     faithful = False
@@ -306,7 +319,10 @@ class FreeTruncation(TruncationProtocol):
 
 @final
 class ExactTruncation(TruncationProtocol):
-    """Always rounded down: a private run equals the fixed-point reference bit by bit."""
+    """Always rounded down: a private run equals the fixed-point reference bit by bit.
+
+    Source: shifts by function secret sharing of Boyle et al. (EUROCRYPT 2021), with a point function's key.
+    """
 
     based_on = (FaithfulTruncation,)
     faithful = True

@@ -38,9 +38,20 @@ def run(*arguments: str, fails: bool = False) -> str:
 
 def test_every_command_has_help_that_says_more_than_its_name() -> None:
     overview = run("--help")
-    for command in ("demo", "serve", "dealer", "generate", "cost", "train", "calibrate", "models", "keys"):
+    for command in (
+        "demo",
+        "serve",
+        "dealer",
+        "generate",
+        "cost",
+        "train",
+        "calibrate",
+        "models",
+        "list",
+        "keys",
+    ):
         assert command in overview
-        assert len(run(command, "--help")) > 500 or command in ("keys", "models")
+        assert len(run(command, "--help")) > 500 or command in ("keys", "models", "list")
 
 
 def test_models_lists_what_runs_and_what_is_billed() -> None:

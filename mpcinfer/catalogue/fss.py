@@ -1,0 +1,243 @@
+"""What the engine `fss` has registered, counted on a model's wires."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpcinfer.backends.fss_rescale import narrow
+from mpcinfer.backends.fss_weights import matrices
+from mpcinfer.catalogue.entry import SAMPLE, Entry, ErrorKind, SampleCost, StatedError, source_of, summary_of
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.widths import Widths
+from parties.meter import Meter
+from protocols.fss.counting import Counting
+from protocols.fss.gate import shape_only
+from protocols.fss.suite import ActivationWires, FssProtocol, FssSuite
+from protocols.plan import Plan
+from protocols.registry import ENGINES, get_plan, resolve_fss
+from protocols.share import Held, Share
+
+
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """The wires of a model that samples lie on: those of its first layer.
+
+    Attributes:
+        config: norms folded.
+        tokens: of one pass from the start.
+    """
+
+    config: ModelConfig
+    tokens: int
+    widths: Widths
+    suite: FssSuite
+
+    def masked(self, shape: tuple[int, ...], frac_bits: int, ring_bits: int) -> Share:
+        """A masked value without data."""
+        return shape_only(shape, frac_bits, ring_bits, Held.MASKED)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Of causal rows."""
+        return tuple(range(1, self.tokens + 1))
+
+    @property
+    def scores(self) -> tuple[int, int, int]:
+        """Shape of packed causal scores."""
+        return (1, self.config.heads, sum(self.lengths))
+
+    def activation(self, operation: str, *, centred: bool) -> ActivationWires:
+        """Around an activation."""
+        p, ffn, protocol = self.widths.precision, self.widths.ffn(0), self.suite.activations[operation]
+        return ActivationWires(
+            ring_bits=ffn.out_bits,
+            frac_bits=p.activation,
+            index_bits=ffn.index_bits + protocol.finer_bits,
+            index_frac=p.index + protocol.finer_bits,
+            table_frac=min(p.table + protocol.finer_bits, p.activation),
+            centred=centred,
+        )
+
+
+Run = Callable[[Counting, Wires], tuple[int, str]]
+"""Computes a sample; how many elements it has, and what one is."""
+
+
+def _truncation(machine: Counting, wires: Wires) -> tuple[int, str]:
+    """From the residual to the norm's input."""
+    p, widths, keep = wires.widths.precision, wires.widths, wires.widths.attention(0).norm.keep
+    x = wires.masked((1, wires.tokens, wires.config.width), p.residual, widths.residual_bits)
+    narrow(machine, (x, keep, widths.residual_bits - (p.residual - keep)))
+    return math.prod(x.shape), "element"
+
+
+def _embedding(machine: Counting, wires: Wires) -> tuple[int, str]:
+    table = matrices(wires.config, wires.widths)["embed.tokens"]
+    embedding, bits = wires.suite.embedding, wires.widths.embedding_bits
+    tokens = embedding.tokens(machine, None, wires.tokens, wires.config.vocabulary, bits)
+    embedding.rows(machine, tokens, table)
+    return wires.tokens, "token"
+
+
+def _activation(operation: str) -> Run:
+    def run(machine: Counting, wires: Wires) -> tuple[int, str]:
+        p, ffn = wires.widths.precision, wires.widths.ffn(0)
+        x = wires.masked((1, wires.tokens, wires.config.hidden), p.activation, ffn.wire_bits)
+        around = wires.activation(operation, centred=machine.faithful)
+        index = wires.masked(x.shape, around.index_frac, around.index_bits)
+        machine.one(wires.suite.activations[operation].gate(operation, around), machine.view(x), index)
+        return math.prod(x.shape), "element"
+
+    return run
+
+
+def _maximum(machine: Counting, wires: Wires) -> tuple[int, str]:
+    p, attention, maximum = wires.widths.precision, wires.widths.attention(0), wires.suite.maximum
+    frac_bits = -p.step if maximum.coarse else p.score
+    x = wires.masked(wires.scores, frac_bits, attention.score_integer + 1 + frac_bits)
+    maximum(machine, x, wires.lengths)
+    return math.prod(x.shape), "score"
+
+
+def _exponential(machine: Counting, wires: Wires) -> tuple[int, str]:
+    p, attention = wires.widths.precision, wires.widths.attention(0)
+    index = wires.masked(wires.scores, p.score, attention.score_integer + 1 + p.score)
+    gate = wires.suite.exponential.gate(
+        ring_bits=attention.mix_bits,
+        frac_bits=p.power,
+        index_bits=index.ring_bits,
+        index_frac=p.score,
+        low=-(2.0**p.step) - 2.0 ** (1 - p.score) if wires.suite.maximum.coarse else 0.0,
+        centred=machine.faithful,
+    )
+    machine.one(gate, index)
+    return math.prod(index.shape), "score"
+
+
+def _reciprocal(machine: Counting, wires: Wires) -> tuple[int, str]:
+    p, attention = wires.widths.precision, wires.widths.attention(0)
+    unit = 2.0**p.power
+    sums = wires.masked((1, wires.config.heads, wires.tokens, 1), p.power, attention.sum_bits)
+
+    def function(s: NDArray[np.float64]) -> NDArray[np.float64]:
+        return unit / np.maximum(s, 1.0)
+
+    gate = wires.suite.reciprocal.gate(
+        function,
+        low=math.exp(-(2.0**p.step) - 0.125) * unit,
+        high=attention.largest_sum * unit * 1.01,
+        cells_bits=p.cells,
+        ring_bits=attention.out_bits,
+        frac_bits=attention.inverse,
+        faithful=machine.faithful,
+    )
+    machine.one(gate, sums)
+    return math.prod(sums.shape), "row"
+
+
+def _inverse_sqrt(machine: Counting, wires: Wires) -> tuple[int, str]:
+    p, attention = wires.widths.precision, wires.widths.attention(0)
+    norm = attention.norm
+    unit = 4.0**norm.keep * wires.config.width
+    squares = wires.masked((1, wires.tokens, 1), 2 * norm.keep, norm.square_bits)
+
+    def function(s: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 1.0 / np.sqrt(s / unit + wires.config.norm_eps)
+
+    gate = wires.suite.inverse_sqrt.gate(
+        function,
+        low=norm.low * unit,
+        high=norm.high * unit,
+        cells_bits=p.cells,
+        ring_bits=attention.qkv_bits,
+        frac_bits=norm.frac,
+        faithful=machine.faithful,
+    )
+    machine.one(gate, squares)
+    return wires.tokens, "row"
+
+
+SAMPLES: dict[str, Run] = {
+    "truncation": _truncation,
+    "embedding": _embedding,
+    "gelu": _activation("gelu"),
+    "silu": _activation("silu"),
+    "relu": _activation("relu"),
+    "maximum": _maximum,
+    "exponential": _exponential,
+    "reciprocal": _reciprocal,
+    "inverse_sqrt": _inverse_sqrt,
+}
+
+
+def wires_of(config: ModelConfig, tokens: int, plan: Plan) -> Wires:
+    """The wires that a plan gives a model of a shape; `config` is folded."""
+    widths = Widths(config, None, room=tokens, faithful=plan.faithful)
+    return Wires(config, tokens, widths, resolve_fss(plan))
+
+
+def fss_entries(config: ModelConfig, tokens: int) -> list[Entry]:
+    """Every protocol of the engine, in the registry's order, each counted in the plan `fss`."""
+    return [
+        _entry(operation, name, config, tokens)
+        for operation, table in ENGINES["fss"].items()
+        for name in table
+    ]
+
+
+def _entry(operation: str, name: str, config: ModelConfig, tokens: int) -> Entry:
+    plan = get_plan("fss").replace(**{operation: name})
+    wires = wires_of(config, tokens, plan)
+    meter = Meter(timed=False)
+    machine = Counting(meter, faithful=plan.faithful)
+    with meter.span(SAMPLE):
+        elements, element = SAMPLES[operation](machine, wires)
+    cost = SampleCost.of(meter.bill(), elements, element)
+    protocol = _protocol(wires.suite, operation)
+    own = [base for base in type(protocol).__mro__ if issubclass(base, FssProtocol)]
+    documented = (*own, *protocol.based_on)
+    return Entry(
+        engine="fss",
+        operation=operation,
+        name=name,
+        summary=summary_of(*documented),
+        security=protocol.security.value,
+        cost=cost,
+        error=_error(wires, operation, faithful=plan.faithful),
+        source=source_of(*documented),
+        reveals=protocol.reveals,
+    )
+
+
+def _protocol(suite: FssSuite, operation: str) -> FssProtocol:
+    protocol = suite.activations[operation] if operation in suite.activations else getattr(suite, operation)
+    assert isinstance(protocol, FssProtocol)
+    return protocol
+
+
+def _error(wires: Wires, operation: str, *, faithful: bool) -> StatedError:
+    """What the protocol states, on these wires."""
+    p, suite = wires.widths.precision, wires.suite
+    if operation in suite.activations:
+        around = wires.activation(operation, centred=faithful)
+        return StatedError(suite.activations[operation].max_abs_error(operation, around))
+    powers = {"reciprocal": (suite.reciprocal, 1.0), "inverse_sqrt": (suite.inverse_sqrt, 0.5)}
+    if operation in powers:
+        protocol, power = powers[operation]
+        error = protocol.max_rel_error(power, cells_bits=p.cells, faithful=faithful)
+        return StatedError(error, ErrorKind.RELATIVE)
+    stated = {
+        "truncation": lambda: StatedError(suite.truncation.max_units_off, ErrorKind.UNITS),
+        "embedding": lambda: StatedError(0.0),
+        "maximum": lambda: StatedError(2.0**p.step if suite.maximum.coarse else 0.0),
+        "exponential": lambda: StatedError(
+            suite.exponential.max_errors(frac_bits=p.power, index_frac=p.score, centred=faithful)[0],
+            ErrorKind.RELATIVE,
+        ),
+    }
+    return stated[operation]()

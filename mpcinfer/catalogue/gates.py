@@ -1,0 +1,173 @@
+"""Every gate of the FSS suite, counted on one element or one small shape of a model's wires."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpcinfer.catalogue.entry import SAMPLE, Entry, SampleCost, source_of, summary_of
+from mpcinfer.catalogue.fss import Wires, wires_of
+from mpcinfer.models.config import ModelConfig
+from parties.meter import Meter
+from protocols.fss.activation import Activation, GatedActivation
+from protocols.fss.comparison import IsNegative
+from protocols.fss.counting import Counting
+from protocols.fss.embedding import HoldTokens
+from protocols.fss.exponential import Exponential
+from protocols.fss.gate import Gate, no_data, shape_only
+from protocols.fss.linear import Hold, Linear, Matrix, ToClient
+from protocols.fss.matmul import MatMul
+from protocols.fss.maximum import CoarseMaximum
+from protocols.fss.octaves import Octaves
+from protocols.fss.opening import Open, Publish
+from protocols.fss.polynomial import Product, SumOfSquares
+from protocols.fss.truncation import FaithfulTruncation
+from protocols.operation import Security
+from protocols.registry import get_plan
+from protocols.share import Held, Share
+
+GateSample = tuple[Gate, tuple[Share, ...], int, str]
+"""A gate, its inputs, how many elements it computes and what one is."""
+
+
+def _openings(wires: Wires) -> Iterator[GateSample]:
+    p, attention, rows = wires.widths.precision, wires.widths.attention(0), (wires.tokens, wires.config.width)
+    scale = p.query + p.key
+    yield Open(), (shape_only(wires.scores, scale, attention.score_bits),), math.prod(wires.scores), "score"
+    whole = shape_only(rows, p.activation, wires.widths.ffn(0).wire_bits, Held.SERVER_MASKED)
+    yield Publish(), (whole,), math.prod(rows), "element"
+    yield Hold(), (shape_only(rows, p.row, attention.qkv_bits),), math.prod(rows), "element"
+    logits = shape_only((1, wires.config.vocabulary), p.logits, wires.widths.logits_bits, Held.SERVER_HELD)
+    yield ToClient(), (logits,), wires.config.vocabulary, "logit"
+
+
+def _linear(wires: Wires) -> Iterator[GateSample]:
+    config, attention, p = wires.config, wires.widths.attention(0), wires.widths.precision
+    weight = Matrix(
+        "w", (config.width, config.width), p.weight, attention.qkv_bits, no_data((config.width, config.width))
+    )
+    x = shape_only((wires.tokens, config.width), p.row, attention.qkv_bits, Held.SERVER_HELD)
+    yield Linear(weight), (x,), wires.tokens * config.width, "element"
+    tokens = HoldTokens(None, wires.tokens, config.vocabulary, wires.widths.embedding_bits)
+    yield tokens, (), wires.tokens, "token"
+    queries = wires.masked((config.heads, wires.tokens, config.head_width), p.query, attention.score_bits)
+    keys = wires.masked((config.heads, config.head_width, wires.tokens), p.key, attention.score_bits)
+    yield MatMul(), (queries, keys), config.heads * wires.tokens**2, "result"
+
+
+def _products(wires: Wires) -> Iterator[GateSample]:
+    p, widths, norm = wires.widths.precision, wires.widths, wires.widths.attention(0).norm
+    attention = widths.attention(0)
+    rows = (wires.tokens, wires.config.width)
+    x = wires.masked(rows, p.residual, widths.residual_bits)
+    view = Share(x.value, norm.keep, x.ring_bits, Held.MASKED, p.residual - norm.keep)
+    yield SumOfSquares(norm.square_bits), (view,), math.prod(rows), "element"
+    inverse = wires.masked((wires.tokens, 1), norm.frac, attention.qkv_bits)
+    yield Product(attention.qkv_bits), (view, inverse), math.prod(rows), "element"
+
+
+def _comparisons(wires: Wires) -> Iterator[GateSample]:
+    p, widths, attention = wires.widths.precision, wires.widths, wires.widths.attention(0)
+    rows = (wires.tokens, wires.config.width)
+    index = wires.masked(rows, p.score, attention.score_integer + 1 + p.score)
+    yield IsNegative(), (index,), math.prod(rows), "element"
+    keep = attention.norm.keep
+    x = wires.masked(rows, p.residual, widths.residual_bits)
+    yield (
+        FaithfulTruncation(p.residual - keep, widths.residual_bits),
+        (x,),
+        math.prod(rows),
+        "element",
+    )
+    coarse = wires.masked(wires.scores, -p.step, attention.score_integer + 1 - p.step)
+    yield CoarseMaximum(wires.lengths), (coarse,), math.prod(wires.scores), "score"
+
+
+def _functions(wires: Wires) -> Iterator[GateSample]:
+    p, ffn, attention = wires.widths.precision, wires.widths.ffn(0), wires.widths.attention(0)
+    x = wires.masked((wires.tokens, wires.config.hidden), p.activation, ffn.wire_bits)
+    view = Share(x.value, x.frac_bits, x.ring_bits, x.held, 0)
+    around = wires.activation("gelu", centred=False)
+    index = wires.masked(x.shape, around.index_frac, around.index_bits)
+    lookup = wires.suite.activations["gelu"]
+    yield lookup.gate("gelu", around), (view, index), math.prod(x.shape), "element"
+    yield lookup.gated("silu", around), (view, index, view), math.prod(x.shape), "element"
+    low = -(2.0**p.step) - 2.0 ** (1 - p.score)
+    scores = wires.masked(wires.scores, p.score, attention.score_integer + 1 + p.score)
+    exponential = Exponential(
+        ring_bits=attention.mix_bits,
+        frac_bits=p.power,
+        index_bits=scores.ring_bits,
+        index_frac=p.score,
+        low=low,
+    )
+    yield exponential, (scores,), math.prod(scores.shape), "score"
+    norm, unit = attention.norm, 4.0**attention.norm.keep * wires.config.width
+
+    def root(s: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 1.0 / np.sqrt(s / unit + wires.config.norm_eps)
+
+    octaves = Octaves(
+        root,
+        low=norm.low * unit,
+        high=norm.high * unit,
+        cells_bits=p.cells,
+        ring_bits=attention.qkv_bits,
+        frac_bits=norm.frac,
+    )
+    yield octaves, (wires.masked((wires.tokens, 1), 2 * norm.keep, norm.square_bits),), wires.tokens, "row"
+
+
+_GROUPS: tuple[Callable[[Wires], Iterator[GateSample]], ...] = (
+    _linear,
+    _openings,
+    _products,
+    _comparisons,
+    _functions,
+)
+
+SAMPLED = (
+    Linear,
+    HoldTokens,
+    MatMul,
+    Open,
+    Publish,
+    Hold,
+    ToClient,
+    SumOfSquares,
+    Product,
+    IsNegative,
+    FaithfulTruncation,
+    CoarseMaximum,
+    Activation,
+    GatedActivation,
+    Exponential,
+    Octaves,
+)
+"""The gates that have a sample, in their order."""
+
+
+def gate_entries(config: ModelConfig, tokens: int) -> list[Entry]:
+    """What every gate costs on the wires of plan `fss`; `config` is folded."""
+    wires = wires_of(config, tokens, get_plan("fss"))
+    return [_entry(*sample) for group in _GROUPS for sample in group(wires)]
+
+
+def _entry(gate: Gate, inputs: tuple[Share, ...], elements: int, element: str) -> Entry:
+    meter = Meter(timed=False)
+    with meter.span(SAMPLE):
+        Counting(meter).apply(gate, *inputs)
+    cost = SampleCost.of(meter.bill(), elements, element)
+    return Entry(
+        engine="fss",
+        operation=gate.reason,
+        name=type(gate).__name__,
+        summary=summary_of(type(gate)),
+        security=Security.SEMI_HONEST_DEALER.value,
+        cost=cost,
+        error=None,
+        source=source_of(type(gate)),
+    )

@@ -1,0 +1,148 @@
+"""The catalogue has everything that is registered, with costs that follow from declarations."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+
+import protocols.fss
+from mpcinfer.catalogue import crypten, fss, gates, listing
+from mpcinfer.catalogue.entry import Entry, ErrorKind, StatedError, source_of, summary_of
+from mpcinfer.models.fold import folded_config
+from mpcinfer.models.load import load_config
+from protocols.costs import PrimitiveCosts
+from protocols.fss.gate import Gate
+from protocols.fss.material import Dpf
+from protocols.registry import ENGINES, get_plan
+
+ENTRIES = {(e.engine, e.operation, e.name): e for e in listing.protocols()}
+
+
+def gate_classes(base: type) -> set[type]:
+    """All gates of the suite that are no base of others."""
+    for module in pkgutil.iter_modules(protocols.fss.__path__):
+        importlib.import_module(f"protocols.fss.{module.name}")
+    found: set[type] = set()
+    for each in base.__subclasses__():
+        below = gate_classes(each)
+        found |= below if each.__name__.startswith("_") else {each} | below
+    return {each for each in found if each.__module__.startswith("protocols.")}
+
+
+def test_it_has_all_that_is_registered_and_nothing_else() -> None:
+    registered = {
+        (engine, operation, name)
+        for engine, operations in ENGINES.items()
+        for operation, table in operations.items()
+        for name in table
+    }
+    assert set(ENTRIES) == registered
+    assert set(fss.SAMPLES) == set(ENGINES["fss"])
+    assert set(crypten.SAMPLES) == set(ENGINES["crypten"])
+
+
+def test_every_gate_has_a_sample() -> None:
+    assert set(gates.SAMPLED) == gate_classes(Gate)
+    assert [entry.name for entry in listing.gates()] == [each.__name__ for each in gates.SAMPLED]
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=["-".join(key) for key in ENTRIES])
+def test_documentation_and_error_are_there(entry: Entry) -> None:
+    assert entry.summary
+    assert entry.security.startswith("semi-honest")
+    primitive = entry.engine == "crypten" and entry.operation in ("linear", "truncation", "comparison")
+    assert bool(entry.source) == (entry.error is not None) == (not primitive)
+
+
+def test_what_costs_nothing_has_no_rounds_and_what_is_sent_takes_one() -> None:
+    for entry in [*ENTRIES.values(), *listing.gates()]:
+        sent = entry.cost.online_bits_to_server + entry.cost.online_bits_to_client
+        assert (entry.cost.rounds > 0) == (sent > 0), entry.name
+
+
+def test_samples_of_primitives_cost_what_the_table_of_primitives_says() -> None:
+    shape = (1, listing.SAMPLE_TOKENS, 768)
+    words = PrimitiveCosts.less_than_zero(shape)
+    cost = ENTRIES["crypten", "comparison", "words"].cost
+    assert cost.rounds == len(words.exchanges)
+    elements = listing.SAMPLE_TOKENS * 768
+    assert cost.online_bits_to_client == 8 * sum(words.exchanges) / elements
+    assert cost.offline_bits_to_server == 8 * words.offline_bytes / elements
+
+
+def test_a_look_up_costs_what_its_documentation_says() -> None:
+    """1 round, 10 bits with 9 fraction bits; 16 (k - 6) bytes; 5 ring_bits, 3 of the table."""
+    config = folded_config(load_config(listing.SAMPLE_MODEL))
+    wires = fss.wires_of(config, listing.SAMPLE_TOKENS, get_plan("fss"))
+    around = wires.activation("gelu", centred=False)
+    cost = ENTRIES["fss", "gelu", "lookup"].cost
+    assert (cost.rounds, cost.online_bits_to_server, cost.online_bits_to_client) == (1, 10, 10)
+    key = 8 * Dpf((1,), around.index_bits).sent_bytes[0]
+    assert cost.offline_bits_to_client == key
+    values = 5 * around.ring_bits + 3 * (around.ring_bits - around.frac_bits + around.table_frac)
+    assert cost.offline_bits_to_server == key + values
+
+
+def test_choices_change_what_is_counted() -> None:
+    assert ENTRIES["fss", "maximum", "tree"].cost.rounds == 2 * 7 - 1  # rows of up to 128, masked
+    assert ENTRIES["fss", "maximum", "histogram"].cost.rounds == 1
+    assert ENTRIES["fss", "truncation", "free"].cost.offline_bits_to_server == 0
+    assert ENTRIES["fss", "truncation", "faithful"].cost.rounds == 2
+    usual, fine = (ENTRIES["fss", "gelu", name] for name in ("lookup", "fine"))
+    assert fine.cost.offline_bits_to_client == usual.cost.offline_bits_to_client + 2 * 128
+    assert fine.error is not None
+    assert usual.error is not None
+    assert fine.error.value < usual.error.value / 2
+
+
+def test_samples_follow_the_model_and_the_tokens() -> None:
+    few = {(e.operation, e.name): e for e in listing.protocols("fss", "gpt2", 16)}
+    assert few["maximum", "tree"].cost.rounds == 2 * 4 - 1
+    assert {e.engine for e in listing.protocols("crypten")} == {"crypten"}
+
+
+def test_entries_as_plain_values() -> None:
+    row = listing.to_json(ENTRIES["fss", "reciprocal", "octaves"])
+    assert row["error"]["of"] == "relative"
+    assert row["rounds"] == 0
+    assert row["element"] == "row"
+    assert listing.to_json(ENTRIES["crypten", "linear", "session"])["error"] is None
+
+
+class Documented:
+    """Does one thing; and another.
+
+    Cost: 1 round.
+    Source: Beaver (CRYPTO '91), as
+        usual. Deviation from it: none.
+
+    Raises:
+        Nothing.
+    """
+
+
+class Undocumented(Documented):
+    pass
+
+
+def test_sentences_are_taken_from_documentation() -> None:
+    assert summary_of(Documented) == "Does one thing"
+    assert source_of(Documented) == "Beaver (CRYPTO '91), as usual"
+    assert summary_of(Undocumented, Documented) == "Does one thing"
+    assert source_of(Undocumented) == ""
+    assert summary_of("A text. More.") == "A text"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (StatedError(0.0), "exact"),
+        (StatedError(0.00891), "0.0089"),
+        (StatedError(0.0079, ErrorKind.RELATIVE), "0.0079 rel"),
+        (StatedError(1.0, ErrorKind.UNITS), "1 unit"),
+    ],
+)
+def test_errors_are_written_short(error: StatedError, text: str) -> None:
+    assert str(error) == text
