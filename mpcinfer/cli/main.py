@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from mpcinfer.cli.calibrate import calibrate
 from mpcinfer.cli.cost import cost
+from mpcinfer.cli.deal import deal
 from mpcinfer.cli.dealer import dealer
 from mpcinfer.cli.demo import demo
 from mpcinfer.cli.generate import generate
@@ -37,6 +38,7 @@ and neither learns the other's secret. Every message is billed.
 
     mpcinfer keys new server client dealer      a key pair for each party
     mpcinfer dealer --help                      hands out correlated randomness
+    mpcinfer deal --help                        the same ahead of time, to disk
     mpcinfer serve --help                       owns the model
     mpcinfer generate --help                    owns the prompt
 """
@@ -48,7 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, generate, cost, models, serve, dealer, train, calibrate):
+for command in (demo, generate, cost, models, serve, dealer, deal, train, calibrate):
     app.command()(command)
 app.add_typer(listed, name="list")
 app.add_typer(keys, name="keys")

@@ -31,7 +31,6 @@ _COLUMNS: list[tuple[str, Callable[[BillRow], str]]] = [
     ("setup", lambda row: human_bytes(row.setup_bytes)),
     ("wire", lambda row: human_bytes(row.wire_bytes_to_server + row.wire_bytes_to_client)),
     ("seconds", lambda row: "" if row.seconds is None else f"{row.seconds:.2f}"),
-    ("offline\nseconds", lambda row: "" if row.offline_seconds is None else f"{row.offline_seconds:.2f}"),
 ]
 
 
@@ -57,6 +56,8 @@ def print_bill(console: Console, bill: Bill, *, layers: bool = False, labels: bo
     if labels:
         console.print()
         console.print(bill_table("The bill, by label", bill.rows, total))
+    if total.offline_seconds is not None:
+        console.print(f"offline: {total.offline_seconds:.2f} s, ahead of the input or beside it", style="dim")
     for note in bill.notes:
         printable = "".join(letter for letter in note if letter.isprintable())  # some come from the peer
         console.print(f"note: {printable}", style="yellow", markup=False)

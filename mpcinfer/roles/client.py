@@ -84,9 +84,8 @@ class PrivateClient:
             CorrelationExhausted: there is no material for it.
             PeerError: the server or the dealer went away or sent what it should not.
         """
-        self._steps.expect(max_new_tokens - 1)
-        step, context = self._stepping(keep), self._steps.context
-        return answer(step, self.public, prompt, max_new_tokens, sampler, on_text, context=context)
+        step = self._stepping(max_new_tokens, keep)
+        return answer(step, self.public, prompt, max_new_tokens, sampler, on_text, context=self.room)
 
     def finish(self) -> Bill:
         """Ends the session and returns its bill, the server's part included; safe to repeat."""
@@ -96,7 +95,7 @@ class PrivateClient:
             self._steps.part()
         return self._bill
 
-    def _stepping(self, keep: bool) -> Step:
+    def _stepping(self, max_new_tokens: int, keep: bool) -> Step:
         """A step whose first call gets a whole prompt, of which what was seen is left out with `keep`."""
         prompt = True
 
@@ -105,6 +104,7 @@ class PrivateClient:
             fresh = list(ids)
             if prompt:
                 prompt = False
+                self._steps.expect(min(max_new_tokens, self.room - len(fresh)) - 1)
                 self._forget(min(_common(self._seen, fresh), len(fresh) - 1) if keep else 0)
                 fresh = fresh[len(self._seen) :]
             logits = self._steps.step(fresh)

@@ -103,6 +103,9 @@ class CrypTenPrivateSession(PrivateSession):
     def wanted(self, tokens: int, more: int) -> None:
         """Nothing: the correlations of a step come while it runs."""
 
+    def check(self, start: int, lengths: Sequence[int]) -> None:
+        """A dealer makes whatever is asked for."""
+
     def prepare(self, lengths: Sequence[int]) -> None:
         """Nothing: the correlations of a step come while it runs."""
 

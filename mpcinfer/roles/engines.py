@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from mpcinfer.roles import crypten_session, fss_session
+from mpcinfer.roles import crypten_session, fss_connect
 from mpcinfer.roles.fss_dealing import serve_fss
 from mpcinfer.roles.fss_program import Program
 from mpcinfer.roles.session import PrivateSession
@@ -48,7 +48,7 @@ def _deal_fss(server: Link, client: Link, document: Document) -> str:
 
 ENGINES: dict[str, Engine] = {
     crypten_session.ENGINE: Engine(import_crypten, crypten_session.crypten_session, _deal_crypten),
-    fss_session.ENGINE: Engine(lambda: None, fss_session.fss_session, _deal_fss),
+    fss_connect.ENGINE: Engine(lambda: None, fss_connect.fss_session, _deal_fss),
 }
 
 

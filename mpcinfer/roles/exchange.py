@@ -187,6 +187,7 @@ class StepClient:
             self._link.send_document({}, _END)
 
     def _ask(self, start: int, lengths: Sequence[int], settle: bool = False) -> None:
+        self._session.check(start, lengths)
         self._say({"start": start, "prepare": list(lengths), "settle": settle})
         _prepare(self._session, start, lengths, settle)
 

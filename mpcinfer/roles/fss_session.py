@@ -4,36 +4,32 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 
-from mpcinfer.backends.fss_weights import encoded, receive_setup, send_setup
+from mpcinfer.backends.fss_weights import receive_setup, send_setup
 from mpcinfer.models.decoder import KVCache
-from mpcinfer.models.fold import fold_norms
-from mpcinfer.roles.crypten_session import require_ranges
 from mpcinfer.roles.fss_program import Program
 from mpcinfer.roles.session import PrivateSession, rewind_cache
-from mpcinfer.roles.terms import Progress, Terms, announce, dealer_link, greet
+from mpcinfer.roles.terms import Progress
 from parties.errors import ConfigError, PeerMismatch
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Phase
 from protocols.fss.linear import Matrix
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
-from protocols.fss.seeds import charge_seeds
-from protocols.fss.supply import DealerSupply, RunMaterial, RunShape, Supply
+from protocols.fss.supply import RunMaterial, RunShape, Supply
 from protocols.share import Share
 from protocols.source import SEED_LABEL
 
-ENGINE = "fss"
 AHEAD = 4
 """Steps of one token that are asked for at once, while those before are used up."""
 UNUSED = "unused"
 """Under this label the bill shows what was dealt for passes that were never run."""
-_ROOM = "session.room"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +71,7 @@ class FssPrivateSession(PrivateSession):
     Args:
         link: to the other party, after the handshake.
         program: the same at both parties and the dealer.
-        weights: the server's weights, as `encoded_weights` makes them; None at the client.
+        weights: the server's weights, as `fss_over` makes them; None at the client.
         supply: where material comes from.
         progress: keeps count of what was asked for and came.
     """
@@ -134,12 +130,11 @@ class FssPrivateSession(PrivateSession):
             return None
         return end, [1] * count
 
+    def check(self, start: int, lengths: Sequence[int]) -> None:
+        self._supply.check(_consecutive(start, lengths))
+
     def prepare(self, lengths: Sequence[int]) -> None:
-        runs, start = list[RunShape](), self.prepared_end
-        for tokens in lengths:
-            runs.append(RunShape(start, tokens))
-            start += tokens
-        self._supply.check(runs)
+        runs = _consecutive(self.prepared_end, lengths)
         self._collect_asked()
         self._supply.request(runs)
         self._asked.extend(runs)
@@ -231,79 +226,13 @@ class FssPrivateSession(PrivateSession):
         self._unused, self._unused_bytes = self._unused + 1, self._unused_bytes + sum(dealt.to_plain())
 
 
+def _consecutive(start: int, lengths: Sequence[int]) -> list[RunShape]:
+    """Passes one after the other."""
+    ends = list(accumulate(lengths, initial=start))
+    return [RunShape(first, tokens) for first, tokens in zip(ends, lengths, strict=False)]
+
+
 def _require_used(left: int) -> None:
     """Raises PeerMismatch where a pass left something of its material."""
     if left:
         raise PeerMismatch(f"{left} pieces of material are left after a pass: the dealer ran another program")
-
-
-def encoded_weights(program: Program, weights: Mapping[str, torch.Tensor]) -> dict[str, Matrix]:
-    """The server's weights in fixed point, folded as the program reads them.
-
-    Raises:
-        RangeError: a weight is too large.
-    """
-    config, folded = program.config, weights
-    if program.plan.fold:
-        config, folded = fold_norms(config, weights)
-    return encoded(config, program.widths, folded)
-
-
-@contextmanager
-def fss_session(link: Link, terms: Terms) -> Generator[PrivateSession]:
-    """A session of the FSS suite.
-
-    1. Handshake with the peer.  2. The client says how many tokens the session has room for.
-    3. The dealer hears of plan, model, ranges and room from both.  4. Masked weights go to the client.
-
-    Raises:
-        ConfigError: the model was never calibrated; no dealer and no material.
-        HandshakeFailed: the peer or the dealer is of another version, plan or model.
-        RangeError: values of the model, or sums over that many tokens, need more than 64 bits.
-        PeerError: the peer or the dealer went away or sent what it should not.
-    """
-    require_ranges(terms.public)
-    if terms.dealer is None:
-        raise ConfigError(f"plan {terms.plan.name} needs a dealer: a party that deals can decrypt everything")
-    agreed = greet(link, terms.plan.digest(), terms.public.digest())
-    tally = Tally(terms.on_progress)
-    with dealer_link(agreed, terms.dealer, terms.keys, terms.timeout_s) as dealer:
-        program = agreed_program(link, terms)
-        announce(dealer, ENGINE, **program.to_document())
-        assert link.rank is not None
-        supply = DealerSupply(link.rank, dealer, on_bytes=lambda count: tally.add(dealt_bytes=count))
-        with closing(supply), closing(fss_over(link, program, terms.weights, supply, tally)) as session:
-            yield session
-
-
-def agreed_program(link: Link, terms: Terms) -> Program:
-    """The program, for as many tokens as the client has room for.
-
-    Raises:
-        PeerMismatch: the client wants room beyond the model's context.
-    """
-    public, meter = terms.public, link.meter
-    with meter.phase(Phase.CONTROL), meter.span("session", "control"):
-        if link.rank == CLIENT:
-            program = Program.of(terms.plan, public.config, public.ranges, terms.room)
-            link.send_document({"room": program.room}, _ROOM)
-            return program
-        room = link.recv_document(_ROOM, max_bytes=64).get("room")
-    if type(room) is not int or not 1 <= room <= public.config.context:
-        raise PeerMismatch(
-            f"the client wants room for {room!r} tokens, the context is {public.config.context}"
-        )
-    return Program.of(terms.plan, public.config, public.ranges, room)
-
-
-def fss_over(
-    link: Link,
-    program: Program,
-    weights: Mapping[str, torch.Tensor] | None,
-    supply: Supply,
-    tally: Tally | None = None,
-) -> FssPrivateSession:
-    """The session over a supply whose seeds have come: books them, and brings the weights in."""
-    charge_seeds(link.meter)
-    own = None if weights is None else encoded_weights(program, weights)
-    return FssPrivateSession(link, program, own, supply, tally or Tally(None))

@@ -52,6 +52,14 @@ class PrivateSession(ABC):
         """
 
     @abstractmethod
+    def check(self, start: int, lengths: Sequence[int]) -> None:
+        """Whether passes of these lengths can be asked for, the first after `start` tokens.
+
+        Raises:
+            CorrelationExhausted: there is no material for them; nothing has happened yet.
+        """
+
+    @abstractmethod
     def prepare(self, lengths: Sequence[int]) -> None:
         """Asks for passes of these lengths, after those asked for before.
 

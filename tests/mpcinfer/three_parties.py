@@ -18,9 +18,9 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.models.ranges import calibrate
 from mpcinfer.roles.crypten_session import CrypTenPrivateSession
 from mpcinfer.roles.exchange import StepClient, serve_steps
+from mpcinfer.roles.fss_connect import fss_over
 from mpcinfer.roles.fss_dealing import serve_fss
 from mpcinfer.roles.fss_program import Program
-from mpcinfer.roles.fss_session import fss_over
 from mpcinfer.roles.session import PrivateSession
 from mpcinfer.tokenizer import Tokenizer
 from parties.bill import Bill

@@ -1,0 +1,68 @@
+"""`mpcinfer deal`: correlations to disk, before anybody asks."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mpcinfer.cli import options
+from mpcinfer.cli.progress import Dealing, announce
+from mpcinfer.cli.tables import human_bytes
+from mpcinfer.models.load import load_config, load_ranges_of
+from mpcinfer.plans import plan_from
+from mpcinfer.roles.deal import Written, deal_to_disk
+from mpcinfer.roles.terms import Progress
+
+
+def deal(
+    out: Annotated[Path, typer.Option(help="A new folder; it gets a folder for each party.")],
+    prompt: Annotated[int, typer.Option(min=1, help="Tokens of every prompt, exactly.")],
+    answer: Annotated[int, typer.Option(min=1, help="The most new tokens of every answer.")] = 24,
+    count: Annotated[int, typer.Option(min=1, help="How many conversations.")] = 1,
+    model: options.Model = "tiny-python",
+    plan: options.PlanName = "fss",
+    choices: options.Choices = None,
+) -> None:
+    """Deal correlated randomness to disk, for conversations to come.
+
+    Of the two folders that are written, OUT/server goes to the server and OUT/client to the client, and no
+    copy stays here: whoever has both can decrypt everything. Each conversation uses up one bundle of both.
+
+    [bold]Example[/bold]
+
+        mpcinfer deal --model tiny-python --prompt 32 --answer 16 --count 3 --out material
+        mpcinfer serve --model tiny-python --plan fss --material material/server \\
+            --key keys/server.secret --client-key keys/client.public
+    """
+    bar, last = Dealing(), Written(runs=0, of=0, bytes=0)
+
+    def show(written: Written) -> None:
+        nonlocal last
+        last = written
+        bar.show(Progress(runs=written.runs, of=written.of, dealt_bytes=written.bytes))
+
+    try:
+        deal_to_disk(
+            plan_from(plan, choices),
+            load_config(model),
+            dict(load_ranges_of(model)),
+            prompt=prompt,
+            answer=answer,
+            count=count,
+            out=out,
+            command=_command(model, plan, choices or [], prompt, answer, count),
+            on_progress=show,
+        )
+    finally:
+        bar.close()
+    announce(f"dealt {last.of} passes of {count} conversations, {human_bytes(last.bytes)}, into {out}")
+
+
+def _command(model: str, plan: str, choices: list[str], prompt: int, answer: int, count: int) -> str:
+    """What makes more of these."""
+    words = ["mpcinfer", "deal", "--model", model, "--plan", plan, *(f"--set={choice}" for choice in choices)]
+    words += ["--prompt", str(prompt), "--answer", str(answer), "--count", str(count), "--out", "FOLDER"]
+    return shlex.join(words)

@@ -1,0 +1,142 @@
+"""Dealing to disk: correlations for whole conversations, before anybody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.roles.fss_dealing import ModelDealer, Writers
+from mpcinfer.roles.fss_program import Program
+from parties.errors import ConfigError
+from parties.meter import CLIENT, SERVER
+from parties.randomness import SystemRandom
+from protocols.correlations import SEED_BYTES
+from protocols.fss.dealing import Writer
+from protocols.fss.seeds import DealerSeeds, WeightMask, weight_masks
+from protocols.fss.store import BundleWriter, Manifest, new_folder
+from protocols.fss.supply import RunShape
+from protocols.fss.transport import CHUNK_BYTES, Dealt, Part, counted
+from protocols.plan import Plan
+
+FOLDERS = ("server", "client")
+_ID_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """How far the dealing is: passes that are done, passes in all, bytes written."""
+
+    runs: int
+    of: int
+    bytes: int
+
+
+def deal_to_disk(
+    plan: Plan,
+    config: ModelConfig,
+    ranges: dict[str, float],
+    *,
+    prompt: int,
+    answer: int,
+    count: int,
+    out: Path,
+    command: str,
+    on_progress: Callable[[Written], None] | None = None,
+) -> None:
+    """Writes `out`/server and `out`/client: each goes to its party, and to nobody else.
+
+    Whoever has both folders can decrypt what is computed with them: the dealer keeps neither.
+
+    Args:
+        prompt: tokens of every prompt.
+        answer: the most new tokens of every answer.
+        count: conversations.
+        out: a new or empty folder.
+        command: what the parties are told to run for more.
+
+    Raises:
+        ConfigError: another engine's plan, tokens that do not fit the context, a folder that is not empty, or
+            a full disk.
+        RangeError: values of the model need more than 64 bits.
+    """
+    if plan.engine != "fss":
+        raise ConfigError(f"plan {plan.name} takes its correlations while it runs; deal for plan fss")
+    if min(prompt, answer, count) < 1:
+        raise ConfigError("prompt, answer and count are at least 1")
+    if not ranges:
+        raise ConfigError("the model was never calibrated: run `mpcinfer calibrate`")
+    program = Program.of(plan, config, ranges, prompt + answer)
+    new_folder(out)
+    folders = [new_folder(out / name) for name in FOLDERS]
+    lengths = [prompt, *(1,) * (answer - 1)]
+    randomness = SystemRandom()
+    weights = randomness.draw_bytes(SEED_BYTES)
+    job = _Job(program, lengths, count, folders, weight_masks(weights), on_progress)
+    for index in range(count):
+        job.deal(index, DealerSeeds.fresh(randomness, weights))
+    name = randomness.draw_bytes(_ID_BYTES).hex()
+    for rank, folder in enumerate(folders):
+        Manifest(
+            id=name,
+            rank=rank,
+            session=program.to_document(),
+            lengths=lengths,
+            count=count,
+            command=command,
+            weights=weights.hex() if rank == SERVER else "",
+        ).save(folder)
+
+
+class _Job:
+    """One call's dealing."""
+
+    def __init__(
+        self,
+        program: Program,
+        lengths: list[int],
+        count: int,
+        folders: list[Path],
+        weight_mask: WeightMask,
+        on_progress: Callable[[Written], None] | None,
+    ) -> None:
+        self._program, self._folders, self._weight_mask = program, folders, weight_mask
+        ends = list(accumulate(lengths))
+        self._runs = [RunShape(end - tokens, tokens) for end, tokens in zip(ends, lengths, strict=True)]
+        self._of, self._done, self._bytes = count * len(lengths), 0, 0
+        self._on_progress = on_progress
+
+    def deal(self, index: int, seeds: DealerSeeds) -> None:
+        """One bundle."""
+        dealer, dealt = ModelDealer(self._program, seeds, self._weight_mask), list[Dealt]()
+        with ExitStack() as stack:
+            bundles = [stack.enter_context(closing(BundleWriter(each, index))) for each in self._folders]
+            writers = Writers(
+                server=self._telling(bundles[SERVER].writer(Part.GATES)),
+                client=self._telling(bundles[CLIENT].writer(Part.GATES)),
+                linear=self._telling(bundles[SERVER].writer(Part.LINEAR)),
+            )
+            for number, run in enumerate(self._runs):
+                dealt.append(dealer.deal(number, run, writers))
+                self._done += 1
+                self._tell()
+            for bundle, own in zip(bundles, (seeds.server, seeds.client), strict=True):
+                bundle.end(own, dealt)
+
+    def _telling(self, writer: Writer) -> Writer:
+        """Counts bytes, and tells of them now and then."""
+
+        def add(size: int) -> None:
+            before = self._bytes // CHUNK_BYTES
+            self._bytes += size
+            if self._bytes // CHUNK_BYTES > before:
+                self._tell()
+
+        return counted(writer, add)
+
+    def _tell(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(Written(runs=self._done, of=self._of, bytes=self._bytes))

@@ -1,0 +1,144 @@
+"""Opening a session of the FSS suite: with a dealer, or over a folder that was dealt before."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Mapping
+from contextlib import closing, contextmanager
+
+import torch
+
+from mpcinfer.backends.fss_weights import encoded
+from mpcinfer.models.fold import fold_norms
+from mpcinfer.roles.crypten_session import require_ranges
+from mpcinfer.roles.fss_program import Program
+from mpcinfer.roles.fss_session import FssPrivateSession, Tally
+from mpcinfer.roles.session import PrivateSession
+from mpcinfer.roles.terms import Terms, announce, dealer_link, greet
+from parties.errors import ConfigError, PeerMismatch
+from parties.link import Link
+from parties.meter import CLIENT, Phase
+from protocols.fss.linear import Matrix
+from protocols.fss.seeds import charge_seeds
+from protocols.fss.store import Store
+from protocols.fss.stored import StoredSupply
+from protocols.fss.supply import DealerSupply, Supply
+
+ENGINE = "fss"
+_ROOM = "session.room"
+
+
+@contextmanager
+def fss_session(link: Link, terms: Terms) -> Generator[PrivateSession]:
+    """A session of the FSS suite.
+
+    Raises:
+        ConfigError: the model was never calibrated; no dealer and no material, or for something else.
+        HandshakeFailed: the peer or the dealer is of another version, plan or model, or has other material.
+        RangeError: values of the model, or sums over that many tokens, need more than 64 bits.
+        CorrelationExhausted: the material hid other weights before.
+        PeerError: the peer or the dealer went away or sent what it should not.
+    """
+    require_ranges(terms.public)
+    if terms.material is not None:
+        opened = _over_folder(link, terms, Store(terms.material))
+    elif terms.dealer is not None:
+        opened = _with_dealer(link, terms)
+    else:
+        raise ConfigError(f"plan {terms.plan.name} needs a dealer: a party that deals can decrypt everything")
+    with opened as session:
+        yield session
+
+
+@contextmanager
+def _with_dealer(link: Link, terms: Terms) -> Generator[PrivateSession]:
+    """1. Handshake with the peer.  2. The client says how many tokens the session has room for.
+    3. The dealer hears of plan, model, ranges and room from both.  4. Masked weights go to the client.
+    """
+    agreed = greet(link, terms.plan.digest(), terms.public.digest())
+    tally = Tally(terms.on_progress)
+    assert terms.dealer is not None
+    with dealer_link(agreed, terms.dealer, terms.keys, terms.timeout_s) as dealer:
+        program = agreed_program(link, terms)
+        announce(dealer, ENGINE, **program.to_document())
+        assert link.rank is not None
+        supply = DealerSupply(link.rank, dealer, on_bytes=lambda count: tally.add(dealt_bytes=count))
+        with closing(supply), closing(fss_over(link, program, terms.weights, supply, tally)) as session:
+            yield session
+
+
+@contextmanager
+def _over_folder(link: Link, terms: Terms, store: Store) -> Generator[PrivateSession]:
+    """1. Handshake with the peer, which must have the other half.  2. Masked weights go to the client."""
+    with closing(store):
+        manifest, public = store.manifest, terms.public
+        program = Program.of(terms.plan, public.config, public.ranges, int(manifest.session.get("room", 0)))
+        if program.to_document() != manifest.session:
+            dealt = manifest.session.get("plan", {}).get("name")
+            raise ConfigError(
+                f"{store.folder} was dealt for another model or plan ({dealt}), not for {public.name} under "
+                f"{terms.plan.name}"
+            )
+        supply = StoredSupply(link, store)
+        greet(link, f"{terms.plan.digest()}, material {manifest.id}", public.digest())
+        own = None if terms.weights is None else encoded_weights(program, terms.weights)
+        if own is not None:
+            store.bind_weights(_digest(own))
+        charge_seeds(link.meter)
+        tally = Tally(terms.on_progress)
+        with closing(supply), closing(FssPrivateSession(link, program, own, supply, tally)) as session:
+            yield session
+
+
+def agreed_program(link: Link, terms: Terms) -> Program:
+    """The program, for as many tokens as the client has room for.
+
+    Raises:
+        PeerMismatch: the client wants room beyond the model's context.
+    """
+    public, meter = terms.public, link.meter
+    with meter.phase(Phase.CONTROL), meter.span("session", "control"):
+        if link.rank == CLIENT:
+            program = Program.of(terms.plan, public.config, public.ranges, terms.room)
+            link.send_document({"room": program.room}, _ROOM)
+            return program
+        room = link.recv_document(_ROOM, max_bytes=64).get("room")
+    if type(room) is not int or not 1 <= room <= public.config.context:
+        raise PeerMismatch(
+            f"the client wants room for {room!r} tokens, the context is {public.config.context}"
+        )
+    return Program.of(terms.plan, public.config, public.ranges, room)
+
+
+def fss_over(
+    link: Link,
+    program: Program,
+    weights: Mapping[str, torch.Tensor] | None,
+    supply: Supply,
+    tally: Tally | None = None,
+) -> FssPrivateSession:
+    """The session over a supply whose seeds have come: books them, and brings the weights in."""
+    charge_seeds(link.meter)
+    own = None if weights is None else encoded_weights(program, weights)
+    return FssPrivateSession(link, program, own, supply, tally or Tally(None))
+
+
+def encoded_weights(program: Program, weights: Mapping[str, torch.Tensor]) -> dict[str, Matrix]:
+    """The server's weights in fixed point, folded as the program reads them.
+
+    Raises:
+        RangeError: a weight is too large.
+    """
+    config, folded = program.config, weights
+    if program.plan.fold:
+        config, folded = fold_norms(config, weights)
+    return encoded(config, program.widths, folded)
+
+
+def _digest(weights: Mapping[str, Matrix]) -> str:
+    """Of the weights in fixed point, biases left out: they are never masked."""
+    total = hashlib.sha256()
+    for name, matrix in sorted(weights.items()):
+        total.update(f"{name} {matrix.frac_bits} {matrix.value.dtype} {list(matrix.shape)}\n".encode())
+        total.update(matrix.value.contiguous().numpy().data)
+    return total.hexdigest()

@@ -1,0 +1,103 @@
+"""Material from a folder: both parties agree which bundle is next, and use it once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import accumulate
+
+from parties.errors import ConfigError, CorrelationExhausted, PeerMismatch
+from parties.link import Link
+from parties.meter import SERVER, Phase
+from protocols.fss.seeds import weight_masks
+from protocols.fss.spool import Reader
+from protocols.fss.store import Bundle, Store
+from protocols.fss.supply import RunMaterial, RunShape, Supply
+from protocols.fss.transport import Part
+
+_NEXT = "session.material"
+
+
+class StoredSupply(Supply):
+    """Hands out the passes of bundles: of one bundle a conversation, in order.
+
+    Args:
+        link: to the other party, to agree on the next bundle.
+        store: of this party; closed with the supply.
+
+    Raises:
+        ConfigError: the folder is the other party's.
+    """
+
+    def __init__(self, link: Link, store: Store) -> None:
+        if store.manifest.rank != link.rank:
+            raise ConfigError(f"{store.folder} has the other party's correlations")
+        self._link, self._store = link, store
+        manifest = store.manifest
+        self.weight_mask = (
+            weight_masks(bytes.fromhex(manifest.weights), keep_bytes=0) if link.rank == SERVER else None
+        )
+        ends = list(accumulate(manifest.lengths))
+        self._shapes = [
+            RunShape(end - tokens, tokens) for end, tokens in zip(ends, manifest.lengths, strict=True)
+        ]
+        self._bundle: Bundle | None = None
+        self._used = 0
+        self._asked: deque[int] = deque()
+
+    def check(self, runs: Sequence[RunShape]) -> None:
+        first = 0 if runs[0].start == 0 else self._used
+        if first == 0:
+            self._store.require(self._store.next)
+        elif self._bundle is None:
+            raise CorrelationExhausted(f"{self._store.folder}: no conversation has begun")
+        dealt = self._shapes[first : first + len(runs)]
+        if list(runs) == dealt:
+            return
+        prompt, *answer = self._store.manifest.lengths
+        asked = next((run for run, shape in zip(runs, dealt, strict=False) if run != shape), runs[-1])
+        raise CorrelationExhausted(
+            f"{self._store.folder} is for prompts of {prompt} tokens and {len(answer) + 1} new ones, not for "
+            f"{asked.tokens} tokens from {asked.start} on; for others: {self._store.manifest.command}"
+        )
+
+    def request(self, runs: Sequence[RunShape]) -> None:
+        """See `Supply.request`. Where a conversation starts, both parties say which bundle is their next.
+
+        Raises:
+            CorrelationExhausted: neither has one left for it, or it was dealt for other passes.
+            PeerMismatch: the other party says no number.
+        """
+        assert not self._asked, "the runs before were not collected"
+        self.check(runs)
+        if runs[0].start == 0:
+            self._begin()
+        self._asked.extend(range(self._used, self._used + len(runs)))
+        self._used += len(runs)
+
+    def collect(self) -> RunMaterial:
+        assert self._bundle is not None
+        run = self._asked.popleft()
+        gates, linear = (Reader(*self._bundle.section(part, run)) for part in Part)
+        seeds = self._bundle.seeds
+        return RunMaterial(gates, linear, seeds.streams(run), seeds.public_hash(), self._bundle.dealt[run])
+
+    def close(self) -> None:
+        if self._bundle is not None:
+            self._bundle.close()
+            self._bundle = None
+        self._store.close()
+
+    def _begin(self) -> None:
+        """The next bundle: the later of both parties' numbers, so that neither uses one twice."""
+        mine, meter = self._store.next, self._link.meter
+        with meter.phase(Phase.CONTROL), meter.span("session", "control"):
+            self._link.send_document({"next": mine}, _NEXT)
+            theirs = self._link.recv_document(_NEXT, max_bytes=64).get("next")
+        if type(theirs) is not int or theirs < 0:
+            raise PeerMismatch(f"the other party's next bundle is {theirs!r}")
+        if self._bundle is not None:
+            self._bundle.close()
+            self._bundle = None
+        self._bundle = self._store.take(max(mine, theirs))
+        self._used = 0
