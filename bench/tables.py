@@ -1,4 +1,4 @@
-"""The tables of the README, made from records and counted bills.
+"""The tables of README.md and docs/costs.md, made from records and counted bills.
 
 python -m bench.tables           writes them between their markers
 python -m bench.tables --check   fails where what stands there is out of date
@@ -13,10 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.costs import TABLES as COST_TABLES
+from bench.markdown import megabytes, table, updated
 from bench.records import RECORDS
 from mpcinfer import cost
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
 PLANS = ("crypten-stock", "crypten")
 
 
@@ -29,15 +31,6 @@ def _latest(case_file: str, plan: str) -> dict[str, Any]:
     return records[-1]
 
 
-def _megabytes(count_bytes: int) -> str:
-    return f"{count_bytes / 1e6:,.0f} MB" if count_bytes >= 1e7 else f"{count_bytes / 1e6:,.2f} MB"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "| --- |" + " ---: |" * (len(header) - 1)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
-
-
 def block_table() -> str:
     """One GPT-2-size block, measured."""
     rows: list[list[str]] = []
@@ -48,8 +41,8 @@ def block_table() -> str:
             [
                 f"`{plan}`",
                 str(bill["rounds"]),
-                _megabytes(bill["online_bytes_to_server"] + bill["online_bytes_to_client"]),
-                _megabytes(bill["offline_bytes_to_server"]),
+                megabytes(bill["online_bytes_to_server"] + bill["online_bytes_to_client"]),
+                megabytes(bill["offline_bytes_to_server"]),
                 f"{statistics.median(record['seconds']):.1f} s",
                 f"{error['max']:.1g}",
             ]
@@ -57,7 +50,7 @@ def block_table() -> str:
     machine = _latest("block.jsonl", "crypten")
     header = ["plan", "rounds", "online, both ways", "offline", "wall", "largest error"]
     return (
-        _table(header, rows)
+        table(header, rows)
         + f"\n\nMeasured, median of {len(machine['seconds'])}, {machine['network']}, {machine['machine']}."
     )
 
@@ -77,7 +70,7 @@ def counted_table() -> str:
                     f"{total.setup_bytes / 1e9:,.2f} GB",
                 ]
             )
-    return _table(["blocks of", "rounds", "online, both ways", "offline", "setup"], rows)
+    return table(["blocks of", "rounds", "online, both ways", "offline", "setup"], rows)
 
 
 def answer_table() -> str:
@@ -89,26 +82,15 @@ def answer_table() -> str:
         "`tiny-python`",
         f"{statistics.median(record['seconds']):.2f} s",
         f"{bill['rounds'] / tokens:.0f}",
-        _megabytes((bill["online_bytes_to_server"] + bill["online_bytes_to_client"]) // tokens),
-        _megabytes(bill["offline_bytes_to_server"] // tokens),
-        _megabytes(setup),
+        megabytes((bill["online_bytes_to_server"] + bill["online_bytes_to_client"]) // tokens),
+        megabytes(bill["offline_bytes_to_server"] // tokens),
+        megabytes(setup),
     ]
-    return _table(["a token of", "wall", "rounds", "online, both ways", "offline", "setup, once"], [row])
+    return table(["a token of", "wall", "rounds", "online, both ways", "offline", "setup, once"], [row])
 
 
 TABLES = {"block": block_table, "counted": counted_table, "answer": answer_table}
-
-
-def updated(text: str) -> str:
-    """The text with every table made anew between `<!-- table: NAME -->` and `<!-- end -->`."""
-    for name, make in TABLES.items():
-        start, end = f"<!-- table: {name} -->", "<!-- end -->"
-        if start not in text:
-            sys.exit(f"README.md has no place for table {name}: {start}")
-        before, rest = text.split(start, 1)
-        after = rest.split(end, 1)[1]
-        text = f"{before}{start}\n{make()}\n{end}{after}"
-    return text
+DOCUMENTS = {"README.md": TABLES, "docs/costs.md": COST_TABLES}
 
 
 def main() -> None:
@@ -116,13 +98,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail where out of date")
     options = parser.parse_args()
-    text = README.read_text()
-    fresh = updated(text)
-    if options.check:
-        if fresh != text:
-            sys.exit("README.md: tables are out of date; run python -m bench.tables")
-        return
-    README.write_text(fresh)
+    stale: list[str] = []
+    for document, tables in DOCUMENTS.items():
+        text = (ROOT / document).read_text(encoding="utf-8")
+        fresh = updated(text, tables, document)
+        if options.check and fresh != text:
+            stale.append(document)
+        elif fresh != text:
+            (ROOT / document).write_text(fresh, encoding="utf-8")
+    if stale:
+        sys.exit(f"{', '.join(stale)}: tables are out of date; run python -m bench.tables")
 
 
 if __name__ == "__main__":
