@@ -37,7 +37,7 @@ class Clear(Machine):
     def __init__(self, meter: Meter, *, faithful: bool = True, randomness: Randomness | None = None) -> None:
         super().__init__(meter, faithful=faithful)
         self._randomness = randomness
-        self._column_sums: dict[tuple[int, bool], float] = {}
+        self._column_sums: dict[tuple[int, bool], tuple[torch.Tensor, float]] = {}
 
     @property
     def rounding(self) -> Rounding:
@@ -78,14 +78,15 @@ class Clear(Machine):
     def fits_words(self, x: torch.Tensor, weight: torch.Tensor, *, transposed: bool) -> bool:
         """Whether no product of x with this weight can leave int64; then the ring can be checked afterwards.
 
-        By max|x| times the largest sum of magnitudes in a column of the weight, which is kept.
+        By max|x| times the largest sum of magnitudes in a column of the weight. That is kept, and the weight
+        with it, so that no other comes to lie at its address.
         """
         key = (weight.data_ptr(), transposed)
         if key not in self._column_sums:
             wide = weight.abs().double() if weight.dim() == 1 else _column_sums(weight, int(transposed))
-            self._column_sums[key] = float(wide.max())
+            self._column_sums[key] = weight, float(wide.max())
         largest = float(x.abs().max()) if x.numel() else 0.0
-        return largest * self._column_sums[key] < 2.0**62
+        return largest * self._column_sums[key][1] < 2.0**62
 
     def check_magnitude(self, values: torch.Tensor, ring_bits: int, frac_bits: int) -> None:
         """For gates whose results int64 might not hold: raises RangeError by the results in float64."""
@@ -98,6 +99,5 @@ class Clear(Machine):
 
 def _column_sums(weight: torch.Tensor, dim: int) -> torch.Tensor:
     """Sums of magnitudes along an axis, some rows at a time: a copy in wider numbers takes much memory."""
-    if dim:
-        return torch.cat([rows.double().abs().sum(1) for rows in weight.split(1024)])
-    return torch.stack([rows.double().abs().sum(0) for rows in weight.split(1024)]).sum(0)
+    parts = [weight[start : start + 1024].double().abs().sum(dim) for start in range(0, len(weight), 1024)]
+    return torch.cat(parts) if dim else torch.stack(parts).sum(0)

@@ -100,6 +100,8 @@ class Machine(ABC):
         _plain(a)
         if a.held is Held.ADDITIVE:
             raise ConfigError(f"{self.meter.label}: additive shares cannot be truncated without a gate")
+        if not 0 <= drop < a.ring_bits:
+            raise ConfigError(f"{self.meter.label}: {drop} of {a.ring_bits} bits cannot be dropped")
         if drop == 0:
             return a
         return Share(self._shift(a, drop), a.frac_bits - drop, a.ring_bits - drop, a.held)

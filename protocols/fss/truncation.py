@@ -96,6 +96,7 @@ class FaithfulTruncation(Gate):
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         (x,) = inputs
+        self._forms(x)  # that as many bits can be dropped
         in_range(x, 1, f"{clear.meter.label}: {self.reason}")
         return (Share(x.value >> self._drop, x.frac_bits - self._drop, self._ring_bits),)
 
