@@ -1,0 +1,298 @@
+"""How far a run of the FSS suite may be from the float model, worked out operation by operation.
+
+Nothing is estimated: every method carries the worst case through its operation, whatever the masks are. What
+goes wrong, with u(f) = 2^-f:
+
+* a weight, a table or a public factor is off by u / 2 (rounding to nearest);
+* a truncation to f fraction bits is off by less than u(f): free ones go up or down, exact ones down;
+* look-ups are off by what their gates state; octaves by (1 - 2^-m)^-p - 1 of the value, and half a unit;
+* products and sums are exact.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import torch
+
+from mpcinfer.backends.fss import FssBackend
+from mpcinfer.backends.fss_attention import causal
+from mpcinfer.models.config import ActivationKind, AttentionKind, NormKind, RopePairs
+from mpcinfer.models.widths import NormWidths, Widths
+from parties.meter import Meter
+from protocols.fss.activation import Activation
+from protocols.fss.linear import Matrix
+from protocols.share import Share
+from tests.mpcinfer.backends.error_bounds import SLOPE, Bounded, ErrorBoundBackend
+
+
+class FssBounds(ErrorBoundBackend):
+    """A backend of float values with bounds; weights in float64, norms folded, residual matrices centred.
+
+    Args:
+        widths: of the run.
+        faithful: truncations round down, and look-ups stand for the middles of their cells.
+        exact_weights: the weights given are what the run holds, not rounded any more.
+        meter: says in which layer a step is.
+    """
+
+    def __init__(
+        self, widths: Widths, *, faithful: bool, exact_weights: bool = False, meter: Meter | None = None
+    ) -> None:
+        super().__init__(widths.precision.weight)
+        self._widths, self._precision, self._faithful = widths, widths.precision, faithful
+        self._config, self._meter = widths.config, meter or Meter(timed=False)
+        self._rounded = not exact_weights
+        self.half *= self._rounded
+
+    def span(self, name: str, kind: str = "") -> AbstractContextManager[object]:
+        return self._meter.span(name, kind)
+
+    def embed(self, tokens: Bounded, table: torch.Tensor) -> Bounded:
+        value = self.plain.embed(tokens.value, table)
+        return Bounded(value, torch.full_like(value, self._table_half))
+
+    def add_positions(self, x: Bounded, table: torch.Tensor, start: int) -> Bounded:
+        return Bounded(self.plain.add_positions(x.value, table, start), x.error + self._table_half)
+
+    def embedded(self, x: Bounded) -> Bounded:
+        """Centring: 1/D is rounded to log2(D) + 4 bits."""
+        value, error = x.value, x.error
+        if self._config.norm == "layernorm":
+            mean, off = value.mean(-1, keepdim=True), error.mean(-1, keepdim=True)
+            width, bits = self._config.width, math.ceil(math.log2(self._config.width)) + 4
+            factor = abs(round(2**bits / width) / 2**bits - 1 / width)
+            value, error = value - mean, error + off + (mean.abs() + off) * width * factor
+        return Bounded(value, error + self._cut(self._precision.embedding, self._precision.residual))
+
+    def add(self, a: Bounded, b: Bounded) -> Bounded:
+        return Bounded(a.value + b.value, a.error + b.error + _unit(self._precision.residual))
+
+    def linear(self, x: Bounded, weight: torch.Tensor, bias: torch.Tensor | None) -> Bounded:
+        value = self.plain.linear(x.value, weight, bias)
+        weight_error = torch.full_like(weight, self.half)
+        error = x.value.abs() @ weight_error + x.error @ (weight.abs() + weight_error)
+        return Bounded(value, error + (0.0 if bias is None else self.half))
+
+    def norm(
+        self, x: Bounded, weight: torch.Tensor | None, bias: torch.Tensor | None, kind: NormKind, eps: float
+    ) -> Bounded:
+        """With a gain only where it is the final norm.
+
+        (c + e) ((1 + d) / r' + h) for c / r: |r' - r| is at most the root mean square of e.
+        """
+        widths = self._norm_widths()
+        c, e = x.value, x.error + self._cut(self._precision.residual, widths.keep)
+        power, moved = c.square().mean(-1, keepdim=True), e.square().mean(-1, keepdim=True).sqrt()
+        root = (power + eps).sqrt()
+        least = (root - moved).clamp(min=eps**0.5)
+        _within(power.sqrt() - moved, power.sqrt() + moved, widths.low**0.5, widths.high**0.5)
+        d, h = self._octaves(0.5), _unit(widths.frac + 1)
+        error = e / least * (1 + d) + c.abs() * (moved / (root * least) + d / least) + (c.abs() + e) * h
+        value = c / root
+        if weight is not None:
+            half = self._rounded * _unit(self._widths.gain_frac + 1)
+            error = (value.abs() + error) * half + error * weight.abs()
+            value = value * weight
+        if bias is not None:
+            value, error = value + bias, error + self.half
+        return Bounded(value, error)
+
+    def scale(self, x: Bounded, factor: float) -> Bounded:
+        exponent = math.log2(factor)
+        exact = exponent == round(exponent)
+        off = 0.0 if exact else 2.0 ** (math.ceil(exponent) - self._precision.rotation - 1)
+        return Bounded(x.value * factor, x.error * (factor + off) + x.value.abs() * off)
+
+    def rope(self, x: Bounded, start: int, base: float, pairs: RopePairs) -> Bounded:
+        """Cosines and sines are at most 1 and off by half a unit."""
+        turned, half = self.plain.rope(x.value, start, base, pairs), _unit(self._precision.rotation + 1)
+        moved = x.error + _partner(x.error, pairs)
+        sizes = x.value.abs() + _partner(x.value.abs(), pairs) + moved
+        return Bounded(turned, moved + sizes * half)
+
+    def attention_inputs(self, q: Bounded, k: Bounded, v: Bounded) -> tuple[Bounded, Bounded, Bounded]:
+        p = self._precision
+        parts = ((q, p.query), (k, p.key), (v, p.value))
+        q, k, v = (Bounded(x.value, x.error + _unit(frac)) for x, frac in parts)
+        return q, k, v
+
+    def attention(self, q: Bounded, k: Bounded, v: Bounded, start: int, kind: AttentionKind) -> Bounded:
+        """softmax(q k^T) v; see `_weights_error`. The reciprocal is off by d of itself and by h."""
+        p, widths = self._precision, self._widths.attention(int(self._meter.label.split(".")[0][5:]))
+        keys = k.map(lambda t: t.transpose(-1, -2))
+        scores = q.value @ keys.value
+        off = q.value.abs() @ keys.error + q.error @ (keys.value.abs() + keys.error)
+        rows, visible = causal(q.value.shape[-2], k.value.shape[-2], start)
+        hidden = torch.ones(scores.shape[-2:]).flatten().index_fill(0, visible, 0.0).bool()
+        hidden = hidden.reshape(scores.shape[-2:])
+        weights = torch.softmax(scores.masked_fill(hidden, -torch.inf), -1)
+        off = off.masked_fill(hidden, 0.0).amax(-1, keepdim=True)
+        counts = torch.bincount(rows)[:, None]
+        wrong, (least, most) = self._weights_error(weights, off, counts)
+        wrong = wrong.masked_fill(hidden, 0.0)
+        value = weights @ v.value
+        error = wrong @ v.value.abs() + (weights + wrong) @ v.error
+        d, h, cut = self._octaves(1.0), _unit(widths.inverse + 1), self._cut(p.power + p.value, p.mixed)
+        size = value.abs() + error
+        error = error + size * d + cut * (1 + d) / least + (most * size + cut) * h
+        return Bounded(value, error)
+
+    def _weights_error(
+        self, weights: torch.Tensor, off: torch.Tensor, counts: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """Bounds on errors of softmax weights, and on each row's sum of powers.
+
+        Powers a_j = b_j (1 + t_j) + h_j with b_j = exp(score - P) of the true score: |t_j| is at most t =
+        exp(off) (1 + g) - 1, with g and h >= |h_j| the gate's errors; P, the coarse maximum, is within 2^step
+        of the row's own, so the b_j sum up to B >= exp(-2^step - off) and at most n exp(2^step + off). Then
+
+            |a_j / A - b_j / B| <= ((t b_j + h) + b_j (t + n h / B)) / A,   A >= B (1 - t) - n h.
+        """
+        p = self._precision
+        g, h = math.expm1(_unit(p.score + self._faithful)), _unit(p.power + 1)
+        t, reach = torch.exp(off) * (1 + g) - 1, 2.0**p.step
+        least = torch.exp(-reach - off)
+        h = h / least
+        shrunk = 1 - t - counts * h
+        assert bool((shrunk > 0).all()), "the bound says nothing: errors of scores are too large"
+        wrong = (t * weights + h + weights * (t + counts * h)) / shrunk
+        most = counts * torch.exp(reach + off) * (1 + t + h)
+        return wrong, (least * shrunk, most)
+
+    def activation(self, x: Bounded, kind: ActivationKind) -> Bounded:
+        if kind == "identity":
+            return x
+        p = self._precision
+        return self._curve(x, kind, p.activation, p.table)
+
+    def gated(self, gate: Bounded, up: Bounded, kind: ActivationKind) -> Bounded:
+        p = self._precision
+        bent = self._curve(gate, kind, p.gate, min(p.table, p.gate))
+        off = up.error + _unit(p.gate)
+        error = bent.value.abs() * off + (up.value.abs() + off) * bent.error
+        return Bounded(bent.value * up.value, error)
+
+    def _curve(self, x: Bounded, kind: ActivationKind, frac_bits: int, table_frac: int) -> Bounded:
+        assert kind != "identity"
+        p, widths = self._precision, self._widths.ffn(int(self._meter.label.split(".")[0][5:]))
+        stated = Activation(
+            kind,
+            ring_bits=64,
+            frac_bits=frac_bits,
+            index_bits=widths.index_bits,
+            index_frac=p.index,
+            table_frac=table_frac,
+            centred=self._faithful,
+        ).max_abs_error
+        error = SLOPE[kind] * (x.error + _unit(frac_bits)) + stated
+        return Bounded(self.plain.activation(x.value, kind), error)
+
+    def head(self, x: Bounded, table: torch.Tensor, tied: bool) -> Bounded:
+        weight = table.T if tied else table
+        weight_error = torch.full_like(weight, self._table_half if tied else self.half)
+        error = x.value.abs() @ weight_error + x.error @ (weight.abs() + weight_error)
+        return Bounded(x.value @ weight, error + (0.0 if self._faithful else _unit(self._precision.logits)))
+
+    @property
+    def _table_half(self) -> float:
+        """What an entry of the embedding is off by."""
+        return self._rounded * _unit(self._precision.embedding + 1)
+
+    def _octaves(self, power: float) -> float:
+        """Largest relative error of s^-power."""
+        return (1 - _unit(self._precision.cells)) ** -power - 1
+
+    def _cut(self, have: int, keep: int) -> float:
+        return 0.0 if keep == have else _unit(keep)
+
+    def _norm_widths(self) -> NormWidths:
+        label = self._meter.label
+        if label.startswith("head"):
+            return self._widths.head_norm
+        layer = int(label.split(".")[0][5:])
+        both = {"norm1": self._widths.attention(layer).norm, "norm2": self._widths.ffn(layer).norm}
+        return both[label.split(".")[1]]
+
+
+def _unit(frac_bits: int) -> float:
+    return 2.0**-frac_bits
+
+
+def _partner(x: torch.Tensor, pairs: RopePairs) -> torch.Tensor:
+    """The other coordinate of each pair that is turned."""
+    if pairs == "halves":
+        return torch.cat(x.chunk(2, dim=-1)[::-1], dim=-1)
+    return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+
+
+def _within(least: torch.Tensor, most: torch.Tensor, low: float, high: float) -> None:
+    assert float(least.min()) >= low, "the bound does not hold below the norm's range"
+    assert float(most.max()) <= high, "the bound does not hold above the norm's range"
+
+
+# -- each step by itself -------------------------------------------------------------------------------------
+
+OPERATIONS = (
+    "add_positions", "embedded", "add", "linear", "norm", "scale", "rope", "attention_inputs", "attention",
+    "activation", "gated", "head",
+)  # fmt: skip
+
+
+def check_every_operation(backend: FssBackend, widths: Widths) -> Counter[str]:
+    """From now on each operation of a reference run is compared with the float one on the same numbers.
+
+    Raises AssertionError where a result is farther off than the operation's own error allows. Returns how
+    often each was checked, counting on.
+    """
+    machine = backend.machine
+    bounds = FssBounds(widths, faithful=machine.faithful, exact_weights=True, meter=machine.meter)
+    checked: Counter[str] = Counter()
+    for name in OPERATIONS:
+        operation, bound = getattr(backend, name), getattr(bounds, name)
+        setattr(backend, name, _checked(name, operation, bound, checked))
+    return checked
+
+
+def _checked(
+    name: str, operation: Callable[..., object], bound: Callable[..., object], checked: Counter[str]
+) -> Callable[..., object]:
+    parameters = list(inspect.signature(bound).parameters)
+
+    def run(*arguments: object) -> object:
+        named = dict(zip(parameters, arguments, strict=True))
+        weight = named.get("weight", named.get("table"))
+        if isinstance(weight, Matrix) and "bias" in named:
+            named["bias"] = weight.bias
+        allowed = bound(**{parameter: _as_float(value) for parameter, value in named.items()})
+        result = operation(*arguments)
+        pairs = zip(_as_tuple(result), _as_tuple(allowed), strict=True)
+        for got, right in pairs:
+            assert isinstance(got, Share)
+            assert isinstance(right, Bounded)
+            off = (got.value.double() / 2.0**got.frac_bits - right.value).abs()
+            # Biases are rounded to the result's grid; float64 is off by far less than 2^-40 of anything.
+            slack = right.value.abs().max() * 2.0**-40 + _unit(got.frac_bits + 1)
+            excess = off - right.error - slack
+            assert float(excess.max()) <= 0, f"{name} is off by {float(off.max()):.4g}"
+        checked[name] += 1
+        return result
+
+    return run
+
+
+def _as_tuple(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _as_float(value: object) -> object:
+    if isinstance(value, Share):
+        real = value.value.double() / 2.0**value.frac_bits
+        return Bounded(real, torch.zeros_like(real))
+    if isinstance(value, Matrix):
+        return value.value.double() / 2.0**value.frac_bits
+    return value.double() if isinstance(value, torch.Tensor) else value

@@ -1,0 +1,211 @@
+"""Whole models on the FSS suite in one process: dealer first, then server and client as two threads.
+
+All randomness is test randomness, so that a run can be repeated and its masks are known.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mpcinfer.backends.fss_weights import receive_setup, send_setup
+from mpcinfer.models.decoder import KVCache
+from mpcinfer.models.model import Model
+from mpcinfer.roles.fss_dealing import ModelDealer, Writers
+from mpcinfer.roles.fss_program import Program
+from mpcinfer.roles.fss_session import encoded_weights
+from parties.bill import Bill
+from parties.channel import Channel
+from parties.link import Link
+from parties.local import local_pair
+from parties.meter import CLIENT, SERVER, Meter, Phase
+from parties.randomness import InsecureTestRandom, Randomness
+from parties.threads import run_two_threads
+from parties.trace import Trace
+from parties.wire import Frame, decode
+from protocols.fss.clear import Clear
+from protocols.fss.dealing import Dealing, Writer
+from protocols.fss.linear import Matrix
+from protocols.fss.party import Party
+from protocols.fss.preparation import Preparation
+from protocols.fss.seeds import DealerSeeds, RunStreams, charge_seeds, weight_masks
+from protocols.fss.spool import Reader
+from protocols.fss.supply import RunShape
+from protocols.plan import Plan
+from protocols.share import Share
+from tests.protocols.fss.replay import Replay
+
+TIMEOUT_S = 60.0
+Steps = Sequence[Sequence[int]]
+"""Token ids, pass by pass, over one KV cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """A model and its program, with a session's room for tokens."""
+
+    model: Model
+    program: Program
+
+    @classmethod
+    def of(cls, model: Model, plan: Plan, room: int) -> Whole:
+        return cls(model, Program.of(plan, model.config, model.ranges, room))
+
+    @property
+    def faithful(self) -> bool:
+        return self.program.plan.faithful
+
+    def server_weights(self) -> dict[str, Matrix]:
+        """In fixed point."""
+        return encoded_weights(self.program, self.model.weights)
+
+
+@dataclass(eq=False)
+class PrivateRun:
+    """What came of it.
+
+    Attributes:
+        logits: the client's, [V] a pass.
+        bills: the server's and the client's.
+        frames: all that each party sent: set-up, ahead of the input, and online.
+    """
+
+    logits: list[torch.Tensor]
+    bills: tuple[Bill, Bill]
+    frames: tuple[list[Frame], list[Frame]]
+
+
+@dataclass(eq=False)
+class Material:
+    """What the dealer wrote for one pass: to the server, to the client, and for linear layers."""
+
+    server: io.BytesIO = field(default_factory=io.BytesIO)
+    client: io.BytesIO = field(default_factory=io.BytesIO)
+    linear: io.BytesIO = field(default_factory=io.BytesIO)
+
+
+def fresh_seeds(seed: int) -> DealerSeeds:
+    """The same for everybody who asks with the same seed of a test."""
+    return DealerSeeds.fresh(InsecureTestRandom(seed))
+
+
+def pass_streams(seed: int, number: int) -> tuple[RunStreams, RunStreams]:
+    """The server's and the client's streams of one pass, afresh."""
+    seeds = fresh_seeds(seed)
+    return seeds.server.streams(number), seeds.client.streams(number)
+
+
+def deal(program: Program, counts: Sequence[int], seed: int) -> list[Material]:
+    """The material of passes of so many tokens each."""
+    dealer, start, result = ModelDealer(program, fresh_seeds(seed)), 0, list[Material]()
+    for number, count in enumerate(counts):
+        material = Material()
+        files = (material.server, material.client, material.linear)
+        dealer.deal(number, RunShape(start, count), Writers(*(_into(file) for file in files)))
+        start += count
+        result.append(material)
+    return result
+
+
+def _into(file: io.BytesIO) -> Writer:
+    def write(data: NDArray[np.uint8]) -> None:
+        file.write(data.tobytes())
+
+    return write
+
+
+def run_private(
+    whole: Whole,
+    steps: Steps,
+    *,
+    seed: int = 1,
+    wrap: Callable[[Channel, int], Channel] = lambda channel, rank: channel,
+) -> PrivateRun:
+    """Deals, then runs all passes at both parties; all material must be used up."""
+    material, ends = deal(whole.program, [len(ids) for ids in steps], seed), local_pair(TIMEOUT_S)
+    traces = (Trace(wrap(ends[0], 0), keep=True), Trace(wrap(ends[1], 1), keep=True))
+
+    def party(link: Link) -> tuple[list[torch.Tensor], Bill]:
+        return _party(link, whole, steps, material, seed)
+
+    (_, server_bill), (logits, client_bill) = run_two_threads(party, party, channels=traces)
+    frames = ([decode(m) for m in traces[0].sent], [decode(m) for m in traces[1].sent])
+    return PrivateRun(logits, (server_bill, client_bill), frames)
+
+
+def _party(
+    link: Link, whole: Whole, steps: Steps, material: Sequence[Material], seed: int
+) -> tuple[list[torch.Tensor], Bill]:
+    """One party's session: set-up, then every pass, offline and online."""
+    rank, seeds, program = link.rank, fresh_seeds(seed), whole.program
+    assert rank is not None
+    charge_seeds(link.meter)
+    if rank == SERVER:
+        weights = whole.server_weights()
+        send_setup(link, weights, weight_masks(seeds.server.weights))
+    else:
+        weights = receive_setup(link, program.matrices())
+    shadow, cache, results = KVCache[Share](), KVCache[Share](), list[torch.Tensor]()
+    for number, (ids, dealt) in enumerate(zip(steps, material, strict=True)):
+        streams = pass_streams(seed, number)[rank]
+        linear = _reader(dealt.linear.getvalue() if rank == SERVER else b"")
+        ahead = Preparation(link, linear, streams.linear, faithful=whole.faithful)
+        with link.meter.phase(Phase.OFFLINE):
+            program.walk(ahead, weights, shadow, len(ids))
+        gates = _reader((dealt.server if rank == SERVER else dealt.client).getvalue())
+        online = Party(
+            link,
+            gates,
+            streams.gates,
+            seeds.server.public_hash(),
+            ahead.prepared,
+            faithful=whole.faithful,
+        )
+        logits = program.walk(online, weights, cache, len(ids), ids if rank == CLIENT else None)
+        assert gates.left_bytes == linear.left_bytes == len(ahead.prepared) == 0, "material is left"
+        if logits is not None:
+            results.append(logits)
+    return results, link.meter.bill()
+
+
+def _reader(content: bytes) -> Reader:
+    return Reader(io.BytesIO(content), len(content))
+
+
+def run_clear(whole: Whole, steps: Steps, rounding: Randomness | None = None) -> list[torch.Tensor]:
+    """The reference's logits, [V] a pass: rounded down, or at random."""
+    machine = Clear(Meter(timed=False), faithful=whole.faithful, randomness=rounding)
+    weights, cache = whole.server_weights(), KVCache[Share]()
+    passes = (whole.program.walk(machine, weights, cache, len(ids), ids) for ids in steps)
+    return [logits for logits in passes if logits is not None]
+
+
+def run_replayed(whole: Whole, steps: Steps, *, seed: int = 1) -> list[torch.Tensor]:
+    """The reference's logits, [V] a pass, under the masks of the private run with this seed."""
+    weights, cache, result = whole.server_weights(), KVCache[Share](), list[torch.Tensor]()
+    for number, ids in enumerate(steps):
+        machine = Replay(Meter(timed=False), _dealing(whole, seed, number))
+        pairs = whole.program.walk(machine, weights, cache, len(ids), ids)
+        assert pairs is not None
+        result.append(pairs.reshape(2, -1)[0])  # of the secrets, not of their masks
+    return result
+
+
+def _dealing(whole: Whole, seed: int, number: int) -> Dealing:
+    """The dealer of one pass, whose material goes nowhere."""
+    (server, client), seeds = pass_streams(seed, number), fresh_seeds(seed)
+    return Dealing(
+        Meter(timed=False),
+        writers=(lambda data: None, lambda data: None),
+        linear=lambda data: None,
+        streams=(server.gates, client.gates),
+        linear_streams=(server.linear, client.linear),
+        hash=seeds.server.public_hash(),
+        weight_mask=weight_masks(seeds.server.weights),
+        faithful=whole.faithful,
+    )

@@ -1,0 +1,115 @@
+"""The reference with the dealer's masks: what a private run gives, rounding for rounding, without parties.
+
+Free truncation of a value x with mask r gives floor((x + r mod 2^f) / 2^f): whoever has both can say which.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from parties.errors import ConfigError
+from parties.meter import Meter
+from parties.randomness import Randomness
+from parties.wire import RingArray
+from protocols.fss.clear import Clear
+from protocols.fss.dealing import Dealing
+from protocols.fss.gate import Gate, Shares
+from protocols.fss.machine import Machine, in_range
+from protocols.fss.ring import low
+from protocols.share import Held, Share
+from protocols.tensors import to_words
+
+Pair = torch.Tensor
+"""[2, ...]: the secret as a signed integer, and its mask as the dealer has it (0 for additive shares)."""
+
+
+class Replay(Machine):
+    """Runs a program on pairs of secret and mask.
+
+    Gates compute in the clear on the secrets and deal on the masks; where a gate rounds by its input's mask,
+    it is handed that mask. Every range is checked as in `Clear`.
+
+    Args:
+        meter: its spans only.
+        dealer: with the streams of the run that is replayed; what it writes goes nowhere.
+    """
+
+    def __init__(self, meter: Meter, dealer: Dealing) -> None:
+        super().__init__(meter, faithful=dealer.faithful)
+        self._dealer, self._masks = dealer, _Masks()
+        self._clear = Clear(meter, faithful=dealer.faithful, randomness=self._masks)
+
+    def apply(self, gate: Gate, *inputs: Share) -> Shares:
+        secrets = [_part(x, 0) for x in inputs]
+        seen = [x if x.drop is None else Share(x.value, x.frac_bits, x.ring_bits, x.held, 0) for x in secrets]
+        masks = [_part(x, 1) for x in inputs]
+        self._masks.queue = [low(mask.value, x.ring_bits) for x, mask in zip(inputs, masks, strict=True)]
+        results = self._clear.apply(gate, *seen)
+        return tuple(map(pair, results, gate.deal(self._dealer, *masks)))
+
+    def add(self, a: Share, b: Share) -> Share:
+        assert a.value.dim() == b.value.dim(), "pairs broadcast only where they have equally many axes"
+        return super().add(a, b)
+
+    def sub(self, a: Share, b: Share) -> Share:
+        assert a.value.dim() == b.value.dim(), "pairs broadcast only where they have equally many axes"
+        return super().sub(a, b)
+
+    def add_public(self, a: Share, value: int | torch.Tensor) -> Share:
+        return self._checked(_with(a, torch.stack([a.value[0] + value, a.value[1]])))
+
+    def view(self, a: Share, drop: int = 0) -> Share:
+        """Readers find the rounded secret, and the whole mask."""
+        in_range(_part(a, 0), 1, f"{self.meter.label}: view")
+        secret = _rounded(a.value[0], a.value[1], drop)
+        value = torch.stack([secret, a.value[1]])
+        return Share(value, a.frac_bits - drop, a.ring_bits, a.held, drop)
+
+    def _shift(self, a: Share, drop: int) -> torch.Tensor:
+        secret, mask = a.value[0], a.value[1]
+        own = -mask if a.held is Held.SERVER_HELD else mask  # the server has x - a
+        shifted = self._dealer.truncate(Share(mask, a.frac_bits, a.ring_bits, a.held), drop)
+        return torch.stack([_rounded(secret, own, drop), shifted.value])
+
+    def _checked(self, a: Share) -> Share:
+        in_range(_part(a, 0), 0, self.meter.label)
+        return a
+
+
+def pair(secret: Share, mask: Share) -> Share:
+    """One share for `Replay` from what the reference and the dealer have."""
+    described = [(x.shape, x.frac_bits, x.ring_bits, x.held) for x in (secret, mask)]
+    if described[0] != described[1]:
+        raise ConfigError(f"reference and dealer differ: {secret!r}, {mask!r}")
+    known = torch.zeros(mask.shape, dtype=torch.int64) if mask.value.is_meta else mask.value
+    return _with(secret, torch.stack([secret.value, known]))
+
+
+def _rounded(secret: torch.Tensor, mask: torch.Tensor, drop: int) -> torch.Tensor:
+    """floor((x + r mod 2^drop) / 2^drop)."""
+    return secret if drop == 0 else (secret + low(mask, drop)) >> drop
+
+
+def _part(x: Share, which: int) -> Share:
+    return _with(x, x.value[which])
+
+
+def _with(x: Share, value: torch.Tensor) -> Share:
+    return Share(value, x.frac_bits, x.ring_bits, x.held, x.drop)
+
+
+class _Masks(Randomness):
+    """Where `Clear` draws a mask to round by, it gets the dealer's."""
+
+    def __init__(self) -> None:
+        self.queue: list[torch.Tensor] = []
+
+    def fill(self, out: NDArray[np.uint8]) -> None:
+        raise AssertionError("nothing is drawn at random in a replay")
+
+    def ring(self, shape: tuple[int, ...], bits: int) -> RingArray:
+        mask = low(self.queue[0], bits)
+        assert tuple(mask.shape) == shape
+        return to_words(mask)
