@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Generator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from mpcinfer.clear import ClearModel
 from mpcinfer.cli import options
-from mpcinfer.cli.progress import Dealing, Stream, announce
+from mpcinfer.cli.connecting import Local, Parties, running
+from mpcinfer.cli.progress import Dealing, Stream
 from mpcinfer.cli.tables import print_bill
-from mpcinfer.models.load import load_model, load_public
-from mpcinfer.plans import plan_from
-from mpcinfer.roles.addresses import Address
-from mpcinfer.roles.client import PrivateClient, connect_client
-from mpcinfer.roles.together import private
+from mpcinfer.roles.client import PrivateClient
 from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
-from parties.errors import ConfigError
-from parties.keys import load_secret
-from protocols.plan import Plan
-
-
-class Local(StrEnum):
-    """How to run without a server."""
-
-    PLAIN = "plain"
-    FIXED = "fixed"
-    PRIVATE = "private"
 
 
 def generate(
@@ -89,10 +71,18 @@ def generate(
     uniform = system_uniform if seed is None else seeded_uniform(seed)
     sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
     dealing = Dealing()
-    parties = _Parties(
-        server, server_key, dealer, dealer_key, material, key, timeout, insecure_dealer, dealing
+    parties = Parties(
+        server=server,
+        server_key=server_key,
+        dealer=dealer,
+        dealer_key=dealer_key,
+        material=material,
+        key=key,
+        timeout_s=timeout,
+        insecure_dealer=insecure_dealer,
+        on_progress=dealing.show,
     )
-    with closing(dealing), _runner(model, local, plan, choices or [], parties) as runner:
+    with closing(dealing), running(model, local, plan, choices or [], parties) as runner:
         asked = runner.public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
         stream = None if as_json else Stream("" if chat else text)
 
@@ -111,70 +101,3 @@ def generate(
     elif bill is not None:
         Console(stderr=True).print()
         print_bill(Console(stderr=True), bill, layers=layers, labels=labels)
-
-
-@dataclass(frozen=True, slots=True)
-class _Parties:
-    """What the command line says about the other parties."""
-
-    server: str | None
-    server_key: Path | None
-    dealer: str
-    dealer_key: Path | None
-    material: Path | None
-    key: Path | None
-    timeout_s: float
-    insecure_dealer: bool
-    dealing: Dealing
-
-
-@contextmanager
-def _runner(
-    model: str, local: Local | None, plan: str, choices: list[str], parties: _Parties
-) -> Generator[ClearModel | PrivateClient]:
-    """What completes the prompt: a model in the clear, or a connected client."""
-    if local in (Local.PLAIN, Local.FIXED):
-        yield ClearModel(load_model(model), fixed_point=local is Local.FIXED)
-    elif local is Local.PRIVATE:
-        with private(
-            model,
-            plan=plan,
-            choices=choices,
-            timeout_s=parties.timeout_s,
-            insecure_dealer=parties.insecure_dealer,
-            say=announce,
-            on_progress=parties.dealing.show,
-        ) as client:
-            yield client
-    else:
-        with _connected(model, plan_from(plan, choices), parties) as client:
-            yield client
-
-
-@contextmanager
-def _connected(model: str, plan: Plan, parties: _Parties) -> Generator[PrivateClient]:
-    """A client of a server elsewhere."""
-    if parties.server is None or parties.server_key is None or parties.key is None:
-        raise ConfigError(
-            "say where the server is: --server, --server-key and --key (and --dealer, --dealer-key); or "
-            "--local private to start one on this machine, --local plain to run without privacy"
-        )
-    dealer = None
-    if not parties.insecure_dealer and parties.material is None:
-        if parties.dealer_key is None:
-            raise ConfigError(
-                "say who the dealer is: --dealer-key, the dealer's .public file; or --material, a folder "
-                "that `mpcinfer deal` made"
-            )
-        dealer = Address.load(parties.dealer, parties.dealer_key)
-    with connect_client(
-        load_public(model),
-        plan,
-        keys=load_secret(parties.key),
-        server=Address.load(parties.server, parties.server_key),
-        dealer=dealer,
-        material=parties.material,
-        timeout_s=parties.timeout_s,
-        on_progress=parties.dealing.show,
-    ) as client:
-        yield client
