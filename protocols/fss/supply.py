@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
-from parties.errors import PeerClosed, PeerMismatch
+from parties.errors import CorrelationExhausted, PeerClosed, PeerMismatch
 from parties.link import Link
 from parties.meter import SERVER
 from protocols.fss.seeds import PartySeeds, RunStreams, WeightMask, weight_masks
@@ -133,6 +133,8 @@ class DealerSupply(Supply):
 
     def request(self, runs: Sequence[RunShape]) -> None:
         """See `Supply.request`; returns at once."""
+        if self._stopped.is_set():
+            raise CorrelationExhausted("the session with the dealer is over")
         if self._thread is not None:
             self._thread.join()
         assert self._arrived.empty(), "the runs before were not collected"

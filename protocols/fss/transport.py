@@ -182,9 +182,10 @@ class Inbox:
             match self._link.recv_document(CHUNK, _MAX_DOCUMENT_BYTES):
                 case {"end": sizes}:
                     dealt = Dealt.of(sizes)
-                    got = {part: spool.size_bytes for part, spool in spools.items()}
-                    if got != dealt.to_party(self._rank):
-                        raise PeerMismatch(f"the dealer dealt {dealt.to_party(self._rank)} bytes, {got} came")
+                    expected = list(dealt.to_party(self._rank).values())
+                    got = [spool.size_bytes for spool in spools.values()]
+                    if got != expected:
+                        raise PeerMismatch(f"the dealer says that it sent {expected} bytes, {got} came")
                     self._acknowledge()
                     return dealt
                 case {"part": int() as part, "bytes": int() as size} if part in (0, 1) and size > 0:

@@ -1,0 +1,299 @@
+"""Correlations on disk: each bundle is used once, whatever happens to the process that uses it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from parties.errors import ConfigError, CorrelationExhausted, PeerMismatch
+from parties.link import Link
+from parties.meter import CLIENT, SERVER, Phase
+from parties.randomness import InsecureTestRandom
+from parties.threads import run_two_threads
+from protocols.fss.seeds import DealerSeeds
+from protocols.fss.spool import Reader
+from protocols.fss.store import BundleWriter, Manifest, Store, new_folder
+from protocols.fss.stored import StoredSupply
+from protocols.fss.supply import RunShape
+from protocols.fss.transport import Dealt, Part
+
+LENGTHS, COUNT = [4, 1, 1], 3
+DEALT = [Dealt(30, 20, 10), Dealt(3, 2, 1), Dealt(0, 5, 4)]
+RUNS = [RunShape(0, 4), RunShape(4, 1), RunShape(5, 1)]
+NAMES = ("server", "client")
+
+
+def _content(rank: int, index: int, part: Part) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    size = sum(dealt.to_party(rank)[part] for dealt in DEALT)
+    return InsecureTestRandom(100 * rank + 10 * index + int(part)).uint8((size,))
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    """What the dealer wrote: three bundles of three passes for each party."""
+    weights = bytes(range(16))
+    made = [new_folder(tmp_path / name) for name in NAMES]
+    for index in range(COUNT):
+        seeds = DealerSeeds.fresh(InsecureTestRandom(index), weights)
+        for rank, own in enumerate((seeds.server, seeds.client)):
+            with closing(BundleWriter(made[rank], index)) as bundle:
+                for part in Part:
+                    bundle.writer(part)(_content(rank, index, part))
+                bundle.end(own, DEALT)
+    for rank, folder in enumerate(made):
+        Manifest(
+            id="ab" * 16,
+            rank=rank,
+            session={"room": 7},
+            lengths=LENGTHS,
+            count=COUNT,
+            command="mpcinfer deal",
+            weights=weights.hex() if rank == SERVER else "",
+        ).save(folder)
+    return made
+
+
+@pytest.fixture
+def store(folders: list[Path]) -> Generator[Store]:
+    with closing(Store(folders[SERVER])) as opened:
+        yield opened
+
+
+def test_a_bundle_gives_what_was_dealt(store: Store) -> None:
+    with closing(store.take(1)) as bundle:
+        for part in Part:
+            expected, at = _content(SERVER, 1, part), 0
+            readers = [Reader(*bundle.section(part, run)) for run in range(3)]
+            for run in (2, 0, 1):  # passes are read independently of each other
+                size = DEALT[run].to_party(SERVER)[part]
+                at = sum(dealt.to_party(SERVER)[part] for dealt in DEALT[:run])
+                assert (readers[run].bytes(size) == expected[at : at + size]).all()
+                assert readers[run].left_bytes == 0
+        assert bundle.seeds.main == DealerSeeds.fresh(InsecureTestRandom(1)).server.main
+
+
+def test_files_are_gone_while_they_are_used(store: Store) -> None:
+    with closing(store.take(1)):
+        assert (store.folder / "next").read_text() == "2\n"
+        names = {path.name for path in store.folder.iterdir()}
+    assert names == {"material.json", "lock", "next", "000002.bundle", "000002.gates", "000002.linear"}
+
+
+def test_a_bundle_is_used_once(store: Store) -> None:
+    store.take(1).close()
+    for used in (0, 1):
+        with pytest.raises(CorrelationExhausted, match=f"bundle {used} was used before; the next is 2"):
+            store.take(used)
+    store.take(2).close()
+    with pytest.raises(CorrelationExhausted, match=r"server is used up, 3 conv.*for more: mpcinfer deal"):
+        store.take(3)
+
+
+def test_a_counter_that_cannot_be_read_stops_everything(store: Store) -> None:
+    (store.folder / "next").write_text("many")
+    with pytest.raises(ConfigError, match="damaged"):
+        store.take(0)
+
+
+def test_files_of_the_owner_alone(folders: list[Path]) -> None:
+    for folder in folders:
+        assert folder.stat().st_mode & 0o077 == 0
+        assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
+
+
+def test_one_process_at_a_time(store: Store) -> None:
+    with pytest.raises(ConfigError, match="in use by another process"):
+        Store(store.folder)
+    store.close()
+    store.close()
+    Store(store.folder).close()
+
+
+@pytest.mark.parametrize("part", ["bundle", "gates", "linear"])
+def test_a_damaged_bundle_is_named_and_used_up(store: Store, part: str) -> None:
+    path = store.folder / f"000000.{part}"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ConfigError, match="bundle 0 is damaged"):
+        store.take(0)
+    assert store.next == 1
+
+
+def test_folders_that_are_none(tmp_path: Path, folders: list[Path]) -> None:
+    with pytest.raises(ConfigError, match="no correlations"):
+        Store(tmp_path / "nowhere")
+    manifest = folders[CLIENT] / "material.json"
+    manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 2'))
+    with pytest.raises(ConfigError, match="version 2"):
+        Store(folders[CLIENT])
+    with pytest.raises(ConfigError, match="not empty"):
+        new_folder(folders[SERVER])
+
+
+def test_masks_hide_one_set_of_weights(store: Store) -> None:
+    store.bind_weights("a")
+    store.bind_weights("a")
+    with pytest.raises(CorrelationExhausted, match="other weights"):
+        store.bind_weights("b")
+
+
+# -- both parties --------------------------------------------------------------------------------------------
+
+
+def _both(folders: list[Path], first: tuple[int, int]) -> list[list[bytes]]:
+    """Each party takes a conversation after having used up as many bundles; first bytes of its passes."""
+
+    def party(link: Link) -> list[bytes]:
+        assert link.rank is not None
+        store = Store(folders[link.rank])
+        if first[link.rank]:
+            store.take(first[link.rank] - 1).close()
+        with closing(StoredSupply(link, store)) as supply:
+            assert (supply.weight_mask is None) == (link.rank == CLIENT)
+            drawn: list[bytes] = []
+            for runs in (RUNS[:1], RUNS[1:]):
+                supply.check(runs)
+                supply.request(runs)
+                for _ in runs:
+                    with closing(supply.collect()) as material:
+                        drawn.append(material.streams.gates.draw_bytes(4) + material.hash.key)
+            with pytest.raises(CorrelationExhausted, match="prompts of 4 tokens and 3 new"):
+                supply.check([RunShape(6, 1)])
+            return drawn
+
+    return list(run_two_threads(party, party))
+
+
+@pytest.mark.parametrize(("first", "agreed"), [((0, 0), 0), ((1, 2), 2), ((2, 0), 2)])
+def test_parties_go_on_from_the_later_number(
+    folders: list[Path], first: tuple[int, int], agreed: int
+) -> None:
+    drawn = _both(folders, first)
+    seeds = DealerSeeds.fresh(InsecureTestRandom(agreed))
+    for rank, own in enumerate((seeds.server, seeds.client)):
+        expected = [own.streams(run).gates.draw_bytes(4) + own.hash for run in range(3)]
+        assert drawn[rank] == expected
+        with closing(Store(folders[rank])) as store:
+            assert store.next == agreed + 1
+
+
+def test_where_one_party_has_none_left_both_stop(folders: list[Path]) -> None:
+    with pytest.raises(CorrelationExhausted):
+        _both(folders, (0, 3))
+
+
+def test_the_other_partys_folder_is_refused(folders: list[Path]) -> None:
+    with pytest.raises(ConfigError, match="other party"):
+        _both(folders[::-1], (0, 0))
+
+
+def test_a_peer_that_says_no_number(folders: list[Path]) -> None:
+    def server(link: Link) -> None:
+        with closing(StoredSupply(link, Store(folders[SERVER]))) as supply:
+            supply.request(RUNS)
+
+    def client(link: Link) -> None:
+        with link.meter.phase(Phase.CONTROL):
+            link.send_document({"next": "0"}, "session.material")
+
+    with pytest.raises(PeerMismatch, match="'0'"):
+        run_two_threads(server, client)
+
+
+# -- kill -9 -------------------------------------------------------------------------------------------------
+
+_VICTIM = """
+import os, signal, sys
+from pathlib import Path
+from protocols.fss.store import Store
+
+left = int(sys.argv[2])
+
+def dying(name):
+    real = getattr(os, name)
+    def call(*arguments, **options):
+        global left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        if name == "preadv":
+            print("used", flush=True)
+        return real(*arguments, **options)
+    setattr(os, name, call)
+
+store = Store(Path(sys.argv[1]))
+for name in ("open", "write", "fsync", "rename", "close", "unlink", "preadv"):
+    dying(name)
+bundle = store.take(store.next)
+section, size = bundle.section(0, 0)
+buffer = bytearray(size)
+assert section.readinto(memoryview(buffer)) == size
+print("calls", left, flush=True)
+"""
+
+
+def _victim(folder: Path, calls: int) -> tuple[int, str]:
+    """A process that takes a bundle and kills itself before its n-th call that touches the disk."""
+    done = subprocess.run(
+        [sys.executable, "-c", _VICTIM, str(folder), str(calls)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=Path(__file__).parents[3],
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_party_that_is_killed_never_uses_a_bundle_twice(folders: list[Path], tmp_path: Path) -> None:
+    """Killed before each system call in turn: what was read is never found again, by it or by another."""
+    fresh = tmp_path / "fresh"
+    shutil.copytree(folders[SERVER], fresh)
+    killed = used = 0
+    for calls in range(100):
+        folder = tmp_path / f"after-{calls}"
+        shutil.copytree(fresh, folder)
+        status, said = _victim(folder, calls)
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+        killed, used = killed + 1, used + ("used" in said)
+        with closing(Store(folder)) as store:
+            first = store.next
+            if "used" in said:
+                assert first == 1
+                assert not (folder / "000000.gates").exists()
+            with closing(store.take(first)) as bundle:  # it goes on, with the same bundle only if unused
+                assert bundle.seeds.main == DealerSeeds.fresh(InsecureTestRandom(first)).server.main
+    assert killed >= 10
+    assert status == 0
+
+
+def test_the_counter_is_on_disk_before_anything_is_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of what happens to the disk: write, fsync, rename, fsync of the folder, then the bundle."""
+    happened: list[str] = []
+    for name in ("write", "fsync", "rename", "unlink"):
+        real = getattr(os, name)
+
+        def told(*arguments: object, _name: str = name, _real: object = real) -> object:
+            happened.append(_name)
+            return _real(*arguments)  # type: ignore[operator]
+
+        monkeypatch.setattr(os, name, told)
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (happened.append("read"), read(path))[1])
+    store.take(0).close()
+    assert happened[:5] == ["write", "fsync", "rename", "fsync", "read"]
