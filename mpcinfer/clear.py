@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from mpcinfer.answer import Answer, OnText, answer
@@ -13,8 +15,8 @@ from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold_norms
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
+from mpcinfer.plans import plan_from
 from mpcinfer.sampling import Sampler, greedy
-from protocols.registry import get_plan
 
 
 class ClearModel:
@@ -25,11 +27,16 @@ class ClearModel:
         fixed_point: compute in fixed point, norms folded as in a private run, instead of in float.
         plan: whose fixed point. Engine `crypten`: Z_2^64 with 16 fraction bits and faithful rounding. Engine
             `fss`: its rings and tables with exact truncation, which `fss-faithful` equals bit by bit.
+        choices: `operation=protocol` replacements of the plan's.
     """
 
-    def __init__(self, model: Model, *, fixed_point: bool = False, plan: str = "crypten") -> None:
+    def __init__(
+        self, model: Model, *, fixed_point: bool = False, plan: str = "crypten", choices: Sequence[str] = ()
+    ) -> None:
         self.public = PublicModel.of(model)
-        self._model, self._fixed_point, self._plan = model, fixed_point, get_plan(plan)
+        self._model, self._fixed_point, self._plan = model, fixed_point, plan_from(plan, choices)
+        self._step: Step | None = None
+        self._seen: list[int] = []
 
     def complete(
         self,
@@ -38,11 +45,34 @@ class ClearModel:
         max_new_tokens: int = 24,
         sampler: Sampler = greedy,
         on_text: OnText | None = None,
+        keep: bool = False,
     ) -> Answer:
-        """The model's continuation of a text; arguments and errors as `PrivateClient.complete`."""
-        return answer(self._step(), self.public, prompt, max_new_tokens, sampler, on_text)
+        """The model's continuation of a text; arguments and errors as `PrivateClient.complete`.
 
-    def _step(self) -> Step:
+        With `keep`, tokens that the prompt begins with and that were all seen before are not run again.
+        """
+        return answer(self._stepping(keep), self.public, prompt, max_new_tokens, sampler, on_text)
+
+    def _stepping(self, keep: bool) -> Step:
+        """A step whose first call gets a whole prompt."""
+        prompt = True
+
+        def step(ids: Sequence[int]) -> torch.Tensor:
+            nonlocal prompt
+            fresh, known = list(ids), len(self._seen)
+            if prompt:
+                prompt = False
+                if self._step is None or not (keep and known < len(fresh) and fresh[:known] == self._seen):
+                    self._step, self._seen = self._new_step(), []
+                fresh = fresh[len(self._seen) :]
+            assert self._step is not None
+            logits = self._step(fresh)
+            self._seen += fresh
+            return logits
+
+        return step
+
+    def _new_step(self) -> Step:
         if not self._fixed_point:
             return self._plain_session().step
         if self._plan.engine == "fss":

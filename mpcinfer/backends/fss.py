@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mpcinfer.backends.base import Backend
 from mpcinfer.backends.fss_attention import attention
-from mpcinfer.backends.fss_rescale import deliver, narrow, view
+from mpcinfer.backends.fss_rescale import deliver, narrow, nearest, view
 from mpcinfer.backends.plain import rope_angles
 from mpcinfer.models.config import ActivationKind, AttentionKind, ModelConfig, NormKind, RopePairs
 from mpcinfer.models.widths import NormWidths, Widths
@@ -78,7 +78,7 @@ class FssBackend(Backend[Share, Matrix]):
             mean = machine.mul_integer(machine.sum_last(rows), round(2**extra / self._config.width), extra)
             rows = machine.sub(machine.mul_integer(rows, 1 << extra, extra), mean)
         (rows,) = machine.apply(Open(), rows)
-        (rows,) = narrow(machine, (rows, p.residual, self._widths.residual_bits))
+        (rows,) = nearest(machine, (rows, p.residual, self._widths.residual_bits))
         return rows
 
     def add(self, a: Share, b: Share) -> Share:

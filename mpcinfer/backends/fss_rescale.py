@@ -19,14 +19,29 @@ def deliver(machine: Machine, *wires: Wire) -> tuple[Share, ...]:
     """
     if machine.faithful:
         published = machine.apply(Publish(), *(x for x, _, _ in wires))
-        return narrow(machine, *((x, *wire[1:]) for x, wire in zip(published, wires, strict=True)))
+        return nearest(machine, *((x, *wire[1:]) for x, wire in zip(published, wires, strict=True)))
     cut = (machine.truncate(x, x.frac_bits - frac_bits) for x, frac_bits, _ in wires)
     reduced = [machine.reduce(x, ring_bits) for x, (_, _, ring_bits) in zip(cut, wires, strict=True)]
     return machine.apply(Publish(), *reduced)
 
 
+def nearest(machine: Machine, *wires: Wire) -> tuple[Share, ...]:
+    """As `narrow`, rounded without a bias: at random as ever, or to nearest where a plan is faithful."""
+    if machine.faithful:
+        wires = tuple((_plus_half(machine, x, frac_bits), frac_bits, bits) for x, frac_bits, bits in wires)
+    return narrow(machine, *wires)
+
+
+def _plus_half(machine: Machine, x: Share, frac_bits: int) -> Share:
+    drop = x.frac_bits - frac_bits
+    return machine.add_public(x, 1 << (drop - 1)) if drop else x
+
+
 def narrow(machine: Machine, *wires: Wire) -> tuple[Share, ...]:
-    """Masked values with fewer fraction bits, in other rings: no wider ones unless the plan is faithful."""
+    """Masked values with fewer fraction bits, in other rings: no wider ones unless the plan is faithful.
+
+    Faithful plans round down, as indices of tables are meant to be.
+    """
     if not machine.faithful or all(x.frac_bits == frac_bits for x, frac_bits, _ in wires):
         cut = (machine.truncate(x, x.frac_bits - frac_bits) for x, frac_bits, _ in wires)
         return tuple(machine.reduce(x, bits) for x, (_, _, bits) in zip(cut, wires, strict=True))
@@ -41,6 +56,6 @@ def view(machine: Machine, x: Share, frac_bits: int) -> Share:
     """A masked value for gates to read with fewer fraction bits, into rings of any width."""
     drop = x.frac_bits - frac_bits
     if machine.faithful and drop:
-        (x,) = narrow(machine, (x, frac_bits, x.ring_bits - drop))
+        (x,) = nearest(machine, (x, frac_bits, x.ring_bits - drop))
         drop = 0
     return machine.view(x, drop)

@@ -50,33 +50,33 @@ PROFILE = Profile()
 class Precision:
     """Fraction bits by what they are for; the defaults are those of the plans `fss` and `fss-faithful`."""
 
-    residual: int = 12
-    weight: int = 13
-    embedding: int = 14
-    query: int = 10
+    residual: int = 13
+    weight: int = 14
+    embedding: int = 15
+    query: int = 11
     """Of queries over sqrt(K)."""
-    key: int = 8
-    value: int = 9
-    score: int = 8
+    key: int = 9
+    value: int = 10
+    score: int = 9
     """Of the index of exp."""
-    power: int = 10
+    power: int = 11
     """Of exp."""
     step: int = 1
     """Row maxima are exact to 2^step."""
-    mixed: int = 10
+    mixed: int = 11
     """Of attention outputs before they are divided by their rows' sums."""
-    row: int = 7
+    row: int = 8
     """Bits that the least normal row of a norm keeps above its binary point."""
-    inverse: int = 7
+    inverse: int = 8
     """Significant bits of the least inverse square root and of the least reciprocal."""
-    cells: int = 7
+    cells: int = 8
     """Bits of the mantissa that inverse square root and reciprocal read."""
-    activation: int = 9
-    index: int = 6
-    table: int = 9
-    gate: int = 10
+    activation: int = 10
+    index: int = 7
+    table: int = 10
+    gate: int = 11
     """Of both factors of a gated unit."""
-    rotation: int = 10
+    rotation: int = 11
     """Of RoPE's cosines and of other public factors."""
     logits: int = 8
 
