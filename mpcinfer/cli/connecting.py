@@ -64,7 +64,7 @@ def running(
         PeerError: a party went away or sent what it should not.
     """
     if local in (Local.PLAIN, Local.FIXED):
-        yield ClearModel(load_model(model), fixed_point=local is Local.FIXED)
+        yield ClearModel(load_model(model), fixed_point=local is Local.FIXED, plan=plan, choices=choices)
     elif local is Local.PRIVATE:
         with private(
             model,
