@@ -1,0 +1,366 @@
+"""Sessions of the FSS suite with a dealer: passes ahead of time, on demand, kept, rewound and thrown away."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mpcinfer.backends.counting import count
+from mpcinfer.models.decoder import KVCache
+from mpcinfer.models.model import Model
+from mpcinfer.models.public import PublicModel
+from mpcinfer.roles.deal import deal_to_disk
+from mpcinfer.roles.engines import deal_session
+from mpcinfer.roles.exchange import StepClient, serve_steps
+from mpcinfer.roles.fss_connect import encoded_weights, fss_over, fss_session
+from mpcinfer.roles.fss_dealing import serve_fss
+from mpcinfer.roles.fss_program import Program
+from mpcinfer.roles.fss_session import AHEAD, Tally
+from mpcinfer.roles.session import rewind_cache
+from mpcinfer.roles.terms import Progress, Terms, announce
+from parties.bill import Bill
+from parties.errors import (
+    ConfigError,
+    CorrelationExhausted,
+    HandshakeFailed,
+    PeerClosed,
+    PeerMismatch,
+)
+from parties.link import Link
+from parties.local import local_pair
+from parties.meter import Meter
+from parties.threads import run_two_threads
+from protocols.fss.clear import Clear
+from protocols.fss.counting import Counting
+from protocols.fss.supply import DealerSupply
+from protocols.registry import get_plan
+from protocols.share import Share
+from tests.mpcinfer.test_private_models import GPT2, LLAMA
+from tests.mpcinfer.three_parties import random_model, run_model, run_three
+
+FAITHFUL = get_plan("fss-faithful")
+SMALL = dataclasses.replace(GPT2, layers=1, width=16, head_width=8, hidden=24)
+PROMPT = [100, 101, 102, 32, 120]
+
+
+@cache
+def small() -> Model:
+    return random_model(SMALL)
+
+
+class Reference:
+    """The program in the clear, step by step; floor for floor what a faithful private run computes."""
+
+    def __init__(self, model: Model, room: int | None = None) -> None:
+        self._program = Program.of(FAITHFUL, model.config, model.ranges, room)
+        self._weights = encoded_weights(self._program, model.weights)
+        self._cache: KVCache[Share] = KVCache()
+
+    def step(self, ids: list[int]) -> torch.Tensor:
+        machine = Clear(Meter(timed=False), faithful=True)
+        logits = self._program.walk(machine, self._weights, self._cache, len(ids), ids)
+        assert logits is not None
+        return logits
+
+    def rewind(self, length: int) -> None:
+        rewind_cache(self._cache, length)
+
+
+@pytest.mark.parametrize("config", [SMALL, dataclasses.replace(LLAMA, layers=1)], ids=["gpt2", "llama"])
+def test_a_faithful_session_is_the_reference_bit_by_bit(config: Any) -> None:
+    model = random_model(config)
+
+    def use(steps: StepClient) -> list[torch.Tensor]:
+        steps.expect(2)
+        return [steps.step(PROMPT), steps.step([7]), steps.step([8])]
+
+    logits, bill, _ = run_model(model, FAITHFUL, use, room=8)
+    reference = Reference(model, 8)
+    for got, ids in zip(logits, (PROMPT, [7], [8]), strict=True):
+        assert torch.equal(got, reference.step(ids))
+    assert bill.notes == []
+
+
+def test_passes_may_be_prepared_before_they_are_wanted() -> None:
+    def use(steps: StepClient) -> list[torch.Tensor]:
+        steps.prepare([len(PROMPT), 1, 1])
+        before.extend(steps._link.meter.bill().rows)
+        return [steps.step(PROMPT), steps.step([7]), steps.step([8])]
+
+    before: list[Any] = []
+    logits, bill, _ = run_model(small(), FAITHFUL, use, room=7)
+    assert sum(row.rounds for row in before) == 0
+    assert sum(row.offline_bytes_to_server for row in before) > 0
+    counted = count(SMALL, FAITHFUL, tokens=5, new_tokens=3, ranges=small().ranges)
+    assert bill.total.offline_bytes_to_server == counted.total.offline_bytes_to_server
+    assert bill.total.rounds == counted.total.rounds
+    reference = Reference(small(), 7)
+    assert torch.equal(torch.stack(logits), torch.stack([reference.step(s) for s in (PROMPT, [7], [8])]))
+
+
+def test_what_was_prepared_and_not_run_is_thrown_away_and_billed() -> None:
+    def use(steps: StepClient) -> list[torch.Tensor]:
+        steps.prepare([9, 1])  # for another prompt
+        first = steps.step(PROMPT)
+        steps.expect(3)  # the answer ends after one of them
+        return [first, steps.step([7])]
+
+    logits, bill, server_bill = run_model(small(), FAITHFUL, use, room=12)
+    reference = Reference(small(), 12)
+    assert torch.equal(torch.stack(logits), torch.stack([reference.step(s) for s in (PROMPT, [7])]))
+    rows = {row.label: row for row in bill.rows}
+    assert rows["unused"].offline_bytes_to_client > 0
+    assert bill.total.offline_bytes_to_server == server_bill.total.offline_bytes_to_server
+    [note] = [note for note in bill.notes if "never run" in note]
+    assert note.startswith("5 passes were dealt for")
+
+
+def test_a_conversation_goes_on_or_is_rewound() -> None:
+    """The masks of keys and values stay as they are; a rewound end is forgotten by all three."""
+
+    def use(steps: StepClient) -> list[torch.Tensor]:
+        steps.expect(AHEAD)
+        result = [steps.step(PROMPT), steps.step([7]), steps.step([8, 9, 10])]
+        steps.rewind(6)
+        result.append(steps.step([11, 12]))
+        steps.restart()
+        return [*result, steps.step([3])]
+
+    logits, _, _ = run_model(small(), FAITHFUL, use, room=16)
+    reference = Reference(small(), 16)
+    expected = [reference.step(ids) for ids in (PROMPT, [7], [8, 9, 10])]
+    reference.rewind(6)
+    expected.append(reference.step([11, 12]))
+    reference.rewind(0)
+    expected.append(reference.step([3]))
+    for got, wanted in zip(logits, expected, strict=True):
+        assert torch.equal(got, wanted)
+
+
+def test_no_more_than_the_room() -> None:
+    with pytest.raises((PeerMismatch, ConfigError), match=r"6.*5"):
+        run_model(small(), FAITHFUL, lambda steps: steps.step([1] * 6), room=5)
+    with pytest.raises(ConfigError, match="context of 24"):
+        Program.of(FAITHFUL, SMALL, small().ranges, 25)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"tokens": 1},
+        {"start": 0, "tokens": 0},
+        {"start": 1, "tokens": 1},
+        {"start": -1, "tokens": 1},
+        {"start": 0, "tokens": 25},
+        {"start": 0, "prepare": [], "settle": False},
+        {"start": 0, "prepare": [1, "1"], "settle": False},
+        {"start": 0, "prepare": [20, 5], "settle": False},
+        {"start": 2, "prepare": [1], "settle": False},
+        {"end": False},
+        {},
+    ],
+)
+def test_steps_that_a_server_refuses(document: dict[str, Any]) -> None:
+    with pytest.raises(PeerMismatch):
+        run_model(small(), FAITHFUL, lambda steps: steps._say(document))
+
+
+# -- the dealer ----------------------------------------------------------------------------------------------
+
+
+def _program(room: int = 8) -> Program:
+    return Program.of(FAITHFUL, SMALL, small().ranges, room)
+
+
+def test_a_program_survives_the_way_to_the_dealer() -> None:
+    document = _program().to_document()
+    assert Program.from_document(document).to_document() == document
+    for broken in ({}, {**document, "room": 25}, {**document, "model": {}}, {**document, "ranges": 1}):
+        with pytest.raises(PeerMismatch, match="no description"):
+            Program.from_document(broken)
+
+
+def test_a_dealer_refuses_parties_that_want_different_passes() -> None:
+    def asking(tokens: int) -> Any:
+        def party(link: Link, dealer: Link) -> None:
+            assert link.rank is not None
+            weights = dict(small().weights) if link.rank == 0 else None
+            with (
+                closing(DealerSupply(link.rank, dealer)) as supply,
+                closing(fss_over(link, _program(), weights, supply)) as session,
+            ):
+                session.prepare([tokens])
+                session.settle()
+
+        return party
+
+    def deal(server: Link, client: Link) -> None:
+        serve_fss(server, client, _program())
+
+    with pytest.raises(PeerMismatch, match=r"the server asks for .*the client for"):
+        run_three(deal, asking(3), asking(4))
+
+
+def test_a_dealer_refuses_parties_that_want_different_sessions() -> None:
+    (server_end, server), (client_end, client) = local_pair(5.0), local_pair(5.0)
+    links = [Link(end, Meter(), None) for end in (server_end, client_end)]
+    announce(Link(server, Meter(), None), "fss", room=5)
+    announce(Link(client, Meter(), None), "fss", room=6)
+    with pytest.raises(HandshakeFailed, match="room differ"):
+        deal_session(*links)
+
+
+def test_a_dealer_refuses_engines_that_it_does_not_know() -> None:
+    (server_end, server), (client_end, client) = local_pair(5.0), local_pair(5.0)
+    for end in (server, client):
+        announce(Link(end, Meter(), None), "ot")
+    with pytest.raises(PeerMismatch, match="no engine 'ot'"):
+        deal_session(*(Link(end, Meter(), None) for end in (server_end, client_end)))
+
+
+def test_nobody_deals_for_itself() -> None:
+    public = PublicModel.of(small())
+
+    def party(link: Link) -> None:
+        with fss_session(link, Terms(plan=FAITHFUL, public=public)):
+            pytest.fail("opened")
+
+    with pytest.raises(ConfigError, match="needs a dealer"):
+        run_two_threads(party, party)
+
+
+def test_progress_counts_passes_and_bytes() -> None:
+    seen: list[Progress] = []
+
+    def party(link: Link, dealer: Link) -> None:
+        assert link.rank is not None
+        tally = Tally(seen.append if link.rank == 1 else None)
+        supply = DealerSupply(link.rank, dealer, on_bytes=lambda size: tally.add(dealt_bytes=size))
+        weights = dict(small().weights) if link.rank == 0 else None
+        with closing(supply), closing(fss_over(link, _program(), weights, supply, tally)) as session:
+            session.prepare([5, 1, 1])
+            session.settle()
+            session.finish()
+
+    run_three(lambda server, client: serve_fss(server, client, _program()), party, party)
+    assert (seen[-1].runs, seen[-1].of) == (3, 3)
+    assert seen[-1].dealt_bytes > 0
+
+
+# -- material on disk ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def material(tmp_path: Path) -> Path:
+    """Two conversations: prompts of five tokens, three new ones."""
+    out = tmp_path / "material"
+    deal_to_disk(
+        FAITHFUL, SMALL, dict(small().ranges), prompt=5, answer=3, count=2, out=out, command="mpcinfer deal"
+    )
+    return out
+
+
+def _talk(
+    material: Path, prompts: list[list[int]], model: Model | None = None
+) -> tuple[list[torch.Tensor], Bill]:
+    """Each prompt, and two tokens after it; logits of all steps."""
+    serving = model or small()
+
+    def server(link: Link) -> Bill:
+        public = PublicModel.of(small())
+        terms = Terms(plan=FAITHFUL, public=public, weights=serving.weights, material=material / "server")
+        with fss_session(link, terms) as session:
+            return serve_steps(link, session)
+
+    def client(link: Link) -> tuple[list[torch.Tensor], Bill]:
+        terms = Terms(plan=FAITHFUL, public=PublicModel.of(small()), material=material / "client")
+        with fss_session(link, terms) as session:
+            steps, logits = StepClient(link, session), list[torch.Tensor]()
+            for prompt in prompts:
+                steps.restart()
+                steps.expect(2)
+                logits += [steps.step(prompt), steps.step([7]), steps.step([8])]
+            bill = steps.finish()
+            steps.part()
+            return logits, bill
+
+    return run_two_threads(server, client)[1]
+
+
+def test_a_session_over_folders_is_the_same(material: Path) -> None:
+    logits, bill = _talk(material, [PROMPT, PROMPT[::-1]])
+    reference = Reference(small(), 8)
+    for i, prompt in enumerate((PROMPT, PROMPT[::-1])):
+        reference.rewind(0)
+        for got, ids in zip(logits[3 * i : 3 * i + 3], (prompt, [7], [8]), strict=True):
+            assert torch.equal(got, reference.step(ids))
+    program, counting = _program(8), Counting(Meter(timed=False), faithful=True)
+    kept: KVCache[Share] = KVCache()
+    for tokens in (5, 1, 1):
+        program.walk(counting, program.matrices(), kept, tokens)
+    once = counting.meter.bill().total
+    assert bill.total.offline_bytes_to_client == 2 * once.offline_bytes_to_client + 32
+    assert bill.total.offline_bytes_to_server == 2 * once.offline_bytes_to_server + 48
+    with pytest.raises(CorrelationExhausted, match="used up"):
+        _talk(material, [PROMPT])
+
+
+def test_a_prompt_of_another_length_is_refused_and_nothing_is_used(material: Path) -> None:
+    with pytest.raises(CorrelationExhausted, match="prompts of 5 tokens and 3 new ones, not for 4 tokens"):
+        _talk(material, [PROMPT[:4]])
+    assert not (material / "client" / "next").exists()
+    assert not (material / "server" / "next").exists()
+
+
+def test_masks_never_hide_a_second_set_of_weights(material: Path) -> None:
+    _talk(material, [PROMPT])
+    with pytest.raises(CorrelationExhausted, match="other weights"):
+        _talk(material, [PROMPT], dataclasses.replace(small(), weights=random_model(SMALL, 2).weights))
+
+
+def test_material_for_another_model_is_refused(material: Path) -> None:
+    other = random_model(dataclasses.replace(SMALL, hidden=32))
+
+    def party(link: Link) -> None:
+        public = PublicModel.of(other)
+        folder = material / ("client" if link.rank else "server")
+        with fss_session(link, Terms(plan=FAITHFUL, public=public, material=folder)):
+            pytest.fail("opened")
+
+    with pytest.raises(ConfigError, match="dealt for another model or plan"):
+        run_two_threads(party, party)
+
+
+def test_material_of_different_dealings_is_refused(material: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    deal_to_disk(
+        FAITHFUL, SMALL, dict(small().ranges), prompt=5, answer=3, count=1, out=other, command="mpcinfer deal"
+    )
+
+    def party(link: Link) -> None:
+        folder = other / "client" if link.rank else material / "server"
+        with fss_session(link, Terms(plan=FAITHFUL, public=PublicModel.of(small()), material=folder)):
+            pytest.fail("opened")
+
+    with pytest.raises((HandshakeFailed, PeerClosed), match="plan"):
+        run_two_threads(party, party)
+
+
+def test_what_cannot_be_dealt_to_disk(tmp_path: Path) -> None:
+    ranges: dict[str, float] = dict(small().ranges)
+    sizes: dict[str, Any] = {"prompt": 5, "answer": 3, "count": 1, "command": ""}
+    with pytest.raises(ConfigError, match="plan crypten"):
+        deal_to_disk(get_plan("crypten"), SMALL, ranges, out=tmp_path / "a", **sizes)
+    with pytest.raises(ConfigError, match="calibrated"):
+        deal_to_disk(FAITHFUL, SMALL, {}, out=tmp_path / "a", **sizes)
+    with pytest.raises(ConfigError, match="context of 24"):
+        deal_to_disk(FAITHFUL, SMALL, ranges, out=tmp_path / "a", **{**sizes, "prompt": 22})
+    with pytest.raises(ConfigError, match="at least 1"):
+        deal_to_disk(FAITHFUL, SMALL, ranges, out=tmp_path / "a", **{**sizes, "count": 0})
+    assert not (tmp_path / "a").exists()
