@@ -46,6 +46,7 @@ class Record:
         bill: the bill in `Bill.to_json`'s form.
         seconds: wall time of each repetition, one a run; empty when counted.
         error: largest and mean absolute error against the float model, where there is one.
+        extra: what only this case has.
     """
 
     case: str
@@ -57,6 +58,7 @@ class Record:
     seconds: list[float] = field(default_factory=list[float])
     error: dict[str, float] = field(default_factory=dict[str, float])
     network: str = "in-process"
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
     commit: str = field(default_factory=_commit)
     machine: str = field(default_factory=_machine)
     date: str = field(default_factory=_today)

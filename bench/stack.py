@@ -1,0 +1,357 @@
+"""Blocks of GPT-2's size under the FSS suite: dealing, offline step and online run, in separate processes.
+
+    python -m bench.stack --layers 12 --repeat 3
+    python -m bench.stack --layers 1 --against crypten-stock --repeat 3
+
+Weights are random, widths those of the default profile. The dealer writes its material to a folder, as
+`mpcinfer deal` does, and ends; then server and client, connected over encrypted loopback TCP, do their
+offline step and run. Output and bill are compared with the float model and with the count. With --against,
+each repetition also runs one block under another plan (`bench.block`), measured in the same minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import io
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from bench.block import GPT2_BLOCK, block_input, block_weights, measure
+from bench.records import RECORDS, Record
+from mpcinfer.backends.counting import count
+from mpcinfer.backends.fss import FssBackend
+from mpcinfer.backends.fss_weights import encoded, matrices, receive_setup, send_setup
+from mpcinfer.backends.parts import needed
+from mpcinfer.backends.plain import PlainBackend
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.decoder import Decoder
+from mpcinfer.models.fold import fold_norms, folded_config
+from mpcinfer.models.widths import Widths
+from parties.bill import Bill
+from parties.keys import KeyPair
+from parties.link import Link
+from parties.meter import CLIENT, SERVER, Meter, Phase
+from parties.randomness import AesCtrStream
+from parties.tcp import Listener, connect
+from protocols.correlations import Stream
+from protocols.fss.dealing import Dealing
+from protocols.fss.gate import no_data, shape_only
+from protocols.fss.linear import Matrix
+from protocols.fss.machine import Machine
+from protocols.fss.opening import Open
+from protocols.fss.party import Party
+from protocols.fss.preparation import Preparation
+from protocols.fss.ring import signed
+from protocols.fss.spool import Reader
+from protocols.kernels.aes import Hash
+from protocols.registry import get_plan, resolve_fss
+from protocols.share import Share
+
+_TIMEOUT_S = 300.0
+_NAMES = ("server", "client", "linear")
+_COMPARED = (
+    "rounds",
+    "online_bytes_to_server",
+    "online_bytes_to_client",
+    "offline_bytes_to_server",
+    "offline_bytes_to_client",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What is run: a plan, a shape, and seeds that dealer and parties share in this benchmark."""
+
+    plan: str
+    config: ModelConfig
+    tokens: int
+    folder: Path
+    keys: tuple[KeyPair, KeyPair]
+    endpoint: str
+
+    @property
+    def widths(self) -> Widths:
+        plan = get_plan(self.plan)
+        return Widths(folded_config(self.config), None, room=self.tokens, faithful=plan.faithful)
+
+    def seed(self, purpose: int) -> bytes:
+        """Sixteen bytes a purpose; a real session's come from the dealer, at random."""
+        return purpose.to_bytes(16, "little")
+
+    def run(self, machine: Machine, weights: dict[str, Matrix], x: Share) -> Share:
+        """Opens the input, outside of what is compared, and runs the blocks."""
+        folded = folded_config(self.config)
+        backend = FssBackend(machine, folded, self.widths, resolve_fss(get_plan(self.plan)))
+        with torch.no_grad():
+            with machine.meter.span("input", "input"):
+                (x,) = machine.apply(Open(), x)
+            return Decoder(backend, folded, weights).stack(x)
+
+    def input(self, value: torch.Tensor) -> Share:
+        """An additive share of the residual."""
+        widths = self.widths
+        return Share(value, widths.precision.residual, widths.residual_bits)
+
+    @property
+    def specs(self) -> dict[str, Matrix]:
+        folded = folded_config(self.config)
+        return matrices(folded, self.widths, needed(folded, "stack"))
+
+
+def _centred(x: torch.Tensor) -> torch.Tensor:
+    return x - x.mean(-1, keepdim=True)
+
+
+def _centred_input(case: Case) -> torch.Tensor:
+    """Rows without a mean, as the embedding leaves them; layer norms do not see the difference."""
+    return _centred(block_input(case.config, case.tokens))
+
+
+def _peak_bytes() -> int:
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _dealer(case: Case, results: Any) -> None:
+    """Deals to files; reports seconds, peak memory and the mask of the output."""
+    masks: dict[str, torch.Tensor] = {}
+    draw = Stream(case.seed(9)).weight_mask
+
+    def weight_mask(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        if name not in masks:
+            masks[name] = draw(name, shape)
+        return masks[name]
+
+    files = [open(case.folder / name, "wb") for name in _NAMES]  # noqa: SIM115
+    writers = [lambda data, file=file: file.write(data.data) for file in files]
+    dealing = Dealing(
+        Meter(),
+        writers=(writers[0], writers[1]),
+        linear=writers[2],
+        streams=(AesCtrStream(case.seed(1)), AesCtrStream(case.seed(2))),
+        linear_streams=(AesCtrStream(case.seed(3)), AesCtrStream(case.seed(4))),
+        hash=Hash(case.seed(5)),
+        weight_mask=weight_mask,
+        faithful=get_plan(case.plan).faithful,
+    )
+    started = time.perf_counter()
+    widths = case.widths
+    shape = (1, case.tokens, case.config.width)
+    output = case.run(dealing, case.specs, shape_only(shape, widths.precision.residual, widths.residual_bits))
+    for file in files:
+        file.close()
+    results.put(("dealer", time.perf_counter() - started, _peak_bytes(), output.value.numpy()))
+
+
+def _party(rank: int, case: Case, results: Any) -> None:
+    """Setup, offline step and online run; reports bill, seconds, peak memory and the masked output."""
+    own, peer = case.keys[rank], case.keys[1 - rank].public
+    if rank == SERVER:
+        channel = Listener(case.endpoint, own, [peer]).accept(_TIMEOUT_S, _TIMEOUT_S)
+    else:
+        channel = connect(case.endpoint, own, peer, connect_timeout_s=_TIMEOUT_S, recv_timeout_s=_TIMEOUT_S)
+    with Link(channel, Meter(), rank) as link:
+        link.session = case.seed(6)
+        weights = _weights(case, link)
+        outcome = _offline_and_online(rank, case, link, weights)
+    results.put((rank, *outcome))
+
+
+def _weights(case: Case, link: Link) -> dict[str, Matrix]:
+    """Only the server makes the weights; the client gets them masked."""
+    specs = case.specs
+    if link.rank == CLIENT:
+        return receive_setup(link, specs)
+    config, weights = fold_norms(case.config, block_weights(case.config))
+    own = {name: matrix for name, matrix in encoded(config, case.widths, weights).items() if name in specs}
+    send_setup(link, own, Stream(case.seed(9)).weight_mask)
+    return own
+
+
+def _offline_and_online(rank: int, case: Case, link: Link, weights: dict[str, Matrix]) -> tuple[Any, ...]:
+    linear, own = case.folder / "linear", case.folder / _NAMES[rank]
+    shape = (1, case.tokens, case.config.width)
+    faithful = get_plan(case.plan).faithful
+    with linear.open("rb", buffering=0) if rank == SERVER else io.BytesIO() as file:
+        size = linear.stat().st_size if rank == SERVER else 0
+        preparation = Preparation(
+            link, Reader(file, size), AesCtrStream(case.seed(3 + rank)), faithful=faithful
+        )
+        started = time.perf_counter()
+        with link.meter.phase(Phase.OFFLINE):
+            case.run(preparation, weights, case.input(no_data(shape)))
+        offline_s = time.perf_counter() - started
+    value = torch.zeros(shape, dtype=torch.int64)
+    if rank == CLIENT:
+        value = (_centred_input(case) * 2.0**case.widths.precision.residual).round().long()
+    with own.open("rb", buffering=0) as file:
+        material = Reader(file, own.stat().st_size)
+        stream, hash_ = AesCtrStream(case.seed(1 + rank)), Hash(case.seed(5))
+        party = Party(link, material, stream, hash_, preparation.prepared, faithful=faithful)
+        link.exchange([torch.zeros(1, dtype=torch.uint8).numpy()], 8, "ready")
+        started = time.perf_counter()
+        y = case.run(party, weights, case.input(value))
+        online_s = time.perf_counter() - started
+        assert material.left_bytes == 0
+    return link.meter.bill().to_json(), offline_s, online_s, _peak_bytes(), y.value.numpy()
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One repetition."""
+
+    bill: Bill
+    dealer_s: float
+    offline_s: float
+    online_s: float
+    peak_bytes: dict[str, int]
+    output: torch.Tensor
+
+
+def measure_stack(plan: str, config: ModelConfig, tokens: int, port: int) -> Measured:
+    """Deals, then runs both parties."""
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    with tempfile.TemporaryDirectory(prefix="mpcinfer-") as folder:
+        keys = (KeyPair.generate(), KeyPair.generate())
+        case = Case(plan, config, tokens, Path(folder), keys, f"tcp://127.0.0.1:{port}")
+        dealer = context.Process(target=_dealer, args=(case, results))
+        dealer.start()
+        _, dealer_s, dealer_peak, mask = results.get(timeout=_TIMEOUT_S)
+        dealer.join()
+        parties = [context.Process(target=_party, args=(rank, case, results)) for rank in (SERVER, CLIENT)]
+        for party in parties:
+            party.start()
+        outcomes = {got[0]: got[1:] for got in (results.get(timeout=_TIMEOUT_S) for _ in parties)}
+        for party in parties:
+            party.join()
+    bill, offline_s, online_s, _, masked = outcomes[CLIENT]
+    widths = case.widths
+    y = signed(torch.tensor(masked) - torch.tensor(mask), widths.residual_bits)
+    return Measured(
+        bill=Bill.from_json(bill),
+        dealer_s=dealer_s,
+        offline_s=offline_s,
+        online_s=online_s,
+        peak_bytes={
+            "dealer": dealer_peak,
+            "server": outcomes[SERVER][3],
+            "client": outcomes[CLIENT][3],
+        },
+        output=y.double() / 2.0**widths.precision.residual,
+    )
+
+
+def _blocks_only(bill: Bill) -> Bill:
+    """Without what brings the input in."""
+    left_out = ("input", "setup", "other")
+    return Bill(rows=[row for row in bill.rows if row.label.split(".")[0] not in left_out])
+
+
+def run_case(
+    plan: str, layers: int, tokens: int, repeat: int, port: int, against: str | None, console: Console
+) -> None:
+    """Measures, prints, and keeps a record."""
+    config = dataclasses.replace(GPT2_BLOCK, layers=layers)
+    runs: list[Measured] = []
+    others: list[tuple[Bill, float]] = []
+    for i in range(repeat):
+        runs.append(measure_stack(plan, config, tokens, port + 10 * i))
+        if against:
+            bill, seconds, _ = measure(against, GPT2_BLOCK, tokens, port + 10 * i + 1)
+            others.append((bill, seconds))
+    reference = Decoder(PlainBackend(), config, block_weights(config)).stack(block_input(config, tokens))
+    error = (runs[0].output - _centred(reference)).abs()
+    bill = _blocks_only(runs[0].bill)
+    counted = count(config, get_plan(plan), tokens=tokens, part="stack")
+    expected = Bill(rows=[row for row in counted.rows if row.label.startswith("layer")]).total
+    same = all(getattr(bill.total, name) == getattr(expected, name) for name in _COMPARED)
+    peaks = {name: max(run.peak_bytes[name] for run in runs) for name in ("dealer", "server", "client")}
+    console.print(f"{plan}, {layers} block(s), {tokens} tokens: {_costs(bill)}")
+    console.print(f"medians of {repeat}: {_seconds(runs)}; peak memory {_gigabytes(peaks)}")
+    console.print(
+        f"largest error {float(error.max()):.2g}, mean {float(error.mean()):.2g}; "
+        f"bill {'exactly as counted' if same else 'NOT as counted'}"
+    )
+    if against:
+        console.print(_comparison(against, others, bill, statistics.median(run.online_s for run in runs)))
+    Record(
+        case="gpt2-stack" if layers > 1 else "gpt2-block",
+        plan=plan,
+        model=f"gpt2, {layers} block(s), random weights, default profile",
+        tokens=tokens,
+        measured=True,
+        bill=bill.to_json(),
+        seconds=[run.online_s for run in runs],
+        error={"max": float(error.max()), "mean": float(error.mean())},
+        network="loopback TCP with CURVE, two processes, dealt ahead to disk",
+        extra={
+            "dealer_s": [run.dealer_s for run in runs],
+            "offline_s": [run.offline_s for run in runs],
+            "peak_bytes": peaks,
+            "against": {against: [s for _, s in others]} if against else {},
+        },
+    ).append(RECORDS / "stack.jsonl")
+
+
+def _costs(bill: Bill) -> str:
+    total = bill.total
+    up, down = total.online_bytes_to_server / 1e6, total.online_bytes_to_client / 1e6
+    offline = (total.offline_bytes_to_server + total.offline_bytes_to_client) / 1e9
+    return (
+        f"{total.rounds} rounds, {up:.2f} + {down:.2f} = {up + down:.2f} MB online, {offline:.2f} GB offline"
+    )
+
+
+def _seconds(runs: list[Measured]) -> str:
+    dealer, offline, online = (
+        statistics.median(getattr(run, name) for run in runs)
+        for name in ("dealer_s", "offline_s", "online_s")
+    )
+    return f"dealer {dealer:.2f} s, offline step {offline:.2f} s, online {online:.2f} s"
+
+
+def _gigabytes(peaks: dict[str, int]) -> str:
+    return ", ".join(f"{name} {peak / 1e9:.2f} GB" for name, peak in peaks.items())
+
+
+def _comparison(against: str, others: list[tuple[Bill, float]], bill: Bill, online_s: float) -> str:
+    its, total, seconds = others[0][0].total, bill.total, statistics.median(s for _, s in others)
+    bytes_of = [row.online_bytes_to_server + row.online_bytes_to_client for row in (its, total)]
+    return (
+        f"{against}, one block, same run: {its.rounds} rounds, {bytes_of[0] / 1e6:.1f} MB, {seconds:.2f} s: "
+        f"{bytes_of[0] / bytes_of[1]:.0f} times the bytes, {seconds / online_s:.1f} times the seconds"
+    )
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--plan", default="fss")
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--against", help="another plan, of which one block runs between repetitions")
+    parser.add_argument("--port", type=int, default=7600, help="first of the loopback ports to use")
+    options = parser.parse_args()
+    run_case(
+        options.plan,
+        options.layers,
+        options.tokens,
+        options.repeat,
+        options.port,
+        options.against,
+        Console(),
+    )
+
+
+if __name__ == "__main__":
+    main()
