@@ -19,7 +19,7 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.client import PrivateClient, connect_client
 from mpcinfer.roles.together import private
-from parties.errors import HandshakeFailed, PeerClosed
+from parties.errors import CorrelationExhausted, HandshakeFailed, PeerClosed
 from parties.keys import KeyPair, new_keypair
 from parties.launch import Processes
 from protocols.plan import Plan
@@ -28,7 +28,8 @@ from tests.mpcinfer.test_private_models import GPT2, RELU
 from tests.mpcinfer.three_parties import random_model
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-PLAN = get_plan("crypten")
+PLANS = ["crypten", "fss"]
+OTHER = {"crypten": "crypten-stock", "fss": "fss-faithful"}
 NOTICE_S = 1.0
 """How soon a party must notice that another was killed."""
 
@@ -45,6 +46,7 @@ class Parties:
     """A running server and dealer, and what a client needs to reach them."""
 
     model: Path
+    plan: Plan
     pids: dict[str, int]
     pairs: dict[str, KeyPair]
     server: str
@@ -52,11 +54,11 @@ class Parties:
     lines: list[str]
 
     def connect(
-        self, *, keys: str = "client", plan: Plan = PLAN, public: PublicModel | None = None
+        self, *, keys: str = "client", plan: Plan | None = None, public: PublicModel | None = None
     ) -> contextlib.AbstractContextManager[PrivateClient]:
         return connect_client(
             public or load_public_folder(self.model),
-            plan,
+            plan or self.plan,
             keys=self.pairs[keys],
             server=Address(self.server, self.pairs["server"].public),
             dealer=Address(self.dealer, self.pairs["dealer"].public),
@@ -64,8 +66,8 @@ class Parties:
         )
 
 
-@pytest.fixture
-def parties(model: Path, tmp_path: Path) -> Generator[Parties]:
+@pytest.fixture(params=PLANS)
+def parties(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Generator[Parties]:
     pairs = {name: new_keypair(tmp_path, name) for name in ("server", "client", "dealer", "stranger")}
     server, for_server, for_client = (f"tcp://127.0.0.1:{port}" for port in _free_ports(3))
     key = {name: [f"--{name}-key", str(tmp_path / f"{name}.public")] for name in pairs}
@@ -74,13 +76,15 @@ def parties(model: Path, tmp_path: Path) -> Generator[Parties]:
     lines: list[str] = []
     with Processes(on_line=lines.append, patience_s=2.0) as processes:
         dealing = f"dealer --once --listen-server {for_server} --listen-client {for_client}"
-        serving = f"serve --once --listen {server} --dealer {for_server} --model {model}"
+        serving = (
+            f"serve --once --listen {server} --dealer {for_server} --model {model} --plan {request.param}"
+        )
         commands = {
             "dealer": [*dealing.split(), *own["dealer"], *key["server"], *key["client"]],
             "server": [*serving.split(), *own["server"], *key["client"], *key["dealer"]],
         }
         pids = {name: processes.start(name, [*program, *command]) for name, command in commands.items()}
-        yield Parties(model, pids, pairs, server, for_client, lines)
+        yield Parties(model, get_plan(request.param), pids, pairs, server, for_client, lines)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -91,8 +95,9 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def test_the_bill_is_what_the_kernel_counted_and_nobody_is_left(model: Path) -> None:
-    with private(str(model)) as client:
+@pytest.mark.parametrize("plan", PLANS)
+def test_the_bill_is_what_the_kernel_counted_and_nobody_is_left(model: Path, plan: str) -> None:
+    with private(str(model), plan=plan) as client:
         answer = client.complete("def f(x", max_new_tokens=2)
         again = client.complete("return", max_new_tokens=2)
         assert len(_children()) == 2  # server and dealer
@@ -138,14 +143,63 @@ def test_a_key_that_is_not_on_the_list_gets_nowhere(parties: Parties) -> None:
 
 @pytest.mark.parametrize("difference", ["plan", "model"])
 def test_parties_that_differ_part_at_once(parties: Parties, tmp_path: Path, difference: str) -> None:
-    public, plan = None, PLAN
+    public, plan = None, parties.plan
     if difference == "plan":
-        plan = get_plan("crypten-stock")
+        plan = get_plan(OTHER[plan.name])
     else:
         save_model(tmp_path / "other", random_model(RELU))
         public = load_public_folder(tmp_path / "other")
     with pytest.raises(HandshakeFailed, match=difference), parties.connect(plan=plan, public=public):
         pytest.fail("different plans or models went through")
+
+
+@pytest.mark.parametrize("plan", ["crypten", "fss-faithful"])
+def test_a_conversation_goes_on_where_it_was(model: Path, plan: str) -> None:
+    """What the session has seen is not run again: the second prompt costs as much as its new tokens."""
+    with private(str(model), plan=plan) as client:
+        first = client.complete("def f(x", max_new_tokens=2)
+        kept = client.complete("def f(x" + first.text + "):", max_new_tokens=1, keep=True)
+        again = client.complete("def f(x" + first.text + "):", max_new_tokens=1)
+        rows = {row.label: row for row in client.finish().rows}
+    if plan == "fss-faithful":  # the other rounds at random
+        assert kept.ids == again.ids
+    # The output is opened once a pass: of the prompt, of one token, of the rest, and of all of it again.
+    assert rows["output"].rounds == 4
+
+
+def test_correlations_from_folders_need_no_dealer(model: Path, tmp_path: Path) -> None:
+    pairs = {name: new_keypair(tmp_path, name) for name in ("server", "client")}
+    [port] = _free_ports(1)
+    out, at = tmp_path / "material", f"tcp://127.0.0.1:{port}"
+    program = [sys.executable, "-m", "mpcinfer.cli.main"]
+    dealing = f"deal --model {model} --plan fss --prompt 7 --answer 3 --count 2 --out {out}"
+    serving = f"serve --once --model {model} --plan fss --listen {at} --material {out / 'server'}"
+    serving += f" --key {tmp_path / 'server.secret'} --client-key {tmp_path / 'client.public'}"
+    with Processes(patience_s=60.0) as processes:
+        processes.start("dealer", [*program, *dealing.split()])
+    with Processes() as processes:
+        processes.start("server", [*program, *serving.split()])
+        with (
+            processes.naming_the_dead(),
+            connect_client(
+                load_public_folder(model),
+                get_plan("fss"),
+                keys=pairs["client"],
+                server=Address(at, pairs["server"].public),
+                dealer=None,
+                material=out / "client",
+            ) as client,
+        ):
+            with pytest.raises(CorrelationExhausted, match="prompts of 7 tokens"):
+                client.complete("def", max_new_tokens=3)
+            first = client.complete("def f(x", max_new_tokens=3)
+            second = client.complete("return ", max_new_tokens=9)  # there is room for three
+            with pytest.raises(CorrelationExhausted, match=r"used up.*for more: mpcinfer deal"):
+                client.complete("def f(x", max_new_tokens=3)
+            bill = client.finish()
+    assert len(first.ids) == len(second.ids) == 3
+    assert any("exactly as billed" in note for note in bill.notes), bill.notes
+    assert {path.name for path in (out / "client").iterdir()} == {"material.json", "next", "lock"}
 
 
 def _children() -> list[str]:
