@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from mpcinfer.cli.calibrate import calibrate
+from mpcinfer.cli.chat import chat
 from mpcinfer.cli.cost import cost
 from mpcinfer.cli.deal import deal
 from mpcinfer.cli.dealer import dealer
@@ -30,6 +31,7 @@ and neither learns the other's secret. Every message is billed.
 
     mpcinfer demo                               one private answer on this machine
     mpcinfer generate "for i in" --local plain  the same model without privacy
+    mpcinfer chat --local private               talk with a chat model, privately
     mpcinfer cost gpt2 --tokens 128             what GPT-2 would cost, not run
     mpcinfer models                             what can be run, or only billed
     mpcinfer list protocols                     what can be swapped, and what each costs
@@ -50,7 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, generate, cost, models, serve, dealer, deal, train, calibrate):
+for command in (demo, generate, chat, cost, models, serve, dealer, deal, train, calibrate):
     app.command()(command)
 app.add_typer(listed, name="list")
 app.add_typer(keys, name="keys")

@@ -11,7 +11,11 @@ Model = Annotated[str, typer.Option(help="A name from `mpcinfer models`, or a pa
 PlanName = Annotated[str, typer.Option("--plan", help="Which protocols; the same at both parties.")]
 Choices = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Another protocol for one operation: gelu=tanh. The same at both parties."),
+    typer.Option(
+        "--set",
+        help="Another protocol for one operation, as `mpcinfer list protocols` names them: "
+        "gelu=fine. The same at both parties.",
+    ),
 ]
 OwnKey = Annotated[Path, typer.Option("--key", help="This party's .secret file.")]
 Timeout = Annotated[

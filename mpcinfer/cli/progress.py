@@ -32,6 +32,7 @@ class Dealing:
             TimeElapsedColumn(),
             console=_console,
             transient=True,
+            disable=not _console.is_terminal,
         )
         self._task: TaskID | None = None
         self._lock = Lock()

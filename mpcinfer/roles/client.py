@@ -87,6 +87,10 @@ class PrivateClient:
         step = self._stepping(max_new_tokens, keep)
         return answer(step, self.public, prompt, max_new_tokens, sampler, on_text, context=self.room)
 
+    def bill_so_far(self) -> Bill:
+        """This party's bill up to now; the one that both parties agree on comes with `finish`."""
+        return self._steps.bill_so_far()
+
     def finish(self) -> Bill:
         """Ends the session and returns its bill, the server's part included; safe to repeat."""
         if self._bill is None:

@@ -166,6 +166,10 @@ class StepClient:
         self._start, self._more = start + len(ids), self._more - 1
         return logits
 
+    def bill_so_far(self) -> Bill:
+        """This party's bill up to now, which nobody has confirmed."""
+        return self._link.meter.bill()
+
     def finish(self) -> Bill:
         """Ends the steps; this party's bill, confirmed by the server's. The server waits for `part`.
 
