@@ -43,7 +43,7 @@ class Plan:
         fold: norm gains and biases are folded into the next weights, in cleartext, by the server.
         linear, comparison: (engine `crypten`) see `LINEAR` and `COMPARISON`.
         truncation: engine `crypten`: see `TRUNCATION`. Engine `fss`: `free`, without a message, up or down at
-            random; `faithful` rounds down, by gates.
+            random; `faithful` by gates, as the fixed-point reference.
         softmax: (engine `crypten`) in one piece; the engine `fss` has `maximum`, `exponential` and
             `reciprocal` instead.
         embedding: (engine `fss`) how the client's tokens become rows of the server's table.

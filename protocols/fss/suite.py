@@ -319,7 +319,7 @@ class FreeTruncation(TruncationProtocol):
 
 @final
 class ExactTruncation(TruncationProtocol):
-    """Always rounded down: a private run equals the fixed-point reference bit by bit.
+    """Rounded alike whatever the mask is: a private run equals the fixed-point reference bit by bit.
 
     Source: shifts by function secret sharing of Boyle et al. (EUROCRYPT 2021), with a point function's key.
     """

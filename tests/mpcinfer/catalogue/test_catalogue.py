@@ -6,8 +6,10 @@ import importlib
 import pkgutil
 
 import pytest
+import torch
 
 import protocols.fss
+from mpcinfer import cost
 from mpcinfer.catalogue import crypten, fss, gates, listing
 from mpcinfer.catalogue.entry import Entry, ErrorKind, StatedError, source_of, summary_of
 from mpcinfer.models.fold import folded_config
@@ -65,24 +67,52 @@ def test_what_costs_nothing_has_no_rounds_and_what_is_sent_takes_one() -> None:
 def test_samples_of_primitives_cost_what_the_table_of_primitives_says() -> None:
     shape = (1, listing.SAMPLE_TOKENS, 768)
     words = PrimitiveCosts.less_than_zero(shape)
-    cost = ENTRIES["crypten", "comparison", "words"].cost
-    assert cost.rounds == len(words.exchanges)
+    counted = ENTRIES["crypten", "comparison", "words"].cost
+    assert counted.rounds == len(words.exchanges)
     elements = listing.SAMPLE_TOKENS * 768
-    assert cost.online_bits_to_client == 8 * sum(words.exchanges) / elements
-    assert cost.offline_bits_to_server == 8 * words.offline_bytes / elements
+    assert counted.online_bits_to_client == 8 * sum(words.exchanges) / elements
+    assert counted.offline_bits_to_server == 8 * words.offline_bytes / elements
 
 
 def test_a_look_up_costs_what_its_documentation_says() -> None:
-    """1 round, 10 bits with 9 fraction bits; 16 (k - 6) bytes; 5 ring_bits, 3 of the table."""
+    """1 round; bits of the largest c, 2 more and the sign; 16 (k - 6) bytes; 5 ring_bits, 3 of the table."""
     config = folded_config(load_config(listing.SAMPLE_MODEL))
     wires = fss.wires_of(config, listing.SAMPLE_TOKENS, get_plan("fss"))
     around = wires.activation("gelu", centred=False)
-    cost = ENTRIES["fss", "gelu", "lookup"].cost
-    assert (cost.rounds, cost.online_bits_to_server, cost.online_bits_to_client) == (1, 10, 10)
+    declared = ENTRIES["fss", "gelu", "lookup"].cost
+    x = torch.linspace(0.0, 4.0, 4001, dtype=torch.float64)
+    largest = round(float((x - torch.nn.functional.gelu(x)).max()) * 2**around.table_frac)
+    opened = largest.bit_length() + 2 + 1
+    sent = (declared.online_bits_to_server, declared.online_bits_to_client)
+    assert (declared.rounds, *sent) == (1, opened, opened)
     key = 8 * Dpf((1,), around.index_bits).sent_bytes[0]
-    assert cost.offline_bits_to_client == key
+    assert declared.offline_bits_to_client == key
     values = 5 * around.ring_bits + 3 * (around.ring_bits - around.frac_bits + around.table_frac)
-    assert cost.offline_bits_to_server == key + values
+    assert declared.offline_bits_to_server == key + values
+
+
+@pytest.mark.parametrize(
+    ("label", "operations"),
+    [
+        ("norm1", ["inverse_sqrt=octaves"]),
+        ("attn.softmax", ["maximum=histogram", "exponential=lookup"]),
+        ("attn.mix", ["reciprocal=octaves"]),
+        ("ffn.gelu_tanh", ["gelu=lookup"]),
+    ],
+)
+def test_samples_cost_what_a_model_pays_for_them(label: str, operations: list[str]) -> None:
+    """Keys for the client: under these labels nothing else has any."""
+    tokens, config = listing.SAMPLE_TOKENS, load_config(listing.SAMPLE_MODEL)
+    elements = {
+        "element": tokens * config.hidden,
+        "score": config.heads * tokens * (tokens + 1) // 2,
+        "row": tokens * (config.heads if label == "attn.mix" else 1),
+    }
+    entries = [ENTRIES["fss", *operation.split("=")] for operation in operations]
+    keys = sum(e.cost.offline_bits_to_client * elements[e.cost.element] / 8 for e in entries)
+    bill = cost(listing.SAMPLE_MODEL, tokens=tokens, plan="fss", part="stack")
+    [paid] = [row for row in bill.rows if row.label == f"layer0.{label}"]
+    assert paid.offline_bytes_to_client == keys > 0
 
 
 def test_choices_change_what_is_counted() -> None:
