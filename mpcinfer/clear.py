@@ -28,13 +28,22 @@ class ClearModel:
         plan: whose fixed point. Engine `crypten`: Z_2^64 with 16 fraction bits and faithful rounding. Engine
             `fss`: its rings and tables with exact truncation, which `fss-faithful` equals bit by bit.
         choices: `operation=protocol` replacements of the plan's.
+        room: tokens that the private session has room for; engine `fss` has rings and scales as wide as that
+            needs. None for the most that a session has by default.
     """
 
     def __init__(
-        self, model: Model, *, fixed_point: bool = False, plan: str = "crypten", choices: Sequence[str] = ()
+        self,
+        model: Model,
+        *,
+        fixed_point: bool = False,
+        plan: str = "crypten",
+        choices: Sequence[str] = (),
+        room: int | None = None,
     ) -> None:
         self.public = PublicModel.of(model)
         self._model, self._fixed_point, self._plan = model, fixed_point, plan_from(plan, choices)
+        self._room = room
         self._step: Step | None = None
         self._seen: list[int] = []
 
@@ -76,7 +85,7 @@ class ClearModel:
         if not self._fixed_point:
             return self._plain_session().step
         if self._plan.engine == "fss":
-            return Session(reference_decoder(self._model, self._plan)).step
+            return Session(reference_decoder(self._model, self._plan, room=self._room)).step
         return self._fixed_session().step
 
     def _plain_session(self) -> Session[torch.Tensor, torch.Tensor]:

@@ -26,8 +26,7 @@ def reference_decoder(
     Args:
         model: calibrated.
         plan: for its protocols; whether it truncates exactly is said by `rounding`.
-        room: tokens the session has room for, which some rings depend on; None for the context. What a
-            faithful run computes does not depend on it.
+        room: tokens the session has room for, which some rings and scales depend on; None for the default.
         rounding: None rounds down, as `fss-faithful` does, bit by bit; otherwise truncation rounds at random,
             as under `fss`, with these draws.
 

