@@ -37,6 +37,7 @@ from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
+from tests.protocols.fss.replay import Replay
 
 Program = Callable[..., Shares]
 HASH = Hash(bytes(range(16)))
@@ -76,7 +77,7 @@ class Weight:
     def at(self, machine: Machine) -> Matrix:
         shape = tuple(self.value.shape)
         value, bias = no_data(shape), None
-        if isinstance(machine, Clear) or (isinstance(machine, Party) and machine.rank == SERVER):
+        if isinstance(machine, Clear | Replay) or (isinstance(machine, Party) and machine.rank == SERVER):
             value, bias = self.value, self.bias
         elif isinstance(machine, Preparation | Party) and machine.rank == CLIENT:
             value = low(self.value - self.mask, self.ring_bits)
@@ -105,8 +106,7 @@ class Run:
         bills: measured by the server and by the client, offline and online together.
         counted: the bill that was declared.
         material: bytes that the dealer wrote for the server, for the client, and for linear layers.
-        frames: online frames of both parties, each in the order in which it was sent.
-        offline_frames: frames of the offline phase.
+        frames, offline_frames: of both parties, each in the order in which it was sent, by phase.
     """
 
     masks: Shares
@@ -172,7 +172,7 @@ _COSTS = (
 
 
 @dataclass(eq=False)
-class _Seeds:
+class Seeds:
     """The streams that dealer and parties share, made afresh for each of them."""
 
     seed: int
@@ -184,7 +184,7 @@ class _Seeds:
         return self.stream(SERVER, use), self.stream(CLIENT, use)
 
 
-_GATES, _LINEAR, _INPUTS = range(3)
+GATES, LINEAR, INPUTS = range(3)
 
 
 @dataclass(eq=False)
@@ -221,8 +221,8 @@ def run(
     faithful: bool = False,
 ) -> Run:
     """Deals, prepares and runs a program, runs it in the clear, counts it; all material must be used up."""
-    seeds, material = _Seeds(seed), _Material()
-    inputs = [_Input(secret, seeds.pair(_INPUTS + i)) for i, secret in enumerate(secrets)]
+    seeds, material = Seeds(seed), _Material()
+    inputs = [_Input(secret, seeds.pair(INPUTS + i)) for i, secret in enumerate(secrets)]
     masks = _deal(program, inputs, seeds, material, weights, faithful)
     prepared = _prepare(program, inputs, seeds, material, faithful)
     online = _run_parties(program, inputs, seeds, material, prepared, faithful)
@@ -292,7 +292,7 @@ class _Input:
 def _deal(
     program: Program,
     inputs: Sequence[_Input],
-    seeds: _Seeds,
+    seeds: Seeds,
     material: _Material,
     weights: Sequence[Weight],
     faithful: bool,
@@ -307,8 +307,8 @@ def _deal(
         Meter(),
         writers=(material.writer(SERVER), material.writer(CLIENT)),
         linear=material.writer(2),
-        streams=seeds.pair(_GATES),
-        linear_streams=seeds.pair(_LINEAR),
+        streams=seeds.pair(GATES),
+        linear_streams=seeds.pair(LINEAR),
         hash=HASH,
         weight_mask=weight_mask,
         faithful=faithful,
@@ -329,11 +329,11 @@ class _Done:
 
 
 def _prepare(
-    program: Program, inputs: Sequence[_Input], seeds: _Seeds, material: _Material, faithful: bool
+    program: Program, inputs: Sequence[_Input], seeds: Seeds, material: _Material, faithful: bool
 ) -> tuple[_Done, _Done]:
     def phase(link: Link, rank: int) -> _Done:
         reader = material.reader(2) if rank == SERVER else Reader(io.BytesIO(), 0)
-        party = Preparation(link, reader, seeds.stream(rank, _LINEAR), faithful=faithful)
+        party = Preparation(link, reader, seeds.stream(rank, LINEAR), faithful=faithful)
         with link.meter.phase(Phase.OFFLINE):
             results = program(party, *(entry.in_preparation(rank) for entry in inputs))
         assert reader.left_bytes == 0, f"{reader.left_bytes} bytes of linear material are left"
@@ -345,7 +345,7 @@ def _prepare(
 def _run_parties(
     program: Program,
     inputs: Sequence[_Input],
-    seeds: _Seeds,
+    seeds: Seeds,
     material: _Material,
     prepared: tuple[_Done, _Done],
     faithful: bool,
@@ -353,7 +353,7 @@ def _run_parties(
     def phase(link: Link, rank: int) -> _Done:
         reader = material.reader(rank)
         ahead = cast(Preparation, prepared[rank].party).prepared
-        party = Party(link, reader, seeds.stream(rank, _GATES), HASH, ahead, faithful=faithful)
+        party = Party(link, reader, seeds.stream(rank, GATES), HASH, ahead, faithful=faithful)
         results = program(party, *(entry.at_party(rank) for entry in inputs))
         assert reader.left_bytes == 0, f"{reader.left_bytes} bytes of material are left"
         return _Done(party, results)

@@ -1,0 +1,292 @@
+"""Every gate of the FSS suite, with inputs for the checks of `fss_suite`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from parties.meter import CLIENT
+from protocols.fss.activation import Activation, GatedActivation
+from protocols.fss.clear import Clear
+from protocols.fss.comparison import IsNegative
+from protocols.fss.embedding import HoldTokens
+from protocols.fss.exponential import Exponential
+from protocols.fss.gate import Gate, Shares
+from protocols.fss.linear import Hold, Linear, ToClient
+from protocols.fss.machine import Machine
+from protocols.fss.matmul import MatMul
+from protocols.fss.maximum import CoarseMaximum
+from protocols.fss.octaves import Octaves
+from protocols.fss.opening import Open, Publish
+from protocols.fss.party import Party
+from protocols.fss.polynomial import Product, SumOfSquares
+from protocols.fss.truncation import FaithfulTruncation
+from protocols.share import Held, Share
+from tests.protocols.fss.harness import Program, Secret, Weight
+from tests.protocols.fss.replay import Replay
+
+Shape = tuple[int, ...]
+Choice = Literal["spread", "least", "middle", "most"]
+"""Secrets all over the domain, edges included; or all the same, at one end of it or in the middle."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """An input: low <= secret < high, how it is held, and in what ring.
+
+    Attributes:
+        at_client: additive shares of which the server's is zero.
+    """
+
+    low: int
+    high: int
+    ring_bits: int
+    frac_bits: int = 0
+    held: Held = Held.MASKED
+    at_client: bool = False
+
+    def secret(self, shape: Shape, choice: Choice) -> Secret:
+        match choice:
+            case "least":
+                value = torch.full(shape, self.low)
+            case "middle":
+                value = torch.full(shape, (self.low + self.high) // 2)
+            case "most":
+                value = torch.full(shape, self.high - 1)
+            case "spread":
+                count, span = math.prod(shape), self.high - self.low
+                steps = torch.arange(count) * max(1, span * 5 // 13) % span
+                value = (self.low + steps).reshape(shape)
+                if count > 1:
+                    value.view(-1)[-1] = self.high - 1
+        return Secret(value, self.frac_bits, self.ring_bits, self.held, value if self.at_client else None)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A gate in a small program.
+
+    Attributes:
+        gate: the class that is under test.
+        program: on shares of the domains.
+        domains: one an input.
+        shapes: of the inputs, for bills and results; each entry has one shape an input.
+        many: shapes of the inputs with which at least 2,048 elements are opened, for statistics.
+        weights: of the server.
+        tolerance: units of the last place that a result may be off beyond what its masks explain.
+        every_mask: the first domain is small enough to try all its secrets under all masks.
+    """
+
+    name: str
+    gate: type[Gate]
+    program: Program
+    domains: tuple[Domain, ...]
+    shapes: tuple[tuple[Shape, ...], ...]
+    many: tuple[Shape, ...]
+    weights: tuple[Weight, ...] = ()
+    every_mask: bool = False
+    tolerance: int = 0
+
+    def __str__(self) -> str:
+        return self.name
+
+    def secrets(self, shapes: tuple[Shape, ...], choice: Choice) -> list[Secret]:
+        pairs = zip(self.domains, shapes, strict=True)
+        return [domain.secret(shape, choice) for domain, shape in pairs]
+
+
+SMALL: tuple[tuple[Shape, ...], ...] = (((3,),), ((1,),), ((2, 5),))
+MANY: tuple[Shape, ...] = ((2048,),)
+
+
+def elementwise(
+    name: str,
+    gate: Gate,
+    program: Program,
+    *domains: Domain,
+    every_mask: bool = False,
+    tolerance: int = 0,
+) -> Case:
+    """A gate that takes inputs of one shape."""
+    count = len(domains)
+    shapes = tuple(shape * count for shape in SMALL)
+    many = MANY * count
+    return Case(name, type(gate), program, domains, shapes, many, (), every_mask, tolerance)
+
+
+def direct(gate: Gate) -> Program:
+    """The gate alone."""
+    return lambda machine, *inputs: machine.apply(gate, *inputs)
+
+
+def additive(bits: int) -> Domain:
+    return Domain(-(1 << (bits - 1)), 1 << (bits - 1), bits, 2, Held.ADDITIVE)
+
+
+def _opening() -> list[Case]:
+    opens, hold, publish, client = Open(), Hold(), Publish(), ToClient()
+    whole = Domain(-1000, 1000, 12, 5, Held.SERVER_MASKED)
+    held = Domain(-2000, 2000, 12, 5, Held.SERVER_HELD)
+
+    def cut(machine: Machine, x: Share) -> Share:
+        return machine.reduce(machine.truncate(x, 3), 8)
+
+    return [
+        elementwise("open", opens, direct(opens), additive(9)),
+        elementwise("open, two widths", opens, direct(opens), additive(5), additive(13)),
+        elementwise("publish", publish, lambda m, x: m.apply(publish, cut(m, x)), whole),
+        elementwise("hold", hold, direct(hold), additive(9)),
+        elementwise("to the client", client, direct(client), held),
+        elementwise("to the client, cut", client, lambda m, x: m.apply(client, m.truncate(x, 4)), held),
+    ]
+
+
+def _tokens() -> Case:
+    def program(machine: Machine, ids: Share) -> Shares:
+        """The ids are an input of the client's that nobody else looks at."""
+        known = ids.value[0] if isinstance(machine, Replay) else ids.value
+        there = isinstance(machine, Clear | Replay) or (isinstance(machine, Party) and machine.rank == CLIENT)
+        return machine.apply(HoldTokens(known.tolist() if there else None, ids.shape[-1], 32, 9))
+
+    ids = Domain(0, 32, 6, 0, Held.ADDITIVE, at_client=True)
+    return Case("tokens", HoldTokens, program, (ids,), (((1,),), ((3,),)), ((64,),))
+
+
+def _linear() -> list[Case]:
+    matrix = Weight("matrix", torch.arange(-10, 10).reshape(4, 5) * 37, 3, 20, torch.linspace(-1, 1, 5))
+    table = Weight("table", torch.arange(-10, 10).reshape(5, 4) * 11, 3, 22)
+    gain = Weight("gain", torch.tensor([9, -8, 255, 1]), 4, 20)
+    x = Domain(-128, 128, 20, 4, Held.SERVER_HELD)
+
+    def layer(weight: Weight, **options: object) -> Program:
+        return lambda machine, x: machine.apply(Linear(weight.at(machine), **options), x)  # type: ignore[arg-type]
+
+    def case(name: str, program: Program, *weights: Weight) -> Case:
+        shapes = (((3, 4),), ((1, 4),), ((2, 1, 4),))
+        return Case(name, Linear, program, (x,), shapes, ((512, 4),), weights)
+
+    def two(machine: Machine, x: Share) -> Shares:
+        held = machine.one(Linear(gain.at(machine), held=Held.SERVER_HELD), x)
+        return machine.apply(Linear(table.at(machine), transposed=True, held=Held.SERVER_HELD), held)
+
+    narrow = Domain(-8, 8, 20, 4, Held.SERVER_HELD)
+    both = case("two linear layers", two, gain, table)
+    return [
+        case("linear", layer(matrix), matrix),
+        case("linear, transposed", layer(table, transposed=True), table),
+        case("linear, to be held", layer(gain, held=Held.SERVER_HELD), gain),
+        Case(both.name, Linear, two, (narrow,), both.shapes, both.many, both.weights),
+    ]
+
+
+def _products() -> list[Case]:
+    pair = Domain(-16, 16, 12, 2)
+    view, bit = Domain(-(1 << 9), 1 << 9, 12, 3), Domain(0, 2, 1)
+    squares = SumOfSquares(24)
+    matmul = Domain(-16, 16, 14, 3)
+    rows = ((3, 4), (4, 5)), ((2, 1, 4), (2, 4, 1))
+    square_shapes = (((3, 4),), ((1, 1),), ((2, 2, 3),))
+    small = Domain(-32, 32, 8, 3)
+    return [
+        elementwise("product", Product(10), direct(Product(10)), pair, pair),
+        elementwise(
+            "product of a view and a bit",
+            Product(20),
+            lambda m, x, d: m.apply(Product(20), m.view(x, 4), d),
+            view,
+            bit,
+        ),
+        elementwise(
+            "view", Product(20), lambda m, x: m.apply(Product(20), m.view(x, 3)), small, every_mask=True
+        ),
+        Case(
+            "sum of squares",
+            SumOfSquares,
+            lambda m, x: m.apply(squares, m.view(x, 2)),
+            (view,),
+            square_shapes,
+            ((64, 4),),
+        ),
+        Case("matrix product", MatMul, direct(MatMul()), (matmul, matmul), rows, ((16, 4), (4, 16))),
+    ]
+
+
+def _comparisons() -> list[Case]:
+    cut, sign = FaithfulTruncation(3, 12), IsNegative()
+    slack, full = Domain(-64, 64, 8, 5), Domain(-128, 128, 8, 5)
+    lengths = (1, 4, 3)
+    coarse = Domain(-4, 4, 3, -1)
+    return [
+        elementwise("exact truncation", cut, direct(cut), slack, every_mask=True),
+        elementwise("sign", sign, direct(sign), full, every_mask=True),
+        Case(
+            "coarse maximum",
+            CoarseMaximum,
+            direct(CoarseMaximum(lengths)),
+            (coarse,),
+            (((8,),), ((3, 8),), ((2, 1, 8),)),
+            ((2048, 8),),
+        ),
+    ]
+
+
+def _indexed(gate: Gate) -> Program:
+    """A gate on a value of 3 fraction bits, read through a view, and its index of 6 bits."""
+    return lambda m, x: m.apply(gate, m.view(x), m.reduce(m.truncate(x, 2), 6))
+
+
+def _curves() -> list[Case]:
+    def options(ring_bits: int, **more: bool) -> dict[str, int | bool]:
+        return dict(ring_bits=ring_bits, frac_bits=3, index_bits=6, index_frac=1, table_frac=3, **more)
+
+    x, up = Domain(-60, 60, 8, 3), Domain(-20, 20, 8, 2)
+    cases = [
+        elementwise(kind, gate, _indexed(gate), x, every_mask=True)
+        for kind in ("gelu", "gelu_tanh", "silu", "relu")
+        for gate in [Activation(kind, **options(15))]  # type: ignore[arg-type]
+    ]
+    unit = GatedActivation("silu", **options(18))  # type: ignore[arg-type]
+    cases.append(
+        elementwise(
+            "gated",
+            unit,
+            lambda m, x, u: m.apply(unit, m.view(x), m.reduce(m.truncate(x, 2), 6), m.view(u)),
+            x,
+            up,
+        )
+    )
+    exp = Exponential(ring_bits=16, frac_bits=6, index_bits=8, index_frac=4, low=-1.0)
+    cases.append(elementwise("exp", exp, direct(exp), Domain(-16, 128, 8, 4), every_mask=True))
+    return cases
+
+
+def _octaves() -> list[Case]:
+    def inverse(s: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 1.0 / np.maximum(s, 1.0)
+
+    def gate(faithful: bool) -> Octaves:
+        return Octaves(inverse, 3, 100, cells_bits=2, ring_bits=16, frac_bits=12, faithful=faithful)
+
+    s = Domain(-2, 101, 8)
+    return [
+        elementwise("octaves", gate(False), direct(gate(False)), s, every_mask=True),
+        elementwise("octaves, exact", gate(True), direct(gate(True)), s, every_mask=True),
+    ]
+
+
+MAKERS: tuple[Callable[[], list[Case]], ...] = (
+    _opening,
+    lambda: [_tokens()],
+    _linear,
+    _products,
+    _comparisons,
+    _curves,
+    _octaves,
+)
+CASES = [case for make in MAKERS for case in make()]

@@ -1,0 +1,111 @@
+"""Every gate of the FSS suite through the conformance suite, and broken gates that it must reject."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import protocols.fss
+from protocols.fss.exponential import Exponential
+from protocols.fss.gate import Gate
+from protocols.share import Held
+from tests.conformance.fss_cases import CASES, Case, Domain, additive, direct, elementwise
+from tests.conformance.fss_suite import (
+    CHECKS,
+    Rejected,
+    check_cost,
+    check_every_mask,
+    check_faults,
+    check_indistinguishable,
+    check_material,
+    check_oblivious,
+    check_result,
+    check_uniform,
+)
+from tests.controls import fss as controls
+
+
+def gates(base: type[Gate] = Gate) -> Iterator[type[Gate]]:
+    for module in pkgutil.iter_modules(protocols.fss.__path__):
+        importlib.import_module(f"protocols.fss.{module.name}")
+    for kind in base.__subclasses__():
+        if kind.__module__.startswith("protocols.fss.") and not inspect.isabstract(kind):
+            yield kind
+        yield from gates(kind)
+
+
+def test_every_gate_is_in_the_list() -> None:
+    assert {case.gate for case in CASES} == set(gates())
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_gate(case: Case, check: Callable[[Case], None]) -> None:
+    check(case)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.every_mask], ids=str)
+def test_every_secret_under_every_mask(case: Case) -> None:
+    check_every_mask(case)
+
+
+# -- broken twins --------------------------------------------------------------------------------------------
+
+Check = Callable[[Case], None]
+
+
+def twin(gate: Gate, *domains: Domain, tolerance: int = 0) -> Case:
+    return elementwise(type(gate).__name__, gate, direct(gate), *domains, tolerance=tolerance)
+
+
+ONE, TWO = (additive(9),), (additive(9), additive(9))
+INDEX = Domain(-4, 120, 8, 2)
+EXP = Exponential(ring_bits=16, frac_bits=6, index_bits=8, index_frac=2, low=-1.0)
+TWINS: list[tuple[Case, Check, str]] = [
+    (twin(controls.ShortMask(), *ONE), check_uniform, "high bits"),
+    (twin(controls.ShortMask(), *ONE), check_indistinguishable, "tells two secrets apart by its high bits"),
+    (twin(controls.EvenMask(), *ONE), check_uniform, "low bits"),
+    (twin(controls.OneMaskForTwo(), *TWO), check_uniform, "minus"),
+    (twin(controls.OneMaskForAll(), *ONE), check_uniform, "not uniform"),
+    (twin(controls.Unmasked(), *ONE), check_uniform, "what other/open opens is not uniform"),
+    (twin(controls.Unmasked(), *ONE), check_oblivious, "depends on the secret"),
+    (twin(controls.BiasedBit(), Domain(-128, 128, 8)), check_uniform, "what other/negative opens"),
+    (twin(controls.OneWayCounted(), *ONE), check_cost, "online_bytes_to_server"),
+    (twin(controls.RoundForgotten(), *TWO), check_cost, "rounds"),
+    (twin(controls.DealerLeftOut(), *ONE), check_cost, "OneWay|DealerLeftOut"),
+    (twin(controls.MaskHandedOut(), Domain(-128, 128, 8)), check_material, "material for the server"),
+    (twin(controls.TrustsItsPeer(), *ONE), check_faults, "another label"),
+    (
+        twin(controls.LocalTruncation(4), Domain(-(1 << 9), 1 << 9, 12, 4, Held.ADDITIVE), tolerance=1),
+        check_result,
+        "are wrong",
+    ),
+    (twin(controls.AliasedLookup(5), INDEX), check_result, "are wrong"),
+    (twin(controls.SignForgotten(EXP), INDEX), check_result, "are wrong"),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "check", "problem"),
+    TWINS,
+    ids=[f"{case.name}-{check.__name__}" for case, check, _ in TWINS],
+)
+def test_rejects_a_broken_twin(case: Case, check: Check, problem: str) -> None:
+    with pytest.raises(Rejected, match=problem):
+        check(case)
+
+
+RIGHT = {
+    case.name: case
+    for case, check, _ in TWINS
+    if check is not check_result and case.name not in {"MaskHandedOut", "OneMaskForAll"}
+}
+
+
+@pytest.mark.parametrize("case", RIGHT.values(), ids=RIGHT)
+def test_results_alone_do_not_show_what_is_wrong_with_it(case: Case) -> None:
+    check_result(case)
