@@ -26,9 +26,10 @@ class Part:
         if not self.padded:
             view = np.ascontiguousarray(array)[...]
         else:
-            rest = np.take(array, np.arange(self.start, self.stop), axis)
-            widths = [(0, CHUNK - rest.shape[axis] if i == axis else 0) for i in range(rest.ndim)]
-            view = np.pad(rest, widths)
+            shape = list(array.shape)
+            shape[axis] = CHUNK
+            view, before = np.zeros(shape, array.dtype), (slice(None),) * axis
+            view[(*before, slice(self.stop - self.start))] = array[(*before, slice(self.start, self.stop))]
         view.flags.writeable = False
         return view
 

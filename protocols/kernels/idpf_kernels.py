@@ -123,6 +123,38 @@ def sum_range(
 
 
 @kernel
+def sum_segments(
+    rank: int,
+    cw: Words,
+    values: Words,
+    root: Words,
+    first: Words,
+    counts: Words,
+    tables: Words,
+    nodes_at: NDArray[np.int64],
+    round_keys: Words,
+    sums: Words,
+) -> None:
+    """As `sum_range` for one chunk of keys, each with a table of its own: `tables` is uint64 [W, CHUNK]."""
+    depth = cw.shape[0]
+    held = int(nodes_at[depth])
+    nodes = room_for_nodes(held, nodes_at)
+    converted = np.empty((CHUNK, 2), np.uint64)
+    word = expand_neighbours(0, rank, depth, depth, cw, root, first, nodes_at, round_keys, nodes)
+    sums[:] = _ZERO
+    for j in range(tables.shape[0]):
+        node = word + (j % held) * _WORDS
+        _hash_chunk(nodes, node, converted, VALUE, round_keys)
+        controls = nodes[node // 2 : node // 2 + CHUNK]
+        for i in range(CHUNK):
+            share = converted[i, 0] + (values[i] & (_ZERO - (controls[i, 0] & _ONE)))
+            sums[i] += share * (tables[j, i] if np.uint64(j) < counts[i] else _ZERO)
+    if rank:
+        for i in range(CHUNK):
+            sums[i] = _ZERO - sums[i]
+
+
+@kernel
 def _add_entry(
     node: Words, converted: Words, values: Words, counts: Words, j: np.uint64, entry: np.uint64, total: Words
 ) -> None:
