@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mpcinfer.backends.fss_weights import receive_setup, send_setup
+from mpcinfer.backends.fss_weights import encoded, receive_setup, send_setup
 from mpcinfer.models.decoder import KVCache
+from mpcinfer.models.fold import fold_norms
 from mpcinfer.models.model import Model
 from mpcinfer.roles.fss_dealing import ModelDealer, Writers
 from mpcinfer.roles.fss_program import Program
-from mpcinfer.roles.fss_session import encoded_weights
 from parties.bill import Bill
 from parties.channel import Channel
 from parties.link import Link
@@ -62,7 +62,8 @@ class Whole:
 
     def server_weights(self) -> dict[str, Matrix]:
         """In fixed point."""
-        return encoded_weights(self.program, self.model.weights)
+        config, weights = fold_norms(self.model.config, self.model.weights)
+        return encoded(config, self.program.widths, weights)
 
 
 @dataclass(eq=False)

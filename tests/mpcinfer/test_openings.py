@@ -16,8 +16,8 @@ from protocols.plan import Plan
 from protocols.registry import PLANS
 from tests.mpcinfer.test_private_models import GPT2, LLAMA
 from tests.mpcinfer.three_parties import random_model, run_model
+from tests.openings import listed, reason
 from tests.protocols.crypten.conftest import Recorder
-from tests.protocols.crypten.test_openings import listed
 
 
 def _is_document(frame: Frame) -> bool:
@@ -43,5 +43,5 @@ def test_every_frame_has_a_listed_reason(config: ModelConfig, plan: Plan) -> Non
     frames = [frame for recorder in recorders for frame in (*recorder.sent, *recorder.received)]
     opened = [frame.label for frame in frames if "/" in frame.label]
     assert all(_is_document(frame) for frame in frames if "/" not in frame.label)
-    assert {label.rsplit("/", 1)[1] for label in opened} <= set(listed())
+    assert {reason(label, plan.engine) for label in opened} <= set(listed(plan.engine))
     assert any(label.endswith("/output") for label in opened)

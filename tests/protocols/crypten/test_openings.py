@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from parties.meter import CLIENT, SERVER
-from parties.wire import Frame
 from protocols.correlations import Request, Stream
 from protocols.crypten.engine import CrypTenArithmetic
 from protocols.plan import Plan
 from protocols.registry import PLANS, Suite, resolve
 from protocols.share import Share
+from tests.openings import listed, reason
 
 Parties = Callable[..., Any]
-OPENINGS = Path(__file__).parents[2] / "openings.txt"
-
-
-def listed() -> dict[str, str]:
-    lines = [line for line in OPENINGS.read_text().splitlines() if line and not line.startswith("#")]
-    return {reason: why.strip() for reason, why in (line.split(":", 1) for line in lines)}
-
-
-def reason(frame: Frame) -> str:
-    assert "/" in frame.label, f"a frame without a reason: {frame.label}"
-    return frame.label.rsplit("/", 1)[1]
 
 
 def inference(suite: Suite) -> Callable[[CrypTenArithmetic], object]:
@@ -63,9 +51,9 @@ def test_every_opening_is_listed_and_every_line_is_used(parties: Parties) -> Non
     for plan in PLANS_OF_TEST:
         run = parties(inference(resolve(plan)), plan=plan)
         for channel in run.channels:
-            seen |= {reason(frame) for frame in (*channel.sent, *channel.received)}
-    assert seen == set(listed())
-    assert all(len(why) > 20 for why in listed().values())
+            seen |= {reason(frame.label, "crypten") for frame in (*channel.sent, *channel.received)}
+    assert seen == set(listed("crypten"))
+    assert all(len(why) > 20 for why in listed("crypten").values())
 
 
 # -- uniformity ----------------------------------------------------------------------------------------------
@@ -141,7 +129,7 @@ def test_opened_values_are_uniform(parties: Parties, secret: str) -> None:
         for why, opened in opened_words(parties(every_primitive(SECRETS[secret]), plan=plan)).items():
             assert worst(opened, why) < 1, why
             seen.add(why)
-    assert seen == set(listed()) - {"output"}
+    assert seen == set(listed("crypten")) - {"output"}
 
 
 def test_no_word_is_opened_twice(parties: Parties) -> None:
