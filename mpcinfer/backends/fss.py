@@ -12,18 +12,16 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mpcinfer.backends.base import Backend
 from mpcinfer.backends.fss_attention import attention
 from mpcinfer.backends.fss_rescale import deliver, narrow, nearest, view
+from mpcinfer.backends.fss_wires import activation_wires, inverse_root
 from mpcinfer.backends.plain import rope_angles
 from mpcinfer.models.config import ActivationKind, AttentionKind, ModelConfig, NormKind, RopePairs
 from mpcinfer.models.widths import NormWidths, Widths
 from parties.errors import ConfigError
-from protocols.fss.gate import Gate
 from protocols.fss.linear import Hold, Linear, Matrix, ToClient
 from protocols.fss.machine import Machine
 from protocols.fss.opening import Open
@@ -99,27 +97,12 @@ class FssBackend(Backend[Share, Matrix]):
         rows = view(machine, x, widths.keep)
         squares = machine.one(SumOfSquares(widths.square_bits), rows)
         (squares,) = machine.apply(Open(), squares)
-        inverse = machine.one(self._inverse_root(widths, eps, ring_bits), squares)
+        width, faithful = self._config.width, machine.faithful
+        root = inverse_root(widths, self._precision, ring_bits, width=width, eps=eps, faithful=faithful)
+        inverse = self._suite.inverse_sqrt(machine, *root, squares)
         (inverse,) = machine.apply(Open(), inverse)
         held = machine.one(Hold(), machine.one(Product(ring_bits), rows, inverse))
         return held if weight is None else machine.one(Linear(weight, held=Held.SERVER_HELD), held)
-
-    def _inverse_root(self, widths: NormWidths, eps: float, ring_bits: int) -> Gate:
-        """1 / sqrt(mean + eps) of a row's sum of squares."""
-        unit = 4.0**widths.keep * self._config.width
-
-        def function(squares: NDArray[np.float64]) -> NDArray[np.float64]:
-            return 1.0 / np.sqrt(squares / unit + eps)
-
-        return self._suite.inverse_sqrt.gate(
-            function,
-            low=widths.low * unit,
-            high=widths.high * unit,
-            cells_bits=self._precision.cells,
-            ring_bits=ring_bits,
-            frac_bits=widths.frac,
-            faithful=self.machine.faithful,
-        )
 
     def _norm_widths(self) -> tuple[NormWidths, int]:
         """The norm at hand, and the ring of the layer that reads it."""
@@ -206,30 +189,29 @@ class FssBackend(Backend[Share, Matrix]):
         machine, p, widths = self.machine, self._precision, self._widths.ffn(self._layer)
         (x,) = deliver(machine, (x, p.activation, widths.wire_bits))
         protocol, wires = self._activation(kind, p.activation)
-        (index,) = narrow(machine, (x, wires.index_frac, wires.index_bits))
-        return machine.one(Hold(), machine.one(protocol.gate(kind, wires), machine.view(x), index))
+        index = self._index(protocol, wires, x)
+        return machine.one(Hold(), protocol(machine, kind, wires, x, index))
 
     def gated(self, gate: Share, up: Share, kind: ActivationKind) -> Share:
         with self.span(kind, kind):
             machine, p, widths = self.machine, self._precision, self._widths.ffn(self._layer)
             x, factor = deliver(machine, *((x, p.gate, widths.wire_bits) for x in (gate, up)))
             protocol, wires = self._activation(kind, p.gate)
-            (index,) = narrow(machine, (x, wires.index_frac, wires.index_bits))
-            unit = protocol.gated(kind, wires)
-            return machine.one(Hold(), machine.one(unit, machine.view(x), index, machine.view(factor)))
+            index = self._index(protocol, wires, x)
+            return machine.one(Hold(), protocol(machine, kind, wires, x, index, factor))
+
+    def _index(self, protocol: ActivationProtocol, wires: ActivationWires, x: Share) -> Share:
+        """What an activation's table is read at."""
+        if not protocol.indexed:
+            return x
+        (index,) = narrow(self.machine, (x, wires.index_frac, wires.index_bits))
+        return index
 
     def _activation(self, kind: ActivationKind, frac_bits: int) -> tuple[ActivationProtocol, ActivationWires]:
         """The plan's protocol for it, and the wires around it."""
-        p, widths, protocol = self._precision, self._widths.ffn(self._layer), self._suite.activations[kind]
-        wires = ActivationWires(
-            ring_bits=widths.out_bits,
-            frac_bits=frac_bits,
-            index_bits=widths.index_bits + protocol.finer_bits,
-            index_frac=p.index + protocol.finer_bits,
-            table_frac=min(p.table + protocol.finer_bits, frac_bits),
-            centred=self.machine.faithful,
-        )
-        return protocol, wires
+        ffn, protocol = self._widths.ffn(self._layer), self._suite.activations[kind]
+        faithful = self.machine.faithful
+        return protocol, activation_wires(protocol, ffn, self._precision, frac_bits, faithful=faithful)
 
     # -- the answer ------------------------------------------------------------------------------------------
 

@@ -8,19 +8,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mpcinfer.backends.fss_rescale import narrow, view
+from mpcinfer.backends.fss_wires import exponential_wires, reciprocal, score_index_bits
 from mpcinfer.models.widths import AttentionWidths, Precision
-from protocols.fss.gate import Gate
 from protocols.fss.linear import Hold
 from protocols.fss.machine import Machine
 from protocols.fss.matmul import MatMul
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product
-from protocols.fss.suite import FssSuite, MaximumProtocol, OctaveProtocol
+from protocols.fss.suite import FssSuite, MaximumProtocol
 from protocols.share import Share
 
 
@@ -52,26 +50,19 @@ def attention(
         (scores,) = machine.apply(Open(), packed)
     with span("softmax", "softmax"):
         index = _below_maximum(machine, suite.maximum, scores, start, rows, widths, p)
-        gate = suite.exponential.gate(
-            ring_bits=widths.mix_bits,
-            frac_bits=p.power,
-            index_bits=index.ring_bits,
-            index_frac=p.score,
-            low=-(2.0**p.step) - 2.0 ** (1 - p.score) if suite.maximum.coarse else 0.0,
-            centred=machine.faithful,
-        )
-        powers = machine.one(gate, index)
+        around = exponential_wires(widths, p, coarse=suite.maximum.coarse, faithful=machine.faithful)
+        powers = suite.exponential(machine, around, index)
 
         def unpack(t: torch.Tensor) -> torch.Tensor:
             full = t.new_zeros((*t.shape[:-1], queries * keys))
             full[..., visible] = t
-            return full.unflatten(-1, (queries, keys))
+            return full.reshape(*t.shape[:-1], queries, keys)
 
         sums = machine.reduce(machine.sum_last(machine.map(powers, unpack)), widths.sum_bits)
         powers, sums = machine.apply(Open(), powers, sums)
     with span("mix", "matmul"):
         mixed = machine.one(MatMul(), machine.map(powers, unpack), v)
-        inverse = machine.one(_reciprocal(machine, suite.reciprocal, widths, p), sums)
+        inverse = suite.reciprocal(machine, *reciprocal(widths, p, faithful=machine.faithful), sums)
         mixed, inverse = machine.apply(Open(), mixed, inverse)
         mixed = view(machine, mixed, p.mixed)
         return machine.one(Hold(), machine.one(Product(widths.out_bits), mixed, inverse))
@@ -87,8 +78,8 @@ def _below_maximum(
     p: Precision,
 ) -> Share:
     """Each row's maximum, exact or coarse, minus its scores, as an index of exp."""
-    fine_wire = (scores, p.score, widths.score_integer + 1 + p.score)
-    coarse_wire = (scores, -p.step, widths.score_integer + 1 - p.step)
+    fine_wire = (scores, p.score, score_index_bits(widths, p.score))
+    coarse_wire = (scores, -p.step, score_index_bits(widths, -p.step))
     narrowed = narrow(machine, *([coarse_wire, fine_wire] if maximum.coarse else [fine_wire]))
     compared, fine = narrowed[0], narrowed[-1]
     queries = int(rows[-1]) + 1
@@ -96,24 +87,6 @@ def _below_maximum(
     (peak,) = machine.apply(Open(), maximum(machine, compared, lengths))
     peak = machine.shift_up(peak, p.score - peak.frac_bits)
     return machine.sub(machine.map(peak, lambda t: t[..., rows]), fine)
-
-
-def _reciprocal(machine: Machine, protocol: OctaveProtocol, widths: AttentionWidths, p: Precision) -> Gate:
-    """1 / x of a row's sum of powers, of which one is at least exp(-2^step)."""
-    unit = 2.0**p.power
-
-    def function(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        return unit / np.maximum(sums, 1.0)
-
-    return protocol.gate(
-        function,
-        low=float(np.exp(-(2.0**p.step) - 0.125)) * unit,
-        high=widths.largest_sum * unit * 1.01,
-        cells_bits=p.cells,
-        ring_bits=widths.out_bits,
-        frac_bits=widths.inverse,
-        faithful=machine.faithful,
-    )
 
 
 def causal(queries: int, keys: int, start: int) -> tuple[torch.Tensor, torch.Tensor]:

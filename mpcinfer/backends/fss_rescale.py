@@ -34,7 +34,7 @@ def nearest(machine: Machine, *wires: Wire) -> tuple[Share, ...]:
 
 def _plus_half(machine: Machine, x: Share, frac_bits: int) -> Share:
     drop = x.frac_bits - frac_bits
-    return machine.add_public(x, 1 << (drop - 1)) if drop else x
+    return machine.add_public(x, 1 << (drop - 1)) if drop > 0 else x
 
 
 def narrow(machine: Machine, *wires: Wire) -> tuple[Share, ...]:

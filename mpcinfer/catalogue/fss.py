@@ -6,18 +6,23 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mpcinfer.backends.fss_rescale import narrow
 from mpcinfer.backends.fss_weights import matrices
+from mpcinfer.backends.fss_wires import (
+    activation_wires,
+    exponential_wires,
+    inverse_root,
+    reciprocal,
+    score_index_bits,
+)
 from mpcinfer.catalogue.entry import SAMPLE, Entry, ErrorKind, SampleCost, StatedError, source_of, summary_of
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.widths import Widths
 from parties.meter import Meter
 from protocols.fss.counting import Counting
 from protocols.fss.gate import shape_only
-from protocols.fss.suite import ActivationWires, FssProtocol, FssSuite
+from protocols.fss.octave_cells import Function
+from protocols.fss.suite import ActivationWires, ExponentialWires, FssProtocol, FssSuite, OctaveWires
 from protocols.plan import Plan
 from protocols.registry import ENGINES, get_plan, resolve_fss
 from protocols.share import Held, Share
@@ -51,17 +56,25 @@ class Wires:
         """Shape of packed causal scores."""
         return (1, self.config.heads, sum(self.lengths))
 
-    def activation(self, operation: str, *, centred: bool) -> ActivationWires:
+    def activation(self, operation: str, *, faithful: bool) -> ActivationWires:
         """Around an activation."""
-        p, ffn, protocol = self.widths.precision, self.widths.ffn(0), self.suite.activations[operation]
-        return ActivationWires(
-            ring_bits=ffn.out_bits,
-            frac_bits=p.activation,
-            index_bits=ffn.index_bits + protocol.finer_bits,
-            index_frac=p.index + protocol.finer_bits,
-            table_frac=min(p.table + protocol.finer_bits, p.activation),
-            centred=centred,
-        )
+        p, protocol = self.widths.precision, self.suite.activations[operation]
+        return activation_wires(protocol, self.widths.ffn(0), p, p.activation, faithful=faithful)
+
+    def exponential(self, *, faithful: bool) -> ExponentialWires:
+        """Around exp."""
+        attention, coarse = self.widths.attention(0), self.suite.maximum.coarse
+        return exponential_wires(attention, self.widths.precision, coarse=coarse, faithful=faithful)
+
+    def reciprocal(self, *, faithful: bool) -> tuple[Function, OctaveWires]:
+        """Of a row's sum of powers."""
+        return reciprocal(self.widths.attention(0), self.widths.precision, faithful=faithful)
+
+    def inverse_root(self, *, faithful: bool) -> tuple[Function, OctaveWires]:
+        """Of the first norm."""
+        attention, p = self.widths.attention(0), self.widths.precision
+        width, eps = self.config.width, self.config.norm_eps
+        return inverse_root(attention.norm, p, attention.qkv_bits, width=width, eps=eps, faithful=faithful)
 
 
 Run = Callable[[Counting, Wires], tuple[int, str]]
@@ -88,9 +101,9 @@ def _activation(operation: str) -> Run:
     def run(machine: Counting, wires: Wires) -> tuple[int, str]:
         p, ffn = wires.widths.precision, wires.widths.ffn(0)
         x = wires.masked((1, wires.tokens, wires.config.hidden), p.activation, ffn.wire_bits)
-        around = wires.activation(operation, centred=machine.faithful)
+        around = wires.activation(operation, faithful=machine.faithful)
         index = wires.masked(x.shape, around.index_frac, around.index_bits)
-        machine.one(wires.suite.activations[operation].gate(operation, around), machine.view(x), index)
+        wires.suite.activations[operation](machine, operation, around, x, index)
         return math.prod(x.shape), "element"
 
     return run
@@ -99,66 +112,29 @@ def _activation(operation: str) -> Run:
 def _maximum(machine: Counting, wires: Wires) -> tuple[int, str]:
     p, attention, maximum = wires.widths.precision, wires.widths.attention(0), wires.suite.maximum
     frac_bits = -p.step if maximum.coarse else p.score
-    x = wires.masked(wires.scores, frac_bits, attention.score_integer + 1 + frac_bits)
+    x = wires.masked(wires.scores, frac_bits, score_index_bits(attention, frac_bits))
     maximum(machine, x, wires.lengths)
     return math.prod(x.shape), "score"
 
 
 def _exponential(machine: Counting, wires: Wires) -> tuple[int, str]:
-    p, attention = wires.widths.precision, wires.widths.attention(0)
-    index = wires.masked(wires.scores, p.score, attention.score_integer + 1 + p.score)
-    gate = wires.suite.exponential.gate(
-        ring_bits=attention.mix_bits,
-        frac_bits=p.power,
-        index_bits=index.ring_bits,
-        index_frac=p.score,
-        low=-(2.0**p.step) - 2.0 ** (1 - p.score) if wires.suite.maximum.coarse else 0.0,
-        centred=machine.faithful,
-    )
-    machine.one(gate, index)
+    around = wires.exponential(faithful=machine.faithful)
+    index = wires.masked(wires.scores, around.index_frac, around.index_bits)
+    wires.suite.exponential(machine, around, index)
     return math.prod(index.shape), "score"
 
 
 def _reciprocal(machine: Counting, wires: Wires) -> tuple[int, str]:
     p, attention = wires.widths.precision, wires.widths.attention(0)
-    unit = 2.0**p.power
     sums = wires.masked((1, wires.config.heads, wires.tokens, 1), p.power, attention.sum_bits)
-
-    def function(s: NDArray[np.float64]) -> NDArray[np.float64]:
-        return unit / np.maximum(s, 1.0)
-
-    gate = wires.suite.reciprocal.gate(
-        function,
-        low=math.exp(-(2.0**p.step) - 0.125) * unit,
-        high=attention.largest_sum * unit * 1.01,
-        cells_bits=p.cells,
-        ring_bits=attention.out_bits,
-        frac_bits=attention.inverse,
-        faithful=machine.faithful,
-    )
-    machine.one(gate, sums)
+    wires.suite.reciprocal(machine, *wires.reciprocal(faithful=machine.faithful), sums)
     return math.prod(sums.shape), "row"
 
 
 def _inverse_sqrt(machine: Counting, wires: Wires) -> tuple[int, str]:
-    p, attention = wires.widths.precision, wires.widths.attention(0)
-    norm = attention.norm
-    unit = 4.0**norm.keep * wires.config.width
+    norm = wires.widths.attention(0).norm
     squares = wires.masked((1, wires.tokens, 1), 2 * norm.keep, norm.square_bits)
-
-    def function(s: NDArray[np.float64]) -> NDArray[np.float64]:
-        return 1.0 / np.sqrt(s / unit + wires.config.norm_eps)
-
-    gate = wires.suite.inverse_sqrt.gate(
-        function,
-        low=norm.low * unit,
-        high=norm.high * unit,
-        cells_bits=p.cells,
-        ring_bits=attention.qkv_bits,
-        frac_bits=norm.frac,
-        faithful=machine.faithful,
-    )
-    machine.one(gate, squares)
+    wires.suite.inverse_sqrt(machine, *wires.inverse_root(faithful=machine.faithful), squares)
     return wires.tokens, "row"
 
 
@@ -224,20 +200,20 @@ def _error(wires: Wires, operation: str, *, faithful: bool) -> StatedError:
     """What the protocol states, on these wires."""
     p, suite = wires.widths.precision, wires.suite
     if operation in suite.activations:
-        around = wires.activation(operation, centred=faithful)
+        around = wires.activation(operation, faithful=faithful)
         return StatedError(suite.activations[operation].max_abs_error(operation, around))
-    powers = {"reciprocal": (suite.reciprocal, 1.0), "inverse_sqrt": (suite.inverse_sqrt, 0.5)}
-    if operation in powers:
-        protocol, power = powers[operation]
-        error = protocol.max_rel_error(power, cells_bits=p.cells, faithful=faithful)
-        return StatedError(error, ErrorKind.RELATIVE)
+    relative = {
+        "exponential": lambda: suite.exponential.max_rel_error(wires.exponential(faithful=faithful)),
+        "reciprocal": lambda: suite.reciprocal.max_rel_error(1.0, wires.reciprocal(faithful=faithful)[1]),
+        "inverse_sqrt": lambda: suite.inverse_sqrt.max_rel_error(
+            0.5, wires.inverse_root(faithful=faithful)[1]
+        ),
+    }
+    if operation in relative:
+        return StatedError(relative[operation](), ErrorKind.RELATIVE)
     stated = {
         "truncation": lambda: StatedError(suite.truncation.max_units_off, ErrorKind.UNITS),
         "embedding": lambda: StatedError(0.0),
         "maximum": lambda: StatedError(2.0**p.step if suite.maximum.coarse else 0.0),
-        "exponential": lambda: StatedError(
-            suite.exponential.max_errors(frac_bits=p.power, index_frac=p.score, centred=faithful)[0],
-            ErrorKind.RELATIVE,
-        ),
     }
     return stated[operation]()

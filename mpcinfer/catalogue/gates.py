@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 
-import numpy as np
-from numpy.typing import NDArray
-
+from mpcinfer.backends.fss_wires import score_index_bits
 from mpcinfer.catalogue.entry import SAMPLE, Entry, SampleCost, source_of, summary_of
 from mpcinfer.catalogue.fss import Wires, wires_of
 from mpcinfer.models.config import ModelConfig
@@ -72,7 +71,7 @@ def _products(wires: Wires) -> Iterator[GateSample]:
 def _comparisons(wires: Wires) -> Iterator[GateSample]:
     p, widths, attention = wires.widths.precision, wires.widths, wires.widths.attention(0)
     rows = (wires.tokens, wires.config.width)
-    index = wires.masked(rows, p.score, attention.score_integer + 1 + p.score)
+    index = wires.masked(rows, p.score, score_index_bits(attention, p.score))
     yield IsNegative(), (index,), math.prod(rows), "element"
     keep = attention.norm.keep
     x = wires.masked(rows, p.residual, widths.residual_bits)
@@ -82,7 +81,7 @@ def _comparisons(wires: Wires) -> Iterator[GateSample]:
         math.prod(rows),
         "element",
     )
-    coarse = wires.masked(wires.scores, -p.step, attention.score_integer + 1 - p.step)
+    coarse = wires.masked(wires.scores, -p.step, score_index_bits(attention, -p.step))
     yield CoarseMaximum(wires.lengths), (coarse,), math.prod(wires.scores), "score"
 
 
@@ -90,35 +89,16 @@ def _functions(wires: Wires) -> Iterator[GateSample]:
     p, ffn, attention = wires.widths.precision, wires.widths.ffn(0), wires.widths.attention(0)
     x = wires.masked((wires.tokens, wires.config.hidden), p.activation, ffn.wire_bits)
     view = Share(x.value, x.frac_bits, x.ring_bits, x.held, 0)
-    around = wires.activation("gelu", centred=False)
-    index = wires.masked(x.shape, around.index_frac, around.index_bits)
-    lookup = wires.suite.activations["gelu"]
-    yield lookup.gate("gelu", around), (view, index), math.prod(x.shape), "element"
-    yield lookup.gated("silu", around), (view, index, view), math.prod(x.shape), "element"
-    low = -(2.0**p.step) - 2.0 ** (1 - p.score)
-    scores = wires.masked(wires.scores, p.score, attention.score_integer + 1 + p.score)
-    exponential = Exponential(
-        ring_bits=attention.mix_bits,
-        frac_bits=p.power,
-        index_bits=scores.ring_bits,
-        index_frac=p.score,
-        low=low,
-    )
-    yield exponential, (scores,), math.prod(scores.shape), "score"
-    norm, unit = attention.norm, 4.0**attention.norm.keep * wires.config.width
-
-    def root(s: NDArray[np.float64]) -> NDArray[np.float64]:
-        return 1.0 / np.sqrt(s / unit + wires.config.norm_eps)
-
-    octaves = Octaves(
-        root,
-        low=norm.low * unit,
-        high=norm.high * unit,
-        cells_bits=p.cells,
-        ring_bits=attention.qkv_bits,
-        frac_bits=norm.frac,
-    )
-    yield octaves, (wires.masked((wires.tokens, 1), 2 * norm.keep, norm.square_bits),), wires.tokens, "row"
+    around = wires.activation("gelu", faithful=False)
+    index, fields = wires.masked(x.shape, around.index_frac, around.index_bits), dataclasses.asdict(around)
+    yield Activation("gelu", **fields), (view, index), math.prod(x.shape), "element"
+    yield GatedActivation("silu", **fields), (view, index, view), math.prod(x.shape), "element"
+    exponential = wires.exponential(faithful=False)
+    scores = wires.masked(wires.scores, exponential.index_frac, exponential.index_bits)
+    yield Exponential(**dataclasses.asdict(exponential)), (scores,), math.prod(scores.shape), "score"
+    norm, (root, octaves) = attention.norm, wires.inverse_root(faithful=False)
+    squares = wires.masked((wires.tokens, 1), 2 * norm.keep, norm.square_bits)
+    yield Octaves(root, **dataclasses.asdict(octaves)), (squares,), wires.tokens, "row"
 
 
 _GROUPS: tuple[Callable[[Wires], Iterator[GateSample]], ...] = (

@@ -1,10 +1,11 @@
 """What a plan can replace in the FSS suite: one base class an operation, and what is registered for it.
 
-A protocol here says which gates compute an operation, or how they are strung together; it holds no state.
+A protocol is a small program on a machine: it runs one gate or strings several together, and holds no state.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from typing import ClassVar, final
 from protocols.fss.activation import Activation, GatedActivation
 from protocols.fss.embedding import HoldTokens
 from protocols.fss.exponential import Exponential
-from protocols.fss.gate import Gate
 from protocols.fss.linear import Linear, Matrix
 from protocols.fss.machine import Machine
 from protocols.fss.maximum import CoarseMaximum
@@ -51,25 +51,25 @@ class ActivationWires:
 
 
 class ActivationProtocol(FssProtocol):
-    """GELU, SiLU or ReLU of a masked value, alone or times another.
+    """GELU, SiLU or ReLU of a masked value, alone or times others.
 
     Attributes:
         finer_bits: fraction bits that its index and table have beyond the model's default.
+        indexed: it reads an index; otherwise it is given the value again.
     """
 
     finer_bits: ClassVar[int] = 0
+    indexed: ClassVar[bool] = True
 
     @abstractmethod
-    def gate(self, kind: str, wires: ActivationWires) -> Gate:
-        """Takes the masked value and its index; the result is additive."""
-
-    @abstractmethod
-    def gated(self, kind: str, wires: ActivationWires) -> Gate:
-        """Takes another masked factor, too."""
+    def __call__(
+        self, machine: Machine, kind: str, wires: ActivationWires, x: Share, index: Share, *factors: Share
+    ) -> Share:
+        """f(x) of a masked x, times masked factors, additive; the scale is x's and the factors' together."""
 
     @abstractmethod
     def max_abs_error(self, kind: str, wires: ActivationWires) -> float:
-        """Bound on what `gate` is off, rounding of the index included."""
+        """Bound on what f(x) is off, rounding of the index included."""
 
 
 class _LookupActivations(ActivationProtocol):
@@ -81,30 +81,15 @@ class _LookupActivations(ActivationProtocol):
 
     based_on: ClassVar[tuple[object, ...]] = (Activation, GatedActivation)
 
-    def gate(self, kind: str, wires: ActivationWires) -> Activation:
-        return Activation(
-            kind,
-            ring_bits=wires.ring_bits,
-            frac_bits=wires.frac_bits,
-            index_bits=wires.index_bits,
-            index_frac=wires.index_frac,
-            table_frac=wires.table_frac,
-            centred=wires.centred,
-        )
-
-    def gated(self, kind: str, wires: ActivationWires) -> GatedActivation:
-        return GatedActivation(
-            kind,
-            ring_bits=wires.ring_bits,
-            frac_bits=wires.frac_bits,
-            index_bits=wires.index_bits,
-            index_frac=wires.index_frac,
-            table_frac=wires.table_frac,
-            centred=wires.centred,
-        )
+    def __call__(
+        self, machine: Machine, kind: str, wires: ActivationWires, x: Share, index: Share, *factors: Share
+    ) -> Share:
+        make = GatedActivation if factors else Activation
+        gate = make(kind, **dataclasses.asdict(wires))
+        return machine.one(gate, machine.view(x), index, *map(machine.view, factors))
 
     def max_abs_error(self, kind: str, wires: ActivationWires) -> float:
-        return self.gate(kind, wires).max_abs_error
+        return Activation(kind, **dataclasses.asdict(wires)).max_abs_error
 
 
 @final
@@ -161,18 +146,28 @@ class TreeMaximum(MaximumProtocol):
         return row_maximum(machine, x, lengths)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExponentialWires:
+    """Rings and fraction bits around exp; see `Exponential` for each."""
+
+    ring_bits: int
+    frac_bits: int
+    index_bits: int
+    index_frac: int
+    low: float
+    centred: bool
+
+
 class ExponentialProtocol(FssProtocol):
     """exp(-z) of a masked index."""
 
     @abstractmethod
-    def gate(
-        self, *, ring_bits: int, frac_bits: int, index_bits: int, index_frac: int, low: float, centred: bool
-    ) -> Gate:
-        """See `Exponential` for the arguments."""
+    def __call__(self, machine: Machine, wires: ExponentialWires, index: Share) -> Share:
+        """Additive, as the wires say."""
 
     @abstractmethod
-    def max_errors(self, *, frac_bits: int, index_frac: int, centred: bool) -> tuple[float, float]:
-        """Largest relative error, and what rounding of the table adds to it."""
+    def max_rel_error(self, wires: ExponentialWires) -> float:
+        """Bound on the relative error, rounding of the index included and of the table aside."""
 
 
 @final
@@ -184,49 +179,34 @@ class LookupExponential(ExponentialProtocol):
 
     based_on = (Exponential,)
 
-    def gate(
-        self, *, ring_bits: int, frac_bits: int, index_bits: int, index_frac: int, low: float, centred: bool
-    ) -> Exponential:
-        return Exponential(
-            ring_bits=ring_bits,
-            frac_bits=frac_bits,
-            index_bits=index_bits,
-            index_frac=index_frac,
-            low=low,
-            centred=centred,
-        )
+    def __call__(self, machine: Machine, wires: ExponentialWires, index: Share) -> Share:
+        return machine.one(Exponential(**dataclasses.asdict(wires)), index)
 
-    def max_errors(self, *, frac_bits: int, index_frac: int, centred: bool) -> tuple[float, float]:
-        gate = self.gate(
-            ring_bits=frac_bits + 2,
-            frac_bits=frac_bits,
-            index_bits=index_frac + 5,
-            index_frac=index_frac,
-            low=0.0,
-            centred=centred,
-        )
-        return gate.max_relative_error, gate.max_rounding_error
+    def max_rel_error(self, wires: ExponentialWires) -> float:
+        return Exponential(**dataclasses.asdict(wires)).max_relative_error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OctaveWires:
+    """Range and result of a function of numbers of any order of magnitude; see `Octaves` for each."""
+
+    low: float
+    high: float
+    cells_bits: int
+    ring_bits: int
+    frac_bits: int
+    faithful: bool
 
 
 class OctaveProtocol(FssProtocol):
     """A power of a masked positive integer of any order of magnitude: 1 / s, 1 / sqrt(s)."""
 
     @abstractmethod
-    def gate(
-        self,
-        function: Function,
-        *,
-        low: float,
-        high: float,
-        cells_bits: int,
-        ring_bits: int,
-        frac_bits: int,
-        faithful: bool,
-    ) -> Gate:
-        """See `Octaves` for the arguments."""
+    def __call__(self, machine: Machine, function: Function, wires: OctaveWires, s: Share) -> Share:
+        """function(s), additive, as the wires say."""
 
     @abstractmethod
-    def max_rel_error(self, power: float, *, cells_bits: int, faithful: bool) -> float:
+    def max_rel_error(self, power: float, wires: OctaveWires) -> float:
         """Bound on the relative error of s^-power, rounding of the table aside."""
 
 
@@ -236,31 +216,13 @@ class OctaveLookup(OctaveProtocol):
 
     based_on = (Octaves,)
 
-    def gate(
-        self,
-        function: Function,
-        *,
-        low: float,
-        high: float,
-        cells_bits: int,
-        ring_bits: int,
-        frac_bits: int,
-        faithful: bool,
-    ) -> Octaves:
-        return Octaves(
-            function,
-            low=low,
-            high=high,
-            cells_bits=cells_bits,
-            ring_bits=ring_bits,
-            frac_bits=frac_bits,
-            faithful=faithful,
-        )
+    def __call__(self, machine: Machine, function: Function, wires: OctaveWires, s: Share) -> Share:
+        return machine.one(Octaves(function, **dataclasses.asdict(wires)), s)
 
-    def max_rel_error(self, power: float, *, cells_bits: int, faithful: bool) -> float:
-        if faithful:
-            return (1.0 + 2.0 ** -(cells_bits + 1)) ** power - 1.0
-        return (1.0 - 2.0**-cells_bits) ** -power - 1.0
+    def max_rel_error(self, power: float, wires: OctaveWires) -> float:
+        if wires.faithful:
+            return (1.0 + 2.0 ** -(wires.cells_bits + 1)) ** power - 1.0
+        return (1.0 - 2.0**-wires.cells_bits) ** -power - 1.0
 
 
 class EmbeddingProtocol(FssProtocol):

@@ -78,7 +78,7 @@ def test_a_look_up_costs_what_its_documentation_says() -> None:
     """1 round; bits of the largest c, 2 more and the sign; 16 (k - 6) bytes; 5 ring_bits, 3 of the table."""
     config = folded_config(load_config(listing.SAMPLE_MODEL))
     wires = fss.wires_of(config, listing.SAMPLE_TOKENS, get_plan("fss"))
-    around = wires.activation("gelu", centred=False)
+    around = wires.activation("gelu", faithful=False)
     declared = ENTRIES["fss", "gelu", "lookup"].cost
     x = torch.linspace(0.0, 4.0, 4001, dtype=torch.float64)
     largest = round(float((x - torch.nn.functional.gelu(x)).max()) * 2**around.table_frac)
