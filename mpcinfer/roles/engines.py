@@ -27,11 +27,13 @@ class Engine:
 
     Attributes:
         require: raises ConfigError where this machine lacks what it needs.
+        ready: does what a server can do before a client comes.
         open: a party's session over a fresh link.
         deal: serves one session to server and client as the document says; a line about it.
     """
 
     require: Callable[[], object]
+    ready: Callable[[Terms], Terms]
     open: Callable[[Link, Terms], AbstractContextManager[PrivateSession]]
     deal: Callable[[Link, Link, Document], str]
 
@@ -47,8 +49,18 @@ def _deal_fss(server: Link, client: Link, document: Document) -> str:
 
 
 ENGINES: dict[str, Engine] = {
-    crypten_session.ENGINE: Engine(import_crypten, crypten_session.crypten_session, _deal_crypten),
-    fss_connect.ENGINE: Engine(lambda: None, fss_connect.fss_session, _deal_fss),
+    crypten_session.ENGINE: Engine(
+        require=import_crypten,
+        ready=lambda terms: terms,
+        open=crypten_session.crypten_session,
+        deal=_deal_crypten,
+    ),
+    fss_connect.ENGINE: Engine(
+        require=lambda: None,
+        ready=fss_connect.ready,
+        open=fss_connect.fss_session,
+        deal=_deal_fss,
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager
@@ -61,9 +62,10 @@ def _with_dealer(link: Link, terms: Terms) -> Generator[PrivateSession]:
     with dealer_link(agreed, terms.dealer, terms.keys, terms.timeout_s) as dealer:
         program = agreed_program(link, terms)
         announce(dealer, ENGINE, **program.to_document())
+        own = _own_weights(program, terms)
         assert link.rank is not None
         supply = DealerSupply(link.rank, dealer, on_bytes=lambda count: tally.add(dealt_bytes=count))
-        with closing(supply), closing(fss_over(link, program, terms.weights, supply, tally)) as session:
+        with closing(supply), closing(fss_over(link, program, own, supply, tally)) as session:
             yield session
 
 
@@ -81,12 +83,13 @@ def _over_folder(link: Link, terms: Terms, store: Store) -> Generator[PrivateSes
             )
         supply = StoredSupply(link, store)
         greet(link, f"{terms.plan.digest()}, material {manifest.id}", public.digest())
-        own = None if terms.weights is None else encoded_weights(program, terms.weights)
+        own = _own_weights(program, terms)
         if own is not None:
             store.bind_weights(_digest(own))
-        charge_seeds(link.meter)
-        tally = Tally(terms.on_progress)
-        with closing(supply), closing(FssPrivateSession(link, program, own, supply, tally)) as session:
+        with (
+            closing(supply),
+            closing(fss_over(link, program, own, supply, Tally(terms.on_progress))) as session,
+        ):
             yield session
 
 
@@ -113,14 +116,30 @@ def agreed_program(link: Link, terms: Terms) -> Program:
 def fss_over(
     link: Link,
     program: Program,
-    weights: Mapping[str, torch.Tensor] | None,
+    weights: Mapping[str, Matrix] | None,
     supply: Supply,
     tally: Tally | None = None,
 ) -> FssPrivateSession:
-    """The session over a supply whose seeds have come: books them, and brings the weights in."""
+    """The session over a supply whose seeds have come: books them, and brings the weights in.
+
+    Args:
+        weights: the server's, `encoded_weights`; None at the client.
+    """
     charge_seeds(link.meter)
-    own = None if weights is None else encoded_weights(program, weights)
-    return FssPrivateSession(link, program, own, supply, tally or Tally(None))
+    return FssPrivateSession(link, program, weights, supply, tally or Tally(None))
+
+
+def ready(terms: Terms) -> Terms:
+    """A server's terms with its weights in fixed point, as a session with the usual room reads them.
+
+    Raises:
+        ConfigError: the model was never calibrated, or the plan cannot be run.
+        RangeError: the model's values need more than 64 bits, or a weight is too large.
+    """
+    require_ranges(terms.public)
+    program = Program.of(terms.plan, terms.public.config, terms.public.ranges)
+    assert terms.weights is not None
+    return dataclasses.replace(terms, encoded=encoded_weights(program, terms.weights))
 
 
 def encoded_weights(program: Program, weights: Mapping[str, torch.Tensor]) -> dict[str, Matrix]:
@@ -133,6 +152,16 @@ def encoded_weights(program: Program, weights: Mapping[str, torch.Tensor]) -> di
     if program.plan.fold:
         config, folded = fold_norms(config, weights)
     return encoded(config, program.widths, folded)
+
+
+def _own_weights(program: Program, terms: Terms) -> Mapping[str, Matrix] | None:
+    """The server's weights for a session; from those encoded ahead where they differ in their rings alone."""
+    if terms.weights is None:
+        return None
+    ahead, wanted = terms.encoded or {}, program.matrices()
+    if any(name not in ahead or ahead[name].frac_bits != each.frac_bits for name, each in wanted.items()):
+        return encoded_weights(program, terms.weights)
+    return {name: dataclasses.replace(ahead[name], ring_bits=each.ring_bits) for name, each in wanted.items()}
 
 
 def _digest(weights: Mapping[str, Matrix]) -> str:

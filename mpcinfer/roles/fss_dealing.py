@@ -46,6 +46,11 @@ class ModelDealer:
         self._matrices, self._hash = program.matrices(), seeds.server.public_hash()
         self._cache: KVCache[Share] = KVCache()
 
+    def make_masks(self) -> None:
+        """Derives the weights' masks, which the first run would otherwise wait for."""
+        for matrix in self._matrices.values():
+            self._weight_mask(matrix.name, matrix.shape)
+
     def deal(self, number: int, run: RunShape, writers: Writers) -> Dealt:
         """Writes the material of one run.
 
@@ -109,6 +114,7 @@ def serve_fss(
     seeds.server.send(server)
     seeds.client.send(client)
     dealer = ModelDealer(program, seeds)
+    dealer.make_masks()  # while the weights go from server to client
     boxes = [Outbox(link, window_bytes=window_bytes) for link in (server, client)]
     writers = Writers(
         server=boxes[SERVER].writer(Part.GATES),

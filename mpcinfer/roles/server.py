@@ -49,17 +49,19 @@ def serve_sessions(
         say: is told of progress, a line at a time.
 
     Raises:
-        ConfigError: the endpoint cannot be used.
+        ConfigError: the endpoint or the model cannot be used.
         MpcInferError: with `once`, whatever ended the session.
     """
-    terms = Terms(
-        plan=plan,
-        public=PublicModel.of(model),
-        weights=model.weights,
-        keys=identity.keys,
-        dealer=dealer,
-        material=material,
-        timeout_s=timeout_s,
+    terms = engine_of(plan).ready(
+        Terms(
+            plan=plan,
+            public=PublicModel.of(model),
+            weights=model.weights,
+            keys=identity.keys,
+            dealer=dealer,
+            material=material,
+            timeout_s=timeout_s,
+        )
     )
     say(f"server: {model.name} ({model.config.parameters:,} parameters), plan {plan.name}, at {listen}")
     while True:

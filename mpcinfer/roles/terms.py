@@ -19,6 +19,7 @@ from parties.link import Link
 from parties.meter import Meter
 from parties.randomness import SystemRandom
 from parties.tcp import TcpChannel, connect
+from protocols.fss.linear import Matrix
 from protocols.plan import Plan
 
 DEAL_SESSION = "deal.session"
@@ -46,6 +47,7 @@ class Terms:
     Attributes:
         plan, public: the same at both parties (the handshake sees to it).
         weights: the server's, in float; None at the client.
+        encoded: the same as the engine `fss` reads them, where that was done ahead.
         keys: this party's.
         dealer: where correlations come from.
         material: a folder of correlations that `mpcinfer deal` made, instead of a dealer.
@@ -60,6 +62,7 @@ class Terms:
     plan: Plan
     public: PublicModel
     weights: Mapping[str, torch.Tensor] | None = None
+    encoded: Mapping[str, Matrix] | None = None
     keys: KeyPair | None = None
     dealer: Address | None = None
     material: Path | None = None

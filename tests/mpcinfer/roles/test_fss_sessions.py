@@ -190,7 +190,7 @@ def test_a_dealer_refuses_parties_that_want_different_passes() -> None:
     def asking(tokens: int) -> Any:
         def party(link: Link, dealer: Link) -> None:
             assert link.rank is not None
-            weights = dict(small().weights) if link.rank == 0 else None
+            weights = encoded_weights(_program(), small().weights) if link.rank == 0 else None
             with (
                 closing(DealerSupply(link.rank, dealer)) as supply,
                 closing(fss_over(link, _program(), weights, supply)) as session,
@@ -242,7 +242,7 @@ def test_progress_counts_passes_and_bytes() -> None:
         assert link.rank is not None
         tally = Tally(seen.append if link.rank == 1 else None)
         supply = DealerSupply(link.rank, dealer, on_bytes=lambda size: tally.add(dealt_bytes=size))
-        weights = dict(small().weights) if link.rank == 0 else None
+        weights = encoded_weights(_program(), small().weights) if link.rank == 0 else None
         with closing(supply), closing(fss_over(link, _program(), weights, supply, tally)) as session:
             session.prepare([5, 1, 1])
             session.settle()
