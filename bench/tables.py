@@ -19,13 +19,18 @@ from bench.records import RECORDS
 from mpcinfer import cost
 
 ROOT = Path(__file__).parent.parent
-PLANS = ("crypten-stock", "crypten")
+PLANS = ("crypten-stock", "crypten", "fss")
+MEASURED = {"crypten-stock": "block.jsonl", "crypten": "block.jsonl", "fss": "stack.jsonl"}
 
 
-def _latest(case_file: str, plan: str) -> dict[str, Any]:
-    """The newest record of a case and plan."""
+def _latest(case_file: str, plan: str, case: str = "") -> dict[str, Any]:
+    """The newest record of a plan, and of a case where a file has several."""
     lines = (RECORDS / case_file).read_text().splitlines()
-    records = [record for line in lines if (record := json.loads(line))["plan"] == plan]
+    records = [
+        record
+        for line in lines
+        if (record := json.loads(line))["plan"] == plan and case in ("", record["case"])
+    ]
     if not records:
         sys.exit(f"no record of plan {plan} in {case_file}; run the benchmark first")
     return records[-1]
@@ -35,24 +40,42 @@ def block_table() -> str:
     """One GPT-2-size block, measured."""
     rows: list[list[str]] = []
     for plan in PLANS:
-        record = _latest("block.jsonl", plan)
+        record = _latest(MEASURED[plan], plan, "gpt2-block")
         bill, error = record["bill"], record["error"]
         rows.append(
             [
                 f"`{plan}`",
                 str(bill["rounds"]),
                 megabytes(bill["online_bytes_to_server"] + bill["online_bytes_to_client"]),
-                megabytes(bill["offline_bytes_to_server"]),
-                f"{statistics.median(record['seconds']):.1f} s",
+                megabytes(bill["offline_bytes_to_server"] + bill["offline_bytes_to_client"]),
+                f"{statistics.median(record['seconds']):.2f} s",
                 f"{error['max']:.1g}",
             ]
         )
-    machine = _latest("block.jsonl", "crypten")
-    header = ["plan", "rounds", "online, both ways", "offline", "wall", "largest error"]
+    machine = _latest("stack.jsonl", "fss", "gpt2-block")
+    header = ["plan", "rounds", "online, both ways", "offline", "wall online", "largest error"]
     return (
         table(header, rows)
-        + f"\n\nMeasured, median of {len(machine['seconds'])}, {machine['network']}, {machine['machine']}."
+        + f"\n\nMedians of {len(machine['seconds'])}, loopback TCP with CURVE, {machine['machine']}."
     )
+
+
+def stack_table() -> str:
+    """All of GPT-2's blocks under the FSS suite, measured."""
+    record = _latest("stack.jsonl", "fss", "gpt2-stack")
+    bill, extra = record["bill"], record["extra"]
+    peak = max(extra["peak_bytes"].values())
+    row = [
+        str(bill["rounds"]),
+        megabytes(bill["online_bytes_to_server"] + bill["online_bytes_to_client"]),
+        f"{(bill['offline_bytes_to_server'] + bill['offline_bytes_to_client']) / 1e9:.2f} GB",
+        f"{statistics.median(record['seconds']):.1f} s",
+        f"{statistics.median(extra['dealer_s']):.1f} s",
+        f"{statistics.median(extra['offline_s']):.1f} s",
+        f"{peak / 1e9:.1f} GB",
+    ]
+    header = ["rounds", "online, both ways", "offline", "online", "dealer", "parties, offline", "peak memory"]
+    return table(header, [row])
 
 
 def counted_table() -> str:
@@ -66,7 +89,7 @@ def counted_table() -> str:
                     f"{model}, {tokens} tokens, `{plan}`",
                     f"{total.rounds:,}",
                     f"{(total.online_bytes_to_server + total.online_bytes_to_client) / 1e9:,.2f} GB",
-                    f"{total.offline_bytes_to_server / 1e9:,.2f} GB",
+                    f"{(total.offline_bytes_to_server + total.offline_bytes_to_client) / 1e9:,.2f} GB",
                     f"{total.setup_bytes / 1e9:,.2f} GB",
                 ]
             )
@@ -89,7 +112,7 @@ def answer_table() -> str:
     return table(["a token of", "wall", "rounds", "online, both ways", "offline", "setup, once"], [row])
 
 
-TABLES = {"block": block_table, "counted": counted_table, "answer": answer_table}
+TABLES = {"block": block_table, "stack": stack_table, "counted": counted_table, "answer": answer_table}
 DOCUMENTS = {"README.md": TABLES, "docs/costs.md": COST_TABLES}
 
 

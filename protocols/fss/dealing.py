@@ -99,7 +99,7 @@ class Dealing(Machine):
         keys, signs = dpf.generate(points, item.bits, self._roots(len(points)), self.hash)
         for write in self._writers:
             write(keys.words.view(np.uint8))
-        return torch.from_numpy(signs.astype(np.int64)).reshape(item.shape)
+        return to_tensor(signs.astype(np.int64).view(np.uint64)).reshape(item.shape)
 
     def prefix_keys(self, item: Item, alpha: torch.Tensor) -> None:
         """Hands out keys of prefix functions at alpha."""
