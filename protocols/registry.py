@@ -34,7 +34,7 @@ from protocols.fss.suite import (
 from protocols.gelu import FinePiecewiseGelu, PiecewiseGelu
 from protocols.inverse_sqrt import InverseSqrt, OctaveInverseSqrt
 from protocols.operation import CausalProtocol, UnaryProtocol
-from protocols.plan import COMPARISON, FAITHFUL, LINEAR, TRUNCATION, Plan
+from protocols.plan import COMPARISON, FAITHFUL, FREE, LINEAR, TRUNCATION, Plan
 from protocols.relu import CompareRelu
 from protocols.silu import PiecewiseSilu
 from protocols.softmax import TreeSoftmax
@@ -52,16 +52,19 @@ SILU: dict[str, Callable[[], UnaryProtocol]] = {"piecewise": PiecewiseSilu, "sto
 RELU: dict[str, Callable[[], UnaryProtocol]] = {"compare": CompareRelu}
 INVERSE_SQRT: dict[str, InverseSqrtOfRange] = {"octaves": OctaveInverseSqrt, "stock": StockInverseSqrt}
 
-FSS_ACTIVATION: dict[str, Callable[[], ActivationProtocol]] = {
+_FSS_LOOKUPS: dict[str, Callable[[], ActivationProtocol]] = {
     "lookup": LookupActivation,
     "fine": FineLookupActivation,
 }
+FSS_GELU: dict[str, Callable[[], ActivationProtocol]] = {**_FSS_LOOKUPS}
+FSS_SILU: dict[str, Callable[[], ActivationProtocol]] = {**_FSS_LOOKUPS}
+FSS_RELU: dict[str, Callable[[], ActivationProtocol]] = {**_FSS_LOOKUPS}
 FSS_MAXIMUM: dict[str, Callable[[], MaximumProtocol]] = {"histogram": HistogramMaximum, "tree": TreeMaximum}
 FSS_EXPONENTIAL: dict[str, Callable[[], ExponentialProtocol]] = {"lookup": LookupExponential}
 FSS_OCTAVES: dict[str, Callable[[], OctaveProtocol]] = {"octaves": OctaveLookup}
 FSS_EMBEDDING: dict[str, Callable[[], EmbeddingProtocol]] = {"private": PrivateEmbedding}
 FSS_TRUNCATION: dict[str, Callable[[], TruncationProtocol]] = {
-    "free": FreeTruncation,
+    FREE: FreeTruncation,
     FAITHFUL: ExactTruncation,
 }
 
@@ -79,9 +82,9 @@ ENGINES: dict[str, dict[str, Mapping[str, object]]] = {
     "fss": {
         "truncation": FSS_TRUNCATION,
         "embedding": FSS_EMBEDDING,
-        "gelu": FSS_ACTIVATION,
-        "silu": FSS_ACTIVATION,
-        "relu": FSS_ACTIVATION,
+        "gelu": FSS_GELU,
+        "silu": FSS_SILU,
+        "relu": FSS_RELU,
         "maximum": FSS_MAXIMUM,
         "exponential": FSS_EXPONENTIAL,
         "reciprocal": FSS_OCTAVES,
@@ -96,7 +99,7 @@ _FSS = Plan(
     linear="",
     comparison="",
     softmax="",
-    truncation="free",
+    truncation=FREE,
     embedding="private",
     gelu="lookup",
     silu="lookup",
@@ -188,13 +191,13 @@ def resolve_fss(plan: Plan) -> FssSuite:
         ConfigError: it is a plan of another engine, or as `check`.
     """
     _require_engine(plan, "fss")
-    gelu = FSS_ACTIVATION[plan.gelu]()
+    gelu = FSS_GELU[plan.gelu]()
     return FssSuite(
         activations={
             "gelu": gelu,
             "gelu_tanh": gelu,
-            "silu": FSS_ACTIVATION[plan.silu](),
-            "relu": FSS_ACTIVATION[plan.relu](),
+            "silu": FSS_SILU[plan.silu](),
+            "relu": FSS_RELU[plan.relu](),
         },
         maximum=FSS_MAXIMUM[plan.maximum](),
         exponential=FSS_EXPONENTIAL[plan.exponential](),

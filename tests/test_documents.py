@@ -13,7 +13,13 @@ import mpcinfer
 from parties.meter import CLIENT, Meter
 from protocols.cleartext import IdealCleartextArithmetic
 from protocols.counting import CountingArithmetic
-from protocols.share import Share
+from protocols.fss.clear import Clear
+from protocols.fss.counting import Counting
+from protocols.fss.gate import Shares, shape_only
+from protocols.fss.machine import Machine
+from protocols.fss.suite import ActivationWires
+from protocols.share import Held, Share
+from tests.protocols.fss.harness import Secret, run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,14 +29,14 @@ def python_in(document: str) -> str:
     return "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
 
 
-def example_protocol() -> Any:
+def example(name: str) -> Any:
     names: dict[str, Any] = {}
     exec(compile(python_in("docs/adding-a-protocol.md"), "adding-a-protocol.md", "exec"), names)
-    return names["HardGelu"]()
+    return names[name]()
 
 
 def test_the_example_protocol_keeps_its_stated_error() -> None:
-    protocol = example_protocol()
+    protocol = example("HardGelu")
     x = torch.cat([torch.linspace(-4.0, 4.0, 4001), torch.tensor([*protocol.domain])]).double()
     engine = IdealCleartextArithmetic(Meter())
     y = engine.open_to(CLIENT, protocol(engine, engine.share_from(CLIENT, x, x.shape)))
@@ -39,13 +45,56 @@ def test_the_example_protocol_keeps_its_stated_error() -> None:
 
 
 def test_the_example_protocol_costs_what_it_says() -> None:
-    protocol = example_protocol()
+    protocol = example("HardGelu")
     [(rounds, element_bytes)] = re.findall(r"(\d+) rounds and ([\d.]+) bytes an element", protocol.__doc__)
     meter = Meter(timed=False)
     engine = CountingArithmetic(meter)
     protocol(engine, Share(torch.empty(8, dtype=torch.int64, device="meta"), engine.frac_bits))
     total = meter.bill().total
     assert (total.rounds, total.online_bytes_to_server) == (int(rounds), 8 * float(element_bytes))
+
+
+WIRES = ActivationWires(ring_bits=24, frac_bits=9, index_bits=14, index_frac=6, table_frac=9, centred=False)
+
+
+def test_the_example_on_the_fss_engine_is_exact_and_goes_with_factors() -> None:
+    relu = example("ExactRelu")
+    x = torch.tensor([-2000, -1, 0, 1, 2000])
+    machine = Clear(Meter())
+    value, factor = (Share(v, 9, 16, Held.MASKED) for v in (x, x.flip(0)))
+    assert torch.equal(relu(machine, "relu", WIRES, value, value).value, x.clamp(min=0))
+    gated = relu(machine, "relu", WIRES, value, value, factor)
+    assert torch.equal(gated.value, x.clamp(min=0) * x.flip(0))
+    assert gated.frac_bits == 18
+    assert relu.max_abs_error("relu", WIRES) == 0.0
+
+
+def test_the_example_on_the_fss_engine_costs_what_it_says() -> None:
+    relu = example("ExactRelu")
+    [(rounds, bits)] = re.findall(r"(\d+) round and (\d+) bit an element", relu.__doc__)
+    machine = Counting(Meter(timed=False))
+    x = shape_only((64,), 9, 16, Held.MASKED)
+    assert relu(machine, "relu", WIRES, x, x).shape == (64,)
+    total = machine.meter.bill().total
+    assert total.rounds == int(rounds)
+    assert total.online_bytes_to_server == total.online_bytes_to_client == 64 * int(bits) / 8
+
+
+def test_the_example_on_the_fss_engine_works_between_parties_under_any_mask() -> None:
+    relu = example("ExactRelu")
+
+    def program(machine: Machine, x: Share, factor: Share) -> Shares:
+        return relu(machine, "relu", WIRES, x, x), relu(machine, "relu", WIRES, x, x, factor)
+
+    x = torch.tensor([-(2**14), -1, 0, 1, 2**14 - 1]).repeat_interleave(4)
+    masks = torch.tensor([0, 1, 2**15, 2**16 - 1]).repeat(5)
+    inputs = [Secret(x, 9, 16, mask=masks), Secret(x.flip(0) // 64, 9, 16, mask=masks.flip(0))]
+    result = run(program, inputs)
+    assert torch.equal(result.secret(0), x.clamp(min=0))
+    assert torch.equal(result.secret(1), x.clamp(min=0) * (x.flip(0) // 64))
+    for bill in result.bills:
+        for name in ("rounds", "online_bytes_to_server", "online_bytes_to_client", "offline_bytes_to_server"):
+            assert getattr(bill, name) == getattr(result.counted, name) > 0
 
 
 @pytest.mark.e2e
