@@ -177,20 +177,23 @@ def connect_client(
         PeerError: the server or the dealer went away or sent what it should not.
         ConfigError, RangeError: the model cannot be run under the plan.
     """
-    terms = Terms(
-        plan=plan,
-        public=public,
-        keys=keys,
-        dealer=dealer,
-        material=material,
-        timeout_s=timeout_s,
-        room=room,
-        on_progress=on_progress,
+    engine = engine_of(plan)
+    terms = engine.ready(
+        Terms(
+            plan=plan,
+            public=public,
+            keys=keys,
+            dealer=dealer,
+            material=material,
+            timeout_s=timeout_s,
+            room=room,
+            on_progress=on_progress,
+        )
     )
     channel = connect(
         server.endpoint, keys, server.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
     )
-    with Link(channel, Meter(), CLIENT) as link, engine_of(plan).open(link, terms) as session:
+    with Link(channel, Meter(), CLIENT) as link, engine.open(link, terms) as session:
         client = PrivateClient(public, StepClient(link, session), channel)
         yield client
         client.finish()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 
 from mpcinfer.roles.addresses import Identity
-from mpcinfer.roles.engines import deal_session
+from mpcinfer.roles.engines import ENGINES, deal_session
 from parties.errors import HandshakeFailed, MpcInferError, PeerTimeout
 from parties.handshake import Hello, shake_hands
 from parties.link import Link
@@ -42,6 +43,8 @@ def deal_sessions(
         ConfigError: an endpoint cannot be used.
         MpcInferError: with `once`, whatever ended the session.
     """
+    for engine in ENGINES.values():  # while parties are on their way
+        threading.Thread(target=engine.rehearse, daemon=True).start()
     say(f"dealer: for servers at {listen_server}, for clients at {listen_client}")
     while True:
         try:

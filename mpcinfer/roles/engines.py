@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from mpcinfer.roles import crypten_session, fss_connect
+from mpcinfer.roles import crypten_session, fss_connect, fss_ready
 from mpcinfer.roles.fss_dealing import serve_fss
 from mpcinfer.roles.fss_program import Program
 from mpcinfer.roles.session import PrivateSession
@@ -27,13 +27,15 @@ class Engine:
 
     Attributes:
         require: raises ConfigError where this machine lacks what it needs.
-        ready: does what a server can do before a client comes.
+        ready: does what a party can do before it meets the others.
+        rehearse: the same for a dealer.
         open: a party's session over a fresh link.
         deal: serves one session to server and client as the document says; a line about it.
     """
 
     require: Callable[[], object]
     ready: Callable[[Terms], Terms]
+    rehearse: Callable[[], None]
     open: Callable[[Link, Terms], AbstractContextManager[PrivateSession]]
     deal: Callable[[Link, Link, Document], str]
 
@@ -52,12 +54,14 @@ ENGINES: dict[str, Engine] = {
     crypten_session.ENGINE: Engine(
         require=import_crypten,
         ready=lambda terms: terms,
+        rehearse=lambda: None,
         open=crypten_session.crypten_session,
         deal=_deal_crypten,
     ),
     fss_connect.ENGINE: Engine(
         require=lambda: None,
-        ready=fss_connect.ready,
+        ready=fss_ready.ready,
+        rehearse=fss_ready.rehearse_dealing,
         open=fss_connect.fss_session,
         deal=_deal_fss,
     ),

@@ -129,19 +129,6 @@ def fss_over(
     return FssPrivateSession(link, program, weights, supply, tally or Tally(None))
 
 
-def ready(terms: Terms) -> Terms:
-    """A server's terms with its weights in fixed point, as a session with the usual room reads them.
-
-    Raises:
-        ConfigError: the model was never calibrated, or the plan cannot be run.
-        RangeError: the model's values need more than 64 bits, or a weight is too large.
-    """
-    require_ranges(terms.public)
-    program = Program.of(terms.plan, terms.public.config, terms.public.ranges)
-    assert terms.weights is not None
-    return dataclasses.replace(terms, encoded=encoded_weights(program, terms.weights))
-
-
 def encoded_weights(program: Program, weights: Mapping[str, torch.Tensor]) -> dict[str, Matrix]:
     """The server's weights in fixed point, folded as the program reads them.
 
@@ -151,7 +138,7 @@ def encoded_weights(program: Program, weights: Mapping[str, torch.Tensor]) -> di
     config, folded = program.config, weights
     if program.plan.fold:
         config, folded = fold_norms(config, weights)
-    return encoded(config, program.widths, folded)
+    return encoded(config, program.widths, folded, public_table=program.public_table)
 
 
 def _own_weights(program: Program, terms: Terms) -> Mapping[str, Matrix] | None:

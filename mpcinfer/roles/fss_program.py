@@ -48,6 +48,7 @@ class Program:
         """The program of a model.
 
         Args:
+            ranges: calibrated ranges; empty for the profile of shapes without weights.
             room: at most the model's context; None for `DEFAULT_ROOM`, or the context where that is less.
 
         Raises:
@@ -59,13 +60,18 @@ class Program:
         if not 1 <= room <= config.context:
             raise ConfigError(f"room for {room} tokens; the model has a context of {config.context}")
         folded = folded_config(config) if plan.fold else config
-        widths = Widths(folded, ranges, room=room, faithful=plan.faithful)
+        widths = Widths(folded, ranges or None, room=room, faithful=plan.faithful)
         matrices(folded, widths)  # now, not in the middle of a run
         return cls(plan, config, dict(ranges), room, folded, widths)
 
     def matrices(self) -> dict[str, Matrix]:
         """Names, shapes and rings of the weights."""
-        return matrices(self.folded, self.widths)
+        return matrices(self.folded, self.widths, public_table=self.public_table)
+
+    @property
+    def public_table(self) -> bool:
+        """Whether the plan gives the token table to the client."""
+        return resolve_fss(self.plan).embedding.public_table
 
     def walk(
         self,

@@ -19,7 +19,7 @@ from parties.keys import new_keypair
 from parties.launch import Processes
 
 Say = Callable[[str], None]
-_START_S = 60.0
+_START_S = 120.0
 
 
 @contextmanager

@@ -1,0 +1,110 @@
+"""What a party of the FSS suite does before it meets the others, so that nobody waits for it later.
+
+Kernels are compiled when they are first used: half a minute on a machine that never ran them, a second where
+they are in a cache. A rehearsal runs a tiny model of the same form within this process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Mapping
+from contextlib import closing
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mpcinfer.models.config import ModelConfig, weight_shapes
+from mpcinfer.roles.crypten_session import require_ranges
+from mpcinfer.roles.fss_connect import encoded_weights, fss_over
+from mpcinfer.roles.fss_dealing import ModelDealer, Writers, serve_fss
+from mpcinfer.roles.fss_program import Program
+from mpcinfer.roles.terms import Terms
+from parties.link import Link
+from parties.local import local_pair
+from parties.meter import CLIENT, SERVER, Meter
+from parties.randomness import SystemRandom
+from parties.threads import run_two_threads
+from protocols.fss.seeds import DealerSeeds
+from protocols.fss.supply import DealerSupply, RunShape
+from protocols.plan import Plan
+from protocols.registry import PLANS
+
+_TOKENS = (3, 1)
+"""A prompt, and a step of one token."""
+_TIMEOUT_S = 600.0
+_GPT2 = ModelConfig(
+    layers=1, width=16, heads=2, kv_heads=1, head_width=16, hidden=16, vocabulary=16, context=8
+)
+_LLAMA = dataclasses.replace(_GPT2, norm="rmsnorm", activation="silu", ffn="glu", positions="rope")
+
+
+def ready(terms: Terms) -> Terms:
+    """A party's terms after a rehearsal; a server's with its weights in fixed point, for the usual room.
+
+    Raises:
+        ConfigError: the model was never calibrated, or the plan cannot be run.
+        RangeError: the model's values need more than 64 bits, or a weight is too large.
+    """
+    plan, public = terms.plan, terms.public
+    require_ranges(public)
+    rehearse(plan, public.config, public.ranges)
+    if terms.weights is None:
+        return terms
+    program = Program.of(plan, public.config, public.ranges)
+    return dataclasses.replace(terms, encoded=encoded_weights(program, terms.weights))
+
+
+def rehearse(plan: Plan, config: ModelConfig, ranges: Mapping[str, float]) -> None:
+    """All three parties' parts, for a plan and a model of this form."""
+    tiny = dataclasses.replace(
+        config,
+        layers=_GPT2.layers,
+        width=_GPT2.width,
+        heads=_GPT2.heads,
+        kv_heads=_GPT2.kv_heads,
+        head_width=_GPT2.head_width,
+        hidden=_GPT2.hidden,
+        vocabulary=_GPT2.vocabulary,
+        context=_GPT2.context,
+    )
+    program = Program.of(plan, tiny, ranges)
+    weights = {name: torch.zeros(shape) for name, shape in weight_shapes(program.config).items()}
+    own = encoded_weights(program, weights)
+    to_dealer = [local_pair(_TIMEOUT_S) for _ in (SERVER, CLIENT)]
+
+    def deal() -> None:
+        server, client = (Link(dealer, Meter(), None) for _, dealer in to_dealer)
+        serve_fss(server, client, program)
+
+    def party(link: Link) -> None:
+        assert link.rank is not None
+        supply = DealerSupply(link.rank, Link(to_dealer[link.rank][0], Meter(), None))
+        with (
+            closing(supply),
+            closing(fss_over(link, program, own if link.rank == SERVER else None, supply)) as session,
+        ):
+            session.prepare(_TOKENS)
+            for tokens in _TOKENS:
+                session.advance([0] * tokens if link.rank == CLIENT else None, tokens)
+
+    dealer = threading.Thread(target=deal, daemon=True)
+    dealer.start()
+    run_two_threads(party, party, timeout_s=_TIMEOUT_S)
+    dealer.join()
+
+
+def rehearse_dealing() -> None:
+    """The dealer's part, for models of the GPT-2 and of the Llama form under the plan `fss`."""
+    for config in (_GPT2, _LLAMA):
+        program = Program.of(PLANS["fss"], config, {})
+        dealer, start = ModelDealer(program, DealerSeeds.fresh(SystemRandom())), 0
+        nowhere = Writers(_ignore, _ignore, _ignore)
+        for number, tokens in enumerate(_TOKENS):
+            dealer.deal(number, RunShape(start, tokens), nowhere)
+            start += tokens
+
+
+def _ignore(data: NDArray[np.uint8]) -> None:
+    """Where a rehearsal's material goes."""
