@@ -19,7 +19,7 @@ from mpcinfer.roles.terms import Terms, announce, dealer_link, greet
 from parties.errors import ConfigError, PeerMismatch
 from parties.link import Link
 from parties.meter import CLIENT, Phase
-from protocols.fss.linear import Matrix
+from protocols.fss.linear import Matrix, PublicCopy
 from protocols.fss.seeds import charge_seeds
 from protocols.fss.store import Store
 from protocols.fss.stored import StoredSupply
@@ -148,7 +148,15 @@ def _own_weights(program: Program, terms: Terms) -> Mapping[str, Matrix] | None:
     ahead, wanted = terms.encoded or {}, program.matrices()
     if any(name not in ahead or ahead[name].frac_bits != each.frac_bits for name, each in wanted.items()):
         return encoded_weights(program, terms.weights)
-    return {name: dataclasses.replace(ahead[name], ring_bits=each.ring_bits) for name, each in wanted.items()}
+    return {name: _in_rings_of(each, ahead[name]) for name, each in wanted.items()}
+
+
+def _in_rings_of(wanted: Matrix, ahead: Matrix) -> Matrix:
+    """An encoded weight in the rings of another session."""
+    public = wanted.public
+    if public is not None and ahead.public is not None:
+        public = PublicCopy(ahead.public.value, public.ring_bits)
+    return dataclasses.replace(wanted, value=ahead.value, bias=ahead.bias, public=public)
 
 
 def _digest(weights: Mapping[str, Matrix]) -> str:

@@ -49,7 +49,8 @@ class ModelDealer:
     def make_masks(self) -> None:
         """Derives the weights' masks, which the first run would otherwise wait for."""
         for matrix in self._matrices.values():
-            self._weight_mask(matrix.name, matrix.shape)
+            if matrix.masked:
+                self._weight_mask(matrix.name, matrix.shape)
 
     def deal(self, number: int, run: RunShape, writers: Writers) -> Dealt:
         """Writes the material of one run.
