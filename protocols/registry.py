@@ -28,6 +28,7 @@ from protocols.fss.suite import (
     OctaveLookup,
     OctaveProtocol,
     PrivateEmbedding,
+    PublicEmbedding,
     TreeMaximum,
     TruncationProtocol,
 )
@@ -62,7 +63,10 @@ FSS_RELU: dict[str, Callable[[], ActivationProtocol]] = {**_FSS_LOOKUPS}
 FSS_MAXIMUM: dict[str, Callable[[], MaximumProtocol]] = {"histogram": HistogramMaximum, "tree": TreeMaximum}
 FSS_EXPONENTIAL: dict[str, Callable[[], ExponentialProtocol]] = {"lookup": LookupExponential}
 FSS_OCTAVES: dict[str, Callable[[], OctaveProtocol]] = {"octaves": OctaveLookup}
-FSS_EMBEDDING: dict[str, Callable[[], EmbeddingProtocol]] = {"private": PrivateEmbedding}
+FSS_EMBEDDING: dict[str, Callable[[], EmbeddingProtocol]] = {
+    "private": PrivateEmbedding,
+    "public": PublicEmbedding,
+}
 FSS_TRUNCATION: dict[str, Callable[[], TruncationProtocol]] = {
     FREE: FreeTruncation,
     FAITHFUL: ExactTruncation,
@@ -206,6 +210,21 @@ def resolve_fss(plan: Plan) -> FssSuite:
         embedding=FSS_EMBEDDING[plan.embedding](),
         truncation=FSS_TRUNCATION[plan.truncation](),
     )
+
+
+def disclosures(plan: Plan) -> list[str]:
+    """What the plan's choices give away beyond what every run does: a sentence each.
+
+    Raises:
+        ConfigError: as `check`.
+    """
+    check(plan)
+    said: list[str] = []
+    for operation, name in plan.choices.items():
+        reveals = getattr(ENGINES[plan.engine][operation][name], "reveals", "")
+        if reveals:
+            said.append(f"{operation}={name} {reveals}")
+    return said
 
 
 def get_plan(name: str) -> Plan:

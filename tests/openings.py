@@ -24,5 +24,5 @@ def listed(engine: str) -> dict[str, str]:
 def reason(label: str, engine: str) -> str:
     """Why a frame with this label is sent."""
     assert "/" in label, f"a frame without a reason: {label}"
-    setup = engine == "fss" and label.startswith("setup/")
-    return "setup" if setup else label.rsplit("/", 1)[1]
+    before, after = label.rsplit("/", 1)
+    return before if engine == "fss" and before.startswith("setup") else after

@@ -32,11 +32,13 @@ def count_fss(
 ) -> Bill:
     """As `mpcinfer.backends.counting.count`; `config` is folded. The session has room for these tokens."""
     widths = Widths(config, ranges, room=tokens + new_tokens - 1, faithful=plan.faithful)
+    suite = resolve_fss(plan)
     counting = Counting(Meter(timed=False), faithful=plan.faithful)
-    weights = matrices(config, widths, needed(config, part))
+    public_table = suite.embedding.public_table
+    weights = matrices(config, widths, needed(config, part), public_table=public_table)
     charge_seeds(counting.meter)
     count_setup(counting, weights)
-    decoder = Decoder(FssBackend(counting, config, widths, resolve_fss(plan)), config, weights)
+    decoder = Decoder(FssBackend(counting, config, widths, suite), config, weights)
     cache: KVCache[Share] = KVCache()
     for length in (tokens, *(1,) * (new_tokens - 1)):
         _pass(decoder, widths, cache, length, part)

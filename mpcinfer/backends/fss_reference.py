@@ -42,4 +42,6 @@ def reference_decoder(
     widths = Widths(config, model.ranges, room=room, faithful=faithful)
     machine = Clear(Meter(), faithful=faithful, randomness=rounding)
     backend = FssBackend(machine, config, widths, suite)
-    return Decoder(backend, config, encoded(config, widths, weights))
+    return Decoder(
+        backend, config, encoded(config, widths, weights, public_table=suite.embedding.public_table)
+    )

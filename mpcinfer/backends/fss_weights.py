@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Mapping
 
 import torch
@@ -15,40 +16,57 @@ from parties.meter import CLIENT, Phase
 from parties.wire import Spec
 from protocols.fss.counting import Counting
 from protocols.fss.gate import Message, no_data
-from protocols.fss.linear import Matrix
+from protocols.fss.linear import Matrix, PublicCopy
 from protocols.tensors import to_tensor, to_words
 
 WeightMask = Callable[[str, tuple[int, ...]], torch.Tensor]
+_PUBLIC = "setup in the clear"
+"""Label of what the client is given as it is."""
 
 
-def matrices(config: ModelConfig, widths: Widths, only: Collection[str] | None = None) -> dict[str, Matrix]:
-    """Name, shape, scale and ring of everything that is masked, without data; biases go with their matrices.
+def matrices(
+    config: ModelConfig, widths: Widths, only: Collection[str] | None = None, *, public_table: bool = False
+) -> dict[str, Matrix]:
+    """Name, shape, scale and ring of everything that the parties share, without data.
+
+    Biases go with their matrices. Positions stay at the server, who adds them.
 
     Args:
         config: the shape, norms folded.
         only: names to keep, where a part of the model is run.
+        public_table: the plan's embedding gives the token table to the client, in the clear.
     """
     result: dict[str, Matrix] = {}
     for name, shape in weight_shapes(config).items():
         if name.endswith(".bias") or (only is not None and name not in only):
             continue
-        frac_bits = _frac_bits(name, widths)
-        result[name] = Matrix(name, shape, frac_bits, _ring_bits(name, config, widths), no_data(shape))
+        matrix = Matrix(
+            name, shape, _frac_bits(name, widths), _ring_bits(name, config, widths), no_data(shape)
+        )
+        if name == "embed.positions":
+            matrix = dataclasses.replace(matrix, masked=False)
+        if name == "embed.tokens" and public_table:
+            public = PublicCopy(matrix.value, widths.embedding_bits)
+            matrix = dataclasses.replace(matrix, masked=config.tied_head, public=public)
+        result[name] = matrix
     return result
 
 
-def encoded(config: ModelConfig, widths: Widths, weights: Mapping[str, torch.Tensor]) -> dict[str, Matrix]:
+def encoded(
+    config: ModelConfig, widths: Widths, weights: Mapping[str, torch.Tensor], *, public_table: bool = False
+) -> dict[str, Matrix]:
     """The server's matrices in fixed point, in the narrowest integers that hold them.
 
     Args:
         config, weights: norms folded (`fold_norms`).
+        public_table: as for `matrices`.
 
     Raises:
         RangeError: a weight does not fit 31 bits.
     """
     folded = fold_centring(config, weights)
     result: dict[str, Matrix] = {}
-    for name, matrix in matrices(config, widths).items():
+    for name, matrix in matrices(config, widths, public_table=public_table).items():
         grid = (folded[name].double() * 2.0**matrix.frac_bits).round()
         largest = float(grid.abs().max())
         if not largest < 2.0**31:
@@ -56,22 +74,22 @@ def encoded(config: ModelConfig, widths: Widths, weights: Mapping[str, torch.Ten
         kind = torch.int16 if largest < 2.0**15 else torch.int32
         if len(matrix.shape) == 1:
             kind = torch.int64
-        bias = folded.get(name.removesuffix(".weight") + ".bias")
-        result[name] = Matrix(name, matrix.shape, matrix.frac_bits, matrix.ring_bits, grid.to(kind), bias)
+        value, bias = grid.to(kind), folded.get(name.removesuffix(".weight") + ".bias")
+        public = None if matrix.public is None else PublicCopy(value, matrix.public.ring_bits)
+        result[name] = dataclasses.replace(matrix, value=value, bias=bias, public=public)
     return result
 
 
-def is_masked(matrix: Matrix) -> bool:
-    """Whether the client needs it: positions are only ever added, by the server."""
-    return matrix.name != "embed.positions"
-
-
 def send_setup(link: Link, own: Mapping[str, Matrix], mask: WeightMask) -> None:
-    """The server's part of the setup: every weight minus its mask, to the client."""
+    """The server's part of the setup: weights minus masks, to the client, and what the plan gives away."""
     with link.meter.phase(Phase.SETUP), link.meter.span("setup", "setup"):
-        for matrix in filter(is_masked, own.values()):
-            masked = matrix.value.to(torch.int64) - mask(matrix.name, matrix.shape)
-            link.send([to_words(masked)], matrix.ring_bits, f"setup/{matrix.name}")
+        for name, matrix in own.items():
+            if matrix.masked:
+                masked = matrix.value.to(torch.int64) - mask(name, matrix.shape)
+                link.send([to_words(masked)], matrix.ring_bits, f"setup/{name}")
+            if matrix.public is not None:
+                words = to_words(matrix.public.value.to(torch.int64))
+                link.send([words], matrix.public.ring_bits, f"{_PUBLIC}/{name}")
 
 
 def receive_setup(link: Link, expected: Mapping[str, Matrix]) -> dict[str, Matrix]:
@@ -79,19 +97,25 @@ def receive_setup(link: Link, expected: Mapping[str, Matrix]) -> dict[str, Matri
     received: dict[str, Matrix] = {}
     with link.meter.phase(Phase.SETUP), link.meter.span("setup", "setup"):
         for name, matrix in expected.items():
-            if not is_masked(matrix):
-                received[name] = matrix
-                continue
-            (array,) = link.recv([Spec(matrix.ring_bits, matrix.shape)], f"setup/{name}")
-            received[name] = Matrix(name, matrix.shape, matrix.frac_bits, matrix.ring_bits, to_tensor(array))
+            value, public = matrix.value, matrix.public
+            if matrix.masked:
+                (array,) = link.recv([Spec(matrix.ring_bits, matrix.shape)], f"setup/{name}")
+                value = to_tensor(array)
+            if public is not None:
+                (array,) = link.recv([Spec(public.ring_bits, matrix.shape)], f"{_PUBLIC}/{name}")
+                public = PublicCopy(to_tensor(array), public.ring_bits)
+            received[name] = dataclasses.replace(matrix, value=value, public=public)
     return received
 
 
 def count_setup(counting: Counting, expected: Mapping[str, Matrix]) -> None:
     """The bill of the setup."""
     with counting.meter.phase(Phase.SETUP), counting.meter.span("setup", "setup"):
-        for matrix in filter(is_masked, expected.values()):
-            counting.send(Message((CLIENT,), ((matrix.ring_bits, matrix.shape),)))
+        for matrix in expected.values():
+            if matrix.masked:
+                counting.send(Message((CLIENT,), ((matrix.ring_bits, matrix.shape),)))
+            if matrix.public is not None:
+                counting.send(Message((CLIENT,), ((matrix.public.ring_bits, matrix.shape),)))
 
 
 def _frac_bits(name: str, widths: Widths) -> int:

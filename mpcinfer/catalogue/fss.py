@@ -90,8 +90,8 @@ def _truncation(machine: Counting, wires: Wires) -> tuple[int, str]:
 
 
 def _embedding(machine: Counting, wires: Wires) -> tuple[int, str]:
-    table = matrices(wires.config, wires.widths)["embed.tokens"]
     embedding, bits = wires.suite.embedding, wires.widths.embedding_bits
+    table = matrices(wires.config, wires.widths, public_table=embedding.public_table)["embed.tokens"]
     tokens = embedding.tokens(machine, None, wires.tokens, wires.config.vocabulary, bits)
     embedding.rows(machine, tokens, table)
     return wires.tokens, "token"

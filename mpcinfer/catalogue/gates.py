@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator
 
+from mpcinfer.backends.fss_weights import matrices
 from mpcinfer.backends.fss_wires import score_index_bits
 from mpcinfer.catalogue.entry import SAMPLE, Entry, SampleCost, source_of, summary_of
 from mpcinfer.catalogue.fss import Wires, wires_of
@@ -23,6 +24,7 @@ from protocols.fss.maximum import CoarseMaximum
 from protocols.fss.octaves import Octaves
 from protocols.fss.opening import Open, Publish
 from protocols.fss.polynomial import Product, SumOfSquares
+from protocols.fss.public_rows import OwnTokens, PublicRows
 from protocols.fss.truncation import FaithfulTruncation
 from protocols.operation import Security
 from protocols.registry import get_plan
@@ -52,6 +54,10 @@ def _linear(wires: Wires) -> Iterator[GateSample]:
     yield Linear(weight), (x,), wires.tokens * config.width, "element"
     tokens = HoldTokens(None, wires.tokens, config.vocabulary, wires.widths.embedding_bits)
     yield tokens, (), wires.tokens, "token"
+    own = OwnTokens(None, wires.tokens, config.vocabulary)
+    yield own, (), wires.tokens, "token"
+    table = matrices(config, wires.widths, ["embed.tokens"], public_table=True)["embed.tokens"]
+    yield PublicRows(table), own.outputs(), wires.tokens, "token"
     queries = wires.masked((config.heads, wires.tokens, config.head_width), p.query, attention.score_bits)
     keys = wires.masked((config.heads, config.head_width, wires.tokens), p.key, attention.score_bits)
     yield MatMul(), (queries, keys), config.heads * wires.tokens**2, "result"
@@ -112,6 +118,8 @@ _GROUPS: tuple[Callable[[Wires], Iterator[GateSample]], ...] = (
 SAMPLED = (
     Linear,
     HoldTokens,
+    OwnTokens,
+    PublicRows,
     MatMul,
     Open,
     Publish,

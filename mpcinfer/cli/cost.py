@@ -12,6 +12,8 @@ from rich.console import Console
 from mpcinfer.cli import options
 from mpcinfer.cli.tables import print_bill
 from mpcinfer.costs import cost as count
+from mpcinfer.plans import plan_from
+from protocols.registry import disclosures
 
 
 class Part(StrEnum):
@@ -54,3 +56,5 @@ def cost(
     console = Console()
     console.print(f"{model}, {tokens} tokens, plan {plan}, part {part.value}: counted, not run", style="bold")
     print_bill(console, bill, layers=layers, labels=labels)
+    for disclosure in disclosures(plan_from(plan, choices)):
+        console.print(f"note: {disclosure}", style="yellow", markup=False)

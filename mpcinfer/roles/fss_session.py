@@ -23,6 +23,7 @@ from protocols.fss.linear import Matrix
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
 from protocols.fss.supply import RunMaterial, RunShape, Supply
+from protocols.registry import disclosures
 from protocols.share import Share
 from protocols.source import SEED_LABEL
 
@@ -107,11 +108,11 @@ class FssPrivateSession(PrivateSession):
 
     @property
     def notes(self) -> list[str]:
-        if not self._unused:
-            return []
-        return [
-            f"{self._unused} passes were dealt for and never run: {self._unused_bytes:,} of the offline bytes"
-        ]
+        said = disclosures(self._program.plan)
+        if self._unused:
+            dealt = f"{self._unused_bytes:,} of the offline bytes"
+            said.append(f"{self._unused} passes were dealt for and never run: {dealt}")
+        return said
 
     @property
     def prepared_end(self) -> int:

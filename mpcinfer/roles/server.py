@@ -18,6 +18,7 @@ from parties.link import Link
 from parties.meter import SERVER, Meter
 from parties.tcp import Listener
 from protocols.plan import Plan
+from protocols.registry import disclosures
 
 Say = Callable[[str], None]
 _WAIT_S = 3600.0
@@ -64,6 +65,8 @@ def serve_sessions(
         )
     )
     say(f"server: {model.name} ({model.config.parameters:,} parameters), plan {plan.name}, at {listen}")
+    for disclosure in disclosures(plan):
+        say(f"server: {disclosure}")
     while True:
         try:
             channel = Listener(listen, identity.keys, [identity.peer]).accept(_WAIT_S, timeout_s)

@@ -26,6 +26,14 @@ from protocols.share import Held, Share
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PublicCopy:
+    """A weight in the clear, for the client to have: its entries modulo 2^ring_bits."""
+
+    value: torch.Tensor
+    ring_bits: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Matrix:
     """A weight of the server, [in, out], or a vector: then a diagonal.
 
@@ -36,6 +44,8 @@ class Matrix:
         value: the weight at the server and in the clear; the weight minus its mask at the client; no data
             elsewhere.
         bias: at the server and in the clear, in float; None where there is none or somebody else runs.
+        masked: it is brought in masked, for layers to multiply with.
+        public: the whole weight, where the plan gives it away to the client; no data elsewhere.
     """
 
     name: str
@@ -44,6 +54,8 @@ class Matrix:
     ring_bits: int
     value: torch.Tensor
     bias: torch.Tensor | None = None
+    masked: bool = True
+    public: PublicCopy | None = None
 
 
 def times(x: torch.Tensor, matrix: torch.Tensor, *, transposed: bool) -> torch.Tensor:

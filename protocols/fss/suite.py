@@ -19,6 +19,7 @@ from protocols.fss.machine import Machine
 from protocols.fss.maximum import CoarseMaximum
 from protocols.fss.octave_cells import Function
 from protocols.fss.octaves import Octaves
+from protocols.fss.public_rows import OwnTokens, PublicRows
 from protocols.fss.tree_maximum import row_maximum
 from protocols.fss.truncation import FaithfulTruncation
 from protocols.operation import Security
@@ -226,7 +227,13 @@ class OctaveLookup(OctaveProtocol):
 
 
 class EmbeddingProtocol(FssProtocol):
-    """Rows of the server's token table at the client's tokens."""
+    """Rows of the server's token table at the client's tokens.
+
+    Attributes:
+        public_table: the client gets the table in the clear, in the setup.
+    """
+
+    public_table: ClassVar[bool] = False
 
     @abstractmethod
     def tokens(
@@ -255,6 +262,28 @@ class PrivateEmbedding(EmbeddingProtocol):
 
     def rows(self, machine: Machine, tokens: Share, table: Matrix) -> Share:
         return machine.one(Linear(table), tokens)
+
+
+@final
+class PublicEmbedding(EmbeddingProtocol):
+    """The client has the table and looks its rows up itself; it sends them masked.
+
+    With a tied head the table is the head's matrix, too. The server learns nothing.
+
+    Source: as models whose embedding is public; the masking is that of the linear layers.
+    """
+
+    based_on = (OwnTokens, PublicRows)
+    reveals = "gives the server's whole token table to the client, in the clear (and a tied head with it)"
+    public_table = True
+
+    def tokens(
+        self, machine: Machine, ids: Sequence[int] | None, count: int, vocabulary: int, ring_bits: int
+    ) -> Share:
+        return machine.one(OwnTokens(ids, count, vocabulary))
+
+    def rows(self, machine: Machine, tokens: Share, table: Matrix) -> Share:
+        return machine.one(PublicRows(table), tokens)
 
 
 class TruncationProtocol(FssProtocol):

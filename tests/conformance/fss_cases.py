@@ -18,7 +18,7 @@ from protocols.fss.comparison import IsNegative
 from protocols.fss.embedding import HoldTokens
 from protocols.fss.exponential import Exponential
 from protocols.fss.gate import Gate, Shares
-from protocols.fss.linear import Hold, Linear, ToClient
+from protocols.fss.linear import Hold, Linear, Matrix, PublicCopy, ToClient
 from protocols.fss.machine import Machine
 from protocols.fss.matmul import MatMul
 from protocols.fss.maximum import CoarseMaximum
@@ -26,6 +26,7 @@ from protocols.fss.octaves import Octaves
 from protocols.fss.opening import Open, Publish
 from protocols.fss.party import Party
 from protocols.fss.polynomial import Product, SumOfSquares
+from protocols.fss.public_rows import OwnTokens, PublicRows
 from protocols.fss.truncation import FaithfulTruncation
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Secret, Weight
@@ -147,15 +148,31 @@ def _opening() -> list[Case]:
     ]
 
 
-def _tokens() -> Case:
-    def program(machine: Machine, ids: Share) -> Shares:
-        """The ids are an input of the client's that nobody else looks at."""
-        known = ids.value[0] if isinstance(machine, Replay) else ids.value
-        there = isinstance(machine, Clear | Replay) or (isinstance(machine, Party) and machine.rank == CLIENT)
-        return machine.apply(HoldTokens(known.tolist() if there else None, ids.shape[-1], 32, 9))
+def _known(machine: Machine, ids: Share) -> list[int] | None:
+    """Ids that are an input of the client's and that nobody else looks at."""
+    known = ids.value[0] if isinstance(machine, Replay) else ids.value
+    there = isinstance(machine, Clear | Replay) or (isinstance(machine, Party) and machine.rank == CLIENT)
+    return known.tolist() if there else None
+
+
+def _tokens() -> list[Case]:
+    table = torch.arange(-64, 64).reshape(32, 4)
+    public = Matrix("t", (32, 4), 3, 9, table, masked=False, public=PublicCopy(table, 9))
+
+    def one_hot(machine: Machine, ids: Share) -> Shares:
+        return machine.apply(HoldTokens(_known(machine, ids), ids.shape[-1], 32, 9))
+
+    def rows(machine: Machine, ids: Share) -> Shares:
+        own = machine.one(OwnTokens(_known(machine, ids), ids.shape[-1], 32))
+        return machine.apply(PublicRows(public), own)
 
     ids = Domain(0, 32, 6, 0, Held.ADDITIVE, at_client=True)
-    return Case("tokens", HoldTokens, program, (ids,), (((1,),), ((3,),)), ((64,),))
+    shapes = (((1,),), ((3,),))
+    return [
+        Case("tokens", HoldTokens, one_hot, (ids,), shapes, ((64,),)),
+        Case("own tokens", OwnTokens, rows, (ids,), shapes, ((512,),)),
+        Case("public rows", PublicRows, rows, (ids,), shapes, ((512,),)),
+    ]
 
 
 def _linear() -> list[Case]:
@@ -282,7 +299,7 @@ def _octaves() -> list[Case]:
 
 MAKERS: tuple[Callable[[], list[Case]], ...] = (
     _opening,
-    lambda: [_tokens()],
+    _tokens,
     _linear,
     _products,
     _comparisons,

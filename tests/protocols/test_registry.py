@@ -10,7 +10,7 @@ import pytest
 from parties.errors import ConfigError
 from protocols.fss.suite import FssProtocol
 from protocols.plan import Plan
-from protocols.registry import ENGINES, PLANS, check, get_plan, resolve, resolve_fss
+from protocols.registry import ENGINES, PLANS, check, disclosures, get_plan, resolve, resolve_fss
 
 RESOLVERS = {"crypten": resolve, "fss": resolve_fss}
 OPERATIONS = [(engine, operation) for engine, operations in ENGINES.items() for operation in operations]
@@ -128,3 +128,9 @@ def test_suites_are_for_their_own_engine() -> None:
         resolve(get_plan("fss"))
     with pytest.raises(ConfigError, match="plan crypten is for engine crypten, not fss"):
         resolve_fss(get_plan("crypten"))
+
+
+def test_only_a_choice_gives_anything_away_and_it_is_said() -> None:
+    assert not any(disclosures(plan) for plan in PLANS.values())
+    [said] = disclosures(get_plan("fss").replace(embedding="public"))
+    assert said.startswith("embedding=public gives the server's whole token table to the client")
