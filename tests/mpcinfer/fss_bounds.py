@@ -4,7 +4,8 @@ Nothing is estimated: every method carries the worst case through its operation,
 goes wrong, with u(f) = 2^-f:
 
 * a weight, a table or a public factor is off by u / 2 (rounding to nearest);
-* a truncation to f fraction bits is off by less than u(f): free ones go up or down, exact ones down;
+* a truncation to f fraction bits is off by less than u(f): free ones go up or down, exact ones down or to the
+  nearest;
 * look-ups are off by what their gates state; octaves by (1 - 2^-m)^-p - 1 of the value, and half a unit;
 * products and sums are exact.
 """

@@ -5,6 +5,7 @@ All randomness is test randomness, so that a run can be repeated and its masks a
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mpcinfer.backends.fss_weights import encoded, receive_setup, send_setup
+from mpcinfer.backends.fss_weights import count_setup, encoded, receive_setup, send_setup
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.models.fold import fold_norms
 from mpcinfer.models.model import Model
+from mpcinfer.models.widths import Precision, Widths
 from mpcinfer.roles.fss_dealing import ModelDealer, Writers
 from mpcinfer.roles.fss_program import Program
 from parties.bill import Bill
@@ -29,6 +31,7 @@ from parties.threads import run_two_threads
 from parties.trace import Trace
 from parties.wire import Frame, decode
 from protocols.fss.clear import Clear
+from protocols.fss.counting import Counting
 from protocols.fss.dealing import Dealing, Writer
 from protocols.fss.linear import Matrix
 from protocols.fss.party import Party
@@ -37,10 +40,21 @@ from protocols.fss.seeds import DealerSeeds, RunStreams, charge_seeds, weight_ma
 from protocols.fss.spool import Reader
 from protocols.fss.supply import RunShape
 from protocols.plan import Plan
+from protocols.registry import ENGINES, get_plan
 from protocols.share import Share
 from tests.protocols.fss.replay import Replay
 
 TIMEOUT_S = 60.0
+FREE, FAITHFUL = get_plan("fss"), get_plan("fss-faithful")
+ALTERNATIVES = {
+    f"{operation}={name}": FREE.replace(**{operation: name})
+    for operation, protocols in ENGINES["fss"].items()
+    for name in protocols
+    if name != FREE.choices[operation] and name != FAITHFUL.truncation
+}
+"""The plan `fss` with one protocol replaced by another that is registered."""
+QUICK = Precision(cells=4)
+"""Exact functions over octaves take time for every cell."""
 Steps = Sequence[Sequence[int]]
 """Token ids, pass by pass, over one KV cache."""
 
@@ -53,8 +67,12 @@ class Whole:
     program: Program
 
     @classmethod
-    def of(cls, model: Model, plan: Plan, room: int) -> Whole:
-        return cls(model, Program.of(plan, model.config, model.ranges, room))
+    def of(cls, model: Model, plan: Plan, room: int, precision: Precision = QUICK) -> Whole:
+        program = Program.of(plan, model.config, model.ranges, room)
+        widths = Widths(
+            program.folded, program.ranges, room=room, precision=precision, faithful=plan.faithful
+        )
+        return cls(model, dataclasses.replace(program, widths=widths))
 
     @property
     def faithful(self) -> bool:
@@ -63,7 +81,7 @@ class Whole:
     def server_weights(self) -> dict[str, Matrix]:
         """In fixed point."""
         config, weights = fold_norms(self.model.config, self.model.weights)
-        return encoded(config, self.program.widths, weights)
+        return encoded(config, self.program.widths, weights, public_table=self.program.public_table)
 
 
 @dataclass(eq=False)
@@ -176,6 +194,17 @@ def _party(
 
 def _reader(content: bytes) -> Reader:
     return Reader(io.BytesIO(content), len(content))
+
+
+def run_counted(whole: Whole, steps: Steps) -> Bill:
+    """The bill, on shapes."""
+    counting = Counting(Meter(timed=False), faithful=whole.faithful)
+    weights, cache = whole.program.matrices(), KVCache[Share]()
+    charge_seeds(counting.meter)
+    count_setup(counting, weights)
+    for ids in steps:
+        whole.program.walk(counting, weights, cache, len(ids))
+    return counting.meter.bill()
 
 
 def run_clear(whole: Whole, steps: Steps, rounding: Randomness | None = None) -> list[torch.Tensor]:

@@ -14,11 +14,10 @@ from parties.meter import CLIENT, SERVER
 from parties.wire import Frame, unpack
 from protocols.fss.ring import low
 from protocols.plan import Plan
-from protocols.registry import get_plan
 from protocols.tensors import to_tensor
 from tests.conformance.fss_views import Seen, chi_square, limit
 from tests.mpcinfer.forms import LLAMA_FORM
-from tests.mpcinfer.fss_parties import PrivateRun, Whole, run_private
+from tests.mpcinfer.fss_parties import ALTERNATIVES, FAITHFUL, FREE, PrivateRun, Whole, run_private
 from tests.mpcinfer.three_parties import random_model
 from tests.openings import listed, reason
 
@@ -27,8 +26,9 @@ GPT2 = ModelConfig(
 )
 LLAMA = dataclasses.replace(GPT2, **LLAMA_FORM, kv_heads=1)
 MODELS = {"gpt2": GPT2, "llama": LLAMA}
-FREE, FAITHFUL = get_plan("fss"), get_plan("fss-faithful")
-PLANS = {"fss": FREE, "fss-faithful": FAITHFUL, "tree": FREE.replace(maximum="tree")}
+PLANS = {"fss": FREE, "fss-faithful": FAITHFUL, "maximum=tree": ALTERNATIVES["maximum=tree"]}
+ALL = [(name, plan) for name in MODELS for plan in PLANS.values()]
+ALL += [("llama" if name.startswith("silu") else "gpt2", plan) for name, plan in ALTERNATIVES.items()]
 PROMPTS = ([7] * 8, [250, 3, 99, 140, 32, 1, 17, 64])
 
 
@@ -46,12 +46,8 @@ def reasons(run: PrivateRun, rank: int) -> set[str]:
 
 
 def test_every_opening_is_listed_and_every_line_is_used() -> None:
-    seen = {
-        rank: set[str]().union(
-            *(reasons(done(name, plan), rank) for name in MODELS for plan in PLANS.values())
-        )
-        for rank in (SERVER, CLIENT)
-    }
+    runs = [done(name, plan) for name, plan in ALL]
+    seen = {rank: set[str]().union(*(reasons(run, rank) for run in runs)) for rank in (SERVER, CLIENT)}
     lines = listed("fss")
     assert seen[SERVER] | seen[CLIENT] == set(lines)
     one_way = {
@@ -64,13 +60,11 @@ def test_every_opening_is_listed_and_every_line_is_used() -> None:
 
 
 def test_the_plan_alone_says_what_is_opened() -> None:
-    exact_only = {"carry"}
-    tree_only = {"negative"}
     for name in MODELS:
         opened = {key: reasons(done(name, plan), SERVER) for key, plan in PLANS.items()}
-        assert opened["fss-faithful"] - opened["fss"] == exact_only
-        assert opened["tree"] - opened["fss"] == tree_only
-        assert opened["fss"] - opened["tree"] == {"maximum"}
+        assert opened["fss-faithful"] - opened["fss"] == {"carry"}
+        assert opened["maximum=tree"] - opened["fss"] == {"negative"}
+        assert opened["fss"] - opened["maximum=tree"] == {"maximum"}
 
 
 @pytest.mark.parametrize("name", MODELS)
