@@ -26,7 +26,7 @@ from parties.wire import Spec
 from protocols.fss.dealing import Writer
 from protocols.fss.spool import Spool
 
-CHUNK_BYTES = 1 << 22
+CHUNK_BYTES = 1 << 20
 WINDOW_BYTES = 1 << 26
 CHUNK, DATA, TAKEN = "deal.chunk", "deal.data", "deal.taken"
 _MAX_DOCUMENT_BYTES = 256
