@@ -19,6 +19,7 @@ def cost(
     plan: str = "crypten",
     choices: Sequence[str] | None = None,
     part: Part = "all",
+    room: int | None = None,
 ) -> Bill:
     """What a private run would cost, exactly, without running it.
 
@@ -28,17 +29,20 @@ def cost(
         new_tokens: how many are generated.
         plan, choices: name of a preset, and `operation=protocol` replacements.
         part: `all`, `embedding`, `stack` or `head`.
+        room: (engine `fss`) the most tokens of the session, which some rings are as wide as; None for no more
+            than these tokens. A session where nobody says otherwise has room for 1024, or for its
+            model's context where that is less.
 
     Raises:
         ConfigError: no such model or plan, or tokens that do not fit the context.
     """
-    if isinstance(model, ModelConfig):
-        return count(model, plan_from(plan, choices), tokens=tokens, new_tokens=new_tokens, part=part)
+    shape = isinstance(model, ModelConfig)
     return count(
-        load_config(model),
+        model if shape else load_config(model),
         plan_from(plan, choices),
         tokens=tokens,
         new_tokens=new_tokens,
         part=part,
-        ranges=load_ranges_of(model),
+        ranges=None if shape else load_ranges_of(model),
+        room=room,
     )

@@ -109,6 +109,7 @@ def test_the_session_in_the_readme_works_when_pasted(capsys: pytest.CaptureFixtu
     )
     prompt = mpcinfer.load_public("tiny-python").tokenizer.encode("for i in")
     passes = len(answer.ids) + (answer.reason == "stop")
-    counted = mpcinfer.cost("tiny-python", tokens=len(prompt), new_tokens=passes)
+    room = mpcinfer.load_config("tiny-python").context
+    counted = mpcinfer.cost("tiny-python", plan="fss", tokens=len(prompt), new_tokens=passes, room=room)
     assert bill.total.rounds == counted.total.rounds
     assert bill.total.online_bytes_to_server == counted.total.online_bytes_to_server

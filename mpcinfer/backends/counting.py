@@ -30,6 +30,7 @@ def count(
     new_tokens: int = 1,
     part: Part = "all",
     ranges: Mapping[str, float] | None = None,
+    room: int | None = None,
 ) -> Bill:
     """Rounds and bytes that a session would measure; they depend on shapes alone.
 
@@ -39,13 +40,16 @@ def count(
             cache.
         part: `all` with the opening of the logits at the client; `embedding`; `stack`, the blocks between
             embedding and head; `head`, the final norm and the logits of one token a pass.
-        ranges: calibrated ranges; they decide how many Newton steps an inverse square root takes.
+        ranges: calibrated ranges; they decide how wide rings are, and what an inverse square root takes.
+        room: (engine `fss`) the most tokens of the session, which some rings are as wide as; None for no more
+            than these tokens. A session where nobody says otherwise has room for `DEFAULT_ROOM`, at most its
+            model's context.
 
     Returns:
         A bill with `seconds` None and no wire bytes. Setup holds the weights that the part needs.
 
     Raises:
-        ConfigError: fewer than one token, or more than the context holds.
+        ConfigError: fewer than one token, or more than the context or the room holds.
     """
     if tokens < 1 or new_tokens < 1:
         raise ConfigError(f"a run has at least one token and one new token, not {tokens} and {new_tokens}")
@@ -53,7 +57,11 @@ def count(
         raise ConfigError(f"{tokens} + {new_tokens} tokens do not fit the context of {config.context}")
     config = folded_config(config) if plan.fold else config
     if plan.engine == "fss":
-        return count_fss(config, plan, tokens=tokens, new_tokens=new_tokens, part=part, ranges=ranges or None)
+        least = tokens + new_tokens - 1
+        if room is not None and not least <= room <= config.context:
+            raise ConfigError(f"room for {room} tokens; the run has {least}, the context {config.context}")
+        size = {"tokens": tokens, "new_tokens": new_tokens, "room": room or least}
+        return count_fss(config, plan, part=part, ranges=ranges or None, **size)
     meter = Meter(timed=False)
     backend = SecureBackend(
         CountingArithmetic.of_plan(plan, meter), resolve(plan), config.vocabulary, ranges or None

@@ -27,11 +27,12 @@ def count_fss(
     *,
     tokens: int,
     new_tokens: int,
+    room: int,
     part: Part,
     ranges: Mapping[str, float] | None,
 ) -> Bill:
-    """As `mpcinfer.backends.counting.count`; `config` is folded. The session has room for these tokens."""
-    widths = Widths(config, ranges, room=tokens + new_tokens - 1, faithful=plan.faithful)
+    """As `mpcinfer.backends.counting.count`; `config` is folded."""
+    widths = Widths(config, ranges, room=room, faithful=plan.faithful)
     suite = resolve_fss(plan)
     counting = Counting(Meter(timed=False), faithful=plan.faithful)
     public_table = suite.embedding.public_table

@@ -34,6 +34,10 @@ def cost(
     plan: options.PlanName = "crypten",
     choices: options.Choices = None,
     part: Annotated[Part, typer.Option(help="Bill one part only; `stack` is the blocks.")] = Part.ALL,
+    room: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens the session has room for, which rings of engine fss depend on; these alone."),
+    ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Also by layer.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="Also label by label.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The whole bill as JSON.")] = False,
@@ -49,7 +53,9 @@ def cost(
         mpcinfer cost llama2-7b --tokens 512 --json
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --layers
     """
-    bill = count(model, plan=plan, choices=choices, tokens=tokens, new_tokens=new_tokens, part=part.value)
+    bill = count(
+        model, plan=plan, choices=choices, tokens=tokens, new_tokens=new_tokens, part=part.value, room=room
+    )
     if as_json:
         typer.echo(json.dumps(bill.to_json(), indent=2))
         return
