@@ -83,6 +83,8 @@ def counted_table() -> str:
     rows: list[list[str]] = []
     for model, tokens in (("gpt2", 128), ("gpt2-medium", 128), ("llama2-7b", 512)):
         for plan in PLANS:
+            if model == "llama2-7b" and plan == "fss":
+                continue  # heads of 128: with RoPE their scale needs a ring of 74 bits
             total = cost(model, plan=plan, tokens=tokens, part="stack").total
             rows.append(
                 [
