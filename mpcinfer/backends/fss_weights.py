@@ -13,11 +13,10 @@ from mpcinfer.models.widths import Widths
 from parties.errors import RangeError
 from parties.link import Link
 from parties.meter import CLIENT, Phase
-from parties.wire import Spec
 from protocols.fss.counting import Counting
 from protocols.fss.gate import Message, no_data
 from protocols.fss.linear import Matrix, PublicCopy
-from protocols.tensors import to_tensor, to_words
+from protocols.fss.pieces import receive_in_pieces, send_in_pieces
 
 WeightMask = Callable[[str, tuple[int, ...]], torch.Tensor]
 _PUBLIC = "setup in the clear"
@@ -85,11 +84,20 @@ def send_setup(link: Link, own: Mapping[str, Matrix], mask: WeightMask) -> None:
     with link.meter.phase(Phase.SETUP), link.meter.span("setup", "setup"):
         for name, matrix in own.items():
             if matrix.masked:
-                masked = matrix.value.to(torch.int64) - mask(name, matrix.shape)
-                link.send([to_words(masked)], matrix.ring_bits, f"setup/{name}")
+                _send(link, matrix.value, matrix.ring_bits, f"setup/{name}", mask(name, matrix.shape))
             if matrix.public is not None:
-                words = to_words(matrix.public.value.to(torch.int64))
-                link.send([words], matrix.public.ring_bits, f"{_PUBLIC}/{name}")
+                _send(link, matrix.public.value, matrix.public.ring_bits, f"{_PUBLIC}/{name}")
+
+
+def _send(link: Link, value: torch.Tensor, bits: int, label: str, mask: torch.Tensor | None = None) -> None:
+    """A weight, minus its mask where it has one."""
+    flat, hidden_by = value.reshape(-1), None if mask is None else mask.reshape(-1)
+
+    def piece(at: slice) -> torch.Tensor:
+        part = flat[at].to(torch.int64)
+        return part if hidden_by is None else part - hidden_by[at]
+
+    send_in_pieces(link, flat.numel(), bits, label, piece)
 
 
 def receive_setup(link: Link, expected: Mapping[str, Matrix]) -> dict[str, Matrix]:
@@ -99,11 +107,10 @@ def receive_setup(link: Link, expected: Mapping[str, Matrix]) -> dict[str, Matri
         for name, matrix in expected.items():
             value, public = matrix.value, matrix.public
             if matrix.masked:
-                (array,) = link.recv([Spec(matrix.ring_bits, matrix.shape)], f"setup/{name}")
-                value = to_tensor(array)
+                value = receive_in_pieces(link, matrix.shape, matrix.ring_bits, f"setup/{name}")
             if public is not None:
-                (array,) = link.recv([Spec(public.ring_bits, matrix.shape)], f"{_PUBLIC}/{name}")
-                public = PublicCopy(to_tensor(array), public.ring_bits)
+                table = receive_in_pieces(link, matrix.shape, public.ring_bits, f"{_PUBLIC}/{name}")
+                public = PublicCopy(table, public.ring_bits)
             received[name] = dataclasses.replace(matrix, value=value, public=public)
     return received
 
