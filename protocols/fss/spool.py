@@ -72,7 +72,6 @@ class Reader:
         self._left = 0
         self._file.close()
 
-
     def bytes(self, count: int) -> NDArray[np.uint8]:
         """The next bytes, in a buffer of their own.
 
