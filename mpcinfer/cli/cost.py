@@ -36,7 +36,7 @@ def cost(
     part: Annotated[Part, typer.Option(help="Bill one part only; `stack` is the blocks.")] = Part.ALL,
     room: Annotated[
         int | None,
-        typer.Option(min=1, help="Tokens the session has room for, which rings of engine fss depend on; these alone."),
+        typer.Option(min=1, help="Tokens of the session; rings of engine fss depend on it. These alone."),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Also by layer.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="Also label by label.")] = False,
