@@ -26,7 +26,7 @@ from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.backends.secure import SecureBackend
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import fold_norms
+from mpcinfer.models.fold import fold
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.crypten_session import connected_engine
 from mpcinfer.roles.engines import deal_session
@@ -66,7 +66,7 @@ def _run_block(engine: CrypTenArithmetic, plan_name: str, config: ModelConfig, t
     """One party's run: its bill, its online seconds, and the output at the client."""
     rank, plan, weights = engine.rank, get_plan(plan_name), block_weights(config)
     if plan.fold:
-        config, weights = fold_norms(config, weights)
+        config, weights = fold(config, weights)
     backend = SecureBackend(engine, resolve(plan), config.vocabulary)
     of_the_block = {name for name in weights if name.startswith("layer")}
     loaded = backend.load(config, weights if rank == SERVER else None, of_the_block)

@@ -34,13 +34,14 @@ from mpcinfer.backends.parts import needed
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import fold_norms, folded_config
+from mpcinfer.models.fold import fold, folded_config
 from mpcinfer.models.load import load_ranges_of
 from mpcinfer.models.widths import Widths
 from mpcinfer.roles.fss_ready import rehearse
 from parties.bill import Bill
 from parties.keys import KeyPair
 from parties.link import Link
+from parties.memory import keep_memory
 from parties.meter import CLIENT, SERVER, Meter, Phase
 from parties.randomness import AesCtrStream
 from parties.tcp import Listener, connect
@@ -61,6 +62,8 @@ from protocols.share import Share
 _TIMEOUT_S = 300.0
 _RANGES = load_ranges_of("tiny-python")
 """Of another GPT-2 form, for the rehearsal alone."""
+_AT_HAND_BYTES = 384 << 20
+"""Memory that a party has used before the block, as one that has run blocks before."""
 _NAMES = ("server", "client", "linear")
 _COMPARED = (
     "rounds",
@@ -125,10 +128,12 @@ def _peak_bytes() -> int:
 
 
 def _rehearse(case: Case) -> None:
-    """Loads the compiled kernels, as parties and dealer do before they meet; a thread each."""
-    torch.set_num_threads(1)
+    """Loads the compiled kernels, as parties and dealer do before they meet, and has memory at hand."""
+    keep_memory()
     config = dataclasses.replace(case.config, layers=1)
     rehearse(get_plan(case.plan), config, _RANGES)
+    at_hand = [torch.ones(_AT_HAND_BYTES // 48, dtype=torch.uint8) for _ in range(48)]
+    del at_hand
 
 
 def _dealer(case: Case, results: Any) -> None:
@@ -183,7 +188,7 @@ def _weights(case: Case, link: Link) -> dict[str, Matrix]:
     specs = case.specs
     if link.rank == CLIENT:
         return receive_setup(link, specs)
-    config, weights = fold_norms(case.config, block_weights(case.config))
+    config, weights = fold(case.config, block_weights(case.config))
     own = {name: matrix for name, matrix in encoded(config, case.widths, weights).items() if name in specs}
     send_setup(link, own, Stream(case.seed(9)).weight_mask)
     return own

@@ -12,7 +12,7 @@ mpcinfer.cost("gpt2", tokens=128).total.online_bytes_to_client
 
 from __future__ import annotations
 
-import mpcinfer._threads  # noqa: F401  # before torch
+from mpcinfer._threads import WAIT_POLICY as WAIT_POLICY
 from mpcinfer.answer import Answer
 from mpcinfer.clear import ClearModel
 from mpcinfer.costs import cost

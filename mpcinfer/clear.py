@@ -12,7 +12,7 @@ from mpcinfer.backends.fss_reference import reference_decoder
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.generation import Session, Step
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import fold_norms
+from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.plans import plan_from
@@ -92,6 +92,6 @@ class ClearModel:
         return Session(Decoder(PlainBackend(), self._model.config, self._model.weights))
 
     def _fixed_session(self) -> Session[torch.Tensor, torch.Tensor]:
-        config, weights = fold_norms(self._model.config, self._model.weights)
+        config, weights = fold(self._model.config, self._model.weights)
         backend = FixedBackend()
         return Session(Decoder(backend, config, backend.load(weights)))

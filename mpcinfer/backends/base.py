@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 
 import torch
 
-from mpcinfer.models.config import ActivationKind, AttentionKind, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
+from parties.errors import ConfigError
 
 TensorT = TypeVar("TensorT")
 WeightT = TypeVar("WeightT")
@@ -47,8 +48,23 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         """Batched product of two activations, [..., m, k] x [..., k, n]."""
 
     @abstractmethod
-    def attention_weights(self, scores: TensorT, start: int, kind: AttentionKind) -> TensorT:
-        """Causal weights of scores [B, H, T, S]; query i, at position start + i, sees keys up to it."""
+    def attention_weights(
+        self, scores: TensorT, start: int, form: AttentionForm, epsilon: WeightT | None = None
+    ) -> TensorT:
+        """Causal weights of scores [B, H, T, S]; query i, at position start + i, sees keys up to it.
+
+        `epsilon` [H] replaces the form's.
+        """
+
+    def add_offset(self, scores: TensorT, offset: WeightT | None, shift: float) -> TensorT:
+        """Scores [B, H, T, S] plus a number a head [H] and a public number."""
+        if offset is None and shift == 0.0:
+            return scores
+        raise ConfigError(f"{type(self).__name__} has no attention offsets")
+
+    def temper(self, q: TensorT, log_temperature: WeightT, start: int) -> TensorT:
+        """Queries [B, H, T, K] over exp of columns start.. of a table [H, context]."""
+        raise ConfigError(f"{type(self).__name__} has no temperatures by position")
 
     def embedded(self, x: TensorT) -> TensorT:
         """What the blocks add to: token rows with positions, as this backend keeps a residual."""
@@ -58,12 +74,21 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         """Queries [B, H, T, K], keys and values [B, H_kv, T, K] as attention and the cache want them."""
         return q, k, v
 
-    def attention(self, q: TensorT, k: TensorT, v: TensorT, start: int, kind: AttentionKind) -> TensorT:
+    def attention(
+        self,
+        q: TensorT,
+        k: TensorT,
+        v: TensorT,
+        start: int,
+        form: AttentionForm,
+        offset: WeightT | None = None,
+        epsilon: WeightT | None = None,
+    ) -> TensorT:
         """Causal attention of queries [B, H, T, K] over keys and values [B, H, S, K] -> [B, H, T, K]."""
         with self.span("scores", "matmul"):
-            scores = self.matmul(q, self.transpose(k))
-        with self.span(kind, kind):
-            weighting = self.attention_weights(scores, start, kind)
+            scores = self.add_offset(self.matmul(q, self.transpose(k)), offset, form.shift)
+        with self.span(form.kind, form.kind):
+            weighting = self.attention_weights(scores, start, form, epsilon)
         with self.span("mix", "matmul"):
             return self.matmul(weighting, v)
 

@@ -13,7 +13,8 @@ import torch
 
 from mpcinfer.backends.fixed_functions import activate, causal_softmax, normalise, rope_table
 from mpcinfer.backends.tensors import TensorBackend
-from mpcinfer.models.config import ActivationKind, AttentionKind, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
+from parties.errors import ConfigError
 from protocols import fixed_point
 
 
@@ -76,10 +77,12 @@ class FixedBackend(TensorBackend):
     def matmul(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return self._matmul(a, b, "matmul")
 
-    def attention_weights(self, scores: torch.Tensor, start: int, kind: AttentionKind) -> torch.Tensor:
-        match kind:
-            case "softmax":
-                return causal_softmax(scores, start, self.frac_bits, self._name("softmax"))
+    def attention_weights(
+        self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        if form.kind != "softmax":
+            raise ConfigError(f"{form.kind} attention has no fixed-point reference yet")
+        return causal_softmax(scores, start, self.frac_bits, self._name("softmax"))
 
     def norm(
         self,

@@ -16,13 +16,13 @@ import torch
 
 from mpcinfer.backends.base import Backend
 from mpcinfer.backends.fss_attention import attention
-from mpcinfer.backends.fss_rescale import deliver, narrow, nearest, view
+from mpcinfer.backends.fss_rescale import deliver, keep, narrow, nearest, regain, view
 from mpcinfer.backends.fss_wires import activation_wires, inverse_root
 from mpcinfer.backends.plain import rope_angles
-from mpcinfer.models.config import ActivationKind, AttentionKind, ModelConfig, NormKind, RopePairs
-from mpcinfer.models.widths import NormWidths, Widths
+from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind, RopePairs
+from mpcinfer.models.widths import RESIDUAL_WRITERS, NormWidths, Widths
 from parties.errors import ConfigError
-from protocols.fss.linear import Hold, Linear, Matrix, ToClient
+from protocols.fss.linear import Hold, Linear, Matrix, ToClient, Veil
 from protocols.fss.machine import Machine
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product, SumOfSquares
@@ -65,9 +65,13 @@ class FssBackend(Backend[Share, Matrix]):
         return x if rows.device.type == "meta" else self.machine.add_public(x, rows.to(torch.int64))
 
     def embedded(self, x: Share) -> Share:
-        """From the embedding's narrow ring to the residual's, centred where norms are layer norms."""
+        """From the embedding's narrow ring to the residual's, centred where blocks have layer norms."""
         machine, p = self.machine, self._precision
         (x,) = deliver(machine, (x, p.embedding, x.ring_bits))
+        if self._bare:
+            wide = self._widths.held_bits + p.embedding - p.residual
+            held = machine.one(Hold(), machine.one(Product(wide), machine.view(x)))
+            return self._kept(machine.one(Veil(), held) if machine.faithful else held)
         centred = self._config.norm == "layernorm"
         extra = math.ceil(math.log2(self._config.width)) + 4 if centred else 0
         wide = self._widths.residual_bits + (p.embedding - p.residual) + extra
@@ -80,20 +84,46 @@ class FssBackend(Backend[Share, Matrix]):
         return rows
 
     def add(self, a: Share, b: Share) -> Share:
-        """The residual plus what a linear layer left at the server."""
+        """The residual plus what a linear layer left at the server; it stays there where no norm reads it."""
         with self.span("residual", "residual"):
+            if self._bare:
+                return self.machine.add(a, self._kept(b))
             (b,) = deliver(self.machine, (b, self._precision.residual, self._widths.residual_bits))
             return self.machine.add(a, b)
+
+    @property
+    def _bare(self) -> bool:
+        """The blocks have no norms: the residual is held by the server."""
+        return not self._config.block_norms
+
+    def _kept(self, x: Share) -> Share:
+        return keep(self.machine, x, self._precision.residual, self._widths.held_bits)
 
     # -- linear layers, norms --------------------------------------------------------------------------------
 
     def linear(self, x: Share, weight: Matrix, bias: Matrix | None) -> Share:
         """The bias is kept with the weight."""
-        return self.machine.one(Linear(weight), x)
+        if not self._bare:
+            return self.machine.one(Linear(weight), x)
+        stays = weight.name.endswith(RESIDUAL_WRITERS) and not self.machine.faithful
+        held = Held.SERVER_HELD if stays else Held.SERVER_MASKED
+        return self.machine.one(
+            Linear(weight, held=held), self._in_ring(x, self._widths.reader_bits(weight.name))
+        )
+
+    def _in_ring(self, x: Share, ring_bits: int | None) -> Share:
+        """A residual that the server holds, in the ring of the layer that reads it; None for other values."""
+        if ring_bits is None or ring_bits == x.ring_bits:
+            return x
+        if ring_bits < x.ring_bits:
+            return self.machine.reduce(x, ring_bits)
+        return regain(self.machine, x, self._widths.residual_bits, ring_bits)
 
     def norm(self, x: Share, weight: Matrix | None, bias: Matrix | None, kind: NormKind, eps: float) -> Share:
         """Rows over the root of their mean square, held by the server; gain and bias are a diagonal layer."""
         machine, (widths, ring_bits) = self.machine, self._norm_widths()
+        if self._bare:
+            (x,) = deliver(machine, (x, self._precision.residual, self._widths.residual_bits))
         rows = view(machine, x, widths.keep)
         squares = machine.one(SumOfSquares(widths.square_bits), rows)
         (squares,) = machine.apply(Open(), squares)
@@ -109,11 +139,10 @@ class FssBackend(Backend[Share, Matrix]):
         label = self.machine.meter.label
         if label.startswith("head"):
             return self._widths.head_norm, self._widths.head_bits
-        if label.endswith("norm1"):
-            attention_widths = self._widths.attention(self._layer)
-            return attention_widths.norm, attention_widths.qkv_bits
-        ffn = self._widths.ffn(self._layer)
-        return ffn.norm, ffn.in_bits
+        attention, ffn = self._widths.attention(self._layer), self._widths.ffn(self._layer)
+        first = label.endswith("norm1")
+        widths, ring_bits = (attention.norm, attention.qkv_bits) if first else (ffn.norm, ffn.in_bits)
+        return widths, ring_bits
 
     # -- attention -------------------------------------------------------------------------------------------
 
@@ -176,7 +205,18 @@ class FssBackend(Backend[Share, Matrix]):
         q, k, v = (next(opened) if again else x for x, again in zip(published, extended, strict=True))
         return q, k, v
 
-    def attention(self, q: Share, k: Share, v: Share, start: int, kind: AttentionKind) -> Share:
+    def attention(
+        self,
+        q: Share,
+        k: Share,
+        v: Share,
+        start: int,
+        form: AttentionForm,
+        offset: Matrix | None = None,
+        epsilon: Matrix | None = None,
+    ) -> Share:
+        if form.kind != "softmax":
+            raise ConfigError(f"{form.kind} attention has no protocol in this suite yet")
         widths = self._widths.attention(self._layer)
         return attention(self.machine, self._suite, q, k, v, start, widths, self._precision)
 
@@ -216,6 +256,7 @@ class FssBackend(Backend[Share, Matrix]):
     # -- the answer ------------------------------------------------------------------------------------------
 
     def head(self, x: Share, table: Matrix, tied: bool) -> Share:
+        x = x if self._config.final_norm else self._in_ring(x, self._widths.head_bits)
         return self.machine.one(Linear(table, transposed=tied, held=Held.SERVER_HELD), x)
 
     def open_logits(self, logits: Share) -> torch.Tensor | None:
@@ -261,7 +302,9 @@ class FssBackend(Backend[Share, Matrix]):
     def matmul(self, a: Share, b: Share) -> Share:
         raise ConfigError("products of secrets are part of `attention` here")
 
-    def attention_weights(self, scores: Share, start: int, kind: AttentionKind) -> Share:
+    def attention_weights(
+        self, scores: Share, start: int, form: AttentionForm, epsilon: Matrix | None = None
+    ) -> Share:
         raise ConfigError("attention weights are part of `attention` here")
 
     def mul(self, a: Share, b: Share) -> Share:

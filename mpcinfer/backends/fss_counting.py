@@ -61,6 +61,8 @@ def _pass(
         rows = length if part == "stack" else 1
         frac_bits, ring_bits = widths.precision.residual, widths.residual_bits
         residual = shape_only((1, rows, width), frac_bits, ring_bits, Held.MASKED)
+        if not decoder.config.block_norms:
+            residual = shape_only((1, rows, width), frac_bits, widths.held_bits, Held.SERVER_HELD)
         if part == "stack":
             decoder.stack(residual, start=start, cache=cache)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mpcinfer.backends.fss import FssBackend
 from mpcinfer.backends.fss_weights import encoded
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import fold_norms
+from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
 from mpcinfer.models.widths import Widths
 from parties.errors import ConfigError
@@ -36,7 +36,7 @@ def reference_decoder(
     """
     if not model.ranges:
         raise ConfigError(f"{model.name} was never calibrated: run `mpcinfer calibrate`")
-    config, weights = fold_norms(model.config, model.weights)
+    config, weights = fold(model.config, model.weights)
     faithful = rounding is None
     suite = resolve_fss(plan.replace(truncation=FAITHFUL if faithful else FREE))
     widths = Widths(config, model.ranges, room=room, faithful=faithful)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from protocols.fss.linear import Hold, Veil
 from protocols.fss.machine import Machine
 from protocols.fss.opening import Open, Publish
+from protocols.fss.polynomial import Product
 from protocols.fss.truncation import FaithfulTruncation
 from protocols.share import Share
 
@@ -23,6 +25,29 @@ def deliver(machine: Machine, *wires: Wire) -> tuple[Share, ...]:
     cut = (machine.truncate(x, x.frac_bits - frac_bits) for x, frac_bits, _ in wires)
     reduced = [machine.reduce(x, ring_bits) for x, (_, _, ring_bits) in zip(cut, wires, strict=True)]
     return machine.apply(Publish(), *reduced)
+
+
+def keep(machine: Machine, x: Share, frac_bits: int, ring_bits: int) -> Share:
+    """What a linear layer left at the server, with fewer fraction bits, still there.
+
+    Free where truncation is; faithful plans need it at both parties, and hold it again.
+    """
+    if machine.faithful:
+        (published,) = machine.apply(Publish(), x)
+        rounded = _plus_half(machine, published, frac_bits)
+        return machine.one(
+            Hold(), machine.one(FaithfulTruncation(x.frac_bits - frac_bits, ring_bits), rounded)
+        )
+    return machine.reduce(machine.truncate(x, x.frac_bits - frac_bits), ring_bits)
+
+
+def regain(machine: Machine, x: Share, narrow_bits: int, ring_bits: int) -> Share:
+    """A server-held value in a wider ring: published in `narrow_bits`, which hold it, and held again.
+
+    Cost: 2 messages, of narrow_bits an element to the client and ring_bits to the server.
+    """
+    (published,) = machine.apply(Publish(), machine.reduce(machine.one(Veil(), x), narrow_bits))
+    return machine.one(Hold(), machine.one(Product(ring_bits), machine.view(published)))
 
 
 def nearest(machine: Machine, *wires: Wire) -> tuple[Share, ...]:

@@ -19,6 +19,8 @@ from protocols.fss.linear import Matrix, PublicCopy
 from protocols.fss.pieces import receive_in_pieces, send_in_pieces
 
 WeightMask = Callable[[str, tuple[int, ...]], torch.Tensor]
+_MATRICES = (".weight", "embed.tokens", "embed.positions")
+"""Names of what is multiplied or looked up; the server adds the rest itself."""
 _PUBLIC = "setup in the clear"
 """Label of what the client is given as it is."""
 
@@ -37,7 +39,7 @@ def matrices(
     """
     result: dict[str, Matrix] = {}
     for name, shape in weight_shapes(config).items():
-        if name.endswith(".bias") or (only is not None and name not in only):
+        if not name.endswith(_MATRICES) or (only is not None and name not in only):
             continue
         matrix = Matrix(
             name, shape, _frac_bits(name, widths), _ring_bits(name, config, widths), no_data(shape)
@@ -57,7 +59,7 @@ def encoded(
     """The server's matrices in fixed point, in the narrowest integers that hold them.
 
     Args:
-        config, weights: norms folded (`fold_norms`).
+        config, weights: norms folded (`fold`).
         public_table: as for `matrices`.
 
     Raises:
@@ -138,7 +140,7 @@ def _ring_bits(name: str, config: ModelConfig, widths: Widths) -> int:
     if name.startswith("embed."):
         return widths.embedding_bits
     if name.startswith("head."):
-        return widths.head_bits
+        return widths.input_bits if name == "head.input.weight" else widths.head_bits
     layer, part = name.split(".", 1)
     index = int(layer.removeprefix("layer"))
     if part.startswith("attn."):

@@ -8,8 +8,9 @@ from functools import lru_cache
 import torch
 from torch.nn import functional
 
+from mpcinfer.backends.attention_weights import causal_weights
 from mpcinfer.backends.tensors import TensorBackend
-from mpcinfer.models.config import ActivationKind, AttentionKind, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
 
 
 class PlainBackend(TensorBackend):
@@ -32,9 +33,18 @@ class PlainBackend(TensorBackend):
     def matmul(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return a @ b
 
-    def attention_weights(self, scores: torch.Tensor, start: int, kind: AttentionKind) -> torch.Tensor:
-        hidden = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(start + 1)
-        return torch.softmax(scores.masked_fill(hidden.to(scores.device), float("-inf")), dim=-1)
+    def attention_weights(
+        self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return causal_weights(scores, start, form, epsilon)
+
+    def add_offset(self, scores: torch.Tensor, offset: torch.Tensor | None, shift: float) -> torch.Tensor:
+        scores = scores if offset is None else scores + offset[:, None, None]
+        return scores + shift if shift else scores
+
+    def temper(self, q: torch.Tensor, log_temperature: torch.Tensor, start: int) -> torch.Tensor:
+        rows = log_temperature[:, start : start + q.shape[-2], None]
+        return q * torch.exp(-rows)
 
     def norm(
         self,

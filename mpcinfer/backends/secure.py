@@ -12,7 +12,7 @@ from mpcinfer.backends.base import Backend
 from mpcinfer.backends.plain import rope_angles
 from mpcinfer.models.config import (
     ActivationKind,
-    AttentionKind,
+    AttentionForm,
     ModelConfig,
     NormKind,
     RopePairs,
@@ -103,7 +103,11 @@ class SecureBackend(Backend[Share, Weight]):
     def matmul(self, a: Share, b: Share) -> Share:
         return self.engine.matmul(a, b)
 
-    def attention_weights(self, scores: Share, start: int, kind: AttentionKind) -> Share:
+    def attention_weights(
+        self, scores: Share, start: int, form: AttentionForm, epsilon: Weight | None = None
+    ) -> Share:
+        if form.kind != "softmax":
+            raise ConfigError(f"{form.kind} attention has no protocol over this engine yet")
         return self.suite.softmax(self.engine, scores, start)
 
     def norm(self, x: Share, weight: Weight | None, bias: Weight | None, kind: NormKind, eps: float) -> Share:

@@ -21,6 +21,7 @@ from mpcinfer.cli.models import models
 from mpcinfer.cli.serve import serve
 from mpcinfer.cli.train import train
 from parties.errors import MpcInferError
+from parties.memory import keep_memory
 
 _HELP = """Private inference for transformer language models, between two parties.
 
@@ -60,6 +61,7 @@ app.add_typer(keys, name="keys")
 
 def main() -> None:
     """Runs the command line; errors of ours end it with one line and status 1."""
+    keep_memory()
     try:
         app()
     except MpcInferError as error:

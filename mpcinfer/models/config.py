@@ -12,15 +12,30 @@ from parties.errors import ConfigError
 
 NormKind = Literal["layernorm", "rmsnorm"]
 ActivationKind = Literal["gelu", "gelu_tanh", "relu", "silu", "identity"]
-FfnKind = Literal["mlp", "glu"]
+FfnKind = Literal["mlp", "glu", "fused", "none"]
 PositionKind = Literal["learned", "rope"]
 RopePairs = Literal["halves", "adjacent"]
-AttentionKind = Literal["softmax"]
+AttentionKind = Literal["softmax", "power", "relu"]
+TemperatureKind = Literal["none", "head", "position"]
+FfnWeights = Literal["plain", "weight_norm", "spectral_norm"]
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionForm:
+    """Attention weights as a function of scores; the fields are those of `ModelConfig`."""
+
+    kind: AttentionKind = "softmax"
+    power: int = 4
+    epsilon: float = 1e-3
+    shift: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """A decoder: GPT-2 and the Llama family are two settings of these fields.
+    """A decoder: GPT-2, the Llama family and the variants for private inference are settings of these fields.
+
+    The last four fields are ways to write a model down for training: `static` and `fold` take them away, and
+    no backend knows them.
 
     Attributes:
         layers: number of blocks, >= 1.
@@ -32,10 +47,25 @@ class ModelConfig:
         vocabulary: number of token ids V.
         context: the longest sequence, prompt and answer together.
         norm_affine: norms inside the blocks have a gain (and a LayerNorm a bias); False after folding.
-        ffn: ``mlp`` is act(x W_in) W_out; ``glu`` is (act(x W_gate) * (x W_up)) W_out.
+        block_norms: the blocks have norms, before attention and before the FFN.
+        final_norm: there is a norm before the head.
+        head_input: a matrix before that norm, which folding leaves there (`fold`).
+        ffn: ``mlp`` is act(x W_in) W_out; ``glu`` is (act(x W_gate) * (x W_up)) W_out; ``fused`` is x W;
+            ``none`` leaves attention alone.
+        pruned_ffns: this many blocks, the deepest, have no FFN.
         rope_pairs: which coordinates RoPE rotates together: ``halves`` (i, i + K/2) as in Hugging Face
             checkpoints, ``adjacent`` (2i, 2i + 1) as in GGUF files of the Llama family.
+        attention: what a score s becomes before its row is divided by the row's sum: ``softmax`` exp(s),
+            ``power`` s^power; ``relu`` is max(s, 0) over the number of keys, without a sum.
+        power: even, from 2 to 8.
+        attention_epsilon: (power) added to the mean of a row's powers.
+        attention_shift: added to every score; ``2quad`` is power 2 with a shift of 5.
+        attention_offset: a learned number a head, added to its scores as well.
+        attention_scaled: scores come divided by a number a head, which changed epsilon into a weight a head.
         tied_head: the head is the transposed token table.
+        temperature: scores are divided by a learned number a ``head``, or a head and query ``position``.
+        scaled_ffn: x and FFN(x) are added as beta x + FFN(x) / alpha, two learned numbers a block.
+        ffn_weights: FFN matrices are a gain times a direction, or over their spectral norm.
     """
 
     layers: int
@@ -49,16 +79,28 @@ class ModelConfig:
     norm: NormKind = "layernorm"
     norm_eps: float = 1e-5
     norm_affine: bool = True
+    block_norms: bool = True
+    final_norm: bool = True
+    head_input: bool = False
     activation: ActivationKind = "gelu_tanh"
     ffn: FfnKind = "mlp"
+    pruned_ffns: int = 0
     positions: PositionKind = "learned"
     rope_base: float = 10000.0
     rope_pairs: RopePairs = "halves"
     attention: AttentionKind = "softmax"
+    power: int = 4
+    attention_epsilon: float = 1e-3
+    attention_shift: float = 0.0
+    attention_offset: bool = False
+    attention_scaled: bool = False
     qkv_bias: bool = True
     out_bias: bool = True
     ffn_bias: bool = True
     tied_head: bool = True
+    temperature: TemperatureKind = "none"
+    scaled_ffn: bool = False
+    ffn_weights: FfnWeights = "plain"
 
     def __post_init__(self) -> None:
         sizes = ("layers", "width", "heads", "kv_heads", "head_width", "hidden", "vocabulary", "context")
@@ -69,6 +111,16 @@ class ModelConfig:
             raise ConfigError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
         if self.positions == "rope" and self.head_width % 2:
             raise ConfigError(f"RoPE needs an even head_width, got {self.head_width}")
+        if not 0 <= self.pruned_ffns <= self.layers:
+            raise ConfigError(f"{self.pruned_ffns} of {self.layers} FFNs cannot be pruned")
+        if self.power not in (2, 4, 6, 8):
+            raise ConfigError(f"power must be 2, 4, 6 or 8, got {self.power}")
+        if self.scaled_ffn and self.block_norms:
+            raise ConfigError("scaled_ffn is for models without block_norms")
+        if self.attention_scaled and self.attention != "power":
+            raise ConfigError(f"attention_scaled is for power attention, not for {self.attention}")
+        if self.ffn_weights != "plain" and self.ffn == "none":
+            raise ConfigError("ffn_weights without an ffn")
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values; `from_json` reads them back."""
@@ -85,6 +137,15 @@ class ModelConfig:
             return ModelConfig(**fields)
         except TypeError as error:
             raise ConfigError(f"incomplete model configuration: {error}") from error
+
+    def has_ffn(self, layer: int) -> bool:
+        """Whether a block has an FFN."""
+        return self.ffn != "none" and layer < self.layers - self.pruned_ffns
+
+    @property
+    def form(self) -> AttentionForm:
+        """What attention weights are."""
+        return AttentionForm(self.attention, self.power, self.attention_epsilon, self.attention_shift)
 
     @property
     def parameters(self) -> int:
@@ -106,36 +167,65 @@ class ModelConfig:
 def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Every weight's name and shape. Matrices are [in, out]: a linear layer is ``x @ weight + bias``.
 
-    ``attn.qkv`` is query, key and value side by side; ``ffn.in`` of a ``glu`` is gate and up side by side.
+    ``attn.qkv`` is query, key and value side by side; ``ffn.in`` of a ``glu`` is gate and up side by side; a
+    ``fused`` FFN is ``ffn.out`` alone. Temperatures are kept as logarithms, epsilons as they are.
     """
+    shapes: dict[str, tuple[int, ...]] = {"embed.tokens": (config.vocabulary, config.width)}
+    if config.positions == "learned":
+        shapes["embed.positions"] = (config.context, config.width)
+    for layer in range(config.layers):
+        shapes |= _attention_shapes(config, f"layer{layer}")
+        if config.has_ffn(layer):
+            shapes |= _ffn_shapes(config, f"layer{layer}")
+    if config.head_input:
+        shapes["head.input.weight"] = (config.width, config.width)
+    if config.final_norm:
+        shapes |= _norm_shapes(config, "head.norm")
+    if not config.tied_head:
+        shapes["head.weight"] = (config.width, config.vocabulary)
+    return shapes
+
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def _attention_shapes(config: ModelConfig, prefix: str) -> Shapes:
     width, attention = config.width, config.heads * config.head_width
     qkv = attention + 2 * config.kv_heads * config.head_width
+    shapes = _norm_shapes(config, f"{prefix}.norm1") if config.block_norms and config.norm_affine else {}
+    shapes |= _linear_shapes(f"{prefix}.attn.qkv", width, qkv, config.qkv_bias)
+    if config.temperature != "none":
+        by_position = (config.context,) if config.temperature == "position" else ()
+        shapes[f"{prefix}.attn.log_temperature"] = (config.heads, *by_position)
+    if config.attention_offset:
+        shapes[f"{prefix}.attn.offset"] = (config.heads,)
+    if config.attention_scaled:
+        shapes[f"{prefix}.attn.epsilon"] = (config.heads,)
+    return shapes | _linear_shapes(f"{prefix}.attn.out", attention, width, config.out_bias)
+
+
+def _ffn_shapes(config: ModelConfig, prefix: str) -> Shapes:
+    width, shapes = config.width, Shapes()
     inner = config.hidden * (2 if config.ffn == "glu" else 1)
-    shapes: dict[str, tuple[int, ...]] = {"embed.tokens": (config.vocabulary, width)}
-    if config.positions == "learned":
-        shapes["embed.positions"] = (config.context, width)
-
-    def norm(name: str) -> None:
-        shapes[f"{name}.weight"] = (width,)
-        if config.norm == "layernorm":
-            shapes[f"{name}.bias"] = (width,)
-
-    def linear(name: str, rows: int, columns: int, bias: bool) -> None:
-        shapes[f"{name}.weight"] = (rows, columns)
-        if bias:
-            shapes[f"{name}.bias"] = (columns,)
-
-    for layer in range(config.layers):
-        prefix = f"layer{layer}"
-        if config.norm_affine:
-            norm(f"{prefix}.norm1")
-        linear(f"{prefix}.attn.qkv", width, qkv, config.qkv_bias)
-        linear(f"{prefix}.attn.out", attention, width, config.out_bias)
-        if config.norm_affine:
-            norm(f"{prefix}.norm2")
-        linear(f"{prefix}.ffn.in", width, inner, config.ffn_bias)
-        linear(f"{prefix}.ffn.out", config.hidden, width, config.ffn_bias)
-    norm("head.norm")
-    if not config.tied_head:
-        shapes["head.weight"] = (width, config.vocabulary)
+    if config.block_norms and config.norm_affine:
+        shapes |= _norm_shapes(config, f"{prefix}.norm2")
+    if config.ffn != "fused":
+        shapes |= _linear_shapes(f"{prefix}.ffn.in", width, inner, config.ffn_bias)
+    rows = width if config.ffn == "fused" else config.hidden
+    shapes |= _linear_shapes(f"{prefix}.ffn.out", rows, width, config.ffn_bias)
+    if config.ffn_weights == "weight_norm":
+        for name in [name for name in shapes if name.endswith(("ffn.in.weight", "ffn.out.weight"))]:
+            shapes[f"{name.removesuffix('weight')}gain"] = shapes[name][1:]
+    if config.scaled_ffn:
+        shapes |= {f"{prefix}.ffn.alpha": (1,), f"{prefix}.ffn.beta": (1,)}
     return shapes
+
+
+def _norm_shapes(config: ModelConfig, name: str) -> Shapes:
+    shapes: Shapes = {f"{name}.weight": (config.width,)}
+    return shapes | {f"{name}.bias": (config.width,)} if config.norm == "layernorm" else shapes
+
+
+def _linear_shapes(name: str, rows: int, columns: int, bias: bool) -> Shapes:
+    shapes: Shapes = {f"{name}.weight": (rows, columns)}
+    return shapes | {f"{name}.bias": (columns,)} if bias else shapes

@@ -75,13 +75,17 @@ class Decoder(Generic[TensorT, WeightT]):
         for layer in range(self.config.layers):
             with self.backend.span(f"layer{layer}"):
                 x = self.backend.add(x, self._attention(x, layer, start, cache))
-                x = self.backend.add(x, self._ffn(x, layer))
+                if self.config.has_ffn(layer):
+                    x = self.backend.add(x, self._ffn(x, layer))
         return x
 
     def head(self, x: TensorT) -> TensorT:
-        """Final norm and vocabulary logits: [B, T, D] -> [B, T, V]."""
+        """What is left of folding, final norm, and vocabulary logits: [B, T, D] -> [B, T, V]."""
         with self.backend.span("head"):
-            x = self._norm(x, "head.norm", "norm")
+            if self.config.head_input:
+                x = self._linear(x, "head.input", "input")
+            if self.config.final_norm:
+                x = self._norm(x, "head.norm", "norm")
             with self.backend.span("logits", "linear"):
                 table = self.weights["embed.tokens" if self.config.tied_head else "head.weight"]
                 return self.backend.head(x, table, self.config.tied_head)
@@ -89,7 +93,8 @@ class Decoder(Generic[TensorT, WeightT]):
     def _attention(self, x: TensorT, layer: int, start: int, cache: KVCache[TensorT] | None) -> TensorT:
         """Causal self-attention with grouped heads."""
         backend, config = self.backend, self.config
-        x = self._norm(x, f"layer{layer}.norm1", "norm1")
+        if config.block_norms:
+            x = self._norm(x, f"layer{layer}.norm1", "norm1")
         with backend.span("attn"):
             qkv = self._linear(x, f"layer{layer}.attn.qkv", "qkv")
             kv_width = config.kv_heads * config.head_width
@@ -100,20 +105,26 @@ class Decoder(Generic[TensorT, WeightT]):
                 q = backend.rope(q, start, config.rope_base, config.rope_pairs)
                 k = backend.rope(k, start, config.rope_base, config.rope_pairs)
             q = backend.scale(q, config.head_width**-0.5)
+            if config.temperature == "position":
+                q = backend.temper(q, self.weights[f"layer{layer}.attn.log_temperature"], start)
             q, k, v = backend.attention_inputs(q, k, v)
             if cache is not None:
                 cache.extend(layer, k, v, backend)
                 k, v = cache.keys[layer], cache.values[layer]
             groups = config.heads // config.kv_heads
             k, v = backend.repeat_heads(k, groups), backend.repeat_heads(v, groups)
-            mixed = backend.merge_heads(backend.attention(q, k, v, start, config.attention))
-            return self._linear(mixed, f"layer{layer}.attn.out", "out")
+            head_numbers = (self.weights.get(f"layer{layer}.attn.{name}") for name in ("offset", "epsilon"))
+            mixed = backend.attention(q, k, v, start, config.form, *head_numbers)
+            return self._linear(backend.merge_heads(mixed), f"layer{layer}.attn.out", "out")
 
     def _ffn(self, x: TensorT, layer: int) -> TensorT:
-        """MLP or gated unit."""
+        """MLP, gated unit, or a matrix alone."""
         backend, config = self.backend, self.config
-        x = self._norm(x, f"layer{layer}.norm2", "norm2")
+        if config.block_norms:
+            x = self._norm(x, f"layer{layer}.norm2", "norm2")
         with backend.span("ffn"):
+            if config.ffn == "fused":
+                return self._linear(x, f"layer{layer}.ffn.out", "out")
             x = self._linear(x, f"layer{layer}.ffn.in", "in")
             if config.ffn == "glu":
                 gate, up = backend.split(x, [config.hidden, config.hidden])

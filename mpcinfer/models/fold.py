@@ -1,4 +1,4 @@
-"""Folding norm gains and biases into the next weights: the same function with less to compute on shares."""
+"""Folding: the same function with less to compute on shares."""
 
 from __future__ import annotations
 
@@ -8,59 +8,95 @@ from collections.abc import Mapping
 import torch
 
 from mpcinfer.models.config import ModelConfig, weight_shapes
+from mpcinfer.models.static import static, static_config
 
 
 def folded_config(config: ModelConfig) -> ModelConfig:
-    """The shape after `fold_norms`: blocks without norm gains, linear layers after norms with biases."""
-    if not config.norm_affine:
-        return config
-    biased = config.norm == "layernorm"
-    return dataclasses.replace(
-        config,
-        norm_affine=False,
-        qkv_bias=config.qkv_bias or biased,
-        ffn_bias=config.ffn_bias or biased,
-    )
+    """The shape after `fold`: a function of the public shape alone, so that both parties know it."""
+    config = static_config(config)
+    if config.block_norms and config.norm_affine:
+        biased = config.norm == "layernorm"
+        config = dataclasses.replace(
+            config,
+            norm_affine=False,
+            qkv_bias=config.qkv_bias or biased,
+            ffn_bias=config.ffn_bias or biased,
+        )
+    if config.ffn == "mlp" and config.activation == "identity":
+        config = dataclasses.replace(config, ffn="fused")
+    if config.final_norm and not config.block_norms:
+        config = dataclasses.replace(config, head_input=True)
+    return config
 
 
-def fold_norms(
+def fold(
     config: ModelConfig, weights: Mapping[str, torch.Tensor]
 ) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
-    """Moves each block norm's gain and bias into the linear layer that reads it.
+    """Everything that folds for every model: exact in real arithmetic, computed here in float64.
 
-    norm(x) = n g + b and y = norm(x) W + c give y = n (diag(g) W) + (b W + c): exact in real arithmetic,
-    computed here in float64. The final norm keeps its gain: the tied head shares its table with the
-    embedding, which must not change.
+    1. What `static` takes away.
+    2. A block norm's gain and bias go into the linear layer that reads it: norm(x) = n g + b and
+       y = norm(x) W + c give y = n (diag(g) W) + (b W + c). The final norm keeps its gain: the tied head
+       shares its table with the embedding, which must not change.
+    3. An FFN without an activation is one matrix, W_in W_out.
+    4. A final norm after blocks without any gets a matrix before it, for `fold_centring` to centre.
 
     Args:
         weights: float tensors as `weight_shapes(config)` names them.
 
     Returns:
-        The folded shape and its weights, in the weights' own dtype.
+        `folded_config` and its weights, in the weights' own dtype.
     """
     folded = folded_config(config)
-    result = dict(weights)
     if folded == config:
-        return config, result
-    for layer in range(config.layers):
-        for norm, linear in (("norm1", "attn.qkv"), ("norm2", "ffn.in")):
-            _fold(result, f"layer{layer}.{norm}", f"layer{layer}.{linear}")
-    for name, shape in weight_shapes(folded).items():
-        if name not in result:  # the other half of a bias flag that folding switched on
-            result[name] = torch.zeros(shape, dtype=weights["embed.tokens"].dtype)
-    return folded, result
+        return config, dict(weights)
+    kinds = {name: value.dtype for name, value in weights.items()}
+    shape, result = static(config, {name: value.double() for name, value in weights.items()})
+    with torch.no_grad():
+        for layer in range(shape.layers):
+            if shape.block_norms and shape.norm_affine:
+                for norm, linear in (("norm1", "attn.qkv"), ("norm2", "ffn.in")):
+                    if linear == "attn.qkv" or shape.has_ffn(layer):
+                        _fold_norm(result, f"layer{layer}.{norm}", _reader(shape, layer, linear))
+            if shape.ffn == "mlp" and folded.ffn == "fused" and shape.has_ffn(layer):
+                _fuse(result, f"layer{layer}.ffn")
+        if folded.head_input and "head.input.weight" not in result:
+            result["head.input.weight"] = torch.eye(folded.width, dtype=torch.float64)
+        usual = kinds["embed.tokens"]
+        # What is missing is the other half of a bias flag that folding switched on.
+        final = {
+            name: result[name].detach().to(kinds.get(name, usual))
+            if name in result
+            else torch.zeros(size, dtype=usual)
+            for name, size in weight_shapes(folded).items()
+        }
+    return folded, final
 
 
-def _fold(weights: dict[str, torch.Tensor], norm: str, linear: str) -> None:
+def _reader(config: ModelConfig, layer: int, linear: str) -> str:
+    """The linear layer after a norm: a fused FFN has no `in`."""
+    return f"layer{layer}.{'ffn.out' if linear == 'ffn.in' and config.ffn == 'fused' else linear}"
+
+
+def _fold_norm(weights: dict[str, torch.Tensor], norm: str, linear: str) -> None:
     gain = weights.pop(f"{norm}.weight")
     offset = weights.pop(f"{norm}.bias", None)
     matrix = weights[f"{linear}.weight"]
-    weights[f"{linear}.weight"] = (gain.double()[:, None] * matrix.double()).to(matrix.dtype)
+    weights[f"{linear}.weight"] = gain[:, None] * matrix
     if offset is not None:
-        bias = offset.double() @ matrix.double()
-        if f"{linear}.bias" in weights:
-            bias = bias + weights[f"{linear}.bias"].double()
-        weights[f"{linear}.bias"] = bias.to(matrix.dtype)
+        bias = offset @ matrix
+        known = weights.get(f"{linear}.bias")
+        weights[f"{linear}.bias"] = bias if known is None else bias + known
+
+
+def _fuse(weights: dict[str, torch.Tensor], prefix: str) -> None:
+    """x W_in W_out as one matrix, biases too."""
+    inner, outer = weights.pop(f"{prefix}.in.weight"), weights[f"{prefix}.out.weight"]
+    weights[f"{prefix}.out.weight"] = inner @ outer
+    bias = weights.pop(f"{prefix}.in.bias", None)
+    if bias is not None:
+        carried, known = bias @ outer, weights.get(f"{prefix}.out.bias")
+        weights[f"{prefix}.out.bias"] = carried if known is None else carried + known
 
 
 def fold_centring(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -68,7 +104,9 @@ def fold_centring(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> d
 
     With C = I - 11^T / D: a layer norm reads x C, and C is linear, so that it can be applied to all that x is
     a sum of: the blocks' output matrices and biases here, and the embedding by whoever looks it up (a tied
-    head needs the table as it is). Exact in real arithmetic; computed here in float64. RMS norms stay.
+    head needs the table as it is). Exact in real arithmetic; computed here in float64. RMS norms stay. Where
+    the blocks have no norms, what reads the residual wants its mean: the matrix before the final norm is
+    centred alone, and the residual where there is none.
 
     Returns:
         The weights, those matrices and biases replaced.
@@ -76,10 +114,20 @@ def fold_centring(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> d
     result = dict(weights)
     if config.norm != "layernorm":
         return result
-    for layer in range(config.layers):
-        for name in (f"layer{layer}.attn.out", f"layer{layer}.ffn.out"):
-            for part in (f"{name}.weight", f"{name}.bias"):
-                if part in result:
-                    value = result[part].double()
-                    result[part] = (value - value.mean(-1, keepdim=True)).to(result[part].dtype)
+    for name in centred_writers(config):
+        for part in (f"{name}.weight", f"{name}.bias"):
+            if part in result:
+                value = result[part].double()
+                result[part] = (value - value.mean(-1, keepdim=True)).to(result[part].dtype)
     return result
+
+
+def centred_writers(config: ModelConfig) -> list[str]:
+    """Linear layers whose outputs nobody but layer norms reads."""
+    if config.norm != "layernorm":
+        return []
+    if config.head_input:
+        return ["head.input"] if config.final_norm else []
+    if not config.block_norms:
+        return []
+    return [f"layer{layer}.{name}" for layer in range(config.layers) for name in ("attn.out", "ffn.out")]

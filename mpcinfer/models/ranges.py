@@ -3,7 +3,8 @@
 A range is a number under `label/quantity`. The label is the decoder's nested spans (`embedding`, `layer3`,
 `layer3.attn`, `layer3.attn.qkv`, `layer3.ffn.gelu_tanh`, `head.norm`, ...); the quantity is
 
-    embed, add_positions, linear, matmul, attention_weights, norm, activation, mul, add, scale, rope, head
+    embed, add_positions, linear, matmul, offset, temper, attention_weights, norm, activation, mul, add,
+    scale, rope, head
                         largest magnitude of that operation's output; `layer3/add` is the residual stream
     in                  activations: largest magnitude of the input
     normalised          norms: largest magnitude before gain and bias
@@ -13,6 +14,8 @@ A range is a number under `label/quantity`. The label is the decoder's nested sp
                         LayerNorm: least and greatest variance of a row, before eps
     spread              softmax: largest (row maximum - score) over the keys a query may see
     denominator         softmax: largest sum of exp(score - row maximum) over those keys; at least 1
+    divisor_min, divisor_max
+                        power attention: least and greatest mean over those keys of the scores' powers
 
 Every quantity is the greatest seen, those that end in `_min` the least. They are what was seen, without a
 margin: whoever sizes a ring or guards a range adds one.
@@ -30,7 +33,7 @@ import torch
 
 from mpcinfer.backends.base import Backend
 from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.models.config import ActivationKind, AttentionKind, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fields import Fields
 from mpcinfer.models.model import Model
@@ -155,14 +158,29 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
     def matmul(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return self._output("matmul", self._plain.matmul(a, b))
 
-    def attention_weights(self, scores: torch.Tensor, start: int, kind: AttentionKind) -> torch.Tensor:
-        if kind == "softmax":
-            visible = torch.ones(scores.shape[-2:], dtype=torch.bool).tril(start)
+    def attention_weights(
+        self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        visible = torch.ones(scores.shape[-2:], dtype=torch.bool).tril(start)
+        if form.kind == "softmax":
             peak = scores.masked_fill(~visible, float("-inf")).amax(-1, keepdim=True)
             below = (peak - scores).masked_fill(~visible, 0.0)
             self._note("spread", below)
             self._note("denominator", torch.exp(-below).masked_fill(~visible, 0.0).sum(-1))
-        return self._output("attention_weights", self._plain.attention_weights(scores, start, kind))
+        if form.kind == "power":
+            lengths = torch.arange(start + 1, start + scores.shape[-2] + 1)
+            mean = scores.masked_fill(~visible, 0.0).double().pow(form.power).sum(-1) / lengths
+            self._note("divisor_min", mean)
+            self._note("divisor_max", mean)
+        return self._output("attention_weights", self._plain.attention_weights(scores, start, form, epsilon))
+
+    def add_offset(self, scores: torch.Tensor, offset: torch.Tensor | None, shift: float) -> torch.Tensor:
+        if offset is None and not shift:
+            return scores
+        return self._output("offset", self._plain.add_offset(scores, offset, shift))
+
+    def temper(self, q: torch.Tensor, log_temperature: torch.Tensor, start: int) -> torch.Tensor:
+        return self._output("temper", self._plain.temper(q, log_temperature, start))
 
     def norm(
         self,

@@ -23,6 +23,7 @@ SCORE_MARGIN = 1.5
 POWER_MARGIN = 4.0
 """Mean squares may leave their calibrated range by this factor at either end."""
 RING_BITS = 64
+RESIDUAL_WRITERS = ("attn.out.weight", "ffn.out.weight")
 DEFAULT_ROOM = 1024
 """Tokens that a session holds where nobody says how many."""
 
@@ -83,6 +84,11 @@ class Precision:
     logits: int = 8
 
 
+def _precision(config: ModelConfig) -> Precision:
+    """The defaults; without norms in the blocks the residual stays in one ring, which weights must share."""
+    return Precision() if config.block_norms else Precision(weight=13, mixed=10)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormWidths:
     """A norm: x is kept to `keep` fraction bits, squares are summed in `square_bits`, the root has `frac`."""
@@ -99,6 +105,7 @@ class AttentionWidths:
     """Rings of one layer's attention."""
 
     norm: NormWidths
+    """Of the profile where the block has none."""
     qkv_bits: int
     """Of the linear layer into queries, keys and values."""
     extended: tuple[bool, bool]
@@ -122,6 +129,7 @@ class FfnWidths:
     """Rings of one layer's FFN."""
 
     norm: NormWidths
+    """Of the profile where the block has none."""
     in_bits: int
     wire_bits: int
     """Of the pre-activation as it is published."""
@@ -156,7 +164,7 @@ class Widths:
     ) -> None:
         self.config, self._ranges, self._slack = config, ranges, int(faithful)
         self.room = min(DEFAULT_ROOM if room is None else room, config.context)
-        self.precision = precision or Precision()
+        self.precision = precision or _precision(config)
 
     # -- the residual, the embedding, the head ---------------------------------------------------------------
 
@@ -172,6 +180,21 @@ class Widths:
         if self._ranges is not None:
             largest = MARGIN * max(self._ranges.get(label, 0.0) for label in labels)
         return self._bits(largest, self.precision.residual, slack=2, what="the residual")
+
+    @cached_property
+    def held_bits(self) -> int:
+        """The residual at the server, where the blocks have no norms: as wide as what attention adds allows.
+
+        A layer that reads it and needs more gets it through both parties.
+        """
+        p = self.precision
+        drop = p.mixed + self._inverse_bits + p.weight - p.residual
+        return min(RING_BITS - max(drop, p.activation + p.weight - p.residual), RING_BITS)
+
+    @cached_property
+    def input_bits(self) -> int:
+        """The matrix before the final norm, whose result is truncated into the residual's ring."""
+        return _fits(self.residual_bits + self.precision.weight, "head.input")
 
     @cached_property
     def embedding_bits(self) -> int:
@@ -202,7 +225,8 @@ class Widths:
     def _head_bits(self, gain_frac: int) -> int:
         p = self.precision
         table = p.embedding if self.config.tied_head else p.weight
-        scale = self.head_norm.keep + self.head_norm.frac + gain_frac + table
+        normed = self.head_norm.keep + self.head_norm.frac + gain_frac
+        scale = (normed if self.config.final_norm else p.residual) + table
         return _integer_bits(self._largest("head.logits/head", PROFILE.logits)) + scale + 1
 
     @cached_property
@@ -224,20 +248,19 @@ class Widths:
         scores = self._largest(f"{prefix}.scores/matmul", PROFILE.scores, SCORE_MARGIN)
         integer = _integer_bits(scores + 2.0 ** (p.step + 1))
         score_bits = integer + p.query + p.key + 1 + self._slack
-        largest_sum = self.room * math.exp(2.0**p.step)
+        largest_sum = self._largest_sum
         qkv = self._largest(f"{prefix}.qkv/linear", PROFILE.linear)
         mix = largest_sum * qkv
         mix_bits = self._bits(mix, p.power + p.value, slack=2, what=f"{prefix}.mix")
-        norm = self._norm(f"layer{layer}.norm1")
-        scale = norm.keep + norm.frac + p.weight
+        norm, scale, limit = self._read(f"layer{layer}.norm1")
         turned = scale + self._query_scale_bits + (p.rotation if config.positions == "rope" else 0)
         own = _integer_bits(qkv) + turned + 2
         halves = math.ceil(math.log2(config.head_width) / 2)  # queries come divided by sqrt(K)
         cut = max(turned + halves - p.query, turned - p.key)
         products, values = score_bits + cut, mix_bits + scale - p.value
-        extended = (products > RING_BITS, values > RING_BITS)
-        qkv_bits = max([own, *(need for need in (products, values) if need <= RING_BITS)])
-        inverse = p.inverse + _integer_bits(largest_sum)
+        extended = (products > limit, values > limit)
+        qkv_bits = max([own, *(need for need in (products, values) if need <= limit)])
+        inverse = self._inverse_bits
         out_scale = p.mixed + inverse + p.weight
         out = self._largest(f"{prefix}.out/linear", PROFILE.residual)
         return AttentionWidths(
@@ -258,8 +281,10 @@ class Widths:
         """Rings of a layer's FFN."""
         config, p = self.config, self.precision
         prefix = f"layer{layer}.ffn"
-        norm = self._norm(f"layer{layer}.norm2")
-        scale = norm.keep + norm.frac + p.weight
+        norm, scale, _ = self._read(f"layer{layer}.norm2")
+        if config.ffn == "fused":
+            out = self._into_residual(0.0, scale, f"{prefix}.out")
+            return FfnWidths(norm=norm, in_bits=out, wire_bits=1, index_bits=1, out_bits=out)
         largest = self._largest(f"{prefix}.in/linear", PROFILE.pre_activation)
         out = self._largest(f"{prefix}.out/linear", PROFILE.residual)
         if config.ffn == "glu":
@@ -280,28 +305,63 @@ class Widths:
             out_bits=out_bits,
         )
 
+    def _read(self, label: str) -> tuple[NormWidths, int, int]:
+        """What a linear layer reads: a norm's rows or the residual; fraction bits of its result, and the
+        widest ring it can have."""
+        p = self.precision
+        if not self.config.block_norms:
+            return self._norm(label, *PROFILE.mean_square), p.residual + p.weight, self.held_bits
+        norm = self._norm(label)
+        return norm, norm.keep + norm.frac + p.weight, RING_BITS
+
+    @property
+    def _largest_sum(self) -> float:
+        """Of a row of exp; maxima are exact to 2^step."""
+        return self.room * math.exp(2.0**self.precision.step)
+
+    @property
+    def _inverse_bits(self) -> int:
+        return self.precision.inverse + _integer_bits(self._largest_sum)
+
+    def reader_bits(self, name: str) -> int | None:
+        """The ring in which a layer reads a residual that the server holds; None for layers that do not."""
+        if name == "head.input.weight":
+            return self.input_bits
+        layer, part = name.split(".", 1)
+        index = int(layer.removeprefix("layer"))
+        if part == "attn.qkv.weight":
+            return self.attention(index).qkv_bits
+        reads = part == "ffn.in.weight" or (part == "ffn.out.weight" and self.config.ffn == "fused")
+        return self.ffn(index).in_bits if reads else None
+
     @property
     def _query_scale_bits(self) -> int:
         """1 / sqrt(K) is a power of two, which costs nothing, or a factor with fraction bits."""
         return 0 if math.log2(self.config.head_width) % 2 == 0 else self.precision.rotation
 
-    def _norm(self, label: str) -> NormWidths:
+    def _norm(self, label: str, low: float = 0.0, high: float = 0.0) -> NormWidths:
+        """A norm of rows whose mean squares are between two numbers: calibrated, where none are given."""
         p = self.precision
-        low, high = PROFILE.mean_square
-        if self._ranges is not None:
-            kind = "variance" if self.config.norm == "layernorm" else "mean_square"
-            low = max(self._range(f"{label}/{kind}_min") / POWER_MARGIN, self.config.norm_eps)
-            high = self._range(f"{label}/{kind}_max") * POWER_MARGIN
+        if not high:
+            low, high = self._mean_squares(label)
         keep = min(max(p.row - math.floor(math.log2(low) / 2), 4), p.residual)
         frac = p.inverse + math.ceil(math.log2(high) / 2)
         squares = self._bits(high * self.config.width, 2 * keep, slack=2, what=f"{label}: sum of squares")
         return NormWidths(low=low, high=high, keep=keep, frac=max(frac, 2), square_bits=squares)
 
+    def _mean_squares(self, label: str) -> tuple[float, float]:
+        if self._ranges is None:
+            return PROFILE.mean_square
+        kind = "variance" if self.config.norm == "layernorm" else "mean_square"
+        low = max(self._range(f"{label}/{kind}_min") / POWER_MARGIN, self.config.norm_eps)
+        return low, self._range(f"{label}/{kind}_max") * POWER_MARGIN
+
     def _into_residual(self, largest: float, scale: int, what: str) -> int:
         """The ring of a linear layer whose result is truncated into the residual."""
         p = self.precision
         own = self._bits(largest, scale, slack=2, what=what)
-        return _fits(max(own, self.residual_bits + scale - p.residual), what)
+        wide = self.residual_bits if self.config.block_norms else self.held_bits
+        return _fits(max(own, wide + scale - p.residual), what)
 
     def _largest(self, label: str, otherwise: float, margin: float = MARGIN) -> float:
         return otherwise if self._ranges is None else margin * self._range(label)

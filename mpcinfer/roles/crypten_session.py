@@ -10,7 +10,7 @@ import torch
 from mpcinfer.backends.secure import SecureBackend
 from mpcinfer.generation import Session
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import fold_norms, folded_config
+from mpcinfer.models.fold import fold, folded_config
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.foresight import Foresight
@@ -59,7 +59,7 @@ class CrypTenPrivateSession(PrivateSession):
         require_ranges(public)
         if plan.fold:
             if weights is not None:
-                config, weights = fold_norms(config, weights)
+                config, weights = fold(config, weights)
             else:
                 config = folded_config(config)
         suite, ranges = resolve(plan), dict(public.ranges)

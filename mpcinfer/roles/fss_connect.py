@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 import torch
 
 from mpcinfer.backends.fss_weights import encoded
-from mpcinfer.models.fold import fold_norms
+from mpcinfer.models.fold import fold
 from mpcinfer.roles.crypten_session import require_ranges
 from mpcinfer.roles.fss_program import Program
 from mpcinfer.roles.fss_session import FssPrivateSession, Tally
@@ -137,7 +137,7 @@ def encoded_weights(program: Program, weights: Mapping[str, torch.Tensor]) -> di
     """
     config, folded = program.config, weights
     if program.plan.fold:
-        config, folded = fold_norms(config, weights)
+        config, folded = fold(config, weights)
     return encoded(config, program.widths, folded, public_table=program.public_table)
 
 

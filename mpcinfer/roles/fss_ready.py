@@ -95,6 +95,13 @@ def rehearse(plan: Plan, config: ModelConfig, ranges: Mapping[str, float]) -> No
     dealer.join()
 
 
+def rehearse_all() -> None:
+    """Both plans and both forms of models, for whoever wants everything compiled now."""
+    for plan in ("fss", "fss-faithful"):
+        for config in (_GPT2, _LLAMA):
+            rehearse(PLANS[plan], config, {})
+
+
 def rehearse_dealing() -> None:
     """The dealer's part, for models of the GPT-2 and of the Llama form under the plan `fss`."""
     for config in (_GPT2, _LLAMA):

@@ -112,6 +112,41 @@ class Hold(Gate):
 
 
 @final
+class Veil(Gate):
+    """A server-held value to one that the server may publish: it adds a mask of its own.
+
+    Cost: no message; no key.
+    """
+
+    reason: ClassVar[str] = "veil"
+
+    def outputs(self, *inputs: Share) -> Shares:
+        (x,) = inputs
+        return (shape_only(x.shape, x.frac_bits, x.ring_bits, Held.SERVER_MASKED),)
+
+    def run(self, party: Party, *inputs: Share) -> Shares:
+        (x,) = inputs
+        if party.rank == CLIENT:
+            return self.outputs(x)
+        return (Share(x.value + party.prepared.popleft(), x.frac_bits, x.ring_bits, Held.SERVER_MASKED),)
+
+    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+        (x,) = inputs
+        own = sum_of_draws(dealing.linear_streams[:CLIENT], x.shape, x.ring_bits)
+        return (Share(x.value + own, x.frac_bits, x.ring_bits, Held.SERVER_MASKED),)
+
+    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+        (x,) = inputs
+        return (Share(x.value, x.frac_bits, x.ring_bits, Held.SERVER_MASKED),)
+
+    def prepare(self, preparation: Preparation, *inputs: Share) -> Shares:
+        (x,) = inputs
+        if preparation.rank == SERVER:
+            preparation.prepared.append(preparation.draw(x.shape, x.ring_bits))
+        return self.outputs(x)
+
+
+@final
 class Linear(Gate):
     """A server-held x times a weight: nothing is sent online.
 

@@ -14,7 +14,7 @@ from mpcinfer.backends.secure import SecureBackend
 from mpcinfer.generation import Session
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import fold_norms
+from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
 from parties.meter import Meter
 from protocols.cleartext import IdealCleartextArithmetic
@@ -55,7 +55,7 @@ def secure(plan: Plan) -> Open:
     def open_session(model: Model) -> Session[Any, Any]:
         engine = IdealCleartextArithmetic(Meter())
         backend = SecureBackend(engine, resolve(plan), model.config.vocabulary, model.ranges)
-        config, weights = fold_norms(model.config, model.weights)
+        config, weights = fold(model.config, model.weights)
         return Session(Decoder(backend, config, backend.load(config, weights)))
 
     return open_session

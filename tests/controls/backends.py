@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import torch
 
 from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.models.config import ActivationKind, AttentionKind, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
 
 
 class SeesTheFuture(PlainBackend):
     """No causal mask."""
 
-    def attention_weights(self, scores: torch.Tensor, start: int, kind: AttentionKind) -> torch.Tensor:
+    def attention_weights(
+        self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
+    ) -> torch.Tensor:
         return torch.softmax(scores, dim=-1)
 
 

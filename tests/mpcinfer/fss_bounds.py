@@ -22,7 +22,7 @@ import torch
 
 from mpcinfer.backends.fss import FssBackend
 from mpcinfer.backends.fss_attention import causal
-from mpcinfer.models.config import ActivationKind, AttentionKind, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
 from mpcinfer.models.widths import NormWidths, Widths
 from parties.meter import Meter
 from protocols.fss.activation import Activation
@@ -122,7 +122,16 @@ class FssBounds(ErrorBoundBackend):
         q, k, v = (Bounded(x.value, x.error + _unit(frac)) for x, frac in parts)
         return q, k, v
 
-    def attention(self, q: Bounded, k: Bounded, v: Bounded, start: int, kind: AttentionKind) -> Bounded:
+    def attention(
+        self,
+        q: Bounded,
+        k: Bounded,
+        v: Bounded,
+        start: int,
+        form: AttentionForm,
+        offset: object = None,
+        epsilon: object = None,
+    ) -> Bounded:
         """softmax(q k^T) v; see `_weights_error`. The reciprocal is off by d of itself and by h."""
         p, widths = self._precision, self._widths.attention(int(self._meter.label.split(".")[0][5:]))
         keys = k.map(lambda t: t.transpose(-1, -2))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mpcinfer.backends.fss_weights import count_setup, encoded, receive_setup, send_setup
 from mpcinfer.models.decoder import KVCache
-from mpcinfer.models.fold import fold_norms
+from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
 from mpcinfer.models.widths import Precision, Widths
 from mpcinfer.roles.fss_dealing import ModelDealer, Writers
@@ -80,7 +80,7 @@ class Whole:
 
     def server_weights(self) -> dict[str, Matrix]:
         """In fixed point."""
-        config, weights = fold_norms(self.model.config, self.model.weights)
+        config, weights = fold(self.model.config, self.model.weights)
         return encoded(config, self.program.widths, weights, public_table=self.program.public_table)
 
 

@@ -12,7 +12,7 @@ from mpcinfer.backends.fixed import FixedBackend
 from mpcinfer.generation import Session
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import fold_norms
+from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
 from mpcinfer.roles.exchange import StepClient, checked
 from parties.bill import Bill, BillRow
@@ -59,7 +59,7 @@ def _decode(steps: StepClient) -> tuple[torch.Tensor, list[int]]:
 
 
 def _in_the_clear(model: Model) -> tuple[torch.Tensor, list[int]]:
-    config, weights = fold_norms(model.config, model.weights)
+    config, weights = fold(model.config, model.weights)
     backend = FixedBackend()
     session = Session(Decoder(backend, config, backend.load(weights)))
     logits = first = session.step(PROMPT)

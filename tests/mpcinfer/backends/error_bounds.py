@@ -12,7 +12,7 @@ import torch
 from mpcinfer.backends.base import Backend
 from mpcinfer.backends.fixed import FixedBackend
 from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.models.config import ActivationKind, AttentionKind, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
 from protocols.fixed_point import decode
 
 FLOAT_SLACK = 2.0**-30
@@ -71,9 +71,11 @@ class ErrorBoundBackend(Backend[Bounded, torch.Tensor]):
     def matmul(self, a: Bounded, b: Bounded) -> Bounded:
         return Bounded(self.plain.matmul(a.value, b.value), self._product_error(a, b))
 
-    def attention_weights(self, scores: Bounded, start: int, kind: AttentionKind) -> Bounded:
+    def attention_weights(
+        self, scores: Bounded, start: int, form: AttentionForm, epsilon: object = None
+    ) -> Bounded:
         """Scores off by at most e change a numerator and the denominator by a factor within exp(+-e) each."""
-        weights = self.plain.attention_weights(scores.value, start, kind)
+        weights = self.plain.attention_weights(scores.value, start, form)
         hidden = torch.ones(weights.shape[-2:], dtype=torch.bool).triu(start + 1)
         largest = scores.error.masked_fill(hidden, 0.0).amax(dim=-1, keepdim=True)
         error = weights * torch.expm1(2 * largest) + self.half + FLOAT_SLACK

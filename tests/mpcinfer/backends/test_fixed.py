@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mpcinfer.backends.fixed import FixedBackend
 from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.models.config import ModelConfig, weight_shapes
+from mpcinfer.models.config import AttentionForm, ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder, KVCache
 from parties.errors import ConfigError, RangeError
 from protocols.fixed_point import LIMIT, decode, encode
@@ -216,7 +216,7 @@ def test_rope_turns_as_in_float(entries: list[int], start: int, pairs: str) -> N
 def test_softmax_is_the_true_one_rounded(row: list[int], start: int, frac_bits: int) -> None:
     start = min(start, len(row) - 1)
     scores = torch.tensor(row).reshape(1, 1, 1, -1)
-    weights = FixedBackend(frac_bits).attention_weights(scores, start, "softmax").flatten()
+    weights = FixedBackend(frac_bits).attention_weights(scores, start, AttentionForm()).flatten()
     seen = decode(scores.flatten()[: start + 1], frac_bits)
     bound = 2.0 ** -(frac_bits + 1) + 2.0**-36
     true = torch.softmax(seen, dim=0)
@@ -226,7 +226,11 @@ def test_softmax_is_the_true_one_rounded(row: list[int], start: int, frac_bits: 
 
 def test_softmax_of_the_largest_scores_does_not_wrap() -> None:
     scores = torch.tensor([[[[LIMIT - 1, 1 - LIMIT, LIMIT - 1]]]])
-    assert FixedBackend(16).attention_weights(scores, 2, "softmax").flatten().tolist() == [2**15, 0, 2**15]
+    assert FixedBackend(16).attention_weights(scores, 2, AttentionForm()).flatten().tolist() == [
+        2**15,
+        0,
+        2**15,
+    ]
 
 
 def true_norm(entries: list[int], unit: Fraction, centre: bool, eps: float) -> list[float]:
@@ -342,7 +346,7 @@ def test_rows_too_long_to_sum_exactly_are_refused() -> None:
     backend = FixedBackend(16)
     row = torch.zeros(1, 1, 1, 2**14 + 1, dtype=torch.int64)
     with pytest.raises(RangeError, match="softmax over 16385 keys, at most 16384"):
-        backend.attention_weights(row, 2**14, "softmax")
+        backend.attention_weights(row, 2**14, AttentionForm())
     with pytest.raises(RangeError, match="norm over 16385 entries, at most 16384"):
         backend.norm(row, row[0, 0, 0], None, "rmsnorm", 1e-5)
 

@@ -10,7 +10,7 @@ import torch
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import fold_norms, folded_config
+from mpcinfer.models.fold import fold, folded_config
 from tests.mpcinfer.forms import LLAMA_FORM
 
 GPT2 = ModelConfig(
@@ -30,7 +30,7 @@ def test_folded_model_is_the_same_function(config: ModelConfig) -> None:
         name: torch.randn(shape, generator=generator, dtype=torch.float64)
         for name, shape in weight_shapes(config).items()
     }
-    folded, folded_weights = fold_norms(config, weights)
+    folded, folded_weights = fold(config, weights)
     assert folded == folded_config(config)
     assert {name: tuple(w.shape) for name, w in folded_weights.items()} == weight_shapes(folded)
     backend = PlainBackend()

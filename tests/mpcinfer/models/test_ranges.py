@@ -11,7 +11,7 @@ from tokenizers import pre_tokenizers
 
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.bpe import byte_level_bpe
-from mpcinfer.models.config import ModelConfig, weight_shapes
+from mpcinfer.models.config import AttentionForm, ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.model import Model
 from mpcinfer.models.ranges import RecordingBackend, calibrate, load_ranges, ranges_beside, save_ranges
@@ -99,7 +99,7 @@ def test_numbers_of_norms_and_softmax() -> None:
     with backend.span("c"):
         backend.norm(x, None, None, "layernorm", 0.0)
     with backend.span("d"):
-        backend.attention_weights(torch.tensor([[[[1.0, 900.0], [5.0, 2.0]]]]), 0, "softmax")
+        backend.attention_weights(torch.tensor([[[[1.0, 900.0], [5.0, 2.0]]]]), 0, AttentionForm())
     expected = {
         "a.b/mean_square_min": 5.0,
         "a.b/mean_square_max": 8.0,

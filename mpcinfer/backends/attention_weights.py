@@ -1,0 +1,42 @@
+"""Attention weights of every kind in float, differentiable: what training and the references compute."""
+
+from __future__ import annotations
+
+import torch
+
+from mpcinfer.models.config import AttentionForm
+
+
+def causal_weights(
+    scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Weights of scores [B, H, T, S]; query i, at start + i, sees the first L_i = start + i + 1 keys.
+
+    softmax: exp(s) over the sum. power: s^p over (sum + epsilon L_i), which is s^p / L_i over
+    (mean + epsilon): the divisor does not grow with the length. relu: max(s, 0) / L_i.
+
+    Powers are taken of scores over their row's largest magnitude c, and epsilon L_i over c^p keeps the
+    quotient what it is: training and inference compute the same function.
+
+    Args:
+        epsilon: [H], replaces the form's.
+
+    Source: Power-Softmax (Zimerman et al., arXiv 2410.09457), whose stable form has an epsilon of another
+        size; ReLU attention (Wortsman et al., arXiv 2309.08586).
+    """
+    queries, keys = scores.shape[-2:]
+    visible = torch.ones(queries, keys, dtype=torch.bool, device=scores.device).tril(start)
+    if form.kind == "softmax":
+        return torch.softmax(scores.masked_fill(~visible, float("-inf")), dim=-1)
+    lengths = torch.arange(start + 1, start + queries + 1, device=scores.device)[:, None]
+    if form.kind == "relu":
+        return torch.relu(scores).masked_fill(~visible, 0.0) / lengths
+    shown = scores.masked_fill(~visible, 0.0)
+    largest = shown.detach().abs().amax(-1, keepdim=True).clamp_min(_LEAST)
+    powers = (shown / largest) ** form.power
+    per_key = form.epsilon if epsilon is None else epsilon[:, None, None]
+    return powers / (powers.sum(-1, keepdim=True) + per_key * lengths / largest**form.power)
+
+
+_LEAST = 1e-4
+"""Rows of smaller scores are not scaled up further: a float32 holds the eighth power of it."""
