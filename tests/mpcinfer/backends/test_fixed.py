@@ -104,7 +104,7 @@ def test_the_bound_rejects_a_wrong_operation(wrong: str, monkeypatch: pytest.Mon
     twins = {
         "activation": ("activation", lambda x, kind: right.activation(x, "relu")),
         "scale": ("scale", lambda x, factor: right.scale(x, factor * 1.05)),
-        "mask": ("attention_weights", lambda s, start, kind: right.attention_weights(s, start + 1, kind)),
+        "mask": ("attention_weights", lambda s, start, form, _: right.attention_weights(s, start + 1, form)),
     }
     monkeypatch.setattr(decoder.backend, *twins[wrong])
     fixed = decoder.forward(decoder.backend.tokens(ids, 9), 9)
