@@ -28,7 +28,7 @@ def causal_weights(
     visible = torch.ones(queries, keys, dtype=torch.bool, device=scores.device).tril(start)
     if form.kind == "softmax":
         return torch.softmax(scores.masked_fill(~visible, float("-inf")), dim=-1)
-    lengths = torch.arange(start + 1, start + queries + 1, device=scores.device)[:, None]
+    lengths = torch.arange(start + 1, start + queries + 1, dtype=scores.dtype, device=scores.device)[:, None]
     if form.kind == "relu":
         return torch.relu(scores).masked_fill(~visible, 0.0) / lengths
     shown = scores.masked_fill(~visible, 0.0)
