@@ -66,7 +66,8 @@ def mixing(config: ModelConfig, block: Weights, head: int, scores: torch.Tensor)
         scores = scores + block["attn.offset"][head]
     scores = scores + config.attention_shift
     if config.attention == "softmax":
-        return scores.exp() / scores.exp().sum()
+        powers = (scores - scores.max()).exp()
+        return powers / powers.sum()
     if config.attention == "relu":
         return scores.clamp(min=0) / len(scores)
     epsilon = block["attn.epsilon"][head] if config.attention_scaled else config.attention_epsilon
@@ -122,7 +123,7 @@ def random_weights(
     for name, shape in weight_shapes(config).items():
         values = torch.randn(shape, generator=generator, dtype=torch.float64)
         if name.endswith(("alpha", "beta", "gain")) or ("norm" in name and name.endswith("weight")):
-            values = 1 + 0.2 * values
+            values = torch.exp(0.2 * values)
         elif name.endswith("epsilon"):
             values = 0.01 * values.abs() + 0.001
         elif name.endswith(("bias", "offset", "temperature")):
