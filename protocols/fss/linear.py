@@ -133,7 +133,7 @@ class Veil(Gate):
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         (x,) = inputs
         own = sum_of_draws(dealing.linear_streams[:CLIENT], x.shape, x.ring_bits)
-        return (Share(x.value + own, x.frac_bits, x.ring_bits, Held.SERVER_MASKED),)
+        return (Share(own - x.value, x.frac_bits, x.ring_bits, Held.SERVER_MASKED),)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         (x,) = inputs
