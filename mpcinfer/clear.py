@@ -15,6 +15,7 @@ from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
+from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
 from mpcinfer.sampling import Sampler, greedy
 
@@ -89,7 +90,7 @@ class ClearModel:
         return self._fixed_session().step
 
     def _plain_session(self) -> Session[torch.Tensor, torch.Tensor]:
-        return Session(Decoder(PlainBackend(), self._model.config, self._model.weights))
+        return Session(Decoder(PlainBackend(), *static(self._model.config, self._model.weights)))
 
     def _fixed_session(self) -> Session[torch.Tensor, torch.Tensor]:
         config, weights = fold(self._model.config, self._model.weights)

@@ -13,8 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folder import load_model_folder
 from mpcinfer.models.model import Model
-from mpcinfer.training.run import Evaluation, Observer, Run, RunOptions, measured_steps, stored_options
-from mpcinfer.training.trainer import Precision, Recipe, StepResult
+from mpcinfer.training.observer import Evaluation, Observer
+from mpcinfer.training.options import RunOptions, stored_options
+from mpcinfer.training.recipe import Precision, Recipe
+from mpcinfer.training.run import Run
+from mpcinfer.training.speed import measured_steps
+from mpcinfer.training.trainer import StepResult
 from parties.errors import ConfigError
 
 DEFAULT_STEPS = 2000

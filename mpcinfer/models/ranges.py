@@ -16,6 +16,8 @@ A range is a number under `label/quantity`. The label is the decoder's nested sp
     denominator         softmax: largest sum of exp(score - row maximum) over those keys; at least 1
     divisor_min, divisor_max
                         power attention: least and greatest mean over those keys of the scores' powers
+    epsilon_min, epsilon_max
+                        power attention with an epsilon a head: the least and the greatest
 
 Every quantity is the greatest seen, those that end in `_min` the least. They are what was seen, without a
 margin: whoever sizes a ring or guards a range adds one.
@@ -37,6 +39,7 @@ from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, Rope
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fields import Fields
 from mpcinfer.models.model import Model
+from mpcinfer.models.static import static
 from parties.errors import ConfigError, RangeError
 
 
@@ -58,7 +61,7 @@ def calibrate(model: Model, prompts: Sequence[str]) -> dict[str, float]:
     if not prompts:
         raise ConfigError("calibration needs at least one prompt")
     backend = RecordingBackend()
-    decoder = Decoder(backend, model.config, model.weights)
+    decoder = Decoder(backend, *static(model.config, model.weights))
     for prompt in prompts:
         ids = model.tokenizer.encode(prompt)
         if not ids:
@@ -172,6 +175,9 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
             mean = scores.masked_fill(~visible, 0.0).double().pow(form.power).sum(-1) / lengths
             self._note("divisor_min", mean)
             self._note("divisor_max", mean)
+            if epsilon is not None:
+                self._note("epsilon_min", epsilon)
+                self._note("epsilon_max", epsilon)
         return self._output("attention_weights", self._plain.attention_weights(scores, start, form, epsilon))
 
     def add_offset(self, scores: torch.Tensor, offset: torch.Tensor | None, shift: float) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Loss and gradients of a batch, its parts computed side by side on processor cores.
+"""Loss and gradients of a batch, its parts computed side by side on processor cores or one after another.
 
 A core takes a part of the batch through the whole model and meets the others once a step. Splitting every
 operation among cores instead makes them meet some hundred times a step, which is slow where the machine has
@@ -7,12 +7,39 @@ other work to do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import torch
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+@dataclass(frozen=True, slots=True)
+class BatchLoss:
+    """What to minimise over some windows, and what to tell of it.
+
+    Attributes:
+        total: a scalar to differentiate; that of a batch is the mean of its parts', weighted by windows.
+        told: tensors without gradient, of which the same holds.
+    """
+
+    total: torch.Tensor
+    told: Mapping[str, torch.Tensor]
+
+
+Loss = Callable[[torch.Tensor, torch.Tensor], BatchLoss]
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """A batch's `BatchLoss.told`, in float64, and a gradient for each weight."""
+
+    told: dict[str, torch.Tensor]
+    of: list[torch.Tensor]
+
+    def __add__(self, other: Gradients) -> Gradients:
+        told = {name: value + other.told[name] for name, value in self.told.items()}
+        return Gradients(told, [a + b for a, b in zip(self.of, other.of, strict=True)])
 
 
 class GradientWorkers:
@@ -33,28 +60,39 @@ class GradientWorkers:
             torch.set_num_threads(1)
 
     def gradients(
-        self, loss: Loss, weights: list[torch.nn.Parameter], inputs: torch.Tensor, targets: torch.Tensor
-    ) -> tuple[float, list[torch.Tensor]]:
-        """Mean loss over a batch and its gradient for each weight.
+        self,
+        loss: Loss,
+        weights: list[torch.nn.Parameter],
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        *,
+        windows: int | None = None,
+        parts: int = 1,
+    ) -> Gradients:
+        """What `loss` tells of a batch, and its gradient for each weight.
 
         Args:
-            loss: mean loss of inputs and targets, [b, T] each, as a function of the weights.
+            loss: of inputs and targets, [b, T] each, as a function of the weights.
             weights: what to differentiate by.
             inputs: token ids [B, T], split along B.
             targets: token ids [B, T].
+            windows: of the whole batch that these are a part of; the result is this part's contribution to
+                the mean. None where they are the whole.
+            parts: micro-batches, computed one after another.
         """
+        whole = inputs.shape[0] if windows is None else windows
 
-        def part(chunk: tuple[torch.Tensor, torch.Tensor]) -> tuple[float, list[torch.Tensor]]:
-            share = chunk[0].shape[0] / inputs.shape[0]
-            value = loss(*chunk) * share
-            return value.item(), list(torch.autograd.grad(value, weights))
+        def part(chunk: tuple[torch.Tensor, torch.Tensor]) -> Gradients:
+            share = chunk[0].shape[0] / whole
+            value = loss(*chunk)
+            gradients = torch.autograd.grad(value.total * share, weights)
+            told = {name: number.double() * share for name, number in value.told.items()}
+            return Gradients(told, list(gradients))
 
-        chunks = list(zip(inputs.chunk(self.workers), targets.chunk(self.workers), strict=True))
-        results = (
-            [part(chunk) for chunk in chunks] if self._pool is None else list(self._pool.map(part, chunks))
-        )
-        total, sums = results[0]
-        for value, gradients in results[1:]:
-            total += value
-            sums = [before + gradient for before, gradient in zip(sums, gradients, strict=True)]
-        return total, sums
+        total: Gradients | None = None
+        for micro in zip(inputs.chunk(parts), targets.chunk(parts), strict=True):
+            chunks = list(zip(micro[0].chunk(self.workers), micro[1].chunk(self.workers), strict=True))
+            for result in map(part, chunks) if self._pool is None else self._pool.map(part, chunks):
+                total = result if total is None else total + result
+        assert total is not None
+        return total

@@ -3,72 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
-from torch.nn import functional
 
-from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.models.config import ModelConfig, weight_shapes
-from mpcinfer.models.decoder import Decoder, KVCache
-from mpcinfer.training.gradients import GradientWorkers
+from mpcinfer.entropy.penalty import EntropyPenalty
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.training.gradients import BatchLoss, GradientWorkers
+from mpcinfer.training.losses import FRACTIONS, TOKENS, Objective
+from mpcinfer.training.processes import Processes
+from mpcinfer.training.range_penalty import RangePenalty
+from mpcinfer.training.recipe import Recipe
 from mpcinfer.training.schedule import learning_rate
+from mpcinfer.training.weights import check_trainable, decays, initial_weights
 from parties.errors import ConfigError
-
-Precision = Literal["bfloat16", "float32"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What, beside the data and the shape, decides a run.
-
-    Attributes:
-        steps: length of the run.
-        batch: windows a step.
-        learning_rate: the largest rate of AdamW (betas 0.9 and 0.95).
-        warmup: steps of linear warm-up.
-        decay: fraction of the run over which the rate falls linearly to zero.
-        weight_decay: on matrices only, decoupled.
-        clip: the gradient's norm is scaled down to this.
-        seed: of the first weights and of the order of the data.
-        precision: of the matrix products; weights, optimizer and loss are float32 in either case.
-    """
-
-    steps: int
-    batch: int = 8
-    learning_rate: float = 2e-3
-    warmup: int = 200
-    decay: float = 0.4
-    weight_decay: float = 0.1
-    clip: float = 1.0
-    seed: int = 0
-    precision: Precision = "bfloat16"
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "clip"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("warmup", "weight_decay", "seed"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if self.precision not in get_args(Precision):
-            raise ConfigError(f"precision must be one of {get_args(Precision)}, got {self.precision!r}")
-        if not 0 <= self.decay <= 1:
-            raise ConfigError(f"decay must be a fraction in [0, 1], got {self.decay}")
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step did: mean loss (nats a token) before it, norm of the gradient, learning rate."""
+    """What a step did.
+
+    Attributes:
+        loss: mean cross-entropy (nats a token) before it.
+        gradient_norm: before clipping.
+        rate: the learning rate.
+        penalties: what was added to the loss, by name.
+        diverged: loss or gradient was not finite; the weights did not change.
+    """
 
     loss: float
     gradient_norm: float
     rate: float
+    penalties: Mapping[str, float] = field(default_factory=dict[str, float])
+    diverged: bool = False
 
 
 class TrainingState:
@@ -77,33 +45,76 @@ class TrainingState:
     Attributes:
         step: steps done.
         weights: float32 parameters under our names.
+        thresholds: [L, H], of an entropy penalty; None without one. No part of the model.
     """
 
-    def __init__(self, config: ModelConfig, recipe: Recipe, *, workers: int = 1) -> None:
-        """The first state: weights as in `initial_weights`, no steps done; see `GradientWorkers`."""
+    def __init__(
+        self,
+        config: ModelConfig,
+        recipe: Recipe,
+        *,
+        penalty: EntropyPenalty | None = None,
+        ranges: RangePenalty | None = None,
+        first: Mapping[str, torch.Tensor] | None = None,
+        workers: int = 1,
+        processes: Processes | None = None,
+        device: str = "cpu",
+    ) -> None:
+        """The first state, no steps done.
+
+        Args:
+            penalty, ranges: what to add to the cross-entropy.
+            first: weights to begin with; `initial_weights` by default. They are copied.
+            workers: see `GradientWorkers`.
+            processes: that share every batch; none besides this one by default.
+            device: where weights and computation are, in torch's words.
+
+        Raises:
+            ConfigError: a shape that cannot be trained.
+        """
+        check_trainable(config)
         self._workers = GradientWorkers(workers)
-        self.config = config
-        self.recipe = recipe
+        self._processes = Processes() if processes is None else processes
+        self.config, self.recipe, self.penalty, self.ranges = config, recipe, penalty, ranges
         self.step = 0
-        first = initial_weights(config, recipe.seed)
-        self.weights = {name: torch.nn.Parameter(value) for name, value in first.items()}
-        matrices = [weight for weight in self.weights.values() if weight.ndim >= 2]
-        vectors = [weight for weight in self.weights.values() if weight.ndim < 2]
+        self._device = torch.device(device)
+        begun = initial_weights(config, recipe.seed, recipe) if first is None else first
+        self.weights = {name: self._parameter(value) for name, value in begun.items()}
+        self.thresholds: torch.nn.Parameter | None = None
+        if penalty is not None:
+            self.thresholds = self._parameter(penalty.first_thresholds(config.layers, config.heads))
+        self._objective = Objective(
+            config=config, precision=recipe.precision, windows=recipe.batch, penalty=penalty, ranges=ranges
+        )
+        decaying = [weight for name, weight in self.weights.items() if decays(name, tuple(weight.shape))]
+        rest = [weight for name, weight in self.weights.items() if not decays(name, tuple(weight.shape))]
+        learned = penalty is not None and penalty.thresholds == "learned"
+        if self.thresholds is not None and learned:
+            rest.append(self.thresholds)
+        self._trained = [
+            *self.weights.values(),
+            *([self.thresholds] if learned and self.thresholds is not None else []),
+        ]
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": matrices, "weight_decay": recipe.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
+                {"params": decaying, "weight_decay": recipe.weight_decay},
+                {"params": rest, "weight_decay": 0.0},
             ],
             lr=recipe.learning_rate,
-            betas=(0.9, 0.95),
+            betas=(recipe.beta1, recipe.beta2),
+            eps=recipe.adam_epsilon,
             fused=True,
         )
 
+    def _parameter(self, value: torch.Tensor) -> torch.nn.Parameter:
+        return torch.nn.Parameter(value.detach().to(self._device, torch.float32, copy=True))
+
     def advance(self, inputs: torch.Tensor, targets: torch.Tensor) -> StepResult:
-        """One step of AdamW on a batch [B, T].
+        """One step of AdamW on a batch [B, T], the same in every process.
 
         Raises:
-            ConfigError: the loss is not finite; a smaller learning rate may help.
+            ConfigError: the loss or its gradient is not finite, and the recipe does not record that; a
+                smaller learning rate may help.
         """
         recipe = self.recipe
         rate = learning_rate(
@@ -112,93 +123,42 @@ class TrainingState:
             peak=recipe.learning_rate,
             warmup=recipe.warmup,
             decay=recipe.decay,
+            schedule=recipe.schedule,
+            floor=recipe.floor,
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        weights = list(self.weights.values())
-        loss, gradients = self._workers.gradients(self._loss, weights, inputs, targets)
-        if not math.isfinite(loss):
-            raise ConfigError(f"training diverged at step {self.step}: the loss is {loss}")
-        for weight, gradient in zip(weights, gradients, strict=True):
+        part = [self._processes.part(tokens).to(self._device) for tokens in (inputs, targets)]
+        found = self._workers.gradients(
+            self._loss, self._trained, *part, windows=inputs.shape[0], parts=recipe.accumulate
+        )
+        found = self._processes.summed(found)
+        told = {name: value.item() for name, value in found.told.items() if name != FRACTIONS}
+        loss = told.pop(TOKENS)
+        for weight, gradient in zip(self._trained, found.of, strict=True):
             weight.grad = gradient
-        norm = torch.nn.utils.clip_grad_norm_(weights, recipe.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self._trained, recipe.clip).item()
+        if not all(math.isfinite(value) for value in (loss, norm, *told.values())):
+            if recipe.on_divergence == "refuse":
+                raise ConfigError(
+                    f"training diverged at step {self.step}: the loss is {loss}, its gradient's norm {norm}"
+                )
+            return StepResult(loss, norm, rate, told, diverged=True)
         self.optimizer.step()  # pyright: ignore[reportUnknownMemberType]
+        self._follow(found.told)
         self.step += 1
-        return StepResult(loss, norm.item(), rate)
+        return StepResult(loss, norm, rate, told)
 
-    def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return token_loss(self.config, self.weights, inputs, targets, self.recipe.precision)
+    def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> BatchLoss:
+        return self._objective(self.weights, self.thresholds, inputs, targets)
+
+    def _follow(self, told: Mapping[str, torch.Tensor]) -> None:
+        """Moves detached thresholds after their heads."""
+        if self.penalty is None or self.penalty.thresholds != "detached" or self.thresholds is None:
+            return
+        with torch.no_grad():
+            self.thresholds.copy_(self.penalty.followed(self.thresholds, told[FRACTIONS]))
 
     def plain_weights(self) -> dict[str, torch.Tensor]:
         """The weights without their gradients, sharing memory."""
         return {name: weight.detach() for name, weight in self.weights.items()}
-
-
-def initial_weights(config: ModelConfig, seed: int) -> dict[str, torch.Tensor]:
-    """Weights to begin with, as GPT-2's: norms 1, biases 0, matrices normal with standard deviation 0.02.
-
-    The two matrices of each block that write to the residual are smaller by the square root of how many
-    do, so that the residual's size does not grow with depth.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    weights: dict[str, torch.Tensor] = {}
-    for name, shape in weight_shapes(config).items():
-        if len(shape) >= 2:
-            writes = name.endswith(("attn.out.weight", "ffn.out.weight"))
-            deviation = 0.02 / math.sqrt(2 * config.layers) if writes else 0.02
-            weights[name] = torch.randn(shape, generator=generator) * deviation
-        else:
-            weights[name] = torch.ones(shape) if name.endswith(".weight") else torch.zeros(shape)
-    return weights
-
-
-def token_loss(
-    config: ModelConfig,
-    weights: dict[str, torch.nn.Parameter] | dict[str, torch.Tensor],
-    inputs: torch.Tensor,
-    targets: torch.Tensor,
-    precision: Precision,
-) -> torch.Tensor:
-    """Mean cross-entropy, nats a token, of targets [B, T] after inputs [B, T]."""
-    decoder = Decoder(PlainBackend(), config, dict(weights))
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-        logits = decoder.forward(inputs, inputs.shape[1])
-    return functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
-
-
-@torch.no_grad()
-def mean_loss(
-    config: ModelConfig,
-    weights: dict[str, torch.Tensor],
-    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
-) -> float:
-    """Mean cross-entropy over all tokens of all batches, in float32."""
-    total, count = 0.0, 0
-    for inputs, targets in batches:
-        total += token_loss(config, weights, inputs, targets, "float32").item() * targets.numel()
-        count += targets.numel()
-    return total / count
-
-
-@torch.no_grad()
-def greedy_tokens(
-    config: ModelConfig,
-    weights: dict[str, torch.Tensor],
-    prompt: Sequence[int],
-    count: int,
-    stop: frozenset[int] = frozenset(),
-) -> list[int]:
-    """The most probable continuation of a prompt, token by token: up to `count` ids or to a stop id."""
-    backend = PlainBackend()
-    decoder = Decoder(backend, config, weights)
-    cache: KVCache[torch.Tensor] = KVCache()
-    answer: list[int] = []
-    step = list(prompt)
-    for _ in range(min(count, config.context - len(prompt))):
-        logits = decoder.forward(backend.tokens(step, len(step)), len(step), cache=cache, last_only=True)
-        token = int(logits[0, -1].argmax())
-        if token in stop:
-            break
-        answer.append(token)
-        step = [token]
-    return answer

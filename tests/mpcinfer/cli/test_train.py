@@ -44,7 +44,7 @@ def test_three_steps_then_more(text: Path) -> None:
     assert load_model_folder(out).config.layers == 1
     assert "5 steps" in run(str(out), "--resume", "--steps", "5")
     steps = [json.loads(line)["step"] for line in (out / "training" / "log.jsonl").read_text().splitlines()]
-    assert sorted(set(steps)) == [1, 2, 3, 4, 5]
+    assert sorted(set(steps)) == [0, 1, 2, 3, 4, 5]
 
 
 def test_minutes_choose_the_steps(text: Path) -> None:

@@ -13,7 +13,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folder import is_model_folder, load_model_folder, save_model
 from mpcinfer.models.model import Model
 from mpcinfer.training.bpe import train_tokenizer
-from mpcinfer.training.trainer import initial_weights
+from mpcinfer.training.weights import initial_weights
 from parties.errors import ConfigError
 
 CONFIG = ModelConfig(

@@ -11,7 +11,7 @@ import mpcinfer.models
 from mpcinfer.models.load import load_model
 from mpcinfer.models.model import Model
 from mpcinfer.models.ranges import calibrate
-from mpcinfer.training.trainer import greedy_tokens
+from mpcinfer.training.losses import greedy_tokens
 
 FOLDER = Path(mpcinfer.models.__path__[0]) / "shipped" / "tiny-python"
 

@@ -11,8 +11,12 @@ import torch
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folder import load_model_folder
-from mpcinfer.training.run import Evaluation, Observer, Run, RunOptions, measured_steps, stored_options
-from mpcinfer.training.trainer import Recipe, StepResult
+from mpcinfer.training.observer import Evaluation, Observer
+from mpcinfer.training.options import RunOptions, stored_options
+from mpcinfer.training.recipe import Recipe
+from mpcinfer.training.run import Run
+from mpcinfer.training.speed import measured_steps
+from mpcinfer.training.trainer import StepResult
 from parties.errors import ConfigError
 
 
@@ -63,7 +67,10 @@ class Recorder(Observer):
 def log_lines(out: Path) -> list[dict[str, object]]:
     """The log without its seconds, which no run repeats."""
     lines = [json.loads(line) for line in (out / "training" / "log.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+    return [
+        {name: value for name, value in line.items() if name not in ("seconds", "tokens_per_second")}
+        for line in lines
+    ]
 
 
 def test_run_leaves_a_model_folder_and_tells_what_it_did(tmp_path: Path, options: RunOptions) -> None:

@@ -12,15 +12,11 @@ import torch
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.training.batches import Batches
-from mpcinfer.training.checkpoint import load_checkpoint, save_checkpoint
-from mpcinfer.training.trainer import (
-    Recipe,
-    TrainingState,
-    greedy_tokens,
-    initial_weights,
-    mean_loss,
-    token_loss,
-)
+from mpcinfer.training.checkpoint import restore, save_checkpoint
+from mpcinfer.training.losses import greedy_tokens, mean_loss, token_loss
+from mpcinfer.training.recipe import Recipe
+from mpcinfer.training.trainer import TrainingState
+from mpcinfer.training.weights import initial_weights
 from parties.errors import ConfigError
 
 CONFIG = ModelConfig(
@@ -29,6 +25,12 @@ CONFIG = ModelConfig(
 RECIPE = Recipe(steps=60, batch=8, learning_rate=1e-2, warmup=5, precision="float32", seed=3)
 # Every token is the one before it plus one, modulo 16: a corpus that can be learnt perfectly.
 BATCHES = Batches(tokens=(np.arange(3000) % 16).astype(np.uint16), batch=8, context=12, seed=3)
+
+
+def load_checkpoint(path: Path, config: ModelConfig, recipe: Recipe, digest: str) -> TrainingState:
+    state = TrainingState(config, recipe)
+    restore(state, path, digest)
+    return state
 
 
 def losses(state: TrainingState, last: int) -> list[float]:
