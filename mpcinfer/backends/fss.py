@@ -106,6 +106,7 @@ class FssBackend(Backend[Share, Matrix]):
         if not self._bare:
             return self.machine.one(Linear(weight), x)
         stays = weight.name.endswith(RESIDUAL_WRITERS) and not self.machine.faithful
+        stays |= weight.name == "head.input.weight" and not self._config.final_norm
         held = Held.SERVER_HELD if stays else Held.SERVER_MASKED
         return self.machine.one(
             Linear(weight, held=held), self._in_ring(x, self._widths.reader_bits(weight.name))
@@ -256,7 +257,8 @@ class FssBackend(Backend[Share, Matrix]):
     # -- the answer ------------------------------------------------------------------------------------------
 
     def head(self, x: Share, table: Matrix, tied: bool) -> Share:
-        x = x if self._config.final_norm else self._in_ring(x, self._widths.head_bits)
+        if not (self._config.final_norm or self._config.head_input):
+            x = self._in_ring(x, self._widths.head_bits)
         return self.machine.one(Linear(table, transposed=tied, held=Held.SERVER_HELD), x)
 
     def open_logits(self, logits: Share) -> torch.Tensor | None:

@@ -176,6 +176,7 @@ class Widths:
         labels += [
             f"layer{i}{end}" for i in layers for end in ("/add", ".attn.out/linear", ".ffn.out/linear")
         ]
+        labels += ["head.input/linear"] if self.config.final_norm else []
         largest = PROFILE.residual
         if self._ranges is not None:
             largest = MARGIN * max(self._ranges.get(label, 0.0) for label in labels)
@@ -193,7 +194,10 @@ class Widths:
 
     @cached_property
     def input_bits(self) -> int:
-        """The matrix before the final norm, whose result is truncated into the residual's ring."""
+        """The matrix before the final norm, whose result is truncated into the residual's ring; where there
+        is no norm the head reads it as it is."""
+        if not self.config.final_norm:
+            return self.head_bits
         return _fits(self.residual_bits + self.precision.weight, "head.input")
 
     @cached_property
@@ -219,15 +223,18 @@ class Widths:
 
     @cached_property
     def head_bits(self) -> int:
-        """Norm gain and vocabulary are two linear layers on one server-held value."""
-        return self._head_bits(self.gain_frac)
+        """Norm gain, or the matrix of a head without a norm, and vocabulary are two linear layers on one
+        server-held value."""
+        return self._head_bits(self.gain_frac if self.config.final_norm else 0)
 
     def _head_bits(self, gain_frac: int) -> int:
         p = self.precision
         table = p.embedding if self.config.tied_head else p.weight
-        normed = self.head_norm.keep + self.head_norm.frac + gain_frac
-        scale = (normed if self.config.final_norm else p.residual) + table
-        return _integer_bits(self._largest("head.logits/head", PROFILE.logits)) + scale + 1
+        if self.config.final_norm:
+            read = self.head_norm.keep + self.head_norm.frac + gain_frac
+        else:
+            read = p.residual + (p.weight if self.config.head_input else 0)
+        return _integer_bits(self._largest("head.logits/head", PROFILE.logits)) + read + table + 1
 
     @cached_property
     def logits_bits(self) -> int:
