@@ -46,6 +46,7 @@ class Plan:
             random; `faithful` by gates, as the fixed-point reference.
         softmax: (engine `crypten`) in one piece; the engine `fss` has `maximum`, `exponential` and
             `reciprocal` instead.
+        power: scores to an even power, where a model's attention has them instead of exp.
         embedding: (engine `fss`) how the client's tokens become rows of the server's table.
     """
 
@@ -64,6 +65,7 @@ class Plan:
     inverse_sqrt: str = "octaves"
     maximum: str = ""
     exponential: str = ""
+    power: str = ""
     reciprocal: str = ""
     embedding: str = ""
 

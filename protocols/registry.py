@@ -27,8 +27,10 @@ from protocols.fss.suite import (
     MaximumProtocol,
     OctaveLookup,
     OctaveProtocol,
+    PowerProtocol,
     PrivateEmbedding,
     PublicEmbedding,
+    SquaringPower,
     TreeMaximum,
     TruncationProtocol,
 )
@@ -62,6 +64,7 @@ FSS_SILU: dict[str, Callable[[], ActivationProtocol]] = {**_FSS_LOOKUPS}
 FSS_RELU: dict[str, Callable[[], ActivationProtocol]] = {**_FSS_LOOKUPS}
 FSS_MAXIMUM: dict[str, Callable[[], MaximumProtocol]] = {"histogram": HistogramMaximum, "tree": TreeMaximum}
 FSS_EXPONENTIAL: dict[str, Callable[[], ExponentialProtocol]] = {"lookup": LookupExponential}
+FSS_POWER: dict[str, Callable[[], PowerProtocol]] = {"squares": SquaringPower}
 FSS_OCTAVES: dict[str, Callable[[], OctaveProtocol]] = {"octaves": OctaveLookup}
 FSS_EMBEDDING: dict[str, Callable[[], EmbeddingProtocol]] = {
     "private": PrivateEmbedding,
@@ -91,6 +94,7 @@ ENGINES: dict[str, dict[str, Mapping[str, object]]] = {
         "relu": FSS_RELU,
         "maximum": FSS_MAXIMUM,
         "exponential": FSS_EXPONENTIAL,
+        "power": FSS_POWER,
         "reciprocal": FSS_OCTAVES,
         "inverse_sqrt": FSS_OCTAVES,
     },
@@ -110,6 +114,7 @@ _FSS = Plan(
     relu="lookup",
     maximum="histogram",
     exponential="lookup",
+    power="squares",
     reciprocal="octaves",
     inverse_sqrt="octaves",
 )
@@ -205,6 +210,7 @@ def resolve_fss(plan: Plan) -> FssSuite:
         },
         maximum=FSS_MAXIMUM[plan.maximum](),
         exponential=FSS_EXPONENTIAL[plan.exponential](),
+        power=FSS_POWER[plan.power](),
         reciprocal=FSS_OCTAVES[plan.reciprocal](),
         inverse_sqrt=FSS_OCTAVES[plan.inverse_sqrt](),
         embedding=FSS_EMBEDDING[plan.embedding](),

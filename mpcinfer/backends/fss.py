@@ -15,17 +15,19 @@ from contextlib import AbstractContextManager
 import torch
 
 from mpcinfer.backends.base import Backend
-from mpcinfer.backends.fss_attention import attention
-from mpcinfer.backends.fss_rescale import deliver, keep, narrow, nearest, regain, view
+from mpcinfer.backends.fss_attention import softmax_attention
+from mpcinfer.backends.fss_power_attention import power_attention, relu_attention
 from mpcinfer.backends.fss_wires import activation_wires, inverse_root
 from mpcinfer.backends.plain import rope_angles
+from mpcinfer.models.attention_widths import NormWidths
 from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind, RopePairs
-from mpcinfer.models.widths import RESIDUAL_WRITERS, NormWidths, Widths
+from mpcinfer.models.widths import RESIDUAL_WRITERS, Widths
 from parties.errors import ConfigError
 from protocols.fss.linear import Hold, Linear, Matrix, ToClient, Veil
 from protocols.fss.machine import Machine
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product, SumOfSquares
+from protocols.fss.rescale import deliver, keep, narrow, nearest, regain, view
 from protocols.fss.ring import signed
 from protocols.fss.suite import ActivationProtocol, ActivationWires, FssSuite
 from protocols.share import Held, Share
@@ -216,10 +218,12 @@ class FssBackend(Backend[Share, Matrix]):
         offset: Matrix | None = None,
         epsilon: Matrix | None = None,
     ) -> Share:
-        if form.kind != "softmax":
-            raise ConfigError(f"{form.kind} attention has no protocol in this suite yet")
-        widths = self._widths.attention(self._layer)
-        return attention(self.machine, self._suite, q, k, v, start, widths, self._precision)
+        around = (self.machine, self._suite, q, k, v, self._widths.attention(self._layer), self._precision)
+        if form.kind == "softmax":  # a number that is added to all scores of a row changes nothing
+            return softmax_attention(*around)
+        if form.kind == "relu":
+            return relu_attention(*around, form, offset)
+        return power_attention(*around, form, offset, epsilon)
 
     # -- FFN -------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,6 @@
-"""Causal softmax attention: six openings from masked queries, keys and values to a server-held output.
+"""Causal attention, from masked queries, keys and values to an output that the server holds.
+
+What all kinds have in common is here, and softmax; `fss_power_attention` has the others. Softmax:
 
 1. Scores: a product of masked matrices; their causal part is opened.
 2. The coarse maximum of every row: a histogram opened, a zero test.  3. It is opened.
@@ -8,27 +10,93 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
-from mpcinfer.backends.fss_rescale import narrow, view
 from mpcinfer.backends.fss_wires import exponential_wires, reciprocal, score_index_bits
-from mpcinfer.models.widths import AttentionWidths, Precision
+from mpcinfer.models.attention_widths import AttentionWidths
+from mpcinfer.models.precision import Precision
 from protocols.fss.linear import Hold
 from protocols.fss.machine import Machine
 from protocols.fss.matmul import MatMul
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product
+from protocols.fss.rescale import narrow, view
 from protocols.fss.suite import FssSuite, MaximumProtocol
 from protocols.share import Share
 
 
-def attention(
+@dataclass(frozen=True, slots=True, eq=False)
+class Causal:
+    """Which keys each query may see: rows of scores packed end to end.
+
+    Attributes:
+        queries, keys: T, S.
+        rows: row of every visible entry, row by row.
+        visible: where they lie in the flattened [T, S] matrix.
+    """
+
+    queries: int
+    keys: int
+    rows: torch.Tensor
+    visible: torch.Tensor
+
+    @classmethod
+    def of(cls, queries: int, keys: int) -> Causal:
+        """The last T of S positions."""
+        return cls(queries, keys, *causal(queries, keys, keys - queries))
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """How many keys each query sees."""
+        return tuple(range(self.keys - self.queries + 1, self.keys + 1))
+
+    def pack(self, machine: Machine, x: Share) -> Share:
+        """[..., T, S] -> what can be seen of it, end to end."""
+        return machine.map(x, lambda t: t.flatten(-2)[..., self.visible])
+
+    def unpack(self, machine: Machine, x: Share) -> Share:
+        """The inverse, with zeros."""
+
+        def change(t: torch.Tensor) -> torch.Tensor:
+            full = t.new_zeros((*t.shape[:-1], self.queries * self.keys))
+            full[..., self.visible] = t
+            return full.reshape(*t.shape[:-1], self.queries, self.keys)
+
+        return machine.map(x, change)
+
+
+def causal(queries: int, keys: int, start: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows and flat positions [.] of the entries of [T, S] that causal attention sees, row by row."""
+    mask = torch.ones(queries, keys, dtype=torch.bool).tril(start)
+    rows = mask.nonzero()[:, 0]
+    return rows, mask.flatten().nonzero()[:, 0]
+
+
+def packed_scores(machine: Machine, q: Share, k: Share, seen: Causal) -> Share:
+    """q k^T where it can be seen, additive."""
+    scores = machine.one(MatMul(), q, machine.map(k, lambda t: t.transpose(-1, -2)))
+    return seen.pack(machine, scores)
+
+
+def hold_quotient(machine: Machine, quotient: Share, widths: AttentionWidths, p: Precision) -> Share:
+    """Attention's output for the next layer, held by the server; opened and cut first where it is too fine.
+
+    Cost: 1 message to the server; where it is opened, a round more.
+    """
+    if widths.reopened:
+        (opened,) = machine.apply(Open(), quotient)
+        quotient = machine.one(Product(widths.out_bits), view(machine, opened, p.mixed))
+    return machine.one(Hold(), quotient)
+
+
+def softmax_attention(
     machine: Machine,
     suite: FssSuite,
     q: Share,
     k: Share,
     v: Share,
-    start: int,
     widths: AttentionWidths,
     p: Precision,
 ) -> Share:
@@ -36,44 +104,34 @@ def attention(
 
     Args:
         q: masked [B, H, T, K], divided by sqrt(K) already.
-        k, v: masked [B, H, S, K].
-        start: position of the first query.
+        k, v: masked [B, H, S, K]; the queries are the last T of the S positions.
 
-    Cost: 7 rounds.
+    Cost: 7 rounds, and one more as `hold_quotient` says.
     """
-    queries, keys = q.shape[-2], k.shape[-2]
-    rows, visible = causal(queries, keys, start)
+    seen, weights = Causal.of(q.shape[-2], k.shape[-2]), widths.weighting
     span = machine.meter.span
     with span("scores", "matmul"):
-        scores = machine.one(MatMul(), q, machine.map(k, lambda t: t.transpose(-1, -2)))
-        packed = machine.map(scores, lambda t: t.flatten(-2)[..., visible])
-        (scores,) = machine.apply(Open(), packed)
+        (scores,) = machine.apply(Open(), packed_scores(machine, q, k, seen))
     with span("softmax", "softmax"):
-        index = _below_maximum(machine, suite.maximum, scores, start, rows, widths, p)
+        index = _below_maximum(machine, suite.maximum, scores, seen, widths, p)
         around = exponential_wires(widths, p, coarse=suite.maximum.coarse, faithful=machine.faithful)
         powers = suite.exponential(machine, around, index)
-
-        def unpack(t: torch.Tensor) -> torch.Tensor:
-            full = t.new_zeros((*t.shape[:-1], queries * keys))
-            full[..., visible] = t
-            return full.reshape(*t.shape[:-1], queries, keys)
-
-        sums = machine.reduce(machine.sum_last(machine.map(powers, unpack)), widths.sum_bits)
+        sums = machine.reduce(machine.sum_last(seen.unpack(machine, powers)), widths.sum_bits)
         powers, sums = machine.apply(Open(), powers, sums)
     with span("mix", "matmul"):
-        mixed = machine.one(MatMul(), machine.map(powers, unpack), v)
+        mixed = machine.one(MatMul(), seen.unpack(machine, powers), v)
         inverse = suite.reciprocal(machine, *reciprocal(widths, p, faithful=machine.faithful), sums)
         mixed, inverse = machine.apply(Open(), mixed, inverse)
-        mixed = view(machine, mixed, p.mixed)
-        return machine.one(Hold(), machine.one(Product(widths.out_bits), mixed, inverse))
+        mixed = view(machine, mixed, weights.mixed)
+        quotient = machine.one(Product(widths.quotient_bits), mixed, inverse)
+        return hold_quotient(machine, quotient, widths, p)
 
 
 def _below_maximum(
     machine: Machine,
     maximum: MaximumProtocol,
     scores: Share,
-    start: int,
-    rows: torch.Tensor,
+    seen: Causal,
     widths: AttentionWidths,
     p: Precision,
 ) -> Share:
@@ -82,15 +140,6 @@ def _below_maximum(
     coarse_wire = (scores, -p.step, score_index_bits(widths, -p.step))
     narrowed = narrow(machine, *([coarse_wire, fine_wire] if maximum.coarse else [fine_wire]))
     compared, fine = narrowed[0], narrowed[-1]
-    queries = int(rows[-1]) + 1
-    lengths = tuple(start + i + 1 for i in range(queries))
-    (peak,) = machine.apply(Open(), maximum(machine, compared, lengths))
+    (peak,) = machine.apply(Open(), maximum(machine, compared, seen.lengths))
     peak = machine.shift_up(peak, p.score - peak.frac_bits)
-    return machine.sub(machine.map(peak, lambda t: t[..., rows]), fine)
-
-
-def causal(queries: int, keys: int, start: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows and flat positions [.] of the entries of [T, S] that causal attention sees, row by row."""
-    mask = torch.ones(queries, keys, dtype=torch.bool).tril(start)
-    rows = mask.nonzero()[:, 0]
-    return rows, mask.flatten().nonzero()[:, 0]
+    return machine.sub(machine.map(peak, lambda t: t[..., seen.rows]), fine)

@@ -19,8 +19,13 @@ from protocols.fss.linear import Matrix, PublicCopy
 from protocols.fss.pieces import receive_in_pieces, send_in_pieces
 
 WeightMask = Callable[[str, tuple[int, ...]], torch.Tensor]
-_MATRICES = (".weight", "embed.tokens", "embed.positions")
-"""Names of what is multiplied or looked up; the server adds the rest itself."""
+_MATRICES = (".weight", "embed.tokens", "embed.positions", "attn.offset", "attn.epsilon")
+"""Names of what is multiplied, looked up, or added by an operation of its own; biases go with their
+matrices."""
+_ADDED = ("embed.positions", "attn.offset", "attn.epsilon")
+"""What the server adds; it stays there."""
+EPSILON_FRAC = 24
+"""Fraction bits of the epsilons of power attention."""
 _PUBLIC = "setup in the clear"
 """Label of what the client is given as it is."""
 
@@ -44,7 +49,7 @@ def matrices(
         matrix = Matrix(
             name, shape, _frac_bits(name, widths), _ring_bits(name, config, widths), no_data(shape)
         )
-        if name == "embed.positions":
+        if name.endswith(_ADDED):
             matrix = dataclasses.replace(matrix, masked=False)
         if name == "embed.tokens" and public_table:
             public = PublicCopy(matrix.value, widths.embedding_bits)
@@ -130,6 +135,10 @@ def count_setup(counting: Counting, expected: Mapping[str, Matrix]) -> None:
 def _frac_bits(name: str, widths: Widths) -> int:
     if name == "head.norm.weight":
         return widths.gain_frac
+    if name.endswith("attn.offset"):
+        return widths.precision.query + widths.precision.key
+    if name.endswith("attn.epsilon"):
+        return EPSILON_FRAC
     return widths.precision.embedding if name.startswith("embed.") else widths.precision.weight
 
 
@@ -145,6 +154,7 @@ def _ring_bits(name: str, config: ModelConfig, widths: Widths) -> int:
     index = int(layer.removeprefix("layer"))
     if part.startswith("attn."):
         attention = widths.attention(index)
-        return attention.qkv_bits if part == "attn.qkv.weight" else attention.out_bits
+        rings = {"attn.qkv.weight": attention.qkv_bits, "attn.out.weight": attention.out_bits}
+        return rings.get(part, attention.score_bits)
     ffn = widths.ffn(index)
     return ffn.in_bits if part == "ffn.in.weight" else ffn.out_bits

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mpcinfer.models.widths import AttentionWidths, FfnWidths, NormWidths, Precision
+from mpcinfer.models.attention_widths import AttentionWidths, NormWidths
+from mpcinfer.models.precision import Precision
+from mpcinfer.models.widths import FfnWidths
 from protocols.fss.octave_cells import Function
+from protocols.fss.powers import PowerWires
 from protocols.fss.suite import ActivationProtocol, ActivationWires, ExponentialWires, OctaveWires
 
 
@@ -38,24 +41,53 @@ def exponential_wires(
     )
 
 
+def power_wires(attention: AttentionWidths, p: Precision, power: int) -> PowerWires:
+    """Around a power of scores."""
+    return PowerWires(
+        power=power,
+        integer_bits=attention.score_integer,
+        square_frac=p.square,
+        factor_frac=attention.weighting.factor,
+        ring_bits=attention.mix_bits,
+    )
+
+
+def relu_wires(
+    protocol: ActivationProtocol, attention: AttentionWidths, p: Precision, *, faithful: bool
+) -> ActivationWires:
+    """Around ReLU of scores."""
+    return ActivationWires(
+        ring_bits=attention.mix_bits,
+        frac_bits=attention.weighting.frac,
+        index_bits=score_index_bits(attention, p.index + protocol.finer_bits),
+        index_frac=p.index + protocol.finer_bits,
+        table_frac=min(p.table + protocol.finer_bits, attention.weighting.frac),
+        centred=faithful,
+    )
+
+
 def score_index_bits(attention: AttentionWidths, frac_bits: int) -> int:
     """The ring of scores, and of how far they are below their row's maximum."""
     return attention.score_integer + 1 + frac_bits
 
 
 def reciprocal(attention: AttentionWidths, p: Precision, *, faithful: bool) -> tuple[Function, OctaveWires]:
-    """1 / x of a row's sum of powers, of which one is at least exp(-2^step)."""
-    unit = 2.0**p.power
+    """1 / x of a row's divisor: a sum of exp, or a mean of powers plus epsilon, as 2^row_bits keys have it.
+
+    A row may count as up to twice as many keys as it should (`Weighting`), never as fewer.
+    """
+    weights = attention.weighting
+    unit = 2.0 ** (weights.frac + weights.row_bits)
 
     def function(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         return unit / np.maximum(sums, 1.0)
 
     return function, OctaveWires(
-        low=float(np.exp(-(2.0**p.step) - 0.125)) * unit,
-        high=attention.largest_sum * unit * 1.01,
+        low=weights.low * unit / (2.0 if weights.row_bits else 1.0),
+        high=weights.high * unit * 1.01,
         cells_bits=p.cells,
-        ring_bits=attention.out_bits,
-        frac_bits=attention.inverse,
+        ring_bits=attention.quotient_bits,
+        frac_bits=weights.inverse,
         faithful=faithful,
     )
 

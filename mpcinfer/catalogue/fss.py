@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mpcinfer.backends.fss_rescale import narrow
 from mpcinfer.backends.fss_weights import matrices
 from mpcinfer.backends.fss_wires import (
     activation_wires,
     exponential_wires,
     inverse_root,
+    power_wires,
     reciprocal,
     score_index_bits,
 )
@@ -22,10 +23,14 @@ from parties.meter import Meter
 from protocols.fss.counting import Counting
 from protocols.fss.gate import shape_only
 from protocols.fss.octave_cells import Function
+from protocols.fss.powers import PowerWires
+from protocols.fss.rescale import narrow
 from protocols.fss.suite import ActivationWires, ExponentialWires, FssProtocol, FssSuite, OctaveWires
 from protocols.plan import Plan
 from protocols.registry import ENGINES, get_plan, resolve_fss
 from protocols.share import Held, Share
+
+SAMPLE_POWER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,13 @@ class Wires:
         """Around exp."""
         attention, coarse = self.widths.attention(0), self.suite.maximum.coarse
         return exponential_wires(attention, self.widths.precision, coarse=coarse, faithful=faithful)
+
+    @property
+    def power(self) -> PowerWires:
+        """Around the fourth power of scores, had the model power attention."""
+        config = dataclasses.replace(self.config, attention="power", power=SAMPLE_POWER)
+        widths = Widths(config, None, room=self.tokens)
+        return power_wires(widths.attention(0), widths.precision, SAMPLE_POWER)
 
     def reciprocal(self, *, faithful: bool) -> tuple[Function, OctaveWires]:
         """Of a row's sum of powers."""
@@ -124,6 +136,13 @@ def _exponential(machine: Counting, wires: Wires) -> tuple[int, str]:
     return math.prod(index.shape), "score"
 
 
+def _power(machine: Counting, wires: Wires) -> tuple[int, str]:
+    p, around = wires.widths.precision, wires.power
+    x = wires.masked(wires.scores, p.query + p.key, around.integer_bits + p.query + p.key + 2)
+    wires.suite.power(machine, around, x)
+    return math.prod(x.shape), "score"
+
+
 def _reciprocal(machine: Counting, wires: Wires) -> tuple[int, str]:
     p, attention = wires.widths.precision, wires.widths.attention(0)
     sums = wires.masked((1, wires.config.heads, wires.tokens, 1), p.power, attention.sum_bits)
@@ -146,6 +165,7 @@ SAMPLES: dict[str, Run] = {
     "relu": _activation("relu"),
     "maximum": _maximum,
     "exponential": _exponential,
+    "power": _power,
     "reciprocal": _reciprocal,
     "inverse_sqrt": _inverse_sqrt,
 }
@@ -214,6 +234,7 @@ def _error(wires: Wires, operation: str, *, faithful: bool) -> StatedError:
     stated = {
         "truncation": lambda: StatedError(suite.truncation.max_units_off, ErrorKind.UNITS),
         "embedding": lambda: StatedError(0.0),
+        "power": lambda: StatedError(suite.power.max_abs_error(wires.power, 1.0)),
         "maximum": lambda: StatedError(2.0**p.step if suite.maximum.coarse else 0.0),
     }
     return stated[operation]()

@@ -18,13 +18,14 @@ from protocols.fss.counting import Counting
 from protocols.fss.embedding import HoldTokens
 from protocols.fss.exponential import Exponential
 from protocols.fss.gate import Gate, no_data, shape_only
-from protocols.fss.linear import Hold, Linear, Matrix, ToClient
+from protocols.fss.linear import Hold, Linear, Matrix, ToClient, Veil
 from protocols.fss.matmul import MatMul
 from protocols.fss.maximum import CoarseMaximum
 from protocols.fss.octaves import Octaves
 from protocols.fss.opening import Open, Publish
 from protocols.fss.polynomial import Product, SumOfSquares
 from protocols.fss.public_rows import OwnTokens, PublicRows
+from protocols.fss.square import Square
 from protocols.fss.truncation import FaithfulTruncation
 from protocols.operation import Security
 from protocols.registry import get_plan
@@ -41,6 +42,8 @@ def _openings(wires: Wires) -> Iterator[GateSample]:
     whole = shape_only(rows, p.activation, wires.widths.ffn(0).wire_bits, Held.SERVER_MASKED)
     yield Publish(), (whole,), math.prod(rows), "element"
     yield Hold(), (shape_only(rows, p.row, attention.qkv_bits),), math.prod(rows), "element"
+    held = shape_only(rows, p.residual, wires.widths.residual_bits, Held.SERVER_HELD)
+    yield Veil(), (held,), math.prod(rows), "element"
     logits = shape_only((1, wires.config.vocabulary), p.logits, wires.widths.logits_bits, Held.SERVER_HELD)
     yield ToClient(), (logits,), wires.config.vocabulary, "logit"
 
@@ -70,6 +73,10 @@ def _products(wires: Wires) -> Iterator[GateSample]:
     x = wires.masked(rows, p.residual, widths.residual_bits)
     view = Share(x.value, norm.keep, x.ring_bits, Held.MASKED, p.residual - norm.keep)
     yield SumOfSquares(norm.square_bits), (view,), math.prod(rows), "element"
+    score_bits = wires.power.integer_bits + p.query + p.key + 2
+    scores = wires.masked(wires.scores, p.square, score_bits)
+    narrow = Share(scores.value, p.square, score_bits, Held.MASKED, p.query + p.key - p.square)
+    yield Square(wires.power.inner_bits(2)), (narrow,), math.prod(wires.scores), "score"
     inverse = wires.masked((wires.tokens, 1), norm.frac, attention.qkv_bits)
     yield Product(attention.qkv_bits), (view, inverse), math.prod(rows), "element"
 
@@ -124,8 +131,10 @@ SAMPLED = (
     Open,
     Publish,
     Hold,
+    Veil,
     ToClient,
     SumOfSquares,
+    Square,
     Product,
     IsNegative,
     FaithfulTruncation,

@@ -14,114 +14,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from mpcinfer.models.attention_widths import AttentionWidths, NormWidths, Weighting, weighting
 from mpcinfer.models.config import ModelConfig
-from parties.errors import ConfigError, RangeError
+from mpcinfer.models.precision import (
+    MARGIN,
+    POWER_MARGIN,
+    PROFILE,
+    RING_BITS,
+    Precision,
+    Seen,
+    fits,
+    integer_bits,
+    ring,
+)
+from parties.errors import RangeError
 
-MARGIN = 2.0
-"""Values may grow beyond what calibration saw by this factor; scores, whose range is narrow, by 1.5."""
-SCORE_MARGIN = 1.5
-POWER_MARGIN = 4.0
-"""Mean squares may leave their calibrated range by this factor at either end."""
-RING_BITS = 64
 RESIDUAL_WRITERS = ("attn.out.weight", "ffn.out.weight")
 DEFAULT_ROOM = 1024
 """Tokens that a session holds where nobody says how many."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    """Ranges assumed for shapes without weights, margins included: wide enough for GPT-2-class models."""
-
-    residual: float = 2.0**15
-    mean_square: tuple[float, float] = (2.0**-6, 2.0**21)
-    linear: float = 32.0
-    """Queries, keys and values."""
-    scores: float = 64.0
-    pre_activation: float = 128.0
-    product: float = 4096.0
-    """Of a gated unit."""
-    embedding: float = 8.0
-    normed: float = 64.0
-    """The final norm with its gain."""
-    logits: float = 512.0
-
-
-PROFILE = Profile()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Precision:
-    """Fraction bits by what they are for; the defaults are those of the plans `fss` and `fss-faithful`."""
-
-    residual: int = 13
-    weight: int = 14
-    embedding: int = 15
-    query: int = 11
-    """Of queries over sqrt(K)."""
-    key: int = 9
-    value: int = 10
-    score: int = 9
-    """Of the index of exp."""
-    power: int = 11
-    """Of exp."""
-    step: int = 1
-    """Row maxima are exact to 2^step."""
-    mixed: int = 11
-    """Of attention outputs before they are divided by their rows' sums."""
-    row: int = 8
-    """Bits that the least normal row of a norm keeps above its binary point."""
-    inverse: int = 8
-    """Significant bits of the least inverse square root and of the least reciprocal."""
-    cells: int = 8
-    """Bits of the mantissa that inverse square root and reciprocal read."""
-    activation: int = 10
-    index: int = 7
-    table: int = 10
-    gate: int = 11
-    """Of both factors of a gated unit."""
-    rotation: int = 11
-    """Of RoPE's cosines and of other public factors."""
-    logits: int = 8
-
-
 def _precision(config: ModelConfig) -> Precision:
     """The defaults; without norms in the blocks the residual stays in one ring, which weights must share."""
     return Precision() if config.block_norms else Precision(weight=13, mixed=10)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NormWidths:
-    """A norm: x is kept to `keep` fraction bits, squares are summed in `square_bits`, the root has `frac`."""
-
-    low: float
-    high: float
-    keep: int
-    frac: int
-    square_bits: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttentionWidths:
-    """Rings of one layer's attention."""
-
-    norm: NormWidths
-    """Of the profile where the block has none."""
-    qkv_bits: int
-    """Of the linear layer into queries, keys and values."""
-    extended: tuple[bool, bool]
-    """Whether queries and keys, and values, are published in a narrow ring and opened again in the wide one
-    that attention needs."""
-    wire_integer: int
-    """That narrow ring, without fraction bits."""
-    score_bits: int
-    score_integer: int
-    """log2 of the bound on scores."""
-    mix_bits: int
-    sum_bits: int
-    largest_sum: float
-    inverse: int
-    """Fraction bits of the reciprocal of a row's sum."""
-    out_bits: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +77,7 @@ class Widths:
         precision: Precision | None = None,
         faithful: bool = False,
     ) -> None:
-        self.config, self._ranges, self._slack = config, ranges, int(faithful)
+        self.config, self._seen, self._slack = config, Seen(ranges), int(faithful)
         self.room = min(DEFAULT_ROOM if room is None else room, config.context)
         self.precision = precision or _precision(config)
 
@@ -178,9 +93,9 @@ class Widths:
         ]
         labels += ["head.input/linear"] if self.config.final_norm else []
         largest = PROFILE.residual
-        if self._ranges is not None:
-            largest = MARGIN * max(self._ranges.get(label, 0.0) for label in labels)
-        return self._bits(largest, self.precision.residual, slack=2, what="the residual")
+        if self._seen.ranges is not None:
+            largest = MARGIN * max(self._seen.ranges.get(label, 0.0) for label in labels)
+        return ring(largest, self.precision.residual, slack=2, what="the residual")
 
     @cached_property
     def held_bits(self) -> int:
@@ -189,7 +104,7 @@ class Widths:
         A layer that reads it and needs more gets it through both parties.
         """
         p = self.precision
-        drop = p.mixed + self._inverse_bits + p.weight - p.residual
+        drop = max(self._quotient_frac(w) for w in self._weightings) + p.weight - p.residual
         return min(RING_BITS - max(drop, p.activation + p.weight - p.residual), RING_BITS)
 
     @cached_property
@@ -198,15 +113,15 @@ class Widths:
         is no norm the head reads it as it is."""
         if not self.config.final_norm:
             return self.head_bits
-        return _fits(self.residual_bits + self.precision.weight, "head.input")
+        return fits(self.residual_bits + self.precision.weight, "head.input")
 
     @cached_property
     def embedding_bits(self) -> int:
         """Token rows, plus positions where they are learned."""
-        largest = max(self._largest("embedding/embed", PROFILE.embedding), 2.0**-4)
+        largest = max(self._seen.largest("embedding/embed", PROFILE.embedding), 2.0**-4)
         if self.config.positions == "learned":
-            largest = max(largest, self._largest("embedding/add_positions", PROFILE.embedding))
-        return self._bits(largest, self.precision.embedding, slack=2, what="the embedding")
+            largest = max(largest, self._seen.largest("embedding/add_positions", PROFILE.embedding))
+        return ring(largest, self.precision.embedding, slack=2, what="the embedding")
 
     @cached_property
     def head_norm(self) -> NormWidths:
@@ -234,13 +149,13 @@ class Widths:
             read = self.head_norm.keep + self.head_norm.frac + gain_frac
         else:
             read = p.residual + (p.weight if self.config.head_input else 0)
-        return _integer_bits(self._largest("head.logits/head", PROFILE.logits)) + read + table + 1
+        return integer_bits(self._seen.largest("head.logits/head", PROFILE.logits)) + read + table + 1
 
     @cached_property
     def logits_bits(self) -> int:
         """Of the logits as they go to the client."""
-        return self._bits(
-            self._largest("head.logits/head", PROFILE.logits),
+        return ring(
+            self._seen.largest("head.logits/head", PROFILE.logits),
             self.precision.logits,
             slack=1,
             what="the logits",
@@ -252,37 +167,55 @@ class Widths:
         """Rings of a layer's attention."""
         config, p = self.config, self.precision
         prefix = f"layer{layer}.attn"
-        scores = self._largest(f"{prefix}.scores/matmul", PROFILE.scores, SCORE_MARGIN)
-        integer = _integer_bits(scores + 2.0 ** (p.step + 1))
-        score_bits = integer + p.query + p.key + 1 + self._slack
-        largest_sum = self._largest_sum
-        qkv = self._largest(f"{prefix}.qkv/linear", PROFILE.linear)
-        mix = largest_sum * qkv
-        mix_bits = self._bits(mix, p.power + p.value, slack=2, what=f"{prefix}.mix")
+        weights = self._weightings[layer]
+        softmax = config.attention == "softmax"
+        integer = integer_bits(weights.scores + (2.0 ** (p.step + 1) if softmax else 0.0))
+        # What reads scores of other kinds reads them into wider rings.
+        score_bits = integer + p.query + p.key + (1 + self._slack if softmax else 2)
+        qkv = self._seen.largest(f"{prefix}.qkv/linear", PROFILE.linear)
+        mix_bits = ring(weights.largest_mix, weights.frac + p.value, slack=2, what=f"{prefix}.mix")
         norm, scale, limit = self._read(f"layer{layer}.norm1")
         turned = scale + self._query_scale_bits + (p.rotation if config.positions == "rope" else 0)
-        own = _integer_bits(qkv) + turned + 2
+        own = integer_bits(qkv) + turned + 2
         halves = math.ceil(math.log2(config.head_width) / 2)  # queries come divided by sqrt(K)
         cut = max(turned + halves - p.query, turned - p.key)
         products, values = score_bits + cut, mix_bits + scale - p.value
         extended = (products > limit, values > limit)
         qkv_bits = max([own, *(need for need in (products, values) if need <= limit)])
-        inverse = self._inverse_bits
-        out_scale = p.mixed + inverse + p.weight
-        out = self._largest(f"{prefix}.out/linear", PROFILE.residual)
+        frac, what = self._quotient_frac(weights), f"{prefix}.out"
+        out = self._seen.largest(f"{prefix}.out/linear", PROFILE.residual)
+        out_bits, reopened = self._into_residual(out, frac + p.weight, what), not self._has_room(weights)
+        alone = ring(weights.output, weights.mixed + weights.inverse, slack=2, what=what)
         return AttentionWidths(
             norm=norm,
-            qkv_bits=_fits(qkv_bits, f"{prefix}.qkv"),
+            weighting=weights,
+            qkv_bits=fits(qkv_bits, f"{prefix}.qkv"),
             extended=extended,
-            wire_integer=_integer_bits(qkv) + 2,
+            wire_integer=integer_bits(qkv) + 2,
             score_bits=score_bits,
             score_integer=integer,
             mix_bits=mix_bits,
-            sum_bits=self._bits(largest_sum, p.power, slack=2, what=f"{prefix}: row sums"),
-            largest_sum=largest_sum,
-            inverse=inverse,
-            out_bits=self._into_residual(out, out_scale, f"{prefix}.out"),
+            sum_bits=ring(weights.largest_sum, weights.frac, slack=2, what=f"{prefix}: row sums"),
+            quotient_bits=alone if reopened else out_bits,
+            reopened=reopened,
+            out_bits=out_bits,
         )
+
+    @cached_property
+    def _weightings(self) -> list[Weighting]:
+        """Every layer's."""
+        layers = range(self.config.layers)
+        return [weighting(self.config, layer, self._seen, self.precision, self.room) for layer in layers]
+
+    def _has_room(self, weights: Weighting) -> bool:
+        """Whether the ring that the residual needs holds attention's output with all its fraction bits."""
+        p = self.precision
+        scale = weights.mixed + weights.inverse + p.weight
+        return self.residual_bits + scale - p.residual <= RING_BITS
+
+    def _quotient_frac(self, weights: Weighting) -> int:
+        """Fraction bits of attention's output as the next layer reads it."""
+        return weights.mixed + weights.inverse if self._has_room(weights) else self.precision.mixed
 
     def ffn(self, layer: int) -> FfnWidths:
         """Rings of a layer's FFN."""
@@ -292,23 +225,23 @@ class Widths:
         if config.ffn == "fused":
             out = self._into_residual(0.0, scale, f"{prefix}.out")
             return FfnWidths(norm=norm, in_bits=out, wire_bits=1, index_bits=1, out_bits=out)
-        largest = self._largest(f"{prefix}.in/linear", PROFILE.pre_activation)
-        out = self._largest(f"{prefix}.out/linear", PROFILE.residual)
+        largest = self._seen.largest(f"{prefix}.in/linear", PROFILE.pre_activation)
+        out = self._seen.largest(f"{prefix}.out/linear", PROFILE.residual)
         if config.ffn == "glu":
-            product = self._largest(f"{prefix}.product/mul", PROFILE.product)
+            product = self._seen.largest(f"{prefix}.product/mul", PROFILE.product)
             fraction, out_scale = p.gate, 2 * p.gate + p.weight
             out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
-            out_bits = max(out_bits, self._bits(product, 2 * p.gate, slack=1, what=f"{prefix}.product"))
+            out_bits = max(out_bits, ring(product, 2 * p.gate, slack=1, what=f"{prefix}.product"))
         else:
             fraction, out_scale = p.activation, p.activation + p.weight
             out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
-        wire_bits = self._bits(largest, fraction, slack=2, what=f"{prefix}.in")
-        in_bits = max(wire_bits + scale - fraction, _integer_bits(largest) + scale + 2)
+        wire_bits = ring(largest, fraction, slack=2, what=f"{prefix}.in")
+        in_bits = max(wire_bits + scale - fraction, integer_bits(largest) + scale + 2)
         return FfnWidths(
             norm=norm,
-            in_bits=_fits(in_bits, f"{prefix}.in"),
+            in_bits=fits(in_bits, f"{prefix}.in"),
             wire_bits=wire_bits,
-            index_bits=_integer_bits(largest) + p.index + 1,
+            index_bits=integer_bits(largest) + p.index + 1,
             out_bits=out_bits,
         )
 
@@ -320,15 +253,6 @@ class Widths:
             return self._norm(label, *PROFILE.mean_square), p.residual + p.weight, self.held_bits
         norm = self._norm(label)
         return norm, norm.keep + norm.frac + p.weight, RING_BITS
-
-    @property
-    def _largest_sum(self) -> float:
-        """Of a row of exp; maxima are exact to 2^step."""
-        return self.room * math.exp(2.0**self.precision.step)
-
-    @property
-    def _inverse_bits(self) -> int:
-        return self.precision.inverse + _integer_bits(self._largest_sum)
 
     def reader_bits(self, name: str) -> int | None:
         """The ring in which a layer reads a residual that the server holds; None for layers that do not."""
@@ -353,44 +277,19 @@ class Widths:
             low, high = self._mean_squares(label)
         keep = min(max(p.row - math.floor(math.log2(low) / 2), 4), p.residual)
         frac = p.inverse + math.ceil(math.log2(high) / 2)
-        squares = self._bits(high * self.config.width, 2 * keep, slack=2, what=f"{label}: sum of squares")
+        squares = ring(high * self.config.width, 2 * keep, slack=2, what=f"{label}: sum of squares")
         return NormWidths(low=low, high=high, keep=keep, frac=max(frac, 2), square_bits=squares)
 
     def _mean_squares(self, label: str) -> tuple[float, float]:
-        if self._ranges is None:
+        if self._seen.ranges is None:
             return PROFILE.mean_square
         kind = "variance" if self.config.norm == "layernorm" else "mean_square"
-        low = max(self._range(f"{label}/{kind}_min") / POWER_MARGIN, self.config.norm_eps)
-        return low, self._range(f"{label}/{kind}_max") * POWER_MARGIN
+        low = max(self._seen.range(f"{label}/{kind}_min") / POWER_MARGIN, self.config.norm_eps)
+        return low, self._seen.range(f"{label}/{kind}_max") * POWER_MARGIN
 
     def _into_residual(self, largest: float, scale: int, what: str) -> int:
         """The ring of a linear layer whose result is truncated into the residual."""
         p = self.precision
-        own = self._bits(largest, scale, slack=2, what=what)
+        own = ring(largest, scale, slack=2, what=what)
         wide = self.residual_bits if self.config.block_norms else self.held_bits
-        return _fits(max(own, wide + scale - p.residual), what)
-
-    def _largest(self, label: str, otherwise: float, margin: float = MARGIN) -> float:
-        return otherwise if self._ranges is None else margin * self._range(label)
-
-    def _range(self, label: str) -> float:
-        assert self._ranges is not None
-        if label not in self._ranges:
-            raise ConfigError(f"the model's ranges lack {label!r}; calibrate it again")
-        return self._ranges[label]
-
-    def _bits(self, largest: float, frac_bits: int, *, slack: int, what: str) -> int:
-        return _fits(_integer_bits(largest) + frac_bits + slack, what)
-
-
-def _integer_bits(largest: float) -> int:
-    """The least b with 2^b > largest."""
-    return math.floor(math.log2(max(largest, 2.0**-8))) + 1
-
-
-def _fits(bits: int, what: str) -> int:
-    if bits > RING_BITS:
-        raise RangeError(
-            f"{what} needs {bits} bits, a ring has at most {RING_BITS}: see `mpcinfer calibrate`"
-        )
-    return max(bits, 1)
+        return fits(max(own, wide + scale - p.residual), what)

@@ -58,13 +58,13 @@ class Matrix:
     public: PublicCopy | None = None
 
 
-def times(x: torch.Tensor, matrix: torch.Tensor, *, transposed: bool) -> torch.Tensor:
-    """x W modulo 2^64, x W^T with `transposed`, or x times a diagonal."""
+def times(x: torch.Tensor, matrix: torch.Tensor, *, transposed: bool, ring_bits: int = 64) -> torch.Tensor:
+    """x W modulo 2^ring_bits at least, x W^T with `transposed`, or x times a diagonal."""
     if matrix.dim() == 1:
         return x * matrix
     if x.device.type == "meta" or matrix.device.type == "meta":
         return no_data((*x.shape[:-1], matrix.shape[0 if transposed else 1]))
-    return ring_matmul_transposed(x, matrix) if transposed else ring_matmul(x, matrix)
+    return ring_matmul_transposed(x, matrix) if transposed else ring_matmul(x, matrix, ring_bits)
 
 
 @final
@@ -181,7 +181,8 @@ class Linear(Gate):
         (x,), (y,) = inputs, self.outputs(*inputs)
         if party.rank == CLIENT:
             return (y,)
-        product = times(x.value, self._weight.value, transposed=self._transposed)
+        weight = self._weight.value
+        product = times(x.value, weight, transposed=self._transposed, ring_bits=y.ring_bits)
         result = product + party.prepared.popleft() + self._bias(y)
         return (Share(result, y.frac_bits, y.ring_bits, self._held),)
 

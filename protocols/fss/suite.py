@@ -19,7 +19,9 @@ from protocols.fss.machine import Machine
 from protocols.fss.maximum import CoarseMaximum
 from protocols.fss.octave_cells import Function
 from protocols.fss.octaves import Octaves
+from protocols.fss.powers import PowerWires, even_power, power_error
 from protocols.fss.public_rows import OwnTokens, PublicRows
+from protocols.fss.square import Square
 from protocols.fss.tree_maximum import row_maximum
 from protocols.fss.truncation import FaithfulTruncation
 from protocols.operation import Security
@@ -187,6 +189,34 @@ class LookupExponential(ExponentialProtocol):
         return Exponential(**dataclasses.asdict(wires)).max_relative_error
 
 
+class PowerProtocol(FssProtocol):
+    """An even power of a masked value."""
+
+    @abstractmethod
+    def __call__(self, machine: Machine, wires: PowerWires, x: Share) -> Share:
+        """x^power, additive, as the wires say."""
+
+    @abstractmethod
+    def max_abs_error(self, wires: PowerWires, largest: float) -> float:
+        """Bound on what it is off for |x| <= largest, rounding of x as it is read included."""
+
+
+@final
+class SquaringPower(PowerProtocol):
+    """Squarings, each read from an opened value with fewer fraction bits: no table, no comparison.
+
+    Source: Power-Softmax (arXiv 2410.09457) computes its powers so.
+    """
+
+    based_on = (Square, even_power)
+
+    def __call__(self, machine: Machine, wires: PowerWires, x: Share) -> Share:
+        return even_power(machine, wires, x)
+
+    def max_abs_error(self, wires: PowerWires, largest: float) -> float:
+        return power_error(wires, largest)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OctaveWires:
     """Range and result of a function of numbers of any order of magnitude; see `Octaves` for each."""
@@ -330,6 +360,7 @@ class FssSuite:
     activations: dict[str, ActivationProtocol]
     maximum: MaximumProtocol
     exponential: ExponentialProtocol
+    power: PowerProtocol
     reciprocal: OctaveProtocol
     inverse_sqrt: OctaveProtocol
     embedding: EmbeddingProtocol

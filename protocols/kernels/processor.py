@@ -27,7 +27,7 @@ def register_words() -> int:
     Returns:
         8 (VAES and AVX-512), 4 (VAES and AVX2), 2 (AES-NI), or 0: no AES instruction.
     """
-    features = _target_features()
+    features = target_features()
     if {"vaes", "avx512f"} <= features:
         return 8
     if {"vaes", "avx2"} <= features:
@@ -47,7 +47,7 @@ def uses_compiled() -> bool:
     return not wanted and register_words() > 0
 
 
-def _target_features() -> frozenset[str]:
+def target_features() -> frozenset[str]:
     """Names of the features that code is compiled for."""
     chosen: str | None = config.CPU_FEATURES  # pyright: ignore[reportAttributeAccessIssue]
     flat = str(llvm.get_host_cpu_features().flatten() if chosen is None else chosen)

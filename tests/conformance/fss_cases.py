@@ -18,7 +18,7 @@ from protocols.fss.comparison import IsNegative
 from protocols.fss.embedding import HoldTokens
 from protocols.fss.exponential import Exponential
 from protocols.fss.gate import Gate, Shares
-from protocols.fss.linear import Hold, Linear, Matrix, PublicCopy, ToClient
+from protocols.fss.linear import Hold, Linear, Matrix, PublicCopy, ToClient, Veil
 from protocols.fss.machine import Machine
 from protocols.fss.matmul import MatMul
 from protocols.fss.maximum import CoarseMaximum
@@ -27,6 +27,7 @@ from protocols.fss.opening import Open, Publish
 from protocols.fss.party import Party
 from protocols.fss.polynomial import Product, SumOfSquares
 from protocols.fss.public_rows import OwnTokens, PublicRows
+from protocols.fss.square import Square
 from protocols.fss.truncation import FaithfulTruncation
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Secret, Weight
@@ -143,6 +144,7 @@ def _opening() -> list[Case]:
         elementwise("open, two widths", opens, direct(opens), additive(5), additive(13)),
         elementwise("publish", publish, lambda m, x: m.apply(publish, cut(m, x)), whole),
         elementwise("hold", hold, direct(hold), additive(9)),
+        elementwise("veil", Veil(), lambda m, x: m.apply(publish, m.one(Veil(), x)), held),
         elementwise("to the client", client, direct(client), held),
         elementwise("to the client, cut", client, lambda m, x: m.apply(client, m.truncate(x, 4)), held),
     ]
@@ -229,6 +231,9 @@ def _products() -> list[Case]:
             (view,),
             square_shapes,
             ((64, 4),),
+        ),
+        elementwise(
+            "square", Square(20), lambda m, x: m.apply(Square(20), m.view(x, 3)), small, every_mask=True
         ),
         Case("matrix product", MatMul, direct(MatMul()), (matmul, matmul), rows, ((16, 4), (4, 16))),
     ]

@@ -23,7 +23,8 @@ import torch
 from mpcinfer.backends.fss import FssBackend
 from mpcinfer.backends.fss_attention import causal
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
-from mpcinfer.models.widths import NormWidths, Widths
+from mpcinfer.models.attention_widths import NormWidths
+from mpcinfer.models.widths import Widths
 from parties.meter import Meter
 from protocols.fss.activation import Activation
 from protocols.fss.linear import Matrix
@@ -147,7 +148,7 @@ class FssBounds(ErrorBoundBackend):
         wrong = wrong.masked_fill(hidden, 0.0)
         value = weights @ v.value
         error = wrong @ v.value.abs() + (weights + wrong) @ v.error
-        d, h, cut = self._octaves(1.0), _unit(widths.inverse + 1), self._cut(p.power + p.value, p.mixed)
+        d, h, cut = self._octaves(1.0), _unit(widths.weighting.inverse + 1), self._cut(p.power + p.value, p.mixed)
         size = value.abs() + error
         error = error + size * d + cut * (1 + d) / least + (most * size + cut) * h
         return Bounded(value, error)

@@ -210,7 +210,8 @@ def byte_tokenizer() -> Tokenizer:
 
 
 def random_model(config: ModelConfig, seed: int = 1) -> Model:
-    """A calibrated model with matrices N(0, 1 / in), gains near 1, and biases and other vectors near 0."""
+    """A calibrated model with matrices N(0, 1 / in), gains near 1, epsilons from 0.05, biases and other vectors near
+    0."""
     generator = torch.Generator().manual_seed(seed)
     weights: dict[str, torch.Tensor] = {}
     for name, shape in weight_shapes(config).items():
@@ -219,6 +220,8 @@ def random_model(config: ModelConfig, seed: int = 1) -> Model:
             weights[name] = values * shape[0] ** -0.5
         elif "norm" in name and name.endswith(".weight"):
             weights[name] = 1.0 + 0.1 * values
+        elif name.endswith("attn.epsilon"):
+            weights[name] = 0.05 + 0.1 * values.abs()
         else:
             weights[name] = values if name == "embed.tokens" else 0.1 * values
     model = Model(name="random", config=config, weights=weights, tokenizer=byte_tokenizer())

@@ -1,0 +1,163 @@
+"""Fraction bits and bounds of attention weights of every kind, from how large scores and divisors get.
+
+Rows of power and ReLU attention are multiplied by public powers of two, so that a row of L keys has the sum
+that one of 2^row_bits would have, up to a factor of two: what is divided, and by what, then varies as means
+do and not with L.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.precision import PROFILE, SCORE_MARGIN, Precision, Seen, integer_bits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NormWidths:
+    """A norm: x is kept to `keep` fraction bits, squares are summed in `square_bits`, the root has `frac`."""
+
+    low: float
+    high: float
+    keep: int
+    frac: int
+    square_bits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighting:
+    """Attention weights, before rows are divided.
+
+    Attributes:
+        scores: bound on scores, offsets and shift included.
+        output: bound on weights times values, divided.
+        frac: fraction bits of a weight: of exp, a power, or ReLU.
+        factor: fraction bits of what is multiplied last for a power.
+        row_bits: rows are brought to 2^row_bits keys; 0 for softmax, whose sums are taken as they are.
+        low, high: of divisors: sums of exp; means of powers plus epsilon.
+        largest_sum: of a row's weights; largest_mix: of weights times values.
+        mixed: fraction bits of weights times values, before they are divided.
+        inverse: fraction bits of what they are multiplied with.
+    """
+
+    scores: float
+    output: float
+    frac: int
+    factor: int = 0
+    row_bits: int = 0
+    low: float = 1.0
+    high: float = 1.0
+    largest_sum: float
+    largest_mix: float
+    mixed: int
+    inverse: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionWidths:
+    """Rings of one layer's attention."""
+
+    norm: NormWidths
+    """Of the profile where the block has none."""
+    weighting: Weighting
+    qkv_bits: int
+    """Of the linear layer into queries, keys and values."""
+    extended: tuple[bool, bool]
+    """Whether queries and keys, and values, are published in a narrow ring and opened again in the wide one
+    that attention needs."""
+    wire_integer: int
+    """That narrow ring, without fraction bits."""
+    score_bits: int
+    score_integer: int
+    """log2 of the bound on scores."""
+    mix_bits: int
+    sum_bits: int
+    quotient_bits: int
+    """Of attention's output as it is computed: `out_bits`, or what it needs by itself where it is opened."""
+    reopened: bool
+    """Whether it is: opened and cut, where `out_bits` has no room for its fraction bits."""
+    out_bits: int
+
+
+def weighting(config: ModelConfig, layer: int, seen: Seen, p: Precision, room: int) -> Weighting:
+    """What a layer's attention weights are kept in.
+
+    Args:
+        room: the most keys of a row.
+
+    Raises:
+        ConfigError: the ranges lack something.
+    """
+    prefix = f"layer{layer}.attn"
+    values = seen.largest(f"{prefix}.qkv/linear", PROFILE.linear)
+    if config.attention == "softmax":
+        largest_sum = room * math.exp(2.0**p.step)  # maxima are exact to 2^step
+        return Weighting(
+            scores=seen.largest(f"{prefix}.scores/matmul", PROFILE.scores, SCORE_MARGIN),
+            output=values,
+            frac=p.power,
+            low=math.exp(-(2.0**p.step) - 0.125),
+            high=largest_sum,
+            largest_sum=largest_sum,
+            largest_mix=largest_sum * values,
+            mixed=p.mixed,
+            inverse=p.inverse + integer_bits(largest_sum),
+        )
+    scores, rows = _scores(config, prefix, seen), (room - 1).bit_length()
+    if config.attention == "relu":
+        output = seen.largest(f"{prefix}.mix/matmul", scores * values)
+        return Weighting(
+            scores=scores,
+            output=output,
+            frac=p.power,
+            row_bits=rows,
+            largest_sum=scores * 2.0**rows,
+            largest_mix=output * 2.0**rows,
+            mixed=p.mixed,
+            inverse=p.rotation,
+        )
+    low, high = _divisors(config, prefix, seen)
+    output = seen.largest(f"{prefix}.mix/matmul", values)
+    factor = max(p.square - 1, math.ceil((p.divisor - math.log2(low)) / 2))
+    return Weighting(
+        scores=scores,
+        output=output,
+        frac=factor + (p.square if config.power == 6 else factor),
+        factor=factor,
+        row_bits=rows,
+        low=low,
+        high=high,
+        largest_sum=high * 2.0**rows,
+        largest_mix=output * high * 2.0**rows,
+        # A row of L keys counts as 2^row_bits, which is less than twice as many as a multiple of it.
+        mixed=max(p.mixed - 3 + math.ceil(1 - math.log2(low)), 4),
+        inverse=p.inverse + integer_bits(high),
+    )
+
+
+def _scores(config: ModelConfig, prefix: str, seen: Seen) -> float:
+    """Bound on scores, before and after what is added to them."""
+    if seen.ranges is None:
+        return PROFILE.power_scores + abs(config.attention_shift)
+    largest = seen.range(f"{prefix}.scores/matmul")
+    if config.attention_offset or config.attention_shift:
+        largest = max(largest, seen.range(f"{prefix}.scores/offset"))
+    return SCORE_MARGIN * largest
+
+
+def _divisors(config: ModelConfig, prefix: str, seen: Seen) -> tuple[float, float]:
+    """Bounds on means of powers plus epsilon: powers grow as scores do."""
+    power, shift = config.power, abs(config.attention_shift)
+    low_epsilon = high_epsilon = config.attention_epsilon
+    if seen.ranges is None:
+        least, most = max(shift - PROFILE.power_scores, 0.0) ** power, (PROFILE.power_mean + shift) ** power
+    else:
+        margin = SCORE_MARGIN**power
+        least, most = (seen.range(f"{prefix}.power/divisor_{end}") for end in ("min", "max"))
+        least, most = least / margin, most * margin
+        if config.attention_scaled:
+            low_epsilon, high_epsilon = (
+                seen.range(f"{prefix}.power/epsilon_{end}") for end in ("min", "max")
+            )
+    return max(least + low_epsilon, 2.0**-24), most + high_epsilon

@@ -1,0 +1,100 @@
+"""Even powers of masked values by squarings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parties.errors import ConfigError
+from protocols.fss.machine import Machine
+from protocols.fss.opening import Open
+from protocols.fss.polynomial import Product
+from protocols.fss.rescale import view
+from protocols.fss.square import Square
+from protocols.share import Share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerWires:
+    """Rings and fraction bits around a power.
+
+    Attributes:
+        power: 2, 4, 6 or 8.
+        integer_bits: of what is raised: it is below 2^integer_bits in magnitude.
+        square_frac: fraction bits of what is squared on the way.
+        factor_frac: of both factors of the last product; of one of them for power 6, whose other is a square.
+        ring_bits: of the result.
+    """
+
+    power: int
+    integer_bits: int
+    square_frac: int
+    factor_frac: int
+    ring_bits: int
+
+    @property
+    def frac_bits(self) -> int:
+        """Of the result."""
+        return self.factor_frac + (self.square_frac if self.power == 6 else self.factor_frac)
+
+    def inner_bits(self, power: int) -> int:
+        """The ring in which a lower power is opened; a bit is for whoever views it."""
+        return power * self.integer_bits + 2 * self.square_frac + 2
+
+
+def even_power(machine: Machine, wires: PowerWires, x: Share) -> Share:
+    """x^p of a masked x, additive.
+
+    1. p = 2: the square of a view of x.
+    2. p = 4: the square of x^2, opened.  p = 6: x^2 times x^4.  p = 8: the square of x^4, opened.
+
+    Lower powers are opened in rings of their own, with the fraction bits that a square has, and read with
+    fewer. Cost: p = 2 no round; p = 4 one; p = 6 and 8 two.
+
+    Error: every view is off by less than a unit of its last place u, and x^2 of a view by 2 |x| u + u^2;
+    `power_error` adds it up.
+    Source: methods.md 1.5 of this project's notes: squarings instead of exponentials.
+    """
+    square, last = wires.square_frac, wires.factor_frac
+
+    def seen(value: Share, frac_bits: int) -> Share:
+        return view(machine, value, frac_bits)
+
+    def opened(value: Share, power: int) -> Share:
+        (result,) = machine.apply(Open(), machine.one(Square(wires.inner_bits(power)), value))
+        return result
+
+    result = Square(wires.ring_bits)
+    if wires.power == 2:
+        return machine.one(result, seen(x, last))
+    second = opened(seen(x, square), 2)
+    if wires.power == 4:
+        return machine.one(result, seen(second, last))
+    again = seen(second, square)
+    fourth = seen(opened(again, 4), last)
+    if wires.power == 6:
+        return machine.one(Product(wires.ring_bits), again, fourth)
+    if wires.power == 8:
+        return machine.one(result, fourth)
+    raise ConfigError(f"no power {wires.power}, one of 2, 4, 6 and 8")
+
+
+def power_error(wires: PowerWires, largest: float) -> float:
+    """Bound on what `even_power` is off for |x| <= largest, x as it is opened."""
+
+    def product(a: float, a_error: float, b: float, b_error: float) -> float:
+        return a * b_error + b * a_error + a_error * b_error
+
+    def squared(value: float, error: float, frac_bits: int) -> float:
+        seen = error + 2.0**-frac_bits
+        return product(value, seen, value, seen)
+
+    square, last = wires.square_frac, wires.factor_frac
+    if wires.power == 2:
+        return squared(largest, 0.0, last)
+    second = squared(largest, 0.0, square)
+    if wires.power == 4:
+        return squared(largest**2, second, last)
+    fourth = squared(largest**2, second, square)
+    if wires.power == 8:
+        return squared(largest**4, fourth, last)
+    return product(largest**2, second + 2.0**-square, largest**4, fourth + 2.0**-last)
