@@ -1,4 +1,4 @@
-"""Matrix products modulo 2^52 with the 52-bit multiply-add of AVX-512 IFMA: one instruction for eight products.
+"""Matrix products modulo 2^52 with the multiply-add of AVX-512 IFMA: one instruction for eight products.
 
 The low 52 bits of the product of two words are those of the product of their low 52 bits, of signed numbers
 too; sums of them may wrap modulo 2^64 without harm.
