@@ -11,7 +11,7 @@ from mpcinfer.backends.parts import Part, needed
 from mpcinfer.backends.secure import SecureBackend
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
-from mpcinfer.models.fold import folded_config
+from mpcinfer.models.fold import as_run
 from parties.bill import Bill
 from parties.errors import ConfigError
 from parties.meter import Meter
@@ -55,7 +55,7 @@ def count(
         raise ConfigError(f"a run has at least one token and one new token, not {tokens} and {new_tokens}")
     if tokens + new_tokens - 1 > config.context:
         raise ConfigError(f"{tokens} + {new_tokens} tokens do not fit the context of {config.context}")
-    config = folded_config(config) if plan.fold else config
+    config, _ = as_run(config, None, folds=plan.fold)
     if plan.engine == "fss":
         least = tokens + new_tokens - 1
         if room is not None and not least <= room <= config.context:

@@ -73,6 +73,21 @@ def fold(
     return folded, final
 
 
+def as_run(
+    config: ModelConfig, weights: Mapping[str, torch.Tensor] | None, *, folds: bool
+) -> tuple[ModelConfig, Mapping[str, torch.Tensor] | None]:
+    """A model as a plan runs it: folded, or as it is but for what no backend knows (`static`).
+
+    Args:
+        weights: None at a party without them.
+        folds: the plan's.
+    """
+    if weights is None:
+        return (folded_config(config) if folds else static_config(config)), None
+    with torch.no_grad():
+        return fold(config, weights) if folds else static(config, weights)
+
+
 def _reader(config: ModelConfig, layer: int, linear: str) -> str:
     """The linear layer after a norm: a fused FFN has no `in`."""
     return f"layer{layer}.{'ffn.out' if linear == 'ffn.in' and config.ffn == 'fused' else linear}"

@@ -10,7 +10,7 @@ import torch
 from mpcinfer.backends.secure import SecureBackend
 from mpcinfer.generation import Session
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import fold, folded_config
+from mpcinfer.models.fold import as_run
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.foresight import Foresight
@@ -55,13 +55,8 @@ class CrypTenPrivateSession(PrivateSession):
         public: PublicModel,
         weights: Mapping[str, torch.Tensor] | None,
     ) -> None:
-        config = public.config
         require_ranges(public)
-        if plan.fold:
-            if weights is not None:
-                config, weights = fold(config, weights)
-            else:
-                config = folded_config(config)
+        config, weights = as_run(public.config, weights, folds=plan.fold)
         suite, ranges = resolve(plan), dict(public.ranges)
         self._local_truncation = plan.truncation == "local"
         if self._local_truncation:
