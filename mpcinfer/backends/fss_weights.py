@@ -139,6 +139,9 @@ def _frac_bits(name: str, widths: Widths) -> int:
         return widths.precision.query + widths.precision.key
     if name.endswith("attn.epsilon"):
         return EPSILON_FRAC
+    if name.endswith((".attn.qkv.weight", ".ffn.in.weight")):
+        layer = int(name.split(".", maxsplit=1)[0].removeprefix("layer"))
+        return (widths.attention(layer) if ".attn." in name else widths.ffn(layer)).reading
     return widths.precision.embedding if name.startswith("embed.") else widths.precision.weight
 
 

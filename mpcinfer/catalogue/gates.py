@@ -50,9 +50,8 @@ def _openings(wires: Wires) -> Iterator[GateSample]:
 
 def _linear(wires: Wires) -> Iterator[GateSample]:
     config, attention, p = wires.config, wires.widths.attention(0), wires.widths.precision
-    weight = Matrix(
-        "w", (config.width, config.width), p.weight, attention.qkv_bits, no_data((config.width, config.width))
-    )
+    square = (config.width, config.width)
+    weight = Matrix("w", square, attention.reading, attention.qkv_bits, no_data(square))
     x = shape_only((wires.tokens, config.width), p.row, attention.qkv_bits, Held.SERVER_HELD)
     yield Linear(weight), (x,), wires.tokens * config.width, "element"
     tokens = HoldTokens(None, wires.tokens, config.vocabulary, wires.widths.embedding_bits)

@@ -63,6 +63,8 @@ class AttentionWidths:
     weighting: Weighting
     qkv_bits: int
     """Of the linear layer into queries, keys and values."""
+    reading: int
+    """Fraction bits of that layer's weights."""
     extended: tuple[bool, bool]
     """Whether queries and keys, and values, are published in a narrow ring and opened again in the wide one
     that attention needs."""

@@ -45,16 +45,18 @@ PROFILE = Profile()
 class Precision:
     """Fraction bits by what they are for; the defaults are those of the plans `fss` and `fss-faithful`."""
 
-    residual: int = 13
+    residual: int = 15
     weight: int = 14
+    reading: int = 16
+    """Of weights that read a norm's rows, with its gain folded in, where rings have room for more."""
     embedding: int = 15
-    query: int = 11
+    query: int = 12
     """Of queries over sqrt(K)."""
     key: int = 9
-    value: int = 10
-    score: int = 9
+    value: int = 12
+    score: int = 11
     """Of the index of exp."""
-    power: int = 11
+    power: int = 13
     """Of exp, and of ReLU attention."""
     square: int = 8
     """Of what power attention squares on its way; the factors of the last product have one less at least."""
@@ -68,12 +70,12 @@ class Precision:
     """Bits that the least normal row of a norm keeps above its binary point."""
     inverse: int = 8
     """Significant bits of the least inverse square root and of the least reciprocal."""
-    cells: int = 8
+    cells: int = 10
     """Bits of the mantissa that inverse square root and reciprocal read."""
     activation: int = 10
     index: int = 7
-    table: int = 10
-    gate: int = 11
+    table: int = 12
+    gate: int = 13
     """Of both factors of a gated unit."""
     rotation: int = 11
     """Of RoPE's cosines and of other public factors."""

@@ -36,7 +36,7 @@ DEFAULT_ROOM = 1024
 
 def _precision(config: ModelConfig) -> Precision:
     """The defaults; without norms in the blocks the residual stays in one ring, which weights must share."""
-    return Precision() if config.block_norms else Precision(weight=13, mixed=10)
+    return Precision() if config.block_norms else Precision(weight=13, mixed=10, value=11, power=12, score=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,8 @@ class FfnWidths:
     norm: NormWidths
     """Of the profile where the block has none."""
     in_bits: int
+    reading: int
+    """Fraction bits of the weights that read the norm or the residual."""
     wire_bits: int
     """Of the pre-activation as it is published."""
     index_bits: int
@@ -182,6 +184,7 @@ class Widths:
         products, values = score_bits + cut, mix_bits + scale - p.value
         extended = (products > limit, values > limit)
         qkv_bits = max([own, *(need for need in (products, values) if need <= limit)])
+        finer = self._finer(limit - qkv_bits)
         frac, what = self._quotient_frac(weights), f"{prefix}.out"
         out = self._seen.largest(f"{prefix}.out/linear", PROFILE.residual)
         out_bits, reopened = self._into_residual(out, frac + p.weight, what), not self._has_room(weights)
@@ -189,7 +192,8 @@ class Widths:
         return AttentionWidths(
             norm=norm,
             weighting=weights,
-            qkv_bits=fits(qkv_bits, f"{prefix}.qkv"),
+            qkv_bits=fits(qkv_bits + finer, f"{prefix}.qkv"),
+            reading=p.weight + finer,
             extended=extended,
             wire_integer=integer_bits(qkv) + 2,
             score_bits=score_bits,
@@ -224,7 +228,9 @@ class Widths:
         norm, scale, _ = self._read(f"layer{layer}.norm2")
         if config.ffn == "fused":
             out = self._into_residual(0.0, scale, f"{prefix}.out")
-            return FfnWidths(norm=norm, in_bits=out, wire_bits=1, index_bits=1, out_bits=out)
+            return FfnWidths(
+                norm=norm, in_bits=out, reading=p.weight, wire_bits=1, index_bits=1, out_bits=out
+            )
         largest = self._seen.largest(f"{prefix}.in/linear", PROFILE.pre_activation)
         out = self._seen.largest(f"{prefix}.out/linear", PROFILE.residual)
         if config.ffn == "glu":
@@ -237,13 +243,23 @@ class Widths:
             out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
         wire_bits = ring(largest, fraction, slack=2, what=f"{prefix}.in")
         in_bits = max(wire_bits + scale - fraction, integer_bits(largest) + scale + 2)
+        finer = self._finer(RING_BITS - in_bits)
         return FfnWidths(
             norm=norm,
-            in_bits=fits(in_bits, f"{prefix}.in"),
+            in_bits=fits(in_bits + finer, f"{prefix}.in"),
+            reading=p.weight + finer,
             wire_bits=wire_bits,
             index_bits=integer_bits(largest) + p.index + 1,
             out_bits=out_bits,
         )
+
+    def _finer(self, room: int) -> int:
+        """Bits that weights have beyond the usual, of those that a ring has room for.
+
+        None where the residual is read as it is: its ring is short.
+        """
+        p = self.precision
+        return min(p.reading - p.weight, max(room, 0)) if self.config.block_norms else 0
 
     def _read(self, label: str) -> tuple[NormWidths, int, int]:
         """What a linear layer reads: a norm's rows or the residual; fraction bits of its result, and the
