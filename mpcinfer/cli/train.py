@@ -4,78 +4,286 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from mpcinfer.models.config import ModelConfig
+from mpcinfer.cli.toml_options import toml_options
+from mpcinfer.cli.train_progress import TrainingProgress
+from mpcinfer.cli.train_settings import DEFAULT_STEPS, run_options
+from mpcinfer.entropy.penalty import Gate, Normalise, Reduction, Thresholds
 from mpcinfer.models.folder import load_model_folder
-from mpcinfer.models.model import Model
-from mpcinfer.training.observer import Evaluation, Observer
+from mpcinfer.training.observer import perplexity
 from mpcinfer.training.options import RunOptions, stored_options
-from mpcinfer.training.recipe import Precision, Recipe
+from mpcinfer.training.processes import Processes, joined_processes
+from mpcinfer.training.recipe import OnDivergence, Precision
 from mpcinfer.training.run import Run
+from mpcinfer.training.schedule import Schedule
 from mpcinfer.training.speed import measured_steps
-from mpcinfer.training.trainer import StepResult
 from parties.errors import ConfigError
 
-DEFAULT_STEPS = 2000
+_SHAPE, _RECIPE, _ENTROPY, _RANGES = "Shape", "Recipe", "Entropy penalty", "Range penalty"
 
 
 def train(
-    out: Annotated[Path, typer.Argument(help="Folder of the model; its last part is the model's name.")],
+    out: Annotated[
+        Path | None, typer.Argument(help="Folder of the model; its last part is the model's name.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="A TOML file; each key is an option of the same name. The command line wins.",
+        ),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(
-            help="'python' (this machine's standard library and packages), or a file or folder of text.",
+            help="'python' (this machine's standard library and packages), a file or folder of text, or the "
+            "folder of another run, whose tokens to use.",
             show_default="python",
         ),
     ] = None,
-    layers: Annotated[int | None, typer.Option(min=1, help="Blocks.", show_default="3")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Residual width.", show_default="256")] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="A model or another run's training/checkpoint.pt: weights of the same name and shape are "
+            "taken over, others begun anew.",
+        ),
+    ] = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            help="A published architecture: SM+LN+G, SM+ScFuFFN, power4, ...", rich_help_panel=_SHAPE
+        ),
+    ] = None,
+    layers: Annotated[
+        int | None, typer.Option(min=1, help="Blocks.", show_default="3", rich_help_panel=_SHAPE)
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Residual width.", show_default="256", rich_help_panel=_SHAPE)
+    ] = None,
     heads: Annotated[
-        int | None, typer.Option(min=1, help="Attention heads; divides the width.", show_default="4")
+        int | None,
+        typer.Option(
+            min=1, help="Attention heads; divides the width.", show_default="4", rich_help_panel=_SHAPE
+        ),
     ] = None,
     hidden: Annotated[
-        int | None, typer.Option(min=1, help="FFN width.", show_default="4 times the width")
+        int | None,
+        typer.Option(min=1, help="FFN width.", show_default="4 times the width", rich_help_panel=_SHAPE),
     ] = None,
     vocabulary: Annotated[
-        int | None, typer.Option(min=257, help="Tokens of the tokenizer.", show_default="2048")
+        int | None,
+        typer.Option(min=257, help="Tokens of the tokenizer.", show_default="2048", rich_help_panel=_SHAPE),
     ] = None,
     context: Annotated[
-        int | None, typer.Option(min=2, help="Longest sequence in tokens.", show_default="256")
+        int | None,
+        typer.Option(min=2, help="Longest sequence in tokens.", show_default="256", rich_help_panel=_SHAPE),
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(help="FIELD=VALUE of the model's configuration; repeatable.", rich_help_panel=_SHAPE),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Length of the run.", show_default=str(DEFAULT_STEPS))
+        int | None,
+        typer.Option(
+            min=1, help="Length of the run.", show_default=str(DEFAULT_STEPS), rich_help_panel=_RECIPE
+        ),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Measure the speed and choose --steps to fit this time.")
+        float | None,
+        typer.Option(
+            min=0.01, help="Measure the speed and choose --steps to fit this time.", rich_help_panel=_RECIPE
+        ),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Windows of --context tokens a step.", show_default="8")
+        int | None,
+        typer.Option(
+            min=1, help="Windows of --context tokens a step.", show_default="8", rich_help_panel=_RECIPE
+        ),
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.", show_default="0.002")] = None,
+    accumulate: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Micro-batches that a step is computed in, to save memory.",
+            show_default="1",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Peak learning rate.", show_default="0.002", rich_help_panel=_RECIPE)
+    ] = None,
     warmup: Annotated[
         int | None,
-        typer.Option(min=0, help="Steps of warm-up.", show_default="a tenth of the steps, at most 200"),
+        typer.Option(
+            min=0,
+            help="Steps of warm-up.",
+            show_default="a tenth of the steps, at most 200",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
+    schedule: Annotated[
+        Schedule | None,
+        typer.Option(help="How the rate falls.", show_default="linear", rich_help_panel=_RECIPE),
     ] = None,
     decay: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Last fraction of the steps, with falling rate.", show_default="0.4"),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Last fraction of the steps, with falling rate.",
+            show_default="0.4",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
+    floor: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="The rate at the end, as a fraction of the peak.",
+            show_default="0",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(min=0, help="On matrices.", show_default="0.1", rich_help_panel=_RECIPE)
+    ] = None,
+    beta1: Annotated[
+        float | None, typer.Option(help="Of AdamW.", show_default="0.9", rich_help_panel=_RECIPE)
+    ] = None,
+    beta2: Annotated[
+        float | None, typer.Option(help="Of AdamW.", show_default="0.95", rich_help_panel=_RECIPE)
+    ] = None,
+    adam_epsilon: Annotated[
+        float | None, typer.Option(help="Of AdamW.", show_default="1e-8", rich_help_panel=_RECIPE)
+    ] = None,
+    clip: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest norm of the gradient; inf for any.", show_default="1", rich_help_panel=_RECIPE
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of weights and data order.", show_default="0")
+        int | None,
+        typer.Option(min=0, help="Of weights and data order.", show_default="0", rich_help_panel=_RECIPE),
     ] = None,
     precision: Annotated[
-        Precision | None, typer.Option(help="Of matrix products.", show_default="bfloat16")
+        Precision | None,
+        typer.Option(help="Of matrix products.", show_default="bfloat16", rich_help_panel=_RECIPE),
+    ] = None,
+    first_temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="Learned temperatures to begin with.", show_default="0.01", rich_help_panel=_RECIPE
+        ),
+    ] = None,
+    first_alpha: Annotated[
+        float | None,
+        typer.Option(help="FFN scales (divisors) to begin with.", show_default="1", rich_help_panel=_RECIPE),
+    ] = None,
+    first_beta: Annotated[
+        float | None,
+        typer.Option(help="Residual scales to begin with.", show_default="1", rich_help_panel=_RECIPE),
+    ] = None,
+    first_offset: Annotated[
+        float | None,
+        typer.Option(
+            help="Offsets of power attention to begin with.", show_default="1", rich_help_panel=_RECIPE
+        ),
+    ] = None,
+    on_divergence: Annotated[
+        OnDivergence | None,
+        typer.Option(
+            help="A loss that is not finite is an error, or ends the run and is logged.",
+            show_default="refuse",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
+    entropy_strength: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Lambda. Any of these options switches the penalty on.",
+            show_default="1e-5",
+            rich_help_panel=_ENTROPY,
+        ),
+    ] = None,
+    entropy_reduction: Annotated[
+        Reduction | None,
+        typer.Option(help="Of squares over windows and rows.", show_default="sum", rich_help_panel=_ENTROPY),
+    ] = None,
+    entropy_normalise: Annotated[
+        Normalise | None,
+        typer.Option(
+            help="What the largest entropy is.", show_default="log_length", rich_help_panel=_ENTROPY
+        ),
+    ] = None,
+    entropy_gate: Annotated[
+        Gate | None,
+        typer.Option(
+            help="Of deviations beyond the tolerance.", show_default="hard", rich_help_panel=_ENTROPY
+        ),
+    ] = None,
+    entropy_thresholds: Annotated[
+        Thresholds | None,
+        typer.Option(help="What thresholds are.", show_default="learned", rich_help_panel=_ENTROPY),
+    ] = None,
+    entropy_threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Thresholds to begin with, as a fraction.", show_default="0.5", rich_help_panel=_ENTROPY
+        ),
+    ] = None,
+    entropy_momentum: Annotated[
+        float | None,
+        typer.Option(help="Of detached thresholds.", show_default="0.99", rich_help_panel=_ENTROPY),
+    ] = None,
+    entropy_tolerance: Annotated[
+        float | None,
+        typer.Option(min=0, help="Gamma, as a fraction.", show_default="0.2", rich_help_panel=_ENTROPY),
+    ] = None,
+    range_strength: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Lambda; with one or both of the bounds.", show_default="0.3", rich_help_panel=_RANGES
+        ),
+    ] = None,
+    range_scores: Annotated[
+        float | None,
+        typer.Option(min=0, help="Largest magnitude of scores that costs nothing.", rich_help_panel=_RANGES),
+    ] = None,
+    range_variance: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Largest variance before a norm that costs nothing.", rich_help_panel=_RANGES
+        ),
     ] = None,
     every: Annotated[
         int | None,
         typer.Option(min=1, help="Steps between checkpoints, exports and samples.", show_default="500"),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processor cores, each with a part of the batch.")] = 1,
+    entropy_every: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Steps between looks at the heads' entropies; 0 for none.", show_default="500"
+        ),
+    ] = None,
+    held_out_windows: Annotated[
+        int | None,
+        typer.Option(min=1, help="Windows of an evaluation; the last reads all.", show_default="64"),
+    ] = None,
+    sample: Annotated[str | None, typer.Option(help="What the sample of an evaluation continues.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processor cores, each with a part of the batch.", show_default="1"),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where to compute, in torch's words: cpu, cuda.", show_default="cpu")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
 ) -> None:
     """Train a small decoder on text: AdamW, warm-up and decay, checkpoints, a model folder.
@@ -92,126 +300,69 @@ def train(
         mpcinfer train tiny --data python --minutes 60
 
         mpcinfer train mine --data notes/ --layers 2 --width 128 --steps 500
+
+        mpcinfer train --config run.toml --seed 1
+
+        mpcinfer train norm-free --variant SM+ScFuFFN --from tiny --data tiny
+
+        torchrun --nproc-per-node 2 -m mpcinfer.training OUT ...
     """
-    console = Console()
-    shape = {
-        "layers": layers,
-        "width": width,
-        "heads": heads,
-        "hidden": hidden,
-        "vocabulary": vocabulary,
-        "context": context,
-    }
-    recipe = {
-        "steps": steps,
-        "batch": batch,
-        "learning_rate": lr,
-        "warmup": warmup,
-        "decay": decay,
-        "seed": seed,
-        "precision": precision,
-    }
-    rest = {"source": data, "evaluate_every": every, "checkpoint_every": every}
-    if steps is not None and minutes is not None:
+    # Nothing else is local yet: these are the parameters.
+    given = {name: value for name, value in locals().items() if value is not None and value is not False}
+    if config is not None:
+        kinds = {
+            name: kind for name, kind in get_type_hints(train).items() if name not in ("config", "return")
+        }
+        given = {**toml_options(config, kinds), **given}
+    _train(given)
+
+
+def _train(given: dict[str, Any]) -> None:
+    """Trains as asked; options by the names of `train`'s parameters, those not given left out."""
+    out, minutes, workers = given.get("out"), given.get("minutes"), given.get("workers", 1)
+    device, resume = given.get("device", "cpu"), given.get("resume", False)
+    if out is None:
+        raise ConfigError("give OUT, the folder of the model, on the command line or in --config")
+    if "steps" in given and minutes is not None:
         raise ConfigError("give --steps or --minutes, not both")
-    options = _options(stored_options(out) if resume else None, _given(shape), _given(recipe), _given(rest))
-    if minutes is not None:
-        chosen = measured_steps(options, minutes, workers=workers, say=console.print)
-        options = dataclasses.replace(options, recipe=dataclasses.replace(options.recipe, steps=chosen))
-    with _Progress(console) as progress:
-        run = Run(out, options, resume=resume, observer=progress, workers=workers)
-        model = run.finish()
-    _report(console, out, model, run)
+    if workers < 1:
+        raise ConfigError(f"--workers must be at least 1, got {workers}")
+    options = run_options(given, stored_options(out) if resume else None)
+    with joined_processes() as processes:
+        console = Console(quiet=processes.rank > 0)
+        if minutes is not None:
+            options = _lasting(options, minutes, workers, device, processes, console)
+        with TrainingProgress(console) as progress:
+            run = Run(
+                out,
+                options,
+                resume=resume,
+                observer=progress,
+                workers=workers,
+                processes=processes,
+                device=device,
+            )
+            run.finish()
+        if processes.rank == 0:
+            _report(console, out, run)
 
 
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _options(
-    stored: RunOptions | None, shape: dict[str, Any], recipe: dict[str, Any], rest: dict[str, Any]
+def _lasting(
+    options: RunOptions, minutes: float, workers: int, device: str, processes: Processes, console: Console
 ) -> RunOptions:
-    """Stored options, or the defaults, changed by what was given."""
-    if stored is not None:
-        return dataclasses.replace(
-            stored,
-            config=dataclasses.replace(stored.config, **_with_heads(shape, stored.config)),
-            recipe=dataclasses.replace(stored.recipe, **recipe),
-            **rest,
-        )
-    width, heads = shape.get("width", 256), shape.get("heads", 4)
-    shape_defaults: dict[str, Any] = {"layers": 3, "hidden": 4 * width, "vocabulary": 2048, "context": 256}
-    steps = recipe.get("steps", DEFAULT_STEPS)
-    recipe_defaults: dict[str, Any] = {"steps": steps, "warmup": min(200, steps // 10)}
-    rest_defaults: dict[str, Any] = {"source": "python"}
-    shape = {**shape_defaults, **shape, **_head_fields(width, heads)}
-    return RunOptions(
-        config=ModelConfig(**shape),
-        recipe=Recipe(**recipe_defaults | recipe),
-        **rest_defaults | rest,
-    )
+    """Options with as many steps as fit."""
+    if processes.count > 1:
+        raise ConfigError("--minutes measures one process; give --steps where several share a run")
+    chosen = measured_steps(options, minutes, workers=workers, device=device, say=console.print)
+    return dataclasses.replace(options, recipe=dataclasses.replace(options.recipe, steps=chosen))
 
 
-def _with_heads(shape: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
-    if "width" in shape or "heads" in shape:
-        return {**shape, **_head_fields(shape.get("width", config.width), shape.get("heads", config.heads))}
-    return shape
-
-
-def _head_fields(width: int, heads: int) -> dict[str, int]:
-    if width % heads:
-        raise ConfigError(f"--width ({width}) must be a multiple of --heads ({heads})")
-    return {"width": width, "heads": heads, "kv_heads": heads, "head_width": width // heads}
-
-
-class _Progress(Observer):
-    """The run on a terminal: a bar with loss, speed and time left, and a line an evaluation."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bar = Progress(
-            TextColumn("step"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[speed]:,.0f} tokens/s"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._task: TaskID | None = None
-        self._loss = 0.0
-        self._speed = 0.0
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
-
-    def on_message(self, text: str) -> None:
-        self._console.print(text)
-
-    def on_start(self, step: int, steps: int) -> None:
-        self._task = self._bar.add_task("train", total=steps, completed=step, loss=0.0, speed=0.0)
-        self._bar.start()
-
-    def on_step(self, step: int, result: StepResult, tokens: int, seconds: float) -> None:
-        """Loss and speed are shown as running means over about fifty steps."""
-        assert self._task is not None
-        speed = tokens / seconds
-        self._loss = result.loss if not self._loss else 0.98 * self._loss + 0.02 * result.loss
-        self._speed = speed if not self._speed else 0.98 * self._speed + 0.02 * speed
-        self._bar.update(self._task, completed=step, loss=self._loss, speed=self._speed)
-
-    def on_evaluation(self, evaluation: Evaluation) -> None:
-        self._console.print(f"step {evaluation.step}: held-out loss {evaluation.held_out_loss:.4f}")
-        self._console.print(evaluation.sample, style="dim", markup=False, highlight=False)
-
-
-def _report(console: Console, out: Path, model: Model, run: Run) -> None:
+def _report(console: Console, out: Path, run: Run) -> None:
     """Says what was made, from the folder as others will read it."""
     exported = load_model_folder(out)
+    loss = run.held_out_loss if run.held_out_loss is not None else float("nan")
     console.print(
         f"{out}: {exported.config.parameters:,} parameters, {run.state.step} steps, "
-        f"held-out loss {run.held_out_loss if run.held_out_loss is not None else float('nan'):.4f}"
+        f"held-out loss {loss:.4f}, perplexity {perplexity(loss):.2f}"
     )
     console.print(f"try: mpcinfer generate --local {out} 'for i in'", markup=False, highlight=False)

@@ -58,8 +58,8 @@ class EntropySummary:
             )
         if self.nan_heads:
             lines.append(
-                f"NaN: {self.nan_heads:.0%} of {self.heads} heads have NaN rows, {self.nan_fraction:.1%} of all; "
-                "such rows have no entropy and count as none"
+                f"NaN: {self.nan_heads:.0%} of {self.heads} heads have rows with NaN, "
+                f"{self.nan_fraction:.1%} of all rows; they have no entropy, not one of zero"
             )
         return lines
 

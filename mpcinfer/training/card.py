@@ -84,8 +84,8 @@ Split digest: `{record.split_digest}`.
 tokens in all, {seen / record.train_tokens:.2f} passes.
 
 AdamW (betas {recipe.beta1:g}, {recipe.beta2:g}; weight decay {recipe.weight_decay:g} on matrices), \
-peak rate {recipe.learning_rate:g}, {recipe.warmup} steps of warm-up, {_fall(recipe)}, gradient norm clipped at \
-{recipe.clip:g}, products in {recipe.precision}, seed {recipe.seed}.
+peak rate {recipe.learning_rate:g}, {recipe.warmup} steps of warm-up, {_fall(recipe)}, \
+gradient norm clipped at {recipe.clip:g}, products in {recipe.precision}, seed {recipe.seed}.
 {_additions(record)}
 | | loss (nats a token) | perplexity a token | bits a character |
 | --- | --- | --- | --- |

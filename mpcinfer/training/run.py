@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from mpcinfer.entropy.measure import HeadEntropies
 from mpcinfer.entropy.summary import summarise
 from mpcinfer.models.folder import replace_file, save_model
 from mpcinfer.models.model import Model
@@ -195,6 +196,11 @@ class Run:
         self._log.entropies(step, found)
         self.observer.on_entropies(step, summarise(found))
 
+    def entropies(self) -> HeadEntropies:
+        """Entropies of the heads as they stand, over the first held-out windows."""
+        weights = self.state.plain_weights()
+        return measured_entropies(self.options.config, weights, self._held_out(ENTROPY_WINDOWS))
+
     def _held_out(self, windows: int) -> list[Batch]:
         config, recipe = self.options.config, self.options.recipe
         return list(consecutive_batches(self.corpus.held_out, recipe.batch, config.context, windows))
@@ -232,9 +238,16 @@ class Run:
         return evaluation
 
     def save(self) -> None:
-        """Writes the checkpoint, and the model as it stands in float16 with its card."""
+        """Writes the checkpoint, and the model as it stands in float16 with its card.
+
+        Where divergence is recorded, weights beyond float16 are no error: the model is in float32 then.
+        """
         save_checkpoint(self.folder / "checkpoint.pt", self.state, self.corpus.counts.digest)
-        save_model(self.out, self.model(), torch.float16, card=self.card())
+        model, dtype = self.model(), torch.float16
+        if self.options.recipe.on_divergence == "record":
+            fits = all(bool(weight.half().isfinite().all()) for weight in model.weights.values())
+            dtype = torch.float16 if fits else torch.float32
+        save_model(self.out, model, dtype, card=self.card())
 
     def model(self) -> Model:
         """The model as it stands, calibrated; in main memory its weights are the run's own."""

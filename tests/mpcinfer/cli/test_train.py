@@ -78,3 +78,97 @@ def test_resume_refuses_another_shape(text: Path) -> None:
     run(str(text / "small"), "--data", str(text), *SMALL, "--steps", "2", "--batch", "2")
     with pytest.raises(ConfigError, match="model shape differs"):
         run(str(text / "small"), "--resume", "--layers", "2")
+
+
+def config_file(text: Path, content: str) -> str:
+    path = text / "run.toml"
+    path.write_text(content)
+    return str(path)
+
+
+def test_a_config_file_gives_options_and_the_command_line_wins(text: Path) -> None:
+    config = config_file(
+        text,
+        f"""
+        out = "{text / "small"}"
+        data = "{text}"
+        variant = "SM(t)+ScFuFFN"
+        layers = 1
+        width = 16
+        heads = 2
+        vocabulary = 270
+        context = 16
+        steps = 9
+        batch = 2
+        lr = 1e-3
+        clip = 2
+        schedule = "cosine"
+        entropy_strength = 1e-3
+        entropy-tolerance = 0.1
+        range_scores = 3
+        on-divergence = "record"
+        [shape]
+        final_norm = false
+        """,
+    )
+    run("--config", config, "--steps", "2", "--first-temperature", "0.5")
+    stored = json.loads((text / "small" / "training" / "run.json").read_text())
+    shape, recipe = stored["config"], stored["recipe"]
+    assert (shape["ffn"], shape["temperature"], shape["final_norm"]) == ("fused", "head", False)
+    assert (recipe["steps"], recipe["clip"], recipe["schedule"]) == (2, 2.0, "cosine")
+    assert (recipe["first_temperature"], recipe["on_divergence"]) == (0.5, "record")
+    assert (stored["penalty"]["strength"], stored["penalty"]["tolerance"]) == (1e-3, 0.1)
+    assert stored["ranges"] == {"strength": 0.3, "scores": 3.0, "variance": None}
+    lines = [
+        json.loads(line) for line in (text / "small" / "training" / "log.jsonl").read_text().splitlines()
+    ]
+    step = next(line for line in lines if line["step"] == 1)
+    assert {"loss", "entropy_penalty", "range_penalty", "rate", "tokens_per_second"} <= set(step)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("steps = ", "not a TOML file"),
+        ("stepz = 3", "stepz is no option of this command; did you mean steps"),
+        ('steps = "three"', "steps: expected a whole number, got 'three'"),
+        ("steps = true", "steps: expected a whole number"),
+        ("steps = 2.5", "steps: expected a whole number"),
+        ('lr = "fast"', "lr: expected a number"),
+        ("data = 3", "data: expected text"),
+        ("resume = 1", "resume: expected true or false"),
+        ('schedule = "square"', "schedule: expected one of linear, cosine, constant"),
+        ("[shape]\nwidths = 3", "expected FIELD=VALUE, a field of"),
+        ('[shape]\nnorm = "batchnorm"', "expected layernorm or rmsnorm, got 'batchnorm'"),
+        ('variant = "SM+XX"', "no variant"),
+        ("workers = 0", "at least 1"),
+    ],
+)
+def test_a_config_file_with_nonsense_is_refused(text: Path, content: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(str(text / "small"), "--data", str(text), "--config", config_file(text, content))
+
+
+def test_out_is_needed() -> None:
+    with pytest.raises(ConfigError, match="give OUT"):
+        run("--steps", "2")
+
+
+def test_ereg_switches_the_penalty_on(text: Path) -> None:
+    run(str(text / "small"), "--data", str(text), *SMALL, "--steps", "1", "--variant", "EReg(SM(t)+ScFuFFN)")
+    assert json.loads((text / "small" / "training" / "run.json").read_text())["penalty"]["strength"] == 1e-5
+
+
+def test_another_variant_begins_from_a_trained_model(text: Path) -> None:
+    run(str(text / "small"), "--data", str(text), *SMALL, "--steps", "2", "--batch", "2")
+    first = str(text / "small")
+    output = run(
+        str(text / "other"), "--data", first, "--from", first, "--variant", "SM+ScFuFFN", "--steps", "1"
+    )
+    assert "weights kept" in output
+    assert "begun anew" in output
+    assert load_model_folder(text / "other").config.ffn == "fused"
+    with pytest.raises(ConfigError, match="--vocabulary"):
+        run(str(text / "third"), "--data", first, "--from", first, "--vocabulary", "300")
+    with pytest.raises(ConfigError, match="--from is for a new run"):
+        run(first, "--resume", "--from", first)

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from mpcinfer.entropy.measure import causal_bound
+from mpcinfer.entropy.penalty import EntropyPenalty, Thresholds
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.training.batches import Batches
 from mpcinfer.training.checkpoint import restore, save_checkpoint
-from mpcinfer.training.losses import greedy_tokens, mean_loss, token_loss
+from mpcinfer.training.losses import greedy_tokens, mean_loss, measured_entropies, token_loss
+from mpcinfer.training.range_penalty import RangePenalty
 from mpcinfer.training.recipe import Recipe
 from mpcinfer.training.trainer import TrainingState
 from mpcinfer.training.weights import initial_weights
@@ -189,3 +192,81 @@ def test_foreign_torch_file_is_refused(tmp_path: Path) -> None:
     torch.save({"weights": torch.zeros(2)}, tmp_path / "c.pt")
     with pytest.raises(ConfigError, match="not a checkpoint of this trainer"):
         load_checkpoint(tmp_path / "c.pt", CONFIG, RECIPE, "data")
+
+
+@pytest.mark.usefixtures("kept_threads")
+def test_micro_batches_and_workers_take_the_same_sums() -> None:
+    """Two halves one after another, or side by side: the same bits."""
+    torch.set_num_threads(1)
+    accumulated = TrainingState(CONFIG, dataclasses.replace(RECIPE, accumulate=2))
+    side_by_side = TrainingState(CONFIG, RECIPE, workers=2)
+    assert losses(accumulated, 5) == losses(side_by_side, 5)
+
+
+def test_penalties_do_not_depend_on_how_a_batch_is_cut() -> None:
+    """The sum over the windows of a step, whether computed in one part or in eight."""
+    config = dataclasses.replace(CONFIG, attention="power")
+    penalties = {"penalty": EntropyPenalty(strength=0.1), "ranges": RangePenalty(scores=0.0)}
+    one = TrainingState(config, RECIPE, **penalties).advance(*BATCHES.at(0))
+    eight = TrainingState(config, dataclasses.replace(RECIPE, accumulate=8), **penalties)
+    cut = eight.advance(*BATCHES.at(0))
+    assert one.penalties.keys() == {"entropy_penalty", "range_penalty"}
+    for name, value in one.penalties.items():
+        # Sums of under 2^10 float32 terms in another order.
+        assert value > 0
+        assert cut.penalties[name] == pytest.approx(value, rel=2**-14)
+    assert cut.gradient_norm == pytest.approx(one.gradient_norm, rel=2**-14)
+
+
+@pytest.mark.parametrize("thresholds", ["fixed", "detached", "learned"])
+def test_thresholds_move_as_configured_and_resume_exactly(tmp_path: Path, thresholds: Thresholds) -> None:
+    penalty = EntropyPenalty(strength=0.1, thresholds=thresholds, tolerance=0.0)
+    unbroken = TrainingState(CONFIG, RECIPE, penalty=penalty)
+    first = losses(unbroken, 4)
+    assert unbroken.thresholds is not None
+    assert bool((unbroken.thresholds != 0.5).all()) == (thresholds != "fixed")
+    save_checkpoint(tmp_path / "c.pt", unbroken, "data")
+    expected = losses(unbroken, 8)
+    resumed = TrainingState(CONFIG, RECIPE, penalty=penalty)
+    restore(resumed, tmp_path / "c.pt", "data")
+    assert losses(resumed, 8) == expected
+    assert resumed.thresholds is not None
+    assert torch.equal(resumed.thresholds, unbroken.thresholds)
+    assert len(first) == 4
+    with pytest.raises(ConfigError, match="penalty differs"):
+        restore(TrainingState(CONFIG, RECIPE), tmp_path / "c.pt", "data")
+
+
+def test_a_strong_penalty_moves_entropies_to_their_threshold() -> None:
+    """Heads begin nearly uniform; half the causal bound is asked for, and reached within the tolerance."""
+    penalty = EntropyPenalty(
+        strength=10.0, reduction="mean", normalise="causal_mean", thresholds="fixed", tolerance=0.1
+    )
+    state = TrainingState(CONFIG, dataclasses.replace(RECIPE, steps=120), penalty=penalty)
+    before = measured_entropies(CONFIG, state.plain_weights(), [BATCHES.at(1000)])
+    losses(state, 120)
+    after = measured_entropies(CONFIG, state.plain_weights(), [BATCHES.at(1000)])
+    bound = causal_bound(CONFIG.context)
+    assert float(before.entropy.min()) > 0.95 * bound
+    assert float(after.entropy.max()) < 0.8 * bound
+
+
+def test_recorded_divergence_keeps_the_weights() -> None:
+    state = TrainingState(CONFIG, dataclasses.replace(RECIPE, on_divergence="record"))
+    with torch.no_grad():
+        state.weights["layer0.attn.qkv.weight"].fill_(1e30)
+    before = state.plain_weights()["embed.tokens"].clone()
+    result = state.advance(*BATCHES.at(0))
+    assert result.diverged
+    assert not np.isfinite(result.loss)
+    assert state.step == 0
+    assert torch.equal(state.plain_weights()["embed.tokens"], before)
+
+
+def test_a_checkpoint_of_an_older_format_is_refused(tmp_path: Path) -> None:
+    state = TrainingState(CONFIG, RECIPE)
+    save_checkpoint(tmp_path / "c.pt", state, "data")
+    content = torch.load(tmp_path / "c.pt", weights_only=True)
+    torch.save({**content, "format": 1}, tmp_path / "c.pt")
+    with pytest.raises(ConfigError, match="format 1, expected 2"):
+        restore(state, tmp_path / "c.pt", "data")
