@@ -73,6 +73,8 @@ class FssBackend(Backend[Share, Matrix]):
         if self._bare:
             wide = self._widths.held_bits + p.embedding - p.residual
             held = machine.one(Hold(), machine.one(Product(wide), machine.view(x)))
+            if p.embedding == p.residual:
+                return held
             return self._kept(machine.one(Veil(), held) if machine.faithful else held)
         centred = self._config.norm == "layernorm"
         extra = math.ceil(math.log2(self._config.width)) + 4 if centred else 0

@@ -14,6 +14,7 @@ from mpcinfer.cli.cost import cost
 from mpcinfer.cli.deal import deal
 from mpcinfer.cli.dealer import dealer
 from mpcinfer.cli.demo import demo
+from mpcinfer.cli.fold import fold
 from mpcinfer.cli.generate import generate
 from mpcinfer.cli.keys import keys
 from mpcinfer.cli.list import listed
@@ -53,7 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, generate, chat, cost, models, serve, dealer, deal, train, calibrate):
+for command in (demo, generate, chat, cost, models, serve, dealer, deal, train, calibrate, fold):
     app.command()(command)
 app.add_typer(listed, name="list")
 app.add_typer(keys, name="keys")
