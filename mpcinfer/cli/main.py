@@ -14,6 +14,7 @@ from mpcinfer.cli.cost import cost
 from mpcinfer.cli.deal import deal
 from mpcinfer.cli.dealer import dealer
 from mpcinfer.cli.demo import demo
+from mpcinfer.cli.entropy import entropy
 from mpcinfer.cli.fold import fold
 from mpcinfer.cli.generate import generate
 from mpcinfer.cli.keys import keys
@@ -54,7 +55,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, generate, chat, cost, models, serve, dealer, deal, train, calibrate, fold):
+for command in (demo, generate, chat, cost, models, serve, dealer, deal, train, entropy, calibrate, fold):
     app.command()(command)
 app.add_typer(listed, name="list")
 app.add_typer(keys, name="keys")
