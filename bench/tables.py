@@ -1,4 +1,4 @@
-"""The tables of README.md and docs/costs.md, made from records and counted bills.
+"""The tables of README.md, docs/costs.md and docs/variants.md, made from records and counted bills.
 
 python -m bench.tables           writes them between their markers
 python -m bench.tables --check   fails where what stands there is out of date
@@ -16,6 +16,7 @@ from typing import Any
 from bench.costs import TABLES as COST_TABLES
 from bench.markdown import megabytes, table, updated
 from bench.records import RECORDS
+from bench.variants_cost import TABLES as VARIANT_TABLES
 from mpcinfer import cost
 
 ROOT = Path(__file__).parent.parent
@@ -115,7 +116,7 @@ def answer_table() -> str:
 
 
 TABLES = {"block": block_table, "stack": stack_table, "counted": counted_table, "answer": answer_table}
-DOCUMENTS = {"README.md": TABLES, "docs/costs.md": COST_TABLES}
+DOCUMENTS = {"README.md": TABLES, "docs/costs.md": COST_TABLES, "docs/variants.md": VARIANT_TABLES}
 
 
 def main() -> None:
