@@ -50,7 +50,7 @@ def power_attention(
         offset: [H], the server's, with the fraction bits of scores.
         epsilon: [H], the server's, in place of the form's.
 
-    Cost: 4 rounds for power 2, 5 for power 4, 6 for others, and one more as `hold_quotient` says.
+    Cost: at most 4 rounds for power 2, 5 for power 4, 6 for others, and one more as `hold_quotient` says.
     """
     seen, weights, span = Causal.of(q.shape[-2], k.shape[-2]), widths.weighting, machine.meter.span
     with span("scores", "matmul"):
@@ -84,7 +84,7 @@ def relu_attention(
 ) -> Share:
     """max(s, 0) / L of scores s, times v, held by the server for the next layer. Arguments as above.
 
-    Cost: 5 rounds, and one more as `hold_quotient` says.
+    Cost: at most 5 rounds, and one more as `hold_quotient` says.
     """
     seen, weights, span = Causal.of(q.shape[-2], k.shape[-2]), widths.weighting, machine.meter.span
     with span("scores", "matmul"):

@@ -19,7 +19,7 @@ class PowerWires:
 
     Attributes:
         power: 2, 4, 6 or 8.
-        integer_bits: of what is raised: it is below 2^integer_bits in magnitude.
+        integer_bits: of what is raised: it is below 2^integer_bits in magnitude, rounded up too.
         square_frac: fraction bits of what is squared on the way.
         factor_frac: of both factors of the last product; of one of them for power 6, whose other is a square.
         ring_bits: of the result.

@@ -35,6 +35,8 @@ class Square(Gate):
 
     def items(self, *inputs: Share) -> Items:
         (x,) = inputs
+        assert x.held is Held.MASKED, f"{x!r} is not masked"
+        assert x.drop is not None, f"{x!r} is no view"
         element = Shared(x.shape, self._ring_bits)
         return {"mask": element, "wrap": element, "square": element, "cross": element}
 
@@ -44,8 +46,6 @@ class Square(Gate):
 
     def run(self, party: Party, *inputs: Share) -> Shares:
         (x,) = inputs
-        assert x.held is Held.MASKED, f"{x!r} is not masked"
-        assert x.drop is not None, f"{x!r} is no view"
         mask, wrap, square, cross = (party.shared(item) for item in self.items(x).values())
         p, _, u = coefficients(x)
         value = 2 * p * (u * wrap - mask) + u * cross + square + party.first * p * p
@@ -53,9 +53,10 @@ class Square(Gate):
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         (x,) = inputs
+        items = self.items(x)
         mask, wrap = secrets(x)
         values = (mask, wrap, mask * mask, wrap * wrap - 2 * mask * wrap)
-        for item, value in zip(self.items(x).values(), values, strict=True):
+        for item, value in zip(items.values(), values, strict=True):
             dealing.share(item, value)
         return self.outputs(x)
 

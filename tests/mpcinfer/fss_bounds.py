@@ -22,13 +22,14 @@ import torch
 
 from mpcinfer.backends.fss import FssBackend
 from mpcinfer.backends.fss_attention import causal
-from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
 from mpcinfer.models.attention_widths import NormWidths
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
 from mpcinfer.models.widths import Widths
 from parties.meter import Meter
 from protocols.fss.activation import Activation
 from protocols.fss.linear import Matrix
 from protocols.share import Share
+from tests.mpcinfer.attention_bounds import power_bound, relu_bound
 from tests.mpcinfer.backends.error_bounds import SLOPE, Bounded, ErrorBoundBackend
 
 
@@ -63,13 +64,14 @@ class FssBounds(ErrorBoundBackend):
 
     def embedded(self, x: Bounded) -> Bounded:
         """Centring: 1/D is rounded to log2(D) + 4 bits."""
-        value, error = x.value, x.error
+        value, error, cut = x.value, x.error, self._cut(self._precision.embedding, self._precision.residual)
         if self._config.norm == "layernorm":
+            cut = _unit(self._precision.residual)  # of what centring adds, at least
             mean, off = value.mean(-1, keepdim=True), error.mean(-1, keepdim=True)
             width, bits = self._config.width, math.ceil(math.log2(self._config.width)) + 4
             factor = abs(round(2**bits / width) / 2**bits - 1 / width)
             value, error = value - mean, error + off + (mean.abs() + off) * width * factor
-        return Bounded(value, error + self._cut(self._precision.embedding, self._precision.residual))
+        return Bounded(value, error + cut)
 
     def add(self, a: Bounded, b: Bounded) -> Bounded:
         return Bounded(a.value + b.value, a.error + b.error + _unit(self._precision.residual))
@@ -130,14 +132,16 @@ class FssBounds(ErrorBoundBackend):
         v: Bounded,
         start: int,
         form: AttentionForm,
-        offset: object = None,
-        epsilon: object = None,
+        offset: torch.Tensor | None = None,
+        epsilon: torch.Tensor | None = None,
     ) -> Bounded:
         """softmax(q k^T) v; see `_weights_error`. The reciprocal is off by d of itself and by h."""
         p, widths = self._precision, self._widths.attention(int(self._meter.label.split(".")[0][5:]))
         keys = k.map(lambda t: t.transpose(-1, -2))
         scores = q.value @ keys.value
         off = q.value.abs() @ keys.error + q.error @ (keys.value.abs() + keys.error)
+        if form.kind != "softmax":
+            return self._other_attention(Bounded(scores, off), v, start, form, offset, epsilon)
         rows, visible = causal(q.value.shape[-2], k.value.shape[-2], start)
         hidden = torch.ones(scores.shape[-2:]).flatten().index_fill(0, visible, 0.0).bool()
         hidden = hidden.reshape(scores.shape[-2:])
@@ -148,10 +152,35 @@ class FssBounds(ErrorBoundBackend):
         wrong = wrong.masked_fill(hidden, 0.0)
         value = weights @ v.value
         error = wrong @ v.value.abs() + (weights + wrong) @ v.error
-        d, h, cut = self._octaves(1.0), _unit(widths.weighting.inverse + 1), self._cut(p.power + p.value, p.mixed)
+        d, h, cut = (
+            self._octaves(1.0),
+            _unit(widths.weighting.inverse + 1),
+            self._cut(p.power + p.value, p.mixed),
+        )
         size = value.abs() + error
         error = error + size * d + cut * (1 + d) / least + (most * size + cut) * h
         return Bounded(value, error)
+
+    def _other_attention(
+        self,
+        scores: Bounded,
+        v: Bounded,
+        start: int,
+        form: AttentionForm,
+        offset: torch.Tensor | None,
+        epsilon: torch.Tensor | None,
+    ) -> Bounded:
+        """Offsets, shift and epsilon are on the grid of scores, and within half a unit of it."""
+        p, widths = self._precision, self._widths.attention(int(self._meter.label.split(".")[0][5:]))
+        half = self._rounded * _unit(p.query + p.key + 1)
+        hidden = ~torch.ones(scores.value.shape[-2:], dtype=torch.bool).tril(start)
+        value = self.plain.add_offset(scores.value, offset, form.shift).masked_fill(hidden, 0.0)
+        error = (scores.error + half + _unit(p.query + p.key + 1)).masked_fill(hidden, 0.0)
+        lengths = torch.arange(start + 1, start + scores.value.shape[-2] + 1)[:, None]
+        if form.kind == "relu":
+            return relu_bound(Bounded(value, error), v, lengths, widths, p, faithful=self._faithful)
+        per_key = form.epsilon if epsilon is None else epsilon[:, None, None]
+        return power_bound(Bounded(value, error), v, lengths, form, per_key, widths, p, self._octaves(1.0))
 
     def _weights_error(
         self, weights: torch.Tensor, off: torch.Tensor, counts: torch.Tensor

@@ -210,8 +210,7 @@ def byte_tokenizer() -> Tokenizer:
 
 
 def random_model(config: ModelConfig, seed: int = 1) -> Model:
-    """A calibrated model with matrices N(0, 1 / in), gains near 1, epsilons from 0.05, biases and other vectors near
-    0."""
+    """A calibrated model with matrices N(0, 1 / in), gains near 1, epsilons from 0.05, the rest near 0."""
     generator = torch.Generator().manual_seed(seed)
     weights: dict[str, torch.Tensor] = {}
     for name, shape in weight_shapes(config).items():

@@ -26,6 +26,9 @@ GPT2 = ModelConfig(
 )
 LLAMA = dataclasses.replace(GPT2, **LLAMA_FORM, kv_heads=1)
 MODELS = {"gpt2": GPT2, "llama": LLAMA}
+POWER = dataclasses.replace(GPT2, attention="power", attention_offset=True, attention_scaled=True)
+ATTENTIONS = {"power4": POWER, "relu attention": dataclasses.replace(GPT2, attention="relu")}
+"""They open nothing for reasons of their own."""
 PLANS = {"fss": FREE, "fss-faithful": FAITHFUL, "maximum=tree": ALTERNATIVES["maximum=tree"]}
 ALL = [(name, plan) for name in MODELS for plan in PLANS.values()]
 ALL += [("llama" if name.startswith("silu") else "gpt2", plan) for name, plan in ALTERNATIVES.items()]
@@ -34,7 +37,7 @@ PROMPTS = ([7] * 8, [250, 3, 99, 140, 32, 1, 17, 64])
 
 @cache
 def done(name: str, plan: Plan, prompt: int = 0, seed: int = 1) -> PrivateRun:
-    model = Whole.of(random_model(MODELS[name]), plan, 9)
+    model = Whole.of(random_model({**MODELS, **ATTENTIONS}[name]), plan, 9)
     return run_private(model, [PROMPTS[prompt], [5]], seed=seed)
 
 
@@ -67,7 +70,16 @@ def test_the_plan_alone_says_what_is_opened() -> None:
         assert opened["fss"] - opened["maximum=tree"] == {"maximum"}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ATTENTIONS)
+@pytest.mark.parametrize("plan", [FREE, FAITHFUL], ids=["fss", "fss-faithful"])
+def test_other_attention_opens_less_and_nothing_else(name: str, plan: Plan) -> None:
+    for rank in (SERVER, CLIENT):
+        usual, other = reasons(done("gpt2", plan), rank), reasons(done(name, plan), rank)
+        assert usual - other == {"maximum", "exponential"}
+        assert other <= usual
+
+
+@pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS])
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_frames_do_not_depend_on_the_prompt(name: str, plan: Plan) -> None:
     shapes = [
@@ -132,7 +144,7 @@ def assert_uniform(everything: dict[Key, Seen]) -> None:
 
 
 @pytest.mark.parametrize("prompt", range(len(PROMPTS)))
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS])
 def test_all_that_a_whole_model_shows_either_party_is_uniform(name: str, prompt: int) -> None:
     everything = pooled(name, FREE, prompt, SEEDS)
     assert_uniform(everything)
@@ -140,7 +152,7 @@ def test_all_that_a_whole_model_shows_either_party_is_uniform(name: str, prompt:
     assert covered == {reason(f.label, "fss") for frames in done(name, FREE).frames for f in frames}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS])
 def test_prompts_cannot_be_told_apart(name: str) -> None:
     first, second = (pooled(name, FREE, prompt, SEEDS) for prompt in range(2))
     assert first.keys() == second.keys()
