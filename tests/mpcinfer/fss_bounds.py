@@ -208,7 +208,7 @@ class FssBounds(ErrorBoundBackend):
         if kind == "identity":
             return x
         p = self._precision
-        return self._curve(x, kind, p.activation, p.table)
+        return self._curve(x, kind, p.activation, min(p.table, p.activation))
 
     def gated(self, gate: Bounded, up: Bounded, kind: ActivationKind) -> Bounded:
         p = self._precision
@@ -226,7 +226,7 @@ class FssBounds(ErrorBoundBackend):
             frac_bits=frac_bits,
             index_bits=widths.index_bits,
             index_frac=p.index,
-            table_frac=table_frac,
+            table_frac=min(table_frac, frac_bits),
             centred=self._faithful,
         ).max_abs_error
         error = SLOPE[kind] * (x.error + _unit(frac_bits)) + stated

@@ -47,7 +47,7 @@ def test_a_plan_names_what_its_engine_has_and_nothing_else(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "choice", [{"gelu": "fine"}, {"silu": "fine"}, {"relu": "fine"}, {"maximum": "tree"}], ids=str
+    "choice", [{"gelu": "fine"}, {"silu": "lookup"}, {"relu": "fine"}, {"maximum": "tree"}], ids=str
 )
 def test_a_choice_reaches_the_suite(choice: dict[str, str]) -> None:
     usual, other = resolve_fss(get_plan("fss")), resolve_fss(get_plan("fss").replace(**choice))
