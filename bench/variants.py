@@ -108,9 +108,10 @@ ENTRIES = (
 
 
 def runs() -> list[tuple[Entry, int]]:
-    """Every run, those of first seeds first."""
+    """Every run: what tells most first."""
     most = max(entry.seeds for entry in ENTRIES)
-    return [(entry, seed) for seed in range(most) for entry in ENTRIES if seed < entry.seeds]
+    more = [(entry, seed) for seed in range(1, most) for entry in ENTRIES if seed < entry.seeds]
+    return [(entry, 0) for entry in ENTRIES[:8]] + more + [(entry, 0) for entry in ENTRIES[8:]]
 
 
 class _Bar(Observer):
