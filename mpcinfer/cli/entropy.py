@@ -9,10 +9,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mpcinfer.entropy import plots, tables
-from mpcinfer.entropy.curves import EntropyAtStep, entropy_curve
+from mpcinfer.entropy.curves import entropy_curve
 from mpcinfer.entropy.held_out import held_out_tokens, is_run
 from mpcinfer.entropy.measure import HeadEntropies
+from mpcinfer.entropy.plots import require_plots
+from mpcinfer.entropy.report import write_report
 from mpcinfer.entropy.summary import summarise
 from mpcinfer.models.load import load_model
 from mpcinfer.training.batches import consecutive_batches
@@ -56,7 +57,7 @@ def entropy(
         mpcinfer entropy runs/norm-free --out plots/
     """
     if out is not None and pictures:
-        plots.require_plots()
+        require_plots()
     console = Console(highlight=False)
     found = _measured(model, data, windows, tokens)
     console.print(_table(found))
@@ -65,7 +66,7 @@ def entropy(
     if out is None:
         return
     curve = entropy_curve(read_log(Path(model) / FOLDER)) if (Path(model) / FOLDER / FILE).exists() else []
-    names = _write(out, found, curve, Path(model).name, pictures=pictures)
+    names = write_report(out, found, curve, Path(model).name, pictures=pictures)
     console.print(f"written to {out}: {', '.join(names)}", markup=False)
 
 
@@ -90,25 +91,3 @@ def _table(found: HeadEntropies) -> Table:
     for layer, heads in enumerate(found.entropy):
         table.add_row(str(layer), *(f"{float(value):.2f}" for value in heads))
     return table
-
-
-def _write(
-    out: Path, found: HeadEntropies, curve: list[EntropyAtStep], name: str, *, pictures: bool
-) -> list[str]:
-    """Writes every file that there is something for, and returns their names."""
-    out.mkdir(parents=True, exist_ok=True)
-    summary = summarise(found)
-    tables.write_heads(out / "heads.csv", found)
-    tables.write_bins(out / "bins.csv", summary)
-    written = ["heads.csv", "bins.csv"]
-    if pictures:
-        plots.heatmap(out / "heatmap.png", found, f"{name}: entropy of heads, T = {found.tokens}")
-        plots.bars(out / "bars.png", summary, f"{name}: {summary.heads} heads, T = {found.tokens}")
-        written += ["heatmap.png", "bars.png"]
-    if curve:
-        tables.write_curves(out / "curves.csv", curve)
-        written.append("curves.csv")
-        if pictures:
-            plots.curves(out / "curves.png", curve, f"{name}: entropy of heads over training")
-            written.append("curves.png")
-    return written

@@ -42,7 +42,7 @@ def heatmap(path: Path, entropies: HeadEntropies, title: str) -> None:
     for layer in range(layers):
         for head in range(heads):
             value = float(entropies.entropy[layer, head])
-            light = math.isnan(value) or value > 0.55 * bound
+            light = math.isnan(value) or value > 0.65 * bound
             text = "NaN" if math.isnan(value) else f"{value:.2f}"
             colour = "black" if light else "white"
             axes.text(head, layer, text, ha="center", va="center", fontsize=8, color=colour)
@@ -64,7 +64,13 @@ def bars(path: Path, summary: EntropySummary, title: str) -> None:
     places = [0, 1, 2, 3, 4.5, 5.5, 6.5]
     drawn = axes.bar(places, [100 * share for _, share in shares], color=colours, width=0.75)
     axes.bar_label(drawn, fmt="%.0f%%", fontsize=9, padding=2)
-    axes.set_xticks(places, [name.replace(" to ", " to\n").replace(" of ", "\nof ") for name, _ in shares])
+    axes.set_xticks(
+        places,
+        [
+            name.replace(" of ", "\nof ").replace("entropic ", "entropic\n").replace("entropy ", "entropy\n")
+            for name, _ in shares
+        ],
+    )
     axes.tick_params(axis="x", labelsize=8)
     axes.set_ylim(0, 112)
     axes.set_ylabel("heads, %")
@@ -79,7 +85,7 @@ def curves(path: Path, curve: Sequence[EntropyAtStep], title: str) -> None:
 
     steps = [point.step for point in curve]
     layers = len(curve[0].layer_means())
-    figure = _figure(10, 3.8)
+    figure = _figure(10.0, 3.8)
     left, right = figure.subplots(1, 2)
     for layer in range(layers):
         colour = colormaps["viridis"](layer / max(1, layers - 1) * 0.9)
@@ -91,12 +97,13 @@ def curves(path: Path, curve: Sequence[EntropyAtStep], title: str) -> None:
     left.set_ylim(0, 1.08 * bound)
     left.legend(fontsize=7, ncols=1 + layers // 9)
     summaries = [point.summary for point in curve]
-    for name, colour, values in (
-        ("overloaded", _WARM, [summary.overloaded for summary in summaries]),
-        ("collapsed", _COLD, [summary.collapsed for summary in summaries]),
-        ("NaN", _GREY, [summary.nan_heads for summary in summaries]),
+    for name, colour, style, values in (
+        ("overloaded", _WARM, "-", [summary.overloaded for summary in summaries]),
+        ("collapsed", _COLD, "-", [summary.collapsed for summary in summaries]),
+        ("NaN", _GREY, ":", [summary.nan_heads for summary in summaries]),
     ):
-        right.plot(steps, [100 * value for value in values], color=colour, label=name, marker=_marker(steps))
+        shares = [100 * value for value in values]
+        right.plot(steps, shares, color=colour, linestyle=style, label=name, marker=_marker(steps))
     right.set_ylabel("heads, %")
     right.set_ylim(-3, 103)
     right.legend(fontsize=8)
