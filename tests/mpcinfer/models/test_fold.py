@@ -10,8 +10,11 @@ import torch
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import fold, folded_config
+from mpcinfer.models.fold import as_run, centred_writers, fold, fold_centring, folded_config
+from mpcinfer.models.static import static
+from mpcinfer.models.variants import variant, variants
 from tests.mpcinfer.forms import LLAMA_FORM
+from tests.mpcinfer.models import paper
 
 GPT2 = ModelConfig(
     layers=2, width=16, heads=2, kv_heads=2, head_width=8, hidden=32, vocabulary=40, context=16
@@ -23,23 +26,74 @@ LLAMA = dataclasses.replace(
 )
 
 
-@pytest.mark.parametrize("config", [GPT2, LLAMA], ids=["gpt2", "llama"])
+CONFIGS = {
+    "gpt2": GPT2,
+    "llama": LLAMA,
+    **{each.name: variant(each.name, GPT2) for each in variants()},
+    "SM+LN_i1": variant("SM+LN_i1", GPT2),
+    "fused behind norms": dataclasses.replace(GPT2, ffn="fused"),
+    "linear, no biases": dataclasses.replace(
+        variant("SM+LN", GPT2), qkv_bias=False, out_bias=False, ffn_bias=False, final_norm=False
+    ),
+}
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=list(CONFIGS))
 def test_folded_model_is_the_same_function(config: ModelConfig) -> None:
-    generator = torch.Generator().manual_seed(5)
-    weights = {
-        name: torch.randn(shape, generator=generator, dtype=torch.float64)
-        for name, shape in weight_shapes(config).items()
-    }
+    weights = paper.random_weights(config)
     folded, folded_weights = fold(config, weights)
     assert folded == folded_config(config)
     assert {name: tuple(w.shape) for name, w in folded_weights.items()} == weight_shapes(folded)
     backend = PlainBackend()
     tokens = backend.tokens([3, 1, 4, 1, 5], 5)
-    before = Decoder(backend, config, weights).forward(tokens, 5)
+    before = Decoder(backend, *static(config, weights)).forward(tokens, 5)
     after = Decoder(backend, folded, folded_weights).forward(tokens, 5)
     assert torch.allclose(before, after, rtol=0, atol=1e-9 * float(before.abs().max()))
 
 
-def test_folding_twice_changes_nothing() -> None:
-    config = folded_config(GPT2)
-    assert folded_config(config) == config
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=list(CONFIGS))
+def test_folding_twice_changes_nothing(config: ModelConfig) -> None:
+    folded = folded_config(config)
+    assert folded_config(folded) == folded
+
+
+@pytest.mark.parametrize("name", ["SM+LN+G", "SM+ScFFN", "SM(t)+ScFuFFN"])
+def test_weights_keep_their_type(name: str) -> None:
+    config = variant(name, GPT2)
+    _, weights = fold(config, paper.random_weights(config, dtype=torch.float32))
+    assert {value.dtype for value in weights.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("name", ["SM+LN+G", "SM+G"])
+def test_centring_takes_the_means_and_not_the_function(name: str) -> None:
+    """Of what the layer norms read, which the embedding's reader sees to where blocks have norms."""
+    config = variant(name, dataclasses.replace(GPT2, tied_head=False))
+    folded, weights = fold(config, paper.random_weights(config))
+    centred = fold_centring(folded, weights)
+    writers = centred_writers(folded)
+    assert writers == (
+        [f"layer{i}.{part}" for i in range(2) for part in ("attn.out", "ffn.out")]
+        if config.block_norms
+        else ["head.input"]
+    )
+    for writer in writers:
+        assert float(centred[f"{writer}.weight"].mean(-1).abs().max()) < 1e-15
+    if config.block_norms:
+        for table in ("embed.tokens", "embed.positions"):
+            centred[table] = centred[table] - centred[table].mean(-1, keepdim=True)
+    backend, ids = PlainBackend(), [3, 1, 4, 1, 5]
+    tokens = backend.tokens(ids, 5)
+    right = Decoder(backend, folded, weights).forward(tokens, 5)
+    assert torch.allclose(Decoder(backend, folded, centred).forward(tokens, 5), right, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("folds", [True, False])
+def test_parties_without_weights_know_the_shape_that_is_run(folds: bool) -> None:
+    for each in variants():
+        config = variant(each.name, GPT2)
+        shape, none = as_run(config, None, folds=folds)
+        known, weights = as_run(config, paper.random_weights(config), folds=folds)
+        assert none is None
+        assert shape == known
+        assert weights is not None
+        assert {name: tuple(w.shape) for name, w in weights.items()} == weight_shapes(shape)
