@@ -35,8 +35,8 @@ def heatmap(path: Path, entropies: HeadEntropies, title: str) -> None:
 
     layers, heads = entropies.entropy.shape
     bound = causal_bound(entropies.tokens)
-    figure = _figure(2.4 + 0.55 * heads, 1.5 + 0.36 * layers)
-    axes = figure.add_subplot()
+    sheet = figure(2.4 + 0.55 * heads, 1.5 + 0.36 * layers)
+    axes = sheet.add_subplot()
     colours = colormaps["viridis"].with_extremes(bad="#d0d0d0")
     image = axes.imshow(entropies.entropy.numpy(), cmap=colours, vmin=0, vmax=bound, aspect="auto")
     for layer in range(layers):
@@ -51,15 +51,15 @@ def heatmap(path: Path, entropies: HeadEntropies, title: str) -> None:
     axes.set_xlabel("head")
     axes.set_ylabel("layer")
     axes.set_title(title, fontsize=10)
-    figure.colorbar(image, label=f"entropy, nats (bound {bound:.2f})")
-    figure.savefig(path, dpi=150)
+    sheet.colorbar(image, label=f"entropy, nats (bound {bound:.2f})")
+    sheet.savefig(path, dpi=150)
 
 
 def bars(path: Path, summary: EntropySummary, title: str) -> None:
     """Shares of heads: quarters of the largest entropy observed, then the absolute bins and NaN."""
     shares = named_shares(summary)
-    figure = _figure(7.5, 3.4)
-    axes = figure.add_subplot()
+    sheet = figure(7.5, 3.4)
+    axes = sheet.add_subplot()
     colours = [_CALM] * 4 + [_WARM, _COLD, _GREY]
     places = [0, 1, 2, 3, 4.5, 5.5, 6.5]
     drawn = axes.bar(places, [100 * share for _, share in shares], color=colours, width=0.75)
@@ -76,7 +76,7 @@ def bars(path: Path, summary: EntropySummary, title: str) -> None:
     axes.set_ylabel("heads, %")
     axes.set_title(title, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    sheet.savefig(path, dpi=150)
 
 
 def curves(path: Path, curve: Sequence[EntropyAtStep], title: str) -> None:
@@ -85,8 +85,8 @@ def curves(path: Path, curve: Sequence[EntropyAtStep], title: str) -> None:
 
     steps = [point.step for point in curve]
     layers = len(curve[0].layer_means())
-    figure = _figure(10.0, 3.8)
-    left, right = figure.subplots(1, 2)
+    sheet = figure(10.0, 3.8)
+    left, right = sheet.subplots(1, 2)
     for layer in range(layers):
         colour = colormaps["viridis"](layer / max(1, layers - 1) * 0.9)
         means = [point.layer_means()[layer] for point in curve]
@@ -110,19 +110,19 @@ def curves(path: Path, curve: Sequence[EntropyAtStep], title: str) -> None:
     for axes in (left, right):
         axes.set_xlabel("training step")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=150)
+    sheet.suptitle(title, fontsize=10)
+    sheet.savefig(path, dpi=150)
 
 
 def _marker(steps: Sequence[int]) -> str:
     return "o" if len(steps) < 12 else ""
 
 
-def _figure(width: float, height: float) -> Figure:
+def figure(width: float, height: float) -> Figure:
     """An empty figure in inches that needs no window system."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    sheet = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(sheet)
+    return sheet

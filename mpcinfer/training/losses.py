@@ -49,8 +49,10 @@ class Objective:
         It tells `loss` (nats a token), and where there is such a penalty `entropy_penalty`,
         `entropy_fractions` [L, H], `range_penalty`.
         """
+        penalised = self.penalty is not None or self.ranges is not None
+        # A softmax of rounded scores trains well; powers of them, and quotients of their sums, do not.
         backend = PlainBackend()
-        if self.penalty is not None or self.ranges is not None:
+        if penalised or self.config.attention != "softmax":
             backend = WatchingBackend(
                 keep_weights=self.penalty is not None, keep_ranges=self.ranges is not None
             )

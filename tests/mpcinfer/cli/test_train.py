@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from mpcinfer.cli.toml_options import toml_options
 from mpcinfer.cli.train import train
+from mpcinfer.cli.train_settings import run_options
 from mpcinfer.models.folder import load_model_folder
+from mpcinfer.training.options import RunOptions
 from parties.errors import ConfigError
 
 app = typer.Typer(add_completion=False)
@@ -172,3 +176,20 @@ def test_another_variant_begins_from_a_trained_model(text: Path) -> None:
         run(str(text / "third"), "--data", first, "--from", first, "--vocabulary", "300")
     with pytest.raises(ConfigError, match="--from is for a new run"):
         run(first, "--resume", "--from", first)
+
+
+def test_the_documented_file_is_one(tmp_path: Path) -> None:
+    """The example in docs/training.md: every key an option, every value accepted."""
+    page = (Path(__file__).parents[3] / "docs" / "training.md").read_text()
+    (tmp_path / "run.toml").write_text(page.split("```toml\n")[1].split("```")[0])
+    kinds = get_type_hints(train)
+    given = toml_options(tmp_path / "run.toml", kinds)
+    options = run_options(given, None)
+    assert options.config.ffn == "fused"
+    assert options.config.temperature == "head"
+    assert options.recipe.accumulate == 2
+    assert options.penalty is not None
+    assert options.penalty.gate == "hinge"
+    assert options.ranges is not None
+    assert options.ranges.variance == 300.0
+    assert RunOptions.from_json(json.loads(json.dumps(options.to_json()))) == options

@@ -11,6 +11,7 @@ from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.entropy.watch import WatchingBackend
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
+from mpcinfer.training.losses import Objective
 from mpcinfer.training.range_penalty import RangePenalty
 from mpcinfer.training.weights import initial_weights
 from parties.errors import ConfigError
@@ -91,3 +92,20 @@ def test_range_gradients_reach_queries_and_norm_inputs() -> None:
     for loss, name in ((scores, "layer1.attn.qkv.weight"), (variance, "layer1.ffn.out.weight")):
         gradient = torch.autograd.grad(loss, parameters[name], retain_graph=True)[0]
         assert bool(gradient.any())
+
+
+def test_power_attention_is_trained_on_float32_weights() -> None:
+    """In bfloat16 products, its rows come from float32: sums of powers do not lose what bfloat16 would."""
+    config = dataclasses.replace(CONFIG, attention="power", attention_offset=True)
+    first = weights(config)
+    tokens = torch.arange(27).view(3, 9)
+    inputs, targets = tokens[:, :-1], tokens[:, 1:]
+    objective = Objective(config=config, precision="bfloat16", windows=3)
+    rounded = objective(first, None, inputs, targets).told["loss"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = Decoder(WatchingBackend(), config, first).forward(inputs, 8)
+    expected = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+    assert torch.equal(rounded, expected)
+    exact = Objective(config=config, precision="float32", windows=3)(first, None, inputs, targets)
+    # Products of bfloat16 numbers: relative errors of 2^-8 in each of a few layers' outputs.
+    assert float(rounded) == pytest.approx(float(exact.told["loss"]), rel=2**-6)
