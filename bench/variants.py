@@ -165,6 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("case", choices=["train", "report"])
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--pictures", type=Path, default=Path("docs/pictures"), help="where pictures go")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument(
         "--turn", default="0/1", help="this process's share: i/n takes every n-th run from i on"
@@ -176,7 +177,7 @@ def main() -> None:
     else:
         from bench.variants_report import report
 
-        report(options.out)
+        report(options.out, options.pictures)
 
 
 if __name__ == "__main__":
