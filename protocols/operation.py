@@ -55,6 +55,33 @@ class CausalProtocol(ABC):
         """Weights of the same shape; every row sums to 1 up to S times the error."""
 
 
+class CausalPowerProtocol(ABC):
+    """Attention weights s^power / (mean s^power + epsilon) / L of scores, L the keys a query may see.
+
+    Args:
+        power: 2, 4, 6 or 8.
+        low, high: bounds on divisors, means plus epsilon, for which the error holds; outside of them the
+            result can be anything.
+        largest: bound on scores.
+
+    Attributes:
+        max_abs_error: largest |weight - true weight| with 16 fraction bits.
+
+    Raises:
+        RangeError: bounds that the protocol cannot hold.
+    """
+
+    security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
+    max_abs_error: float
+
+    def __init__(self, power: int, low: float, high: float, largest: float) -> None:
+        self.power, self.low, self.high, self.largest = power, low, high, largest
+
+    @abstractmethod
+    def __call__(self, engine: Arithmetic, scores: Share, start: int, epsilon: float | Share) -> Share:
+        """Weights of scores [B, H, T, S], S = start + T; a shared epsilon is one number a head, [H]."""
+
+
 class RowMaximum(ABC):
     """The largest entry of every row."""
 

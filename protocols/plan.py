@@ -65,7 +65,7 @@ class Plan:
     inverse_sqrt: str = "octaves"
     maximum: str = ""
     exponential: str = ""
-    power: str = ""
+    power: str = "squares"
     reciprocal: str = ""
     embedding: str = ""
 

@@ -36,13 +36,15 @@ from protocols.fss.suite import (
 )
 from protocols.gelu import FinePiecewiseGelu, PiecewiseGelu
 from protocols.inverse_sqrt import InverseSqrt, OctaveInverseSqrt
-from protocols.operation import CausalProtocol, UnaryProtocol
+from protocols.operation import CausalPowerProtocol, CausalProtocol, UnaryProtocol
 from protocols.plan import COMPARISON, FAITHFUL, FREE, LINEAR, TRUNCATION, Plan
+from protocols.power_weights import SquaringPower as SquaringPowerWeights
 from protocols.relu import CompareRelu
 from protocols.silu import PiecewiseSilu
 from protocols.softmax import TreeSoftmax
 from protocols.stock import StockGelu, StockInverseSqrt, StockSilu, StockSoftmax
 
+PowerOfRange = Callable[[int, float, float, float], CausalPowerProtocol]
 InverseSqrtOfRange = Callable[[float, float], InverseSqrt]
 
 SOFTMAX: dict[str, Callable[[], CausalProtocol]] = {"tree": TreeSoftmax, "stock": StockSoftmax}
@@ -53,6 +55,7 @@ GELU: dict[str, Callable[[], UnaryProtocol]] = {
 }
 SILU: dict[str, Callable[[], UnaryProtocol]] = {"piecewise": PiecewiseSilu, "stock": StockSilu}
 RELU: dict[str, Callable[[], UnaryProtocol]] = {"compare": CompareRelu}
+POWER: dict[str, PowerOfRange] = {"squares": SquaringPowerWeights}
 INVERSE_SQRT: dict[str, InverseSqrtOfRange] = {"octaves": OctaveInverseSqrt, "stock": StockInverseSqrt}
 
 _FSS_LOOKUPS: dict[str, Callable[[], ActivationProtocol]] = {
@@ -85,6 +88,7 @@ ENGINES: dict[str, dict[str, Mapping[str, object]]] = {
         "silu": SILU,
         "relu": RELU,
         "inverse_sqrt": INVERSE_SQRT,
+        "power": POWER,
     },
     "fss": {
         "truncation": FSS_TRUNCATION,
@@ -147,6 +151,7 @@ class Suite:
         softmax: `softmax(engine, scores, start)`.
         gelu, silu, relu: `gelu(engine, x)`.
         inverse_sqrt: `inverse_sqrt(low, high)` for a public range, then `(engine, x)` or `normalise`.
+        power: `power(power, low, high, largest)` for public ranges, then `(engine, scores, start, epsilon)`.
     """
 
     softmax: CausalProtocol
@@ -154,6 +159,7 @@ class Suite:
     silu: UnaryProtocol
     relu: UnaryProtocol
     inverse_sqrt: InverseSqrtOfRange
+    power: PowerOfRange
 
 
 def check(plan: Plan) -> None:
@@ -190,6 +196,7 @@ def resolve(plan: Plan) -> Suite:
         silu=SILU[plan.silu](),
         relu=RELU[plan.relu](),
         inverse_sqrt=INVERSE_SQRT[plan.inverse_sqrt],
+        power=POWER[plan.power],
     )
 
 

@@ -11,11 +11,20 @@ from functools import lru_cache
 
 import torch
 
-from mpcinfer.backends.fixed_functions import activate, causal_softmax, normalise, rope_table
+from mpcinfer.backends.fixed_functions import (
+    EPSILON_BITS,
+    activate,
+    causal_powers,
+    causal_relu,
+    causal_softmax,
+    exp_of_minus,
+    normalise,
+    rope_table,
+)
 from mpcinfer.backends.tensors import TensorBackend
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
-from parties.errors import ConfigError
 from protocols import fixed_point
+from protocols.fixed_point import decode
 
 
 class FixedBackend(TensorBackend):
@@ -23,9 +32,9 @@ class FixedBackend(TensorBackend):
 
     Sums are exact. Every product (linear layers, attention, gating, RoPE, public factors, norm weights) is an
     exact integer product followed by one faithful truncation: less than one unit of the last place below the
-    true product of its fixed-point factors, never above. Softmax, the activations and the row norm before its
-    weight are the true functions of their fixed-point inputs, rounded to nearest (`fixed_functions`); a
-    protocol that approximates them is measured against these.
+    true product of its fixed-point factors, never above. Attention weights, the activations and the row norm
+    before its weight are the true functions of their fixed-point inputs, rounded to nearest
+    (`fixed_functions`); a protocol that approximates them is measured against these.
 
     Nothing wraps: an entry that reaches 2^62, before truncation, raises RangeError with the span path and the
     operation, e.g. ``layer3.ffn.out: linear``. Results do not depend on threads, on batching or on the cache.
@@ -38,13 +47,14 @@ class FixedBackend(TensorBackend):
         self._path: list[str] = []
 
     def load(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Float weights to ring elements, rounded to nearest, 8 bytes a weight.
+        """Float weights to ring elements, rounded to nearest, 8 bytes a weight; epsilons with `EPSILON_BITS`.
 
         Raises:
             RangeError: a weight does not fit; the message names it.
         """
         encoded = {
-            name: fixed_point.encode(w, self.frac_bits, f"weight {name}") for name, w in weights.items()
+            name: fixed_point.encode(w, self._weight_bits(name), f"weight {name}")
+            for name, w in weights.items()
         }
         if "embed.tokens" in encoded:
             # Kept column by column: a tied head multiplies by the transpose, ten times faster this way.
@@ -80,9 +90,26 @@ class FixedBackend(TensorBackend):
     def attention_weights(
         self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
     ) -> torch.Tensor:
-        if form.kind != "softmax":
-            raise ConfigError(f"{form.kind} attention has no fixed-point reference yet")
-        return causal_softmax(scores, start, self.frac_bits, self._name("softmax"))
+        bits, name = self.frac_bits, self._name(form.kind)
+        if form.kind == "softmax":
+            return causal_softmax(scores, start, bits, name)
+        if form.kind == "relu":
+            return causal_relu(scores, start, bits, name)
+        per_key = form.epsilon if epsilon is None else decode(epsilon, EPSILON_BITS)[:, None, None]
+        return causal_powers(scores, start, form.power, per_key, bits, name)
+
+    def add_offset(self, scores: torch.Tensor, offset: torch.Tensor | None, shift: float) -> torch.Tensor:
+        name = self._name("offset")
+        if offset is not None:
+            scores = fixed_point.add(scores, offset[:, None, None], self.frac_bits, name)
+        if not shift:
+            return scores
+        encoded = torch.tensor(fixed_point.encode_number(shift, self.frac_bits, name))
+        return fixed_point.add(scores, encoded, self.frac_bits, name)
+
+    def temper(self, q: torch.Tensor, log_temperature: torch.Tensor, start: int) -> torch.Tensor:
+        rows = log_temperature[:, start : start + q.shape[-2], None]
+        return self._mul(q, exp_of_minus(rows, self.frac_bits, self._name("temperatures")), "temper")
 
     def norm(
         self,
@@ -122,6 +149,9 @@ class FixedBackend(TensorBackend):
     def open_logits(self, logits: torch.Tensor) -> torch.Tensor:
         """Logits in float64, exactly."""
         return fixed_point.decode(logits, self.frac_bits)
+
+    def _weight_bits(self, name: str) -> int:
+        return EPSILON_BITS if name.endswith("attn.epsilon") else self.frac_bits
 
     def _name(self, operation: str) -> str:
         """The span path and the operation, for messages."""

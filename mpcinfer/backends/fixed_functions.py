@@ -55,6 +55,66 @@ def causal_softmax(scores: torch.Tensor, start: int, frac_bits: int, name: str) 
     return encode(powers.to(torch.float64) / total.to(torch.float64), frac_bits, name)
 
 
+EPSILON_BITS = 40
+"""Fraction bits of the epsilons of power attention, which may be far below the grid's unit."""
+
+
+def causal_powers(
+    scores: torch.Tensor,
+    start: int,
+    power: int,
+    epsilon: torch.Tensor | float,
+    frac_bits: int,
+    name: str,
+) -> torch.Tensor:
+    """s^power over (its sum + epsilon L), L the number of keys a query may see; exactly zero on the others.
+
+    Powers are taken of scores over their row's largest magnitude.
+
+    Args:
+        scores: ring elements [..., T, S], as for `causal_softmax`.
+        epsilon: a number, or one a head in float64, [H, 1, 1].
+
+    Returns:
+        Weights [..., T, S] in [0, 1]. Float64's own error is below S * 2^-48.
+
+    Raises:
+        RangeError: more than 2^14 keys.
+    """
+    if scores.shape[-1] > 1 << (62 - SUM_BITS):
+        raise RangeError(f"{name}: powers of {scores.shape[-1]} keys, at most {1 << (62 - SUM_BITS)}")
+    seen = scores.tril(start)
+    peak = seen.abs().amax(dim=-1, keepdim=True).clamp(min=1).to(torch.float64)
+    squares = (seen.to(torch.float64) / peak) ** 2
+    powers = squares
+    for _ in range(power // 2 - 1):
+        powers = powers * squares
+    whole = encode(powers, SUM_BITS, name)
+    real_peak = peak * 2.0**-frac_bits
+    scale = real_peak * real_peak
+    added = epsilon * _lengths(scores, start)
+    for _ in range(power // 2):
+        added = added / scale
+    total = whole.sum(dim=-1, keepdim=True).to(torch.float64) * 2.0**-SUM_BITS + added
+    return encode(whole.to(torch.float64) * 2.0**-SUM_BITS / total, frac_bits, name)
+
+
+def causal_relu(scores: torch.Tensor, start: int, frac_bits: int, name: str) -> torch.Tensor:
+    """max(s, 0) over the number of keys a query may see; exactly zero on the others."""
+    positive = scores.tril(start).clamp(min=0)
+    return encode(decode(positive, frac_bits) / _lengths(scores, start), frac_bits, name)
+
+
+def exp_of_minus(logarithm: torch.Tensor, frac_bits: int, name: str) -> torch.Tensor:
+    """exp(-logarithm) of ring elements, rounded to nearest."""
+    return encode(_each(math.exp, -decode(logarithm, frac_bits)), frac_bits, name)
+
+
+def _lengths(scores: torch.Tensor, start: int) -> torch.Tensor:
+    """Keys that each query sees, [T, 1]."""
+    return torch.arange(start + 1, start + scores.shape[-2] + 1, dtype=torch.float64)[:, None]
+
+
 def normalise(x: torch.Tensor, *, centre: bool, eps: float, frac_bits: int, name: str) -> torch.Tensor:
     """x / sqrt(mean(x^2) + eps) over the last axis, less its mean first where `centre`.
 

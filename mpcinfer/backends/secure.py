@@ -10,6 +10,7 @@ import torch
 
 from mpcinfer.backends.base import Backend
 from mpcinfer.backends.plain import rope_angles
+from mpcinfer.models.attention_widths import divisor_bounds, score_bound
 from mpcinfer.models.config import (
     ActivationKind,
     AttentionForm,
@@ -18,9 +19,12 @@ from mpcinfer.models.config import (
     RopePairs,
     weight_shapes,
 )
+from mpcinfer.models.precision import Seen
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Phase
 from protocols.arithmetic import Arithmetic
+from protocols.packing import CausalRows
+from protocols.power_weights import relu_weights
 from protocols.registry import Suite
 from protocols.share import Share
 from protocols.weight import Weight
@@ -30,6 +34,11 @@ MARGIN = 4.0
 
 UNCALIBRATED = (0.5, 32.0)
 """Mean squares assumed, before the margin, for shapes without weights, which are billed and never run."""
+
+UNCALIBRATED_DIVISORS = (2.0**-4, 2.0**6)
+"""Likewise, of power attention: means of powers plus epsilon, of scores up to 2."""
+EPSILON_FRAC = 30
+"""Fraction bits of shared epsilons of power attention, which may be far below 2^-16."""
 
 _SPREAD = {"layernorm": "variance", "rmsnorm": "mean_square"}
 
@@ -62,7 +71,7 @@ class SecureBackend(Backend[Share, Weight]):
         `only` names the weights to bring in, where a part of the model is run.
 
         Matrices go through `Arithmetic.weight`; vectors and positions are only ever added or scaled and are
-        shared as they are.
+        shared as they are; temperatures by position as exp of minus their logarithms.
         """
         loaded: dict[str, Weight] = {}
         with self.engine.meter.phase(Phase.SETUP), self.span("setup", "setup"):
@@ -70,11 +79,18 @@ class SecureBackend(Backend[Share, Weight]):
                 if only is not None and name not in only:
                     continue
                 value = None if weights is None else weights[name]
-                if len(shape) > 1 and name != "embed.positions":
-                    loaded[name] = self.engine.weight(name, value, shape)
-                else:
-                    loaded[name] = Weight(name, self.engine.share_from(SERVER, value, shape))
+                loaded[name] = self._loaded(name, value, shape)
         return loaded
+
+    def _loaded(self, name: str, value: torch.Tensor | None, shape: tuple[int, ...]) -> Weight:
+        if name.endswith("attn.epsilon"):
+            return Weight(name, self.engine.share_from(SERVER, value, shape, frac_bits=EPSILON_FRAC))
+        if name.endswith("attn.log_temperature"):
+            factors = None if value is None else torch.exp(-value)
+            return Weight(name, self.engine.share_from(SERVER, factors, shape))
+        if len(shape) > 1 and name != "embed.positions":
+            return self.engine.weight(name, value, shape)
+        return Weight(name, self.engine.share_from(SERVER, value, shape))
 
     def span(self, name: str, kind: str = "") -> AbstractContextManager[object]:
         return self.engine.meter.span(name, kind)
@@ -106,9 +122,31 @@ class SecureBackend(Backend[Share, Weight]):
     def attention_weights(
         self, scores: Share, start: int, form: AttentionForm, epsilon: Weight | None = None
     ) -> Share:
-        if form.kind != "softmax":
-            raise ConfigError(f"{form.kind} attention has no protocol over this engine yet")
-        return self.suite.softmax(self.engine, scores, start)
+        if form.kind == "softmax":
+            return self.suite.softmax(self.engine, scores, start)
+        if form.kind == "relu":
+            rows = CausalRows(scores.shape[-2], start)
+            positive = self.suite.relu(self.engine, rows.pack(self.engine, scores))
+            return relu_weights(self.engine, positive, rows)
+        (low, high), largest = UNCALIBRATED_DIVISORS, 2.0
+        if self._ranges is not None:
+            prefix, seen = self.engine.meter.label.removesuffix(".power"), Seen(self._ranges)
+            low, high = divisor_bounds(form, prefix, seen, scaled=epsilon is not None)
+            largest = score_bound(form, prefix, seen)
+        added = form.epsilon if epsilon is None else epsilon.share
+        return self.suite.power(form.power, low, high, largest)(self.engine, scores, start, added)
+
+    def add_offset(self, scores: Share, offset: Weight | None, shift: float) -> Share:
+        if offset is not None:
+            heads = self.engine.rearrange(offset.share, lambda value: value[:, None, None])
+            scores = self.engine.add(scores, heads)
+        return self.engine.add_public(scores, shift) if shift else scores
+
+    def temper(self, q: Share, log_temperature: Weight, start: int) -> Share:
+        """By a product with what the server took exp of (`load`)."""
+        end = start + q.shape[-2]
+        factors = self.engine.rearrange(log_temperature.share, lambda value: value[:, start:end, None])
+        return self.engine.mul(q, factors)
 
     def norm(self, x: Share, weight: Weight | None, bias: Weight | None, kind: NormKind, eps: float) -> Share:
         engine = self.engine

@@ -21,6 +21,9 @@ LARGEST = 128.0
 ROW_RANGE = (0.1, 150.0)
 """Of what inverse square roots are taken of; the widest that all of them hold."""
 
+POWER = (4, 0.1, 100.0, 4.0)
+"""Power, divisors and scores, as range training leaves them."""
+
 Run = Callable[[CountingArithmetic, Suite, ModelConfig, int], tuple[int, str]]
 """Computes a sample; how many elements it has, and what one is."""
 
@@ -77,6 +80,13 @@ def _inverse_sqrt(
     return tokens, "row"
 
 
+def _power(engine: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int) -> tuple[int, str]:
+    scores = without_data((1, config.heads, tokens, tokens), engine.frac_bits)
+    with engine.meter.span(SAMPLE):
+        suite.power(*POWER)(engine, scores, 0, 0.1)
+    return config.heads * tokens * (tokens + 1) // 2, "score"
+
+
 SAMPLES: dict[str, Run] = {
     "linear": _linear,
     "truncation": _truncation,
@@ -86,6 +96,7 @@ SAMPLES: dict[str, Run] = {
     "silu": _unary("silu"),
     "relu": _unary("relu"),
     "inverse_sqrt": _inverse_sqrt,
+    "power": _power,
 }
 
 
@@ -127,6 +138,8 @@ def _error(suite: Suite, operation: str) -> StatedError | None:
     if operation == "inverse_sqrt":
         protocol: RangedProtocol = suite.inverse_sqrt(*ROW_RANGE)
         return StatedError(protocol.max_rel_error, ErrorKind.RELATIVE)
+    if operation == "power":
+        return StatedError(suite.power(*POWER).max_abs_error)
     protocols: dict[str, UnaryProtocol | CausalProtocol] = {
         "softmax": suite.softmax,
         "gelu": suite.gelu,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.config import AttentionForm, ModelConfig
 from mpcinfer.models.precision import PROFILE, SCORE_MARGIN, Precision, Seen, integer_bits
 
 
@@ -106,7 +106,7 @@ def weighting(config: ModelConfig, layer: int, seen: Seen, p: Precision, room: i
             mixed=p.mixed,
             inverse=p.inverse + integer_bits(largest_sum),
         )
-    scores, rows = _scores(config, prefix, seen), (room - 1).bit_length()
+    scores, rows = score_bound(config.form, prefix, seen), (room - 1).bit_length()
     if config.attention == "relu":
         output = seen.largest(f"{prefix}.mix/matmul", scores * values)
         return Weighting(
@@ -119,7 +119,7 @@ def weighting(config: ModelConfig, layer: int, seen: Seen, p: Precision, room: i
             mixed=p.mixed,
             inverse=p.rotation,
         )
-    low, high = _divisors(config, prefix, seen)
+    low, high = divisor_bounds(config.form, prefix, seen, scaled=config.attention_scaled)
     output = seen.largest(f"{prefix}.mix/matmul", values)
     factor = max(p.square - 1, math.ceil((p.divisor - math.log2(low)) / 2))
     return Weighting(
@@ -138,28 +138,36 @@ def weighting(config: ModelConfig, layer: int, seen: Seen, p: Precision, room: i
     )
 
 
-def _scores(config: ModelConfig, prefix: str, seen: Seen) -> float:
-    """Bound on scores, before and after what is added to them."""
+def score_bound(form: AttentionForm, prefix: str, seen: Seen) -> float:
+    """Bound on the scores of power and ReLU attention, before and after what is added to them.
+
+    Args:
+        prefix: of a layer's attention, `layer3.attn`.
+
+    Raises:
+        ConfigError: the ranges lack something.
+    """
     if seen.ranges is None:
-        return PROFILE.power_scores + abs(config.attention_shift)
+        return PROFILE.power_scores + abs(form.shift)
     largest = seen.range(f"{prefix}.scores/matmul")
-    if config.attention_offset or config.attention_shift:
-        largest = max(largest, seen.range(f"{prefix}.scores/offset"))
-    return SCORE_MARGIN * largest
+    return SCORE_MARGIN * max(largest, seen.ranges.get(f"{prefix}.scores/offset", 0.0))
 
 
-def _divisors(config: ModelConfig, prefix: str, seen: Seen) -> tuple[float, float]:
-    """Bounds on means of powers plus epsilon: powers grow as scores do."""
-    power, shift = config.power, abs(config.attention_shift)
-    low_epsilon = high_epsilon = config.attention_epsilon
+def divisor_bounds(form: AttentionForm, prefix: str, seen: Seen, *, scaled: bool) -> tuple[float, float]:
+    """Bounds on means of powers plus epsilon: powers grow as scores do. Arguments and errors as above.
+
+    Args:
+        scaled: epsilon is a number a head.
+    """
+    power, shift = form.power, abs(form.shift)
+    low_epsilon = high_epsilon = form.epsilon
     if seen.ranges is None:
         least, most = max(shift - PROFILE.power_scores, 0.0) ** power, (PROFILE.power_mean + shift) ** power
     else:
         margin = SCORE_MARGIN**power
         least, most = (seen.range(f"{prefix}.power/divisor_{end}") for end in ("min", "max"))
         least, most = least / margin, most * margin
-        if config.attention_scaled:
-            low_epsilon, high_epsilon = (
-                seen.range(f"{prefix}.power/epsilon_{end}") for end in ("min", "max")
-            )
+        if scaled:
+            low_epsilon = seen.range(f"{prefix}.power/epsilon_min")
+            high_epsilon = seen.range(f"{prefix}.power/epsilon_max")
     return max(least + low_epsilon, 2.0**-24), most + high_epsilon

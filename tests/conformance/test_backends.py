@@ -37,7 +37,17 @@ LLAMA = dataclasses.replace(
     positions="rope",
     tied_head=False,
 )
-MODELS = [random_model(GPT2), random_model(LLAMA)]
+POWER = dataclasses.replace(
+    GPT2, attention="power", attention_offset=True, attention_scaled=True, temperature="position"
+)
+CONFIGS = {
+    "gpt2": GPT2,
+    "llama": LLAMA,
+    "power4": POWER,
+    "2quad": dataclasses.replace(LLAMA, attention="power", power=2, attention_shift=5.0),
+    "relu attention": dataclasses.replace(GPT2, attention="relu", attention_offset=True),
+}
+MODELS = [random_model(config) for config in CONFIGS.values()]
 
 
 def plain(model: Model) -> Session[Any, Any]:
@@ -70,7 +80,7 @@ BACKENDS: dict[str, Open] = {
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("model", MODELS, ids=["gpt2", "llama"])
+@pytest.mark.parametrize("model", MODELS, ids=CONFIGS)
 @pytest.mark.parametrize("backend", BACKENDS.values(), ids=list(BACKENDS))
 def test_backend(backend: Open, model: Model, check: Callable[[Open, Model], None]) -> None:
     check(backend, model)

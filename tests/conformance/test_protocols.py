@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parties.errors import RangeError
+from protocols.arithmetic import Arithmetic
 from protocols.operation import CausalProtocol, UnaryProtocol
-from protocols.registry import GELU, INVERSE_SQRT, RELU, SILU, SOFTMAX, get_plan
+from protocols.registry import GELU, INVERSE_SQRT, POWER, RELU, SILU, SOFTMAX, get_plan
+from protocols.share import Share
 from tests.conformance.protocol_suite import (
     UNIT,
     Case,
@@ -38,6 +40,10 @@ LARGEST_SCORE = {"tree": 140.0, "stock": 35.0}
 """Stock: a hidden score must stay below the visible ones after 100 is taken off it."""
 POSITIONS = [(1, 0), (1, 4), (4, 0), (3, 5)]
 """Queries, and keys before the first of them."""
+
+
+POWER_RANGES = [(2, 0.1, 4.0), (2, 1e-3, 4.0), (4, 0.1, 3.0), (6, 0.1, 2.0), (8, 0.1, 2.0)]
+"""Power, epsilon, largest score."""
 
 
 def unary(operation: str, name: str, protocol: UnaryProtocol) -> Case:
@@ -96,6 +102,39 @@ def causal(name: str, protocol: CausalProtocol, tokens: int, start: int) -> Case
     )
 
 
+def powers(name: str, power: int, epsilon: float, largest: float, tokens: int, start: int) -> Case:
+    """Scores of every size up to the largest, together and alone in their rows, and all zero."""
+    high = largest**power + epsilon
+    protocol = POWER[name](power, epsilon, high, largest)
+    shape = (1, 2, tokens, start + tokens)
+
+    def apply(engine: Arithmetic, scores: Share) -> Share:
+        return protocol(engine, scores, start, epsilon)
+
+    def reference(scores: torch.Tensor) -> torch.Tensor:
+        seen = scores.tril(start) ** power
+        lengths = torch.arange(start + 1, start + tokens + 1)[:, None]
+        return seen / (seen.sum(-1, keepdim=True) + epsilon * lengths)
+
+    generator = torch.Generator().manual_seed(tokens * 100 + start)
+    noise = torch.randn(shape, generator=generator, dtype=torch.float64)
+    alone = torch.zeros(shape, dtype=torch.float64)
+    alone[..., 0] = -largest
+    return Case(
+        name=f"power-{name}-{power}-{epsilon:g}-{tokens}-{start}",
+        apply=apply,
+        reference=reference,
+        tolerance=lambda scores: visible(scores, start) * torch.full_like(scores, protocol.max_abs_error),
+        inputs=[
+            torch.zeros(shape, dtype=torch.float64),
+            torch.full(shape, largest, dtype=torch.float64),
+            alone,
+            *(on_grid((noise * size).clamp(-largest, largest)) for size in (0.03, 0.3, 1.0, largest)),
+        ],
+        shapes=[shape],
+    )
+
+
 UNARY = [
     unary(operation, name, make())
     for operation, table in (("gelu", GELU), ("silu", SILU), ("relu", RELU))
@@ -103,12 +142,18 @@ UNARY = [
 ]
 INVERSE_SQRTS = [ranged(name, *bounds) for name in INVERSE_SQRT for bounds in RANGES[name]]
 SOFTMAXES = [causal(name, make(), *position) for name, make in SOFTMAX.items() for position in POSITIONS]
-CASES = [*UNARY, *INVERSE_SQRTS, *SOFTMAXES]
+POWERS = [
+    powers(name, *of, *position)
+    for name in POWER
+    for of in POWER_RANGES
+    for position in POSITIONS[: 1 if of[0] > 4 else None]
+]
+CASES = [*UNARY, *INVERSE_SQRTS, *SOFTMAXES, *POWERS]
 
 
 def few(case: Case) -> torch.Tensor:
     """Some of a case's inputs, edges included, as many as two threads compute in a moment."""
-    x = case.inputs[-1] if case.name.startswith("softmax") else case.inputs[0].flatten()
+    x = case.inputs[-1] if case.name.startswith(("softmax", "power")) else case.inputs[0].flatten()
     return x if x.dim() > 1 else x[torch.linspace(0, len(x) - 1, min(len(x), 301)).long()]
 
 

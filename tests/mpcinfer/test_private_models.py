@@ -34,7 +34,16 @@ LLAMA = dataclasses.replace(
     tied_head=False,
 )
 RELU = dataclasses.replace(GPT2, layers=1, activation="relu", norm="rmsnorm", tied_head=False)
-MODELS = {"gpt2": GPT2, "llama": LLAMA, "relu": RELU}
+POWER = dataclasses.replace(
+    RELU, attention="power", power=4, attention_epsilon=0.1, attention_offset=True, attention_scaled=True
+)
+MODELS = {
+    "gpt2": GPT2,
+    "llama": LLAMA,
+    "relu": RELU,
+    "power4": POWER,
+    "relu attention": dataclasses.replace(RELU, attention="relu"),
+}
 PROMPT = list(b"def f(x")
 STEPS = 3
 _COUNTED = (

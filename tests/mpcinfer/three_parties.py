@@ -215,7 +215,7 @@ def random_model(config: ModelConfig, seed: int = 1) -> Model:
     weights: dict[str, torch.Tensor] = {}
     for name, shape in weight_shapes(config).items():
         values = torch.randn(shape, generator=generator)
-        if len(shape) == 2 and not name.startswith("embed."):
+        if len(shape) == 2 and not name.startswith("embed.") and "temperature" not in name:
             weights[name] = values * shape[0] ** -0.5
         elif "norm" in name and name.endswith(".weight"):
             weights[name] = 1.0 + 0.1 * values

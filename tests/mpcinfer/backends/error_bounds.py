@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 
 from mpcinfer.backends.base import Backend
 from mpcinfer.backends.fixed import FixedBackend
+from mpcinfer.backends.fixed_functions import EPSILON_BITS
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
 from protocols.fixed_point import decode
@@ -71,15 +73,47 @@ class ErrorBoundBackend(Backend[Bounded, torch.Tensor]):
     def matmul(self, a: Bounded, b: Bounded) -> Bounded:
         return Bounded(self.plain.matmul(a.value, b.value), self._product_error(a, b))
 
+    def add_offset(self, scores: Bounded, offset: torch.Tensor | None, shift: float) -> Bounded:
+        error = scores.error + (0.0 if offset is None else self.weight_error) + (self.half if shift else 0.0)
+        return Bounded(self.plain.add_offset(scores.value, offset, shift), error)
+
+    def temper(self, q: Bounded, log_temperature: torch.Tensor, start: int) -> Bounded:
+        """exp of a logarithm that is off by e is off by a factor of exp(e), and by half a unit."""
+        factor = torch.exp(-log_temperature[:, start : start + q.value.shape[-2], None])
+        off = torch.full_like(factor, math.expm1(self.weight_error)) * factor + self.half
+        return self.mul(q, Bounded(factor, off))
+
     def attention_weights(
-        self, scores: Bounded, start: int, form: AttentionForm, epsilon: object = None
+        self, scores: Bounded, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
     ) -> Bounded:
         """Scores off by at most e change a numerator and the denominator by a factor within exp(+-e) each."""
+        if form.kind != "softmax":
+            return self._other_weights(scores, start, form, epsilon)
         weights = self.plain.attention_weights(scores.value, start, form)
         hidden = torch.ones(weights.shape[-2:], dtype=torch.bool).triu(start + 1)
         largest = scores.error.masked_fill(hidden, 0.0).amax(dim=-1, keepdim=True)
         error = weights * torch.expm1(2 * largest) + self.half + FLOAT_SLACK
         return Bounded(weights, error.masked_fill(hidden, 0.0))
+
+    def _other_weights(
+        self, scores: Bounded, start: int, form: AttentionForm, epsilon: torch.Tensor | None
+    ) -> Bounded:
+        """max(s, 0) / L. Or w = a / A, a = s^p off by (|s| + e)^p - a, A the sum plus epsilon L: w is off by
+        (error of a + w times that of A) over the least A."""
+        weights = self.plain.attention_weights(scores.value, start, form, epsilon)
+        hidden = torch.ones(weights.shape[-2:], dtype=torch.bool).triu(start + 1)
+        lengths = torch.arange(start + 1, start + weights.shape[-2] + 1)[:, None]
+        size, e = (t.masked_fill(hidden, 0.0) for t in (scores.value.abs(), scores.error))
+        if form.kind == "relu":
+            error = e / lengths
+        else:
+            powers, wide = size**form.power, (size + e) ** form.power
+            narrow = (size - e).clamp(min=0) ** form.power
+            per_key = form.epsilon if epsilon is None else epsilon[:, None, None]
+            off = torch.maximum(wide - powers, powers - narrow)
+            least = narrow.sum(-1, keepdim=True) + (per_key - 2.0**-41) * lengths
+            error = (off + weights * (off.sum(-1, keepdim=True) + 2.0**-41 * lengths)) / least
+        return Bounded(weights, (error + self.half + FLOAT_SLACK).masked_fill(hidden, 0.0))
 
     def norm(
         self, x: Bounded, weight: torch.Tensor | None, bias: torch.Tensor | None, kind: NormKind, eps: float
@@ -159,10 +193,11 @@ class ErrorBoundBackend(Backend[Bounded, torch.Tensor]):
 
 
 OPERATIONS = (
-    "add_positions", "linear", "matmul", "attention_weights", "norm", "activation", "mul", "add", "scale",
+    "add_positions", "linear", "matmul", "add_offset", "temper", "attention_weights", "norm",
+    "activation", "mul", "add", "scale",
     "rope", "split_heads", "merge_heads", "repeat_heads", "transpose", "concat_tokens", "last_token", "head",
 )  # fmt: skip
-ACTIVATIONS = {"x", "a", "b", "scores"}
+ACTIVATIONS = {"x", "a", "b", "q", "scores"}
 
 
 def check_every_operation(backend: FixedBackend) -> Counter[str]:
@@ -185,7 +220,7 @@ def _checked(backend: FixedBackend, name: str, checked: Counter[str]) -> object:
     def as_float(parameter: str, argument: object) -> object:
         if not isinstance(argument, torch.Tensor):
             return argument
-        real = decode(argument, backend.frac_bits)
+        real = decode(argument, EPSILON_BITS if parameter == "epsilon" else backend.frac_bits)
         return Bounded(real, torch.zeros_like(real)) if parameter in ACTIVATIONS else real
 
     def run(*arguments: object) -> torch.Tensor:

@@ -48,6 +48,10 @@ CONFIGS = {
     "llama-folded": variant(LLAMA, norm_affine=False),
     "llama-halves": LLAMA,
     "llama-adjacent": variant(LLAMA, rope_pairs="adjacent", tied_head=False),
+    "power4": variant(GPT2, attention="power", power=4, attention_offset=True, attention_epsilon=0.1),
+    "power2-scaled": variant(LLAMA, attention="power", power=2, attention_scaled=True),
+    "2quad": variant(GPT2, attention="power", power=2, attention_shift=5.0),
+    "relu-attention": variant(GPT2, attention="relu", temperature="position"),
 }
 
 
@@ -59,6 +63,8 @@ def random_weights(config: ModelConfig, seed: int = 0) -> dict[str, torch.Tensor
         w = torch.randn(shape, generator=generator, dtype=torch.float64)
         if "norm" in name and name.endswith("weight"):
             w = 1 + 0.1 * w
+        elif name.endswith("attn.epsilon"):
+            w = 0.05 + 0.1 * w.abs()
         elif not name.startswith("embed"):
             w = w * (0.4 / shape[0] ** 0.5)
         weights[name] = w
@@ -222,6 +228,37 @@ def test_softmax_is_the_true_one_rounded(row: list[int], start: int, frac_bits: 
     true = torch.softmax(seen, dim=0)
     assert bool(((decode(weights[: start + 1], frac_bits) - true).abs() <= bound).all())
     assert weights[start + 1 :].tolist() == [0] * (len(row) - start - 1)
+
+
+@given(
+    st.lists(st.integers(-(2**19), 2**19), min_size=1, max_size=8),
+    st.integers(0, 7),
+    st.sampled_from([2, 4, 6, 8]),
+    st.sampled_from([1e-6, 1e-3, 0.1]),
+)
+@settings(deadline=None)
+def test_power_weights_are_the_true_ones_rounded(
+    row: list[int], start: int, power: int, epsilon: float
+) -> None:
+    start = min(start, len(row) - 1)
+    scores, form = torch.tensor(row).reshape(1, 1, 1, -1), AttentionForm("power", power, epsilon)
+    weights = FixedBackend(16).attention_weights(scores, start, form).flatten().tolist()
+    seen = [Fraction(entry, 2**16) for entry in row[: start + 1]]
+    divisor = sum(s**power for s in seen) + Fraction(epsilon) * len(seen)
+    true = [s**power / divisor for s in seen]
+    assert all(abs(w / 2**16 - float(t)) <= 2.0**-17 + 2.0**-36 for w, t in zip(weights, true, strict=False))
+    assert weights[start + 1 :] == [0] * (len(row) - start - 1)
+
+
+@given(st.lists(st.integers(-(2**30), 2**30), min_size=1, max_size=12), st.integers(0, 11))
+@settings(deadline=None)
+def test_relu_weights_are_the_true_ones_rounded(row: list[int], start: int) -> None:
+    start = min(start, len(row) - 1)
+    weights = FixedBackend(16).attention_weights(
+        torch.tensor(row).reshape(1, 1, 1, -1), start, AttentionForm("relu")
+    )
+    true = [round(Fraction(max(entry, 0), start + 1)) for entry in row[: start + 1]]
+    assert weights.flatten().tolist() == [*true, *[0] * (len(row) - start - 1)]
 
 
 def test_softmax_of_the_largest_scores_does_not_wrap() -> None:
