@@ -35,6 +35,8 @@ QUESTIONS = (
     "Who wrote the play Romeo and Juliet, and when was it first performed?",
     "Explain in simple words why the sky is blue and why sunsets are red.",
 )
+MORE = ("Describe a rainy day in a big city.",)
+"""For top-1 agreement alone."""
 CODE = '''class Stack:
     """A stack of items."""
 
@@ -117,12 +119,12 @@ def text(plan: str, tokens: int) -> None:
     _keep("text", plan, ASSISTANT, tokens * len(QUESTIONS), {"same": same, "of": len(QUESTIONS)}, [])
 
 
-def forced(plan: str, tokens: int) -> None:
+def forced(plan: str, tokens: int, first: int) -> None:
     """Top-1 agreement with float's own answers."""
     model = load_model(ASSISTANT)
     agreed = total = 0
     seconds: list[float] = []
-    for question in QUESTIONS:
+    for question in (*QUESTIONS, *MORE)[first:]:
         prompt = ask(model, question)
         wanted = _answer_ids(ClearModel(model), prompt, tokens)
         sampler = Forced(wanted)
@@ -183,8 +185,13 @@ def main() -> None:
     parser.add_argument("case", choices=["text", "forced", "perplexity"])
     parser.add_argument("--plan", default="fss")
     parser.add_argument("--tokens", type=int, help="a prompt: 16 (text), 64 (forced), 240 (perplexity)")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="forced: leave out so many prompts")
     options = parser.parse_args()
-    case, tokens = {"text": (text, 16), "forced": (forced, 64), "perplexity": (perplexity, 240)}[options.case]
+    torch.set_num_threads(1)  # the client's idle threads would take the server's cores
+    if options.case == "forced":
+        forced(options.plan, options.tokens or 64, options.first)
+        return
+    case, tokens = {"text": (text, 16), "perplexity": (perplexity, 240)}[options.case]
     case(options.plan, options.tokens or tokens)
 
 
