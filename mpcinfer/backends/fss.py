@@ -107,9 +107,11 @@ class FssBackend(Backend[Share, Matrix]):
 
     def linear(self, x: Share, weight: Matrix, bias: Matrix | None) -> Share:
         """The bias is kept with the weight."""
+        stays = weight.name.endswith("attn.qkv.weight") and self._config.temperature == "position"
         if not self._bare:
-            return self.machine.one(Linear(weight), x)
-        stays = weight.name.endswith(RESIDUAL_WRITERS) and not self.machine.faithful
+            held = Held.SERVER_HELD if stays else Held.SERVER_MASKED
+            return self.machine.one(Linear(weight, held=held), x)
+        stays |= weight.name.endswith(RESIDUAL_WRITERS) and not self.machine.faithful
         stays |= weight.name == "head.input.weight" and not self._config.final_norm
         held = Held.SERVER_HELD if stays else Held.SERVER_MASKED
         return self.machine.one(
@@ -177,6 +179,11 @@ class FssBackend(Backend[Share, Matrix]):
         pairwise = [machine.map(part, lambda v: v.unsqueeze(-1)) for part in turned]
         return machine.map(machine.concat(pairwise, -1), lambda v: v.flatten(-2))
 
+    def temper(self, q: Share, log_temperature: Matrix, start: int) -> Share:
+        """A linear layer of its own, of what the server took exp of (`encoded`)."""
+        columns = slice(start, start + q.shape[-2])
+        return self.machine.one(Linear(log_temperature, columns=columns), q)
+
     def attention_inputs(self, q: Share, k: Share, v: Share) -> tuple[Share, Share, Share]:
         """Published together, each in the ring of the product that reads it.
 
@@ -184,6 +191,7 @@ class FssBackend(Backend[Share, Matrix]):
         extended, and opened once more.
         """
         p, widths = self._precision, self._widths.attention(self._layer)
+        k, v = (self.machine.one(Veil(), x) if x.held is Held.SERVER_HELD else x for x in (k, v))
         wires = [
             (q, p.query, widths.score_bits),
             (k, p.key, widths.score_bits),

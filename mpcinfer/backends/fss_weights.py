@@ -19,11 +19,11 @@ from protocols.fss.linear import Matrix, PublicCopy
 from protocols.fss.pieces import receive_in_pieces, send_in_pieces
 
 WeightMask = Callable[[str, tuple[int, ...]], torch.Tensor]
-_MATRICES = (".weight", "embed.tokens", "embed.positions", "attn.offset", "attn.epsilon")
-"""Names of what is multiplied, looked up, or added by an operation of its own; biases go with their
-matrices."""
 _ADDED = ("embed.positions", "attn.offset", "attn.epsilon")
 """What the server adds; it stays there."""
+_MATRICES = (".weight", "embed.tokens", "attn.log_temperature", *_ADDED)
+"""Names of what is multiplied, looked up, or added by an operation of its own; biases go with their
+matrices."""
 EPSILON_FRAC = 24
 """Fraction bits of the epsilons of power attention."""
 _PUBLIC = "setup in the clear"
@@ -73,7 +73,9 @@ def encoded(
     folded = fold_centring(config, weights)
     result: dict[str, Matrix] = {}
     for name, matrix in matrices(config, widths, public_table=public_table).items():
-        grid = (folded[name].double() * 2.0**matrix.frac_bits).round()
+        real = folded[name].double()
+        real = torch.exp(-real) if name.endswith("attn.log_temperature") else real
+        grid = (real * 2.0**matrix.frac_bits).round()
         largest = float(grid.abs().max())
         if not largest < 2.0**31:
             raise RangeError(f"weight {name}: {largest / 2.0**matrix.frac_bits:.4g} is too large")
@@ -158,6 +160,6 @@ def _ring_bits(name: str, config: ModelConfig, widths: Widths) -> int:
     if part.startswith("attn."):
         attention = widths.attention(index)
         rings = {"attn.qkv.weight": attention.qkv_bits, "attn.out.weight": attention.out_bits}
-        return rings.get(part, attention.score_bits)
+        return rings.get(part, attention.qkv_bits)
     ffn = widths.ffn(index)
     return ffn.in_bits if part == "ffn.in.weight" else ffn.out_bits

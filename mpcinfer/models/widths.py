@@ -178,9 +178,12 @@ class Widths:
         mix_bits = ring(weights.largest_mix, weights.frac + p.value, slack=2, what=f"{prefix}.mix")
         norm, scale, limit = self._read(f"layer{layer}.norm1")
         turned = scale + self._query_scale_bits + (p.rotation if config.positions == "rope" else 0)
-        own = integer_bits(qkv) + turned + 2
+        by_position = config.temperature == "position"
+        tempered = turned + (p.weight if by_position else 0)
+        qkv = max(qkv, self._seen.largest(f"{prefix}/temper", PROFILE.linear) if by_position else 0.0)
+        own = integer_bits(qkv) + tempered + 2
         halves = math.ceil(math.log2(config.head_width) / 2)  # queries come divided by sqrt(K)
-        cut = max(turned + halves - p.query, turned - p.key)
+        cut = max(tempered + halves - p.query, turned - p.key)
         products, values = score_bits + cut, mix_bits + scale - p.value
         extended = (products > limit, values > limit)
         qkv_bits = max([own, *(need for need in (products, values) if need <= limit)])

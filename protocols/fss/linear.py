@@ -153,6 +153,8 @@ class Linear(Gate):
     Args:
         weight: masked in x's ring or a wider one.
         transposed: multiply by the transpose.
+        columns: multiply every row of x [.., H, T, K] by a number of its own: these columns of a weight
+            [H, context].
         held: SERVER_MASKED, for the server to publish; or SERVER_HELD, for the next layer or the client.
 
     Cost: no round; offline, ring_bits an element of the result from the dealer to the server and as many from
@@ -162,8 +164,15 @@ class Linear(Gate):
 
     reason: ClassVar[str] = "linear"
 
-    def __init__(self, weight: Matrix, *, transposed: bool = False, held: Held = Held.SERVER_MASKED) -> None:
-        self._weight, self._transposed, self._held = weight, transposed, held
+    def __init__(
+        self,
+        weight: Matrix,
+        *,
+        transposed: bool = False,
+        columns: slice | None = None,
+        held: Held = Held.SERVER_MASKED,
+    ) -> None:
+        self._weight, self._transposed, self._columns, self._held = weight, transposed, columns, held
 
     def offline_messages(self, *inputs: Share) -> tuple[Message, ...]:
         (y,) = self.outputs(*inputs)
@@ -172,8 +181,9 @@ class Linear(Gate):
 
     def outputs(self, *inputs: Share) -> Shares:
         (x,) = inputs
-        weight = self._weight
-        columns = x.shape[-1] if len(weight.shape) == 1 else weight.shape[0 if self._transposed else 1]
+        weight, columns = self._weight, x.shape[-1]
+        if self._columns is None and len(weight.shape) > 1:
+            columns = weight.shape[0 if self._transposed else 1]
         frac_bits = x.frac_bits + weight.frac_bits
         return (shape_only((*x.shape[:-1], columns), frac_bits, x.ring_bits, self._held),)
 
@@ -182,7 +192,7 @@ class Linear(Gate):
         if party.rank == CLIENT:
             return (y,)
         weight = self._weight.value
-        product = times(x.value, weight, transposed=self._transposed, ring_bits=y.ring_bits)
+        product = self._times(x.value, weight, y.ring_bits)
         result = product + party.prepared.popleft() + self._bias(y)
         return (Share(result, y.frac_bits, y.ring_bits, self._held),)
 
@@ -190,7 +200,7 @@ class Linear(Gate):
         (x,), (y,) = inputs, self.outputs(*inputs)
         weight_mask = dealing.weight_mask(self._weight.name, self._weight.shape)
         rest = sum_of_draws(dealing.linear_streams[CLIENT:], y.shape, y.ring_bits)
-        product = times(x.value, weight_mask, transposed=self._transposed)
+        product = self._times(x.value, weight_mask)
         dealing.give_linear(product - rest, y.ring_bits)
         own = dealing.linear_streams[CLIENT:] if self._held is Held.SERVER_HELD else dealing.linear_streams
         mask = sum_of_draws(own, y.shape, y.ring_bits)
@@ -199,11 +209,14 @@ class Linear(Gate):
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         (x,), (y,) = inputs, self.outputs(*inputs)
         weight = self._weight.value
-        if not clear.fits_words(x.value, weight, transposed=self._transposed):
+        if self._columns is not None:
+            sizes = x.value.double() * weight.double()[:, self._columns, None]
+            clear.check_magnitude(sizes, y.ring_bits, y.frac_bits)
+        elif not clear.fits_words(x.value, weight, transposed=self._transposed):
             wide = weight.double().T if self._transposed else weight.double()
             sizes = x.value.double() * wide if weight.dim() == 1 else x.value.double() @ wide
             clear.check_magnitude(sizes, y.ring_bits, y.frac_bits)
-        result = times(x.value, weight, transposed=self._transposed) + self._bias(y)
+        result = self._times(x.value, weight) + self._bias(y)
         return (Share(result, y.frac_bits, y.ring_bits, self._held),)
 
     def prepare(self, preparation: Preparation, *inputs: Share) -> Shares:
@@ -216,10 +229,16 @@ class Linear(Gate):
             preparation.prepared.append(dealt + own + theirs)
             return (y,)
         rest = preparation.draw(y.shape, y.ring_bits)
-        share = times(x.value, self._weight.value, transposed=self._transposed) + rest
+        share = self._times(x.value, self._weight.value) + rest
         mask = preparation.draw(y.shape, y.ring_bits)
         preparation.send([(share - mask if ahead else share + mask, y.ring_bits)], self.reason)
         return (Share(mask, y.frac_bits, y.ring_bits, self._held) if ahead else y,)
+
+    def _times(self, x: torch.Tensor, weight: torch.Tensor, ring_bits: int = 64) -> torch.Tensor:
+        """As `times`, or by rows."""
+        if self._columns is not None:
+            return x * weight[:, self._columns, None]
+        return times(x, weight, transposed=self._transposed, ring_bits=ring_bits)
 
     def _bias(self, y: Share) -> torch.Tensor | int:
         """The bias on the grid of the result."""

@@ -194,12 +194,26 @@ def _linear() -> list[Case]:
         held = machine.one(Linear(gain.at(machine), held=Held.SERVER_HELD), x)
         return machine.apply(Linear(table.at(machine), transposed=True, held=Held.SERVER_HELD), held)
 
+    rows = Weight("rows", torch.arange(-10, 10).reshape(2, 10) * 23, 3, 20)
+
+    def by_rows(machine: Machine, x: Share) -> Shares:
+        return machine.apply(Linear(rows.at(machine), columns=slice(4, 4 + x.shape[-2])), x)
+
     narrow = Domain(-8, 8, 20, 4, Held.SERVER_HELD)
     both = case("two linear layers", two, gain, table)
     return [
         case("linear", layer(matrix), matrix),
         case("linear, transposed", layer(table, transposed=True), table),
         case("linear, to be held", layer(gain, held=Held.SERVER_HELD), gain),
+        Case(
+            "linear, by rows",
+            Linear,
+            by_rows,
+            (x,),
+            (((2, 3, 4),), ((1, 2, 1, 4),), ((2, 6, 2),)),
+            ((2, 6, 171),),
+            (rows,),
+        ),
         Case(both.name, Linear, two, (narrow,), both.shapes, both.many, both.weights),
     ]
 

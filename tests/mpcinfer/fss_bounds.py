@@ -119,6 +119,11 @@ class FssBounds(ErrorBoundBackend):
         sizes = x.value.abs() + _partner(x.value.abs(), pairs) + moved
         return Bounded(turned, moved + sizes * half)
 
+    def temper(self, q: Bounded, log_temperature: torch.Tensor, start: int) -> Bounded:
+        """Given the factors, exp of minus the logarithms, which are on their grid."""
+        factors = log_temperature[:, start : start + q.value.shape[-2], None]
+        return Bounded(q.value * factors, q.error * factors)
+
     def attention_inputs(self, q: Bounded, k: Bounded, v: Bounded) -> tuple[Bounded, Bounded, Bounded]:
         p = self._precision
         parts = ((q, p.query), (k, p.key), (v, p.value))
@@ -278,8 +283,8 @@ def _within(least: torch.Tensor, most: torch.Tensor, low: float, high: float) ->
 # -- each step by itself -------------------------------------------------------------------------------------
 
 OPERATIONS = (
-    "add_positions", "embedded", "add", "linear", "norm", "scale", "rope", "attention_inputs", "attention",
-    "activation", "gated", "head",
+    "add_positions", "embedded", "add", "linear", "norm", "scale", "rope", "temper", "attention_inputs",
+    "attention", "activation", "gated", "head",
 )  # fmt: skip
 
 

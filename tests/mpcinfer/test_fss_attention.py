@@ -1,4 +1,4 @@
-"""Power and ReLU attention on the FSS suite: whole models bit by bit, near float, and billed exactly."""
+"""Other attention and temperatures on the FSS suite: whole models bit by bit, near float, exactly billed."""
 
 from __future__ import annotations
 
@@ -52,8 +52,16 @@ FORMS = {
     ),
     "2quad": dataclasses.replace(SMALL, attention="power", power=2, attention_shift=5.0),
     "relu": dataclasses.replace(SMALL, attention="relu", attention_offset=True),
-    "power4, no norms": dataclasses.replace(
-        POWER, block_norms=False, ffn="fused", activation="identity", out_bias=False, ffn_bias=False
+    "power4, tempered": dataclasses.replace(POWER, temperature="position"),
+    "softmax, tempered": dataclasses.replace(SMALL, temperature="position"),
+    "power4, tempered, no norms": dataclasses.replace(
+        POWER,
+        temperature="position",
+        block_norms=False,
+        ffn="fused",
+        activation="identity",
+        out_bias=False,
+        ffn_bias=False,
     ),
 }
 forms = pytest.mark.parametrize("name", FORMS)
@@ -63,8 +71,17 @@ WIDE = 2.0**25
 
 
 @cache
-def whole(name: str, plan: Plan, reopened: bool = False) -> Whole:
+def calibrated(name: str) -> Model:
+    """A random model that has seen the prompts that follow: powers of other scores may be much larger."""
     model = random_model(FORMS[name])
+    ids = [token for step in STEPS for token in step]
+    prompts = ["def f(x):", "return x + 1", model.tokenizer.decode(ids)]
+    return dataclasses.replace(model, ranges=calibrate(model, prompts))
+
+
+@cache
+def whole(name: str, plan: Plan, reopened: bool = False) -> Whole:
+    model = calibrated(name)
     if reopened:
         model = dataclasses.replace(model, ranges={**model.ranges, "layer0/add": WIDE})
     return Whole.of(model, plan, ROOM)
@@ -116,7 +133,7 @@ def test_so_are_runs_whose_output_is_opened_and_cut(name: str, plan: Plan) -> No
 def test_both_parties_measure_what_is_counted_and_what_users_are_told(name: str, plan: Plan) -> None:
     for bill in private(name, plan).bills:
         assert costs(bill) == costs(run_counted(whole(name, plan), STEPS))
-    model = random_model(FORMS[name])
+    model = calibrated(name)
     told = count(
         model.config, plan, tokens=len(PROMPT), new_tokens=len(STEPS), ranges=model.ranges, room=ROOM
     )
@@ -142,7 +159,7 @@ def test_exchanges_of_attention(name: str, exchanges: int) -> None:
 def test_every_operation_is_within_its_own_bound_of_float(name: str, plan: Plan) -> None:
     if not FORMS[name].block_norms:
         pytest.skip("bounds are for residuals that both parties have")
-    model = Whole.of(random_model(FORMS[name]), plan, ROOM, Precision())
+    model = Whole.of(calibrated(name), plan, ROOM, Precision())
     randomness = None if plan.faithful else InsecureTestRandom(3)
     machine = Clear(Meter(), faithful=plan.faithful, randomness=randomness)
     program = model.program
@@ -152,6 +169,7 @@ def test_every_operation_is_within_its_own_bound_of_float(name: str, plan: Plan)
     for ids in STEPS:
         decoder.forward(backend.tokens(ids, len(ids)), len(ids), cache=cache)
     assert checked["attention"] == len(STEPS)
+    assert checked["temper"] == len(STEPS) * (program.folded.temperature == "position")
 
 
 @pytest.mark.parametrize("name", ["power4", "relu"])
@@ -175,7 +193,7 @@ def test_the_check_rejects_attention_that_is_off(name: str, monkeypatch: pytest.
 @forms
 def test_logits_are_near_those_of_float(name: str, plan: Plan) -> None:
     """As the suite of all backends asks for: a tenth of the logits' spread."""
-    model = random_model(FORMS[name])
+    model = calibrated(name)
     program = Whole.of(model, plan, ROOM, Precision())
     plain = Decoder(PlainBackend(), model.config, model.weights)
     right = plain.forward(torch.tensor([PROMPT]), len(PROMPT), last_only=True).reshape(-1)
