@@ -4,9 +4,10 @@
 
 Everything between the linear layers of one block of GPT-2's size: scores, their function, and the product
 with the values; under the plan `fss` also the message with queries, keys and values. Bytes are both ways,
-divided by the number of heads; rounds are those of all heads together. Ranges are the default profile's: other
-calibrated ranges make other rings under `fss`, and may take other reciprocals under `crypten`. Counted bills
-are what parties measure (tests/mpcinfer/test_fss_attention.py, test_private_models.py).
+divided by the number of heads; rounds are those of all heads together. Ranges are those of the default
+profile: other calibrated ranges make other rings under `fss`, and may take other reciprocals under
+`crypten`. Counted bills are what parties measure (tests/mpcinfer/test_fss_attention.py,
+test_private_models.py).
 """
 
 from __future__ import annotations
