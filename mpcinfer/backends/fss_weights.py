@@ -141,8 +141,10 @@ def _frac_bits(name: str, widths: Widths) -> int:
         return widths.precision.query + widths.precision.key
     if name.endswith("attn.epsilon"):
         return EPSILON_FRAC
-    if name.endswith((".attn.qkv.weight", ".ffn.in.weight")):
+    if name.endswith((".attn.qkv.weight", ".attn.out.weight", ".ffn.in.weight")):
         layer = int(name.split(".", maxsplit=1)[0].removeprefix("layer"))
+        if name.endswith("out.weight"):
+            return widths.attention(layer).writing
         return (widths.attention(layer) if ".attn." in name else widths.ffn(layer)).reading
     return widths.precision.embedding if name.startswith("embed.") else widths.precision.weight
 

@@ -79,6 +79,8 @@ class AttentionWidths:
     """Of attention's output as it is computed: `out_bits`, or what it needs by itself where it is opened."""
     reopened: bool
     """Whether it is: opened and cut, where `out_bits` has no room for its fraction bits."""
+    writing: int
+    """Fraction bits of the weights that read it."""
     out_bits: int
 
 

@@ -30,6 +30,8 @@ from mpcinfer.models.precision import (
 from parties.errors import RangeError
 
 RESIDUAL_WRITERS = ("attn.out.weight", "ffn.out.weight")
+LEAST_WRITING = 10
+"""Fraction bits that the weights after attention keep, or its output is opened and cut."""
 DEFAULT_ROOM = 1024
 """Tokens that a session holds where nobody says how many."""
 
@@ -106,7 +108,7 @@ class Widths:
         A layer that reads it and needs more gets it through both parties.
         """
         p = self.precision
-        drop = max(self._quotient_frac(w) for w in self._weightings) + p.weight - p.residual
+        drop = max(self._quotient_frac(w) + self._writing(w) for w in self._weightings) - p.residual
         return min(RING_BITS - max(drop, p.activation + p.weight - p.residual), RING_BITS)
 
     @cached_property
@@ -190,7 +192,8 @@ class Widths:
         finer = self._finer(limit - qkv_bits)
         frac, what = self._quotient_frac(weights), f"{prefix}.out"
         out = self._seen.largest(f"{prefix}.out/linear", PROFILE.residual)
-        out_bits, reopened = self._into_residual(out, frac + p.weight, what), not self._has_room(weights)
+        writing, reopened = self._writing(weights), not self._has_room(weights)
+        out_bits = self._into_residual(out, frac + writing, what)
         alone = ring(weights.output, weights.mixed + weights.inverse, slack=2, what=what)
         return AttentionWidths(
             norm=norm,
@@ -205,6 +208,7 @@ class Widths:
             sum_bits=ring(weights.largest_sum, weights.frac, slack=2, what=f"{prefix}: row sums"),
             quotient_bits=alone if reopened else out_bits,
             reopened=reopened,
+            writing=writing,
             out_bits=out_bits,
         )
 
@@ -214,11 +218,19 @@ class Widths:
         layers = range(self.config.layers)
         return [weighting(self.config, layer, self._seen, self.precision, self.room) for layer in layers]
 
+    def _room(self, weights: Weighting) -> int:
+        """What a ring that holds the residual has left for the weights that read attention's output with all
+        its fraction bits."""
+        return RING_BITS - (self.residual_bits - self.precision.residual) - weights.mixed - weights.inverse
+
     def _has_room(self, weights: Weighting) -> bool:
-        """Whether the ring that the residual needs holds attention's output with all its fraction bits."""
-        p = self.precision
-        scale = weights.mixed + weights.inverse + p.weight
-        return self.residual_bits + scale - p.residual <= RING_BITS
+        """Whether it is enough."""
+        return self._room(weights) >= min(LEAST_WRITING, self.precision.weight)
+
+    def _writing(self, weights: Weighting) -> int:
+        """Fraction bits of the weights that read attention's output."""
+        room = self._room(weights) if self._has_room(weights) else RING_BITS
+        return min(room, self.precision.weight)
 
     def _quotient_frac(self, weights: Weighting) -> int:
         """Fraction bits of attention's output as the next layer reads it."""

@@ -66,7 +66,7 @@ FORMS = {
 }
 forms = pytest.mark.parametrize("name", FORMS)
 plans = pytest.mark.parametrize("plan", [FREE, FAITHFUL], ids=["fss", "fss-faithful"])
-WIDE = 2.0**25
+WIDE = 2.0**30
 """A residual that leaves no room for all fraction bits of attention's output."""
 
 
@@ -123,6 +123,22 @@ def test_so_are_runs_whose_output_is_opened_and_cut(name: str, plan: Plan) -> No
     assert equal(done.logits, reference)
     assert all(costs(bill) == costs(run_counted(model, STEPS)) for bill in done.bills)
     assert bool((done.logits[0] - private(name, plan).logits[0]).abs().max() < 0.5)
+
+
+def test_weights_after_attention_take_what_its_ring_leaves() -> None:
+    model = calibrated("power4")
+    seen: list[tuple[int, bool]] = []
+    for bits in range(8, 32):
+        widths = Widths(model.config, {**model.ranges, "layer0/add": 2.0**bits}, room=ROOM)
+        attention = widths.attention(0)
+        seen.append((attention.writing, attention.reopened))
+        fraction = attention.weighting.mixed + attention.weighting.inverse + attention.writing
+        if not attention.reopened:
+            assert widths.residual_bits - widths.precision.residual + fraction <= attention.out_bits <= 64
+    full, fewer = (14, False), [(bits, False) for bits in (13, 12, 11, 10)]
+    assert seen[0] == full
+    assert [entry for entry in seen if entry != full and not entry[1]] == fewer
+    assert seen[-1] == (14, True)
 
 
 # -- the bill ------------------------------------------------------------------------------------------------
