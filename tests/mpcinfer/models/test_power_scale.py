@@ -94,7 +94,7 @@ def test_training_form_is_inference_form_in_float32(config: ModelConfig) -> None
 
 FLOAT32_STEPS = 8 * 100
 """Logits pass through two layers of sums over 8 to 24 terms, a hundred in a row, each off by 2^-24 of its
-size in float32, which a power of 8 multiplies by 8. Attention weights by themselves are within 1e-6: above."""
+size in float32, which a power of 8 multiplies by 8. Attention weights alone are within 1e-6: above."""
 
 
 @configs
