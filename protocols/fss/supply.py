@@ -126,6 +126,7 @@ class DealerSupply(Supply):
         self._arrived: queue.SimpleQueue[tuple[Dealt, dict[Part, Spool]] | BaseException] = (
             queue.SimpleQueue()
         )
+        self._failed: BaseException | None = None
         self._stopped = threading.Event()
 
     def check(self, runs: Sequence[RunShape]) -> None:
@@ -148,13 +149,18 @@ class DealerSupply(Supply):
         """See `Supply.collect`; waits for the dealer.
 
         Raises:
-            PeerError: the dealer went away, is silent, or sent what it should not.
+            PeerError: the dealer went away, is silent, or sent what it should not; so again every time after.
         """
-        arrived = self._arrived.get()
-        if isinstance(arrived, BaseException):
-            with naming_the_dealer():
-                raise arrived
-        dealt, spools = arrived
+        if self._failed is None:
+            arrived = self._arrived.get()
+            if not isinstance(arrived, BaseException):
+                return self._material(*arrived)
+            self._failed = arrived
+        with naming_the_dealer():
+            raise self._failed
+
+    def _material(self, dealt: Dealt, spools: dict[Part, Spool]) -> RunMaterial:
+        """What arrived, as one run's material."""
         streams = self._seeds.streams(self._number)
         self._number += 1
         gates, linear = (spools[part].reader() for part in Part)
