@@ -17,6 +17,7 @@ from bench.costs import TABLES as COST_TABLES
 from bench.markdown import megabytes, table, updated
 from bench.records import RECORDS
 from bench.variants_cost import TABLES as VARIANT_TABLES
+from bench.variants_report import TABLES as TRAINED_TABLES
 from mpcinfer import cost
 
 ROOT = Path(__file__).parent.parent
@@ -116,7 +117,11 @@ def answer_table() -> str:
 
 
 TABLES = {"block": block_table, "stack": stack_table, "counted": counted_table, "answer": answer_table}
-DOCUMENTS = {"README.md": TABLES, "docs/costs.md": COST_TABLES, "docs/variants.md": VARIANT_TABLES}
+DOCUMENTS = {
+    "README.md": TABLES,
+    "docs/costs.md": COST_TABLES,
+    "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},
+}
 
 
 def main() -> None:

@@ -13,6 +13,8 @@ writes docs/variants.md.
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mpcinfer.entropy.penalty import EntropyPenalty
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.variants import variant
-from mpcinfer.training.corpus import prepare_corpus, stored_corpus
+from mpcinfer.training.corpus import Corpus, prepare_corpus, stored_corpus
 from mpcinfer.training.observer import Observer
 from mpcinfer.training.options import FOLDER, RunOptions
 from mpcinfer.training.range_penalty import RangePenalty
@@ -156,8 +158,17 @@ def _data(out: Path, progress: Progress) -> Path:
     folder = out / "data"
     if stored_corpus(folder) is None:
         corpus = prepare_corpus(folder, "python", BASE.vocabulary, stored=False, say=progress.console.print)
-        np.save(folder / "held_out.npy", corpus.held_out[: HELD_OUT_WINDOWS * BASE.context + 1])
+        _hold_out_less(folder, corpus)
     return folder
+
+
+def _hold_out_less(folder: Path, corpus: Corpus) -> None:
+    """Keeps the first windows of the held-out stream, and the count of their characters."""
+    held_out = corpus.held_out[: HELD_OUT_WINDOWS * BASE.context + 1]
+    np.save(folder / "held_out.npy", held_out)
+    characters = len(corpus.tokenizer.decode(held_out.tolist()))
+    counts = dataclasses.replace(corpus.counts, held_out_characters=characters)
+    (folder / "data.json").write_text(json.dumps(dataclasses.asdict(counts), indent=2) + "\n")
 
 
 def main() -> None:
@@ -166,6 +177,7 @@ def main() -> None:
     parser.add_argument("case", choices=["train", "report"])
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--pictures", type=Path, default=Path("docs/pictures"), help="where pictures go")
+    parser.add_argument("--quick", action="store_true", help="report: without bills and private runs")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument(
         "--turn", default="0/1", help="this process's share: i/n takes every n-th run from i on"
@@ -177,7 +189,7 @@ def main() -> None:
     else:
         from bench.variants_report import report
 
-        report(options.out, options.pictures)
+        report(options.out, options.pictures, quick=options.quick)
 
 
 if __name__ == "__main__":

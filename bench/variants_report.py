@@ -40,8 +40,12 @@ DRAWN = ("SM+LN+G", "SM+G", "SM", "SM+ScFuFFN", "EReg(SM+G)", "EReg(SM)", "EReg(
 """Rows of the pictures, where they were trained."""
 
 
-def report(out: Path, pictures: Path) -> None:
-    """Records every run that is done, and draws the entropies of the first seeds."""
+def report(out: Path, pictures: Path, *, quick: bool = False) -> None:
+    """Records every run that is done, and draws the entropies of the first seeds.
+
+    Args:
+        quick: without bills and private runs; those recorded before stay in the table.
+    """
     console, drawn = Console(), dict[str, list[EntropyAtStep]]()
     for entry, seed in runs():
         folder = entry.folder(out, seed)
@@ -53,6 +57,7 @@ def report(out: Path, pictures: Path) -> None:
         found |= {"name": entry.name, "seed": seed, "parameters": _config(folder).parameters}
         if seed == 0:
             drawn[entry.name] = entropy_curve(log)
+        if seed == 0 and not quick:
             found |= _costs_and_texts(entry, folder, diverged=found["diverged_at"] is not None)
         console.print_json(json.dumps(found))
         Record(
@@ -220,11 +225,12 @@ def _draw_curves(path: Path, drawn: dict[str, list[EntropyAtStep]]) -> None:
 
 
 def trained_table() -> str:
-    """Quality, entropies and bills of what was trained; the newest record of a run counts."""
+    """Quality, entropies and bills of what was trained; what a run's newest record says counts."""
     newest: dict[tuple[str, int], dict[str, Any]] = {}
     for line in (RECORDS / FILE).read_text().splitlines():
         extra = json.loads(line)["extra"]
-        newest[extra["name"], extra["seed"]] = extra
+        key = extra["name"], extra["seed"]
+        newest[key] = {**newest.get(key, {}), **extra}
     rows: list[list[str]] = []
     for name in dict.fromkeys(name for name, _ in newest):
         found = [extra for (other, _), extra in newest.items() if other == name]

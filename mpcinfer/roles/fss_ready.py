@@ -70,7 +70,10 @@ def rehearse(plan: Plan, config: ModelConfig, ranges: Mapping[str, float]) -> No
         context=_GPT2.context,
     )
     program = Program.of(plan, tiny, ranges)
-    weights = {name: torch.zeros(shape) for name, shape in weight_shapes(program.config).items()}
+    shapes = weight_shapes(program.config).items()
+    weights = {
+        name: torch.ones(shape) if len(shape) == 1 else torch.full(shape, 2.0**-6) for name, shape in shapes
+    }
     own = encoded_weights(program, weights)
     to_dealer = [local_pair(_TIMEOUT_S) for _ in (SERVER, CLIENT)]
 

@@ -10,6 +10,7 @@ import torch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.models.public import PublicModel
+from mpcinfer.models.variants import variant
 from mpcinfer.roles.fss_connect import encoded_weights
 from mpcinfer.roles.fss_program import Program
 from mpcinfer.roles.fss_ready import ready, rehearse, rehearse_dealing
@@ -26,6 +27,11 @@ FSS = [name for name, plan in PLANS.items() if plan.engine == "fss"]
 @pytest.mark.parametrize("config", [GPT2, LLAMA, RELU], ids=["gpt2", "llama", "relu"])
 def test_every_form_can_be_rehearsed(plan: str, config: ModelConfig) -> None:
     rehearse(get_plan(plan), config, {})
+
+
+@pytest.mark.parametrize("name", ["SM+SNorm", "SM+WNorm", "SM(t)+ScFuFFN", "power4"])
+def test_what_is_divided_in_a_rehearsal_is_not_zero(name: str) -> None:
+    rehearse(get_plan("fss"), variant(name, GPT2), {})
 
 
 @pytest.mark.parametrize("name", ["tiny-python", "smollm2-135m-instruct"])
