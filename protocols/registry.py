@@ -31,6 +31,7 @@ from protocols.fss.suite import (
     PrivateEmbedding,
     PublicEmbedding,
     SquaringPower,
+    TangentExponential,
     TreeMaximum,
     TruncationProtocol,
 )
@@ -66,7 +67,10 @@ FSS_GELU: dict[str, Callable[[], ActivationProtocol]] = {**_FSS_LOOKUPS}
 FSS_SILU: dict[str, Callable[[], ActivationProtocol]] = {**_FSS_LOOKUPS}
 FSS_RELU: dict[str, Callable[[], ActivationProtocol]] = {**_FSS_LOOKUPS}
 FSS_MAXIMUM: dict[str, Callable[[], MaximumProtocol]] = {"histogram": HistogramMaximum, "tree": TreeMaximum}
-FSS_EXPONENTIAL: dict[str, Callable[[], ExponentialProtocol]] = {"lookup": LookupExponential}
+FSS_EXPONENTIAL: dict[str, Callable[[], ExponentialProtocol]] = {
+    "tangent": TangentExponential,
+    "lookup": LookupExponential,
+}
 FSS_POWER: dict[str, Callable[[], PowerProtocol]] = {"squares": SquaringPower}
 FSS_OCTAVES: dict[str, Callable[[], OctaveProtocol]] = {"octaves": OctaveLookup}
 FSS_EMBEDDING: dict[str, Callable[[], EmbeddingProtocol]] = {
@@ -117,7 +121,7 @@ _FSS = Plan(
     silu="fine",
     relu="lookup",
     maximum="histogram",
-    exponential="lookup",
+    exponential="tangent",
     power="squares",
     reciprocal="octaves",
     inverse_sqrt="octaves",
@@ -136,7 +140,7 @@ PLANS: dict[str, Plan] = {
         inverse_sqrt="stock",
     ),
     "fss": _FSS,
-    "fss-faithful": dataclasses.replace(_FSS, name="fss-faithful", truncation=FAITHFUL),
+    "fss-faithful": dataclasses.replace(_FSS, name="fss-faithful", truncation=FAITHFUL, exponential="lookup"),
 }
 """`crypten` has our compositions on CrypTen's primitives; `crypten-stock` has the library's own, and opens
 its weights on every call, as its users' code does. `fss` is the suite of masked wires and function keys;
@@ -167,7 +171,8 @@ def check(plan: Plan) -> None:
 
     Raises:
         ConfigError: no such engine, an operation that the engine does not have, or an operation without a
-            protocol of that name; the message lists those that there are.
+            protocol of that name; the message lists those that there are. Or exact truncation, and a protocol
+            that rounds by masks.
     """
     operations = ENGINES.get(plan.engine)
     if operations is None:
@@ -178,9 +183,27 @@ def check(plan: Plan) -> None:
                 f"engine {plan.engine} has no {operation}; it has {', '.join(sorted(operations))}"
             )
         _choose(operation, operations[operation], name)
+        if plan.faithful and (exact := _exact_form(operations[operation][name])):
+            raise ConfigError(
+                f"{operation}={name} rounds by masks: "
+                f"with truncation={plan.truncation} take {operation}={exact}"
+            )
     missing = sorted(set(operations) - set(plan.choices))
     if missing:
         raise ConfigError(f"plan {plan.name} names no protocol for {', '.join(missing)}")
+
+
+def truncating(plan: Plan, *, exactly: bool) -> Plan:
+    """A plan of the engine `fss` with exact or with free truncation, and protocols that go with it.
+
+    Raises:
+        ConfigError: as `check`.
+    """
+    if not exactly:
+        return plan.replace(truncation=FREE)
+    protocols = {operation: ENGINES["fss"][operation][name] for operation, name in plan.choices.items()}
+    exact = {operation: form for operation, each in protocols.items() if (form := _exact_form(each))}
+    return plan.replace(truncation=FAITHFUL, **exact)
 
 
 def resolve(plan: Plan) -> Suite:
@@ -249,6 +272,11 @@ def get_plan(name: str) -> Plan:
     if name in PLANS:
         return PLANS[name]
     raise ConfigError(f"no plan {name!r}; {_suggest(name, PLANS)}")
+
+
+def _exact_form(protocol: object) -> str:
+    """What a protocol gives way to where truncation is exact; empty where it need not."""
+    return getattr(protocol, "exact_form", "")
 
 
 def _require_engine(plan: Plan, engine: str) -> None:

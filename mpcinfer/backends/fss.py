@@ -135,9 +135,9 @@ class FssBackend(Backend[Share, Matrix]):
         squares = machine.one(SumOfSquares(widths.square_bits), rows)
         (squares,) = machine.apply(Open(), squares)
         width, faithful = self._config.width, machine.faithful
-        root = inverse_root(widths, self._precision, ring_bits, width=width, eps=eps, faithful=faithful)
-        inverse = self._suite.inverse_sqrt(machine, *root, squares)
-        (inverse,) = machine.apply(Open(), inverse)
+        root = inverse_root(widths, self._precision, width=width, eps=eps, faithful=faithful)
+        (inverse,) = machine.apply(Open(), self._suite.inverse_sqrt(machine, *root, squares))
+        inverse = view(machine, inverse, widths.frac)
         held = machine.one(Hold(), machine.one(Product(ring_bits), rows, inverse))
         return held if weight is None else machine.one(Linear(weight, held=Held.SERVER_HELD), held)
 

@@ -116,13 +116,17 @@ def softmax_attention(
         index = _below_maximum(machine, suite.maximum, scores, seen, widths, p)
         around = exponential_wires(widths, p, coarse=suite.maximum.coarse, faithful=machine.faithful)
         powers = suite.exponential(machine, around, index)
-        sums = machine.reduce(machine.sum_last(seen.unpack(machine, powers)), widths.sum_bits)
+        finer = powers.frac_bits - p.power
+        sums = machine.reduce(machine.sum_last(seen.unpack(machine, powers)), widths.sum_bits + finer)
         powers, sums = machine.apply(Open(), powers, sums)
+        powers, sums = narrow(
+            machine, (powers, p.power, powers.ring_bits - finer), (sums, p.power, widths.sum_bits)
+        )
     with span("mix", "matmul"):
         mixed = machine.one(MatMul(), seen.unpack(machine, powers), v)
         inverse = suite.reciprocal(machine, *reciprocal(widths, p, faithful=machine.faithful), sums)
         mixed, inverse = machine.apply(Open(), mixed, inverse)
-        mixed = view(machine, mixed, weights.mixed)
+        mixed, inverse = view(machine, mixed, weights.mixed), view(machine, inverse, weights.inverse)
         quotient = machine.one(Product(widths.quotient_bits), mixed, inverse)
         return hold_quotient(machine, quotient, widths, p)
 

@@ -66,7 +66,7 @@ def power_attention(
         mixed = _as_means(machine, mixed, seen, weights.row_bits)
         inverse = suite.reciprocal(machine, *reciprocal(widths, p, faithful=machine.faithful), sums)
         mixed, inverse = machine.apply(Open(), mixed, inverse)
-        mixed = view(machine, mixed, weights.mixed)
+        mixed, inverse = view(machine, mixed, weights.mixed), view(machine, inverse, weights.inverse)
         quotient = machine.one(Product(widths.quotient_bits), mixed, inverse)
         return hold_quotient(machine, quotient, widths, p)
 

@@ -13,8 +13,8 @@ from parties.meter import Meter
 from parties.randomness import Randomness
 from protocols.fss.clear import Clear
 from protocols.fss.linear import Matrix
-from protocols.plan import FAITHFUL, FREE, Plan
-from protocols.registry import resolve_fss
+from protocols.plan import Plan
+from protocols.registry import resolve_fss, truncating
 from protocols.share import Share
 
 
@@ -38,7 +38,7 @@ def reference_decoder(
         raise ConfigError(f"{model.name} was never calibrated: run `mpcinfer calibrate`")
     config, weights = fold(model.config, model.weights)
     faithful = rounding is None
-    suite = resolve_fss(plan.replace(truncation=FAITHFUL if faithful else FREE))
+    suite = resolve_fss(truncating(plan, exactly=faithful))
     widths = Widths(config, model.ranges, room=room, faithful=faithful)
     machine = Clear(Meter(), faithful=faithful, randomness=rounding)
     backend = FssBackend(machine, config, widths, suite)

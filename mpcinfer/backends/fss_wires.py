@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mpcinfer.models.attention_widths import AttentionWidths, NormWidths
-from mpcinfer.models.precision import Precision
+from mpcinfer.models.precision import Precision, ring
 from mpcinfer.models.widths import FfnWidths
 from protocols.fss.octave_cells import Function
 from protocols.fss.powers import PowerWires
 from protocols.fss.suite import ActivationProtocol, ActivationWires, ExponentialWires, OctaveWires
+
+_ABOVE = 1.1
+"""Inverses may be above that of the least number: lines near it are read a cell below."""
 
 
 def activation_wires(
@@ -78,22 +83,23 @@ def reciprocal(attention: AttentionWidths, p: Precision, *, faithful: bool) -> t
     """
     weights = attention.weighting
     unit = 2.0 ** (weights.frac + weights.row_bits)
+    low = weights.low / (2.0 if weights.row_bits else 1.0)
 
     def function(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         return unit / np.maximum(sums, 1.0)
 
     return function, OctaveWires(
-        low=weights.low * unit / (2.0 if weights.row_bits else 1.0),
+        low=low * unit,
         high=weights.high * unit * 1.01,
-        cells_bits=p.cells,
-        ring_bits=attention.quotient_bits,
+        cells_bits=p.exact_cells if faithful else p.cells,
+        ring_bits=ring(_ABOVE / low, weights.inverse, slack=2, what="a reciprocal"),
         frac_bits=weights.inverse,
         faithful=faithful,
     )
 
 
 def inverse_root(
-    norm: NormWidths, p: Precision, ring_bits: int, *, width: int, eps: float, faithful: bool
+    norm: NormWidths, p: Precision, *, width: int, eps: float, faithful: bool
 ) -> tuple[Function, OctaveWires]:
     """1 / sqrt(mean + eps) of the sum of squares of a row of `width` elements."""
     unit = 4.0**norm.keep * width
@@ -104,8 +110,8 @@ def inverse_root(
     return function, OctaveWires(
         low=norm.low * unit,
         high=norm.high * unit,
-        cells_bits=p.cells,
-        ring_bits=ring_bits,
+        cells_bits=p.exact_cells if faithful else p.cells,
+        ring_bits=ring(_ABOVE / math.sqrt(norm.low + eps), norm.frac, slack=2, what="an inverse root"),
         frac_bits=norm.frac,
         faithful=faithful,
     )

@@ -26,7 +26,7 @@ from protocols.fss.octave_cells import Function
 from protocols.fss.powers import PowerWires
 from protocols.fss.rescale import narrow
 from protocols.fss.suite import ActivationWires, ExponentialWires, FssProtocol, FssSuite, OctaveWires
-from protocols.plan import Plan
+from protocols.plan import FAITHFUL, Plan
 from protocols.registry import ENGINES, get_plan, resolve_fss
 from protocols.share import Held, Share
 
@@ -84,9 +84,9 @@ class Wires:
 
     def inverse_root(self, *, faithful: bool) -> tuple[Function, OctaveWires]:
         """Of the first norm."""
-        attention, p = self.widths.attention(0), self.widths.precision
+        norm, p = self.widths.attention(0).norm, self.widths.precision
         width, eps = self.config.width, self.config.norm_eps
-        return inverse_root(attention.norm, p, attention.qkv_bits, width=width, eps=eps, faithful=faithful)
+        return inverse_root(norm, p, width=width, eps=eps, faithful=faithful)
 
 
 Run = Callable[[Counting, Wires], tuple[int, str]]
@@ -178,7 +178,10 @@ def wires_of(config: ModelConfig, tokens: int, plan: Plan) -> Wires:
 
 
 def fss_entries(config: ModelConfig, tokens: int) -> list[Entry]:
-    """Every protocol of the engine, in the registry's order, each counted in the plan `fss`."""
+    """Every protocol of the engine, in the registry's order, each counted in the plan `fss`.
+
+    Exact truncation in `fss-faithful`, which has what goes with it.
+    """
     return [
         _entry(operation, name, config, tokens)
         for operation, table in ENGINES["fss"].items()
@@ -187,7 +190,7 @@ def fss_entries(config: ModelConfig, tokens: int) -> list[Entry]:
 
 
 def _entry(operation: str, name: str, config: ModelConfig, tokens: int) -> Entry:
-    plan = get_plan("fss").replace(**{operation: name})
+    plan = get_plan("fss-faithful" if name == FAITHFUL else "fss").replace(**{operation: name})
     wires = wires_of(config, tokens, plan)
     meter = Meter(timed=False)
     machine = Counting(meter, faithful=plan.faithful)

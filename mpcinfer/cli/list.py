@@ -97,7 +97,7 @@ def plans(as_json: AsJson = False) -> None:
 
     [bold]Example[/bold]
 
-        mpcinfer cost gpt2 --plan fss --set truncation=faithful
+        mpcinfer cost gpt2 --plan fss --set exponential=lookup
     """
     if as_json:
         rows = [

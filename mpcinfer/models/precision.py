@@ -70,8 +70,10 @@ class Precision:
     """Bits that the least normal row of a norm keeps above its binary point."""
     inverse: int = 8
     """Significant bits of the least inverse square root and of the least reciprocal."""
-    cells: int = 10
-    """Bits of the mantissa that inverse square root and reciprocal read."""
+    cells: int = 6
+    """Bits of the mantissa that pick a cell of inverse square roots and reciprocals: each has a line."""
+    exact_cells: int = 10
+    """The same where truncation is exact, and cells are constant."""
     activation: int = 10
     index: int = 7
     table: int = 12

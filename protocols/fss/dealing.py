@@ -101,11 +101,12 @@ class Dealing(Machine):
             write(keys.words.view(np.uint8))
         return to_tensor(signs.astype(np.int64).view(np.uint64)).reshape(item.shape)
 
-    def prefix_keys(self, item: Item, alpha: torch.Tensor) -> None:
-        """Hands out keys of prefix functions at alpha."""
+    def prefix_keys(self, item: Item, alpha: torch.Tensor, payload: torch.Tensor | None = None) -> None:
+        """Hands out keys of prefix functions at alpha; `payload` [depths, elements] are second outputs."""
         assert isinstance(item, Idpf)
-        points = to_words(alpha.reshape(-1))
-        keys = idpf.generate(points, item.bits, item.depths, self._roots(len(points)), self.hash)
+        assert item.payload == (payload is not None)
+        points, second = to_words(alpha.reshape(-1)), None if payload is None else to_words(payload)
+        keys = idpf.generate(points, item.bits, item.depths, self._roots(len(points)), self.hash, second)
         values = pack_words(keys.values.reshape(-1), item.value_bits)
         for write in self._writers:
             write(keys.cw.reshape(-1).view(np.uint8))

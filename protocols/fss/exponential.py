@@ -1,4 +1,4 @@
-"""exp of minus a masked index."""
+"""exp of minus a masked index, alone or times masked values."""
 
 from __future__ import annotations
 
@@ -34,16 +34,18 @@ class Exponential(Gate):
 
     1. One look-up of the index (see `lookup.py`) opens V = s exp(-z) under a mask, s a sign of the dealer's.
        The table ends where exp(-z) rounds to 0; every larger z has exactly 0.
-    2. y = s V, from the opened value and three shared secrets.
+    2. y = s V, from the opened value and three shared secrets; times masked factors, from more of them.
 
     Args:
         ring_bits: of the result.
-        frac_bits: of the result and of the table.
-        index_bits: k, 2 to 20: z < 2^(k - 1 - index_frac).
+        frac_bits: of the table; those of the result are as many and the factors'.
+        index_bits: k, 2 to 20: z < 2^(k - 1 - index_frac), or just that where a smaller one was rounded up.
         index_frac: fraction bits of the index.
         low: the least z that occurs, negative or not. What is less gives 0; the reference raises RangeError.
         centred: the index was rounded up, as the maximum minus scores rounded down is, and stands for the
             middle of its cell, half a unit less. Otherwise it was rounded at random and stands for itself.
+
+    Inputs: the index; factors, values that can be read into the result's ring.
 
     Raises:
         ConfigError: the table does not fit the index or the result's ring.
@@ -51,7 +53,7 @@ class Exponential(Gate):
     Error: |y - exp(-z)| <= exp(-z) (exp(u) - 1) + 2^-(frac_bits + 1) for z before it was rounded, where u is
         2^-index_frac, or half of that if centred. `max_relative_error` and `max_rounding_error` tell.
     Cost: 1 round; each way the bits of the largest table entry and 2 more, an element. Key: 16 (k - 6) bytes
-        an element to each party, and 3 ring_bits to the server.
+        an element to each party, and 3 ring_bits to the server, twice as many for a factor that is no view.
     Reveals: V plus a mask that is uniform in V's ring.
     """
 
@@ -79,53 +81,63 @@ class Exponential(Gate):
         self.max_rounding_error = 2.0 ** -(frac_bits + 1)
 
     def items(self, *inputs: Share) -> Items:
-        (index,) = inputs
-        return {**self._lookup.items(index.shape), **key_items("key", self._forms(index), self._ring_bits)}
+        lookup = self._lookup.items(inputs[0].shape)
+        return {**lookup, **key_items("key", self._forms(*inputs), self._ring_bits)}
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
-        (index,) = inputs
-        return exchange(*self._lookup.arrays(index.shape))
+        return exchange(*self._lookup.arrays(inputs[0].shape))
 
     def outputs(self, *inputs: Share) -> Shares:
-        (index,) = inputs
-        return (shape_only(index.shape, self._frac_bits, self._ring_bits),)
+        shape = np.broadcast_shapes(*(x.shape for x in inputs))
+        return (shape_only(shape, self._scale(*inputs), self._ring_bits),)
 
     def run(self, party: Party, *inputs: Share) -> Shares:
-        (index,) = inputs
+        index, *factors = inputs
         value = self._lookup.run(party, index, self.reason).value
         assert value is not None
-        terms = [[1], coefficients(value)]
-        result = evaluate_product(party, "key", self._forms(index), terms, self._ring_bits)
-        return (Share(result, self._frac_bits, self._ring_bits),)
+        terms = [[1], coefficients(value), *map(coefficients, factors)]
+        result = evaluate_product(party, "key", self._forms(*inputs), terms, self._ring_bits)
+        return (Share(result, self._scale(*inputs), self._ring_bits),)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        (index,) = inputs
+        index, *factors = inputs
         opened, signs = self._lookup.deal(dealing, index)
         assert opened.value is not None
-        deal_product(dealing, "key", self._forms(index), [[signs], secrets(opened.value)], self._ring_bits)
-        return self.outputs(index)
+        known = [[signs], secrets(opened.value), *map(secrets, factors)]
+        deal_product(dealing, "key", self._forms(*inputs), known, self._ring_bits)
+        return self.outputs(*inputs)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
-        (index,) = inputs
+        index, *factors = inputs
         if index.value.numel() and int(index.value.min()) < self._least:
             got, least = (v / 2.0**self._index_frac for v in (int(index.value.min()), self._least))
             raise RangeError(f"{clear.meter.label}: exp(-z) at z = {got:.6g}, at least {least:.6g}")
-        return (Share(self._table.at(index.value), self._frac_bits, self._ring_bits),)
+        value = self._table.at(index.value)
+        exact = value.double()
+        for factor in factors:
+            value, exact = value * factor.value, exact * factor.value.double()
+        clear.check_magnitude(exact, self._ring_bits, self._scale(*inputs))
+        return (Share(value, self._scale(*inputs), self._ring_bits),)
 
-    def _forms(self, index: Share) -> list[Form]:
+    def _forms(self, *inputs: Share) -> list[Form]:
+        index, *factors = inputs
         value = self._lookup.shapes(index.shape).value
         assert value is not None
-        return [sign_form(index.shape), form_of(value)]
+        return [sign_form(index.shape), form_of(value), *map(form_of, factors)]
+
+    def _scale(self, *inputs: Share) -> int:
+        return self._frac_bits + sum(factor.frac_bits for factor in inputs[1:])
 
 
 @lru_cache(maxsize=64)
 def _exponential_table(frac_bits: int, index_bits: int, index_frac: int, low: float, centred: bool) -> Table:
     """exp(-z) from the least index on."""
     half = 1 << (index_bits - 1)
+    first = max(int(np.floor(low * 2.0**index_frac)), -half)
     return tabulate(
         lambda z: np.exp(-z),
-        low=max(int(np.floor(low * 2.0**index_frac)), -half),
-        high=half,
+        low=first,
+        high=min(half + 1, first + 2 * half),
         index_frac=index_frac,
         table_frac=frac_bits,
         offset=-0.5 if centred else 0.0,

@@ -57,7 +57,8 @@ class Lookup:
     """The steps on this file's page, for gates to use.
 
     Args:
-        table: its window lies in the index's ring; may be empty where the sign is wanted.
+        table: its window lies in the index's ring, or where the sign is not wanted ends with 2^(k-1), which
+            comes round to the least index and takes its place; may be empty where the sign is wanted.
         table_frac: fraction bits of the table.
         index_bits: k, 2 to 20.
         sign: whether d is wanted.
@@ -71,7 +72,10 @@ class Lookup:
             raise ConfigError(f"an index has 2 to {MAX_INDEX_BITS} bits, got {index_bits}")
         half = 1 << (index_bits - 1)
         self._has_table = table.values.size > 0
-        if self._has_table and not -half <= table.low < table.high <= half:
+        last = half if sign else half + 1
+        if self._has_table and not (
+            -half <= table.low < table.high <= last and table.values.size <= 2 * half
+        ):
             raise ConfigError(f"indices {table.low} to {table.high - 1} do not fit {index_bits} bits")
         if not (self._has_table or sign):
             raise ConfigError("a table of zeros needs no look-up")

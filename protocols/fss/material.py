@@ -66,18 +66,25 @@ class Idpf:
     Attributes:
         depths: numbers of leading bits, increasing.
         value_bits: the outputs are summed modulo 2^value_bits.
+        payload: there are second outputs, of the dealer's choice.
     """
 
     shape: Shape
     bits: int
     depths: tuple[int, ...]
     value_bits: int
+    payload: bool = False
+
+    @property
+    def values_shape(self) -> Shape:
+        """Of the values that correct outputs."""
+        return (2 if self.payload else 1, len(self.depths), math.prod(self.shape))
 
     @property
     def sent_bytes(self) -> tuple[int, int]:
         """To the server and to the client."""
         keys = math.prod(self.shape)
-        values = (keys * len(self.depths) * self.value_bits + 7) // 8
+        values = (math.prod(self.values_shape) * self.value_bits + 7) // 8
         sent = keys * BLOCK_BYTES * max(self.depths) + values
         return sent, sent
 

@@ -17,12 +17,14 @@ r lies in the arc of Z_2^n from (xh_j - h_j) 2^j to below (xh_j - 2^m + 1) 2^j. 
 one arc begins where that of the next window ends. So together they are one arc without gaps. It is shorter
 than 2^n, because high < 2^(n-1), and holds r = xh - s for every s from -2^(j+1) (the first j) to `high`.
 
-Values. Cell i of window j has the function's value at g = i 2^j, clamped to the cell of `low`. The highest
-cell, i = 2^(m+1) - 1, has that of the cell below it: in the last two cells of an octave, of width u each,
-from a = 2^(k+1) - 2u on, s then reads a or a + 2u, the latter with probability (s - a) / 2u. (For s = a + t,
-window j + 1 applies exactly if the carry at width 2u makes i_(j+1) = 2^m, with probability t / 2u, and gives
-f(a + 2u); all else gives f(a).) So everywhere the result is f at one of two grid points around s, and its
-mean over masks is the straight line between them.
+Lines. In window j the cell i stands for g = i 2^j, and s = g + d with d = (xh mod 2^j) - (r mod 2^j), between
+-2^j and 2^j: a public number less one that the dealer knows. So each cell has a line, not only a value, and
+what is read is the function to first order around g. What a line lacks to it is about c d^2 / 2, c the second
+derivative, and has the mean c 4^j / 12 where s may be anything: the values are larger by that. As many bits
+of d count as `REST_BITS` says.
+
+Cells of width 1 have no line: g is s. The cell of `low` has the line to the next cell, since the function
+need not be defined before it, and cells below have the value of that cell.
 """
 
 # pyright: reportUnknownMemberType=false
@@ -33,6 +35,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +49,8 @@ Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 BELOW = 2
 """Cells of the first window below zero."""
+REST_BITS = 8
+"""Of where a number lies in its cell; as many more fraction bits has what is read on a line."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +61,7 @@ class Window:
         shift: j.
         first: the lowest cell.
         table: values of the cells from `first` on, int64.
+        slopes: what the function gains from each cell to the next, int64.
         last: whether it is the last window: then every cell always counts; otherwise the highest one only
             where bit j of xh is 1.
     """
@@ -63,7 +69,15 @@ class Window:
     shift: int
     first: int
     table: torch.Tensor
+    slopes: torch.Tensor
     last: bool
+
+    def rest(self, value: torch.Tensor) -> torch.Tensor:
+        """Where xh, or r, lies in a cell: its low j bits, in units of 2^(j - REST_BITS)."""
+        rest = residue(value, self.shift)
+        return (
+            rest >> (self.shift - REST_BITS) if self.shift > REST_BITS else rest << (REST_BITS - self.shift)
+        )
 
     def counts(self, masked: torch.Tensor) -> torch.Tensor:
         """How many of its cells count, given xh."""
@@ -117,12 +131,21 @@ class OctaveCells:
             last = shift == self.shifts[-1]
             first = -BELOW if shift == self.shifts[0] else half
             highest = (self.high >> shift) + 1 if last else 2 * half - 1
-            grid = np.arange(first, highest + 1)
-            if not last:
-                grid[-1] -= 1
-            points = np.maximum(grid, self.low >> self.shifts[0] if shift == self.shifts[0] else half)
-            windows.append(Window(shift, first, self._values(points * 2.0**shift), last))
+            table, slopes = self._lines(np.arange(first, highest + 1), shift)
+            windows.append(Window(shift, first, table, slopes, last))
         return windows
+
+    def _lines(self, cells: NDArray[np.int64], shift: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Values and slopes of cells of a width, those below the cell of `low` with its value."""
+        least = self.low >> shift
+        at = np.maximum(cells, least)
+        here = self._function(at * 2.0**shift)
+        if shift == 0:
+            return self._rounded(here, at), torch.zeros(len(at), dtype=torch.int64)
+        before, after = (self._function(np.maximum(at + d, least) * 2.0**shift) for d in (-1, 1))
+        bend = np.where(cells > least, (before - 2.0 * here + after) / 12.0, 0.0)
+        slopes = np.where(cells > least, (after - before) / 2.0, np.where(cells == least, after - here, 0.0))
+        return self._rounded(here + bend, at), self._rounded(slopes, at)
 
     @cached_property
     def exact(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,7 +162,8 @@ class OctaveCells:
             cells = np.arange(first, end)
             starts.append(cells << shift)
             means.append((cells + 0.5).astype(np.float64) * 2.0**shift - 0.5)
-        return torch.from_numpy(np.concatenate(starts)), self._values(np.concatenate(means))
+        points = np.concatenate(means)
+        return torch.from_numpy(np.concatenate(starts)), self._rounded(self._function(points), points)
 
     def at_cell(self, numbers: torch.Tensor) -> torch.Tensor:
         """Value of each number's own cell."""
@@ -147,17 +171,20 @@ class OctaveCells:
         return values[torch.searchsorted(starts[1:], numbers.contiguous(), right=True)]
 
     def at_random_cell(self, numbers: torch.Tensor, mask: torch.Tensor, ring_bits: int) -> torch.Tensor:
-        """What reading the windows with this mask gives."""
+        """What reading the windows with this mask gives, with `REST_BITS` more fraction bits."""
         masked = residue(numbers + mask, ring_bits)
         result = torch.zeros_like(numbers)
         for window in self.windows:
-            place, table = window.places(masked, mask, ring_bits), window.table
-            hit = place < window.counts(masked)
-            result += torch.where(hit, table[place.clamp(max=len(table) - 1)], 0)
+            place = window.places(masked, mask, ring_bits)
+            hit, place = place < window.counts(masked), place.clamp(max=len(window.table) - 1)
+            rest = window.rest(masked) - window.rest(mask)
+            read = (window.table[place] << REST_BITS) + window.slopes[place] * rest
+            result += torch.where(hit, read, 0)
         return result
 
-    def _values(self, points: NDArray[np.float64]) -> torch.Tensor:
-        values = np.rint(self._function(points) * 2.0**self._frac_bits)
-        if not np.all(np.abs(values) < 2.0**62):  # neither too large nor undefined
+    def _rounded(self, values: NDArray[np.float64], points: NDArray[Any]) -> torch.Tensor:
+        """On the grid of the result."""
+        scaled = np.rint(values * 2.0**self._frac_bits)
+        if not np.all(np.abs(scaled) < 2.0 ** (62 - REST_BITS)):  # neither too large nor undefined
             raise ConfigError(f"the function is too large or undefined between {points[0]} and {points[-1]}")
-        return torch.from_numpy(values.astype(np.int64))
+        return torch.from_numpy(scaled.astype(np.int64))

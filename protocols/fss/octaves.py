@@ -13,11 +13,12 @@ from protocols.fss.clear import Clear, Rounding
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Shares, shape_only
 from protocols.fss.material import Idpf, Items, PrefixKeys
-from protocols.fss.octave_cells import Function, OctaveCells
+from protocols.fss.octave_cells import REST_BITS, Function, OctaveCells
 from protocols.fss.party import Party
 from protocols.fss.ring import low as residue
 from protocols.fss.ring import shift_right
 from protocols.kernels import idpf
+from protocols.kernels.lines import Lines
 from protocols.share import Held, Share
 from protocols.tensors import to_words
 
@@ -26,18 +27,33 @@ _POINTS = 64
 """Boundaries that are compared together: what they take of memory."""
 
 
+def line_error(power: float, cells_bits: int) -> float:
+    """Bound on the relative error of s^-power, read on lines, rounding of the tables aside.
+
+    Around g >= 2^m u, u a cell's width, and |d| < u, by Taylor's series: the second derivative c gives less
+    than c u^2 / 2, what is added for its mean has the other sign, and that the slope is a chord's adds the
+    third times u^3 / 6. Derivatives are taken at the least argument, g - u, and divided by f(g + u). Of d,
+    2^-REST_BITS u is unknown.
+    """
+    cell = 2.0**-cells_bits
+    below, ratio = 1.0 - cell, (1.0 + cell) ** power
+    bend = power * (power + 1) / 2 * cell**2 * below ** -(power + 2)
+    chord = power * (power + 1) * (power + 2) / 6 * cell**3 * below ** -(power + 3)
+    unknown = 2.0**-REST_BITS * power * cell * below ** -(power + 1)
+    return (bend + chord + unknown) * ratio
+
+
 @final
 class Octaves(Gate):
-    """f(s) of a masked integer s >= 0, by a table of 2^m cells an octave; additive shares, nothing is sent.
+    """f(s) of a masked integer s >= 0, by 2^m cells an octave; additive shares, nothing is sent.
 
-    1. The dealer hands out keys of an incremental point function at -1 - r: additive shares of 1 at those of
-       its prefixes that are read. The cell of s at width 2^j is i where the prefix of n - j bits is
-       i - 1 - (xh >> j).
-    2. For every j each party adds up its shares at the cells of window j times the cells' values.
-       `octave_cells` shows that exactly one window has the cell of s.
+    1. The dealer hands out keys of an incremental point function at -1 - r: additive shares of 1, and of r
+       mod 2^j, at those of its prefixes that are read. The cell of s at width 2^j is i where the prefix of
+       n - j bits is i - 1 - (xh >> j).
+    2. For every j each party adds up what its shares give on the lines of window j's cells, at (xh mod 2^j) -
+       (r mod 2^j). `octave_cells` shows that exactly one window has the cell of s.
 
-    The cell is s / 2^j rounded at random, as free truncation does: the result is f at one of two neighbours g
-    of s on a grid, and unbiased but for the curvature of f between them.
+    The cell is s / 2^j rounded at random, as free truncation does, and its line says what f is at s.
 
     Exactly (`faithful`): keys at r, shares at all prefixes. 1{s >= p} = C(xh - p) - C(xh) + 1{p <= xh}, with
     C(z) = 1{r <= z}, for the start p of every cell; f is taken at the mean of the cell's integers. That is
@@ -50,16 +66,15 @@ class Octaves(Gate):
             cell.
         high: bound on s, below 2^(n-1). More than that gives zero, or values of other cells.
         cells_bits: m.
-        ring_bits: of the result.
-        frac_bits: of the result.
+        ring_bits, frac_bits: of the tables, and of the result where it is exact. On lines it has `REST_BITS`
+            more of both.
         faithful: exact cells.
 
     Error: none for low <= s < 2^m. For other s from `low` to `high` and f = s^-p, 0 < p <= 2, in units of
-        f(s): below (1 - 2^-m)^-p - 1, about p 2^-m; of the mean over masks at most p (p + 1) / 8 4^-m
-        (1 + 2^(3-m)). `faithful`: at most (1 + 2^-(m+1))^p - 1, the same for every mask. Rounding of the
-        table adds half a unit of the result's last place.
-    Cost: no round. Key to each party: 16 (n - j) bytes, j being the first, and ring_bits for every j;
-        `faithful`: 16 n bytes and n ring_bits.
+        f(s): what `line_error` says, about p (p + 1) / 2 4^-m; `faithful`: at most (1 + 2^-(m+1))^p - 1.
+        Rounding of tables adds a unit of the last of `frac_bits`; half a unit where `faithful`.
+    Cost: no round. Key to each party: 16 (n - j) bytes, j being the first, and for every j twice the result's
+        bits; `faithful`: 16 n bytes and n ring_bits.
     Reveals: nothing.
     Source: keys are those of Boneh et al. (S&P 2021) on the half-tree of Guo et al. (EUROCRYPT 2023); reading
         cells relative to the mask, and the tiling of octaves, are this project's own.
@@ -87,41 +102,46 @@ class Octaves(Gate):
         if n > MAX_RING_BITS or self._cells.high >> (n - 1):
             raise ConfigError(f"numbers up to {self._cells.high} do not fit {n} bits, of {MAX_RING_BITS}")
         shifts = self._cells.shifts
-        depths = tuple(range(1, n + 1)) if self._faithful else tuple(n - j for j in reversed(shifts))
-        return {"prefixes": Idpf(s.shape, n, depths, self._ring_bits)}
+        if self._faithful:
+            return {"prefixes": Idpf(s.shape, n, tuple(range(1, n + 1)), self._ring_bits)}
+        depths = tuple(n - j for j in reversed(shifts))
+        return {"prefixes": Idpf(s.shape, n, depths, self._ring_bits + REST_BITS, payload=True)}
 
     def outputs(self, *inputs: Share) -> Shares:
         (s,) = inputs
-        return (shape_only(s.shape, self._frac_bits, self._ring_bits),)
+        more = 0 if self._faithful else REST_BITS
+        return (shape_only(s.shape, self._frac_bits + more, self._ring_bits + more),)
 
     def run(self, party: Party, *inputs: Share) -> Shares:
         (s,) = inputs
         assert s.held is Held.MASKED, f"{s!r} is not masked"
         keys = party.prefix_keys(self.items(s)["prefixes"])
         masked = residue(s.value.reshape(-1), s.ring_bits)
-        read = self._compare if self._faithful else self._look_up
-        value = read(party, keys, masked, s.ring_bits).reshape(s.shape)
-        return (Share(value, self._frac_bits, self._ring_bits),)
+        read = self._compare if self._faithful else self._read_lines
+        return (self._result(s, read(party, keys, masked, s.ring_bits).reshape(s.shape)),)
 
-    def _look_up(self, party: Party, keys: PrefixKeys, masked: torch.Tensor, ring_bits: int) -> torch.Tensor:
+    def _result(self, s: Share, value: torch.Tensor) -> Share:
+        (shape,) = self.outputs(s)
+        return Share(value, shape.frac_bits, shape.ring_bits)
+
+    def _read_lines(
+        self, party: Party, keys: PrefixKeys, masked: torch.Tensor, ring_bits: int
+    ) -> torch.Tensor:
         """Sums over all windows."""
-        root = to_words(keys.root)
-        total = torch.zeros_like(masked)
-        for window in self._cells.windows:
-            first = window.first - 1 - shift_right(masked, window.shift, ring_bits)
-            total += torch.from_numpy(
-                idpf.range_lookup(
-                    party.rank,
-                    keys.common,
-                    root,
-                    ring_bits - window.shift,
-                    to_words(first),
-                    window.counts(masked).numpy(),
-                    window.table.numpy(),
-                    party.hash,
-                )
+        lines = [
+            Lines(
+                ring_bits - window.shift,
+                to_words(window.first - 1 - shift_right(masked, window.shift, ring_bits)),
+                window.counts(masked).numpy(),
+                window.rest(masked).numpy(),
+                window.table.numpy() << REST_BITS,
+                window.slopes.numpy(),
             )
-        return total
+            for window in self._cells.windows
+        ]
+        return torch.from_numpy(
+            idpf.line_lookup(party.rank, keys.common, to_words(keys.root), lines, party.hash)
+        )
 
     def _compare(self, party: Party, keys: PrefixKeys, masked: torch.Tensor, ring_bits: int) -> torch.Tensor:
         """Sum over all cells but the first of 1{s >= start} times the step in value."""
@@ -143,19 +163,22 @@ class Octaves(Gate):
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         (s,) = inputs
-        point = s.value if self._faithful else -1 - s.value
-        dealing.prefix_keys(self.items(s)["prefixes"], residue(point, s.ring_bits))
+        item, mask = self.items(s)["prefixes"], s.value.reshape(-1)
+        if self._faithful:
+            dealing.prefix_keys(item, residue(mask, s.ring_bits))
+        else:
+            rests = torch.stack([window.rest(mask) for window in reversed(self._cells.windows)])
+            dealing.prefix_keys(item, residue(-1 - mask, s.ring_bits), rests)
         return self.outputs(s)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         (s,) = inputs
         self._check_range(clear, s)
         if self._faithful or clear.rounding is Rounding.FLOOR:
-            value = self._cells.at_cell(s.value)
-        else:
-            mask = clear.mask(s.shape, s.ring_bits)
-            value = self._cells.at_random_cell(s.value, mask, s.ring_bits)
-        return (Share(value, self._frac_bits, self._ring_bits),)
+            more = 0 if self._faithful else REST_BITS
+            return (self._result(s, self._cells.at_cell(s.value) << more),)
+        mask = clear.mask(s.shape, s.ring_bits)
+        return (self._result(s, self._cells.at_random_cell(s.value, mask, s.ring_bits)),)
 
     def _check_range(self, clear: Clear, s: Share) -> None:
         """Outside, a private run would give zero, or the value of another cell."""

@@ -120,7 +120,7 @@ class Party(Machine):
         assert isinstance(item, Idpf)
         count, levels = math.prod(item.shape), max(item.depths)
         cw = self._material.words(count * levels * BLOCK_BYTES // 8).reshape(levels, count, 2)
-        values = self._material.ring((len(item.depths), count), item.value_bits)
+        values = self._material.ring(item.values_shape, item.value_bits)
         root = to_tensor(self._stream.uint64((count, 2)))
         return PrefixKeys(IdpfKeys(item.bits, item.depths, cw, to_words(values)), root)
 

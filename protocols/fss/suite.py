@@ -6,6 +6,7 @@ A protocol is a small program on a machine: it runs one gate or strings several 
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from protocols.fss.linear import Linear, Matrix
 from protocols.fss.machine import Machine
 from protocols.fss.maximum import CoarseMaximum
 from protocols.fss.octave_cells import Function
-from protocols.fss.octaves import Octaves
+from protocols.fss.octaves import Octaves, line_error
 from protocols.fss.powers import PowerWires, even_power, power_error
 from protocols.fss.public_rows import OwnTokens, PublicRows
 from protocols.fss.square import Square
@@ -34,11 +35,13 @@ class FssProtocol(ABC):  # noqa: B024 - what it declares has defaults
     Attributes:
         based_on: gates or functions that compute it, whose documentation has costs and sources.
         reveals: what somebody learns by design, for everybody who chooses it to read; empty where nothing is.
+        exact_form: the protocol to take in its place where truncation is exact, if this one rounds by masks.
     """
 
     security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
     based_on: ClassVar[tuple[object, ...]] = ()
     reveals: ClassVar[str] = ""
+    exact_form: ClassVar[str] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +169,7 @@ class ExponentialProtocol(FssProtocol):
 
     @abstractmethod
     def __call__(self, machine: Machine, wires: ExponentialWires, index: Share) -> Share:
-        """Additive, as the wires say."""
+        """Additive, as the wires say, or with more fraction bits in a ring as much wider."""
 
     @abstractmethod
     def max_rel_error(self, wires: ExponentialWires) -> float:
@@ -187,6 +190,47 @@ class LookupExponential(ExponentialProtocol):
 
     def max_rel_error(self, wires: ExponentialWires) -> float:
         return Exponential(**dataclasses.asdict(wires)).max_relative_error
+
+
+@final
+class TangentExponential(ExponentialProtocol):
+    """A look-up with few bits, times 1 less the rest: a short table that is read to first order.
+
+    1. The index is cut to h, which has `CELL_FRAC` fraction bits, and the rest d: z = h + d.
+    2. exp(-z) = exp(-h) (1 - d), but for d^2 / 2 of it. The factor needs no opening: d is a public number
+       less one that the dealer knows.
+
+    The result has the index's fraction bits beyond the table's, in a ring as much wider.
+
+    Source: this project's own.
+    """
+
+    CELL_FRAC: ClassVar[int] = 5
+    based_on = (Exponential,)
+    exact_form = "lookup"
+
+    def __call__(self, machine: Machine, wires: ExponentialWires, index: Share) -> Share:
+        cell = machine.truncate(index, wires.index_frac - self._cell_frac(wires))
+        rest = machine.remainder(index, cell)
+        factor = machine.add_public(machine.mul_integer(rest, -1), 1 << rest.frac_bits)
+        return machine.one(self._gate(wires), cell, factor)
+
+    def max_rel_error(self, wires: ExponentialWires) -> float:
+        unit, rounding = 2.0 ** -self._cell_frac(wires), 2.0**-wires.index_frac
+        return (1.0 - (1.0 - unit) * math.exp(unit)) + math.expm1(rounding)
+
+    def _cell_frac(self, wires: ExponentialWires) -> int:
+        return min(self.CELL_FRAC, wires.index_frac)
+
+    def _gate(self, wires: ExponentialWires) -> Exponential:
+        cell_frac = self._cell_frac(wires)
+        return Exponential(
+            ring_bits=wires.ring_bits + wires.index_frac,
+            frac_bits=wires.frac_bits,
+            index_bits=wires.index_bits - (wires.index_frac - cell_frac),
+            index_frac=cell_frac,
+            low=wires.low - 2.0**-cell_frac,
+        )
 
 
 class PowerProtocol(FssProtocol):
@@ -219,7 +263,10 @@ class SquaringPower(PowerProtocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OctaveWires:
-    """Range and result of a function of numbers of any order of magnitude; see `Octaves` for each."""
+    """Range and result of a function of numbers of any order of magnitude; see `Octaves` for each.
+
+    `ring_bits` holds the result with `frac_bits` fraction bits, two bits to spare.
+    """
 
     low: float
     high: float
@@ -234,7 +281,7 @@ class OctaveProtocol(FssProtocol):
 
     @abstractmethod
     def __call__(self, machine: Machine, function: Function, wires: OctaveWires, s: Share) -> Share:
-        """function(s), additive, as the wires say."""
+        """function(s), additive, as the wires say, or with more fraction bits in a ring as much wider."""
 
     @abstractmethod
     def max_rel_error(self, power: float, wires: OctaveWires) -> float:
@@ -243,7 +290,7 @@ class OctaveProtocol(FssProtocol):
 
 @final
 class OctaveLookup(OctaveProtocol):
-    """A table of cells whose width grows with the number, read relative to the mask; nothing is sent."""
+    """Lines over cells whose width grows with the number, read relative to the mask; nothing is sent."""
 
     based_on = (Octaves,)
 
@@ -253,7 +300,7 @@ class OctaveLookup(OctaveProtocol):
     def max_rel_error(self, power: float, wires: OctaveWires) -> float:
         if wires.faithful:
             return (1.0 + 2.0 ** -(wires.cells_bits + 1)) ** power - 1.0
-        return (1.0 - 2.0**-wires.cells_bits) ** -power - 1.0
+        return line_error(power, wires.cells_bits)
 
 
 class EmbeddingProtocol(FssProtocol):

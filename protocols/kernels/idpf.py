@@ -7,6 +7,9 @@ the nodes on the path to alpha, so that y_0 + y_1 is 1 at alpha's prefix of d bi
 that depth. Values on inner levels: Boneh, Boyle, Corrigan-Gibbs, Gilboa, Ishai, "Lightweight techniques for
 private heavy hitters" (S&P 2021), section 3.
 
+Keys may have a second value, the dealer's payload in place of the 1, from word 1 of the same hash: then lines
+can be read, not only constants (`line_lookup`).
+
 All sums are modulo 2^64. Whoever wants them modulo 2^k needs only the low k bits of the values. Everything
 here works for no keys at all.
 """
@@ -14,6 +17,7 @@ here works for no keys at all.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +26,7 @@ from numpy.typing import NDArray
 from parties.errors import RangeError
 from protocols.kernels import idpf_compiled, idpf_openssl
 from protocols.kernels.aes import Hash
+from protocols.kernels.lines import Lines, Stack
 from protocols.kernels.processor import uses_compiled
 
 Words = NDArray[np.uint64]
@@ -37,7 +42,7 @@ class IdpfKeys:
         bits: n, bits of a point, 1 to 64.
         depths: numbers of leading bits that have values, increasing, 1 to n.
         cw: uint64 [max(depths), N, 2], correction words level by level.
-        values: uint64 [len(depths), N], W_d.
+        values: uint64 [1 or 2, len(depths), N], W_d, and those of a payload.
 
     Raises:
         RangeError: no such depths, or arrays of other shapes.
@@ -51,7 +56,9 @@ class IdpfKeys:
     def __post_init__(self) -> None:
         _require_depths(self.bits, self.depths)
         _require_shape("correction words", self.cw, (self.depths[-1], self.count, 2))
-        _require_shape("values", self.values, (len(self.depths), self.count))
+        _require_shape(
+            "values", self.values, (min(2, max(1, len(self.values))), len(self.depths), self.count)
+        )
 
     @property
     def count(self) -> int:
@@ -59,17 +66,24 @@ class IdpfKeys:
         return self.cw.shape[1] if self.cw.ndim == 3 else 0
 
     def values_at(self, depth: int) -> Words:
-        """W of one depth, uint64 [N].
+        """W of one depth, uint64 [1 or 2, N].
 
         Raises:
             RangeError: the keys have no values there.
         """
         if depth not in self.depths:
             raise RangeError(f"keys have values at depths {self.depths}, not at {depth}")
-        return self.values[self.depths.index(depth)]
+        return self.values[:, self.depths.index(depth)]
 
 
-def generate(alpha: Words, bits: int, depths: tuple[int, ...], roots: Words, hash: Hash) -> IdpfKeys:
+def generate(
+    alpha: Words,
+    bits: int,
+    depths: tuple[int, ...],
+    roots: Words,
+    hash: Hash,
+    payload: Words | None = None,
+) -> IdpfKeys:
     """Makes N keys; the dealer's work.
 
     Args:
@@ -78,6 +92,7 @@ def generate(alpha: Words, bits: int, depths: tuple[int, ...], roots: Words, has
         depths: numbers of leading bits, increasing, 1 to `bits`.
         roots: uint64 [2, N, 2], uniform blocks, party 0's first; their lowest bits are not used.
         hash: public.
+        payload: uint64 [len(depths), N], second values of alpha's prefixes.
 
     Raises:
         RangeError: a point, a depth or a shape does not fit.
@@ -89,10 +104,14 @@ def generate(alpha: Words, bits: int, depths: tuple[int, ...], roots: Words, has
     _require_shape("points", alpha, (alpha.size,))
     _require_shape("roots", roots, (2, alpha.size, 2))
     _require_below(alpha, bits)
+    wanted = np.ones((1, len(depths), alpha.size), np.uint64)
+    if payload is not None:
+        _require_shape("payload", payload, wanted.shape[1:])
+        wanted = np.concatenate([wanted, payload[None]])
     cw = np.empty((depths[-1], alpha.size, 2), np.uint64)
-    values = np.empty((len(depths), alpha.size), np.uint64)
+    values = np.empty_like(wanted)
     implementation = idpf_compiled if uses_compiled() else idpf_openssl
-    implementation.generate(bits, depths, alpha, roots, hash, cw, values)
+    implementation.generate(bits, depths, alpha, roots, wanted, hash, cw, values)
     return IdpfKeys(bits, depths, cw, values)
 
 
@@ -136,12 +155,47 @@ def range_lookup(
     _require_shape("counts", counts, (keys.count,))
     if table.ndim != 1 or (counts.size and not 0 <= int(counts.min()) <= int(counts.max()) <= table.size):
         raise RangeError(f"expected counts from 0 to the table's length, got a table of shape {table.shape}")
-    values = keys.values_at(depth)
+    values = keys.values_at(depth)[0]
     entries = table[: int(counts.max(initial=0))]
     if not entries.size:
         return np.zeros(keys.count, np.int64)
     implementation = idpf_compiled if uses_compiled() else idpf_openssl
     return implementation.range_lookup(rank, keys.cw[:depth], values, root, first, counts, entries, hash)
+
+
+def line_lookup(
+    rank: int, keys: IdpfKeys, root: Words, lines: Sequence[Lines], hash: Hash
+) -> NDArray[np.int64]:
+    """Shares of where alpha's prefixes lie on lines: 0 for prefixes outside of all ranges.
+
+    The sum over all lines and j < count of
+    1{alpha's first `depth` bits are (first + j) mod 2^depth} (values[j] + slopes[j] (place - payload)).
+
+    Args:
+        rank: 0 or 1.
+        keys: N keys with payloads, and values at every line's depth.
+        root: uint64 [N, 2], this party's roots.
+        lines: at least one.
+        hash: public, the one that the keys were made with.
+
+    Returns:
+        int64 [N]; both parties' add up to the sum modulo 2^64.
+
+    Raises:
+        RangeError: a count, a depth or a shape does not fit.
+
+    Cost:
+        About 2 W + 2 depth hashes a key and line.
+    """
+    _require_rank(rank)
+    _require_shape("roots", root, (keys.count, 2))
+    if len(keys.values) != 2:
+        raise RangeError("lines are read from keys with payloads")
+    for line in lines:
+        line.check(keys.count)
+    values = np.stack([keys.values_at(line.depth) for line in lines])
+    implementation = idpf_compiled if uses_compiled() else idpf_openssl
+    return implementation.line_lookup(rank, keys.cw, values, root, Stack.of(lines), hash)
 
 
 def prefix_sum(rank: int, keys: IdpfKeys, root: Words, points: Words, hash: Hash) -> NDArray[np.int64]:
@@ -172,7 +226,7 @@ def prefix_sum(rank: int, keys: IdpfKeys, root: Words, points: Words, hash: Hash
     _require_shape("points", points, (*points.shape[:1], keys.count))
     _require_below(points, keys.bits)
     implementation = idpf_compiled if uses_compiled() else idpf_openssl
-    return implementation.prefix_sum(rank, keys.cw, keys.values, root, points, hash)
+    return implementation.prefix_sum(rank, keys.cw, keys.values[0], root, points, hash)
 
 
 def _require_rank(rank: int) -> None:

@@ -7,22 +7,37 @@ from numpy.typing import NDArray
 
 from protocols.kernels.aes import Hash
 from protocols.kernels.chunks import CHUNK, Part, parts
-from protocols.kernels.idpf_kernels import Words, make_keys, sum_prefixes, sum_range, sum_segments
+from protocols.kernels.idpf_kernels import (
+    Words,
+    make_keys,
+    sum_lines,
+    sum_prefixes,
+    sum_range,
+    sum_segments,
+)
+from protocols.kernels.lines import Stack
 from protocols.kernels.window import nodes_in_range
 
 
 def generate(
-    bits: int, depths: tuple[int, ...], alpha: Words, roots: Words, hash: Hash, cw: Words, values: Words
+    bits: int,
+    depths: tuple[int, ...],
+    alpha: Words,
+    roots: Words,
+    wanted: Words,
+    hash: Hash,
+    cw: Words,
+    values: Words,
 ) -> None:
-    """Fills `cw` [max(depths), N, 2] and `values` [len(depths), N]."""
+    """Fills `cw` [max(depths), N, 2] and `values` [1 or 2, len(depths), N], from `wanted`, of that shape."""
     value_at = np.full(depths[-1], -1, np.int64)
     value_at[np.array(depths) - 1] = np.arange(len(depths))
     for part in parts(len(alpha)):
-        made, valued = part.room(cw, 1), part.room(values, 1)
-        points, starts = part.of(alpha), part.of(roots, 1)
-        make_keys(bits, value_at, points, starts, hash.round_keys, made, valued, part.stop - part.start)
+        made, valued = part.room(cw, 1), part.room(values, 2)
+        points, starts, ends = part.of(alpha), part.of(roots, 1), part.of(wanted, 2)
+        make_keys(bits, value_at, points, starts, ends, hash.round_keys, made, valued, part.stop - part.start)
         part.keep(made, cw, 1)
-        part.keep(valued, values, 1)
+        part.keep(valued, values, 2)
 
 
 def range_lookup(
@@ -95,6 +110,65 @@ def _by_segments(
         sums,
     )
     return sums[: copies * keys].reshape(copies, keys).sum(0).view(np.int64)
+
+
+def line_lookup(
+    rank: int, cw: Words, values: Words, root: Words, lines: Stack, hash: Hash
+) -> NDArray[np.int64]:
+    """See `idpf.line_lookup`; `values` is [L, 2, N].
+
+    A few keys are repeated, each copy for a segment of every range.
+    """
+    keys, width = len(root), lines.values.shape[1]
+    copies = CHUNK // keys if 0 < 2 * keys <= CHUNK else 1
+    length = -(-width // copies)
+    offsets = np.repeat(np.arange(copies) * length, keys).astype(np.int64)
+    tables, slopes = (_tables(array, copies, length, keys) for array in (lines.values, lines.slopes))
+    reach = length if copies > 1 else width
+    counts = np.clip(np.tile(lines.counts.view(np.int64), copies) - offsets, 0, reach).view(np.uint64)
+    first, places = (np.tile(array, copies) for array in (lines.first, lines.places))
+    first = _modulo(first + offsets.view(np.uint64), lines.depths)
+    copied = np.tile(cw, (1, copies, 1)), np.tile(values, copies), np.tile(root, (copies, 1))
+    held = np.zeros((len(lines.depths), int(lines.depths.max()) + 1), np.int64)
+    for row, depth in zip(held, lines.depths.tolist(), strict=True):
+        row[: depth + 1] = nodes_in_range(depth, reach, depth)
+    sums = np.empty(copies * keys, np.uint64)
+    for part in parts(len(sums)):
+        total = part.room(sums)
+        sum_lines(
+            rank,
+            lines.depths,
+            part.of(copied[0], 1),
+            part.of(copied[1], 2),
+            part.of(copied[2]),
+            part.of(first, 1),
+            part.of(counts, 1),
+            part.of(places, 1),
+            tables,
+            slopes,
+            held,
+            hash.round_keys,
+            total,
+        )
+        part.keep(total, sums)
+    return sums.reshape(copies, keys).sum(0, dtype=np.uint64).view(np.int64)
+
+
+def _tables(array: Words, copies: int, length: int, keys: int) -> Words:
+    """[L, W] as [L, W, 1] for all keys, or [L, length, CHUNK]: a segment for each copy of every key."""
+    if copies == 1:
+        return np.ascontiguousarray(array[..., None])
+    padded = np.zeros((len(array), copies * length), np.uint64)
+    padded[:, : array.shape[1]] = array
+    segments = padded.reshape(len(array), copies, length).transpose(0, 2, 1)
+    lanes = np.zeros((len(array), length, CHUNK), np.uint64)
+    lanes[..., : copies * keys] = np.repeat(segments, keys, axis=-1)
+    return lanes
+
+
+def _modulo(first: Words, depths: NDArray[np.int64]) -> Words:
+    """Rows modulo 2^depth."""
+    return first & (np.uint64(0xFFFFFFFFFFFFFFFF) >> (64 - depths).astype(np.uint64))[:, None]
 
 
 def _chunk(array: NDArray[np.uint64], axis: int = 0) -> NDArray[np.uint64]:

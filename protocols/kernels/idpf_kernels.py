@@ -36,6 +36,7 @@ def make_keys(
     value_at: NDArray[np.int64],
     alpha: Words,
     roots: Words,
+    wanted: Words,
     round_keys: Words,
     cw: Words,
     values: Words,
@@ -45,7 +46,9 @@ def make_keys(
 
     Args:
         value_at: for each level, which row of `values` its children's values go to, or -1 for none.
+        wanted: uint64 [1 or 2, len(depths), N], what alpha's prefixes have.
     """
+    mine, theirs = np.empty((CHUNK, 2), np.uint64), np.empty((CHUNK, 2), np.uint64)
     state, delta = np.empty((CHUNK, 2), np.uint64), np.empty((CHUNK, 2), np.uint64)
     for start in range(0, keys, CHUNK):
         load_roots(roots[0], start, 0, state)
@@ -58,21 +61,31 @@ def make_keys(
             shift = np.uint64(64 - bits + level)
             for at in range(0, _WORDS, _GROUP_WORDS):
                 correct(state, delta, at, cw, row + at, alpha, start + at // 2, shift, round_keys)
-            if value_at[level] >= 0:
-                _make_values(state, delta, round_keys, values[value_at[level], start : start + CHUNK])
+            row = value_at[level]
+            if row >= 0:
+                _convert_both(state, delta, round_keys, mine, theirs)
+                for word in range(values.shape[0]):
+                    there = slice(start, start + CHUNK)
+                    _make_values(
+                        state, word, mine, theirs, wanted[word, row, there], values[word, row, there]
+                    )
 
 
 @kernel
-def _make_values(state: Words, delta: Words, round_keys: Words, values: Words) -> None:
-    """W = (-1)^t_1 (1 - conv(s_0) + conv(s_1)) from party 0's nodes and their difference to party 1's."""
-    mine, theirs = np.empty((CHUNK, 2), np.uint64), np.empty((CHUNK, 2), np.uint64)
+def _convert_both(state: Words, delta: Words, round_keys: Words, mine: Words, theirs: Words) -> None:
+    """Hashes party 0's nodes and, by their difference, party 1's."""
     for i in range(CHUNK):
         theirs[i, 0] = state[i, 0] ^ delta[i, 0]
         theirs[i, 1] = state[i, 1] ^ delta[i, 1]
     _hash_chunk(state, 0, mine, VALUE, round_keys)
     _hash_chunk(theirs, 0, theirs, VALUE, round_keys)
+
+
+@kernel
+def _make_values(state: Words, word: int, mine: Words, theirs: Words, wanted: Words, values: Words) -> None:
+    """W = (-1)^t_1 (wanted - conv(s_0) + conv(s_1)), conv being this word of the hash."""
     for i in range(CHUNK):
-        value = _ONE - mine[i, 0] + theirs[i, 0]
+        value = wanted[i] - mine[i, word] + theirs[i, word]
         values[i] = value if state[i, 0] & _ONE else _ZERO - value  # t_1 = 1 - t_0
 
 
@@ -152,6 +165,95 @@ def sum_segments(
     if rank:
         for i in range(CHUNK):
             sums[i] = _ZERO - sums[i]
+
+
+@kernel
+def sum_lines(
+    rank: int,
+    depths: NDArray[np.int64],
+    cw: Words,
+    values: Words,
+    root: Words,
+    first: Words,
+    counts: Words,
+    places: Words,
+    tables: Words,
+    slopes: Words,
+    nodes_at: NDArray[np.int64],
+    round_keys: Words,
+    sums: Words,
+) -> None:
+    """Sums over lines: see `idpf.line_lookup`.
+
+    Args:
+        values: uint64 [L, 2, N].
+        first, counts, places: uint64 [L, N].
+        tables, slopes: uint64 [L, W, 1], or [L, W, CHUNK] for one chunk of keys, each with its own.
+        nodes_at: int64 [L, depth + 1] for the largest depth: see `expand_neighbours`.
+    """
+    most = 0
+    for line in range(depths.size):
+        most = max(most, nodes_at[line, depths[line]])
+    nodes = room_for_nodes(most, nodes_at)
+    converted = np.empty((CHUNK, 2), np.uint64)
+    for start in range(0, sums.shape[0], CHUNK):
+        end = start + CHUNK
+        total = sums[start:end]
+        total[:] = _ZERO
+        for line in range(depths.size):
+            depth = depths[line]
+            held = nodes_at[line, depth]
+            word = expand_neighbours(
+                start, rank, depth, depth, cw, root, first[line], nodes_at[line], round_keys, nodes
+            )
+            for j in range(int(counts[line, start:end].max())):
+                node = word + (j % held) * _WORDS
+                _hash_chunk(nodes, node, converted, VALUE, round_keys)
+                controls = nodes[node // 2 : node // 2 + CHUNK]
+                _add_place(
+                    controls,
+                    converted,
+                    values[line, :, start:end],
+                    counts[line, start:end],
+                    np.uint64(j),
+                    places[line, start:end],
+                    tables[line, j],
+                    slopes[line, j],
+                    total,
+                )
+        if rank:
+            for i in range(CHUNK):
+                total[i] = _ZERO - total[i]
+
+
+@kernel
+def _add_place(
+    controls: Words,
+    converted: Words,
+    values: Words,
+    counts: Words,
+    j: np.uint64,
+    places: Words,
+    table: Words,
+    slopes: Words,
+    total: Words,
+) -> None:
+    """Adds place j of a range, to the sums of those keys whose range is longer than j."""
+    if table.size == 1:
+        value, slope = table[0], slopes[0]
+        for i in range(CHUNK):
+            control = _ZERO - (controls[i, 0] & _ONE)
+            one = converted[i, 0] + (values[0, i] & control)
+            payload = converted[i, 1] + (values[1, i] & control)
+            sum_here = one * (value + slope * places[i]) - payload * slope
+            total[i] += sum_here if j < counts[i] else _ZERO
+    else:
+        for i in range(CHUNK):
+            control = _ZERO - (controls[i, 0] & _ONE)
+            one = converted[i, 0] + (values[0, i] & control)
+            payload = converted[i, 1] + (values[1, i] & control)
+            sum_here = one * (table[i] + slopes[i] * places[i]) - payload * slopes[i]
+            total[i] += sum_here if j < counts[i] else _ZERO
 
 
 @kernel

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.kernels.aes import INNER, VALUE, Hash
+from protocols.kernels.lines import Stack
 from protocols.kernels.openssl_aes import hash_blocks
 from protocols.kernels.openssl_tree import (
     control_mask,
@@ -30,13 +31,13 @@ def _right(points: Words, bits: int, level: int) -> Words:
 
 
 def _convert(nodes: Words, hash: Hash) -> Words:
-    """Word 0 of H(node xor VALUE)."""
-    return hash_blocks(hash.key, nodes, VALUE)[..., 0]
+    """Words of H(node xor VALUE)."""
+    return hash_blocks(hash.key, nodes, VALUE)
 
 
-def _share(nodes: Words, values: Words, hash: Hash) -> Words:
+def _share(nodes: Words, values: Words, hash: Hash, word: int = 0) -> Words:
     """conv(s) + t W."""
-    return _convert(nodes, hash) + (values & (_ZERO - (nodes[..., 0] & _ONE)))
+    return _convert(nodes, hash)[..., word] + (values & (_ZERO - (nodes[..., 0] & _ONE)))
 
 
 def _signed(rank: int, sums: Words) -> NDArray[np.int64]:
@@ -44,9 +45,16 @@ def _signed(rank: int, sums: Words) -> NDArray[np.int64]:
 
 
 def generate(
-    bits: int, depths: tuple[int, ...], alpha: Words, roots: Words, hash: Hash, cw: Words, values: Words
+    bits: int,
+    depths: tuple[int, ...],
+    alpha: Words,
+    roots: Words,
+    wanted: Words,
+    hash: Hash,
+    cw: Words,
+    values: Words,
 ) -> None:
-    """Fills `cw` [max(depths), N, 2] and `values` [len(depths), N]."""
+    """Fills `cw` [max(depths), N, 2] and `values` [1 or 2, len(depths), N], from `wanted`, of that shape."""
     state = start_state(roots[0], 0)
     delta = state ^ start_state(roots[1], 1)
     for level in range(depths[-1]):
@@ -55,9 +63,12 @@ def generate(
         cw[level] = mine ^ theirs ^ (delta & ~right)
         state = mine ^ (cw[level] & control_mask(state[:, 0])) ^ (state & right)
         if level + 1 in depths:
-            value = _ONE - _convert(state, hash) + _convert(state ^ delta, hash)
+            row = depths.index(level + 1)
+            both = _convert(state, hash), _convert(state ^ delta, hash)
             ones = (state[:, 0] & _ONE).astype(bool)
-            values[depths.index(level + 1)] = np.where(ones, value, _ZERO - value)
+            for word in range(len(values)):
+                value = wanted[word, row] - both[0][:, word] + both[1][:, word]
+                values[word, row] = np.where(ones, value, _ZERO - value)
 
 
 def range_lookup(
@@ -80,6 +91,28 @@ def range_lookup(
         shares = _share(nodes, values[span], hash)
         weights = np.where(np.arange(len(table))[:, None] < counts[span], table[:, None], 0).view(np.uint64)
         sums[span] = (shares[np.arange(len(table)) % len(shares)] * weights).sum(0, dtype=np.uint64)
+    return _signed(rank, sums)
+
+
+def line_lookup(
+    rank: int, cw: Words, values: Words, root: Words, lines: Stack, hash: Hash
+) -> NDArray[np.int64]:
+    """See `idpf.line_lookup`; `values` is [L, 2, N]."""
+    sums, width = np.zeros(len(root), np.uint64), lines.values.shape[1]
+    places: NDArray[np.int64] = np.arange(width, dtype=np.int64)
+    for line, depth in enumerate(lines.depths.tolist()):
+        held = nodes_in_range(depth, width, depth)
+        at, slope = lines.values[line, :, None], lines.slopes[line, :, None]
+        step = max(1, _CHUNK_NODES // width)
+        for start in range(0, len(root), step):
+            span = slice(start, start + step)
+            first = lines.first[line, span]
+            nodes = expand_neighbours(rank, depth, cw[:depth, span], root[span], first, held, hash)
+            one, payload = (_share(nodes, values[line, word, span], hash, word) for word in (0, 1))
+            one, payload = (share[places % len(nodes)] for share in (one, payload))
+            sums_here = one * (at + slope * lines.places[line, span]) - payload * slope
+            counted = places[:, None] < lines.counts[line, span].view(np.int64)
+            sums[span] += np.where(counted, sums_here, _ZERO).sum(0, dtype=np.uint64)
     return _signed(rank, sums)
 
 

@@ -28,6 +28,7 @@ from protocols.fss.party import Party
 from protocols.fss.polynomial import Product, SumOfSquares
 from protocols.fss.public_rows import OwnTokens, PublicRows
 from protocols.fss.square import Square
+from protocols.fss.suite import ExponentialWires, TangentExponential
 from protocols.fss.truncation import FaithfulTruncation
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Secret, Weight
@@ -299,6 +300,16 @@ def _curves() -> list[Case]:
     )
     exp = Exponential(ring_bits=16, frac_bits=6, index_bits=8, index_frac=4, low=-1.0)
     cases.append(elementwise("exp", exp, direct(exp), Domain(-16, 128, 8, 4), every_mask=True))
+    wires = ExponentialWires(ring_bits=16, frac_bits=6, index_bits=8, index_frac=6, low=-0.5, centred=False)
+    cases.append(
+        elementwise(
+            "exp on a tangent",
+            exp,
+            lambda m, z: (TangentExponential()(m, wires, z),),
+            Domain(-32, 128, 8, 6),
+            every_mask=True,
+        )
+    )
     return cases
 
 

@@ -7,7 +7,9 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import protocols.fss
 from protocols.fss.exponential import Exponential
@@ -63,6 +65,12 @@ def twin(gate: Gate, *domains: Domain, tolerance: int = 0) -> Case:
 
 
 ONE, TWO = (additive(9),), (additive(9), additive(9))
+
+
+def inverse(s: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 1.0 / np.maximum(s, 1.0)
+
+
 INDEX = Domain(-4, 120, 8, 2)
 EXP = Exponential(ring_bits=16, frac_bits=6, index_bits=8, index_frac=2, low=-1.0)
 TWINS: list[tuple[Case, Check, str]] = [
@@ -86,6 +94,7 @@ TWINS: list[tuple[Case, Check, str]] = [
     ),
     (twin(controls.AliasedLookup(5), INDEX), check_result, "are wrong"),
     (twin(controls.SignForgotten(EXP), INDEX), check_result, "are wrong"),
+    (twin(controls.RestForgotten(inverse, 3, 100), Domain(-2, 101, 8)), check_result, "are wrong"),
 ]
 
 

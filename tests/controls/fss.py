@@ -17,7 +17,9 @@ from protocols.fss.comparison import IsNegative, share_below_mask
 from protocols.fss.dealing import Dealing
 from protocols.fss.exponential import Exponential
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
-from protocols.fss.material import Dpf, Items, Mask, Packed, Shared
+from protocols.fss.material import Dpf, Idpf, Items, Mask, Packed, Shared
+from protocols.fss.octave_cells import Function
+from protocols.fss.octaves import Octaves
 from protocols.fss.opening import Open
 from protocols.fss.party import Party
 from protocols.fss.ring import low, signed, top_bit
@@ -271,6 +273,39 @@ class SignForgotten(Gate):
             return self._gate.deal(dealing, *inputs)
         finally:
             dealing.point_keys = honest  # type: ignore[method-assign]
+
+    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+        return self._gate.clear(clear, *inputs)
+
+
+class RestForgotten(Gate):
+    """`Octaves` without what a number lacks to its cell: the dealer's payload is zero."""
+
+    reason: ClassVar[str] = "octaves"
+
+    def __init__(self, function: Function, low: int, high: int) -> None:
+        self._gate = Octaves(function, low, high, cells_bits=2, ring_bits=16, frac_bits=12)
+
+    def items(self, *inputs: Share) -> Items:
+        return self._gate.items(*inputs)
+
+    def outputs(self, *inputs: Share) -> Shares:
+        return self._gate.outputs(*inputs)
+
+    def run(self, party: Party, *inputs: Share) -> Shares:
+        return self._gate.run(party, *inputs)
+
+    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+        honest = dealing.prefix_keys
+
+        def without_rests(item: Idpf, alpha: torch.Tensor, payload: torch.Tensor) -> None:
+            honest(item, alpha, torch.zeros_like(payload))
+
+        dealing.prefix_keys = without_rests  # type: ignore[method-assign, assignment]
+        try:
+            return self._gate.deal(dealing, *inputs)
+        finally:
+            dealing.prefix_keys = honest  # type: ignore[method-assign]
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         return self._gate.clear(clear, *inputs)

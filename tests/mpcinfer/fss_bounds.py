@@ -28,6 +28,7 @@ from mpcinfer.models.widths import Widths
 from parties.meter import Meter
 from protocols.fss.activation import Activation
 from protocols.fss.linear import Matrix
+from protocols.fss.octaves import line_error
 from protocols.share import Share
 from tests.mpcinfer.attention_bounds import power_bound, relu_bound
 from tests.mpcinfer.backends.error_bounds import SLOPE, Bounded, ErrorBoundBackend
@@ -95,7 +96,7 @@ class FssBounds(ErrorBoundBackend):
         root = (power + eps).sqrt()
         least = (root - moved).clamp(min=eps**0.5)
         _within(power.sqrt() - moved, power.sqrt() + moved, widths.low**0.5, widths.high**0.5)
-        d, h = self._octaves(0.5), _unit(widths.frac + 1)
+        d, h = self._octaves(0.5), self._inverse_half(widths.frac)
         error = e / least * (1 + d) + c.abs() * (moved / (root * least) + d / least) + (c.abs() + e) * h
         value = c / root
         if weight is not None:
@@ -159,7 +160,7 @@ class FssBounds(ErrorBoundBackend):
         error = wrong @ v.value.abs() + (weights + wrong) @ v.error
         d, h, cut = (
             self._octaves(1.0),
-            _unit(widths.weighting.inverse + 1),
+            self._inverse_half(widths.weighting.inverse),
             self._cut(p.power + p.value, p.mixed),
         )
         size = value.abs() + error
@@ -250,7 +251,12 @@ class FssBounds(ErrorBoundBackend):
 
     def _octaves(self, power: float) -> float:
         """Largest relative error of s^-power."""
-        return (1 - _unit(self._precision.cells)) ** -power - 1
+        p = self._precision
+        return (1 + _unit(p.exact_cells + 1)) ** power - 1 if self._faithful else line_error(power, p.cells)
+
+    def _inverse_half(self, frac_bits: int) -> float:
+        """What an inverse is off besides: rounded values and slopes, and cut as it is read."""
+        return _unit(frac_bits + 1) if self._faithful else 2 * _unit(frac_bits)
 
     def _cut(self, have: int, keep: int) -> float:
         return 0.0 if keep == have else _unit(keep)

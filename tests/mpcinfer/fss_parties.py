@@ -53,7 +53,7 @@ ALTERNATIVES = {
     if name != FREE.choices[operation] and name != FAITHFUL.truncation
 }
 """The plan `fss` with one protocol replaced by another that is registered."""
-QUICK = Precision(cells=4)
+QUICK = Precision(cells=4, exact_cells=4)
 """Exact functions over octaves take time for every cell."""
 Steps = Sequence[Sequence[int]]
 """Token ids, pass by pass, over one KV cache."""

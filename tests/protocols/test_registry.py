@@ -9,8 +9,8 @@ import pytest
 
 from parties.errors import ConfigError
 from protocols.fss.suite import FssProtocol
-from protocols.plan import Plan
-from protocols.registry import ENGINES, PLANS, check, disclosures, get_plan, resolve, resolve_fss
+from protocols.plan import FAITHFUL, Plan
+from protocols.registry import ENGINES, PLANS, check, disclosures, get_plan, resolve, resolve_fss, truncating
 
 RESOLVERS = {"crypten": resolve, "fss": resolve_fss}
 OPERATIONS = [(engine, operation) for engine, operations in ENGINES.items() for operation in operations]
@@ -34,7 +34,7 @@ def test_every_protocol_can_be_chosen(engine: str, operation: str) -> None:
     preset = get_plan(engine)
     digests = {preset.digest()}
     for name in ENGINES[engine][operation]:
-        plan = preset.replace(**{operation: name})
+        plan = truncating(preset, exactly=True) if name == FAITHFUL else preset.replace(**{operation: name})
         RESOLVERS[engine](plan)
         digests.add(plan.digest())
     assert len(digests) == 1 + len(ENGINES[engine][operation])
@@ -66,9 +66,12 @@ def test_a_choice_reaches_the_suite(choice: dict[str, str]) -> None:
 
 
 def test_the_faithful_plan_is_a_choice_of_truncation() -> None:
-    plan = get_plan("fss").replace(truncation="faithful")
+    plan = truncating(get_plan("fss"), exactly=True)
     assert plan.faithful
     assert plan.choices == get_plan("fss-faithful").choices
+    assert not truncating(plan, exactly=False).faithful
+    with pytest.raises(ConfigError, match="with truncation=faithful take exponential=lookup"):
+        check(get_plan("fss").replace(truncation="faithful"))
     assert not get_plan("fss").faithful
     assert resolve_fss(plan).truncation.faithful
 

@@ -95,7 +95,7 @@ def test_a_look_up_costs_what_its_documentation_says() -> None:
     ("label", "operations"),
     [
         ("norm1", ["inverse_sqrt=octaves"]),
-        ("attn.softmax", ["maximum=histogram", "exponential=lookup"]),
+        ("attn.softmax", ["maximum=histogram", "exponential=tangent"]),
         ("attn.mix", ["reciprocal=octaves"]),
         ("ffn.gelu_tanh", ["gelu=lookup"]),
     ],

@@ -247,6 +247,8 @@ def test_a_look_up_without_range_check_is_noticed() -> None:
         (table(-HALF - 1, 1), 8, True),
         (table(HALF, 1), 8, True),
         (table(HALF - 1, 1, 1), 8, True),
+        (table(HALF, 1, 1), 8, False),
+        (table(-HALF, *([1] * (2 * HALF + 1))), 8, False),
         (table(0, 1), 1, True),
         (table(0, 1), 21, True),
         (table(0), 8, False),

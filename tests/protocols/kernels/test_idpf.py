@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,7 +11,8 @@ from numpy.typing import NDArray
 from parties.errors import RangeError
 from parties.randomness import InsecureTestRandom
 from protocols.kernels.aes import Hash
-from protocols.kernels.idpf import IdpfKeys, generate, prefix_sum, range_lookup
+from protocols.kernels.idpf import IdpfKeys, generate, line_lookup, prefix_sum, range_lookup
+from protocols.kernels.lines import Lines
 from protocols.kernels.processor import VARIABLE, register_words
 from tests.protocols.kernels.slow import LOW, VALUE, slow_hash
 
@@ -76,7 +79,7 @@ def slow_share(rank: int, keys: IdpfKeys, root: int, i: int, depth: int, prefix:
         word = int(keys.cw[level, i, 0]) | int(keys.cw[level, i, 1]) << 64
         left = slow_hash(HASH.key, node) ^ (word if node & 1 else 0)
         node = left ^ (node if prefix >> (depth - 1 - level) & 1 else 0)
-    value = int(keys.values_at(depth)[i]) if node & 1 else 0
+    value = int(keys.values_at(depth)[0, i]) if node & 1 else 0
     share = (slow_hash(HASH.key, node ^ VALUE) & LOW) + value
     return (-share if rank else share) & LOW
 
@@ -144,6 +147,72 @@ def test_ranges_in_larger_domains(
         assert np.array_equal(looked_up(keys, pair, depth, first, counts, entries), expected)
 
 
+def expected_on_lines(alpha: Words, bits: int, lines: list[Lines], payload: Words) -> Entries:
+    """The sum as the definition reads, line by line and place by place."""
+    sums = np.zeros(alpha.shape, np.int64)
+    for line, second in zip(lines, payload.view(np.int64), strict=True):
+        prefix = alpha >> np.uint64(bits - line.depth)
+        for j, (value, slope) in enumerate(zip(line.values, line.slopes, strict=True)):
+            place = (line.first + np.uint64(j)) & (np.uint64(LOW) >> np.uint64(64 - line.depth))
+            sums += np.where((place == prefix) & (j < line.counts), value + slope * (line.places - second), 0)
+    return sums
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 32, 33, 64, 130])
+@pytest.mark.parametrize("width", [1, 3, 66, 140])
+def test_lines(implementation: str, count: int, width: int) -> None:
+    """Ranges of several depths around alpha's prefixes, with payloads, values and slopes of all 64 bits."""
+    bits, depths = 29, (5, 17, 29)
+    alpha, pair, payload = points(1, bits, count), roots(count), points(2, 64, len(depths), count)
+    keys = generate(alpha, bits, depths, pair, HASH, payload)
+    lines: list[Lines] = []
+    for row, depth in enumerate(depths):
+        own = max(1, width - row)
+        before = points(3 + row, 32, count) % np.uint64(own + 3)
+        counts = (points(6 + row, 32, count) % np.uint64(own + 1)).astype(np.int64)
+        places = points(9 + row, 64, count).view(np.int64)
+        first = (alpha >> np.uint64(bits - depth)) - before
+        lines.append(Lines(depth, first, counts, places, table(own + 500)[:own], table(own + 900)[:own]))
+    shares = [line_lookup(rank, keys, pair[rank], lines, HASH) for rank in (0, 1)]
+    expected = expected_on_lines(alpha, bits, lines, payload)
+    assert np.array_equal(shares[0] + shares[1], expected)
+    assert expected.any() or count < 9 or width == 1
+
+
+@needs_aes
+def test_both_implementations_agree_on_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    count, bits, depths = 70, 20, (6, 20)
+    alpha, pair, payload = points(1, bits, count), roots(count), points(2, 64, 2, count)
+    counts, places = np.full(count, 9, np.int64), points(5, 64, count).view(np.int64)
+    results: list[list[bytes]] = []
+    for setting in ("", "openssl"):
+        monkeypatch.setenv(VARIABLE, setting)
+        keys = generate(alpha, bits, depths, pair, HASH, payload)
+        lines = [Lines(depth, alpha, counts, places, table(9), table(10)[:9]) for depth in depths]
+        shares = [line_lookup(rank, keys, pair[rank], lines, HASH) for rank in (0, 1)]
+        results.append([array.tobytes() for array in (keys.cw, keys.values, *shares)])
+    assert results[0] == results[1]
+
+
+def test_lines_that_do_not_fit_are_refused() -> None:
+    pair, first, two = roots(2), np.zeros(2, np.uint64), np.zeros(2, np.int64)
+    keys = generate(first, 8, (3, 8), pair, HASH, np.zeros((2, 2), np.uint64))
+    fitting = Lines(3, first, two, two, table(4), table(4))
+    for wrong, problem in (
+        (dataclasses.replace(fitting, depth=4), "not at 4"),
+        (dataclasses.replace(fitting, first=first[:1]), "first prefixes"),
+        (dataclasses.replace(fitting, places=two[:1]), "places"),
+        (dataclasses.replace(fitting, slopes=table(3)), "slopes"),
+        (dataclasses.replace(fitting, counts=two + 5), "counts from 0 to 4"),
+    ):
+        with pytest.raises(RangeError, match=problem):
+            line_lookup(0, keys, pair[0], [wrong], HASH)
+    with pytest.raises(RangeError, match="payloads"):
+        line_lookup(0, generate(first, 8, (3, 8), pair, HASH), pair[0], [fitting], HASH)
+    with pytest.raises(RangeError, match="payload: expected"):
+        generate(first, 8, (3, 8), pair, HASH, np.zeros((1, 2), np.uint64))
+
+
 @pytest.mark.parametrize("bits", [1, 2, 3, 6, 8])
 def test_prefix_sums_compare(implementation: str, bits: int) -> None:
     """Every alpha and every point."""
@@ -192,7 +261,7 @@ def test_both_implementations_agree(count: int, monkeypatch: pytest.MonkeyPatch)
 def test_shapes(implementation: str, count: int) -> None:
     pair = roots(count)
     keys = generate(points(1, 9, count), 9, all_depths(9), pair, HASH)
-    assert (keys.count, keys.values.shape) == (count, (9, count))
+    assert (keys.count, keys.values.shape) == (count, (1, 9, count))
     first, empty = points(2, 9, count), np.zeros(0, np.int64)
     assert range_lookup(0, keys, pair[0], 4, first, 5, table(5), HASH).shape == (count,)
     assert not range_lookup(0, keys, pair[0], 4, first, 0, empty, HASH).any()
@@ -246,4 +315,4 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(RangeError, match="correction words"):
         IdpfKeys(8, (3, 8), keys.cw[:3], keys.values)
     with pytest.raises(RangeError, match="values"):
-        IdpfKeys(8, (3, 8), keys.cw, keys.values[:1])
+        IdpfKeys(8, (3, 8), keys.cw, keys.values[:, :1])
