@@ -47,13 +47,14 @@ from parties.randomness import AesCtrStream
 from parties.tcp import Listener, connect
 from protocols.correlations import Stream
 from protocols.fss.dealing import Dealing
-from protocols.fss.gate import no_data, shape_only
+from protocols.fss.gate import shape_only
 from protocols.fss.linear import Matrix
 from protocols.fss.machine import Machine
 from protocols.fss.opening import Open
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
 from protocols.fss.ring import signed
+from protocols.fss.shapes import no_data
 from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
 from protocols.registry import get_plan, resolve_fss

@@ -14,9 +14,10 @@ from parties.errors import RangeError
 from parties.link import Link
 from parties.meter import CLIENT, Phase
 from protocols.fss.counting import Counting
-from protocols.fss.gate import Message, no_data
+from protocols.fss.gate import Message
 from protocols.fss.linear import Matrix, PublicCopy
 from protocols.fss.pieces import receive_in_pieces, send_in_pieces
+from protocols.fss.shapes import no_data
 
 WeightMask = Callable[[str, tuple[int, ...]], torch.Tensor]
 _ADDED = ("embed.positions", "attn.offset", "attn.epsilon")

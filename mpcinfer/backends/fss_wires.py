@@ -1,8 +1,12 @@
-"""Rings, fraction bits and ranges around the FSS suite's nonlinear steps: from a model's widths."""
+"""Rings, fraction bits and ranges around the FSS suite's nonlinear steps: from a model's widths.
+
+Functions are made once for each set of widths, so that their tables are, too.
+"""
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +80,7 @@ def score_index_bits(attention: AttentionWidths, frac_bits: int) -> int:
     return attention.score_integer + 1 + frac_bits
 
 
+@lru_cache(maxsize=256)
 def reciprocal(attention: AttentionWidths, p: Precision, *, faithful: bool) -> tuple[Function, OctaveWires]:
     """1 / x of a row's divisor: a sum of exp, or a mean of powers plus epsilon, as 2^row_bits keys have it.
 
@@ -98,6 +103,7 @@ def reciprocal(attention: AttentionWidths, p: Precision, *, faithful: bool) -> t
     )
 
 
+@lru_cache(maxsize=256)
 def inverse_root(
     norm: NormWidths, p: Precision, *, width: int, eps: float, faithful: bool
 ) -> tuple[Function, OctaveWires]:

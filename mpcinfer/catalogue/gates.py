@@ -17,7 +17,7 @@ from protocols.fss.comparison import IsNegative
 from protocols.fss.counting import Counting
 from protocols.fss.embedding import HoldTokens
 from protocols.fss.exponential import Exponential
-from protocols.fss.gate import Gate, no_data, shape_only
+from protocols.fss.gate import Gate, shape_only
 from protocols.fss.linear import Hold, Linear, Matrix, ToClient, Veil
 from protocols.fss.matmul import MatMul
 from protocols.fss.maximum import CoarseMaximum
@@ -25,6 +25,7 @@ from protocols.fss.octaves import Octaves
 from protocols.fss.opening import Open, Publish
 from protocols.fss.polynomial import Product, SumOfSquares
 from protocols.fss.public_rows import OwnTokens, PublicRows
+from protocols.fss.shapes import no_data
 from protocols.fss.square import Square
 from protocols.fss.truncation import FaithfulTruncation
 from protocols.operation import Security

@@ -50,11 +50,11 @@ class Precision:
     reading: int = 16
     """Of weights that read a norm's rows, with its gain folded in, where rings have room for more."""
     embedding: int = 15
-    query: int = 12
+    query: int = 11
     """Of queries over sqrt(K)."""
-    key: int = 9
-    value: int = 12
-    score: int = 11
+    key: int = 8
+    value: int = 11
+    score: int = 10
     """Of the index of exp."""
     power: int = 13
     """Of exp, and of ReLU attention."""

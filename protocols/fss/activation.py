@@ -30,6 +30,7 @@ from protocols.fss.polynomial import (
     secrets,
     sign_form,
 )
+from protocols.fss.shapes import broadcast
 from protocols.fss.tables import Function, Table, tabulate
 from protocols.share import Held, Share
 
@@ -164,7 +165,7 @@ class _ActivationGate(Gate):
         return [sign_form(index.shape), *(form_of(share) for share in (value, *factors))]
 
     def _shape(self, *inputs: Share) -> Shape:
-        return np.broadcast_shapes(*(x.shape for x in inputs))
+        return broadcast(*(x.shape for x in inputs))
 
     def _scale(self, *inputs: Share) -> int:
         return self._frac_bits + sum(factor.frac_bits for factor in inputs[2:])

@@ -130,6 +130,6 @@ def sum_of_draws(streams: Sequence[Randomness], shape: tuple[int, ...], bits: in
 
 def held_shift(a: Share, drop: int, shift: Callable[[Share, int], torch.Tensor]) -> torch.Tensor:
     """A mask after truncation; that of a server-held value x - a is -a."""
-    if a.held is not Held.SERVER_HELD:
+    if a.held is not Held.SERVER_HELD or a.value.is_meta:
         return shift(a, drop)
     return -shift(Share(-a.value, a.frac_bits, a.ring_bits), drop)

@@ -24,6 +24,7 @@ from protocols.fss.polynomial import (
     secrets,
     sign_form,
 )
+from protocols.fss.shapes import broadcast
 from protocols.fss.tables import Table, tabulate
 from protocols.share import Share
 
@@ -88,7 +89,7 @@ class Exponential(Gate):
         return exchange(*self._lookup.arrays(inputs[0].shape))
 
     def outputs(self, *inputs: Share) -> Shares:
-        shape = np.broadcast_shapes(*(x.shape for x in inputs))
+        shape = broadcast(*(x.shape for x in inputs))
         return (shape_only(shape, self._scale(*inputs), self._ring_bits),)
 
     def run(self, party: Party, *inputs: Share) -> Shares:

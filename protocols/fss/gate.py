@@ -11,10 +11,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
 from parties.meter import CLIENT, SERVER
 from protocols.fss.material import Items, Shape
+from protocols.fss.shapes import no_data
 from protocols.share import Held, Share
 
 if TYPE_CHECKING:
@@ -88,11 +87,6 @@ class Gate(ABC):
     def prepare(self, preparation: Preparation, *inputs: Share) -> Shares:
         """A party's offline step. Most gates have none."""
         return self.outputs(*inputs)
-
-
-def no_data(shape: Shape) -> torch.Tensor:
-    """A tensor with a shape and nothing in it."""
-    return torch.empty(shape, dtype=torch.int64, device="meta")
 
 
 def shape_only(

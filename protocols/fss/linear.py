@@ -17,10 +17,11 @@ import torch
 from parties.meter import CLIENT, SERVER
 from protocols.fss.clear import Clear
 from protocols.fss.dealing import Dealing, sum_of_draws
-from protocols.fss.gate import Gate, Message, Shares, no_data, shape_only
+from protocols.fss.gate import Gate, Message, Shares, shape_only
 from protocols.fss.material import Shape
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
+from protocols.fss.shapes import no_data
 from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
 from protocols.share import Held, Share
 

@@ -27,10 +27,10 @@ import torch
 from parties.errors import ConfigError
 from protocols.fss.comparison import share_below_mask
 from protocols.fss.dealing import Dealing
-from protocols.fss.gate import no_data
 from protocols.fss.material import Dpf, Item, Items, Mask, Shape
 from protocols.fss.party import Party
 from protocols.fss.ring import low, top_bit
+from protocols.fss.shapes import no_data
 from protocols.fss.tables import Table
 from protocols.kernels.dpf import prefix_parity, window_lookup
 from protocols.share import Held, Share

@@ -12,6 +12,7 @@ from parties.meter import Meter
 from protocols.fss.gate import Gate, Shares
 from protocols.fss.ring import low as residue
 from protocols.fss.ring import shift_right
+from protocols.fss.shapes import combined, end_to_end, no_data
 from protocols.share import Held, Share
 
 
@@ -41,24 +42,29 @@ class Machine(ABC):
     def add(self, a: Share, b: Share) -> Share:
         """a + b, of one kind and one scale, in the narrower of the two rings; broadcasts."""
         _fit(a, b)
-        return self._checked(Share(a.value + b.value, a.frac_bits, min(a.ring_bits, b.ring_bits), a.held))
+        value = combined(torch.add, a.value, b.value)
+        return self._checked(Share(value, a.frac_bits, min(a.ring_bits, b.ring_bits), a.held))
 
     def sub(self, a: Share, b: Share) -> Share:
         """a - b, as `add`."""
         _fit(a, b)
-        return self._checked(Share(a.value - b.value, a.frac_bits, min(a.ring_bits, b.ring_bits), a.held))
+        value = combined(torch.sub, a.value, b.value)
+        return self._checked(Share(value, a.frac_bits, min(a.ring_bits, b.ring_bits), a.held))
 
     def mul_integer(self, a: Share, factor: int | torch.Tensor, frac_bits: int = 0) -> Share:
         """a times public integers with `frac_bits` fraction bits; the scale of the result is the sum."""
         _plain(a)
-        factor = factor if isinstance(factor, int) else factor.to(a.value.device)
-        product = Share(a.value * factor, a.frac_bits + frac_bits, a.ring_bits, a.held)
-        return self._checked(product)
+        if isinstance(factor, int):
+            value = a.value if a.value.is_meta else a.value * factor
+        else:
+            value = combined(torch.mul, a.value, factor)
+        return self._checked(Share(value, a.frac_bits + frac_bits, a.ring_bits, a.held))
 
     def sum_last(self, a: Share) -> Share:
         """Sum over the last axis, which stays with length 1."""
         _plain(a)
-        return self._checked(Share(a.value.sum(-1, keepdim=True), a.frac_bits, a.ring_bits, a.held))
+        value = no_data((*a.shape[:-1], 1)) if a.value.is_meta else a.value.sum(-1, keepdim=True)
+        return self._checked(Share(value, a.frac_bits, a.ring_bits, a.held))
 
     def scaled(self, a: Share, exponent: int) -> Share:
         """a times 2^exponent: the binary point moves, the ring element stays."""
@@ -68,7 +74,8 @@ class Machine(ABC):
         """The same secret with `bits` more fraction bits, which are zero, in a ring as much wider."""
         _plain(a)
         assert a.held is not Held.ADDITIVE or a.ring_bits + bits <= 64
-        return Share(a.value << bits, a.frac_bits + bits, a.ring_bits + bits, a.held)
+        value = a.value if a.value.is_meta else a.value << bits
+        return Share(value, a.frac_bits + bits, a.ring_bits + bits, a.held)
 
     def map(self, a: Share, arrange: Callable[[torch.Tensor], torch.Tensor]) -> Share:
         """Moves elements about: reshapes, slices, transposes."""
@@ -79,7 +86,8 @@ class Machine(ABC):
         for part in parts[1:]:
             _fit(parts[0], part)
         ring = min(part.ring_bits for part in parts)
-        return Share(torch.cat([p.value for p in parts], dim), parts[0].frac_bits, ring, parts[0].held)
+        value = end_to_end([part.value for part in parts], dim)
+        return Share(value, parts[0].frac_bits, ring, parts[0].held)
 
     def reduce(self, a: Share, ring_bits: int) -> Share:
         """The same secret in a narrower ring."""
@@ -116,10 +124,11 @@ class Machine(ABC):
         assert a.held is Held.MASKED
         drop = a.frac_bits - quotient.frac_bits
         assert quotient.ring_bits == a.ring_bits - drop, f"{quotient!r} is not {a!r} truncated"
-        return self._checked(Share(self._rest(a, quotient.value << drop), a.frac_bits, 64, Held.MASKED))
+        whole = quotient.value if quotient.value.is_meta else quotient.value << drop
+        return self._checked(Share(self._rest(a, whole), a.frac_bits, 64, Held.MASKED))
 
     def _rest(self, a: Share, whole: torch.Tensor) -> torch.Tensor:
-        return residue(a.value - whole, a.ring_bits)
+        return residue(combined(torch.sub, a.value, whole), a.ring_bits)
 
     def view(self, a: Share, drop: int = 0) -> Share:
         """A masked value whose readers see floor(x / 2^drop), or one more as in `truncate`, in any ring.

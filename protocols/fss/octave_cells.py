@@ -34,7 +34,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ from numpy.typing import NDArray
 from parties.errors import ConfigError
 from protocols.fss.ring import low as residue
 from protocols.fss.ring import shift_right
+from protocols.kernels.lines import Lines
 
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -148,6 +149,35 @@ class OctaveCells:
         return self._rounded(here + bend, at), self._rounded(slopes, at)
 
     @cached_property
+    def _stacked(self) -> tuple[NDArray[np.int64], ...]:
+        """Of all windows: shifts, first cells and numbers of cells [L, 1]; values, with `REST_BITS` more, and
+        slopes [L, W], W the most cells of a window."""
+        windows = self.windows
+        numbers = [(window.shift, window.first, len(window.table)) for window in windows]
+        width = max(length for _, _, length in numbers)
+        tables = np.zeros((2, len(windows), width), np.int64)
+        for row, window in enumerate(windows):
+            tables[0, row, : len(window.table)] = window.table.numpy() << REST_BITS
+            tables[1, row, : len(window.table)] = window.slopes.numpy()
+        shifts, first, lengths = np.array(numbers, np.int64).T[..., None]
+        return shifts, first, lengths, tables[0], tables[1]
+
+    def lines(self, masked: torch.Tensor, ring_bits: int) -> Lines:
+        """What is read of keys at -1 - r where xh = s + r: all windows at once.
+
+        Args:
+            masked: xh, int64 [N], from 0.
+        """
+        shifts, first, lengths, values, slopes = self._stacked
+        points = masked.numpy()
+        cells, rests = points >> shifts, points & ((1 << shifts) - 1)
+        counts = lengths - 1 + (cells & 1)
+        counts[-1] = lengths[-1]
+        places = (rests >> np.maximum(shifts - REST_BITS, 0)) << np.maximum(REST_BITS - shifts, 0)
+        depths = ring_bits - shifts[:, 0]
+        return Lines(depths, (first - 1 - cells).view(np.uint64), counts, places, values, slopes)
+
+    @cached_property
     def exact(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Where the cells begin, and the function's values at their means, for a number whose cell is known.
 
@@ -188,3 +218,11 @@ class OctaveCells:
         if not np.all(np.abs(scaled) < 2.0 ** (62 - REST_BITS)):  # neither too large nor undefined
             raise ConfigError(f"the function is too large or undefined between {points[0]} and {points[-1]}")
         return torch.from_numpy(scaled.astype(np.int64))
+
+
+@lru_cache(maxsize=256)
+def octave_cells(
+    function: Function, low: int | float, high: int | float, cells_bits: int, frac_bits: int
+) -> OctaveCells:
+    """The table of a function, made once for each: pass the same function again, not another of the kind."""
+    return OctaveCells(function, low, high, cells_bits, frac_bits)

@@ -13,12 +13,10 @@ from protocols.fss.clear import Clear, Rounding
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Shares, shape_only
 from protocols.fss.material import Idpf, Items, PrefixKeys
-from protocols.fss.octave_cells import REST_BITS, Function, OctaveCells
+from protocols.fss.octave_cells import REST_BITS, Function, octave_cells
 from protocols.fss.party import Party
 from protocols.fss.ring import low as residue
-from protocols.fss.ring import shift_right
 from protocols.kernels import idpf
-from protocols.kernels.lines import Lines
 from protocols.share import Held, Share
 from protocols.tensors import to_words
 
@@ -93,7 +91,7 @@ class Octaves(Gate):
         frac_bits: int,
         faithful: bool = False,
     ) -> None:
-        self._cells = OctaveCells(function, low, high, cells_bits, frac_bits)
+        self._cells = octave_cells(function, low, high, cells_bits, frac_bits)
         self._ring_bits, self._frac_bits, self._faithful = ring_bits, frac_bits, faithful
 
     def items(self, *inputs: Share) -> Items:
@@ -128,17 +126,7 @@ class Octaves(Gate):
         self, party: Party, keys: PrefixKeys, masked: torch.Tensor, ring_bits: int
     ) -> torch.Tensor:
         """Sums over all windows."""
-        lines = [
-            Lines(
-                ring_bits - window.shift,
-                to_words(window.first - 1 - shift_right(masked, window.shift, ring_bits)),
-                window.counts(masked).numpy(),
-                window.rest(masked).numpy(),
-                window.table.numpy() << REST_BITS,
-                window.slopes.numpy(),
-            )
-            for window in self._cells.windows
-        ]
+        lines = self._cells.lines(masked, ring_bits)
         return torch.from_numpy(
             idpf.line_lookup(party.rank, keys.common, to_words(keys.root), lines, party.hash)
         )

@@ -27,7 +27,6 @@ from protocols.fss.material import (
     PointKeys,
     PrefixKeys,
     Shared,
-    sent_bytes,
 )
 from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
@@ -64,11 +63,14 @@ class Party(Machine):
         assert link.rank is not None
         self.link, self.rank, self.hash, self.prepared = link, link.rank, hash, prepared
         self._material, self._stream = material, stream
+        self._taken = [0, 0]
 
     def apply(self, gate: Gate, *inputs: Share) -> Shares:
-        for receiver, count in enumerate(sent_bytes(gate.items(*inputs))):
+        self._taken = [0, 0]
+        results = gate.run(self, *inputs)
+        for receiver, count in enumerate(self._taken):
             self.meter.charge_offline(receiver, count)
-        return gate.run(self, *inputs)
+        return results
 
     def add_public(self, a: Share, value: int | torch.Tensor) -> Share:
         """Added by both to a masked value, by the server alone otherwise."""
@@ -88,6 +90,11 @@ class Party(Machine):
         """1 at the server, 0 at the client: the party that adds public terms."""
         return 1 - self.rank
 
+    def _take(self, item: Item) -> None:
+        """Books what the dealer sent for an item, to either party."""
+        for receiver, count in enumerate(item.sent_bytes):
+            self._taken[receiver] += count
+
     def mask(self, item: Item) -> torch.Tensor:
         """This party's summand of a fresh mask."""
         assert isinstance(item, Mask)
@@ -96,6 +103,7 @@ class Party(Machine):
     def shared(self, item: Item) -> torch.Tensor:
         """This party's share of what the dealer knows."""
         assert isinstance(item, Shared)
+        self._take(item)
         if self.rank == SERVER:
             return self._material.ring(item.shape, item.bits)
         return to_tensor(self._stream.ring(item.shape, item.bits))
@@ -103,6 +111,7 @@ class Party(Machine):
     def packed(self, item: Item) -> NDArray[np.uint8]:
         """This party's share of what the dealer knows, as bytes."""
         assert isinstance(item, Packed)
+        self._take(item)
         if self.rank == SERVER:
             return self._material.bytes(item.size_bytes)
         return self._stream.uint8((item.size_bytes,))
@@ -110,6 +119,7 @@ class Party(Machine):
     def point_keys(self, item: Item) -> PointKeys:
         """This party's keys of point functions."""
         assert isinstance(item, Dpf)
+        self._take(item)
         count = math.prod(item.shape)
         words = self._material.words(item.sent_bytes[0] // 8)
         root = to_tensor(self._stream.uint64((count, 2)))
@@ -118,6 +128,7 @@ class Party(Machine):
     def prefix_keys(self, item: Item) -> PrefixKeys:
         """This party's keys of prefix functions."""
         assert isinstance(item, Idpf)
+        self._take(item)
         count, levels = math.prod(item.shape), max(item.depths)
         cw = self._material.words(count * levels * BLOCK_BYTES // 8).reshape(levels, count, 2)
         values = self._material.ring(item.values_shape, item.value_bits)

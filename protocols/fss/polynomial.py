@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from itertools import product
 from typing import ClassVar, final
 
-import numpy as np
 import torch
 
 from protocols.fss.clear import Clear
@@ -31,6 +30,7 @@ from protocols.fss.gate import Gate, Shares, shape_only
 from protocols.fss.material import Items, Shape, Shared
 from protocols.fss.party import Party
 from protocols.fss.ring import shift_right, top_bit
+from protocols.fss.shapes import broadcast
 from protocols.share import Held, Share
 
 Coefficient = torch.Tensor | int
@@ -89,7 +89,7 @@ def key_items(name: str, forms: Sequence[Form], bits: int) -> Items:
     items: Items = {}
     for choice in monomials(forms):
         shapes = [form.shape for form, term in zip(forms, choice, strict=True) if term]
-        items[f"{name}{choice}"] = Shared(np.broadcast_shapes(*shapes), bits)
+        items[f"{name}{choice}"] = Shared(broadcast(*shapes), bits)
     return items
 
 
@@ -125,7 +125,7 @@ def evaluate_product(
             total = _add_product(total, coefficient, sum_from(depth + 1, secret or not constant))
         return total
 
-    shape = np.broadcast_shapes(*(form.shape for form in forms))
+    shape = broadcast(*(form.shape for form in forms))
     return torch.as_tensor(sum_from(0, False)).expand(shape)
 
 
@@ -138,7 +138,7 @@ def _add_product(total: Coefficient, a: Coefficient, b: Coefficient) -> Coeffici
     if isinstance(total, int):
         return a * b + total if total else a * b
     shapes = [factor.shape for factor in (a, b) if isinstance(factor, torch.Tensor)]
-    shape = np.broadcast_shapes(total.shape, *shapes)
+    shape = broadcast(total.shape, *shapes)
     room = total if total.shape == shape else total.expand(shape).clone()
     if isinstance(a, int):
         return room.add_(b, alpha=a)
@@ -168,7 +168,7 @@ class Product(Gate):
         return key_items("key", [form_of(x) for x in inputs], self._ring_bits)
 
     def outputs(self, *inputs: Share) -> Shares:
-        shape = np.broadcast_shapes(*(x.shape for x in inputs))
+        shape = broadcast(*(x.shape for x in inputs))
         return (shape_only(shape, sum(x.frac_bits for x in inputs), self._ring_bits),)
 
     def run(self, party: Party, *inputs: Share) -> Shares:

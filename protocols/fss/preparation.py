@@ -18,8 +18,9 @@ from parties.meter import SERVER
 from parties.randomness import Randomness
 from parties.wire import Spec
 from protocols.fss.dealing import held_shift
-from protocols.fss.gate import Gate, Shares, no_data
+from protocols.fss.gate import Gate, Shares
 from protocols.fss.machine import Machine
+from protocols.fss.shapes import no_data
 from protocols.fss.spool import Reader
 from protocols.share import Share
 from protocols.tensors import to_tensor, to_words

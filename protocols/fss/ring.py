@@ -7,12 +7,12 @@ import torch
 
 def low(value: torch.Tensor, bits: int) -> torch.Tensor:
     """The residue modulo 2^bits, from 0; 64 bits stay as they are."""
-    return value if bits == 64 else value & ((1 << bits) - 1)
+    return value if bits == 64 or value.is_meta else value & ((1 << bits) - 1)
 
 
 def shift_right(value: torch.Tensor, drop: int, bits: int) -> torch.Tensor:
     """floor(v / 2^drop) of the residue v modulo 2^bits, taken from 0: an element of Z_2^(bits - drop)."""
-    if drop == 0:
+    if drop == 0 or value.is_meta:
         return low(value, bits)
     if bits == 64:  # int64's own shift copies the sign
         return (value >> drop) & ((1 << (64 - drop)) - 1)

@@ -17,7 +17,6 @@ here works for no keys at all.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from parties.errors import RangeError
 from protocols.kernels import idpf_compiled, idpf_openssl
 from protocols.kernels.aes import Hash
-from protocols.kernels.lines import Lines, Stack
+from protocols.kernels.lines import Lines
 from protocols.kernels.processor import uses_compiled
 
 Words = NDArray[np.uint64]
@@ -163,19 +162,17 @@ def range_lookup(
     return implementation.range_lookup(rank, keys.cw[:depth], values, root, first, counts, entries, hash)
 
 
-def line_lookup(
-    rank: int, keys: IdpfKeys, root: Words, lines: Sequence[Lines], hash: Hash
-) -> NDArray[np.int64]:
+def line_lookup(rank: int, keys: IdpfKeys, root: Words, lines: Lines, hash: Hash) -> NDArray[np.int64]:
     """Shares of where alpha's prefixes lie on lines: 0 for prefixes outside of all ranges.
 
-    The sum over all lines and j < count of
+    The sum over all ranges and j < count of
     1{alpha's first `depth` bits are (first + j) mod 2^depth} (values[j] + slopes[j] (place - payload)).
 
     Args:
         rank: 0 or 1.
         keys: N keys with payloads, and values at every line's depth.
         root: uint64 [N, 2], this party's roots.
-        lines: at least one.
+        lines: at least one range.
         hash: public, the one that the keys were made with.
 
     Returns:
@@ -185,17 +182,16 @@ def line_lookup(
         RangeError: a count, a depth or a shape does not fit.
 
     Cost:
-        About 2 W + 2 depth hashes a key and line.
+        About 2 W + 2 depth hashes a key and range.
     """
     _require_rank(rank)
     _require_shape("roots", root, (keys.count, 2))
     if len(keys.values) != 2:
         raise RangeError("lines are read from keys with payloads")
-    for line in lines:
-        line.check(keys.count)
-    values = np.stack([keys.values_at(line.depth) for line in lines])
+    lines.check(keys.count)
+    values = np.stack([keys.values_at(depth) for depth in lines.depths.tolist()])
     implementation = idpf_compiled if uses_compiled() else idpf_openssl
-    return implementation.line_lookup(rank, keys.cw, values, root, Stack.of(lines), hash)
+    return implementation.line_lookup(rank, keys.cw, values, root, lines, hash)
 
 
 def prefix_sum(rank: int, keys: IdpfKeys, root: Words, points: Words, hash: Hash) -> NDArray[np.int64]:

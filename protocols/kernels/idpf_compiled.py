@@ -15,7 +15,7 @@ from protocols.kernels.idpf_kernels import (
     sum_range,
     sum_segments,
 )
-from protocols.kernels.lines import Stack
+from protocols.kernels.lines import Lines
 from protocols.kernels.window import nodes_in_range
 
 
@@ -113,7 +113,7 @@ def _by_segments(
 
 
 def line_lookup(
-    rank: int, cw: Words, values: Words, root: Words, lines: Stack, hash: Hash
+    rank: int, cw: Words, values: Words, root: Words, lines: Lines, hash: Hash
 ) -> NDArray[np.int64]:
     """See `idpf.line_lookup`; `values` is [L, 2, N].
 
@@ -123,11 +123,13 @@ def line_lookup(
     copies = CHUNK // keys if 0 < 2 * keys <= CHUNK else 1
     length = -(-width // copies)
     offsets = np.repeat(np.arange(copies) * length, keys).astype(np.int64)
-    tables, slopes = (_tables(array, copies, length, keys) for array in (lines.values, lines.slopes))
+    tables, slopes = (
+        _tables(array.view(np.uint64), copies, length, keys) for array in (lines.values, lines.slopes)
+    )
     reach = length if copies > 1 else width
-    counts = np.clip(np.tile(lines.counts.view(np.int64), copies) - offsets, 0, reach).view(np.uint64)
-    first, places = (np.tile(array, copies) for array in (lines.first, lines.places))
-    first = _modulo(first + offsets.view(np.uint64), lines.depths)
+    counts = np.clip(np.tile(lines.counts, copies) - offsets, 0, reach).view(np.uint64)
+    first = _modulo(np.tile(lines.first, copies) + offsets.view(np.uint64), lines.depths)
+    places = np.tile(lines.places, copies).view(np.uint64)
     copied = np.tile(cw, (1, copies, 1)), np.tile(values, copies), np.tile(root, (copies, 1))
     held = np.zeros((len(lines.depths), int(lines.depths.max()) + 1), np.int64)
     for row, depth in zip(held, lines.depths.tolist(), strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.kernels.aes import INNER, VALUE, Hash
-from protocols.kernels.lines import Stack
+from protocols.kernels.lines import Lines
 from protocols.kernels.openssl_aes import hash_blocks
 from protocols.kernels.openssl_tree import (
     control_mask,
@@ -95,14 +95,17 @@ def range_lookup(
 
 
 def line_lookup(
-    rank: int, cw: Words, values: Words, root: Words, lines: Stack, hash: Hash
+    rank: int, cw: Words, values: Words, root: Words, lines: Lines, hash: Hash
 ) -> NDArray[np.int64]:
     """See `idpf.line_lookup`; `values` is [L, 2, N]."""
     sums, width = np.zeros(len(root), np.uint64), lines.values.shape[1]
+    values_at, slopes, places_on = (
+        array.view(np.uint64) for array in (lines.values, lines.slopes, lines.places)
+    )
     places: NDArray[np.int64] = np.arange(width, dtype=np.int64)
     for line, depth in enumerate(lines.depths.tolist()):
         held = nodes_in_range(depth, width, depth)
-        at, slope = lines.values[line, :, None], lines.slopes[line, :, None]
+        at, slope = values_at[line, :, None], slopes[line, :, None]
         step = max(1, _CHUNK_NODES // width)
         for start in range(0, len(root), step):
             span = slice(start, start + step)
@@ -110,8 +113,8 @@ def line_lookup(
             nodes = expand_neighbours(rank, depth, cw[:depth, span], root[span], first, held, hash)
             one, payload = (_share(nodes, values[line, word, span], hash, word) for word in (0, 1))
             one, payload = (share[places % len(nodes)] for share in (one, payload))
-            sums_here = one * (at + slope * lines.places[line, span]) - payload * slope
-            counted = places[:, None] < lines.counts[line, span].view(np.int64)
+            sums_here = one * (at + slope * places_on[line, span]) - payload * slope
+            counted = places[:, None] < lines.counts[line, span]
             sums[span] += np.where(counted, sums_here, _ZERO).sum(0, dtype=np.uint64)
     return _signed(rank, sums)
 

@@ -27,12 +27,13 @@ from parties.wire import Spec, decode, unpack
 from protocols.fss.clear import Clear
 from protocols.fss.counting import Counting
 from protocols.fss.dealing import Dealing, Writer
-from protocols.fss.gate import Shares, no_data
+from protocols.fss.gate import Shares
 from protocols.fss.linear import Matrix
 from protocols.fss.machine import Machine
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
 from protocols.fss.ring import low, signed
+from protocols.fss.shapes import no_data
 from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
 from protocols.share import Held, Share

@@ -147,14 +147,15 @@ def test_ranges_in_larger_domains(
         assert np.array_equal(looked_up(keys, pair, depth, first, counts, entries), expected)
 
 
-def expected_on_lines(alpha: Words, bits: int, lines: list[Lines], payload: Words) -> Entries:
-    """The sum as the definition reads, line by line and place by place."""
+def expected_on_lines(alpha: Words, bits: int, lines: Lines, payload: Words) -> Entries:
+    """The sum as the definition reads, range by range and place by place."""
     sums = np.zeros(alpha.shape, np.int64)
-    for line, second in zip(lines, payload.view(np.int64), strict=True):
-        prefix = alpha >> np.uint64(bits - line.depth)
-        for j, (value, slope) in enumerate(zip(line.values, line.slopes, strict=True)):
-            place = (line.first + np.uint64(j)) & (np.uint64(LOW) >> np.uint64(64 - line.depth))
-            sums += np.where((place == prefix) & (j < line.counts), value + slope * (line.places - second), 0)
+    for row, depth in enumerate(lines.depths.tolist()):
+        prefix, second = alpha >> np.uint64(bits - depth), payload[row].view(np.int64)
+        for j, (value, slope) in enumerate(zip(lines.values[row], lines.slopes[row], strict=True)):
+            place = (lines.first[row] + np.uint64(j)) & (np.uint64(LOW) >> np.uint64(64 - depth))
+            read = value + slope * (lines.places[row] - second)
+            sums += np.where((place == prefix) & (j < lines.counts[row]), read, 0)
     return sums
 
 
@@ -165,14 +166,14 @@ def test_lines(implementation: str, count: int, width: int) -> None:
     bits, depths = 29, (5, 17, 29)
     alpha, pair, payload = points(1, bits, count), roots(count), points(2, 64, len(depths), count)
     keys = generate(alpha, bits, depths, pair, HASH, payload)
-    lines: list[Lines] = []
-    for row, depth in enumerate(depths):
-        own = max(1, width - row)
-        before = points(3 + row, 32, count) % np.uint64(own + 3)
-        counts = (points(6 + row, 32, count) % np.uint64(own + 1)).astype(np.int64)
-        places = points(9 + row, 64, count).view(np.int64)
-        first = (alpha >> np.uint64(bits - depth)) - before
-        lines.append(Lines(depth, first, counts, places, table(own + 500)[:own], table(own + 900)[:own]))
+    before = points(3, 32, len(depths), count) % np.uint64(width + 3)
+    lines = Lines(
+        np.array(depths, np.int64),
+        np.stack([alpha >> np.uint64(bits - depth) for depth in depths]) - before,
+        (points(6, 32, len(depths), count) % np.uint64(width + 1)).astype(np.int64),
+        points(9, 64, len(depths), count).view(np.int64),
+        *(table(size)[: len(depths) * width].reshape(len(depths), width) for size in (500, 900)),
+    )
     shares = [line_lookup(rank, keys, pair[rank], lines, HASH) for rank in (0, 1)]
     expected = expected_on_lines(alpha, bits, lines, payload)
     assert np.array_equal(shares[0] + shares[1], expected)
@@ -183,12 +184,17 @@ def test_lines(implementation: str, count: int, width: int) -> None:
 def test_both_implementations_agree_on_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     count, bits, depths = 70, 20, (6, 20)
     alpha, pair, payload = points(1, bits, count), roots(count), points(2, 64, 2, count)
-    counts, places = np.full(count, 9, np.int64), points(5, 64, count).view(np.int64)
+    lines = Lines(
+        np.array(depths, np.int64),
+        np.stack([alpha, alpha]),
+        np.full((2, count), 9, np.int64),
+        points(5, 64, 2, count).view(np.int64),
+        *(table(size).reshape(2, 9) for size in (18, 18)),
+    )
     results: list[list[bytes]] = []
     for setting in ("", "openssl"):
         monkeypatch.setenv(VARIABLE, setting)
         keys = generate(alpha, bits, depths, pair, HASH, payload)
-        lines = [Lines(depth, alpha, counts, places, table(9), table(10)[:9]) for depth in depths]
         shares = [line_lookup(rank, keys, pair[rank], lines, HASH) for rank in (0, 1)]
         results.append([array.tobytes() for array in (keys.cw, keys.values, *shares)])
     assert results[0] == results[1]
@@ -197,18 +203,20 @@ def test_both_implementations_agree_on_lines(monkeypatch: pytest.MonkeyPatch) ->
 def test_lines_that_do_not_fit_are_refused() -> None:
     pair, first, two = roots(2), np.zeros(2, np.uint64), np.zeros(2, np.int64)
     keys = generate(first, 8, (3, 8), pair, HASH, np.zeros((2, 2), np.uint64))
-    fitting = Lines(3, first, two, two, table(4), table(4))
+    rows, entries = two[None], table(4)[None]
+    fitting = Lines(np.array([3]), first[None], rows, rows, entries, entries)
     for wrong, problem in (
-        (dataclasses.replace(fitting, depth=4), "not at 4"),
-        (dataclasses.replace(fitting, first=first[:1]), "first prefixes"),
-        (dataclasses.replace(fitting, places=two[:1]), "places"),
-        (dataclasses.replace(fitting, slopes=table(3)), "slopes"),
-        (dataclasses.replace(fitting, counts=two + 5), "counts from 0 to 4"),
+        (dataclasses.replace(fitting, depths=np.array([4])), "not at 4"),
+        (dataclasses.replace(fitting, first=first[None, :1]), "first: expected"),
+        (dataclasses.replace(fitting, places=rows[:, :1]), "places: expected"),
+        (dataclasses.replace(fitting, slopes=table(3)[None]), "slopes: expected"),
+        (dataclasses.replace(fitting, values=entries[:0]), "values: expected"),
+        (dataclasses.replace(fitting, counts=rows + 5), "counts from 0 to 4"),
     ):
         with pytest.raises(RangeError, match=problem):
-            line_lookup(0, keys, pair[0], [wrong], HASH)
+            line_lookup(0, keys, pair[0], wrong, HASH)
     with pytest.raises(RangeError, match="payloads"):
-        line_lookup(0, generate(first, 8, (3, 8), pair, HASH), pair[0], [fitting], HASH)
+        line_lookup(0, generate(first, 8, (3, 8), pair, HASH), pair[0], fitting, HASH)
     with pytest.raises(RangeError, match="payload: expected"):
         generate(first, 8, (3, 8), pair, HASH, np.zeros((1, 2), np.uint64))
 
