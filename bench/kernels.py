@@ -26,6 +26,7 @@ from parties.randomness import InsecureTestRandom
 from protocols.kernels import idpf
 from protocols.kernels.aes import Hash
 from protocols.kernels.dpf import DpfKeys, generate, prefix_parity, window_lookup
+from protocols.kernels.lines import Lines
 from protocols.kernels.processor import register_words, uses_compiled
 from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
 from protocols.kernels.window import nodes_in_range
@@ -141,6 +142,29 @@ def _range_lookup(count: int, depth: int, window: int) -> Case:
     return Case(f"idpf range look-up, {count} keys, depth {depth}, {window} nodes", hashes, "hashes", prepare)
 
 
+def _line_lookup(count: int, bits: int, ranges: int, width: int) -> Case:
+    """Ranges at the last depths of the keys, as octaves have them."""
+
+    def prepare() -> Callable[[], object]:
+        alpha, roots = _points(count, bits), RANDOM.uint64((2, count, 2))
+        payload = RANDOM.uint64((ranges, count))
+        keys = idpf.generate(alpha, bits, tuple(depths), roots, HASH, payload)
+        tables = RANDOM.uint64((2, ranges, width)).view(np.int64)
+        lines = Lines(
+            np.array(depths, np.int64),
+            _points(ranges * count, bits).reshape(ranges, count),
+            np.full((ranges, count), width, np.int64),
+            payload.view(np.int64),
+            *tables,
+        )
+        return lambda: idpf.line_lookup(0, keys, roots[0], lines, HASH)
+
+    depths = range(bits - ranges + 1, bits + 1)
+    hashes = sum(int(nodes_in_range(depth, width, depth)[:-1].sum()) + width for depth in depths)
+    name = f"idpf line look-up, {count} keys of {bits} bits, {ranges} ranges of {width} nodes"
+    return Case(name, count * hashes, "hashes", prepare)
+
+
 def _prefix_sum(count: int, bits: int, points: int) -> Case:
     def prepare() -> Callable[[], object]:
         alpha, roots = _points(count, bits), RANDOM.uint64((2, count, 2))
@@ -169,6 +193,8 @@ CASES = (
     _prefix_generation(1536, 40, tuple(range(16, 41, 2))),
     _range_lookup(1536, 40, 128),
     _range_lookup(128, 56, 256),
+    _line_lookup(1536, 25, 14, 64),
+    _line_lookup(1, 55, 28, 64),
     _prefix_sum(128, 56, 16),
 )
 """Every kernel that is measured; a new one is one more line here."""
