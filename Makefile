@@ -19,8 +19,8 @@ help: ## say what there is
 demo: $(VENV)/.runtime ## complete a Python snippet privately: server, client and dealer as separate processes
 	$(BIN)/mpcinfer demo
 
-test: $(VENV)/.dev ## run all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev ## run all tests, in a process a core
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 check: $(VENV)/.dev ## formatting, lint, types, import direction, generated tables
 	@status=0; for tool in "ruff format --check ." "ruff check ." "pyright" "lint-imports" \

@@ -43,13 +43,18 @@ def shape(kind: str) -> ModelConfig:
 
 def attention_bill(kind: str, plan: str, tokens: int) -> Bill:
     """The rows of a block's bill that are attention's own."""
-    bill = count(shape(kind), get_plan(plan), tokens=tokens, part="stack")
+    return attention_rows(count(shape(kind), get_plan(plan), tokens=tokens, part="stack"))
+
+
+def attention_rows(bill: Bill) -> Bill:
+    """What a bill has for attention, without its linear layers."""
     names = {row.label: row.label.split(".") for row in bill.rows}
-    inside = [row for row in bill.rows if names[row.label][:2] == ["layer0", "attn"]]
+    inside = [row for row in bill.rows if names[row.label][1:2] == ["attn"]]
     return Bill(rows=[row for row in inside if names[row.label][-1] not in _LINEAR])
 
 
-def _row(kind: str, bills: Sequence[Bill]) -> list[str]:
+def attention_row(kind: str, bills: Sequence[Bill]) -> list[str]:
+    """Cells of a table: rounds, and bytes a head, under each plan."""
     cells = [kind]
     for bill in bills:
         total = bill.total
@@ -74,7 +79,7 @@ def main() -> None:
         rows: list[list[str]] = []
         for kind in KINDS:
             bills = [attention_bill(kind, plan, tokens) for plan in PLANS]
-            rows.append(_row(kind, bills))
+            rows.append(attention_row(kind, bills))
             for plan, bill in zip(PLANS, bills, strict=True):
                 if not arguments.no_record:
                     _record(kind, plan, tokens, bill)

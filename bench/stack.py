@@ -2,6 +2,7 @@
 
     python -m bench.stack --layers 12 --repeat 3
     python -m bench.stack --layers 1 --against crypten-stock --repeat 3
+    python -m bench.stack --layers 1 --variant power4 --tokens 512
 
 Weights are random, widths those of the default profile. The dealer writes its material to a folder, as
 `mpcinfer deal` does, and ends; then server and client, connected over encrypted loopback TCP, do their
@@ -25,6 +26,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from bench.attention import EPSILON, attention_rows
 from bench.block import GPT2_BLOCK, block_input, block_weights, measure
 from bench.records import RECORDS, Record
 from mpcinfer.backends.counting import count
@@ -36,9 +38,10 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold, folded_config
 from mpcinfer.models.load import load_ranges_of
+from mpcinfer.models.variants import variant
 from mpcinfer.models.widths import Widths
 from mpcinfer.roles.fss_ready import rehearse
-from parties.bill import Bill
+from parties.bill import Bill, BillRow
 from parties.keys import KeyPair
 from parties.link import Link
 from parties.memory import keep_memory
@@ -61,6 +64,7 @@ from protocols.registry import get_plan, resolve_fss
 from protocols.share import Share
 
 _TIMEOUT_S = 300.0
+DEFAULT_VARIANT = "SM+LN+G"
 _RANGES = load_ranges_of("tiny-python")
 """Of another GPT-2 form, for the rehearsal alone."""
 _AT_HAND_BYTES = 384 << 20
@@ -276,10 +280,17 @@ def _blocks_only(bill: Bill) -> Bill:
 
 
 def run_case(
-    plan: str, layers: int, tokens: int, repeat: int, port: int, against: str | None, console: Console
+    plan: str,
+    name: str,
+    layers: int,
+    tokens: int,
+    repeat: int,
+    port: int,
+    against: str | None,
+    console: Console,
 ) -> None:
     """Measures, prints, and keeps a record."""
-    config = dataclasses.replace(GPT2_BLOCK, layers=layers)
+    config = variant(name, dataclasses.replace(GPT2_BLOCK, layers=layers, attention_epsilon=EPSILON))
     runs: list[Measured] = []
     others: list[tuple[Bill, float]] = []
     for i in range(repeat):
@@ -294,7 +305,8 @@ def run_case(
     expected = Bill(rows=[row for row in counted.rows if row.label.startswith("layer")]).total
     same = all(getattr(bill.total, name) == getattr(expected, name) for name in _COMPARED)
     peaks = {name: max(run.peak_bytes[name] for run in runs) for name in ("dealer", "server", "client")}
-    console.print(f"{plan}, {layers} block(s), {tokens} tokens: {_costs(bill)}")
+    console.print(f"{plan}, {layers} block(s) of {name}, {tokens} tokens: {_costs(bill.total)}")
+    console.print(f"attention without linear layers, a head of a layer: {_costs(_a_head(bill, config))}")
     console.print(f"medians of {repeat}: {_seconds(runs)}; peak memory {_gigabytes(peaks)}")
     console.print(
         f"largest error {float(error.max()):.2g}, mean {float(error.mean()):.2g}; "
@@ -305,7 +317,9 @@ def run_case(
     Record(
         case="gpt2-stack" if layers > 1 else "gpt2-block",
         plan=plan,
-        model=f"gpt2, {layers} block(s), random weights, default profile",
+        model=f"gpt2, {layers} block(s)"
+        + (f" of {name}" if name != DEFAULT_VARIANT else "")
+        + ", random weights, default profile",
         tokens=tokens,
         measured=True,
         bill=bill.to_json(),
@@ -321,12 +335,20 @@ def run_case(
     ).append(RECORDS / "stack.jsonl")
 
 
-def _costs(bill: Bill) -> str:
-    total = bill.total
+def _a_head(bill: Bill, config: ModelConfig) -> BillRow:
+    """A head's share of what attention costs in a layer; rounds are those of all heads."""
+    total = attention_rows(bill).total
+    for name in _COMPARED[1:]:
+        setattr(total, name, getattr(total, name) // (config.heads * config.layers))
+    total.rounds //= config.layers
+    return total
+
+
+def _costs(total: BillRow) -> str:
     up, down = total.online_bytes_to_server / 1e6, total.online_bytes_to_client / 1e6
     offline = (total.offline_bytes_to_server + total.offline_bytes_to_client) / 1e9
     return (
-        f"{total.rounds} rounds, {up:.2f} + {down:.2f} = {up + down:.2f} MB online, {offline:.2f} GB offline"
+        f"{total.rounds} rounds, {up:.2f} + {down:.2f} = {up + down:.2f} MB online, {offline:.3f} GB offline"
     )
 
 
@@ -356,6 +378,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--plan", default="fss")
     parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--variant", default=DEFAULT_VARIANT, help="see `mpcinfer models --variants`")
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--against", help="another plan, of which one block runs between repetitions")
@@ -363,6 +386,7 @@ def main() -> None:
     options = parser.parse_args()
     run_case(
         options.plan,
+        options.variant,
         options.layers,
         options.tokens,
         options.repeat,

@@ -51,23 +51,34 @@ RANGES = RangePenalty(strength=0.3, scores=3.0)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of the table: a variant, how it is trained, and with how many seeds."""
+    """A row of a table: a variant, how it is trained, and with how many seeds.
+
+    Attributes:
+        stressed: twice as deep and at twice the rate, for half the steps and watched closely.
+    """
 
     name: str
     variant: str
     seeds: int = 1
     penalty: EntropyPenalty | None = None
     ranges: RangePenalty | None = None
+    stressed: bool = False
+
+    @property
+    def config(self) -> ModelConfig:
+        layers = BASE.layers * (2 if self.stressed else 1)
+        return variant(self.variant, dataclasses.replace(BASE, layers=layers))
 
     def folder(self, out: Path, seed: int) -> Path:
         plain = "".join(c if c.isalnum() else "-" for c in self.name.lower()).strip("-")
-        return out / f"{plain}-seed{seed}"
+        return out / f"{plain}{'-stressed' if self.stressed else ''}-seed{seed}"
 
     def options(self, source: str, seed: int, steps: int) -> RunOptions:
+        steps = steps // 2 if self.stressed else steps
         recipe = Recipe(
             steps=steps,
             batch=BATCH,
-            learning_rate=2e-3,
+            learning_rate=4e-3 if self.stressed else 2e-3,
             warmup=steps // 20,
             decay=0.95,
             seed=seed,
@@ -75,13 +86,13 @@ class Entry:
         )
         return RunOptions(
             source=source,
-            config=variant(self.variant, BASE),
+            config=self.config,
             recipe=recipe,
             penalty=self.penalty,
             ranges=self.ranges,
             evaluate_every=steps,
             checkpoint_every=max(steps // 4, 1),
-            entropy_every=max(steps // 10, 1),
+            entropy_every=max(steps // (50 if self.stressed else 10), 1),
         )
 
 
@@ -106,6 +117,13 @@ ENTRIES = (
     Entry("power2", "power2"),
     Entry("2quad", "2quad"),
     Entry("relu attention", "relu"),
+    Entry("SM", "SM", stressed=True),
+    Entry("EReg(SM)", "SM", penalty=PUBLISHED, stressed=True),
+    Entry("SM+G", "SM+G", stressed=True),
+    Entry("EReg(SM+G)", "SM+G", penalty=PUBLISHED, stressed=True),
+    Entry("SM+ScFuFFN", "SM+ScFuFFN", stressed=True),
+    Entry("EReg(SM(t)+ScFuFFN)", "EReg(SM(t)+ScFuFFN)", penalty=PUBLISHED, stressed=True),
+    Entry("SM+LN+G", "SM+LN+G", stressed=True),
 )
 
 

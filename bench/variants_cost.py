@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from bench.attention import KINDS, LENGTHS, attention_bill, attention_row
+from bench.attention import PLANS as ATTENTION_PLANS
 from bench.markdown import megabytes, table
 from mpcinfer import cost
 from mpcinfer.models.operations import attention_flops, ffn_flops, nonlinear_operations
@@ -84,6 +87,18 @@ def operations_table() -> str:
     return table(header, rows, left=("nonlinearities",))
 
 
+def attention_table(tokens: int) -> str:
+    """What attention's own part of a block costs, a head."""
+    header = ["attention"]
+    for plan in ATTENTION_PLANS:
+        header += [f"`{plan}`: rounds", "online", "offline"]
+    rows = [
+        attention_row(kind, [attention_bill(kind, plan, tokens) for plan in ATTENTION_PLANS])
+        for kind in KINDS
+    ]
+    return table(header, rows)
+
+
 def _rounds_and_online(model: str, plan: str, tokens: int) -> Sequence[str]:
     total = _total(model, plan, tokens)
     return ("none", "") if total is None else (f"{total.rounds:,}", _online(total))
@@ -110,4 +125,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "all fss": lambda: all_table("fss"),
     "all crypten": lambda: all_table("crypten"),
     "operations": operations_table,
+    **{f"attention {tokens}": partial(attention_table, tokens) for tokens in LENGTHS},
 }

@@ -23,7 +23,6 @@ from mpcinfer.entropy.curves import EntropyAtStep, entropy_curve
 from mpcinfer.entropy.measure import causal_bound
 from mpcinfer.entropy.plots import figure
 from mpcinfer.models.attention_only import fold_attention_only
-from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folder import load_model_folder, save_model
 from mpcinfer.models.model import Model
 from mpcinfer.models.ranges import calibrate
@@ -37,7 +36,7 @@ PLANS = ("fss", "crypten")
 PROMPT = "class Stack:\n    def __init__(self):\n        self.items = []\n\n    def push(self, item):\n"
 NEW_TOKENS = 8
 DRAWN = ("SM+LN+G", "SM+G", "SM", "SM+ScFuFFN", "EReg(SM+G)", "EReg(SM)", "EReg(SM(t)+ScFuFFN)", "power4")
-"""Rows of the pictures, where they were trained."""
+"""Panels of the pictures, where they were trained."""
 
 
 def report(out: Path, pictures: Path, *, quick: bool = False) -> None:
@@ -46,18 +45,21 @@ def report(out: Path, pictures: Path, *, quick: bool = False) -> None:
     Args:
         quick: without bills and private runs; those recorded before stay in the table.
     """
-    console, drawn = Console(), dict[str, list[EntropyAtStep]]()
+    console = Console()
+    drawn: dict[bool, dict[str, list[EntropyAtStep]]] = {False: {}, True: {}}
     for entry, seed in runs():
         folder = entry.folder(out, seed)
         if not (folder / FOLDER / "done").exists():
-            console.print(f"{entry.name}, seed {seed}: not trained yet")
+            console.print(f"{folder.name}: not trained yet")
             continue
         log = read_log(folder / FOLDER)
         found = _quality(log)
-        found |= {"name": entry.name, "seed": seed, "parameters": _config(folder).parameters}
+        model = load_model_folder(folder)
+        found |= {"name": entry.name, "seed": seed, "parameters": model.config.parameters}
+        found |= {"stressed": entry.stressed, "divisors": _divisors(model)}
         if seed == 0:
-            drawn[entry.name] = entropy_curve(log)
-        if seed == 0 and not quick:
+            drawn[entry.stressed][entry.name] = entropy_curve(log)
+        if seed == 0 and not quick and not entry.stressed:
             found |= _costs_and_texts(entry, folder, diverged=found["diverged_at"] is not None)
         console.print_json(json.dumps(found))
         Record(
@@ -70,14 +72,20 @@ def report(out: Path, pictures: Path, *, quick: bool = False) -> None:
             extra=found,
         ).append(RECORDS / FILE)
     pictures.mkdir(parents=True, exist_ok=True)
-    chosen = {name: drawn[name] for name in DRAWN if drawn.get(name)}
-    if chosen:
-        _draw_heads(pictures / "heads.png", chosen)
-        _draw_curves(pictures / "curves.png", chosen)
+    for stressed, prefix in ((False, ""), (True, "stressed-")):
+        chosen = {name: drawn[stressed][name] for name in DRAWN if drawn[stressed].get(name)}
+        if chosen:
+            _draw_heads(pictures / f"{prefix}heads.png", chosen)
+            _draw_curves(pictures / f"{prefix}curves.png", chosen)
 
 
-def _config(folder: Path) -> ModelConfig:
-    return load_model_folder(folder).config
+def _divisors(model: Model) -> list[float] | None:
+    """The least and the largest divisor of power attention that calibration saw."""
+    ends = [
+        [value for name, value in model.ranges.items() if name.endswith(f"power/divisor_{end}")]
+        for end in ("min", "max")
+    ]
+    return [min(ends[0]), max(ends[1])] if ends[0] else None
 
 
 def _quality(log: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -209,7 +217,7 @@ def _draw_curves(path: Path, drawn: dict[str, list[EntropyAtStep]]) -> None:
         axes.set_axis_off()
     for axes, (name, curve) in zip(panels.flat, drawn.items(), strict=False):
         steps = [point.step for point in curve]
-        for layer in range(BASE.layers):
+        for layer in range(len(curve[0].layer_means())):
             axes.plot(steps, [point.layer_means()[layer] for point in curve], label=f"layer {layer}")
         axes.axhline(bound, color="#808080", linestyle="--", linewidth=1)
         axes.set_title(name, fontsize=8)
@@ -225,16 +233,10 @@ def _draw_curves(path: Path, drawn: dict[str, list[EntropyAtStep]]) -> None:
 
 
 def trained_table() -> str:
-    """Quality, entropies and bills of what was trained; what a run's newest record says counts."""
-    newest: dict[tuple[str, int], dict[str, Any]] = {}
-    for line in (RECORDS / FILE).read_text().splitlines():
-        extra = json.loads(line)["extra"]
-        key = extra["name"], extra["seed"]
-        newest[key] = {**newest.get(key, {}), **extra}
+    """Quality, entropies and bills of what was trained."""
     rows: list[list[str]] = []
-    for name in dict.fromkeys(name for name, _ in newest):
-        found = [extra for (other, _), extra in newest.items() if other == name]
-        first = next(extra for extra in found if extra["seed"] == 0)
+    for name, found in _newest(stressed=False).items():
+        first = found[0]
         rows.append([name, _perplexity(found), f"{first['parameters'] / 1e6:.2f} M", *_entropy_cells(first)])
         rows[-1] += [*_bill_cells(first), _text_cell(first)]
         if "folded" in first:
@@ -243,6 +245,42 @@ def trained_table() -> str:
     header = ["variant", "perplexity (seeds)", "parameters", "mean entropy", "overloaded", "collapsed"]
     header += ["`fss`: rounds", "online", "`crypten`: rounds", "online", "private text"]
     return table(header, rows)
+
+
+def stressed_table() -> str:
+    """What deep models do at a high rate."""
+    rows = [
+        [name, _perplexity(found), *_entropy_cells(found[0])]
+        for name, found in _newest(stressed=True).items()
+    ]
+    return table(["variant", "perplexity", "mean entropy", "overloaded", "collapsed"], rows)
+
+
+def divisors_table() -> str:
+    """How far the divisors of power attention reach, and what that took in quality."""
+    rows: list[list[str]] = []
+    for name, found in _newest(stressed=False).items():
+        reached = [extra["divisors"] for extra in found if extra.get("divisors")]
+        if not reached:
+            continue
+        low, high = min(low for low, _ in reached), max(high for _, high in reached)
+        span = f"{math.log2(high / low):.0f}"
+        rows.append([name, f"{low:.1e}", f"{high:,.4g}", span, _perplexity(found)])
+    return table(["attention", "least divisor", "largest", "octaves", "perplexity (seeds)"], rows)
+
+
+def _newest(*, stressed: bool) -> dict[str, list[dict[str, Any]]]:
+    """What was recorded of every run, by name, first seed first; a run's newest record counts."""
+    newest: dict[tuple[str, int], dict[str, Any]] = {}
+    for line in (RECORDS / FILE).read_text().splitlines():
+        extra = json.loads(line)["extra"]
+        if extra.get("stressed", False) == stressed:
+            key = extra["name"], extra["seed"]
+            newest[key] = {**newest.get(key, {}), **extra}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for (name, _), extra in sorted(newest.items(), key=lambda item: item[0][1]):
+        found.setdefault(name, []).append(extra)
+    return found
 
 
 def _perplexity(found: Sequence[dict[str, Any]]) -> str:
@@ -280,4 +318,4 @@ def _text_cell(extra: dict[str, Any]) -> str:
     return "the reference's" if extra["private"]["same"] else "DIFFERS"
 
 
-TABLES = {"trained": trained_table}
+TABLES = {"trained": trained_table, "stressed": stressed_table, "divisors": divisors_table}

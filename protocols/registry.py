@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from parties.errors import ConfigError
+from protocols.fss.exponentials import ExponentialProtocol, LookupExponential, TangentExponential
 from protocols.fss.suite import (
     ActivationProtocol,
     EmbeddingProtocol,
     ExactTruncation,
-    ExponentialProtocol,
     FineLookupActivation,
     FreeTruncation,
     FssSuite,
     HistogramMaximum,
     LookupActivation,
-    LookupExponential,
     MaximumProtocol,
     OctaveLookup,
     OctaveProtocol,
@@ -31,7 +30,6 @@ from protocols.fss.suite import (
     PrivateEmbedding,
     PublicEmbedding,
     SquaringPower,
-    TangentExponential,
     TreeMaximum,
     TruncationProtocol,
 )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 import torch
+from hypothesis import settings
 
 # Threads that wait for each other's cores make small models slower, and a busy machine much slower.
 torch.set_num_threads(1)
+
+# Tests never time; and what CI draws is the same every time.
+settings.register_profile("tests", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("tests")
 
 _COMPILE = """
 from mpcinfer.roles.fss_ready import rehearse_all
@@ -20,6 +26,10 @@ _MANY = 200
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Compiles the kernels, which takes most of a minute on a machine that never did, outside of any test."""
-    if len(session.items) > _MANY:
+    """Compiles the kernels, which takes most of a minute on a machine that never did, outside of any test.
+
+    Where several processes share the tests, the first of them does.
+    """
+    worker: dict[str, str] = getattr(session.config, "workerinput", {})
+    if len(session.items) > _MANY and worker.get("workerid", "gw0") == "gw0":
         subprocess.run([sys.executable, "-c", _COMPILE], check=True)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from mpcinfer.models.attention_widths import AttentionWidths, NormWidths
 from mpcinfer.models.precision import Precision, ring
 from mpcinfer.models.widths import FfnWidths
+from protocols.fss.exponentials import ExponentialWires
 from protocols.fss.octave_cells import Function
 from protocols.fss.powers import PowerWires
-from protocols.fss.suite import ActivationProtocol, ActivationWires, ExponentialWires, OctaveWires
+from protocols.fss.suite import ActivationProtocol, ActivationWires, OctaveWires
 
 _ABOVE = 1.1
 """Inverses may be above that of the least number: lines near it are read a cell below."""

@@ -17,6 +17,7 @@ from protocols.fss.clear import Clear
 from protocols.fss.comparison import IsNegative
 from protocols.fss.embedding import HoldTokens
 from protocols.fss.exponential import Exponential
+from protocols.fss.exponentials import ExponentialWires, TangentExponential
 from protocols.fss.gate import Gate, Shares
 from protocols.fss.linear import Hold, Linear, Matrix, PublicCopy, ToClient, Veil
 from protocols.fss.machine import Machine
@@ -28,7 +29,6 @@ from protocols.fss.party import Party
 from protocols.fss.polynomial import Product, SumOfSquares
 from protocols.fss.public_rows import OwnTokens, PublicRows
 from protocols.fss.square import Square
-from protocols.fss.suite import ExponentialWires, TangentExponential
 from protocols.fss.truncation import FaithfulTruncation
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Secret, Weight

@@ -8,7 +8,7 @@ import inspect
 import pytest
 
 from parties.errors import ConfigError
-from protocols.fss.suite import FssProtocol
+from protocols.fss.protocol import FssProtocol
 from protocols.plan import FAITHFUL, Plan
 from protocols.registry import ENGINES, PLANS, check, disclosures, get_plan, resolve, resolve_fss, truncating
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from parties.errors import RangeError
+from protocols.fss.exponentials import ExponentialWires, LookupExponential, TangentExponential
 from protocols.fss.gate import Shares
 from protocols.fss.machine import Machine
-from protocols.fss.suite import ExponentialWires, LookupExponential, TangentExponential
 from protocols.share import Share
 from tests.protocols.fss.harness import Program, Secret, clear, run
 
