@@ -26,9 +26,12 @@ from mpcinfer.models.attention_only import fold_attention_only
 from mpcinfer.models.folder import load_model_folder, save_model
 from mpcinfer.models.model import Model
 from mpcinfer.models.ranges import calibrate
+from mpcinfer.plans import plan_from
 from mpcinfer.training.log import read_log
 from mpcinfer.training.options import FOLDER
+from parties.bill import BillRow
 from parties.errors import ConfigError, RangeError
+from protocols.plan import Plan
 from protocols.registry import get_plan
 
 FILE = "variants.jsonl"
@@ -121,15 +124,26 @@ def _costs_and_texts(entry: Entry, folder: Path, *, diverged: bool) -> dict[str,
     return result
 
 
+def _total(model: Model, plan: Plan) -> BillRow | None:
+    """Of the blocks over a full context; None where the plan cannot run them."""
+    try:
+        return count(model.config, plan, tokens=BASE.context, part="stack", ranges=model.ranges).total
+    except (ConfigError, RangeError):
+        return None
+
+
+def _choices(model: Model, plan: str) -> tuple[str, ...]:
+    """What a plan of the engine `fss` must replace for the model: histograms hold scores up to some 128."""
+    fits = get_plan(plan).engine != "fss" or _total(model, get_plan(plan)) is not None
+    return () if fits else ("maximum=tree",)
+
+
 def _bills(model: Model) -> dict[str, dict[str, int]]:
-    """Rounds and bytes of the blocks over a full context, by plan; without plans that cannot run them."""
+    """Rounds and bytes of the blocks by plan; without plans that cannot run them."""
     bills: dict[str, dict[str, int]] = {}
     for plan in PLANS:
-        try:
-            total = count(
-                model.config, get_plan(plan), tokens=BASE.context, part="stack", ranges=model.ranges
-            ).total
-        except (ConfigError, RangeError):
+        total = _total(model, plan_from(plan, _choices(model, plan)))
+        if total is None:
             continue
         bills[plan] = {
             "rounds": total.rounds,
@@ -142,20 +156,22 @@ def _bills(model: Model) -> dict[str, dict[str, int]]:
 def _private(model: Model, folder: Path) -> dict[str, Any]:
     """A text as three processes write it under two plans: equal to the reference, and its measured bill."""
     try:
-        with private(str(folder), plan="fss-faithful", timeout_s=300) as client:
+        choices = _choices(model, "fss")
+        with private(str(folder), plan="fss-faithful", choices=choices, timeout_s=300) as client:
             text = client.complete(PROMPT, max_new_tokens=NEW_TOKENS)
             room = client.room
     except RangeError as error:
         return {"refused": str(error)}
-    reference = ClearModel(model, fixed_point=True, plan="fss-faithful", room=room)
+    reference = ClearModel(model, fixed_point=True, plan="fss-faithful", choices=choices, room=room)
     expected = reference.complete(PROMPT, max_new_tokens=NEW_TOKENS)
-    with private(str(folder), plan="fss", timeout_s=300) as client:
+    with private(str(folder), plan="fss", choices=choices, timeout_s=300) as client:
         started = time.perf_counter()
         client.complete(PROMPT, max_new_tokens=NEW_TOKENS)
         seconds = time.perf_counter() - started
         total = client.finish().total
     return {
         "same": text.ids == expected.ids,
+        "choices": list(choices),
         "text": text.text,
         "fss": {
             "rounds": total.rounds,
@@ -315,7 +331,8 @@ def _text_cell(extra: dict[str, Any]) -> str:
         return "not run"
     if "refused" in extra["private"]:
         return "refused"
-    return "the reference's" if extra["private"]["same"] else "DIFFERS"
+    said = "the reference's" if extra["private"]["same"] else "DIFFERS"
+    return ", ".join([said, *(f"`{choice}`" for choice in extra["private"].get("choices", []))])
 
 
 TABLES = {"trained": trained_table, "stressed": stressed_table, "divisors": divisors_table}

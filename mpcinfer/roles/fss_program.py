@@ -17,6 +17,8 @@ from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.fold import folded_config
 from mpcinfer.models.widths import DEFAULT_ROOM, Widths
 from parties.errors import ConfigError, PeerMismatch
+from parties.meter import Meter
+from protocols.fss.counting import Counting
 from protocols.fss.linear import Matrix
 from protocols.fss.machine import Machine
 from protocols.plan import Plan
@@ -52,7 +54,8 @@ class Program:
             room: at most the model's context; None for `DEFAULT_ROOM`, or the context where that is less.
 
         Raises:
-            ConfigError: a room beyond the context, ranges that lack something, or unknown protocols.
+            ConfigError: a room beyond the context, ranges that lack something, unknown protocols, or one that
+                does not hold the model's values.
             RangeError: something needs more than 64 bits.
         """
         check(plan)
@@ -61,8 +64,10 @@ class Program:
             raise ConfigError(f"room for {room} tokens; the model has a context of {config.context}")
         folded = folded_config(config) if plan.fold else config
         widths = Widths(folded, ranges or None, room=room, faithful=plan.faithful)
-        matrices(folded, widths)  # now, not in the middle of a run
-        return cls(plan, config, dict(ranges), room, folded, widths)
+        program = cls(plan, config, dict(ranges), room, folded, widths)
+        # All limits are met now, not in the middle of a run.
+        program.walk(Counting(Meter(timed=False), faithful=plan.faithful), program.matrices(), KVCache(), 1)
+        return program
 
     def matrices(self) -> dict[str, Matrix]:
         """Names, shapes and rings of the weights."""

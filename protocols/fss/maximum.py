@@ -126,8 +126,13 @@ class CoarseMaximum(Gate):
         return (Share(torch.from_numpy(value), x.frac_bits, x.ring_bits),)
 
     def _elements(self, x: Share) -> OneHots:
-        if not MIN_DOMAIN_BITS <= x.ring_bits <= MAX_RING_BITS or x.shape[-1] != sum(self._lengths):
-            raise ConfigError(f"{x!r}: not {sum(self._lengths)} entries of 3 to {MAX_RING_BITS} bits")
+        if not MIN_DOMAIN_BITS <= x.ring_bits <= MAX_RING_BITS:
+            raise ConfigError(
+                f"row maxima of values of {x.ring_bits} bits: histograms hold 3 to {MAX_RING_BITS}, "
+                "maximum=tree any"
+            )
+        if x.shape[-1] != sum(self._lengths):
+            raise ConfigError(f"{x!r}: not {sum(self._lengths)} entries")
         return OneHots(x.shape, x.ring_bits, self._groups[-1].bits)
 
     def _counts(self, x: Share, rows: _Rows) -> Shape:
