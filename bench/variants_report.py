@@ -227,7 +227,7 @@ def _draw_curves(path: Path, drawn: dict[str, list[EntropyAtStep]]) -> None:
     columns = 4
     rows = math.ceil(len(drawn) / columns)
     sheet = figure(2.5 * columns, 2.2 * rows)
-    panels = sheet.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    panels = sheet.subplots(rows, columns, squeeze=False, sharey=True)  # some runs ended early
     bound = causal_bound(BASE.context)
     for axes in panels.flat[len(drawn) :]:
         axes.set_axis_off()
