@@ -40,10 +40,18 @@ from parties.tcp import Listener, connect
 from protocols.crypten.engine import CrypTenArithmetic
 from protocols.registry import get_plan, resolve
 
+DEFAULT_VARIANT = "SM+LN+G"
+"""GPT-2's own."""
 GPT2_BLOCK = ModelConfig(
     layers=1, width=768, heads=12, kv_heads=12, head_width=64, hidden=3072, vocabulary=1, context=1024
 )
 _TIMEOUT_S = 300.0
+
+
+def described(layers: int, variant: str = DEFAULT_VARIANT) -> str:
+    """What a record calls so many blocks of a variant."""
+    of = "" if variant == DEFAULT_VARIANT else f" of {variant}"
+    return f"gpt2, {layers} block(s){of}, random weights, default profile"
 
 
 def block_weights(config: ModelConfig) -> dict[str, torch.Tensor]:

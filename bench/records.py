@@ -94,6 +94,18 @@ class KernelRecord:
         _append(asdict(self), path)
 
 
+def latest(file: str, plan: str, case: str = "", **where: Any) -> dict[str, Any] | None:
+    """The newest record of a plan, and of a case where a file has several; None where there is none.
+
+    Args:
+        file: name of the file of records.
+        where: what other fields must be: tokens=128.
+    """
+    wanted = {"plan": plan, **({"case": case} if case else {}), **where}
+    lines = reversed((RECORDS / file).read_text().splitlines())
+    return next((each for line in lines if wanted.items() <= (each := json.loads(line)).items()), None)
+
+
 def _append(record: dict[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:

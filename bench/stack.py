@@ -27,7 +27,7 @@ import torch
 from rich.console import Console
 
 from bench.attention import EPSILON, attention_rows
-from bench.block import GPT2_BLOCK, block_input, block_weights, measure
+from bench.block import DEFAULT_VARIANT, GPT2_BLOCK, block_input, block_weights, described, measure
 from bench.records import RECORDS, Record
 from mpcinfer.backends.counting import count
 from mpcinfer.backends.fss import FssBackend
@@ -64,7 +64,6 @@ from protocols.registry import get_plan, resolve_fss
 from protocols.share import Share
 
 _TIMEOUT_S = 300.0
-DEFAULT_VARIANT = "SM+LN+G"
 _RANGES = load_ranges_of("tiny-python")
 """Of another GPT-2 form, for the rehearsal alone."""
 _AT_HAND_BYTES = 384 << 20
@@ -317,9 +316,7 @@ def run_case(
     Record(
         case="gpt2-stack" if layers > 1 else "gpt2-block",
         plan=plan,
-        model=f"gpt2, {layers} block(s)"
-        + (f" of {name}" if name != DEFAULT_VARIANT else "")
-        + ", random weights, default profile",
+        model=described(layers, name),
         tokens=tokens,
         measured=True,
         bill=bill.to_json(),

@@ -7,42 +7,38 @@ python -m bench.tables --check   fails where what stands there is out of date
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
+from bench.block import described
 from bench.costs import TABLES as COST_TABLES
 from bench.markdown import megabytes, table, updated
-from bench.records import RECORDS
+from bench.records import latest
 from bench.variants_cost import TABLES as VARIANT_TABLES
 from bench.variants_report import TABLES as TRAINED_TABLES
 from mpcinfer import cost
 
 ROOT = Path(__file__).parent.parent
 PLANS = ("crypten-stock", "crypten", "fss")
+STANDARD = {"model": described(1), "tokens": 128}
 MEASURED = {"crypten-stock": "block.jsonl", "crypten": "block.jsonl", "fss": "stack.jsonl"}
 
 
-def _latest(case_file: str, plan: str, case: str = "") -> dict[str, Any]:
-    """The newest record of a plan, and of a case where a file has several."""
-    lines = (RECORDS / case_file).read_text().splitlines()
-    records = [
-        record
-        for line in lines
-        if (record := json.loads(line))["plan"] == plan and case in ("", record["case"])
-    ]
-    if not records:
-        sys.exit(f"no record of plan {plan} in {case_file}; run the benchmark first")
-    return records[-1]
+def _latest(file: str, plan: str, case: str = "", **where: Any) -> dict[str, Any]:
+    """As `latest`, of which there must be one."""
+    record = latest(file, plan, case, **where)
+    if record is None:
+        sys.exit(f"no record of plan {plan} in {file}; run the benchmark first")
+    return record
 
 
 def block_table() -> str:
     """One GPT-2-size block, measured."""
     rows: list[list[str]] = []
     for plan in PLANS:
-        record = _latest(MEASURED[plan], plan, "gpt2-block")
+        record = _latest(MEASURED[plan], plan, "gpt2-block", **(STANDARD if plan == "fss" else {}))
         bill, error = record["bill"], record["error"]
         rows.append(
             [
@@ -54,7 +50,7 @@ def block_table() -> str:
                 f"{error['max']:.1g}",
             ]
         )
-    machine = _latest("stack.jsonl", "fss", "gpt2-block")
+    machine = _latest("stack.jsonl", "fss", "gpt2-block", **STANDARD)
     header = ["plan", "rounds", "online, both ways", "offline", "wall online", "largest error"]
     return (
         table(header, rows)

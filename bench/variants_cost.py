@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from bench.attention import KINDS, LENGTHS, attention_bill, attention_row
+from bench.attention import KINDS, LENGTHS, attention_bill, attention_row, attention_rows
 from bench.attention import PLANS as ATTENTION_PLANS
+from bench.block import DEFAULT_VARIANT, described
 from bench.markdown import megabytes, table
+from bench.records import latest
 from mpcinfer import cost
 from mpcinfer.models.operations import attention_flops, ffn_flops, nonlinear_operations
 from mpcinfer.models.zoo import zoo
-from parties.bill import BillRow
+from parties.bill import Bill, BillRow
 from parties.errors import ConfigError
 
 COMPARED = {
@@ -38,6 +40,8 @@ REST = {
     "2quad": "gpt2-2quad",
     "relu": "gpt2-relu-attention",
 }
+MEASURED = {"softmax": DEFAULT_VARIANT, "power4": "power4"}
+"""Variants of which `python -m bench.stack --layers 1` ran a block."""
 PLANS = ("fss", "fss-faithful", "crypten")
 PUBLISHED = {
     128: {"SM+LN+G": 25.32, "SM+LN+R": 9.44, "SM+ScFuFFN": 6.43},
@@ -99,6 +103,26 @@ def attention_table(tokens: int) -> str:
     return table(header, rows)
 
 
+def measured_attention_table() -> str:
+    """The same of single runs under `fss`, and whether that is what is counted."""
+    rows: list[list[str]] = []
+    for tokens in LENGTHS:
+        for kind, name in MEASURED.items():
+            record = latest("stack.jsonl", "fss", "gpt2-block", tokens=tokens, model=described(1, name))
+            if record is None:
+                continue
+            measured, counted = (
+                attention_rows(Bill.from_json(record["bill"])),
+                attention_bill(kind, "fss", tokens),
+            )
+            cells = attention_row(kind, [measured])
+            same = cells == attention_row(kind, [counted])
+            seconds = f"{min(record['seconds']):.2f} s"
+            rows.append([f"{tokens:,}", *cells, "yes" if same else "no", seconds])
+    header = ["tokens", "attention", "rounds", "online", "offline", "as counted", "the whole block"]
+    return table(header, rows, left=("attention", "as counted"))
+
+
 def _rounds_and_online(model: str, plan: str, tokens: int) -> Sequence[str]:
     total = _total(model, plan, tokens)
     return ("none", "") if total is None else (f"{total.rounds:,}", _online(total))
@@ -125,5 +149,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "all fss": lambda: all_table("fss"),
     "all crypten": lambda: all_table("crypten"),
     "operations": operations_table,
+    "attention measured": measured_attention_table,
     **{f"attention {tokens}": partial(attention_table, tokens) for tokens in LENGTHS},
 }

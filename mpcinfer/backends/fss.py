@@ -27,9 +27,10 @@ from protocols.fss.linear import Hold, Linear, Matrix, ToClient, Veil
 from protocols.fss.machine import Machine
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product, SumOfSquares
-from protocols.fss.rescale import deliver, keep, narrow, nearest, regain, view
+from protocols.fss.rescale import cut, deliver, keep, narrow, nearest, regain, view
 from protocols.fss.ring import signed
 from protocols.fss.suite import ActivationProtocol, ActivationWires, FssSuite
+from protocols.fss.widening import Widen
 from protocols.share import Held, Share
 
 
@@ -83,7 +84,7 @@ class FssBackend(Backend[Share, Matrix]):
         if centred:
             mean = machine.mul_integer(machine.sum_last(rows), round(2**extra / self._config.width), extra)
             rows = machine.sub(machine.mul_integer(rows, 1 << extra, extra), mean)
-        (rows,) = machine.apply(Open(), rows)
+        (rows,) = machine.apply(Open(), cut(machine, rows, p.residual))
         (rows,) = nearest(machine, (rows, p.residual, self._widths.residual_bits))
         return rows
 
@@ -138,7 +139,8 @@ class FssBackend(Backend[Share, Matrix]):
         root = inverse_root(widths, self._precision, width=width, eps=eps, faithful=faithful)
         (inverse,) = machine.apply(Open(), self._suite.inverse_sqrt(machine, *root, squares))
         inverse = view(machine, inverse, widths.frac)
-        held = machine.one(Hold(), machine.one(Product(ring_bits), rows, inverse))
+        product = machine.one(Product(ring_bits + widths.cut), rows, inverse)
+        held = machine.one(Hold(), cut(machine, product, widths.held))
         return held if weight is None else machine.one(Linear(weight, held=Held.SERVER_HELD), held)
 
     def _norm_widths(self) -> tuple[NormWidths, int]:
@@ -188,7 +190,7 @@ class FssBackend(Backend[Share, Matrix]):
         """Published together, each in the ring of the product that reads it.
 
         Where the linear layer before would need over 64 bits for that, they are published in a narrow ring,
-        extended, and opened once more.
+        and their upper bits opened.
         """
         p, widths = self._precision, self._widths.attention(self._layer)
         k, v = (self.machine.one(Veil(), x) if x.held is Held.SERVER_HELD else x for x in (k, v))
@@ -209,13 +211,10 @@ class FssBackend(Backend[Share, Matrix]):
         )
         if not any(extended):
             return published[0], published[1], published[2]
-        wide = [
-            self.machine.one(Product(bits), self.machine.view(x))
-            for x, (_, _, bits), again in zip(published, wires, extended, strict=True)
-            if again
-        ]
-        opened = iter(self.machine.apply(Open(), *wide))
-        q, k, v = (next(opened) if again else x for x, again in zip(published, extended, strict=True))
+        again = list(zip(published, wires, extended, strict=True))
+        gate = Widen(*(bits for _, (_, _, bits), narrow in again if narrow))
+        wide = iter(self.machine.apply(gate, *(x for x, _, narrow in again if narrow)))
+        q, k, v = (next(wide) if narrow else x for x, _, narrow in again)
         return q, k, v
 
     def attention(
@@ -253,7 +252,8 @@ class FssBackend(Backend[Share, Matrix]):
             x, factor = deliver(machine, *((x, p.gate, widths.wire_bits) for x in (gate, up)))
             protocol, wires = self._activation(kind, p.gate)
             index = self._index(protocol, wires, x)
-            return machine.one(Hold(), protocol(machine, kind, wires, x, index, factor))
+            product = protocol(machine, kind, wires, x, index, factor)
+            return machine.one(Hold(), cut(machine, product, p.held))
 
     def _index(self, protocol: ActivationProtocol, wires: ActivationWires, x: Share) -> Share:
         """What an activation's table is read at."""

@@ -22,7 +22,7 @@ from protocols.fss.machine import Machine
 from protocols.fss.matmul import MatMul
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product
-from protocols.fss.rescale import narrow, view
+from protocols.fss.rescale import cut, narrow, view
 from protocols.fss.suite import FssSuite, MaximumProtocol
 from protocols.share import Share
 
@@ -86,9 +86,9 @@ def hold_quotient(machine: Machine, quotient: Share, widths: AttentionWidths, p:
     Cost: 1 message to the server; where it is opened, a round more.
     """
     if widths.reopened:
-        (opened,) = machine.apply(Open(), quotient)
+        (opened,) = machine.apply(Open(), cut(machine, quotient, p.mixed))
         quotient = machine.one(Product(widths.out_bits), view(machine, opened, p.mixed))
-    return machine.one(Hold(), quotient)
+    return machine.one(Hold(), cut(machine, quotient, widths.held))
 
 
 def softmax_attention(
@@ -111,21 +111,18 @@ def softmax_attention(
     seen, weights = Causal.of(q.shape[-2], k.shape[-2]), widths.weighting
     span = machine.meter.span
     with span("scores", "matmul"):
-        (scores,) = machine.apply(Open(), packed_scores(machine, q, k, seen))
+        (scores,) = machine.apply(Open(), cut(machine, packed_scores(machine, q, k, seen), p.score))
     with span("softmax", "softmax"):
         index = _below_maximum(machine, suite.maximum, scores, seen, widths, p)
         around = exponential_wires(widths, p, coarse=suite.maximum.coarse, faithful=machine.faithful)
         powers = suite.exponential(machine, around, index)
-        finer = powers.frac_bits - p.power
-        sums = machine.reduce(machine.sum_last(seen.unpack(machine, powers)), widths.sum_bits + finer)
+        powers = cut(machine, powers, p.power)
+        sums = machine.reduce(machine.sum_last(seen.unpack(machine, powers)), widths.sum_bits)
         powers, sums = machine.apply(Open(), powers, sums)
-        powers, sums = narrow(
-            machine, (powers, p.power, powers.ring_bits - finer), (sums, p.power, widths.sum_bits)
-        )
     with span("mix", "matmul"):
         mixed = machine.one(MatMul(), seen.unpack(machine, powers), v)
         inverse = suite.reciprocal(machine, *reciprocal(widths, p, faithful=machine.faithful), sums)
-        mixed, inverse = machine.apply(Open(), mixed, inverse)
+        mixed, inverse = machine.apply(Open(), cut(machine, mixed, weights.mixed), inverse)
         mixed, inverse = view(machine, mixed, weights.mixed), view(machine, inverse, weights.inverse)
         quotient = machine.one(Product(widths.quotient_bits), mixed, inverse)
         return hold_quotient(machine, quotient, widths, p)

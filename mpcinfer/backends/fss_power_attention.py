@@ -25,7 +25,7 @@ from protocols.fss.machine import Machine
 from protocols.fss.matmul import MatMul
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product
-from protocols.fss.rescale import narrow, nearest, view
+from protocols.fss.rescale import cut, narrow, nearest, view
 from protocols.fss.suite import FssSuite
 from protocols.share import Share
 
@@ -54,9 +54,10 @@ def power_attention(
     """
     seen, weights, span = Causal.of(q.shape[-2], k.shape[-2]), widths.weighting, machine.meter.span
     with span("scores", "matmul"):
-        scores = _open_scores(machine, q, k, seen, form.shift, offset)
+        wires = power_wires(widths, p, form.power)
+        scores = _open_scores(machine, q, k, seen, form.shift, offset, wires.read_frac)
     with span("power", "power"):
-        powers = suite.power(machine, power_wires(widths, p, form.power), scores)
+        powers = suite.power(machine, wires, scores)
         sums = machine.sum_last(seen.unpack(machine, powers))
         sums = machine.add_public(machine.reduce(sums, widths.sum_bits), _added(sums, seen, form, epsilon))
         sums = _as_means(machine, sums, seen, weights.row_bits)
@@ -65,7 +66,7 @@ def power_attention(
         mixed = machine.one(MatMul(), seen.unpack(machine, powers), v)
         mixed = _as_means(machine, mixed, seen, weights.row_bits)
         inverse = suite.reciprocal(machine, *reciprocal(widths, p, faithful=machine.faithful), sums)
-        mixed, inverse = machine.apply(Open(), mixed, inverse)
+        mixed, inverse = machine.apply(Open(), cut(machine, mixed, weights.mixed), inverse)
         mixed, inverse = view(machine, mixed, weights.mixed), view(machine, inverse, weights.inverse)
         quotient = machine.one(Product(widths.quotient_bits), mixed, inverse)
         return hold_quotient(machine, quotient, widths, p)
@@ -88,7 +89,7 @@ def relu_attention(
     """
     seen, weights, span = Causal.of(q.shape[-2], k.shape[-2]), widths.weighting, machine.meter.span
     with span("scores", "matmul"):
-        scores = _open_scores(machine, q, k, seen, form.shift, offset)
+        scores = _open_scores(machine, q, k, seen, form.shift, offset, weights.frac)
     with span("relu", "relu"):
         protocol = suite.activations["relu"]
         around = relu_wires(protocol, widths, p, faithful=machine.faithful)
@@ -100,7 +101,8 @@ def relu_attention(
         (positive,) = machine.apply(Open(), protocol(machine, "relu", around, scores, index))
     with span("mix", "matmul"):
         mixed = machine.one(MatMul(), seen.unpack(machine, positive), v)
-        (mixed,) = machine.apply(Open(), _as_means(machine, mixed, seen, weights.row_bits))
+        mixed = cut(machine, _as_means(machine, mixed, seen, weights.row_bits), weights.mixed)
+        (mixed,) = machine.apply(Open(), mixed)
         quotient = machine.one(Product(widths.quotient_bits), view(machine, mixed, weights.mixed))
         shares = _by_row(seen, lambda length: round(2.0 ** (_bits(length) + weights.inverse) / length))
         quotient = machine.mul_integer(quotient, shares, weights.inverse)
@@ -108,16 +110,22 @@ def relu_attention(
 
 
 def _open_scores(
-    machine: Machine, q: Share, k: Share, seen: Causal, shift: float, offset: Matrix | None
+    machine: Machine,
+    q: Share,
+    k: Share,
+    seen: Causal,
+    shift: float,
+    offset: Matrix | None,
+    frac_bits: int,
 ) -> Share:
-    """q k^T plus offsets and shift, where it can be seen, masked."""
+    """q k^T plus offsets and shift, where it can be seen, masked; with the fraction bits that are read."""
     scores = packed_scores(machine, q, k, seen)
     if shift:
         scores = machine.add_public(scores, round(shift * 2.0**scores.frac_bits))
     if offset is not None:
         assert offset.frac_bits == scores.frac_bits
         scores = machine.add_public(scores, offset.value[:, None])  # at the server alone
-    (scores,) = machine.apply(Open(), scores)
+    (scores,) = machine.apply(Open(), cut(machine, scores, frac_bits))
     return scores
 
 

@@ -16,7 +16,7 @@ from parties.meter import CLIENT, Phase
 from protocols.fss.counting import Counting
 from protocols.fss.gate import Message
 from protocols.fss.linear import Matrix, PublicCopy
-from protocols.fss.pieces import receive_in_pieces, send_in_pieces
+from protocols.fss.pieces import Pace, receive_in_pieces, send_in_pieces
 from protocols.fss.shapes import no_data
 
 WeightMask = Callable[[str, tuple[int, ...]], torch.Tensor]
@@ -91,15 +91,20 @@ def encoded(
 
 def send_setup(link: Link, own: Mapping[str, Matrix], mask: WeightMask) -> None:
     """The server's part of the setup: weights minus masks, to the client, and what the plan gives away."""
+    pace = Pace(link)
     with link.meter.phase(Phase.SETUP), link.meter.span("setup", "setup"):
         for name, matrix in own.items():
             if matrix.masked:
-                _send(link, matrix.value, matrix.ring_bits, f"setup/{name}", mask(name, matrix.shape))
+                own_mask = mask(name, matrix.shape)
+                _send(link, pace, matrix.value, matrix.ring_bits, f"setup/{name}", own_mask)
             if matrix.public is not None:
-                _send(link, matrix.public.value, matrix.public.ring_bits, f"{_PUBLIC}/{name}")
+                _send(link, pace, matrix.public.value, matrix.public.ring_bits, f"{_PUBLIC}/{name}")
+        pace.settle()
 
 
-def _send(link: Link, value: torch.Tensor, bits: int, label: str, mask: torch.Tensor | None = None) -> None:
+def _send(
+    link: Link, pace: Pace, value: torch.Tensor, bits: int, label: str, mask: torch.Tensor | None = None
+) -> None:
     """A weight, minus its mask where it has one."""
     flat, hidden_by = value.reshape(-1), None if mask is None else mask.reshape(-1)
 
@@ -107,19 +112,19 @@ def _send(link: Link, value: torch.Tensor, bits: int, label: str, mask: torch.Te
         part = flat[at].to(torch.int64)
         return part if hidden_by is None else part - hidden_by[at]
 
-    send_in_pieces(link, flat.numel(), bits, label, piece)
+    send_in_pieces(link, flat.numel(), bits, label, piece, pace)
 
 
 def receive_setup(link: Link, expected: Mapping[str, Matrix]) -> dict[str, Matrix]:
     """The client's part: matrices whose values are the weights minus their masks."""
-    received: dict[str, Matrix] = {}
+    received, pace = dict[str, Matrix](), Pace(link)
     with link.meter.phase(Phase.SETUP), link.meter.span("setup", "setup"):
         for name, matrix in expected.items():
             value, public = matrix.value, matrix.public
             if matrix.masked:
-                value = receive_in_pieces(link, matrix.shape, matrix.ring_bits, f"setup/{name}")
+                value = receive_in_pieces(link, matrix.shape, matrix.ring_bits, f"setup/{name}", pace)
             if public is not None:
-                table = receive_in_pieces(link, matrix.shape, public.ring_bits, f"{_PUBLIC}/{name}")
+                table = receive_in_pieces(link, matrix.shape, public.ring_bits, f"{_PUBLIC}/{name}", pace)
                 public = PublicCopy(table, public.ring_bits)
             received[name] = dataclasses.replace(matrix, value=value, public=public)
     return received

@@ -28,7 +28,7 @@ def activation_wires(
 ) -> ActivationWires:
     """Around an activation of a value with `frac_bits` fraction bits."""
     return ActivationWires(
-        ring_bits=ffn.out_bits,
+        ring_bits=ffn.bent_bits,
         frac_bits=frac_bits,
         index_bits=ffn.index_bits + protocol.finer_bits,
         index_frac=p.index + protocol.finer_bits,

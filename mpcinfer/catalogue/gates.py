@@ -28,6 +28,7 @@ from protocols.fss.public_rows import OwnTokens, PublicRows
 from protocols.fss.shapes import no_data
 from protocols.fss.square import Square
 from protocols.fss.truncation import FaithfulTruncation
+from protocols.fss.widening import Widen
 from protocols.operation import Security
 from protocols.registry import get_plan
 from protocols.share import Held, Share
@@ -38,11 +39,14 @@ GateSample = tuple[Gate, tuple[Share, ...], int, str]
 
 def _openings(wires: Wires) -> Iterator[GateSample]:
     p, attention, rows = wires.widths.precision, wires.widths.attention(0), (wires.tokens, wires.config.width)
-    scale = p.query + p.key
-    yield Open(), (shape_only(wires.scores, scale, attention.score_bits),), math.prod(wires.scores), "score"
+    cut = attention.score_bits - (p.query + p.key - p.score)
+    yield Open(), (shape_only(wires.scores, p.score, cut),), math.prod(wires.scores), "score"
     whole = shape_only(rows, p.activation, wires.widths.ffn(0).wire_bits, Held.SERVER_MASKED)
     yield Publish(), (whole,), math.prod(rows), "element"
-    yield Hold(), (shape_only(rows, p.row, attention.qkv_bits),), math.prod(rows), "element"
+    held = attention.norm.held
+    yield Hold(), (shape_only(rows, held, attention.qkv_bits),), math.prod(rows), "element"
+    value = wires.masked(rows, p.value, attention.wire_integer + p.value)
+    yield Widen(attention.mix_bits), (value,), math.prod(rows), "element"
     held = shape_only(rows, p.residual, wires.widths.residual_bits, Held.SERVER_HELD)
     yield Veil(), (held,), math.prod(rows), "element"
     logits = shape_only((1, wires.config.vocabulary), p.logits, wires.widths.logits_bits, Held.SERVER_HELD)
@@ -53,7 +57,7 @@ def _linear(wires: Wires) -> Iterator[GateSample]:
     config, attention, p = wires.config, wires.widths.attention(0), wires.widths.precision
     square = (config.width, config.width)
     weight = Matrix("w", square, attention.reading, attention.qkv_bits, no_data(square))
-    x = shape_only((wires.tokens, config.width), p.row, attention.qkv_bits, Held.SERVER_HELD)
+    x = shape_only((wires.tokens, config.width), attention.norm.held, attention.qkv_bits, Held.SERVER_HELD)
     yield Linear(weight), (x,), wires.tokens * config.width, "element"
     tokens = HoldTokens(None, wires.tokens, config.vocabulary, wires.widths.embedding_bits)
     yield tokens, (), wires.tokens, "token"
@@ -73,12 +77,12 @@ def _products(wires: Wires) -> Iterator[GateSample]:
     x = wires.masked(rows, p.residual, widths.residual_bits)
     view = Share(x.value, norm.keep, x.ring_bits, Held.MASKED, p.residual - norm.keep)
     yield SumOfSquares(norm.square_bits), (view,), math.prod(rows), "element"
-    score_bits = wires.power.integer_bits + p.query + p.key + 2
-    scores = wires.masked(wires.scores, p.square, score_bits)
-    narrow = Share(scores.value, p.square, score_bits, Held.MASKED, p.query + p.key - p.square)
+    scores = wires.masked(wires.scores, p.square, wires.power.integer_bits + p.square + 2)
+    narrow = Share(scores.value, p.square, scores.ring_bits, Held.MASKED, 0)
     yield Square(wires.power.inner_bits(2)), (narrow,), math.prod(wires.scores), "score"
-    inverse = wires.masked((wires.tokens, 1), norm.frac, attention.qkv_bits)
-    yield Product(attention.qkv_bits), (view, inverse), math.prod(rows), "element"
+    ring_bits = attention.qkv_bits + norm.cut
+    inverse = wires.masked((wires.tokens, 1), norm.frac, ring_bits)
+    yield Product(ring_bits), (view, inverse), math.prod(rows), "element"
 
 
 def _comparisons(wires: Wires) -> Iterator[GateSample]:
@@ -131,6 +135,7 @@ SAMPLED = (
     Open,
     Publish,
     Hold,
+    Widen,
     Veil,
     ToClient,
     SumOfSquares,

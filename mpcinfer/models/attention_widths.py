@@ -16,13 +16,21 @@ from mpcinfer.models.precision import PROFILE, SCORE_MARGIN, Precision, Seen, in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormWidths:
-    """A norm: x is kept to `keep` fraction bits, squares are summed in `square_bits`, the root has `frac`."""
+    """A norm: x is kept to `keep` fraction bits, squares are summed in `square_bits`, the root has `frac`.
+
+    Their product has `held` fraction bits when it goes to the server: a ring `cut` bits narrower.
+    """
 
     low: float
     high: float
     keep: int
     frac: int
+    held: int
     square_bits: int
+
+    @property
+    def cut(self) -> int:
+        return self.keep + self.frac - self.held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +84,10 @@ class AttentionWidths:
     mix_bits: int
     sum_bits: int
     quotient_bits: int
-    """Of attention's output as it is computed: `out_bits`, or what it needs by itself where it is opened."""
+    """Of attention's output as it is computed: that of the layer which reads it, with all fraction bits; or
+    what it needs by itself where it is opened."""
+    held: int
+    """Its fraction bits when it goes to the server."""
     reopened: bool
     """Whether it is: opened and cut, where `out_bits` has no room for its fraction bits."""
     writing: int

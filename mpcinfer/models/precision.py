@@ -79,6 +79,9 @@ class Precision:
     table: int = 12
     gate: int = 13
     """Of both factors of a gated unit."""
+    held: int = 13
+    """Of norms' rows, attention's output and gated products, when they go to the server. Exact plans send all
+    that products have."""
     rotation: int = 11
     """Of RoPE's cosines and of other public factors."""
     logits: int = 8

@@ -53,6 +53,8 @@ class FfnWidths:
     wire_bits: int
     """Of the pre-activation as it is published."""
     index_bits: int
+    bent_bits: int
+    """In which the activation, and what it gates, is computed."""
     out_bits: int
 
 
@@ -81,7 +83,7 @@ class Widths:
         precision: Precision | None = None,
         faithful: bool = False,
     ) -> None:
-        self.config, self._seen, self._slack = config, Seen(ranges), int(faithful)
+        self.config, self._seen, self._faithful = config, Seen(ranges), faithful
         self.room = min(DEFAULT_ROOM if room is None else room, config.context)
         self.precision = precision or _precision(config)
 
@@ -144,7 +146,9 @@ class Widths:
     def head_bits(self) -> int:
         """Norm gain, or the matrix of a head without a norm, and vocabulary are two linear layers on one
         server-held value."""
-        return self._head_bits(self.gain_frac if self.config.final_norm else 0)
+        if not self.config.final_norm:
+            return self._head_bits(0)
+        return self._head_bits(self.gain_frac) - self.head_norm.cut
 
     def _head_bits(self, gain_frac: int) -> int:
         p = self.precision
@@ -175,7 +179,7 @@ class Widths:
         softmax = config.attention == "softmax"
         integer = integer_bits(weights.scores + (2.0 ** (p.step + 1) if softmax else 0.0))
         # What reads scores of other kinds reads them into wider rings.
-        score_bits = integer + p.query + p.key + (1 + self._slack if softmax else 2)
+        score_bits = integer + p.query + p.key + (1 + self._faithful if softmax else 2)
         qkv = self._seen.largest(f"{prefix}.qkv/linear", PROFILE.linear)
         mix_bits = ring(weights.largest_mix, weights.frac + p.value, slack=2, what=f"{prefix}.mix")
         norm, scale, limit = self._read(f"layer{layer}.norm1")
@@ -195,10 +199,11 @@ class Widths:
         writing, reopened = self._writing(weights), not self._has_room(weights)
         out_bits = self._into_residual(out, frac + writing, what)
         alone = ring(weights.output, weights.mixed + weights.inverse, slack=2, what=what)
+        held = frac if reopened else self._held(frac)
         return AttentionWidths(
             norm=norm,
             weighting=weights,
-            qkv_bits=fits(qkv_bits + finer, f"{prefix}.qkv"),
+            qkv_bits=fits(qkv_bits + finer, f"{prefix}.qkv") - norm.cut,
             reading=p.weight + finer,
             extended=extended,
             wire_integer=integer_bits(qkv) + 2,
@@ -207,9 +212,10 @@ class Widths:
             mix_bits=mix_bits,
             sum_bits=ring(weights.largest_sum, weights.frac, slack=2, what=f"{prefix}: row sums"),
             quotient_bits=alone if reopened else out_bits,
+            held=held,
             reopened=reopened,
             writing=writing,
-            out_bits=out_bits,
+            out_bits=out_bits - (frac - held),
         )
 
     @cached_property
@@ -242,9 +248,15 @@ class Widths:
         prefix = f"layer{layer}.ffn"
         norm, scale, _ = self._read(f"layer{layer}.norm2")
         if config.ffn == "fused":
-            out = self._into_residual(0.0, scale, f"{prefix}.out")
+            out = self._into_residual(0.0, scale, f"{prefix}.out") - norm.cut
             return FfnWidths(
-                norm=norm, in_bits=out, reading=p.weight, wire_bits=1, index_bits=1, out_bits=out
+                norm=norm,
+                in_bits=out,
+                reading=p.weight,
+                wire_bits=1,
+                index_bits=1,
+                bent_bits=out,
+                out_bits=out,
             )
         largest = self._seen.largest(f"{prefix}.in/linear", PROFILE.pre_activation)
         out = self._seen.largest(f"{prefix}.out/linear", PROFILE.residual)
@@ -252,21 +264,27 @@ class Widths:
             product = self._seen.largest(f"{prefix}.product/mul", PROFILE.product)
             fraction, out_scale = p.gate, 2 * p.gate + p.weight
             out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
-            out_bits = max(out_bits, ring(product, 2 * p.gate, slack=1, what=f"{prefix}.product"))
+            bent = max(out_bits, ring(product, 2 * p.gate, slack=1, what=f"{prefix}.product"))
+            out_bits = bent - (2 * p.gate - self._held(2 * p.gate))
         else:
             fraction, out_scale = p.activation, p.activation + p.weight
-            out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
+            bent = out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
         wire_bits = ring(largest, fraction, slack=2, what=f"{prefix}.in")
         in_bits = max(wire_bits + scale - fraction, integer_bits(largest) + scale + 2)
         finer = self._finer(RING_BITS - in_bits)
         return FfnWidths(
             norm=norm,
-            in_bits=fits(in_bits + finer, f"{prefix}.in"),
+            in_bits=fits(in_bits + finer, f"{prefix}.in") - norm.cut,
             reading=p.weight + finer,
             wire_bits=wire_bits,
             index_bits=integer_bits(largest) + p.index + 1,
+            bent_bits=bent,
             out_bits=out_bits,
         )
+
+    def _held(self, frac_bits: int) -> int:
+        """Fraction bits that are left of so many when a product goes to the server."""
+        return frac_bits if self._faithful else min(frac_bits, self.precision.held)
 
     def _finer(self, room: int) -> int:
         """Bits that weights have beyond the usual, of those that a ring has room for.
@@ -302,14 +320,17 @@ class Widths:
         return 0 if math.log2(self.config.head_width) % 2 == 0 else self.precision.rotation
 
     def _norm(self, label: str, low: float = 0.0, high: float = 0.0) -> NormWidths:
-        """A norm of rows whose mean squares are between two numbers: calibrated, where none are given."""
-        p = self.precision
-        if not high:
+        """A norm of rows whose mean squares are between two numbers, which a block without norms has not:
+        calibrated, where none are given."""
+        p, missing = self.precision, high > 0
+        if not missing:
             low, high = self._mean_squares(label)
         keep = min(max(p.row - math.floor(math.log2(low) / 2), 4), p.residual)
         frac = p.inverse + math.ceil(math.log2(high) / 2)
         squares = ring(high * self.config.width, 2 * keep, slack=2, what=f"{label}: sum of squares")
-        return NormWidths(low=low, high=high, keep=keep, frac=max(frac, 2), square_bits=squares)
+        frac = max(frac, 2)
+        held = keep + frac if missing else self._held(keep + frac)
+        return NormWidths(low=low, high=high, keep=keep, frac=frac, held=held, square_bits=squares)
 
     def _mean_squares(self, label: str) -> tuple[float, float]:
         if self._seen.ranges is None:

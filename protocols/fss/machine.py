@@ -102,13 +102,14 @@ class Machine(ABC):
 
     def truncate(self, a: Share, drop: int) -> Share:
         """floor(x / 2^drop), or one more with the probability of what was cut off, in a ring `drop` bits
-        narrower. For values with a mask that somebody knows; additive shares have none.
+        narrower. Never in the same ring: there, additive shares would at times be off by all of it.
 
-        Reveals: nothing; what is rounded up is a function of the opened value and its mask (decision 0010).
+        Reveals: nothing; what is rounded up is a function of x and of what one party knows (decisions 0010
+        and 0016).
         """
         _plain(a)
-        if a.held is Held.ADDITIVE:
-            raise ConfigError(f"{self.meter.label}: additive shares cannot be truncated without a gate")
+        if a.held is Held.ADDITIVE and self.faithful:
+            raise ConfigError(f"{self.meter.label}: exact plans truncate additive shares by a gate")
         if not 0 <= drop < a.ring_bits:
             raise ConfigError(f"{self.meter.label}: {drop} of {a.ring_bits} bits cannot be dropped")
         if drop == 0:

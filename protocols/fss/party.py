@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import final
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from protocols.fss.material import (
     PrefixKeys,
     Shared,
 )
+from protocols.fss.ring import shift_right
 from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
 from protocols.kernels.dpf import DpfKeys
@@ -36,7 +36,6 @@ from protocols.share import Held, Share
 from protocols.tensors import to_tensor, to_words
 
 
-@final
 class Party(Machine):
     """One of the two parties, online.
 
@@ -81,6 +80,8 @@ class Party(Machine):
     def _shift(self, a: Share, drop: int) -> torch.Tensor:
         if a.held is Held.SERVER_HELD and self.rank != SERVER:
             return a.value  # what the client knows of it was dealt with offline
+        if a.held is Held.ADDITIVE and self.rank != SERVER:
+            return -shift_right(-a.value, drop, a.ring_bits)
         return super()._shift(a, drop)
 
     # -- what gates use -----------------------------------------------------------------------------------

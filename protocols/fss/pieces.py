@@ -7,16 +7,60 @@ from collections.abc import Callable, Generator
 
 import torch
 
+from parties.errors import PeerMismatch
 from parties.link import Link
+from parties.meter import Phase
 from parties.wire import Spec
 from protocols.tensors import to_tensor, to_words
 
 PIECE_ELEMENTS = 1 << 17
 """A multiple of eight: pieces end on whole bytes, so that they are as long as the tensor would be."""
+BATCH_PIECES = 32
+"""A sender is ahead of its receiver by two batches at most: 64 MB, where elements have 64 bits."""
+_LABEL = "setup"
+
+
+class Pace:
+    """Keeps the sender of many pieces from queueing them all: the receiver says when it has had a batch.
+
+    Both ends make one, and hand it to all transfers that belong together. Receipts are control traffic.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link, self._pieces, self._confirmed = link, 0, 0
+
+    def sent(self) -> None:
+        """One more piece was; waits where two batches are not confirmed.
+
+        Raises:
+            PeerMismatch: the receiver confirms something else.
+        """
+        self._pieces += 1
+        if self._pieces - self._confirmed == 2 * BATCH_PIECES:
+            self._wait()
+
+    def received(self) -> None:
+        """One more piece was; says so after a batch."""
+        self._pieces += 1
+        if self._pieces % BATCH_PIECES == 0:
+            with self._link.meter.phase(Phase.CONTROL):
+                self._link.send_document({"received": self._pieces}, _LABEL)
+
+    def settle(self) -> None:
+        """The sender takes the receipts that are left."""
+        while self._pieces - self._confirmed >= BATCH_PIECES:
+            self._wait()
+
+    def _wait(self) -> None:
+        self._confirmed += BATCH_PIECES
+        with self._link.meter.phase(Phase.CONTROL):
+            document = self._link.recv_document(_LABEL)
+        if document != {"received": self._confirmed}:
+            raise PeerMismatch(f"{_LABEL}: expected a receipt of {self._confirmed} pieces")
 
 
 def send_in_pieces(
-    link: Link, elements: int, bits: int, label: str, piece: Callable[[slice], torch.Tensor]
+    link: Link, elements: int, bits: int, label: str, piece: Callable[[slice], torch.Tensor], pace: Pace
 ) -> None:
     """Sends ring elements.
 
@@ -26,14 +70,16 @@ def send_in_pieces(
     """
     for at in _pieces(elements):
         link.send([to_words(piece(at))], bits, label)
+        pace.sent()
 
 
-def receive_in_pieces(link: Link, shape: tuple[int, ...], bits: int, label: str) -> torch.Tensor:
+def receive_in_pieces(link: Link, shape: tuple[int, ...], bits: int, label: str, pace: Pace) -> torch.Tensor:
     """What `send_in_pieces` sent, in a shape; raises as `Link.recv`."""
     received = torch.empty(math.prod(shape), dtype=torch.int64)
     for at in _pieces(len(received)):
         (array,) = link.recv([Spec(bits, (at.stop - at.start,))], label)
         received[at] = to_tensor(array)
+        pace.received()
     return received.reshape(shape)
 
 

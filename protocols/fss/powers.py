@@ -8,7 +8,7 @@ from parties.errors import ConfigError
 from protocols.fss.machine import Machine
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product
-from protocols.fss.rescale import view
+from protocols.fss.rescale import cut, view
 from protocols.fss.square import Square
 from protocols.share import Share
 
@@ -36,6 +36,11 @@ class PowerWires:
         """Of the result."""
         return self.factor_frac + (self.square_frac if self.power == 6 else self.factor_frac)
 
+    @property
+    def read_frac(self) -> int:
+        """With which what is raised is read."""
+        return self.factor_frac if self.power == 2 else self.square_frac
+
     def inner_bits(self, power: int) -> int:
         """The ring in which a lower power is opened; a bit is for whoever views it."""
         return power * self.integer_bits + 2 * self.square_frac + 2
@@ -54,25 +59,27 @@ def even_power(machine: Machine, wires: PowerWires, x: Share) -> Share:
     `power_error` adds it up.
     Source: methods.md 1.5 of this project's notes: squarings instead of exponentials.
     """
-    square, last = wires.square_frac, wires.factor_frac
+    square_frac, last = wires.square_frac, wires.factor_frac
 
     def seen(value: Share, frac_bits: int) -> Share:
         return view(machine, value, frac_bits)
 
-    def opened(value: Share, power: int) -> Share:
-        (result,) = machine.apply(Open(), machine.one(Square(wires.inner_bits(power)), value))
+    def opened(value: Share, power: int, frac_bits: int) -> Share:
+        square = machine.one(Square(wires.inner_bits(power)), value)
+        (result,) = machine.apply(Open(), cut(machine, square, frac_bits))
         return result
 
     result = Square(wires.ring_bits)
+    first = seen(x, wires.read_frac)
     if wires.power == 2:
-        return machine.one(result, seen(x, last))
-    second = opened(seen(x, square), 2)
+        return machine.one(result, first)
+    read = last if wires.power == 4 else square_frac
+    second = seen(opened(first, 2, read), read)
     if wires.power == 4:
-        return machine.one(result, seen(second, last))
-    again = seen(second, square)
-    fourth = seen(opened(again, 4), last)
+        return machine.one(result, second)
+    fourth = seen(opened(second, 4, last), last)
     if wires.power == 6:
-        return machine.one(Product(wires.ring_bits), again, fourth)
+        return machine.one(Product(wires.ring_bits), second, fourth)
     if wires.power == 8:
         return machine.one(result, fourth)
     raise ConfigError(f"no power {wires.power}, one of 2, 4, 6 and 8")

@@ -27,6 +27,13 @@ def deliver(machine: Machine, *wires: Wire) -> tuple[Share, ...]:
     return machine.apply(Publish(), *reduced)
 
 
+def cut(machine: Machine, x: Share, frac_bits: int) -> Share:
+    """Additive shares as they are to be sent: with as few fraction bits as their readers use, in a ring as
+    much narrower. Faithful plans send all bits and truncate what was opened."""
+    drop = x.frac_bits - frac_bits
+    return x if machine.faithful or drop <= 0 else machine.truncate(x, drop)
+
+
 def keep(machine: Machine, x: Share, frac_bits: int, ring_bits: int) -> Share:
     """What a linear layer left at the server, with fewer fraction bits, still there.
 

@@ -30,6 +30,7 @@ from protocols.fss.polynomial import Product, SumOfSquares
 from protocols.fss.public_rows import OwnTokens, PublicRows
 from protocols.fss.square import Square
 from protocols.fss.truncation import FaithfulTruncation
+from protocols.fss.widening import Widen
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Secret, Weight
 from tests.protocols.fss.replay import Replay
@@ -137,10 +138,16 @@ def _opening() -> list[Case]:
     whole = Domain(-1000, 1000, 12, 5, Held.SERVER_MASKED)
     held = Domain(-2000, 2000, 12, 5, Held.SERVER_HELD)
 
+    shares = Domain(-64, 64, 8, 5, Held.ADDITIVE)
+
     def cut(machine: Machine, x: Share) -> Share:
         return machine.reduce(machine.truncate(x, 3), 8)
 
     return [
+        elementwise(
+            "open, cut", opens, lambda m, x: m.apply(opens, m.truncate(x, 3)), shares, every_mask=True
+        ),
+        elementwise("hold, cut", hold, lambda m, x: m.apply(hold, m.truncate(x, 3)), shares, every_mask=True),
         elementwise("open", opens, direct(opens), additive(9)),
         elementwise("open, two widths", opens, direct(opens), additive(5), additive(13)),
         elementwise("publish", publish, lambda m, x: m.apply(publish, cut(m, x)), whole),
@@ -250,6 +257,8 @@ def _products() -> list[Case]:
         elementwise(
             "square", Square(20), lambda m, x: m.apply(Square(20), m.view(x, 3)), small, every_mask=True
         ),
+        elementwise("widen", Widen(20), direct(Widen(20)), small, every_mask=True),
+        elementwise("widen, two", Widen(13, 64), direct(Widen(13, 64)), small, view),
         Case("matrix product", MatMul, direct(MatMul()), (matmul, matmul), rows, ((16, 4), (4, 16))),
     ]
 

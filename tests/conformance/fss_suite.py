@@ -32,7 +32,7 @@ from protocols.share import Held, Share
 from tests.conformance.fss_cases import Case, Choice, Shape
 from tests.conformance.fss_views import Seen, chi_square, limit, seen_in
 from tests.protocols.fss.harness import GATES, HASH, LINEAR, Run, Secret, Seeds, run
-from tests.protocols.fss.replay import Replay, pair
+from tests.protocols.fss.replay import LowBits, Replay, as_noted, pair
 
 
 class Rejected(AssertionError):
@@ -67,10 +67,8 @@ def check_every_mask(case: Case) -> None:
 
 def _check_equal(case: Case, secrets: Sequence[Secret], seed: int) -> None:
     secrets = [_with_mask(secret, 1000 * seed + i) for i, secret in enumerate(secrets)]
-    done, expected = (
-        run(case.program, secrets, weights=case.weights, seed=seed),
-        _replayed(case, secrets, seed),
-    )
+    done = run(case.program, secrets, weights=case.weights, seed=seed)
+    expected = _replayed(case, secrets, seed, as_noted(done.low_bits))
     for index, share in enumerate(done.client):
         alone = share.held is Held.ADDITIVE and done.server[index].value.is_meta
         got = done.output_at_client(index) if alone else done.secret(index)
@@ -94,8 +92,8 @@ def _with_mask(secret: Secret, seed: int) -> Secret:
     return dataclasses.replace(secret, mask=low(mask, secret.ring_bits))
 
 
-def _replayed(case: Case, secrets: Sequence[Secret], seed: int) -> Shares:
-    machine = Replay(Meter(timed=False), _dealing(case, seed, _nowhere, _nowhere, _nowhere))
+def _replayed(case: Case, secrets: Sequence[Secret], seed: int, low_bits: LowBits) -> Shares:
+    machine = Replay(Meter(timed=False), _dealing(case, seed, _nowhere, _nowhere, _nowhere), low_bits)
     inputs: list[Share] = []
     for x in secrets:
         assert x.mask is not None

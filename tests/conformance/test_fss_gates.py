@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 import protocols.fss
 from protocols.fss.exponential import Exponential
 from protocols.fss.gate import Gate
+from protocols.fss.octaves import Octaves
+from protocols.fss.widening import Widen
 from protocols.share import Held
 from tests.conformance.fss_cases import CASES, Case, Domain, additive, direct, elementwise
 from tests.conformance.fss_suite import (
@@ -71,7 +73,9 @@ def inverse(s: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1.0 / np.maximum(s, 1.0)
 
 
+NARROW = Domain(-32, 32, 8)
 INDEX = Domain(-4, 120, 8, 2)
+INVERSE = Octaves(inverse, 3, 100, cells_bits=2, ring_bits=16, frac_bits=12)
 EXP = Exponential(ring_bits=16, frac_bits=6, index_bits=8, index_frac=2, low=-1.0)
 TWINS: list[tuple[Case, Check, str]] = [
     (twin(controls.ShortMask(), *ONE), check_uniform, "high bits"),
@@ -94,7 +98,14 @@ TWINS: list[tuple[Case, Check, str]] = [
     ),
     (twin(controls.AliasedLookup(5), INDEX), check_result, "are wrong"),
     (twin(controls.SignForgotten(EXP), INDEX), check_result, "are wrong"),
-    (twin(controls.RestForgotten(inverse, 3, 100), Domain(-2, 101, 8)), check_result, "are wrong"),
+    (twin(controls.WrapForgotten(Widen(12)), NARROW), check_result, "are wrong"),
+    (twin(controls.WrapOpened(Widen(12)), NARROW), check_uniform, "other/widen"),
+    (
+        elementwise("rest of exp", EXP, controls.rest_of_exponential_forgotten, Domain(-32, 128, 8, 6)),
+        check_result,
+        "are wrong",
+    ),
+    (twin(controls.RestForgotten(INVERSE), Domain(-2, 101, 8)), check_result, "are wrong"),
 ]
 
 

@@ -5,7 +5,9 @@ Most compute the right result, and all but one are billed right: what is wrong i
 
 from __future__ import annotations
 
+import dataclasses
 from typing import ClassVar
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -17,9 +19,8 @@ from protocols.fss.comparison import IsNegative, share_below_mask
 from protocols.fss.dealing import Dealing
 from protocols.fss.exponential import Exponential
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
+from protocols.fss.machine import Machine
 from protocols.fss.material import Dpf, Idpf, Items, Mask, Packed, Shared
-from protocols.fss.octave_cells import Function
-from protocols.fss.octaves import Octaves
 from protocols.fss.opening import Open
 from protocols.fss.party import Party
 from protocols.fss.ring import low, signed, top_bit
@@ -242,12 +243,10 @@ class AliasedLookup(Gate):
         return tuple(Share(x.value, x.frac_bits, self._cut_bits, x.held) for x in inputs)
 
 
-class SignForgotten(Gate):
-    """Opens V = s T[i] and takes it for T[i]: the dealer shares 1 for the sign."""
+class Altered(Gate):
+    """A gate that its twins run in their own ways."""
 
-    reason: ClassVar[str] = "exponential"
-
-    def __init__(self, gate: Exponential) -> None:
+    def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
     def items(self, *inputs: Share) -> Items:
@@ -263,37 +262,27 @@ class SignForgotten(Gate):
         return self._gate.run(party, *inputs)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        honest = dealing.point_keys
-
-        def without_signs(item: Dpf, alpha: torch.Tensor) -> torch.Tensor:
-            return honest(item, alpha).abs()
-
-        dealing.point_keys = without_signs  # type: ignore[method-assign, assignment]
-        try:
-            return self._gate.deal(dealing, *inputs)
-        finally:
-            dealing.point_keys = honest  # type: ignore[method-assign]
+        return self._gate.deal(dealing, *inputs)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         return self._gate.clear(clear, *inputs)
 
 
-class RestForgotten(Gate):
+class SignForgotten(Altered):
+    """Opens V = s T[i] and takes it for T[i]: the dealer shares 1 for the sign."""
+
+    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+        honest = dealing.point_keys
+
+        def without_signs(item: Dpf, alpha: torch.Tensor) -> torch.Tensor:
+            return honest(item, alpha).abs()
+
+        with patch.object(dealing, "point_keys", without_signs):
+            return super().deal(dealing, *inputs)
+
+
+class RestForgotten(Altered):
     """`Octaves` without what a number lacks to its cell: the dealer's payload is zero."""
-
-    reason: ClassVar[str] = "octaves"
-
-    def __init__(self, function: Function, low: int, high: int) -> None:
-        self._gate = Octaves(function, low, high, cells_bits=2, ring_bits=16, frac_bits=12)
-
-    def items(self, *inputs: Share) -> Items:
-        return self._gate.items(*inputs)
-
-    def outputs(self, *inputs: Share) -> Shares:
-        return self._gate.outputs(*inputs)
-
-    def run(self, party: Party, *inputs: Share) -> Shares:
-        return self._gate.run(party, *inputs)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         honest = dealing.prefix_keys
@@ -301,14 +290,46 @@ class RestForgotten(Gate):
         def without_rests(item: Idpf, alpha: torch.Tensor, payload: torch.Tensor) -> None:
             honest(item, alpha, torch.zeros_like(payload))
 
-        dealing.prefix_keys = without_rests  # type: ignore[method-assign, assignment]
-        try:
-            return self._gate.deal(dealing, *inputs)
-        finally:
-            dealing.prefix_keys = honest  # type: ignore[method-assign]
+        with patch.object(dealing, "prefix_keys", without_rests):
+            return super().deal(dealing, *inputs)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
-        return self._gate.clear(clear, *inputs)
+
+def rest_of_exponential_forgotten(machine: Machine, index: Share) -> Shares:
+    """`TangentExponential` whose dealer takes the mask of the rest for zero."""
+    cell = machine.truncate(index, 2)
+    rest = machine.remainder(index, cell)
+    if isinstance(machine, Dealing):
+        rest = dataclasses.replace(rest, value=torch.zeros_like(rest.value))
+    factor = machine.add_public(machine.mul_integer(rest, -1), 1 << rest.frac_bits)
+    gate = Exponential(ring_bits=22, frac_bits=6, index_bits=6, index_frac=4, low=-0.5625)
+    return machine.apply(gate, cell, factor)
+
+
+class WrapForgotten(Altered):
+    """`Widen` as if no ring ever wrapped around: the dealer shares zeros."""
+
+    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+        honest = dealing.share
+
+        def zeros(item: Shared, value: torch.Tensor) -> None:
+            honest(item, torch.zeros_like(value))
+
+        with patch.object(dealing, "share", zeros):
+            return super().deal(dealing, *inputs)
+
+
+class WrapOpened(Altered):
+    """`Widen` without a fresh mask: what is opened says whether the ring wrapped around."""
+
+    def run(self, party: Party, *inputs: Share) -> Shares:
+        honest = party.mask
+        with patch.object(party, "mask", lambda item: 0 * honest(item)):
+            return super().run(party, *inputs)
+
+    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+        honest = dealing.mask
+        with patch.object(dealing, "mask", lambda item: 0 * honest(item)):
+            return super().deal(dealing, *inputs)
 
 
 class BiasedBit(Gate):

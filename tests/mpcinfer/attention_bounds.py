@@ -48,7 +48,7 @@ def power_bound(
     size = output.abs() + error
     c, h = 2.0**-weights.mixed, 2.0 ** -(weights.inverse + 1)
     error = error + size * octaves + c * (1 + octaves) * rows / least + ((mixed.abs() + m) / rows + c) * h
-    return Bounded(output, error + _reopened(widths, p))
+    return Bounded(output, error + _held(widths, p))
 
 
 def relu_bound(
@@ -77,7 +77,7 @@ def relu_bound(
     mixed, m = positive @ v.value, off @ v.value.abs() + (positive + off) @ v.error
     c, half = 2.0**-weights.mixed, 2.0 ** -(weights.inverse + 1)
     error = m / lengths + c * rows / lengths + ((mixed.abs() + m) / rows + c) * half
-    return Bounded(mixed / lengths, error + _reopened(widths, p))
+    return Bounded(mixed / lengths, error + _held(widths, p))
 
 
 def _powers(x: Bounded, power: int, square_frac: int, factor_frac: int) -> Bounded:
@@ -113,5 +113,9 @@ def _rows(lengths: torch.Tensor) -> torch.Tensor:
     return 2.0 ** torch.log2(lengths.double()).ceil()
 
 
-def _reopened(widths: AttentionWidths, p: Precision) -> float:
-    return 2.0**-p.mixed if widths.reopened else 0.0
+def _held(widths: AttentionWidths, p: Precision) -> float:
+    """What is cut off before the server holds the output."""
+    if widths.reopened:
+        return 2.0**-p.mixed
+    whole = widths.weighting.mixed + widths.weighting.inverse
+    return 2.0**-widths.held if widths.held < whole else 0.0

@@ -98,6 +98,7 @@ class FssBounds(ErrorBoundBackend):
         _within(power.sqrt() - moved, power.sqrt() + moved, widths.low**0.5, widths.high**0.5)
         d, h = self._octaves(0.5), self._inverse_half(widths.frac)
         error = e / least * (1 + d) + c.abs() * (moved / (root * least) + d / least) + (c.abs() + e) * h
+        error = error + self._cut(widths.keep + widths.frac, widths.held)
         value = c / root
         if weight is not None:
             half = self._rounded * _unit(self._widths.gain_frac + 1)
@@ -165,6 +166,7 @@ class FssBounds(ErrorBoundBackend):
         )
         size = value.abs() + error
         error = error + size * d + cut * (1 + d) / least + (most * size + cut) * h
+        error = error + self._cut(widths.weighting.mixed + widths.weighting.inverse, widths.held)
         return Bounded(value, error)
 
     def _other_attention(
@@ -221,6 +223,7 @@ class FssBounds(ErrorBoundBackend):
         bent = self._curve(gate, kind, p.gate, min(p.table, p.gate))
         off = up.error + _unit(p.gate)
         error = bent.value.abs() * off + (up.value.abs() + off) * bent.error
+        error = error + (0.0 if self._faithful else self._cut(2 * p.gate, min(p.held, 2 * p.gate)))
         return Bounded(bent.value * up.value, error)
 
     def _curve(self, x: Bounded, kind: ActivationKind, frac_bits: int, table_frac: int) -> Bounded:

@@ -34,7 +34,6 @@ from protocols.fss.clear import Clear
 from protocols.fss.counting import Counting
 from protocols.fss.dealing import Dealing, Writer
 from protocols.fss.linear import Matrix
-from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
 from protocols.fss.seeds import DealerSeeds, RunStreams, charge_seeds, weight_masks
 from protocols.fss.spool import Reader
@@ -42,7 +41,7 @@ from protocols.fss.supply import RunShape
 from protocols.plan import Plan
 from protocols.registry import ENGINES, get_plan
 from protocols.share import Share
-from tests.protocols.fss.replay import Replay
+from tests.protocols.fss.replay import Replay, Watched, as_drawn, as_noted
 
 TIMEOUT_S = 60.0
 FREE, FAITHFUL = get_plan("fss"), get_plan("fss-faithful")
@@ -57,6 +56,8 @@ QUICK = Precision(cells=4, exact_cells=4)
 """Exact functions over octaves take time for every cell."""
 Steps = Sequence[Sequence[int]]
 """Token ids, pass by pass, over one KV cache."""
+Pass = tuple[torch.Tensor | None, Sequence[torch.Tensor]]
+"""A party's logits, if it has any, and what it cut off its additive shares."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +93,13 @@ class PrivateRun:
         logits: the client's, [V] a pass.
         bills: the server's and the client's.
         frames: all that each party sent: set-up, ahead of the input, and online.
+        low_bits: what the client cut off its additive shares, pass by pass.
     """
 
     logits: list[torch.Tensor]
     bills: tuple[Bill, Bill]
     frames: tuple[list[Frame], list[Frame]]
+    low_bits: list[Sequence[torch.Tensor]]
 
 
 @dataclass(eq=False)
@@ -149,17 +152,18 @@ def run_private(
     material, ends = deal(whole.program, [len(ids) for ids in steps], seed), local_pair(TIMEOUT_S)
     traces = (Trace(wrap(ends[0], 0), keep=True), Trace(wrap(ends[1], 1), keep=True))
 
-    def party(link: Link) -> tuple[list[torch.Tensor], Bill]:
+    def party(link: Link) -> tuple[list[Pass], Bill]:
         return _party(link, whole, steps, material, seed)
 
-    (_, server_bill), (logits, client_bill) = run_two_threads(party, party, channels=traces)
+    (_, server_bill), (passes, client_bill) = run_two_threads(party, party, channels=traces)
     frames = ([decode(m) for m in traces[0].sent], [decode(m) for m in traces[1].sent])
-    return PrivateRun(logits, (server_bill, client_bill), frames)
+    logits = [logits for logits, _ in passes if logits is not None]
+    return PrivateRun(logits, (server_bill, client_bill), frames, [low_bits for _, low_bits in passes])
 
 
 def _party(
     link: Link, whole: Whole, steps: Steps, material: Sequence[Material], seed: int
-) -> tuple[list[torch.Tensor], Bill]:
+) -> tuple[list[Pass], Bill]:
     """One party's session: set-up, then every pass, offline and online."""
     rank, seeds, program = link.rank, fresh_seeds(seed), whole.program
     assert rank is not None
@@ -169,7 +173,7 @@ def _party(
         send_setup(link, weights, weight_masks(seeds.server.weights))
     else:
         weights = receive_setup(link, program.matrices())
-    shadow, cache, results = KVCache[Share](), KVCache[Share](), list[torch.Tensor]()
+    shadow, cache, results = KVCache[Share](), KVCache[Share](), list[Pass]()
     for number, (ids, dealt) in enumerate(zip(steps, material, strict=True)):
         streams = pass_streams(seed, number)[rank]
         linear = _reader(dealt.linear.getvalue() if rank == SERVER else b"")
@@ -177,7 +181,7 @@ def _party(
         with link.meter.phase(Phase.OFFLINE):
             program.walk(ahead, weights, shadow, len(ids))
         gates = _reader((dealt.server if rank == SERVER else dealt.client).getvalue())
-        online = Party(
+        online = Watched(
             link,
             gates,
             streams.gates,
@@ -187,8 +191,7 @@ def _party(
         )
         logits = program.walk(online, weights, cache, len(ids), ids if rank == CLIENT else None)
         assert gates.left_bytes == linear.left_bytes == len(ahead.prepared) == 0, "material is left"
-        if logits is not None:
-            results.append(logits)
+        results.append((logits, online.low_bits))
     return results, link.meter.bill()
 
 
@@ -215,11 +218,17 @@ def run_clear(whole: Whole, steps: Steps, rounding: Randomness | None = None) ->
     return [logits for logits in passes if logits is not None]
 
 
-def run_replayed(whole: Whole, steps: Steps, *, seed: int = 1) -> list[torch.Tensor]:
-    """The reference's logits, [V] a pass, under the masks of the private run with this seed."""
+def run_replayed(
+    whole: Whole, steps: Steps, run: PrivateRun | None = None, *, seed: int = 1
+) -> list[torch.Tensor]:
+    """The reference's logits, [V] a pass, under the masks of a private run with this seed.
+
+    Without the run itself, what the client cut off its additive shares is drawn at random.
+    """
     weights, cache, result = whole.server_weights(), KVCache[Share](), list[torch.Tensor]()
     for number, ids in enumerate(steps):
-        machine = Replay(Meter(timed=False), _dealing(whole, seed, number))
+        low_bits = as_drawn(InsecureTestRandom(seed)) if run is None else as_noted(run.low_bits[number])
+        machine = Replay(Meter(timed=False), _dealing(whole, seed, number), low_bits)
         pairs = whole.program.walk(machine, weights, cache, len(ids), ids)
         assert pairs is not None
         result.append(pairs.reshape(2, -1)[0])  # of the secrets, not of their masks

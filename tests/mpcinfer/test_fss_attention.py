@@ -104,7 +104,8 @@ def test_a_faithful_run_is_the_reference_bit_by_bit(name: str) -> None:
 
 @forms
 def test_a_free_run_is_the_reference_under_the_dealers_masks_bit_by_bit(name: str) -> None:
-    assert equal(private(name, FREE).logits, run_replayed(whole(name, FREE), STEPS))
+    done = private(name, FREE)
+    assert equal(done.logits, run_replayed(whole(name, FREE), STEPS, done))
 
 
 @pytest.mark.parametrize("name", ["power4", "relu"])
@@ -120,8 +121,8 @@ def test_so_are_runs_whose_output_is_opened_and_cut(name: str, plan: Plan) -> No
     model = whole(name, plan, reopened=True)
     assert model.program.widths.attention(0).reopened
     assert not whole(name, plan).program.widths.attention(0).reopened
-    reference = run_clear(model, STEPS) if plan.faithful else run_replayed(model, STEPS)
     done = private(name, plan, reopened=True)
+    reference = run_clear(model, STEPS) if plan.faithful else run_replayed(model, STEPS, done)
     assert equal(done.logits, reference)
     assert all(costs(bill) == costs(run_counted(model, STEPS)) for bill in done.bills)
     assert bool((done.logits[0] - private(name, plan).logits[0]).abs().max() < 0.5)
@@ -136,7 +137,9 @@ def test_weights_after_attention_take_what_its_ring_leaves() -> None:
         seen.append((attention.writing, attention.reopened))
         fraction = attention.weighting.mixed + attention.weighting.inverse + attention.writing
         if not attention.reopened:
-            assert widths.residual_bits - widths.precision.residual + fraction <= attention.out_bits <= 64
+            assert (
+                widths.residual_bits - widths.precision.residual + fraction <= attention.quotient_bits <= 64
+            )
     full, fewer = (14, False), [(bits, False) for bits in (13, 12, 11, 10)]
     assert seen[0] == full
     assert [entry for entry in seen if entry != full and not entry[1]] == fewer

@@ -99,23 +99,26 @@ def test_a_faithful_run_is_the_reference_bit_by_bit(config: ModelConfig) -> None
 
 @models
 def test_a_free_run_is_the_reference_under_the_dealers_masks_bit_by_bit(config: ModelConfig) -> None:
-    assert equal(private(config, FREE).logits, run_replayed(whole(config, FREE), STEPS))
+    done = private(config, FREE)
+    assert equal(done.logits, run_replayed(whole(config, FREE), STEPS, done))
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_so_are_runs_of_other_protocols(name: str) -> None:
     plan, config = OTHERS[name], MODELS[FORMS.get(name.split("=", maxsplit=1)[0], "relu")]
-    model = whole(config, plan)
-    reference = run_clear(model, STEPS) if plan.faithful else run_replayed(model, STEPS)
-    assert equal(private(config, plan).logits, reference)
+    model, done = whole(config, plan), private(config, plan)
+    reference = run_clear(model, STEPS) if plan.faithful else run_replayed(model, STEPS, done)
+    assert equal(done.logits, reference)
 
 
 def test_free_runs_differ_by_their_masks_alone() -> None:
     """The control of the test above: other masks round otherwise."""
     model = whole(MODELS["relu"], FREE)
-    other = run_replayed(model, STEPS, seed=2)
-    assert equal(run_private(model, STEPS, seed=2).logits, other)
-    assert not equal(run_replayed(model, STEPS, seed=1), other)
+    done = run_private(model, STEPS, seed=2)
+    other = run_replayed(model, STEPS, done, seed=2)
+    assert equal(done.logits, other)
+    assert not equal(run_replayed(model, STEPS, done, seed=1), other)
+    assert not equal(run_replayed(model, STEPS, seed=2), other)
     assert not equal(run_clear(model, STEPS), other)
 
 

@@ -91,7 +91,8 @@ def test_a_faithful_run_is_the_reference_bit_by_bit(form: Form) -> None:
 
 @forms
 def test_a_free_run_is_the_reference_under_the_dealers_masks_bit_by_bit(form: Form) -> None:
-    assert equal(private(form, FREE).logits, run_replayed(whole(form, FREE), STEPS))
+    done = private(form, FREE)
+    assert equal(done.logits, run_replayed(whole(form, FREE), STEPS, done))
 
 
 @plans

@@ -38,7 +38,7 @@ from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
-from tests.protocols.fss.replay import Replay
+from tests.protocols.fss.replay import Replay, Watched
 
 Program = Callable[..., Shares]
 HASH = Hash(bytes(range(16)))
@@ -107,6 +107,7 @@ class Run:
         bills: measured by the server and by the client, offline and online together.
         counted: the bill that was declared.
         material: bytes that the dealer wrote for the server, for the client, and for linear layers.
+        low_bits: what the client cut off its additive shares, in order.
         frames, offline_frames: of both parties, each in the order in which it was sent, by phase.
     """
 
@@ -118,6 +119,7 @@ class Run:
     bills: tuple[BillRow, BillRow]
     counted: BillRow
     material: tuple[int, int, int]
+    low_bits: Sequence[torch.Tensor]
     frames: list[SentFrame]
     offline_frames: list[SentFrame]
 
@@ -243,6 +245,7 @@ def run(
         bills,
         counting.meter.bill().total,
         material.sizes,
+        cast(Watched, online[CLIENT].party).low_bits,
         [*online[SERVER].frames, *online[CLIENT].frames],
         [*prepared[SERVER].frames, *prepared[CLIENT].frames],
     )
@@ -354,7 +357,7 @@ def _run_parties(
     def phase(link: Link, rank: int) -> _Done:
         reader = material.reader(rank)
         ahead = cast(Preparation, prepared[rank].party).prepared
-        party = Party(link, reader, seeds.stream(rank, GATES), HASH, ahead, faithful=faithful)
+        party = Watched(link, reader, seeds.stream(rank, GATES), HASH, ahead, faithful=faithful)
         results = program(party, *(entry.at_party(rank) for entry in inputs))
         assert reader.left_bytes == 0, f"{reader.left_bytes} bytes of material are left"
         return _Done(party, results)

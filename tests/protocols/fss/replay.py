@@ -1,28 +1,73 @@
 """The reference with the dealer's masks: what a private run gives, rounding for rounding, without parties.
 
 Free truncation of a value x with mask r gives floor((x + r mod 2^f) / 2^f): whoever has both can say which.
+Additive shares are like a value that the server holds, under minus the client's share. What that was in the
+low bits, a run has to tell: nobody else knows it.
 """
 
 from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from parties.errors import ConfigError
-from parties.meter import Meter
+from parties.meter import CLIENT, Meter
 from parties.randomness import Randomness
 from parties.wire import RingArray
 from protocols.fss.clear import Clear
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Shares
 from protocols.fss.machine import Machine, in_range
+from protocols.fss.party import Party
 from protocols.fss.ring import low
 from protocols.share import Held, Share
-from protocols.tensors import to_words
+from protocols.tensors import to_tensor, to_words
 
 Pair = torch.Tensor
 """[2, ...]: the secret as a signed integer, and its mask as the dealer has it (0 for additive shares)."""
+
+
+LowBits = Callable[[tuple[int, ...], int], torch.Tensor]
+"""Low bits of the client's additive shares, of a shape and as many as are cut off."""
+
+
+class Watched(Party):
+    """A party that keeps a note of what it cuts off its additive shares.
+
+    Attributes:
+        low_bits: all of it, in order; the client's alone.
+    """
+
+    def __init__(self, *what: Any, **options: Any) -> None:
+        super().__init__(*what, **options)
+        self.low_bits: deque[torch.Tensor] = deque()
+
+    def _shift(self, a: Share, drop: int) -> torch.Tensor:
+        if a.held is Held.ADDITIVE and self.rank == CLIENT:
+            self.low_bits.append(low(a.value, drop))
+        return super()._shift(a, drop)
+
+
+def as_noted(notes: Sequence[torch.Tensor]) -> LowBits:
+    """Those of a run, in order."""
+    left = iter(notes)
+
+    def next_of_run(shape: tuple[int, ...], drop: int) -> torch.Tensor:
+        value = next(left)
+        assert tuple(value.shape) == shape
+        return value
+
+    return next_of_run
+
+
+def as_drawn(randomness: Randomness) -> LowBits:
+    """Uniform ones, as those of every run are."""
+    return lambda shape, drop: to_tensor(randomness.ring(shape, drop))
 
 
 class Replay(Machine):
@@ -34,10 +79,12 @@ class Replay(Machine):
     Args:
         meter: its spans only.
         dealer: with the streams of the run that is replayed; what it writes goes nowhere.
+        low_bits: the run's, or others.
     """
 
-    def __init__(self, meter: Meter, dealer: Dealing) -> None:
+    def __init__(self, meter: Meter, dealer: Dealing, low_bits: LowBits) -> None:
         super().__init__(meter, faithful=dealer.faithful)
+        self._low_bits = low_bits
         self._dealer, self._masks = dealer, _Masks()
         self._clear = Clear(meter, faithful=dealer.faithful, randomness=self._masks)
 
@@ -74,6 +121,8 @@ class Replay(Machine):
     def _shift(self, a: Share, drop: int) -> torch.Tensor:
         secret, mask = a.value[0], a.value[1]
         own = -mask if a.held is Held.SERVER_HELD else mask  # the server has x - a
+        if a.held is Held.ADDITIVE:
+            own = -self._low_bits(tuple(secret.shape), drop)
         shifted = self._dealer.truncate(Share(mask, a.frac_bits, a.ring_bits, a.held), drop)
         return torch.stack([_rounded(secret, own, drop), shifted.value])
 

@@ -49,7 +49,7 @@ def reasons(run: PrivateRun, rank: int) -> set[str]:
 
 
 def test_every_opening_is_listed_and_every_line_is_used() -> None:
-    runs = [done(name, plan) for name, plan in ALL]
+    runs = [done(name, plan) for name, plan in [*ALL, ("power4", FREE)]]
     seen = {rank: set[str]().union(*(reasons(run, rank) for run in runs)) for rank in (SERVER, CLIENT)}
     lines = listed("fss")
     assert seen[SERVER] | seen[CLIENT] == set(lines)
@@ -76,7 +76,7 @@ def test_other_attention_opens_less_and_nothing_else(name: str, plan: Plan) -> N
     for rank in (SERVER, CLIENT):
         usual, other = reasons(done("gpt2", plan), rank), reasons(done(name, plan), rank)
         assert usual - other == {"maximum", "exponential"}
-        assert other <= usual
+        assert other - usual <= {"widen"}, "and that by how large its numbers are, not by what it is"
 
 
 @pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS])

@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from parties.errors import PeerMismatch
 from parties.link import Link
+from parties.local import local_pair
+from parties.meter import Phase
 from parties.threads import run_two_threads
-from protocols.fss.pieces import PIECE_ELEMENTS, receive_in_pieces, send_in_pieces
+from parties.trace import Trace
+from parties.wire import Spec
+from protocols.fss.pieces import BATCH_PIECES, PIECE_ELEMENTS, Pace, receive_in_pieces, send_in_pieces
 from protocols.fss.ring import low
 
 
@@ -17,14 +22,59 @@ def test_pieces_come_together_and_cost_what_the_whole_would(elements: int, bits:
     value = torch.arange(elements, dtype=torch.int64) * 0x9E3779B97F4A7C1 - 5
 
     def server(link: Link) -> int:
-        send_in_pieces(link, elements, bits, "setup/w", lambda at: value[at])
+        send_in_pieces(link, elements, bits, "setup/w", lambda at: value[at], Pace(link))
         return link.meter.bill().total.online_bytes_to_client
 
     def client(link: Link) -> tuple[torch.Tensor, int]:
-        received = receive_in_pieces(link, (elements, 1), bits, "setup/w")
+        received = receive_in_pieces(link, (elements, 1), bits, "setup/w", Pace(link))
         return received, link.meter.bill().total.rounds
 
     sent, (received, rounds) = run_two_threads(server, client)
     assert torch.equal(low(received, bits).flatten(), low(value, bits))
     assert sent == (elements * bits + 7) // 8
     assert rounds == 1
+
+
+def nothing(at: slice) -> torch.Tensor:
+    return torch.zeros(at.stop - at.start, dtype=torch.int64)
+
+
+@pytest.mark.parametrize("batches", [0.5, 1, 2, 3.5])
+def test_a_sender_is_two_batches_ahead_at_most(batches: float) -> None:
+    count = int(batches * BATCH_PIECES)
+    ahead: list[int] = []
+    channels = local_pair(30.0)
+    traces = (Trace(channels[0], keep=True), Trace(channels[1], keep=True))
+
+    def server(link: Link) -> None:
+        pace = Pace(link)
+        for _ in range(count):
+            send_in_pieces(link, 1, 8, "setup/w", nothing, pace)
+        pace.settle()
+
+    def client(link: Link) -> None:
+        pace = Pace(link)
+        for had in range(count):
+            ahead.append(len(traces[0].sent) - had)
+            receive_in_pieces(link, (1,), 8, "setup/w", pace)
+
+    run_two_threads(server, client, channels=traces)
+    assert max(ahead) <= 2 * BATCH_PIECES
+    assert len(traces[1].sent) == count // BATCH_PIECES
+
+
+def test_a_receipt_of_something_else() -> None:
+    def server(link: Link) -> None:
+        pace = Pace(link)
+        for _ in range(BATCH_PIECES):
+            send_in_pieces(link, 1, 8, "setup/w", nothing, pace)
+        with pytest.raises(PeerMismatch, match=f"a receipt of {BATCH_PIECES} pieces"):
+            pace.settle()
+
+    def client(link: Link) -> None:
+        for _ in range(BATCH_PIECES):
+            link.recv([Spec(8, (1,))], "setup/w")
+        with link.meter.phase(Phase.CONTROL):
+            link.send_document({"received": BATCH_PIECES - 1}, "setup")
+
+    run_two_threads(server, client)
