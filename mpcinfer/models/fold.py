@@ -51,15 +51,12 @@ def fold(
     if folded == config:
         return config, dict(weights)
     kinds = {name: value.dtype for name, value in weights.items()}
-    shape, result = static(config, {name: value.double() for name, value in weights.items()})
+    if static_config(config) != config:
+        weights = {name: value.double() for name, value in weights.items()}
     with torch.no_grad():
+        shape, result = static(config, weights)
         for layer in range(shape.layers):
-            if shape.block_norms and shape.norm_affine:
-                for norm, linear in (("norm1", "attn.qkv"), ("norm2", "ffn.in")):
-                    if linear == "attn.qkv" or shape.has_ffn(layer):
-                        _fold_norm(result, f"layer{layer}.{norm}", _reader(shape, layer, linear))
-            if shape.ffn == "mlp" and folded.ffn == "fused" and shape.has_ffn(layer):
-                _fuse(result, f"layer{layer}.ffn")
+            result.update(_layer(shape, folded, layer, result, kinds))
         if folded.head_input and "head.input.weight" not in result:
             result["head.input.weight"] = torch.eye(folded.width, dtype=torch.float64)
         usual = kinds["embed.tokens"]
@@ -71,6 +68,32 @@ def fold(
             for name, size in weight_shapes(folded).items()
         }
     return folded, final
+
+
+def _layer(
+    shape: ModelConfig,
+    folded: ModelConfig,
+    layer: int,
+    weights: dict[str, torch.Tensor],
+    kinds: Mapping[str, torch.dtype],
+) -> dict[str, torch.Tensor]:
+    """Steps 2 and 3 of one layer, whose weights are taken out: no more than these are ever in float64."""
+    fuses = shape.ffn == "mlp" and folded.ffn == "fused" and shape.has_ffn(layer)
+    folds: list[tuple[str, str]] = []
+    if shape.block_norms and shape.norm_affine:
+        folds.append(("norm1", _reader(shape, layer, "attn.qkv")))
+        if shape.has_ffn(layer):
+            folds.append(("norm2", _reader(shape, layer, "ffn.in")))
+    parts = {f"layer{layer}.{norm}" for norm, _ in folds} | {linear for _, linear in folds}
+    parts |= {f"layer{layer}.ffn.in", f"layer{layer}.ffn.out"} if fuses else set()
+    names = [name for name in weights if name.rpartition(".")[0] in parts]
+    usual = kinds[names[0]] if names else torch.float64
+    own = {name: weights.pop(name).double() for name in names}
+    for norm, linear in folds:
+        _fold_norm(own, f"layer{layer}.{norm}", linear)
+    if fuses:
+        _fuse(own, f"layer{layer}.ffn")
+    return {name: value.to(kinds.get(name, usual)) for name, value in own.items()}
 
 
 def as_run(
