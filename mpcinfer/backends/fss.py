@@ -148,10 +148,11 @@ class FssBackend(Backend[Share, Matrix]):
         label = self.machine.meter.label
         if label.startswith("head"):
             return self._widths.head_norm, self._widths.head_bits
-        attention, ffn = self._widths.attention(self._layer), self._widths.ffn(self._layer)
-        first = label.endswith("norm1")
-        widths, ring_bits = (attention.norm, attention.qkv_bits) if first else (ffn.norm, ffn.in_bits)
-        return widths, ring_bits
+        if label.endswith("norm1"):
+            attention = self._widths.attention(self._layer)
+            return attention.norm, attention.qkv_bits
+        ffn = self._widths.ffn(self._layer)
+        return ffn.norm, ffn.in_bits
 
     # -- attention -------------------------------------------------------------------------------------------
 

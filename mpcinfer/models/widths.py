@@ -86,6 +86,8 @@ class Widths:
         self.config, self._seen, self._faithful = config, Seen(ranges), faithful
         self.room = min(DEFAULT_ROOM if room is None else room, config.context)
         self.precision = precision or _precision(config)
+        self._attentions: dict[int, AttentionWidths] = {}
+        self._ffns: dict[int, FfnWidths] = {}
 
     # -- the residual, the embedding, the head ---------------------------------------------------------------
 
@@ -173,6 +175,17 @@ class Widths:
 
     def attention(self, layer: int) -> AttentionWidths:
         """Rings of a layer's attention."""
+        if layer not in self._attentions:
+            self._attentions[layer] = self._attention(layer)
+        return self._attentions[layer]
+
+    def ffn(self, layer: int) -> FfnWidths:
+        """Rings of a layer's FFN."""
+        if layer not in self._ffns:
+            self._ffns[layer] = self._ffn(layer)
+        return self._ffns[layer]
+
+    def _attention(self, layer: int) -> AttentionWidths:
         config, p = self.config, self.precision
         prefix = f"layer{layer}.attn"
         weights = self._weightings[layer]
@@ -242,8 +255,7 @@ class Widths:
         """Fraction bits of attention's output as the next layer reads it."""
         return weights.mixed + weights.inverse if self._has_room(weights) else self.precision.mixed
 
-    def ffn(self, layer: int) -> FfnWidths:
-        """Rings of a layer's FFN."""
+    def _ffn(self, layer: int) -> FfnWidths:
         config, p = self.config, self.precision
         prefix = f"layer{layer}.ffn"
         norm, scale, _ = self._read(f"layer{layer}.norm2")
