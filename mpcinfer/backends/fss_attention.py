@@ -91,6 +91,20 @@ def hold_quotient(machine: Machine, quotient: Share, widths: AttentionWidths, p:
     return machine.one(Hold(), cut(machine, quotient, widths.held))
 
 
+def divide(
+    machine: Machine, suite: FssSuite, mixed: Share, sums: Share, widths: AttentionWidths, p: Precision
+) -> Share:
+    """Weights times values over each row's masked sum, held by the server for the next layer.
+
+    Cost: 2 rounds, and as `hold_quotient` says.
+    """
+    weights = widths.weighting
+    inverse = suite.reciprocal(machine, *reciprocal(widths, p, faithful=machine.faithful), sums)
+    mixed, inverse = machine.apply(Open(), cut(machine, mixed, weights.mixed), inverse)
+    mixed, inverse = view(machine, mixed, weights.mixed), view(machine, inverse, weights.inverse)
+    return hold_quotient(machine, machine.one(Product(widths.quotient_bits), mixed, inverse), widths, p)
+
+
 def softmax_attention(
     machine: Machine,
     suite: FssSuite,
@@ -108,8 +122,7 @@ def softmax_attention(
 
     Cost: 7 rounds, and one more as `hold_quotient` says.
     """
-    seen, weights = Causal.of(q.shape[-2], k.shape[-2]), widths.weighting
-    span = machine.meter.span
+    seen, span = Causal.of(q.shape[-2], k.shape[-2]), machine.meter.span
     with span("scores", "matmul"):
         (scores,) = machine.apply(Open(), cut(machine, packed_scores(machine, q, k, seen), p.score))
     with span("softmax", "softmax"):
@@ -121,11 +134,7 @@ def softmax_attention(
         powers, sums = machine.apply(Open(), powers, sums)
     with span("mix", "matmul"):
         mixed = machine.one(MatMul(), seen.unpack(machine, powers), v)
-        inverse = suite.reciprocal(machine, *reciprocal(widths, p, faithful=machine.faithful), sums)
-        mixed, inverse = machine.apply(Open(), cut(machine, mixed, weights.mixed), inverse)
-        mixed, inverse = view(machine, mixed, weights.mixed), view(machine, inverse, weights.inverse)
-        quotient = machine.one(Product(widths.quotient_bits), mixed, inverse)
-        return hold_quotient(machine, quotient, widths, p)
+        return divide(machine, suite, mixed, sums, widths, p)
 
 
 def _below_maximum(

@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 import torch
 
-from mpcinfer.backends.fss_attention import Causal, hold_quotient, packed_scores
-from mpcinfer.backends.fss_wires import power_wires, reciprocal, relu_wires
+from mpcinfer.backends.fss_attention import Causal, divide, hold_quotient, packed_scores
+from mpcinfer.backends.fss_wires import power_wires, relu_wires
 from mpcinfer.models.attention_widths import AttentionWidths
 from mpcinfer.models.config import AttentionForm
 from mpcinfer.models.precision import Precision
@@ -64,12 +64,7 @@ def power_attention(
         powers, sums = machine.apply(Open(), powers, sums)
     with span("mix", "matmul"):
         mixed = machine.one(MatMul(), seen.unpack(machine, powers), v)
-        mixed = _as_means(machine, mixed, seen, weights.row_bits)
-        inverse = suite.reciprocal(machine, *reciprocal(widths, p, faithful=machine.faithful), sums)
-        mixed, inverse = machine.apply(Open(), cut(machine, mixed, weights.mixed), inverse)
-        mixed, inverse = view(machine, mixed, weights.mixed), view(machine, inverse, weights.inverse)
-        quotient = machine.one(Product(widths.quotient_bits), mixed, inverse)
-        return hold_quotient(machine, quotient, widths, p)
+        return divide(machine, suite, _as_means(machine, mixed, seen, weights.row_bits), sums, widths, p)
 
 
 def relu_attention(

@@ -107,36 +107,53 @@ def weighting(config: ModelConfig, layer: int, seen: Seen, p: Precision, room: i
     prefix = f"layer{layer}.attn"
     values = seen.largest(f"{prefix}.qkv/linear", PROFILE.linear)
     if config.attention == "softmax":
-        largest_sum = room * math.exp(2.0**p.step)  # maxima are exact to 2^step
-        return Weighting(
-            scores=seen.largest(f"{prefix}.scores/matmul", PROFILE.scores, SCORE_MARGIN),
-            output=values,
-            frac=p.power,
-            low=math.exp(-(2.0**p.step) - 0.125),
-            high=largest_sum,
-            largest_sum=largest_sum,
-            largest_mix=largest_sum * values,
-            mixed=p.mixed,
-            inverse=p.inverse + integer_bits(largest_sum),
-        )
-    scores, rows = score_bound(config.form, prefix, seen), (room - 1).bit_length()
+        return _softmax_weighting(prefix, values, seen, p, room)
+    rows = (room - 1).bit_length()
     if config.attention == "relu":
-        output = seen.largest(f"{prefix}.mix/matmul", scores * values)
-        return Weighting(
-            scores=scores,
-            output=output,
-            frac=p.power,
-            row_bits=rows,
-            largest_sum=scores * 2.0**rows,
-            largest_mix=output * 2.0**rows,
-            mixed=p.mixed,
-            inverse=p.rotation,
-        )
+        return _relu_weighting(config.form, prefix, values, seen, p, rows)
+    return _power_weighting(config, prefix, values, seen, p, rows)
+
+
+def _softmax_weighting(prefix: str, values: float, seen: Seen, p: Precision, room: int) -> Weighting:
+    largest_sum = room * math.exp(2.0**p.step)  # maxima are exact to 2^step
+    return Weighting(
+        scores=seen.largest(f"{prefix}.scores/matmul", PROFILE.scores, SCORE_MARGIN),
+        output=values,
+        frac=p.power,
+        low=math.exp(-(2.0**p.step) - 0.125),
+        high=largest_sum,
+        largest_sum=largest_sum,
+        largest_mix=largest_sum * values,
+        mixed=p.mixed,
+        inverse=p.inverse + integer_bits(largest_sum),
+    )
+
+
+def _relu_weighting(
+    form: AttentionForm, prefix: str, values: float, seen: Seen, p: Precision, rows: int
+) -> Weighting:
+    scores = score_bound(form, prefix, seen)
+    output = seen.largest(f"{prefix}.mix/matmul", scores * values)
+    return Weighting(
+        scores=scores,
+        output=output,
+        frac=p.power,
+        row_bits=rows,
+        largest_sum=scores * 2.0**rows,
+        largest_mix=output * 2.0**rows,
+        mixed=p.mixed,
+        inverse=p.rotation,
+    )
+
+
+def _power_weighting(
+    config: ModelConfig, prefix: str, values: float, seen: Seen, p: Precision, rows: int
+) -> Weighting:
     low, high = divisor_bounds(config.form, prefix, seen, scaled=config.attention_scaled)
     output = seen.largest(f"{prefix}.mix/matmul", values)
     factor = max(p.square - 1, math.ceil((p.divisor - math.log2(low)) / 2))
     return Weighting(
-        scores=scores,
+        scores=score_bound(config.form, prefix, seen),
         output=output,
         frac=factor + (p.square if config.power == 6 else factor),
         factor=factor,
