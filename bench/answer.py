@@ -44,7 +44,9 @@ def main() -> None:
     options = parser.parse_args()
     runs = [measure(options.model, options.plan, options.tokens) for _ in range(options.repeat)]
     model = load_model(options.model)
-    reference = ClearModel(model, fixed_point=True).complete(PROMPT, max_new_tokens=options.tokens)
+    reference = ClearModel(model, fixed_point=True, plan=options.plan).complete(
+        PROMPT, max_new_tokens=options.tokens
+    )
     bill, seconds = runs[0][0], [run[2] for run in runs]
     total, made = bill.total, len(runs[0][3])
     equal = sum(run[3] == reference.ids for run in runs)

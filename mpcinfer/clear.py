@@ -18,6 +18,7 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
 from mpcinfer.sampling import Sampler, greedy
+from protocols.registry import DEFAULT_PLAN
 
 
 class ClearModel:
@@ -38,7 +39,7 @@ class ClearModel:
         model: Model,
         *,
         fixed_point: bool = False,
-        plan: str = "crypten",
+        plan: str = DEFAULT_PLAN,
         choices: Sequence[str] = (),
         room: int | None = None,
     ) -> None:

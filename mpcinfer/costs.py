@@ -9,6 +9,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.plans import plan_from
 from parties.bill import Bill
+from protocols.registry import DEFAULT_PLAN
 
 
 def cost(
@@ -16,7 +17,7 @@ def cost(
     *,
     tokens: int = 128,
     new_tokens: int = 1,
-    plan: str = "crypten",
+    plan: str = DEFAULT_PLAN,
     choices: Sequence[str] | None = None,
     part: Part = "all",
     room: int | None = None,

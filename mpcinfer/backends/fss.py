@@ -21,6 +21,7 @@ from mpcinfer.backends.fss_wires import activation_wires, inverse_root
 from mpcinfer.backends.plain import rope_angles
 from mpcinfer.models.attention_widths import NormWidths
 from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind, RopePairs
+from mpcinfer.models.fold import query_exponent
 from mpcinfer.models.widths import RESIDUAL_WRITERS, Widths
 from parties.errors import ConfigError
 from protocols.fss.linear import Hold, Linear, Matrix, ToClient, Veil
@@ -157,13 +158,9 @@ class FssBackend(Backend[Share, Matrix]):
     # -- attention -------------------------------------------------------------------------------------------
 
     def scale(self, x: Share, factor: float) -> Share:
-        """Powers of two move the binary point; other factors are rounded to `Precision.rotation` bits."""
-        exponent = math.log2(factor)
-        if exponent == round(exponent):
-            return self.machine.scaled(x, round(exponent))
-        shift, bits = math.ceil(exponent), self._precision.rotation
-        scaled = self.machine.mul_integer(x, round(factor * 2.0 ** (bits - shift)), bits)
-        return self.machine.scaled(scaled, shift)
+        """Queries over sqrt(K): the binary point moves; the weights have the rest (`scale_queries`)."""
+        assert factor == self._config.head_width**-0.5
+        return self.machine.scaled(x, query_exponent(self._config))
 
     def rope(self, x: Share, start: int, base: float, pairs: RopePairs) -> Share:
         """A public linear map of what the server has whole."""

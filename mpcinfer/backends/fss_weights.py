@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 import torch
 
 from mpcinfer.models.config import ModelConfig, weight_shapes
-from mpcinfer.models.fold import fold_centring
+from mpcinfer.models.fold import fold_centring, scale_queries
 from mpcinfer.models.widths import Widths
 from parties.errors import RangeError
 from parties.link import Link
@@ -65,13 +65,13 @@ def encoded(
     """The server's matrices in fixed point, in the narrowest integers that hold them.
 
     Args:
-        config, weights: norms folded (`fold`).
+        config, weights: norms folded (`fold`). What 1 / sqrt(K) has beyond a power of two is folded here.
         public_table: as for `matrices`.
 
     Raises:
         RangeError: a weight does not fit 31 bits.
     """
-    folded = fold_centring(config, weights)
+    folded = scale_queries(config, fold_centring(config, weights))
     result: dict[str, Matrix] = {}
     for name, matrix in matrices(config, widths, public_table=public_table).items():
         real = folded[name].double()

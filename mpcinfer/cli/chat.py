@@ -23,6 +23,7 @@ from mpcinfer.roles.client import PrivateClient
 from mpcinfer.roles.terms import Progress
 from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
 from parties.errors import ConfigError
+from protocols.registry import DEFAULT_PLAN
 
 _COMMANDS = """/bill    what the session has cost so far, by kind of operation
 /reset   forget the conversation and start afresh
@@ -51,7 +52,7 @@ def chat(
             "starts server, dealer and client as processes on this machine."
         ),
     ] = None,
-    plan: options.PlanName = "fss",
+    plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     tokens: Annotated[int, typer.Option(min=1, help="The most tokens of an answer.")] = 128,
     room: Annotated[

@@ -13,7 +13,7 @@ from mpcinfer.cli import options
 from mpcinfer.cli.tables import print_bill
 from mpcinfer.costs import cost as count
 from mpcinfer.plans import plan_from
-from protocols.registry import disclosures
+from protocols.registry import DEFAULT_PLAN, disclosures
 
 
 class Part(StrEnum):
@@ -31,7 +31,7 @@ def cost(
     new_tokens: Annotated[
         int, typer.Option(min=1, help="Tokens to generate; each after the first is one more short pass.")
     ] = 1,
-    plan: options.PlanName = "crypten",
+    plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     part: Annotated[Part, typer.Option(help="Bill one part only; `stack` is the blocks.")] = Part.ALL,
     room: Annotated[

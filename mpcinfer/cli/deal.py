@@ -15,6 +15,7 @@ from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.plans import plan_from
 from mpcinfer.roles.deal import Written, deal_to_disk
 from mpcinfer.roles.terms import Progress
+from protocols.registry import DEFAULT_PLAN
 
 
 def deal(
@@ -23,7 +24,7 @@ def deal(
     answer: Annotated[int, typer.Option(min=1, help="The most new tokens of every answer.")] = 24,
     count: Annotated[int, typer.Option(min=1, help="How many conversations.")] = 1,
     model: options.Model = "tiny-python",
-    plan: options.PlanName = "fss",
+    plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
 ) -> None:
     """Deal correlated randomness to disk, for conversations to come.

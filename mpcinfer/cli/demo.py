@@ -16,6 +16,7 @@ from mpcinfer.cli.tables import print_bill
 from mpcinfer.models.load import load_model
 from mpcinfer.models.zoo import SMOLLM2_COMMAND, zoo
 from mpcinfer.roles.together import private
+from protocols.registry import DEFAULT_PLAN
 
 QUESTION = "What is the capital of France?"
 CODE = "def read_lines(path):\n    with open("
@@ -29,7 +30,7 @@ def demo(
     model: Annotated[
         str | None, typer.Option(help=f"A name from `mpcinfer models`; {ASSISTANT} where it is installed.")
     ] = None,
-    plan: options.PlanName = "fss",
+    plan: options.PlanName = DEFAULT_PLAN,
     tokens: Annotated[int, typer.Option(min=1, help="The most tokens to generate.")] = 16,
     layers: Annotated[bool, typer.Option("--layers", help="The bill by layer, too.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="The bill label by label, too.")] = False,

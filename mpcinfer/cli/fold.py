@@ -30,6 +30,7 @@ from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
 from parties.errors import ConfigError, RangeError
 from protocols.plan import Plan
+from protocols.registry import DEFAULT_PLAN
 
 _SAMPLE_TOKENS = 24
 """Of the first prompt, on which fixed point is tried."""
@@ -45,7 +46,7 @@ def fold(
             exists=True,
         ),
     ] = None,
-    plan: options.PlanName = "fss",
+    plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens of the bills before and after.")] = 128,
     largest_condition: Annotated[

@@ -17,6 +17,7 @@ from mpcinfer.cli.progress import Dealing, Stream
 from mpcinfer.cli.tables import print_bill
 from mpcinfer.roles.client import PrivateClient
 from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
+from protocols.registry import DEFAULT_PLAN
 
 
 def generate(
@@ -35,7 +36,7 @@ def generate(
             "starts server, dealer and client as processes on this machine."
         ),
     ] = None,
-    plan: options.PlanName = "crypten",
+    plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     tokens: Annotated[int, typer.Option(min=1, help="The most tokens to generate.")] = 24,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest token.")] = 0.0,

@@ -14,6 +14,7 @@ from mpcinfer.plans import plan_from
 from mpcinfer.roles.addresses import Address, Identity
 from mpcinfer.roles.server import serve_sessions
 from parties.errors import ConfigError
+from protocols.registry import DEFAULT_PLAN
 
 
 def serve(
@@ -24,7 +25,7 @@ def serve(
     material: options.Material = None,
     listen: Annotated[str, typer.Option(help="Where clients connect.")] = "tcp://127.0.0.1:7100",
     model: options.Model = "tiny-python",
-    plan: options.PlanName = "crypten",
+    plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     timeout: options.Timeout = 60.0,
     once: options.Once = False,

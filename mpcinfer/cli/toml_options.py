@@ -27,7 +27,9 @@ def toml_options(path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
     known = {_OPTION_NAMES.get(name, name): name for name in kinds}
     found: dict[str, Any] = {}

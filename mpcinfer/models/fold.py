@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import torch
@@ -158,6 +159,29 @@ def fold_centring(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> d
                 value = result[part].double()
                 result[part] = (value - value.mean(-1, keepdim=True)).to(result[part].dtype)
     return result
+
+
+def query_exponent(config: ModelConfig) -> int:
+    """The power of two by which queries are divided; `scale_queries` does the rest of 1 / sqrt(K)."""
+    return -math.floor(math.log2(config.head_width) / 2)
+
+
+def scale_queries(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Multiplies W_Q and its bias by what 1 / sqrt(K) has beyond a power of two: 1, or between 1/2 and 1.
+
+    Turning queries by their positions, and temperatures, do not see the difference. In the weights' own
+    dtype, computed in float64; tensors that do not change are the same.
+    """
+    rest = config.head_width**-0.5 / 2.0 ** query_exponent(config)
+    if rest == 1.0:
+        return dict(weights)
+    columns = torch.ones((config.heads + 2 * config.kv_heads) * config.head_width, dtype=torch.float64)
+    columns[: config.heads * config.head_width] = rest
+    qkv = (".attn.qkv.weight", ".attn.qkv.bias")
+    return {
+        name: (value.double() * columns).to(value.dtype) if name.endswith(qkv) else value
+        for name, value in weights.items()
+    }
 
 
 def centred_writers(config: ModelConfig) -> list[str]:

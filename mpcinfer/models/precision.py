@@ -83,7 +83,7 @@ class Precision:
     """Of norms' rows, attention's output and gated products, when they go to the server. Exact plans send all
     that products have."""
     rotation: int = 11
-    """Of RoPE's cosines and of other public factors."""
+    """Of RoPE's cosines, and of 1 / L in ReLU attention."""
     logits: int = 8
 
 

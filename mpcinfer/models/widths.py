@@ -16,6 +16,7 @@ from functools import cached_property
 
 from mpcinfer.models.attention_widths import AttentionWidths, NormWidths, Weighting, weighting
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.fold import query_exponent
 from mpcinfer.models.precision import (
     MARGIN,
     POWER_MARGIN,
@@ -196,13 +197,13 @@ class Widths:
         qkv = self._seen.largest(f"{prefix}.qkv/linear", PROFILE.linear)
         mix_bits = ring(weights.largest_mix, weights.frac + p.value, slack=2, what=f"{prefix}.mix")
         norm, scale, limit = self._read(f"layer{layer}.norm1")
-        turned = scale + self._query_scale_bits + (p.rotation if config.positions == "rope" else 0)
+        turned = scale + (p.rotation if config.positions == "rope" else 0)
         by_position = config.temperature == "position"
         tempered = turned + (p.weight if by_position else 0)
         qkv = max(qkv, self._seen.largest(f"{prefix}/temper", PROFILE.linear) if by_position else 0.0)
         own = integer_bits(qkv) + tempered + 2
-        halves = math.ceil(math.log2(config.head_width) / 2)  # queries come divided by sqrt(K)
-        cut = max(tempered + halves - p.query, turned - p.key)
+        # Queries come divided by sqrt(K).
+        cut = max(tempered - query_exponent(config) - p.query, turned - p.key)
         products, values = score_bits + cut, mix_bits + scale - p.value
         extended = (products > limit, values > limit)
         qkv_bits = max([own, *(need for need in (products, values) if need <= limit)])
@@ -325,11 +326,6 @@ class Widths:
             return self.attention(index).qkv_bits
         reads = part == "ffn.in.weight" or (part == "ffn.out.weight" and self.config.ffn == "fused")
         return self.ffn(index).in_bits if reads else None
-
-    @property
-    def _query_scale_bits(self) -> int:
-        """1 / sqrt(K) is a power of two, which costs nothing, or a factor with fraction bits."""
-        return 0 if math.log2(self.config.head_width) % 2 == 0 else self.precision.rotation
 
     def _norm(self, label: str, low: float = 0.0, high: float = 0.0) -> NormWidths:
         """A norm of rows whose mean squares are between two numbers, which a block without norms has not:

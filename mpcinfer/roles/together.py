@@ -17,6 +17,7 @@ from mpcinfer.roles.engines import engine_of
 from mpcinfer.roles.terms import Progress
 from parties.keys import new_keypair
 from parties.launch import Processes
+from protocols.registry import DEFAULT_PLAN
 
 Say = Callable[[str], None]
 _START_S = 120.0
@@ -26,7 +27,7 @@ _START_S = 120.0
 def private(
     model: str,
     *,
-    plan: str = "crypten",
+    plan: str = DEFAULT_PLAN,
     choices: Sequence[str] = (),
     timeout_s: float = 60.0,
     insecure_dealer: bool = False,

@@ -24,6 +24,7 @@ from mpcinfer.backends.fss import FssBackend
 from mpcinfer.backends.fss_attention import causal
 from mpcinfer.models.attention_widths import NormWidths
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
+from mpcinfer.models.fold import query_exponent
 from mpcinfer.models.widths import Widths
 from parties.meter import Meter
 from protocols.fss.activation import Activation
@@ -109,10 +110,9 @@ class FssBounds(ErrorBoundBackend):
         return Bounded(value, error)
 
     def scale(self, x: Bounded, factor: float) -> Bounded:
-        exponent = math.log2(factor)
-        exact = exponent == round(exponent)
-        off = 0.0 if exact else 2.0 ** (math.ceil(exponent) - self._precision.rotation - 1)
-        return Bounded(x.value * factor, x.error * (factor + off) + x.value.abs() * off)
+        """The weights have what a power of two lacks."""
+        moved = 2.0 ** query_exponent(self._config)
+        return Bounded(x.value * moved, x.error * moved)
 
     def rope(self, x: Bounded, start: int, base: float, pairs: RopePairs) -> Bounded:
         """Cosines and sines are at most 1 and off by half a unit."""

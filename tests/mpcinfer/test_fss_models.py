@@ -14,7 +14,7 @@ from mpcinfer.backends.fss import FssBackend
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
-from mpcinfer.models.fold import fold, fold_centring
+from mpcinfer.models.fold import fold, fold_centring, scale_queries
 from mpcinfer.models.model import Model
 from mpcinfer.models.ranges import calibrate
 from mpcinfer.models.widths import Precision
@@ -227,7 +227,7 @@ def bounded(model: Whole) -> tuple[torch.Tensor, torch.Tensor]:
     bounds, count = FssBounds(model.program.widths, faithful=model.faithful), len(PROMPT)
     weights = {name: value.double() for name, value in model.model.weights.items()}
     folded, own = fold(model.model.config, weights)
-    decoder = Decoder(bounds, folded, fold_centring(folded, own))
+    decoder = Decoder(bounds, folded, scale_queries(folded, fold_centring(folded, own)))
     result = decoder.forward(bounds.tokens(PROMPT, count), count, last_only=True)
     plain = PlainBackend()
     plain_decoder = Decoder(plain, model.model.config, weights)

@@ -10,7 +10,15 @@ import torch
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import as_run, centred_writers, fold, fold_centring, folded_config
+from mpcinfer.models.fold import (
+    as_run,
+    centred_writers,
+    fold,
+    fold_centring,
+    folded_config,
+    query_exponent,
+    scale_queries,
+)
 from mpcinfer.models.static import static
 from mpcinfer.models.variants import variant, variants
 from tests.mpcinfer.forms import LLAMA_FORM
@@ -85,6 +93,19 @@ def test_centring_takes_the_means_and_not_the_function(name: str) -> None:
     tokens = backend.tokens(ids, 5)
     right = Decoder(backend, folded, weights).forward(tokens, 5)
     assert torch.allclose(Decoder(backend, folded, centred).forward(tokens, 5), right, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("width", [4, 6, 8, 128])
+def test_queries_are_scaled_by_a_power_of_two_and_by_their_weights(width: int) -> None:
+    config = dataclasses.replace(GPT2, head_width=width)
+    weights = paper.random_weights(config)
+    scaled, queries = scale_queries(config, weights), config.heads * width
+    for name in ("layer0.attn.qkv.weight", "layer1.attn.qkv.bias"):
+        moved = scaled[name][..., :queries] * 2.0 ** query_exponent(config)
+        assert torch.allclose(moved, weights[name][..., :queries] * width**-0.5, rtol=1e-14, atol=0)
+        assert torch.equal(scaled[name][..., queries:], weights[name][..., queries:])
+        assert bool((scaled[name].abs() <= weights[name].abs()).all())
+    assert scaled["layer0.attn.out.weight"] is weights["layer0.attn.out.weight"]
 
 
 @pytest.mark.parametrize("folds", [True, False])

@@ -1,0 +1,84 @@
+"""A party that notes where its time goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from protocols.fss.gate import Gate, Shares
+from protocols.fss.material import Item, PointKeys, PrefixKeys
+from protocols.fss.party import Party
+from protocols.share import Share
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One gate's run.
+
+    Attributes:
+        label: of the meter's span.
+        gate: name of its class.
+        seconds: all of it.
+        reading: of that, taking key material.
+        waiting: of that, until the other party's message was there and unpacked.
+    """
+
+    label: str
+    gate: str
+    seconds: float
+    reading: float
+    waiting: float
+
+
+class TimedParty(Party):
+    """A party with a list of steps. Arguments as of `Party`.
+
+    Attributes:
+        steps: what it did, in order.
+    """
+
+    def __init__(self, *what: Any, **options: Any) -> None:
+        super().__init__(*what, **options)
+        self.steps: list[Step] = []
+        self._reading = self._waiting = 0.0
+
+    def apply(self, gate: Gate, *inputs: Share) -> Shares:
+        self._reading = self._waiting = 0.0
+        started = time.perf_counter()
+        results = super().apply(gate, *inputs)
+        seconds = time.perf_counter() - started
+        step = Step(self.meter.label, type(gate).__name__, seconds, self._reading, self._waiting)
+        self.steps.append(step)
+        return results
+
+    def receive(self, arrays: Sequence[tuple[int, tuple[int, ...]]], reason: str) -> list[torch.Tensor]:
+        started = time.perf_counter()
+        received = super().receive(arrays, reason)
+        self._waiting += time.perf_counter() - started
+        return received
+
+    def shared(self, item: Item) -> torch.Tensor:
+        return self._read(super().shared, item)
+
+    def packed(self, item: Item) -> NDArray[np.uint8]:
+        return self._read(super().packed, item)
+
+    def point_keys(self, item: Item) -> PointKeys:
+        return self._read(super().point_keys, item)
+
+    def prefix_keys(self, item: Item) -> PrefixKeys:
+        return self._read(super().prefix_keys, item)
+
+    def _read(self, take: Callable[[Item], T], item: Item) -> T:
+        started = time.perf_counter()
+        taken = take(item)
+        self._reading += time.perf_counter() - started
+        return taken
