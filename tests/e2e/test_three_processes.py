@@ -109,7 +109,7 @@ def test_the_bill_is_what_the_kernel_counted_and_nobody_is_left(model: Path, pla
 
 
 def test_an_insecure_dealer_is_named_in_the_bill(model: Path) -> None:
-    with private(str(model), insecure_dealer=True) as client:
+    with private(str(model), plan="crypten", insecure_dealer=True) as client:
         client.complete("x", max_new_tokens=1)
         bill = client.finish()
     assert any("decrypt everything" in note for note in bill.notes)

@@ -122,7 +122,7 @@ def test_keys_are_made_once_and_shown(tmp_path: Path) -> None:
         (["cost", "gpt2", "--tokens", "5000"], "context of 1024"),
         (["cost", "gpt2", "--plan", "crytpen"], "did you mean 'crypten'"),
         (["cost", "gpt2", "--set", "gelu=foo"], "gelu has no protocol 'foo'"),
-        (["cost", "gpt2", "--set", "linear=foo"], "linear has no protocol 'foo'"),
+        (["cost", "gpt2", "--plan", "crypten", "--set", "linear=foo"], "linear has no protocol 'foo'"),
         (["cost", "gpt2", "--set", "fold=no"], "has no operation 'fold'"),
         (["cost", "gpt2", "--set", "gelu"], "OPERATION=PROTOCOL"),
         (["serve", "--key", "a", "--client-key", "b", "--dealer-key", "c"], "cannot read the key file"),
