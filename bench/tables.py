@@ -15,6 +15,7 @@ from typing import Any
 from bench.block import described
 from bench.costs import TABLES as COST_TABLES
 from bench.markdown import megabytes, table, updated
+from bench.profile import profile_table
 from bench.records import latest
 from bench.variants_cost import TABLES as VARIANT_TABLES
 from bench.variants_report import TABLES as TRAINED_TABLES
@@ -114,6 +115,7 @@ TABLES = {"block": block_table, "stack": stack_table, "counted": counted_table, 
 DOCUMENTS = {
     "README.md": TABLES,
     "docs/costs.md": COST_TABLES,
+    "docs/performance.md": {"profile": profile_table},
     "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},
 }
 

@@ -36,8 +36,9 @@ def test_every_variant_is_listed_at_gpt2s_size() -> None:
         assert (config.to_json() in listed) == (config.temperature != "position")
 
 
-@pytest.mark.parametrize("name", [name for name in zoo() if name.startswith("gpt2-") and "sm" in name])
-def test_all_of_them_can_be_billed(name: str) -> None:
-    total = cost(name, plan="fss", tokens=4, part="stack").total
+@pytest.mark.parametrize("plan", ["fss", "fss-faithful"])
+@pytest.mark.parametrize("name", zoo())
+def test_every_known_shape_can_be_billed_under_the_fss_suite(name: str, plan: str) -> None:
+    total = cost(name, plan=plan, tokens=4, part="stack").total
     assert total.rounds > 0
     assert total.online_bytes_to_client > 0
