@@ -46,7 +46,10 @@ def fss_session(link: Link, terms: Terms) -> Generator[PrivateSession]:
     elif terms.dealer is not None:
         opened = _with_dealer(link, terms)
     else:
-        raise ConfigError(f"plan {terms.plan.name} needs a dealer: a party that deals can decrypt everything")
+        raise ConfigError(
+            f"plan {terms.plan.name} needs a dealer, or material that one wrote; of all plans only those of "
+            "CrypTen can be tried with a server that deals for itself (--plan crypten --insecure-dealer)"
+        )
     with opened as session:
         yield session
 
