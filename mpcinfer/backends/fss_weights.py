@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 import torch
 
 from mpcinfer.models.config import ModelConfig, weight_shapes
-from mpcinfer.models.fold import fold_centring, scale_queries
+from mpcinfer.models.fold import centre, scale_query
 from mpcinfer.models.widths import Widths
 from parties.errors import RangeError
 from parties.link import Link
@@ -71,22 +71,35 @@ def encoded(
     Raises:
         RangeError: a weight does not fit 31 bits.
     """
-    folded = scale_queries(config, fold_centring(config, weights))
     result: dict[str, Matrix] = {}
-    for name, matrix in matrices(config, widths, public_table=public_table).items():
-        real = folded[name].double()
-        real = torch.exp(-real) if name.endswith("attn.log_temperature") else real
-        grid = (real * 2.0**matrix.frac_bits).round()
-        largest = float(grid.abs().max())
+    expected = matrices(config, widths, public_table=public_table)
+    # One buffer for all: allocated anew between what is kept, it would leave holes as large as the model.
+    buffer = torch.empty(max(weights[name].numel() for name in expected), dtype=torch.float64)
+    for name, matrix in expected.items():
+        grid = buffer[: weights[name].numel()].view(matrix.shape)
+        _finish(config, name, grid.copy_(weights[name]))
+        grid.mul_(2.0**matrix.frac_bits).round_()
+        largest = max(abs(float(end)) for end in torch.aminmax(grid))
         if not largest < 2.0**31:
             raise RangeError(f"weight {name}: {largest / 2.0**matrix.frac_bits:.4g} is too large")
         kind = torch.int16 if largest < 2.0**15 else torch.int32
         if len(matrix.shape) == 1:
             kind = torch.int64
-        value, bias = grid.to(kind), folded.get(name.removesuffix(".weight") + ".bias")
+        value, bias_name = grid.to(kind), name.removesuffix(".weight") + ".bias"
+        bias = weights[bias_name].to(torch.float64, copy=True) if bias_name in weights else None
+        if bias is not None:
+            _finish(config, bias_name, bias)
         public = None if matrix.public is None else PublicCopy(value, matrix.public.ring_bits)
         result[name] = dataclasses.replace(matrix, value=value, bias=bias, public=public)
     return result
+
+
+def _finish(config: ModelConfig, name: str, value: torch.Tensor) -> None:
+    """What is folded last, in place."""
+    centre(config, name, value)
+    scale_query(config, name, value)
+    if name.endswith("attn.log_temperature"):
+        value.neg_().exp_()
 
 
 def send_setup(link: Link, own: Mapping[str, Matrix], mask: WeightMask) -> None:

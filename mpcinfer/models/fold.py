@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -150,15 +150,15 @@ def fold_centring(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> d
     Returns:
         The weights, those matrices and biases replaced.
     """
-    result = dict(weights)
-    if config.norm != "layernorm":
-        return result
-    for name in centred_writers(config):
-        for part in (f"{name}.weight", f"{name}.bias"):
-            if part in result:
-                value = result[part].double()
-                result[part] = (value - value.mean(-1, keepdim=True)).to(result[part].dtype)
-    return result
+    return _each(config, weights, centre)
+
+
+def centre(config: ModelConfig, name: str, value: torch.Tensor) -> bool:
+    """`fold_centring` of one weight in float64, in place; whether it changes."""
+    concerned = name.rpartition(".")[0] in centred_writers(config)
+    if concerned:
+        value -= value.mean(-1, keepdim=True)
+    return concerned
 
 
 def query_exponent(config: ModelConfig) -> int:
@@ -169,19 +169,34 @@ def query_exponent(config: ModelConfig) -> int:
 def scale_queries(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Multiplies W_Q and its bias by what 1 / sqrt(K) has beyond a power of two: 1, or between 1/2 and 1.
 
-    Turning queries by their positions, and temperatures, do not see the difference. In the weights' own
-    dtype, computed in float64; tensors that do not change are the same.
+    Turning queries by their positions, and temperatures, do not see the difference.
+
+    Returns:
+        The weights, those matrices and biases replaced.
     """
+    return _each(config, weights, scale_query)
+
+
+def scale_query(config: ModelConfig, name: str, value: torch.Tensor) -> bool:
+    """`scale_queries` of one weight in float64, in place; whether it changes."""
     rest = config.head_width**-0.5 / 2.0 ** query_exponent(config)
-    if rest == 1.0:
-        return dict(weights)
-    columns = torch.ones((config.heads + 2 * config.kv_heads) * config.head_width, dtype=torch.float64)
-    columns[: config.heads * config.head_width] = rest
-    qkv = (".attn.qkv.weight", ".attn.qkv.bias")
-    return {
-        name: (value.double() * columns).to(value.dtype) if name.endswith(qkv) else value
-        for name, value in weights.items()
-    }
+    concerned = rest != 1.0 and name.endswith((".attn.qkv.weight", ".attn.qkv.bias"))
+    if concerned:
+        value[..., : config.heads * config.head_width] *= rest
+    return concerned
+
+
+def _each(
+    config: ModelConfig,
+    weights: Mapping[str, torch.Tensor],
+    change: Callable[[ModelConfig, str, torch.Tensor], bool],
+) -> dict[str, torch.Tensor]:
+    """Weights in their own dtype, computed in float64; those that do not change are the same tensors."""
+    result: dict[str, torch.Tensor] = {}
+    for name, value in weights.items():
+        wide = value.to(torch.float64, copy=True)
+        result[name] = wide.to(value.dtype) if change(config, name, wide) else value
+    return result
 
 
 def centred_writers(config: ModelConfig) -> list[str]:
