@@ -38,7 +38,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", default="tiny-python")
-    parser.add_argument("--plan", default="crypten")
+    parser.add_argument("--plan", default="fss")
     parser.add_argument("--tokens", type=int, default=16, help="new tokens, at least 2")
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
