@@ -64,7 +64,9 @@ def running(
         PeerError: a party went away or sent what it should not.
     """
     if local in (Local.PLAIN, Local.FIXED):
-        yield ClearModel(load_model(model), fixed_point=local is Local.FIXED, plan=plan, choices=choices)
+        fixed = local is Local.FIXED
+        room = parties.room if fixed else None  # rings, and so the last bits, depend on it
+        yield ClearModel(load_model(model), fixed_point=fixed, plan=plan, choices=choices, room=room)
     elif local is Local.PRIVATE:
         with private(
             model,

@@ -143,4 +143,5 @@ def test_a_private_conversation(folder: Path, plan: str) -> None:
     rounds = [int(number.replace(",", "")) for number in re.findall(r"([\d,]+) rounds · ", "\n".join(turns))]
     passes = cost("tiny-python", tokens=3, plan=plan).total.rounds
     assert plan == "crypten" or rounds == [3 * passes, 3 * passes]
-    assert result.stdout == chat(folder, "x = 1\ny = 2\n", "--local", "fixed", "--plan", plan).stdout
+    same = ("--local", "fixed", "--plan", plan, "--room", "64")
+    assert result.stdout == chat(folder, "x = 1\ny = 2\n", *same).stdout
