@@ -12,9 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from parties.bill import BillRow
 from parties.link import Link
@@ -26,7 +24,7 @@ from parties.trace import Trace
 from parties.wire import Spec, decode, unpack
 from protocols.fss.clear import Clear
 from protocols.fss.counting import Counting
-from protocols.fss.dealing import Dealing, Writer
+from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Shares
 from protocols.fss.linear import Matrix
 from protocols.fss.machine import Machine
@@ -38,6 +36,7 @@ from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
+from tests.protocols.fss.dealt import Material
 from tests.protocols.fss.replay import Replay, Watched
 
 Program = Callable[..., Shares]
@@ -190,31 +189,6 @@ class Seeds:
 GATES, LINEAR, INPUTS = range(3)
 
 
-@dataclass(eq=False)
-class _Material:
-    """What the dealer wrote: for the server, for the client, and for the server's linear layers."""
-
-    files: tuple[io.BytesIO, io.BytesIO, io.BytesIO] = field(
-        default_factory=lambda: (io.BytesIO(), io.BytesIO(), io.BytesIO())
-    )
-
-    def writer(self, index: int) -> Writer:
-        def write(data: NDArray[np.uint8]) -> None:
-            assert data.dtype == np.uint8
-            self.files[index].write(data.tobytes())
-
-        return write
-
-    def reader(self, index: int) -> Reader:
-        content = self.files[index].getvalue()
-        return Reader(io.BytesIO(content), len(content))
-
-    @property
-    def sizes(self) -> tuple[int, int, int]:
-        server, client, linear = (len(file.getvalue()) for file in self.files)
-        return server, client, linear
-
-
 def run(
     program: Program,
     secrets: Sequence[Secret],
@@ -224,7 +198,7 @@ def run(
     faithful: bool = False,
 ) -> Run:
     """Deals, prepares and runs a program, runs it in the clear, counts it; all material must be used up."""
-    seeds, material = Seeds(seed), _Material()
+    seeds, material = Seeds(seed), Material()
     inputs = [_Input(secret, seeds.pair(INPUTS + i)) for i, secret in enumerate(secrets)]
     masks = _deal(program, inputs, seeds, material, weights, faithful)
     prepared = _prepare(program, inputs, seeds, material, faithful)
@@ -297,7 +271,7 @@ def _deal(
     program: Program,
     inputs: Sequence[_Input],
     seeds: Seeds,
-    material: _Material,
+    material: Material,
     weights: Sequence[Weight],
     faithful: bool,
 ) -> Shares:
@@ -333,7 +307,7 @@ class _Done:
 
 
 def _prepare(
-    program: Program, inputs: Sequence[_Input], seeds: Seeds, material: _Material, faithful: bool
+    program: Program, inputs: Sequence[_Input], seeds: Seeds, material: Material, faithful: bool
 ) -> tuple[_Done, _Done]:
     def phase(link: Link, rank: int) -> _Done:
         reader = material.reader(2) if rank == SERVER else Reader(io.BytesIO(), 0)
@@ -350,7 +324,7 @@ def _run_parties(
     program: Program,
     inputs: Sequence[_Input],
     seeds: Seeds,
-    material: _Material,
+    material: Material,
     prepared: tuple[_Done, _Done],
     faithful: bool,
 ) -> tuple[_Done, _Done]:
