@@ -15,6 +15,7 @@ import protocols.fss
 from protocols.fss.exponential import Exponential
 from protocols.fss.gate import Gate
 from protocols.fss.octaves import Octaves
+from protocols.fss.opening import Open
 from protocols.fss.widening import Widen
 from protocols.share import Held
 from tests.conformance.fss_cases import CASES, Case, Domain, additive, direct, elementwise
@@ -93,6 +94,13 @@ TWINS: list[tuple[Case, Check, str]] = [
     (twin(controls.TrustsItsPeer(), *ONE), check_faults, "another label"),
     (
         twin(controls.LocalTruncation(4), Domain(-(1 << 9), 1 << 9, 12, 4, Held.ADDITIVE), tolerance=1),
+        check_result,
+        "are wrong",
+    ),
+    (
+        elementwise(
+            "both round down", Open(), controls.both_round_down, Domain(-64, 64, 8, 5, Held.ADDITIVE)
+        ),
         check_result,
         "are wrong",
     ),

@@ -23,7 +23,7 @@ from protocols.fss.machine import Machine
 from protocols.fss.material import Dpf, Idpf, Items, Mask, Packed, Shared
 from protocols.fss.opening import Open
 from protocols.fss.party import Party
-from protocols.fss.ring import low, signed, top_bit
+from protocols.fss.ring import low, shift_right, signed, top_bit
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
 
@@ -207,6 +207,14 @@ class LocalTruncation(Gate):
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         (x,) = inputs
         return (Share(x.value >> self._drop, x.frac_bits - self._drop, x.ring_bits),)
+
+
+def both_round_down(machine: Machine, x: Share) -> Shares:
+    """Shares that are cut before they are opened, the client's like the server's: low by a unit, mostly."""
+    cut = machine.truncate(x, 3)
+    if isinstance(machine, Party):
+        cut = dataclasses.replace(cut, value=shift_right(x.value, 3, x.ring_bits))
+    return machine.apply(Open(), cut)
 
 
 class AliasedLookup(Gate):
