@@ -11,7 +11,7 @@ from parties.channel import Channel
 from parties.documents import from_bytes, to_bytes
 from parties.errors import MalformedFrame, PeerMismatch
 from parties.meter import Meter
-from parties.wire import Frame, RingArray, Spec, decode, encode, pack, unpack
+from parties.wire import Frame, RingArray, Spec, decode, encode, expected, pack, spec_of, unpack
 
 MAX_DOCUMENT_BYTES = 1 << 24
 
@@ -42,7 +42,7 @@ class Link:
     def send(self, arrays: Sequence[RingArray], bits: int | Sequence[int], label: str | None = None) -> None:
         """Sends arrays of ring elements, each packed to its width, under the current label."""
         widths = [bits] * len(arrays) if isinstance(bits, int) else list(bits)
-        specs = tuple(Spec(width, array.shape) for width, array in zip(widths, arrays, strict=True))
+        specs = tuple([spec_of(width, array.shape) for width, array in zip(widths, arrays, strict=True)])
         payload = tuple(pack(array, width) for width, array in zip(widths, arrays, strict=True))
         depth = 0 if self.meter.without_depth else self._deepest_received + 1
         frame = Frame(self.session, self._sent, label or self.meter.label, depth, specs, payload)
@@ -61,15 +61,16 @@ class Link:
             MalformedFrame: bytes that are no frame.
             PeerClosed, PeerTimeout: see `Channel.recv`.
         """
-        frame = self._next(label or self.meter.label)
-        if frame.specs != tuple(specs):
+        specs = tuple(specs)
+        frame = self._next(label or self.meter.label, specs)
+        if frame.specs != specs:
             raise PeerMismatch(f"{frame.label}: expected {_show(specs)}, got {_show(frame.specs)}")
         return [unpack(buffer, spec) for buffer, spec in zip(frame.payload, frame.specs, strict=True)]
 
     def exchange(self, arrays: Sequence[RingArray], bits: int, label: str | None = None) -> list[RingArray]:
         """Sends arrays and receives the peer's of the same widths and shapes: one round."""
         self.send(arrays, bits, label)
-        return self.recv([Spec(bits, array.shape) for array in arrays], label)
+        return self.recv([spec_of(bits, array.shape) for array in arrays], label)
 
     def send_document(self, document: dict[str, Any], label: str | None = None) -> None:
         """Sends plain values (numbers, strings, bytes, lists, maps) as msgpack."""
@@ -95,9 +96,11 @@ class Link:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _next(self, label: str) -> Frame:
+    def _next(self, label: str, specs: tuple[Spec, ...] | None = None) -> Frame:
+        """The next frame; `specs`, where they are known, spare a header that is as expected its decoding."""
         parts = self.channel.recv()
-        frame = decode(parts)
+        known = None if specs is None else expected(parts, self.session, self._received, label, specs)
+        frame = known or decode(parts)
         if frame.session != self.session:
             raise PeerMismatch(f"{label}: a frame of another session")
         if frame.sequence != self._received:

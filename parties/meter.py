@@ -10,6 +10,7 @@ from enum import Enum
 from parties.bill import Bill, BillRow
 
 SERVER, CLIENT = 0, 1
+_OUTSIDE = "other"
 
 
 class Phase(Enum):
@@ -38,6 +39,7 @@ class Meter:
         self._rows: dict[str, BillRow] = {}
         self._path: list[str] = []
         self._kinds: list[str] = []
+        self._label = _OUTSIDE
         self._phase = Phase.ONLINE
         self._deepest = 0
         self._clock = time.perf_counter()
@@ -46,7 +48,7 @@ class Meter:
     @property
     def label(self) -> str:
         """The current span path, dotted; `other` outside of all spans."""
-        return ".".join(self._path) or "other"
+        return self._label
 
     @property
     def without_depth(self) -> bool:
@@ -57,14 +59,17 @@ class Meter:
     def span(self, name: str, kind: str = "") -> Generator[None]:
         """Charges what happens inside to `name` below the current path. Kinds are inherited."""
         self._lap()
+        outside = self._label
         self._path.append(name)
         self._kinds.append(kind or (self._kinds[-1] if self._kinds else ""))
+        self._label = ".".join(self._path)
         try:
             yield
         finally:
             self._lap()
             self._path.pop()
             self._kinds.pop()
+            self._label = outside
 
     @contextmanager
     def phase(self, phase: Phase) -> Generator[None]:
@@ -99,6 +104,8 @@ class Meter:
 
     def charge_offline(self, receiver: int, payload_bytes: int) -> None:
         """Books correlated randomness that the dealer sent to `receiver`."""
+        if not payload_bytes:
+            return
         row = self._row()
         if receiver == SERVER:
             row.offline_bytes_to_server += payload_bytes

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from parties.errors import CorrelationExhausted
-from parties.wire import RingArray, Spec
+from parties.wire import RingArray, spec_of
 
 KEY_BYTES = 16
-_BUFFER_BYTES = 1 << 14
+_BUFFER_BYTES = 1 << 16
 _CHUNK_BYTES = 1 << 18
 _ZEROS = bytes(_CHUNK_BYTES)
 
@@ -39,13 +39,17 @@ class Randomness(ABC):
         Exactly uniform: the ring's size is a power of two, surplus bits are dropped. Takes elements times the
         type's size from the stream.
         """
-        spec = Spec(bits, shape)
+        spec = spec_of(bits, shape)
         raw = np.empty(spec.elements * spec.dtype.itemsize, np.uint8)
         self.fill(raw)
         drawn = cast("RingArray", raw.view(spec.dtype)).reshape(shape)
         if bits < 8 * spec.dtype.itemsize:
             drawn &= spec.dtype.type((1 << bits) - 1)
         return drawn
+
+    def words(self, shape: tuple[int, ...], bits: int) -> NDArray[np.int64]:
+        """As `ring`, the same elements, as 64-bit words."""
+        return self.ring(shape, bits).astype(np.uint64, copy=False).view(np.int64)
 
     def uint64(self, shape: tuple[int, ...]) -> NDArray[np.uint64]:
         """Uniform 64-bit elements."""
@@ -74,11 +78,23 @@ class AesCtrStream(Randomness):
         self._process = os.getpid()
         self._lock = threading.Lock()
 
+    def words(self, shape: tuple[int, ...], bits: int) -> NDArray[np.int64]:
+        spec = spec_of(bits, shape)
+        size = spec.elements * spec.dtype.itemsize
+        self._require_process()
+        with self._lock:  # while it is held nobody overwrites the buffer
+            start, end = self._used, self._used + size
+            if end <= _BUFFER_BYTES:
+                self._used = end
+                raw = self._buffer[start:end].view(spec.dtype)
+                words = np.bitwise_and(raw, spec.dtype.type((1 << bits) - 1)).astype(np.uint64, copy=False)
+                return words.view(np.int64).reshape(shape)
+        return super().words(shape, bits)
+
     def fill(self, out: NDArray[np.uint8]) -> None:
         assert out.ndim == 1
         assert out.flags.c_contiguous
-        if os.getpid() != self._process:
-            raise CorrelationExhausted("a forked process would draw the same randomness as its parent")
+        self._require_process()
         with self._lock:
             held = min(len(out), _BUFFER_BYTES - self._used)
             out[:held] = self._buffer[self._used : self._used + held]
@@ -90,6 +106,10 @@ class AesCtrStream(Randomness):
                 self._generate(self._buffer)
                 rest[:] = self._buffer[: len(rest)]
                 self._used = len(rest)
+
+    def _require_process(self) -> None:
+        if os.getpid() != self._process:
+            raise CorrelationExhausted("a forked process would draw the same randomness as its parent")
 
     def _generate(self, out: NDArray[np.uint8]) -> None:
         for start in range(0, len(out), _CHUNK_BYTES):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -21,33 +22,39 @@ from parties.errors import MalformedFrame
 RingArray = NDArray[np.unsignedinteger[Any]]
 MAX_HEADER_BYTES = 1 << 16
 _HEADER_FIELDS = 5
+_LIST = to_bytes([None] * _HEADER_FIELDS)[:1]
 _DTYPES = tuple(np.dtype(f"<u{size}") for size in (1, 2, 4, 4, 8, 8, 8, 8))  # by bytes that are needed
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What one array of a frame looks like: ring width in bits (1 to 64) and shape."""
+    """What one array of a frame looks like: ring width in bits (1 to 64) and shape.
+
+    Attributes:
+        elements: how many there are.
+        packed_bytes: length on the wire.
+        dtype: the NumPy type that holds an element.
+    """
 
     bits: int
     shape: tuple[int, ...]
+    elements: int = field(init=False, repr=False, compare=False)
+    packed_bytes: int = field(init=False, repr=False, compare=False)
+    dtype: np.dtype[Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= 64 or any(length < 0 for length in self.shape):
             raise MalformedFrame(f"no such array: {self.bits} bits, shape {self.shape}")
+        elements = math.prod(self.shape)
+        object.__setattr__(self, "elements", elements)
+        object.__setattr__(self, "packed_bytes", (elements * self.bits + 7) // 8)
+        object.__setattr__(self, "dtype", _DTYPES[(self.bits - 1) // 8])
 
-    @property
-    def elements(self) -> int:
-        return math.prod(self.shape)
 
-    @property
-    def packed_bytes(self) -> int:
-        """Length on the wire."""
-        return (self.elements * self.bits + 7) // 8
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The NumPy type that holds an element."""
-        return _DTYPES[(self.bits - 1) // 8]
+@lru_cache(maxsize=1 << 14)
+def spec_of(bits: int, shape: tuple[int, ...]) -> Spec:
+    """`Spec(bits, shape)`, made once: passes use the same few over and over. Not for what a peer sends."""
+    return Spec(bits, shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +84,43 @@ class Frame:
 
 def encode(frame: Frame) -> list[Buffer]:
     """The frame as message parts: header first, then a part an array."""
-    specs = [[spec.bits, *spec.shape] for spec in frame.specs]
-    header = [frame.session, frame.sequence, frame.label, frame.depth, specs]
-    return [to_bytes(header), *frame.payload]
+    before, after = _around_depth(frame.session, frame.sequence, frame.label, frame.specs)
+    return [before + to_bytes(frame.depth) + after, *frame.payload]
+
+
+def expected(
+    parts: Sequence[Buffer], session: bytes, sequence: int, label: str, specs: tuple[Spec, ...]
+) -> Frame | None:
+    """The frame in message parts, if it is exactly the one that is expected; None where `decode` must look."""
+    before, after = _around_depth(session, sequence, label, specs)
+    header, payload = bytes(parts[0]), tuple(parts[1:])
+    end = len(header) - len(after)
+    if end <= len(before) or not (header.startswith(before) and header.endswith(after)):
+        return None
+    if [len(buffer) for buffer in payload] != [spec.packed_bytes for spec in specs]:
+        return None
+    try:
+        depth = from_bytes(header[len(before) : end], MAX_HEADER_BYTES)
+    except MalformedFrame:
+        return None
+    return Frame(session, sequence, label, cast(int, depth), specs, payload) if _is_count(depth) else None
+
+
+def _around_depth(
+    session: bytes, sequence: int, label: str, specs: tuple[Spec, ...]
+) -> tuple[bytes, bytes]:
+    """The header of a frame up to its depth, and from there on."""
+    return _LIST + to_bytes(session) + to_bytes(sequence) + _label_bytes(label), _specs_bytes(specs)
+
+
+@lru_cache(maxsize=1 << 14)
+def _label_bytes(label: str) -> bytes:
+    return to_bytes(label)
+
+
+@lru_cache(maxsize=1 << 14)
+def _specs_bytes(specs: tuple[Spec, ...]) -> bytes:
+    return to_bytes([[spec.bits, *spec.shape] for spec in specs])
 
 
 def decode(parts: Sequence[Buffer]) -> Frame:

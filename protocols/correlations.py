@@ -22,7 +22,7 @@ from parties.randomness import AesCtrStream, Randomness
 from parties.wire import Spec
 from protocols.bits import from_slice, slice_bytes, squeeze, squeezed_bytes
 from protocols.carry import MAX_BLOCKS, MAX_WORD_BITS, Level, leaf_level, node_level
-from protocols.tensors import from_wire, times_transpose, to_tensor
+from protocols.tensors import drawn, from_wire, times_transpose
 
 Shape = tuple[int, ...]
 MAX_ELEMENTS = 1 << 27
@@ -194,7 +194,7 @@ def derive_key(seed: bytes, purpose: str) -> bytes:
 
 def words(stream: Randomness, shape: Shape, bits: int = 64) -> torch.Tensor:
     """Uniform integers of `bits` bits from a stream, as int64."""
-    return to_tensor(stream.ring(shape, bits))
+    return drawn(stream, shape, bits)
 
 
 class Stream:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from parties.randomness import Randomness
 from parties.wire import RingArray
 
 
@@ -23,6 +24,11 @@ def to_wire(value: torch.Tensor) -> RingArray:
 def to_tensor(array: RingArray) -> torch.Tensor:
     """Unsigned integers as int64; shares memory where they are 64-bit words."""
     return torch.from_numpy(array.astype(np.uint64, copy=False).view(np.int64))
+
+
+def drawn(stream: Randomness, shape: tuple[int, ...], bits: int) -> torch.Tensor:
+    """Uniform elements of [0, 2^bits) from a stream."""
+    return torch.from_numpy(stream.words(shape, bits))
 
 
 def from_wire(array: RingArray, bits: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ from protocols.fss.gate import Gate, Shares
 from protocols.fss.machine import Machine, in_range
 from protocols.fss.ring import low
 from protocols.share import Share
-from protocols.tensors import to_tensor
+from protocols.tensors import drawn
 
 
 class Rounding(Enum):
@@ -70,7 +70,7 @@ class Clear(Machine):
     def mask(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
         """A uniform mask, for a gate whose rounding depends on its input's. For sampled rounding only."""
         assert self._randomness is not None
-        return to_tensor(self._randomness.ring(shape, bits))
+        return drawn(self._randomness, shape, bits)
 
     def _shift(self, a: Share, drop: int) -> torch.Tensor:
         return self.shifted(a.value, drop)

@@ -18,7 +18,7 @@ from protocols.fss.material import Dpf, Idpf, Item, Mask, Packed, Shared
 from protocols.kernels import dpf, idpf
 from protocols.kernels.aes import Hash
 from protocols.share import Held, Share
-from protocols.tensors import to_tensor, to_words
+from protocols.tensors import drawn, to_tensor, to_words
 
 
 @runtime_checkable
@@ -82,7 +82,7 @@ class Dealing(Machine):
     def share(self, item: Item, value: torch.Tensor) -> None:
         """Hands out additive shares of a tensor, which broadcasts to the item's shape."""
         assert isinstance(item, Shared)
-        client = to_tensor(self._streams[CLIENT].ring(item.shape, item.bits))
+        client = drawn(self._streams[CLIENT], item.shape, item.bits)
         self._writers[SERVER](pack_words(to_words(value - client).reshape(-1), item.bits))
 
     def packed(self, item: Item, complement: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> None:
@@ -122,7 +122,7 @@ class Dealing(Machine):
 
 def sum_of_draws(streams: Sequence[Randomness], shape: tuple[int, ...], bits: int) -> torch.Tensor:
     """What the holders of these streams draw, added up."""
-    first, *others = (to_tensor(stream.ring(shape, bits)) for stream in streams)
+    first, *others = (drawn(stream, shape, bits) for stream in streams)
     for other in others:
         first = first + other
     return first

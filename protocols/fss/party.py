@@ -33,7 +33,7 @@ from protocols.kernels.aes import Hash
 from protocols.kernels.dpf import DpfKeys
 from protocols.kernels.idpf import IdpfKeys
 from protocols.share import Held, Share
-from protocols.tensors import to_tensor, to_words
+from protocols.tensors import drawn, to_tensor, to_words
 
 
 class Party(Machine):
@@ -99,7 +99,7 @@ class Party(Machine):
     def mask(self, item: Item) -> torch.Tensor:
         """This party's summand of a fresh mask."""
         assert isinstance(item, Mask)
-        return to_tensor(self._stream.ring(item.shape, item.bits))
+        return drawn(self._stream, item.shape, item.bits)
 
     def shared(self, item: Item) -> torch.Tensor:
         """This party's share of what the dealer knows."""
@@ -107,7 +107,7 @@ class Party(Machine):
         self._take(item)
         if self.rank == SERVER:
             return self._material.ring(item.shape, item.bits)
-        return to_tensor(self._stream.ring(item.shape, item.bits))
+        return drawn(self._stream, item.shape, item.bits)
 
     def packed(self, item: Item) -> NDArray[np.uint8]:
         """This party's share of what the dealer knows, as bytes."""

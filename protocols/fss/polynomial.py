@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import ClassVar, final
 
@@ -86,19 +87,24 @@ def monomials(forms: Sequence[Form]) -> list[tuple[int, ...]]:
 
 def key_items(name: str, forms: Sequence[Form], bits: int) -> Items:
     """The shared secrets that a product of forms takes."""
-    items: Items = {}
+    return {f"{name}{choice}": item for choice, item in _monomial_items(tuple(forms), bits)}
+
+
+@lru_cache(maxsize=1 << 12)
+def _monomial_items(forms: tuple[Form, ...], bits: int) -> tuple[tuple[tuple[int, ...], Shared], ...]:
+    """Every monomial, and the item that has its secret."""
+    items: list[tuple[tuple[int, ...], Shared]] = []
     for choice in monomials(forms):
         shapes = [form.shape for form, term in zip(forms, choice, strict=True) if term]
-        items[f"{name}{choice}"] = Shared(broadcast(*shapes), bits)
-    return items
+        items.append((choice, Shared(broadcast(*shapes), bits)))
+    return tuple(items)
 
 
 def deal_product(
     dealing: Dealing, name: str, forms: Sequence[Form], values: Sequence[Sequence[torch.Tensor]], bits: int
 ) -> None:
     """Hands out the shares of `key_items`; `values` are each form's secrets."""
-    items = key_items(name, forms, bits)
-    for choice, item in zip(monomials(forms), items.values(), strict=True):
+    for choice, item in _monomial_items(tuple(forms), bits):
         factors = [known[term - 1] for known, term in zip(values, choice, strict=True) if term]
         secret = factors[0]
         for factor in factors[1:]:
@@ -113,7 +119,7 @@ def evaluate_product(
 
     A form without a constant has none in its list.
     """
-    items = iter(key_items(name, forms, bits).values())
+    items = iter([item for _, item in _monomial_items(tuple(forms), bits)])
 
     def sum_from(depth: int, secret: bool) -> Coefficient:
         """The forms from `depth` on, summed up, for one choice of terms before: with a secret or without."""

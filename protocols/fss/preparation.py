@@ -23,7 +23,7 @@ from protocols.fss.machine import Machine
 from protocols.fss.shapes import no_data
 from protocols.fss.spool import Reader
 from protocols.share import Share
-from protocols.tensors import to_tensor, to_words
+from protocols.tensors import drawn, to_tensor, to_words
 
 
 @final
@@ -58,7 +58,7 @@ class Preparation(Machine):
 
     def draw(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
         """The next elements of this party's stream."""
-        return to_tensor(self._stream.ring(shape, bits))
+        return drawn(self._stream, shape, bits)
 
     def dealt(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
         """What the dealer sent the server: its next elements there, no data at the client; billed at both."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -10,11 +11,13 @@ import torch
 from protocols.fss.material import Shape
 
 
+@lru_cache(maxsize=1 << 12)
 def no_data(shape: Shape) -> torch.Tensor:
-    """A tensor with a shape and nothing in it."""
+    """A tensor with a shape and nothing in it: one for all who ask."""
     return torch.empty(shape, dtype=torch.int64, device="meta")
 
 
+@lru_cache(maxsize=1 << 14)
 def broadcast(*shapes: Shape) -> Shape:
     """The shape that all of them broadcast to."""
     first = shapes[0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -124,16 +127,14 @@ def line_lookup(
     length = -(-width // copies)
     offsets = np.repeat(np.arange(copies) * length, keys).astype(np.int64)
     tables, slopes = (
-        _tables(array.view(np.uint64), copies, length, keys) for array in (lines.values, lines.slopes)
+        _tables(_Same(array), copies, length, keys) for array in (lines.values, lines.slopes)
     )
     reach = length if copies > 1 else width
-    counts = np.clip(np.tile(lines.counts, copies) - offsets, 0, reach).view(np.uint64)
-    first = _modulo(np.tile(lines.first, copies) + offsets.view(np.uint64), lines.depths)
-    places = np.tile(lines.places, copies).view(np.uint64)
-    copied = np.tile(cw, (1, copies, 1)), np.tile(values, copies), np.tile(root, (copies, 1))
-    held = np.zeros((len(lines.depths), int(lines.depths.max()) + 1), np.int64)
-    for row, depth in zip(held, lines.depths.tolist(), strict=True):
-        row[: depth + 1] = nodes_in_range(depth, reach, depth)
+    counts = np.clip(_copies(lines.counts, copies, 1) - offsets, 0, reach).view(np.uint64)
+    first = _modulo(_copies(lines.first, copies, 1) + offsets.view(np.uint64), lines.depths)
+    places = _copies(lines.places, copies, 1).view(np.uint64)
+    copied = _copies(cw, copies, 1), _copies(values, copies, 2), _copies(root, copies, 0)
+    held = _nodes_of_lines(tuple(lines.depths.tolist()), reach)
     sums = np.empty(copies * keys, np.uint64)
     for part in parts(len(sums)):
         total = part.room(sums)
@@ -156,8 +157,23 @@ def line_lookup(
     return sums.reshape(copies, keys).sum(0, dtype=np.uint64).view(np.int64)
 
 
-def _tables(array: Words, copies: int, length: int, keys: int) -> Words:
+class _Same:
+    """An array of public values that is never written to, as a key: the same one, not an equal one."""
+
+    def __init__(self, array: NDArray[np.int64]) -> None:
+        self.array = array
+
+    def __hash__(self) -> int:
+        return id(self.array)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.array is self.array
+
+
+@lru_cache(maxsize=256)
+def _tables(of: _Same, copies: int, length: int, keys: int) -> Words:
     """[L, W] as [L, W, 1] for all keys, or [L, length, CHUNK]: a segment for each copy of every key."""
+    array = of.array.view(np.uint64)
     if copies == 1:
         return np.ascontiguousarray(array[..., None])
     padded = np.zeros((len(array), copies * length), np.uint64)
@@ -166,6 +182,20 @@ def _tables(array: Words, copies: int, length: int, keys: int) -> Words:
     lanes = np.zeros((len(array), length, CHUNK), np.uint64)
     lanes[..., : copies * keys] = np.repeat(segments, keys, axis=-1)
     return lanes
+
+
+def _copies(array: NDArray[Any], copies: int, axis: int) -> NDArray[Any]:
+    """The array so often, one copy after the other along an axis."""
+    return array if copies == 1 else np.concatenate([array] * copies, axis=axis)
+
+
+@lru_cache(maxsize=256)
+def _nodes_of_lines(depths: tuple[int, ...], reach: int) -> NDArray[np.int64]:
+    """`nodes_in_range` of every line, [L, largest depth + 1]."""
+    held = np.zeros((len(depths), max(depths) + 1), np.int64)
+    for row, depth in zip(held, depths, strict=True):
+        row[: depth + 1] = nodes_in_range(depth, reach, depth)
+    return held
 
 
 def _modulo(first: Words, depths: NDArray[np.int64]) -> Words:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,16 +29,19 @@ def nodes_by_level(bits: int, window: int) -> NDArray[np.int64]:
     return nodes_in_range(inner_levels(bits), window, bits)
 
 
+@lru_cache(maxsize=1 << 12)
 def nodes_in_range(levels: int, window: int, bits: int) -> NDArray[np.int64]:
-    """As `nodes_by_level`, down to any level.
+    """As `nodes_by_level`, down to any level; read-only, and one for all who ask.
 
     Args:
         levels: from the root to the level that is wanted, at most `bits`.
         window: W points; where they are more than 2^n, all nodes are enough.
         bits: n.
     """
-    held = [min(1 << level, _touched(window, bits - level)) for level in range(levels + 1)]
-    return np.array(held, np.int64)
+    nodes = [min(1 << level, _touched(window, bits - level)) for level in range(levels + 1)]
+    held = np.array(nodes, np.int64)
+    held.flags.writeable = False
+    return held
 
 
 def touched_leaves(bits: int, window: int) -> int:
