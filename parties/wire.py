@@ -91,7 +91,7 @@ def encode(frame: Frame) -> list[Buffer]:
 def expected(
     parts: Sequence[Buffer], session: bytes, sequence: int, label: str, specs: tuple[Spec, ...]
 ) -> Frame | None:
-    """The frame in message parts, if it is exactly the one that is expected; None where `decode` must look."""
+    """The frame in message parts if it is exactly the one expected; None where `decode` has to look."""
     before, after = _around_depth(session, sequence, label, specs)
     header, payload = bytes(parts[0]), tuple(parts[1:])
     end = len(header) - len(after)
@@ -106,9 +106,7 @@ def expected(
     return Frame(session, sequence, label, cast(int, depth), specs, payload) if _is_count(depth) else None
 
 
-def _around_depth(
-    session: bytes, sequence: int, label: str, specs: tuple[Spec, ...]
-) -> tuple[bytes, bytes]:
+def _around_depth(session: bytes, sequence: int, label: str, specs: tuple[Spec, ...]) -> tuple[bytes, bytes]:
     """The header of a frame up to its depth, and from there on."""
     return _LIST + to_bytes(session) + to_bytes(sequence) + _label_bytes(label), _specs_bytes(specs)
 

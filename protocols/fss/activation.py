@@ -17,19 +17,10 @@ from parties.errors import ConfigError
 from protocols.fss.clear import Clear
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
-from protocols.fss.lookup import Lookup
+from protocols.fss.lookup import Lookup, Opened
 from protocols.fss.material import Items, Shape
 from protocols.fss.party import Party
-from protocols.fss.polynomial import (
-    Form,
-    coefficients,
-    deal_product,
-    evaluate_product,
-    form_of,
-    key_items,
-    secrets,
-    sign_form,
-)
+from protocols.fss.polynomial import Factor, Sign, deal_product, evaluate_product, key_items
 from protocols.fss.shapes import broadcast
 from protocols.fss.tables import Function, Table, tabulate
 from protocols.share import Held, Share
@@ -92,9 +83,10 @@ class _ActivationGate(Gate):
     def items(self, *inputs: Share) -> Items:
         index = inputs[1]
         items = self._lookup.items(index.shape)
-        items.update(key_items("ramp", self._ramp(*inputs), self._ring_bits))
+        opened = self._lookup.shapes(index.shape)
+        items.update(key_items("ramp", self._ramp(opened, *inputs), self._ring_bits))
         if self._table.values.size:
-            items.update(key_items("curve", self._curve(*inputs), self._ring_bits - self._shift))
+            items.update(key_items("curve", self._curve(opened, *inputs), self._ring_bits - self._shift))
         return items
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
@@ -105,29 +97,18 @@ class _ActivationGate(Gate):
 
     def run(self, party: Party, *inputs: Share) -> Shares:
         self._check(*inputs)
-        x, index, *factors = inputs
-        opened = self._lookup.run(party, index, self.reason)
-        assert opened.sign is not None
-        others = [coefficients(factor) for factor in factors]
-        ramp = [coefficients(opened.sign), coefficients(x), *others]
-        value = evaluate_product(party, "ramp", self._ramp(*inputs), ramp, self._ring_bits)
+        opened = self._lookup.run(party, inputs[1], self.reason)
+        value = evaluate_product(party, self._ramp(opened, *inputs), self._ring_bits)
         if opened.value is not None:
-            curve = [[1], coefficients(opened.value), *others]
-            forms, bits = self._curve(*inputs), self._ring_bits - self._shift
-            value -= evaluate_product(party, "curve", forms, curve, bits) << self._shift
+            bits = self._ring_bits - self._shift
+            value -= evaluate_product(party, self._curve(opened, *inputs), bits) << self._shift
         return (Share(value, self._scale(*inputs), self._ring_bits),)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        x, index, *factors = inputs
-        opened, signs = self._lookup.deal(dealing, index)
-        assert opened.sign is not None
-        others = [secrets(factor) for factor in factors]
-        ramp = [secrets(opened.sign), secrets(x), *others]
-        deal_product(dealing, "ramp", self._ramp(*inputs), ramp, self._ring_bits)
+        opened, signs = self._lookup.deal(dealing, inputs[1])
+        deal_product(dealing, self._ramp(opened, *inputs), self._ring_bits)
         if opened.value is not None:
-            curve = [[signs], secrets(opened.value), *others]
-            forms, bits = self._curve(*inputs), self._ring_bits - self._shift
-            deal_product(dealing, "curve", forms, curve, bits)
+            deal_product(dealing, self._curve(opened, *inputs, signs=signs), self._ring_bits - self._shift)
         return self.outputs(*inputs)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
@@ -150,19 +131,17 @@ class _ActivationGate(Gate):
             if wire.drop is None and wire.ring_bits < self._ring_bits:
                 raise ConfigError(f"{wire!r} is read into {self._ring_bits} bits: take a view")
 
-    def _ramp(self, *inputs: Share) -> list[Form]:
+    def _ramp(self, opened: Opened, *inputs: Share) -> list[Factor]:
         """d x, and further factors."""
-        x, index, *factors = inputs
-        sign = self._lookup.shapes(index.shape).sign
-        assert sign is not None
-        return [form_of(share) for share in (sign, x, *factors)]
+        x, _, *factors = inputs
+        assert opened.sign is not None
+        return [opened.sign, x, *factors]
 
-    def _curve(self, *inputs: Share) -> list[Form]:
+    def _curve(self, opened: Opened, *inputs: Share, signs: torch.Tensor | None = None) -> list[Factor]:
         """s V, and further factors."""
-        _, index, *factors = inputs
-        value = self._lookup.shapes(index.shape).value
-        assert value is not None
-        return [sign_form(index.shape), *(form_of(share) for share in (value, *factors))]
+        _, _, *factors = inputs
+        assert opened.value is not None
+        return [Sign(opened.value.shape, signs), opened.value, *factors]
 
     def _shape(self, *inputs: Share) -> Shape:
         return broadcast(*(x.shape for x in inputs))

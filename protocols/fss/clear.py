@@ -63,8 +63,8 @@ class Clear(Machine):
         if drop == 0:
             return value
         if self._randomness is not None:
-            noise = self._randomness.ring(tuple(value.shape), min(drop, 62))
-            value = value + low(to_tensor(noise), drop)
+            noise = drawn(self._randomness, tuple(value.shape), min(drop, 62))
+            value = value + low(noise, drop)
         return value >> drop
 
     def mask(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:

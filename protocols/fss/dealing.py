@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Protocol, final, runtime_checkable
 
 import numpy as np
@@ -84,6 +86,20 @@ class Dealing(Machine):
         assert isinstance(item, Shared)
         client = drawn(self._streams[CLIENT], item.shape, item.bits)
         self._writers[SERVER](pack_words(to_words(value - client).reshape(-1), item.bits))
+
+    def share_together(
+        self, items: tuple[Shared, ...], complement: Callable[[NDArray[np.uint64]], None]
+    ) -> None:
+        """As `share` of all items, of one width, end to end: `complement` turns the client's shares, of which
+        bits above the ring mean nothing, into the server's, in place."""
+        lengths, bits = [math.prod(item.shape) for item in items], items[0].bits
+        shares = to_words(drawn(self._streams[CLIENT], (sum(lengths),), bits))
+        complement(shares)
+        if all(length * bits % 8 == 0 for length in lengths):  # nothing between them
+            self._writers[SERVER](pack_words(shares, bits))
+            return
+        for part in np.split(shares, list(accumulate(lengths))[:-1]):
+            self._writers[SERVER](pack_words(part, bits))
 
     def packed(self, item: Item, complement: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> None:
         """Hands out bytes: the client draws its own, and `complement` makes the server's from them."""

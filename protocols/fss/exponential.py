@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import ClassVar, final
 
 import numpy as np
+import torch
 
 from parties.errors import ConfigError, RangeError
 from protocols.fss.clear import Clear
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
-from protocols.fss.lookup import Lookup
+from protocols.fss.lookup import Lookup, Opened
 from protocols.fss.material import Items
 from protocols.fss.party import Party
-from protocols.fss.polynomial import (
-    Form,
-    coefficients,
-    deal_product,
-    evaluate_product,
-    form_of,
-    key_items,
-    secrets,
-    sign_form,
-)
+from protocols.fss.polynomial import Factor, Sign, deal_product, evaluate_product, key_items
 from protocols.fss.shapes import broadcast
 from protocols.fss.tables import Table, tabulate
 from protocols.share import Share
@@ -82,8 +75,10 @@ class Exponential(Gate):
         self.max_rounding_error = 2.0 ** -(frac_bits + 1)
 
     def items(self, *inputs: Share) -> Items:
-        lookup = self._lookup.items(inputs[0].shape)
-        return {**lookup, **key_items("key", self._forms(*inputs), self._ring_bits)}
+        index, *factors = inputs
+        lookup = self._lookup.items(index.shape)
+        opened = self._lookup.shapes(index.shape)
+        return {**lookup, **key_items("key", self._factors(opened, factors), self._ring_bits)}
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
         return exchange(*self._lookup.arrays(inputs[0].shape))
@@ -94,18 +89,14 @@ class Exponential(Gate):
 
     def run(self, party: Party, *inputs: Share) -> Shares:
         index, *factors = inputs
-        value = self._lookup.run(party, index, self.reason).value
-        assert value is not None
-        terms = [[1], coefficients(value), *map(coefficients, factors)]
-        result = evaluate_product(party, "key", self._forms(*inputs), terms, self._ring_bits)
+        opened = self._lookup.run(party, index, self.reason)
+        result = evaluate_product(party, self._factors(opened, factors), self._ring_bits)
         return (Share(result, self._scale(*inputs), self._ring_bits),)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         index, *factors = inputs
         opened, signs = self._lookup.deal(dealing, index)
-        assert opened.value is not None
-        known = [[signs], secrets(opened.value), *map(secrets, factors)]
-        deal_product(dealing, "key", self._forms(*inputs), known, self._ring_bits)
+        deal_product(dealing, self._factors(opened, factors, signs), self._ring_bits)
         return self.outputs(*inputs)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
@@ -120,11 +111,12 @@ class Exponential(Gate):
         clear.check_magnitude(exact, self._ring_bits, self._scale(*inputs))
         return (Share(value, self._scale(*inputs), self._ring_bits),)
 
-    def _forms(self, *inputs: Share) -> list[Form]:
-        index, *factors = inputs
-        value = self._lookup.shapes(index.shape).value
-        assert value is not None
-        return [sign_form(index.shape), form_of(value), *map(form_of, factors)]
+    def _factors(
+        self, opened: Opened, factors: Sequence[Share], signs: torch.Tensor | None = None
+    ) -> list[Factor]:
+        """s V, and further factors."""
+        assert opened.value is not None
+        return [Sign(opened.value.shape, signs), opened.value, *factors]
 
     def _scale(self, *inputs: Share) -> int:
         return self._frac_bits + sum(factor.frac_bits for factor in inputs[1:])

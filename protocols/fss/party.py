@@ -109,6 +109,17 @@ class Party(Machine):
             return self._material.ring(item.shape, item.bits)
         return drawn(self._stream, item.shape, item.bits)
 
+    def shared_together(self, items: tuple[Shared, ...]) -> torch.Tensor:
+        """As `shared` of all of them, of one width, end to end: int64 [elements]."""
+        for item in items:
+            self._take(item)
+        count, bits = sum(math.prod(item.shape) for item in items), items[0].bits
+        if self.rank != SERVER:
+            return drawn(self._stream, (count,), bits)
+        if all(math.prod(item.shape) * bits % 8 == 0 for item in items):  # nothing between them
+            return self._material.ring((count,), bits)
+        return torch.cat([self._material.ring(item.shape, bits).reshape(-1) for item in items])
+
     def packed(self, item: Item) -> NDArray[np.uint8]:
         """This party's share of what the dealer knows, as bytes."""
         assert isinstance(item, Packed)

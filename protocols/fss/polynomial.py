@@ -20,11 +20,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import accumulate, product
 from typing import ClassVar, final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from parties.errors import ConfigError
 from protocols.fss.clear import Clear
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Shares, shape_only
@@ -32,123 +35,189 @@ from protocols.fss.material import Items, Shape, Shared
 from protocols.fss.party import Party
 from protocols.fss.ring import shift_right, top_bit
 from protocols.fss.shapes import broadcast
+from protocols.kernels.forms import BIT, SIGN, VALUE, VIEW, evaluate, share_out
+from protocols.kernels.threads import in_parts
 from protocols.share import Held, Share
+from protocols.tensors import to_tensor, to_words
 
-Coefficient = torch.Tensor | int
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sign:
+    """A factor that only the dealer knows, 1 or -1.
+
+    Attributes:
+        shape: of the factor.
+        value: int64, at the dealer.
+    """
+
+    shape: Shape
+    value: torch.Tensor | None = None
+
+
+Factor = Share | Sign
+"""A masked value or a view, a bit opened under XOR (one of 1 bit), or a sign."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A linear form: a shape, a constant term or none, and some secrets."""
+    """What of a factor is known before any value is.
+
+    Attributes:
+        kind: `SIGN`, `BIT`, `VALUE` or `VIEW`.
+        ring_bits, drop: of a view; else 0.
+    """
 
     shape: Shape
-    constant: bool
-    secrets: int
+    kind: int
+    ring_bits: int = 0
+    drop: int = 0
+
+    @property
+    def terms(self) -> range:
+        """Its terms by number, 0 being the constant."""
+        return range(1 if self.kind == SIGN else 0, 3 if self.kind == VIEW else 2)
 
 
-def form_of(x: Share) -> Form:
-    """The form of a masked value or view; one of 1 bit is a bit opened under XOR."""
-    return Form(x.shape, True, 1 if x.drop is None else 2)
-
-
-def sign_form(shape: Shape) -> Form:
-    """The form of a sign that the dealer knows."""
-    return Form(shape, False, 1)
-
-
-def coefficients(x: Share) -> list[Coefficient]:
-    """A party's public coefficients of `form_of(x)`, the constant first."""
+def form_of(x: Factor) -> Form:
+    """The form of a factor."""
+    if isinstance(x, Sign):
+        return Form(x.shape, SIGN)
     if x.ring_bits == 1:
-        bit = x.value & 1
-        return [bit, 1 - 2 * bit]
-    if x.drop is None:
-        return [x.value, -1]
+        return Form(x.shape, BIT)
+    return Form(x.shape, VALUE) if x.drop is None else Form(x.shape, VIEW, x.ring_bits, x.drop)
+
+
+def public_part(x: Share) -> tuple[torch.Tensor, torch.Tensor]:
+    """p and u of a view, as this file's page has them."""
+    assert x.drop is not None
     shifted = x.value + (1 << (x.ring_bits - 2))
     wraps = top_bit(shifted, x.ring_bits).bitwise_xor_(1)
-    public = shift_right(shifted, x.drop, x.ring_bits).sub_(1 << (x.ring_bits - 2 - x.drop))
-    return [public, -1, wraps]
+    return shift_right(shifted, x.drop, x.ring_bits).sub_(1 << (x.ring_bits - 2 - x.drop)), wraps
 
 
-def secrets(x: Share) -> list[torch.Tensor]:
-    """The dealer's secrets of `form_of(x)`; `x.value` is the mask."""
-    if x.ring_bits == 1:
-        return [x.value & 1]
-    if x.drop is None:
-        return [x.value]
+def secret_part(x: Share) -> tuple[torch.Tensor, torch.Tensor]:
+    """The dealer's secrets of a view, r >> f and the wrap term; `x.value` is the mask."""
+    assert x.drop is not None
     wrap = top_bit(x.value, x.ring_bits) << (x.ring_bits - x.drop)
-    return [shift_right(x.value, x.drop, x.ring_bits), wrap]
+    return shift_right(x.value, x.drop, x.ring_bits), wrap
 
 
-def monomials(forms: Sequence[Form]) -> list[tuple[int, ...]]:
-    """Which term of each form a product takes, 0 being the constant; the all-constant product is left out."""
-    choices = [range(0 if form.constant else 1, form.secrets + 1) for form in forms]
-    return [choice for choice in product(*choices) if any(choice)]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layout:
+    """How the secrets of a product lie, end to end, and what the loops need to know.
 
+    Attributes:
+        shape: of the result.
+        rows, width: its elements, as rows; one row where everything has a number for every element.
+        choices: int64 [M, F], which term of each factor a monomial takes; the all-constant one is left out.
+        shapes: of each monomial's secret.
+        items, factors: see `protocols.kernels.forms`.
+    """
 
-def key_items(name: str, forms: Sequence[Form], bits: int) -> Items:
-    """The shared secrets that a product of forms takes."""
-    return {f"{name}{choice}": item for choice, item in _monomial_items(tuple(forms), bits)}
+    shape: Shape
+    rows: int
+    width: int
+    choices: NDArray[np.int64]
+    shapes: tuple[Shape, ...]
+    items: NDArray[np.int64]
+    factors: NDArray[np.int64]
+
+    @property
+    def secrets(self) -> int:
+        """How many ring elements there are."""
+        return sum(math.prod(shape) for shape in self.shapes)
 
 
 @lru_cache(maxsize=1 << 12)
-def _monomial_items(forms: tuple[Form, ...], bits: int) -> tuple[tuple[tuple[int, ...], Shared], ...]:
-    """Every monomial, and the item that has its secret."""
-    items: list[tuple[tuple[int, ...], Shared]] = []
-    for choice in monomials(forms):
-        shapes = [form.shape for form, term in zip(forms, choice, strict=True) if term]
-        items.append((choice, Shared(broadcast(*shapes), bits)))
-    return tuple(items)
+def _layout(forms: tuple[Form, ...]) -> _Layout:
+    """The layout of a product.
 
-
-def deal_product(
-    dealing: Dealing, name: str, forms: Sequence[Form], values: Sequence[Sequence[torch.Tensor]], bits: int
-) -> None:
-    """Hands out the shares of `key_items`; `values` are each form's secrets."""
-    for choice, item in _monomial_items(tuple(forms), bits):
-        factors = [known[term - 1] for known, term in zip(values, choice, strict=True) if term]
-        secret = factors[0]
-        for factor in factors[1:]:
-            secret = secret * factor
-        dealing.share(item, secret)
-
-
-def evaluate_product(
-    party: Party, name: str, forms: Sequence[Form], terms: Sequence[Sequence[Coefficient]], bits: int
-) -> torch.Tensor:
-    """This party's additive share of a product of forms; `terms` are each form's coefficients.
-
-    A form without a constant has none in its list.
+    Raises:
+        ConfigError: a factor is neither of the result's shape nor has one number a row of it.
     """
-    items = iter([item for _, item in _monomial_items(tuple(forms), bits)])
-
-    def sum_from(depth: int, secret: bool) -> Coefficient:
-        """The forms from `depth` on, summed up, for one choice of terms before: with a secret or without."""
-        if depth == len(forms):
-            return party.shared(next(items)) if secret else party.first
-        total: Coefficient = 0
-        for place, coefficient in enumerate(terms[depth]):
-            constant = forms[depth].constant and place == 0
-            total = _add_product(total, coefficient, sum_from(depth + 1, secret or not constant))
-        return total
-
     shape = broadcast(*(form.shape for form in forms))
-    return torch.as_tensor(sum_from(0, False)).expand(shape)
+    of_rows = (*shape[:-1], 1)
+    for form in forms:
+        if form.shape not in (shape, of_rows):
+            raise ConfigError(f"a factor of shape {form.shape} in a product of shape {shape}")
+    whole = [form.shape == shape for form in forms]
+    rows, width = (1, math.prod(shape)) if all(whole) else (math.prod(of_rows), shape[-1])
+    choices = [choice for choice in product(*(form.terms for form in forms)) if any(choice)]
+    full = [any(w for w, term in zip(whole, choice, strict=True) if term) for choice in choices]
+    shapes = tuple(shape if each else of_rows for each in full)
+    starts = accumulate((math.prod(each) for each in shapes), initial=0)
+    return _Layout(
+        shape,
+        rows,
+        width,
+        np.array(choices, np.int64),
+        shapes,
+        np.array([*zip(starts, full, strict=False)], np.int64),
+        np.array([(f.kind, f.ring_bits, f.drop, w) for f, w in zip(forms, whole, strict=True)], np.int64),
+    )
 
 
-def _add_product(total: Coefficient, a: Coefficient, b: Coefficient) -> Coefficient:
-    """total + a b; overwrites `total`, which nobody else has, where that has the shape of the result."""
-    if isinstance(b, int):
-        a, b = b, a
-    if isinstance(a, int) and a == 0:
-        return total
-    if isinstance(total, int):
-        return a * b + total if total else a * b
-    shapes = [factor.shape for factor in (a, b) if isinstance(factor, torch.Tensor)]
-    shape = broadcast(total.shape, *shapes)
-    room = total if total.shape == shape else total.expand(shape).clone()
-    if isinstance(a, int):
-        return room.add_(b, alpha=a)
-    return room.add_(a, alpha=b) if isinstance(b, int) else room.addcmul_(a, b)
+def key_items(name: str, factors: Sequence[Factor], bits: int) -> Items:
+    """The shared secrets that a product of factors takes."""
+    return _key_items(name, tuple(map(form_of, factors)), bits).copy()
+
+
+@lru_cache(maxsize=1 << 12)
+def _key_items(name: str, forms: tuple[Form, ...], bits: int) -> Items:
+    layout = _layout(forms)
+    pairs = zip(layout.choices.tolist(), layout.shapes, strict=True)
+    return {f"{name}{tuple(choice)}": Shared(shape, bits) for choice, shape in pairs}
+
+
+def deal_product(dealing: Dealing, factors: Sequence[Factor], bits: int) -> None:
+    """Hands out the shares of `key_items`; the values of the factors are masks, or signs."""
+    layout = _layout(tuple(map(form_of, factors)))
+    items = tuple(Shared(shape, bits) for shape in layout.shapes)
+
+    def complement(shares: NDArray[np.uint64]) -> None:
+        values = tuple(_flat(x.value) for x in factors)
+
+        def run(rows: tuple[int, int], columns: tuple[int, int]) -> None:
+            share_out(
+                values, layout.factors, layout.choices, layout.items, rows, columns, layout.width, shares
+            )
+
+        in_parts(run, layout.rows, layout.width)
+
+    dealing.share_together(items, complement)
+
+
+def evaluate_product(party: Party, factors: Sequence[Factor], bits: int) -> torch.Tensor:
+    """This party's additive share of a product of factors."""
+    layout = _layout(tuple(map(form_of, factors)))
+    secrets = to_words(party.shared_together(tuple(Shared(shape, bits) for shape in layout.shapes)))
+    values = tuple(_NOTHING if isinstance(x, Sign) else _flat(x.value) for x in factors)
+    result = np.empty(layout.rows * layout.width, np.uint64)
+
+    def run(rows: tuple[int, int], columns: tuple[int, int]) -> None:
+        evaluate(
+            values,
+            layout.factors,
+            secrets,
+            layout.items,
+            party.first,
+            rows,
+            columns,
+            layout.width,
+            result,
+        )
+
+    in_parts(run, layout.rows, layout.width)
+    return to_tensor(result).reshape(layout.shape)
+
+
+_NOTHING = np.empty(0, np.uint64)
+
+
+def _flat(value: torch.Tensor | None) -> NDArray[np.uint64]:
+    """A tensor's elements in order, as words."""
+    assert value is not None
+    return to_words(value).reshape(-1)
 
 
 @final
@@ -171,7 +240,7 @@ class Product(Gate):
         self._ring_bits = ring_bits
 
     def items(self, *inputs: Share) -> Items:
-        return key_items("key", [form_of(x) for x in inputs], self._ring_bits)
+        return key_items("key", inputs, self._ring_bits)
 
     def outputs(self, *inputs: Share) -> Shares:
         shape = broadcast(*(x.shape for x in inputs))
@@ -179,13 +248,11 @@ class Product(Gate):
 
     def run(self, party: Party, *inputs: Share) -> Shares:
         self._check(*inputs)
-        forms = [form_of(x) for x in inputs]
-        value = evaluate_product(party, "key", forms, [coefficients(x) for x in inputs], self._ring_bits)
+        value = evaluate_product(party, inputs, self._ring_bits)
         return (Share(value, sum(x.frac_bits for x in inputs), self._ring_bits),)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        forms = [form_of(x) for x in inputs]
-        deal_product(dealing, "key", forms, [secrets(x) for x in inputs], self._ring_bits)
+        deal_product(dealing, inputs, self._ring_bits)
         return self.outputs(*inputs)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
@@ -233,13 +300,13 @@ class SumOfSquares(Gate):
         (x,) = inputs
         items = self.items(x)
         mask, wrap, cross, square = (party.shared(item) for item in items.values())
-        p, _, u = coefficients(x)
+        p, u = public_part(x)
         rows = (2 * p * (u * wrap - mask) + u * cross + party.first * p * p).sum(-1, keepdim=True)
         return (Share(rows + square, 2 * x.frac_bits, self._ring_bits),)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         (x,) = inputs
-        mask, wrap = secrets(x)
+        mask, wrap = secret_part(x)
         square = (mask * mask).sum(-1, keepdim=True)
         values = (mask, wrap, wrap * wrap - 2 * mask * wrap, square)
         for item, value in zip(self.items(x).values(), values, strict=True):

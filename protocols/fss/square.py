@@ -9,7 +9,7 @@ from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Shares, shape_only
 from protocols.fss.material import Items, Shared
 from protocols.fss.party import Party
-from protocols.fss.polynomial import coefficients, secrets
+from protocols.fss.polynomial import public_part, secret_part
 from protocols.share import Held, Share
 
 
@@ -47,14 +47,14 @@ class Square(Gate):
     def run(self, party: Party, *inputs: Share) -> Shares:
         (x,) = inputs
         mask, wrap, square, cross = (party.shared(item) for item in self.items(x).values())
-        p, _, u = coefficients(x)
+        p, u = public_part(x)
         value = 2 * p * (u * wrap - mask) + u * cross + square + party.first * p * p
         return (Share(value, 2 * x.frac_bits, self._ring_bits),)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         (x,) = inputs
         items = self.items(x)
-        mask, wrap = secrets(x)
+        mask, wrap = secret_part(x)
         values = (mask, wrap, mask * mask, wrap * wrap - 2 * mask * wrap)
         for item, value in zip(items.values(), values, strict=True):
             dealing.share(item, value)

@@ -126,9 +126,7 @@ def line_lookup(
     copies = CHUNK // keys if 0 < 2 * keys <= CHUNK else 1
     length = -(-width // copies)
     offsets = np.repeat(np.arange(copies) * length, keys).astype(np.int64)
-    tables, slopes = (
-        _tables(_Same(array), copies, length, keys) for array in (lines.values, lines.slopes)
-    )
+    tables, slopes = (_tables(_Same(array), copies, length, keys) for array in (lines.values, lines.slopes))
     reach = length if copies > 1 else width
     counts = np.clip(_copies(lines.counts, copies, 1) - offsets, 0, reach).view(np.uint64)
     first = _modulo(_copies(lines.first, copies, 1) + offsets.view(np.uint64), lines.depths)
