@@ -17,6 +17,8 @@ from parties.errors import MalformedFrame
 
 U = TypeVar("U", bound=np.unsignedinteger[Any])
 
+_COPIED_BYTES = 1 << 14
+"""So few bytes are copied whole: another call costs more."""
 _ALL_ONES = 0xFFFFFFFFFFFFFFFF
 
 
@@ -72,6 +74,12 @@ def unpack_elements(buffer: Buffer, bits: int, count: int, kind: np.dtype[U]) ->
 def _unpack_bytes(raw: NDArray[np.uint8], bits: int, out: NDArray[U]) -> None:
     """Fills `out` from bytes of the right length."""
     # An element is read from two whole words: those at the end from a copy that has room behind it.
+    if len(raw) <= _COPIED_BYTES:
+        room = np.zeros(len(raw) // 8 + 2, np.uint64)
+        room.view(np.uint8)[: len(raw)] = raw
+        room.flags.writeable = False
+        _unpack(room, 0, bits, out)
+        return
     before_last = max(0, len(raw) // 8 - 1)
     direct = min(out.size, (64 * before_last + bits - 1) // bits)
     if direct:

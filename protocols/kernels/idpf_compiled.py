@@ -184,7 +184,12 @@ def _tables(of: _Same, copies: int, length: int, keys: int) -> Words:
 
 def _copies(array: NDArray[Any], copies: int, axis: int) -> NDArray[Any]:
     """The array so often, one copy after the other along an axis."""
-    return array if copies == 1 else np.concatenate([array] * copies, axis=axis)
+    if copies == 1:
+        return array
+    before, after = array.shape[:axis], array.shape[axis:]
+    result = np.empty((*before, copies, *after), array.dtype)
+    result[...] = array.reshape(*before, 1, *after)
+    return result.reshape(*before, copies * after[0], *after[1:])
 
 
 @lru_cache(maxsize=256)
