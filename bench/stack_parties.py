@@ -38,8 +38,8 @@ from parties.tcp import Listener, connect
 from protocols.correlations import Stream
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import shape_only
-from protocols.fss.linear import Matrix
 from protocols.fss.machine import Machine
+from protocols.fss.matrix import Matrix, with_masks
 from protocols.fss.opening import Open
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
@@ -141,7 +141,7 @@ def _dealer(case: Case, results: Any) -> None:
         streams=(AesCtrStream(case.seed(1)), AesCtrStream(case.seed(2))),
         linear_streams=(AesCtrStream(case.seed(3)), AesCtrStream(case.seed(4))),
         hash=Hash(case.seed(5)),
-        weight_mask=weight_mask,
+        products=with_masks(weight_mask),
         faithful=get_plan(case.plan).faithful,
     )
     started = time.perf_counter()

@@ -24,8 +24,9 @@ from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, N
 from mpcinfer.models.fold import query_exponent
 from mpcinfer.models.widths import RESIDUAL_WRITERS, Widths
 from parties.errors import ConfigError
-from protocols.fss.linear import Hold, Linear, Matrix, ToClient, Veil
+from protocols.fss.linear import Hold, Linear, ToClient, Veil
 from protocols.fss.machine import Machine
+from protocols.fss.matrix import Matrix
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product, SumOfSquares
 from protocols.fss.rescale import cut, deliver, keep, narrow, nearest, regain, view

@@ -14,7 +14,7 @@ from parties.bill import Bill
 from parties.meter import Meter
 from protocols.fss.counting import Counting
 from protocols.fss.gate import shape_only
-from protocols.fss.linear import Matrix
+from protocols.fss.matrix import Matrix
 from protocols.fss.seeds import charge_seeds
 from protocols.plan import Plan
 from protocols.registry import resolve_fss

@@ -20,9 +20,9 @@ from mpcinfer.backends.fss_wires import power_wires, relu_wires
 from mpcinfer.models.attention_widths import AttentionWidths
 from mpcinfer.models.config import AttentionForm
 from mpcinfer.models.precision import Precision
-from protocols.fss.linear import Matrix
 from protocols.fss.machine import Machine
 from protocols.fss.matmul import MatMul
+from protocols.fss.matrix import Matrix
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product
 from protocols.fss.rescale import cut, narrow, nearest, view

@@ -12,7 +12,7 @@ from parties.errors import ConfigError
 from parties.meter import Meter
 from parties.randomness import Randomness
 from protocols.fss.clear import Clear
-from protocols.fss.linear import Matrix
+from protocols.fss.matrix import Matrix
 from protocols.plan import Plan
 from protocols.registry import resolve_fss, truncating
 from protocols.share import Share

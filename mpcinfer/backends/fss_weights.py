@@ -15,7 +15,7 @@ from parties.link import Link
 from parties.meter import CLIENT, Phase
 from protocols.fss.counting import Counting
 from protocols.fss.gate import Message
-from protocols.fss.linear import Matrix, PublicCopy
+from protocols.fss.matrix import Matrix, PublicCopy
 from protocols.fss.pieces import Pace, receive_in_pieces, send_in_pieces
 from protocols.fss.shapes import no_data
 

@@ -18,8 +18,9 @@ from protocols.fss.counting import Counting
 from protocols.fss.embedding import HoldTokens
 from protocols.fss.exponential import Exponential
 from protocols.fss.gate import Gate, shape_only
-from protocols.fss.linear import Hold, Linear, Matrix, ToClient, Veil
+from protocols.fss.linear import Hold, Linear, ToClient, Veil
 from protocols.fss.matmul import MatMul
+from protocols.fss.matrix import Matrix
 from protocols.fss.maximum import CoarseMaximum
 from protocols.fss.octaves import Octaves
 from protocols.fss.opening import Open, Publish

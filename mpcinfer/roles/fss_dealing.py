@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.roles.fss_program import Program
 from mpcinfer.roles.session import rewind_cache
@@ -14,6 +16,9 @@ from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter
 from parties.randomness import Randomness, SystemRandom
 from protocols.fss.dealing import Dealing, Writer
+from protocols.fss.matrix import Matrix
+from protocols.fss.preparation import Offline
+from protocols.fss.products_ahead import ProductsAhead
 from protocols.fss.seeds import DealerSeeds, WeightMask, weight_masks
 from protocols.fss.supply import RUNS, RunShape, asked_runs
 from protocols.fss.transport import WINDOW_BYTES, Dealt, Outbox, Part, counted
@@ -45,6 +50,7 @@ class ModelDealer:
         self._weight_mask = weight_mask or weight_masks(seeds.server.weights)
         self._matrices, self._hash = program.matrices(), seeds.server.public_hash()
         self._cache: KVCache[Share] = KVCache()
+        self._products = ProductsAhead(self._walk_ahead, self._linear_stream, self._mask_of)
 
     def make_masks(self) -> None:
         """Derives the weights' masks, which the first run would otherwise wait for."""
@@ -82,11 +88,20 @@ class ModelDealer:
             streams=(server.gates, client.gates),
             linear_streams=(server.linear, client.linear),
             hash=self._hash,
-            weight_mask=self._weight_mask,
+            products=self._products.take(number, run.tokens),
             faithful=self._program.plan.faithful,
         )
         self._program.walk(dealing, self._matrices, self._cache, run.tokens)
         return Dealt(*sizes)
+
+    def _walk_ahead(self, machine: Offline, tokens: int) -> None:
+        self._program.walk(machine, self._matrices, KVCache(), tokens)
+
+    def _linear_stream(self, number: int) -> Randomness:
+        return self._seeds.client.linear_ahead(number)
+
+    def _mask_of(self, weight: Matrix) -> torch.Tensor:
+        return self._weight_mask(weight.name, weight.shape)
 
 
 def serve_fss(

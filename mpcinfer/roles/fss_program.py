@@ -19,8 +19,8 @@ from mpcinfer.models.widths import DEFAULT_ROOM, Widths
 from parties.errors import ConfigError, PeerMismatch
 from parties.meter import Meter
 from protocols.fss.counting import Counting
-from protocols.fss.linear import Matrix
 from protocols.fss.machine import Machine
+from protocols.fss.matrix import Matrix
 from protocols.plan import Plan
 from protocols.registry import check, resolve_fss
 from protocols.share import Share

@@ -19,9 +19,11 @@ from mpcinfer.roles.terms import Progress
 from parties.errors import ConfigError, PeerMismatch
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Phase
-from protocols.fss.linear import Matrix
+from parties.randomness import Randomness
+from protocols.fss.matrix import Matrix
 from protocols.fss.party import Party
-from protocols.fss.preparation import Preparation
+from protocols.fss.preparation import Offline, Preparation
+from protocols.fss.products_ahead import ProductsAhead
 from protocols.fss.supply import RunMaterial, RunShape, Supply
 from protocols.registry import disclosures
 from protocols.share import Share
@@ -97,6 +99,10 @@ class FssPrivateSession(PrivateSession):
         self._asked: deque[RunShape] = deque()
         self._prepared: deque[_Prepared] = deque()
         self._unused = self._unused_bytes = 0
+        self._collected = 0
+        self._products: ProductsAhead | None = None
+        if weights is None:
+            self._products = ProductsAhead(self._walk_ahead, self._linear_stream, lambda weight: weight.value)
 
     @property
     def length(self) -> int:
@@ -182,6 +188,7 @@ class FssPrivateSession(PrivateSession):
         with meter.span(SEED_LABEL, SEED_LABEL), meter.phase(Phase.OFFLINE):
             material = self._supply.collect()
         self._asked.popleft()
+        self._collected += 1
         self._progress.add(runs=1)
         return material
 
@@ -192,13 +199,25 @@ class FssPrivateSession(PrivateSession):
     def _prepare_next(self) -> None:
         """The offline pass: linear layers ahead of the input."""
         shape, material = self._asked[0], self._collect()
+        ahead = self._products
         machine = Preparation(
-            self._link, material.linear, material.streams.linear, faithful=self._program.plan.faithful
+            self._link,
+            material.linear,
+            material.streams.linear,
+            faithful=self._program.plan.faithful,
+            products=None if ahead is None else ahead.take(self._collected, shape.tokens),
         )
         with self._link.meter.phase(Phase.OFFLINE):
             self._program.walk(machine, self._weights, self._shadow, shape.tokens)
         _require_used(material.linear.left_bytes)
         self._prepared.append(_Prepared(shape, material, machine.prepared))
+
+    def _walk_ahead(self, machine: Offline, tokens: int) -> None:
+        """The offline pass of a machine that computes ahead."""
+        self._program.walk(machine, self._weights, KVCache(), tokens)
+
+    def _linear_stream(self, number: int) -> Randomness | None:
+        return self._supply.linear_ahead(number - self._collected)
 
     def _run(self, ready: _Prepared, ids: Sequence[int] | None) -> torch.Tensor | None:
         """The online pass."""

@@ -19,7 +19,7 @@ from parties.link import Link
 from parties.meter import Meter
 from parties.randomness import SystemRandom
 from parties.tcp import TcpChannel, connect
-from protocols.fss.linear import Matrix
+from protocols.fss.matrix import Matrix
 from protocols.plan import Plan
 
 DEAL_SESSION = "deal.session"

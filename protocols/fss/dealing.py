@@ -17,6 +17,7 @@ from parties.randomness import Randomness
 from protocols.fss.gate import Gate, Shares
 from protocols.fss.machine import Machine
 from protocols.fss.material import Dpf, Idpf, Item, Mask, Packed, Shared
+from protocols.fss.matrix import Products
 from protocols.kernels import dpf, idpf
 from protocols.kernels.aes import Hash
 from protocols.share import Held, Share
@@ -43,7 +44,7 @@ class Dealing(Machine):
         streams: what the server and the client draw.
         linear_streams: what they draw for linear layers.
         hash: the public hash of this session.
-        weight_mask: a weight's mask by name, shape and ring.
+        products: of the client's masks with the weights' masks.
         faithful: truncations are exact, by gates.
     """
 
@@ -56,13 +57,13 @@ class Dealing(Machine):
         streams: tuple[Randomness, Randomness],
         linear_streams: tuple[Randomness, Randomness],
         hash: Hash,
-        weight_mask: Callable[[str, tuple[int, ...]], torch.Tensor],
+        products: Products,
         faithful: bool = False,
     ) -> None:
         super().__init__(meter, faithful=faithful)
         self._writers, self._linear = writers, linear
         self._streams, self.linear_streams = streams, linear_streams
-        self.hash, self.weight_mask = hash, weight_mask
+        self.hash, self.products = hash, products
 
     def apply(self, gate: Gate, *inputs: Share) -> Shares:
         return gate.deal(self, *inputs)

@@ -12,7 +12,7 @@ from protocols.fss.clear import Clear
 from protocols.fss.dealing import Dealing, sum_of_draws
 from protocols.fss.gate import Gate, Message, Shares, shape_only
 from protocols.fss.party import Party
-from protocols.fss.preparation import Preparation
+from protocols.fss.preparation import Offline
 from protocols.share import Held, Share
 
 
@@ -55,7 +55,7 @@ class HoldTokens(Gate):
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         return (Share(self._one_hot(), 0, self._ring_bits, Held.SERVER_HELD),)
 
-    def prepare(self, preparation: Preparation, *inputs: Share) -> Shares:
+    def prepare(self, preparation: Offline, *inputs: Share) -> Shares:
         if preparation.rank == SERVER:
             return self.outputs()
         mask = preparation.draw(self._shape, self._ring_bits)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from protocols.fss.clear import Clear
     from protocols.fss.dealing import Dealing
     from protocols.fss.party import Party
-    from protocols.fss.preparation import Preparation
+    from protocols.fss.preparation import Offline
 
 Shares = tuple[Share, ...]
 
@@ -84,7 +84,7 @@ class Gate(ABC):
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         """The function itself, on the secrets."""
 
-    def prepare(self, preparation: Preparation, *inputs: Share) -> Shares:
+    def prepare(self, preparation: Offline, *inputs: Share) -> Shares:
         """A party's offline step. Most gates have none."""
         return self.outputs(*inputs)
 

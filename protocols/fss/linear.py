@@ -9,7 +9,6 @@ Security 2020) with a dealer in place of homomorphic encryption.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
@@ -18,54 +17,10 @@ from parties.meter import CLIENT, SERVER
 from protocols.fss.clear import Clear
 from protocols.fss.dealing import Dealing, sum_of_draws
 from protocols.fss.gate import Gate, Message, Shares, shape_only
-from protocols.fss.material import Shape
+from protocols.fss.matrix import Matrix, Products, times
 from protocols.fss.party import Party
-from protocols.fss.preparation import Preparation
-from protocols.fss.shapes import no_data
-from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
+from protocols.fss.preparation import Offline
 from protocols.share import Held, Share
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PublicCopy:
-    """A weight in the clear, for the client to have: its entries modulo 2^ring_bits."""
-
-    value: torch.Tensor
-    ring_bits: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Matrix:
-    """A weight of the server, [in, out], or a vector: then a diagonal.
-
-    Attributes:
-        name: its mask's name.
-        frac_bits: of its entries.
-        ring_bits: it is masked once, in this ring; layers may use it in narrower ones.
-        value: the weight at the server and in the clear; the weight minus its mask at the client; no data
-            elsewhere.
-        bias: at the server and in the clear, in float; None where there is none or somebody else runs.
-        masked: it is brought in masked, for layers to multiply with.
-        public: the whole weight, where the plan gives it away to the client; no data elsewhere.
-    """
-
-    name: str
-    shape: Shape
-    frac_bits: int
-    ring_bits: int
-    value: torch.Tensor
-    bias: torch.Tensor | None = None
-    masked: bool = True
-    public: PublicCopy | None = None
-
-
-def times(x: torch.Tensor, matrix: torch.Tensor, *, transposed: bool, ring_bits: int = 64) -> torch.Tensor:
-    """x W modulo 2^ring_bits at least, x W^T with `transposed`, or x times a diagonal."""
-    if matrix.dim() == 1:
-        return x * matrix
-    if x.device.type == "meta" or matrix.device.type == "meta":
-        return no_data((*x.shape[:-1], matrix.shape[0 if transposed else 1]))
-    return ring_matmul_transposed(x, matrix) if transposed else ring_matmul(x, matrix, ring_bits)
 
 
 @final
@@ -103,7 +58,7 @@ class Hold(Gate):
         (x,) = inputs
         return (Share(x.value, x.frac_bits, x.ring_bits, Held.SERVER_HELD),)
 
-    def prepare(self, preparation: Preparation, *inputs: Share) -> Shares:
+    def prepare(self, preparation: Offline, *inputs: Share) -> Shares:
         (x,) = inputs
         if preparation.rank == SERVER:
             return self.outputs(x)
@@ -140,7 +95,7 @@ class Veil(Gate):
         (x,) = inputs
         return (Share(x.value, x.frac_bits, x.ring_bits, Held.SERVER_MASKED),)
 
-    def prepare(self, preparation: Preparation, *inputs: Share) -> Shares:
+    def prepare(self, preparation: Offline, *inputs: Share) -> Shares:
         (x,) = inputs
         if preparation.rank == SERVER:
             preparation.prepared.append(preparation.draw(x.shape, x.ring_bits))
@@ -199,9 +154,8 @@ class Linear(Gate):
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         (x,), (y,) = inputs, self.outputs(*inputs)
-        weight_mask = dealing.weight_mask(self._weight.name, self._weight.shape)
         rest = sum_of_draws(dealing.linear_streams[CLIENT:], y.shape, y.ring_bits)
-        product = self._times(x.value, weight_mask)
+        product = self._product(dealing.products, x.value, y.ring_bits)
         dealing.give_linear(product - rest, y.ring_bits)
         own = dealing.linear_streams[CLIENT:] if self._held is Held.SERVER_HELD else dealing.linear_streams
         mask = sum_of_draws(own, y.shape, y.ring_bits)
@@ -220,7 +174,7 @@ class Linear(Gate):
         result = self._times(x.value, weight) + self._bias(y)
         return (Share(result, y.frac_bits, y.ring_bits, self._held),)
 
-    def prepare(self, preparation: Preparation, *inputs: Share) -> Shares:
+    def prepare(self, preparation: Offline, *inputs: Share) -> Shares:
         (x,), (y,) = inputs, self.outputs(*inputs)
         ahead = self._held is Held.SERVER_HELD
         dealt = preparation.dealt(y.shape, y.ring_bits)
@@ -230,10 +184,16 @@ class Linear(Gate):
             preparation.prepared.append(dealt + own + theirs)
             return (y,)
         rest = preparation.draw(y.shape, y.ring_bits)
-        share = self._times(x.value, self._weight.value) + rest
+        share = self._product(preparation.products, x.value, y.ring_bits) + rest
         mask = preparation.draw(y.shape, y.ring_bits)
         preparation.send([(share - mask if ahead else share + mask, y.ring_bits)], self.reason)
         return (Share(mask, y.frac_bits, y.ring_bits, self._held) if ahead else y,)
+
+    def _product(self, products: Products, x: torch.Tensor, ring_bits: int) -> torch.Tensor:
+        """The offline product: with what stands for the weight at the client or the dealer."""
+        if self._columns is not None:
+            return self._times(x, products.factor(self._weight))
+        return products.of(x, self._weight, transposed=self._transposed, ring_bits=ring_bits)
 
     def _times(self, x: torch.Tensor, weight: torch.Tensor, ring_bits: int = 64) -> torch.Tensor:
         """As `times`, or by rows."""
@@ -281,7 +241,7 @@ class ToClient(Gate):
         (x,) = inputs
         return (Share(x.value, x.frac_bits, x.ring_bits),)
 
-    def prepare(self, preparation: Preparation, *inputs: Share) -> Shares:
+    def prepare(self, preparation: Offline, *inputs: Share) -> Shares:
         (x,) = inputs
         if preparation.rank == CLIENT:
             preparation.prepared.append(x.value)

@@ -7,6 +7,7 @@ sends that share, masked, ahead of time; online the server alone computes.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from typing import final
@@ -14,38 +15,32 @@ from typing import final
 import torch
 
 from parties.link import Link
-from parties.meter import SERVER
+from parties.meter import SERVER, Meter
 from parties.randomness import Randomness
 from parties.wire import Spec
 from protocols.fss.dealing import held_shift
 from protocols.fss.gate import Gate, Shares
 from protocols.fss.machine import Machine
+from protocols.fss.matrix import Products
 from protocols.fss.shapes import no_data
 from protocols.fss.spool import Reader
 from protocols.share import Share
 from protocols.tensors import drawn, to_tensor, to_words
 
 
-@final
-class Preparation(Machine):
-    """One of the two parties, offline. Only server-held values have data, and only at the client.
-
-    Args:
-        link: to the other party.
-        material: the linear part of what the dealer sent for this run; empty at the client.
-        stream: what this party draws for linear layers.
-        faithful: as in the online run.
+class Offline(Machine):
+    """Runs the offline step of gates. Only server-held values have data, and only at the client.
 
     Attributes:
+        rank: whose step it is.
+        products: the client's, with what it has of the weights.
         prepared: results for the online run, in order.
     """
 
-    def __init__(self, link: Link, material: Reader, stream: Randomness, *, faithful: bool = False) -> None:
-        super().__init__(link.meter, faithful=faithful)
-        assert link.rank is not None
-        self.link, self.rank = link, link.rank
+    def __init__(self, meter: Meter, rank: int, products: Products, *, faithful: bool = False) -> None:
+        super().__init__(meter, faithful=faithful)
+        self.rank, self.products = rank, products
         self.prepared: deque[torch.Tensor] = deque()
-        self._material, self._stream = material, stream
 
     def apply(self, gate: Gate, *inputs: Share) -> Shares:
         return gate.prepare(self, *inputs)
@@ -56,23 +51,65 @@ class Preparation(Machine):
     def _shift(self, a: Share, drop: int) -> torch.Tensor:
         return held_shift(a, drop, super()._shift)
 
+    @abstractmethod
     def draw(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
         """The next elements of this party's stream."""
+
+    @abstractmethod
+    def dealt(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
+        """What the dealer sent the server: its next elements there, no data at the client."""
+
+    @abstractmethod
+    def send(self, arrays: Sequence[tuple[torch.Tensor, int]], reason: str) -> None:
+        """To the other party, as offline traffic."""
+
+    @abstractmethod
+    def receive(self, shape: tuple[int, ...], bits: int, reason: str) -> torch.Tensor:
+        """From the other party, as offline traffic."""
+
+
+@final
+class Preparation(Offline):
+    """One of the two parties, offline.
+
+    Args:
+        link: to the other party.
+        material: the linear part of what the dealer sent for this run; empty at the client.
+        stream: what this party draws for linear layers.
+        faithful: as in the online run.
+        products: the client's products with its masked weights, some computed ahead; None computes them.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        material: Reader,
+        stream: Randomness,
+        *,
+        faithful: bool = False,
+        products: Products | None = None,
+    ) -> None:
+        assert link.rank is not None
+        super().__init__(
+            link.meter, link.rank, products or Products(lambda weight: weight.value), faithful=faithful
+        )
+        self.link = link
+        self._material, self._stream = material, stream
+
+    def draw(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
         return drawn(self._stream, shape, bits)
 
     def dealt(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
-        """What the dealer sent the server: its next elements there, no data at the client; billed at both."""
+        """See `Offline.dealt`; billed at both."""
         self.meter.charge_offline(SERVER, (math.prod(shape) * bits + 7) // 8)
         if self.rank != SERVER:
             return no_data(shape)
         return self._material.ring(shape, bits)
 
     def send(self, arrays: Sequence[tuple[torch.Tensor, int]], reason: str) -> None:
-        """To the other party, as offline traffic."""
         words = [to_words(value) for value, _ in arrays]
         self.link.send(words, [bits for _, bits in arrays], f"{self.meter.label}/{reason}")
 
     def receive(self, shape: tuple[int, ...], bits: int, reason: str) -> torch.Tensor:
-        """From the other party, as offline traffic."""
         (array,) = self.link.recv([Spec(bits, shape)], f"{self.meter.label}/{reason}")
         return to_tensor(array)

@@ -14,9 +14,9 @@ from parties.meter import CLIENT, SERVER
 from protocols.fss.clear import Clear
 from protocols.fss.dealing import Dealing, sum_of_draws
 from protocols.fss.gate import Gate, Message, Shares, shape_only
-from protocols.fss.linear import Matrix
+from protocols.fss.matrix import Matrix
 from protocols.fss.party import Party
-from protocols.fss.preparation import Preparation
+from protocols.fss.preparation import Offline
 from protocols.fss.ring import signed
 from protocols.share import Held, Share
 
@@ -110,7 +110,7 @@ class PublicRows(Gate):
         (ids,), (y,) = inputs, self.outputs(*inputs)
         return (Share(self._rows(ids), y.frac_bits, y.ring_bits, y.held),)
 
-    def prepare(self, preparation: Preparation, *inputs: Share) -> Shares:
+    def prepare(self, preparation: Offline, *inputs: Share) -> Shares:
         (y,) = self.outputs(*inputs)
         preparation.prepared.append(preparation.draw(y.shape, y.ring_bits))
         return (y,)

@@ -56,10 +56,15 @@ class PartySeeds:
         if run < self._next:
             raise CorrelationExhausted(f"the randomness of run {run} was used before")
         self._next = run + 1
-        gates, linear = (
-            AesCtrStream(derive_key(self.main, f"run {run} {use}")) for use in ("gates", "linear")
-        )
-        return RunStreams(gates, linear)
+        return RunStreams(self._stream(run, "gates"), self._stream(run, "linear"))
+
+    def linear_ahead(self, run: int) -> Randomness:
+        """What this party will draw for linear layers in a run to come, for whoever holds the seed to compute
+        with. Nothing that is drawn here may be sent or opened: the run itself draws it once more."""
+        return self._stream(run, "linear")
+
+    def _stream(self, run: int, use: str) -> Randomness:
+        return AesCtrStream(derive_key(self.main, f"run {run} {use}"))
 
     def public_hash(self) -> Hash:
         """The session's hash."""

@@ -9,6 +9,7 @@ from itertools import accumulate
 from parties.errors import ConfigError, CorrelationExhausted, PeerMismatch
 from parties.link import Link
 from parties.meter import SERVER, Phase
+from parties.randomness import Randomness
 from protocols.fss.seeds import weight_masks
 from protocols.fss.spool import Reader
 from protocols.fss.store import Bundle, Store
@@ -42,7 +43,7 @@ class StoredSupply(Supply):
             RunShape(end - tokens, tokens) for end, tokens in zip(ends, manifest.lengths, strict=True)
         ]
         self._bundle: Bundle | None = None
-        self._used = 0
+        self._used = self._collected = 0
         self._asked: deque[int] = deque()
 
     def check(self, runs: Sequence[RunShape]) -> None:
@@ -78,9 +79,16 @@ class StoredSupply(Supply):
     def collect(self) -> RunMaterial:
         assert self._bundle is not None
         run = self._asked.popleft()
+        self._collected = run + 1
         gates, linear = (Reader(*self._bundle.section(part, run)) for part in Part)
         seeds = self._bundle.seeds
         return RunMaterial(gates, linear, seeds.streams(run), seeds.public_hash(), self._bundle.dealt[run])
+
+    def linear_ahead(self, later: int) -> Randomness | None:
+        run = self._collected - 1 + later
+        if self._bundle is None or run >= len(self._shapes):
+            return None
+        return self._bundle.seeds.linear_ahead(run)
 
     def close(self) -> None:
         if self._bundle is not None:

@@ -14,8 +14,9 @@ from typing import ClassVar, final
 from protocols.fss.activation import Activation, GatedActivation
 from protocols.fss.embedding import HoldTokens
 from protocols.fss.exponentials import ExponentialProtocol
-from protocols.fss.linear import Linear, Matrix
+from protocols.fss.linear import Linear
 from protocols.fss.machine import Machine
+from protocols.fss.matrix import Matrix
 from protocols.fss.maximum import CoarseMaximum
 from protocols.fss.octave_cells import Function
 from protocols.fss.octaves import Octaves, line_error

@@ -17,6 +17,7 @@ from typing import cast
 from parties.errors import CorrelationExhausted, PeerClosed, PeerMismatch
 from parties.link import Link
 from parties.meter import SERVER
+from parties.randomness import Randomness
 from protocols.fss.seeds import PartySeeds, RunStreams, WeightMask, weight_masks
 from protocols.fss.spool import Reader, Spool
 from protocols.fss.transport import WINDOW_BYTES, Dealt, Inbox, Part
@@ -91,6 +92,11 @@ class Supply(ABC):
         """The next run that was asked for, when it is complete."""
 
     @abstractmethod
+    def linear_ahead(self, later: int) -> Randomness | None:
+        """What this party draws for linear layers in the run so many after the one collected last, 0 for that
+        one itself; see `PartySeeds.linear_ahead`. None where no such run can come."""
+
+    @abstractmethod
     def close(self) -> None:
         """Ends the supply; safe to repeat."""
 
@@ -158,6 +164,9 @@ class DealerSupply(Supply):
             self._failed = arrived
         with naming_the_dealer():
             raise self._failed
+
+    def linear_ahead(self, later: int) -> Randomness:
+        return self._seeds.linear_ahead(self._number - 1 + later)
 
     def _material(self, dealt: Dealt, spools: dict[Part, Spool]) -> RunMaterial:
         """What arrived, as one run's material."""

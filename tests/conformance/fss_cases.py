@@ -19,9 +19,10 @@ from protocols.fss.embedding import HoldTokens
 from protocols.fss.exponential import Exponential
 from protocols.fss.exponentials import ExponentialWires, TangentExponential
 from protocols.fss.gate import Gate, Shares
-from protocols.fss.linear import Hold, Linear, Matrix, PublicCopy, ToClient, Veil
+from protocols.fss.linear import Hold, Linear, ToClient, Veil
 from protocols.fss.machine import Machine
 from protocols.fss.matmul import MatMul
+from protocols.fss.matrix import Matrix, PublicCopy
 from protocols.fss.maximum import CoarseMaximum
 from protocols.fss.octaves import Octaves
 from protocols.fss.opening import Open, Publish

@@ -28,7 +28,7 @@ from mpcinfer.models.fold import query_exponent
 from mpcinfer.models.widths import Widths
 from parties.meter import Meter
 from protocols.fss.activation import Activation
-from protocols.fss.linear import Matrix
+from protocols.fss.matrix import Matrix
 from protocols.fss.octaves import line_error
 from protocols.share import Share
 from tests.mpcinfer.attention_bounds import power_bound, relu_bound

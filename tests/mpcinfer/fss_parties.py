@@ -33,7 +33,7 @@ from parties.wire import Frame, decode
 from protocols.fss.clear import Clear
 from protocols.fss.counting import Counting
 from protocols.fss.dealing import Dealing, Writer
-from protocols.fss.linear import Matrix
+from protocols.fss.matrix import Matrix, with_masks
 from protocols.fss.preparation import Preparation
 from protocols.fss.seeds import DealerSeeds, RunStreams, charge_seeds, weight_masks
 from protocols.fss.spool import Reader
@@ -245,6 +245,6 @@ def _dealing(whole: Whole, seed: int, number: int) -> Dealing:
         streams=(server.gates, client.gates),
         linear_streams=(server.linear, client.linear),
         hash=seeds.server.public_hash(),
-        weight_mask=weight_masks(seeds.server.weights),
+        products=with_masks(weight_masks(seeds.server.weights)),
         faithful=whole.faithful,
     )

@@ -26,8 +26,8 @@ from protocols.fss.clear import Clear
 from protocols.fss.counting import Counting
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Shares
-from protocols.fss.linear import Matrix
 from protocols.fss.machine import Machine
+from protocols.fss.matrix import Matrix, with_masks
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
 from protocols.fss.ring import low, signed
@@ -288,7 +288,7 @@ def _deal(
         streams=seeds.pair(GATES),
         linear_streams=seeds.pair(LINEAR),
         hash=HASH,
-        weight_mask=weight_mask,
+        products=with_masks(weight_mask),
         faithful=faithful,
     )
     return program(dealing, *(entry.at_dealer() for entry in inputs))

@@ -11,8 +11,8 @@ from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Meter
 from protocols.fss.clear import Clear
 from protocols.fss.gate import Shares
-from protocols.fss.linear import Matrix, PublicCopy
 from protocols.fss.machine import Machine
+from protocols.fss.matrix import Matrix, PublicCopy
 from protocols.fss.opening import Publish
 from protocols.fss.party import Party
 from protocols.fss.public_rows import OwnTokens, PublicRows
