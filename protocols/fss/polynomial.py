@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from parties.errors import ConfigError
 from protocols.fss.clear import Clear
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Shares, shape_only
@@ -111,7 +110,7 @@ class _Layout:
         rows, width: its elements, as rows; one row where everything has a number for every element.
         choices: int64 [M, F], which term of each factor a monomial takes; the all-constant one is left out.
         shapes: of each monomial's secret.
-        items, factors: see `protocols.kernels.forms`.
+        factors, factor_rows, items, item_rows, fresh: see `protocols.kernels.forms`.
     """
 
     shape: Shape
@@ -119,42 +118,57 @@ class _Layout:
     width: int
     choices: NDArray[np.int64]
     shapes: tuple[Shape, ...]
-    items: NDArray[np.int64]
     factors: NDArray[np.int64]
-
-    @property
-    def secrets(self) -> int:
-        """How many ring elements there are."""
-        return sum(math.prod(shape) for shape in self.shapes)
+    factor_rows: NDArray[np.int64]
+    items: NDArray[np.int64]
+    item_rows: NDArray[np.int64]
+    fresh: NDArray[np.bool_]
 
 
 @lru_cache(maxsize=1 << 12)
 def _layout(forms: tuple[Form, ...]) -> _Layout:
-    """The layout of a product.
-
-    Raises:
-        ConfigError: a factor is neither of the result's shape nor has one number a row of it.
-    """
+    """The layout of a product, whose factors broadcast."""
     shape = broadcast(*(form.shape for form in forms))
-    of_rows = (*shape[:-1], 1)
-    for form in forms:
-        if form.shape not in (shape, of_rows):
-            raise ConfigError(f"a factor of shape {form.shape} in a product of shape {shape}")
-    whole = [form.shape == shape for form in forms]
-    rows, width = (1, math.prod(shape)) if all(whole) else (math.prod(of_rows), shape[-1])
     choices = [choice for choice in product(*(form.terms for form in forms)) if any(choice)]
-    full = [any(w for w, term in zip(whole, choice, strict=True) if term) for choice in choices]
-    shapes = tuple(shape if each else of_rows for each in full)
+    shapes = tuple(
+        broadcast(*(form.shape for form, term in zip(forms, choice, strict=True) if term))
+        for choice in choices
+    )
+    plain = all(form.shape == shape for form in forms) or not shape
+    width = math.prod(shape) if plain else shape[-1]
     starts = accumulate((math.prod(each) for each in shapes), initial=0)
+    item_rows = [start + _rows(each, shape, plain) for start, each in zip(starts, shapes, strict=False)]
     return _Layout(
         shape,
-        rows,
+        1 if plain else math.prod(shape[:-1]),
         width,
         np.array(choices, np.int64),
         shapes,
-        np.array([*zip(starts, full, strict=False)], np.int64),
-        np.array([(f.kind, f.ring_bits, f.drop, w) for f, w in zip(forms, whole, strict=True)], np.int64),
+        np.array([(f.kind, f.ring_bits, f.drop, _by_column(f.shape, shape, plain)) for f in forms], np.int64),
+        np.array([_rows(form.shape, shape, plain) for form in forms], np.int64),
+        np.array([_by_column(each, shape, plain) for each in shapes], np.int64),
+        np.array(item_rows, np.int64),
+        np.array([_first_of_each(rows) for rows in item_rows], np.bool_),
     )
+
+
+def _by_column(shape: Shape, result: Shape, plain: bool) -> bool:
+    """Whether a tensor that broadcasts to the result has a number for every column."""
+    return plain or (shape[-1:] == result[-1:] and result[-1] > 1)
+
+
+def _rows(shape: Shape, result: Shape, plain: bool) -> NDArray[np.int64]:
+    """Where each row of a tensor that broadcasts to the result begins among its elements."""
+    if plain:
+        return np.zeros(1, np.int64)
+    numbers = np.arange(math.prod(shape)).reshape((1,) * (len(result) - len(shape)) + shape)
+    return np.broadcast_to(numbers[..., :1], (*result[:-1], 1)).reshape(-1)
+
+
+def _first_of_each(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    first = np.zeros(len(rows), np.bool_)
+    first[np.unique(rows, return_index=True)[1]] = True
+    return first
 
 
 def key_items(name: str, factors: Sequence[Factor], bits: int) -> Items:
@@ -179,7 +193,16 @@ def deal_product(dealing: Dealing, factors: Sequence[Factor], bits: int) -> None
 
         def run(rows: tuple[int, int], columns: tuple[int, int]) -> None:
             share_out(
-                values, layout.factors, layout.choices, layout.items, rows, columns, layout.width, shares
+                values,
+                layout.factors,
+                layout.factor_rows,
+                layout.choices,
+                layout.items,
+                layout.item_rows,
+                layout.fresh,
+                rows,
+                columns,
+                shares,
             )
 
         in_parts(run, layout.rows, layout.width)
@@ -198,8 +221,10 @@ def evaluate_product(party: Party, factors: Sequence[Factor], bits: int) -> torc
         evaluate(
             values,
             layout.factors,
+            layout.factor_rows,
             secrets,
             layout.items,
+            layout.item_rows,
             party.first,
             rows,
             columns,

@@ -39,8 +39,10 @@ def terms_of(kind: int) -> int:
 def evaluate(
     values: tuple[Words, ...],
     factors: Numbers,
+    factor_rows: Numbers,
     secrets: Words,
     items: Numbers,
+    item_rows: Numbers,
     first: int,
     rows: tuple[int, int],
     columns: tuple[int, int],
@@ -51,10 +53,12 @@ def evaluate(
 
     Args:
         values: what is public of each factor, flat; anything for a sign.
-        factors: int64 [F, 4]: kind, ring bits, dropped bits, and whether there is a number for every element
-            (1) or for every row (0).
+        factors: int64 [F, 4]: kind, ring bits, dropped bits, and whether there is a number for every column
+            (1) or one for the row (0).
+        factor_rows: int64 [F, rows]: where in its values a factor's row begins.
         secrets: this party's shares of all monomials, end to end.
-        items: int64 [M, 2]: where each monomial's shares begin, and whether there is one for every element.
+        items: int64 [M]: whether a monomial has a share for every column.
+        item_rows: int64 [M, rows]: where in the shares its row begins.
         first: 1 at the party that adds what is public.
         width: columns of the result.
         out: uint64, flat.
@@ -65,9 +69,10 @@ def evaluate(
     for row in range(rows[0], rows[1]):
         for start in range(columns[0], columns[1], _CHUNK):
             size = min(_CHUNK, columns[1] - start)
-            at, total, public = row * width + start, 1, True
+            total, public = 1, True
             for f in range(count):
-                _coefficients(values[f], factors[f], row, at, size, coefficients[f])
+                where = factor_rows[f, row] + start * factors[f, 3]
+                _coefficients(values[f], factors[f], where, size, coefficients[f])
                 total *= terms_of(factors[f, 0])
                 public = public and factors[f, 0] != SIGN
             skipped = 1 if public else 0
@@ -75,23 +80,19 @@ def evaluate(
                 if m < skipped:
                     leaves[m, :size] = np.uint64(first)
                 else:
-                    _take(secrets, items[m - skipped], row, at, size, leaves[m])
+                    where = item_rows[m - skipped, row]
+                    if items[m - skipped]:
+                        leaves[m, :size] = secrets[where + start : where + start + size]
+                    else:
+                        leaves[m, :size] = secrets[where]
             for f in range(count - 1, -1, -1):
                 terms = terms_of(factors[f, 0])
                 total //= terms
                 if terms > 1:
                     for group in range(total):
                         _fold(coefficients[f], leaves, group, terms, size)
+            at = row * width + start
             out[at : at + size] = leaves[0, :size]
-
-
-@kernel
-def _take(source: Words, item: Numbers, row: int, at: int, size: int, target: Words) -> None:
-    """Some of a monomial's shares; a row's own is repeated."""
-    if item[1]:
-        target[:size] = source[item[0] + at : item[0] + at + size]
-    else:
-        target[:size] = source[item[0] + row]
 
 
 @kernel
@@ -113,11 +114,9 @@ def _fold(coefficients: Words, leaves: Words, group: int, terms: int, size: int)
 
 
 @kernel
-def _coefficients(value: Words, factor: Numbers, row: int, at: int, size: int, out: Words) -> None:
+def _coefficients(value: Words, factor: Numbers, where: int, size: int, out: Words) -> None:
     """A factor's coefficients at some elements of a row."""
-    kind, ring, drop = factor[0], np.uint64(factor[1]), np.uint64(factor[2])
-    where = at if factor[3] else row
-    step = 1 if factor[3] else 0
+    kind, ring, drop, step = factor[0], np.uint64(factor[1]), np.uint64(factor[2]), factor[3]
     if kind == BIT:
         for i in range(size):
             bit = value[where + step * i] & _ONE
@@ -139,20 +138,22 @@ def _coefficients(value: Words, factor: Numbers, row: int, at: int, size: int, o
 def share_out(
     values: tuple[Words, ...],
     factors: Numbers,
+    factor_rows: Numbers,
     choices: Numbers,
     items: Numbers,
+    item_rows: Numbers,
+    fresh: NDArray[np.bool_],
     rows: tuple[int, int],
     columns: tuple[int, int],
-    width: int,
     shares: Words,
 ) -> None:
     """The dealer's step: what the server's shares of all monomials are, in place of the client's.
 
     Args:
         values: the mask of each factor, flat; the sign itself for a sign.
-        factors: as for `evaluate`.
         choices: int64 [M, F]: which term of each factor a monomial takes, 0 for a constant.
-        items, rows, columns, width: as for `evaluate`.
+        fresh: [M, rows]: false where an earlier row has the same elements of a monomial.
+        factors, factor_rows, items, item_rows, rows, columns: as for `evaluate`.
         shares: the client's shares, end to end; becomes secret minus client's.
     """
     known = np.empty((factors.shape[0], _TERMS, _CHUNK), np.uint64)
@@ -160,14 +161,14 @@ def share_out(
     for row in range(rows[0], rows[1]):
         for start in range(columns[0], columns[1], _CHUNK):
             size = min(_CHUNK, columns[1] - start)
-            at = row * width + start
             for f in range(factors.shape[0]):
-                _secrets(values[f], factors[f], row, at, size, known[f])
+                where = factor_rows[f, row] + start * factors[f, 3]
+                _secrets(values[f], factors[f], where, size, known[f])
             for m in range(choices.shape[0]):
-                if not items[m, 1] and start > columns[0]:
+                if not fresh[m, row] or (start > 0 and not items[m]):
                     continue
-                length = size if items[m, 1] else 1
-                where = items[m, 0] + (at if items[m, 1] else row)
+                length = size if items[m] else 1
+                where = item_rows[m, row] + start * items[m]
                 product[:length] = _ONE
                 for f in range(factors.shape[0]):
                     if choices[m, f]:
@@ -179,11 +180,9 @@ def share_out(
 
 
 @kernel
-def _secrets(value: Words, factor: Numbers, row: int, at: int, size: int, out: Words) -> None:
+def _secrets(value: Words, factor: Numbers, where: int, size: int, out: Words) -> None:
     """A factor's secrets at some elements of a row, from term 1 on."""
-    kind, ring, drop = factor[0], np.uint64(factor[1]), np.uint64(factor[2])
-    where = at if factor[3] else row
-    step = 1 if factor[3] else 0
+    kind, ring, drop, step = factor[0], np.uint64(factor[1]), np.uint64(factor[2]), factor[3]
     if kind == BIT:
         for i in range(size):
             out[1, i] = value[where + step * i] & _ONE
