@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from parties.errors import ConfigError
 from protocols.fss.clear import Clear
+from protocols.fss.curves import curve
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.lookup import Lookup
@@ -27,27 +26,12 @@ from protocols.fss.polynomial import (
     evaluate_product,
     form_of,
     key_items,
+    known_form,
     secrets,
-    sign_form,
 )
 from protocols.fss.shapes import broadcast
-from protocols.fss.tables import Function, Table, tabulate
+from protocols.fss.tables import Table, tabulate
 from protocols.share import Held, Share
-
-
-@dataclass(frozen=True, slots=True)
-class _Curve:
-    """An activation f by what it lacks to ReLU: c(x) = ReLU(x) - f(x), which is the same for x and -x.
-
-    For all of them |f'(x) - 1{x >= 0}| <= 1/2.
-
-    Attributes:
-        correction: c as a function of |x|.
-        bend: bound on |f''|.
-    """
-
-    correction: Function
-    bend: float
 
 
 class _ActivationGate(Gate):
@@ -87,7 +71,7 @@ class _ActivationGate(Gate):
         rounding = 2.0 ** -(self._table_frac + 1)
         if self._centred:
             return unit / 4.0 + rounding
-        return unit / 2.0 + _CURVES[self._kind].bend * unit**2 / 2.0 + rounding
+        return unit / 2.0 + curve(self._kind).bend * unit**2 / 2.0 + rounding
 
     def items(self, *inputs: Share) -> Items:
         index = inputs[1]
@@ -162,7 +146,7 @@ class _ActivationGate(Gate):
         _, index, *factors = inputs
         value = self._lookup.shapes(index.shape).value
         assert value is not None
-        return [sign_form(index.shape), *(form_of(share) for share in (value, *factors))]
+        return [known_form(index.shape), *(form_of(share) for share in (value, *factors))]
 
     def _shape(self, *inputs: Share) -> Shape:
         return broadcast(*(x.shape for x in inputs))
@@ -200,8 +184,9 @@ class Activation(_ActivationGate):
         |f' - d| <= 1/2 wherever x and i are of one sign. ReLU: u, because x just below 0 may have i = 0; if
         centred it is exact.
     Cost: 1 round; each way 1 bit and those of the largest c and 2 more an element: 10 bits for GELU with 9
-        fraction bits. Key: 16 (k - 6) bytes an element to each party, and to the server 3 ring_bits (5 for a
-        view) and 3 (ring_bits - frac_bits + table_frac). ReLU: 16 max(1, k - 7) bytes and no V.
+        fraction bits. Key: that of a point function on k bits (see `Dpf`), and to the server 3 ring_bits (5
+        for a view) and 3 (ring_bits - frac_bits + table_frac), less the bits of views that wraps save. ReLU: a
+        key on k - 1 bits and no V.
     Reveals: d and V plus uniform masks of their widths.
     Source: section 6 of the project's protocol notes; the window look-up that is zero outside, and the sign
         from the same key, are this project's own.
@@ -225,7 +210,7 @@ class GatedActivation(_ActivationGate):
 
     Error: that of `Activation` times |u|.
     Cost: as `Activation`, but the server's shares are 7 ring_bits for values, 17 for views; and 6 or 9
-        (ring_bits - frac_bits + table_frac).
+        (ring_bits - frac_bits + table_frac), less the bits of views that wraps save.
     Reveals: d and V plus uniform masks of their widths.
     """
 
@@ -236,42 +221,13 @@ class GatedActivation(_ActivationGate):
         self._check_wires(x, factor)
 
 
-def _gelu(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    tail: torch.Tensor = torch.erfc(torch.from_numpy(x / np.sqrt(2.0)))
-    return x * 0.5 * tail.numpy()
-
-
-def _gelu_tanh(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    # x (1 - tanh(y)) / 2 = x / (1 + exp(2 y))
-    return _damped(x, 2.0 * np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3))
-
-
-def _silu(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return _damped(x, x)
-
-
-def _damped(x: NDArray[np.float64], exponent: NDArray[np.float64]) -> NDArray[np.float64]:
-    """x / (1 + exp(exponent)), for exponents from 0."""
-    small = np.exp(-exponent)
-    return x * small / (1.0 + small)
-
-
-_CURVES: dict[str, _Curve] = {
-    "gelu": _Curve(_gelu, bend=0.8),
-    "gelu_tanh": _Curve(_gelu_tanh, bend=0.8),
-    "silu": _Curve(_silu, bend=0.51),
-}
-
-
 @lru_cache(maxsize=64)
 def _correction_table(kind: str, index_bits: int, index_frac: int, table_frac: int, centred: bool) -> Table:
     """c over all indices; empty for ReLU."""
     if kind == "relu":
         return Table(0, np.zeros(0, np.int64))
-    if kind not in _CURVES:
-        raise ConfigError(f"no such activation: {kind!r}, one of {', '.join(sorted([*_CURVES, 'relu']))}")
     half = 1 << (index_bits - 1)
-    correction = _CURVES[kind].correction
+    correction = curve(kind).correction
     return tabulate(
         lambda x: correction(np.abs(x)),
         low=-half,

@@ -15,7 +15,7 @@ from parties.randomness import Randomness
 from protocols.fss.gate import Gate, Shares
 from protocols.fss.machine import Machine
 from protocols.fss.material import Dpf, Idpf, Item, Mask, Packed, Shared
-from protocols.kernels import dpf, idpf
+from protocols.kernels import dpf, idpf, truth_table
 from protocols.kernels.aes import Hash
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor, to_words
@@ -82,8 +82,11 @@ class Dealing(Machine):
     def share(self, item: Item, value: torch.Tensor) -> None:
         """Hands out additive shares of a tensor, which broadcasts to the item's shape."""
         assert isinstance(item, Shared)
-        client = to_tensor(self._streams[CLIENT].ring(item.shape, item.bits))
-        self._writers[SERVER](pack_words(to_words(value - client).reshape(-1), item.bits))
+        if (bits := item.shared_bits) == 0:
+            return
+        client = to_tensor(self._streams[CLIENT].ring(item.shape, bits))
+        server = (value >> item.zeros if item.zeros else value) - client
+        self._writers[SERVER](pack_words(to_words(server).reshape(-1), bits))
 
     def packed(self, item: Item, complement: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> None:
         """Hands out bytes: the client draws its own, and `complement` makes the server's from them."""
@@ -96,9 +99,14 @@ class Dealing(Machine):
         """Hands out keys of point functions at alpha; their signs, 1 or -1."""
         assert isinstance(item, Dpf)
         points = to_words(alpha.reshape(-1))
-        keys, signs = dpf.generate(points, item.bits, self._roots(len(points)), self.hash)
-        for write in self._writers:
-            write(keys.words.view(np.uint8))
+        if item.is_table:
+            drawn = self._streams[CLIENT].uint8((item.sent_bytes[SERVER],))
+            tables, signs = truth_table.share(drawn, item.bits, points)
+            self._writers[SERVER](tables)
+        else:
+            keys, signs = dpf.generate(points, item.bits, self._roots(len(points)), self.hash)
+            for write in self._writers:
+                write(keys.words.view(np.uint8))
         return to_tensor(signs.astype(np.int64).view(np.uint64)).reshape(item.shape)
 
     def prefix_keys(self, item: Item, alpha: torch.Tensor, payload: torch.Tensor | None = None) -> None:

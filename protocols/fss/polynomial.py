@@ -10,8 +10,10 @@ A masked value is a linear form in secrets that the dealer knows, with public co
     s                                       a sign that only the dealer knows
 
 so a product of such forms is a linear form in products of secrets. Each product of secrets is one additively
-shared ring element of key; parties multiply it with its coefficient. Source: section 4 and 5 of the project's
-protocol notes; the wrap term is theirs.
+shared ring element of key; parties multiply it with its coefficient. The low n - f bits of a wrap 2^(n-f) msb(r)
+are zero, so that a product with it is shared in a ring of as many bits less.
+
+Source: section 4 and 5 of the project's protocol notes; the wrap term is theirs.
 """
 
 from __future__ import annotations
@@ -38,21 +40,25 @@ Coefficient = torch.Tensor | int
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A linear form: a shape, a constant term or none, and some secrets."""
+    """A linear form: a shape, a constant term or none, and some secrets.
+
+    Attributes:
+        zeros: of each secret, how many low bits are zero whatever it is.
+    """
 
     shape: Shape
     constant: bool
-    secrets: int
+    zeros: tuple[int, ...]
 
 
 def form_of(x: Share) -> Form:
     """The form of a masked value or view; one of 1 bit is a bit opened under XOR."""
-    return Form(x.shape, True, 1 if x.drop is None else 2)
+    return Form(x.shape, True, (0,) if x.drop is None else (0, x.ring_bits - x.drop))
 
 
-def sign_form(shape: Shape) -> Form:
-    """The form of a sign that the dealer knows."""
-    return Form(shape, False, 1)
+def known_form(shape: Shape) -> Form:
+    """The form of a number that the dealer knows, such as a sign."""
+    return Form(shape, False, (0,))
 
 
 def coefficients(x: Share) -> list[Coefficient]:
@@ -80,7 +86,7 @@ def secrets(x: Share) -> list[torch.Tensor]:
 
 def monomials(forms: Sequence[Form]) -> list[tuple[int, ...]]:
     """Which term of each form a product takes, 0 being the constant; the all-constant product is left out."""
-    choices = [range(0 if form.constant else 1, form.secrets + 1) for form in forms]
+    choices = [range(0 if form.constant else 1, len(form.zeros) + 1) for form in forms]
     return [choice for choice in product(*choices) if any(choice)]
 
 
@@ -88,8 +94,9 @@ def key_items(name: str, forms: Sequence[Form], bits: int) -> Items:
     """The shared secrets that a product of forms takes."""
     items: Items = {}
     for choice in monomials(forms):
-        shapes = [form.shape for form, term in zip(forms, choice, strict=True) if term]
-        items[f"{name}{choice}"] = Shared(broadcast(*shapes), bits)
+        chosen = [(form, term) for form, term in zip(forms, choice, strict=True) if term]
+        shape = broadcast(*(form.shape for form, _ in chosen))
+        items[f"{name}{choice}"] = Shared(shape, bits, sum(form.zeros[term - 1] for form, term in chosen))
     return items
 
 
@@ -145,6 +152,13 @@ def _add_product(total: Coefficient, a: Coefficient, b: Coefficient) -> Coeffici
     return room.add_(a, alpha=b) if isinstance(b, int) else room.addcmul_(a, b)
 
 
+def square_wraps(x: Share, bits: int) -> Items:
+    """What the square of a view takes beyond mask and square: w, and w^2 - 2 R w, which is even in units of w."""
+    assert x.drop is not None, f"{x!r} is no view"
+    view_bits = x.ring_bits - x.drop
+    return {"wrap": Shared(x.shape, bits, view_bits), "cross": Shared(x.shape, bits, view_bits + 1)}
+
+
 @final
 class Product(Gate):
     """The product of masked values or views, broadcast, as an additive share in a ring of one's choice.
@@ -155,7 +169,7 @@ class Product(Gate):
         ring_bits: of the result.
 
     Cost: no round, nothing online. Key: ring_bits an element to the server for each product of secrets: 3 for
-        two values, 5 for a view and a value.
+        two values, 5 for a view and a value. Each wrap in it saves the view's bits.
     Reveals: nothing.
     """
 
@@ -203,9 +217,10 @@ class SumOfSquares(Gate):
     """Each row's sum of squares of a view, over the last axis.
 
     With x = p - R + u w as in this file's page, x^2 = p^2 - 2 p R + 2 p u w + R^2 + u (w^2 - 2 R w): three
-    shared secrets an element, R, w and w^2 - 2 R w, and one a row, the sum of R^2.
+    shared secrets an element, R, w and w^2 - 2 R w, and one a row, the sum of R^2. With a view of m bits w is
+    a multiple of 2^m, and the third of 2^(m+1).
 
-    Cost: no round, nothing online. Key: 3 ring_bits an element, ring_bits a row, to the server.
+    Cost: no round, nothing online. Key: 3 ring_bits - 2 m - 1 an element, ring_bits a row, to the server.
     Reveals: nothing.
     """
 
@@ -216,8 +231,8 @@ class SumOfSquares(Gate):
 
     def items(self, *inputs: Share) -> Items:
         (x,) = inputs
-        element, row = Shared(x.shape, self._ring_bits), Shared((*x.shape[:-1], 1), self._ring_bits)
-        return {"mask": element, "wrap": element, "cross": element, "square": row}
+        row = Shared((*x.shape[:-1], 1), self._ring_bits)
+        return {"mask": Shared(x.shape, self._ring_bits), **square_wraps(x, self._ring_bits), "square": row}
 
     def outputs(self, *inputs: Share) -> Shares:
         (x,) = inputs

@@ -43,8 +43,8 @@ class FaithfulTruncation(Gate):
         drop: f, 1 to n - 2.
         ring_bits: of the result; may be wider or narrower than x's.
 
-    Cost: 1 round; 1 bit an element each way. Key: 16 max(1, f - 6) bytes an element to each party and 3
-        ring_bits to the server.
+    Cost: 1 round; 1 bit an element each way. Key: that of a point function on f bits (see `Dpf`), and 3
+        ring_bits to the server, less the n - f bits that a wrap saves.
     Reveals: c xor m, uniform because m is a fresh uniform bit.
     Source: section 4 of the project's protocol notes.
     """
@@ -108,7 +108,7 @@ class FaithfulTruncation(Gate):
             raise ConfigError(
                 f"of {x.ring_bits} bits, 1 to {x.ring_bits - 2} can be dropped: not {self._drop}"
             )
-        return form_of(self._view(x)), Form(x.shape, True, 1)
+        return form_of(self._view(x)), Form(x.shape, True, (0,))
 
 
 def _as_bit(value: torch.Tensor) -> Share:

@@ -24,8 +24,8 @@ from protocols.fss.polynomial import (
     evaluate_product,
     form_of,
     key_items,
+    known_form,
     secrets,
-    sign_form,
 )
 from protocols.fss.tables import Table, tabulate
 from protocols.share import Share
@@ -104,7 +104,7 @@ class Probe(Gate):
         shapes = self._lookup.shapes(index.shape)
         forms: dict[str, list[Form]] = {}
         if shapes.value is not None:
-            forms["value"] = [sign_form(index.shape), form_of(shapes.value)]
+            forms["value"] = [known_form(index.shape), form_of(shapes.value)]
         if shapes.sign is not None:
             forms["sign"] = [form_of(shapes.sign)]
         return forms
