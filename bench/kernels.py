@@ -30,6 +30,7 @@ from protocols.kernels.lines import Lines
 from protocols.kernels.processor import register_words, uses_compiled
 from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
 from protocols.kernels.window import nodes_in_range
+from protocols.kernels.window_table import WindowTable
 
 GELU_KEYS, GELU_BITS, GELU_WINDOW = 128 * 3072, 14, 512
 EXP_KEYS, EXP_BITS, EXP_WINDOW = 12 * 128 * 129 // 2, 16, 4096
@@ -92,7 +93,7 @@ def _comparison(name: str, count: int, bits: int) -> Case:
 def _lookup(name: str, count: int, bits: int, window: int, entry_bits: int) -> Case:
     def prepare() -> Callable[[], object]:
         (keys, root), first = _keys(count, bits), _points(count, bits)
-        table = RANDOM.uint64((window,)).view(np.int64) >> (64 - entry_bits)
+        table = WindowTable(RANDOM.uint64((window,)).view(np.int64) >> (64 - entry_bits))
         return lambda: window_lookup(0, keys, root, first, table, HASH)
 
     sizes = f"{count} keys of {bits} bits, {window} entries of {entry_bits} bits"

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from protocols.fss.gate import Gate, Shares
-from protocols.fss.material import Item, PointKeys, PrefixKeys
+from protocols.fss.material import Item, PrefixKeys
 from protocols.fss.party import Party
+from protocols.fss.point_keys import PointKeys
 from protocols.share import Share
 
 T = TypeVar("T")

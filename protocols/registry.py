@@ -13,16 +13,20 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from parties.errors import ConfigError
-from protocols.fss.exponentials import ExponentialProtocol, LookupExponential, TangentExponential
-from protocols.fss.suite import (
+from protocols.fss.activations import (
     ActivationProtocol,
+    FineLinesActivation,
+    FineLookupActivation,
+    LinesActivation,
+    LookupActivation,
+)
+from protocols.fss.exponentials import ExponentialProtocol, LookupExponential, SplitExponentialProtocol
+from protocols.fss.suite import (
     EmbeddingProtocol,
     ExactTruncation,
-    FineLookupActivation,
     FreeTruncation,
     FssSuite,
     HistogramMaximum,
-    LookupActivation,
     MaximumProtocol,
     OctaveLookup,
     OctaveProtocol,
@@ -61,12 +65,16 @@ _FSS_LOOKUPS: dict[str, Callable[[], ActivationProtocol]] = {
     "lookup": LookupActivation,
     "fine": FineLookupActivation,
 }
-FSS_GELU: dict[str, Callable[[], ActivationProtocol]] = {**_FSS_LOOKUPS}
-FSS_SILU: dict[str, Callable[[], ActivationProtocol]] = {**_FSS_LOOKUPS}
+_FSS_LINES: dict[str, Callable[[], ActivationProtocol]] = {
+    "lines": LinesActivation,
+    "fine-lines": FineLinesActivation,
+}
+FSS_GELU: dict[str, Callable[[], ActivationProtocol]] = {**_FSS_LINES, **_FSS_LOOKUPS}
+FSS_SILU: dict[str, Callable[[], ActivationProtocol]] = {**_FSS_LINES, **_FSS_LOOKUPS}
 FSS_RELU: dict[str, Callable[[], ActivationProtocol]] = {**_FSS_LOOKUPS}
 FSS_MAXIMUM: dict[str, Callable[[], MaximumProtocol]] = {"histogram": HistogramMaximum, "tree": TreeMaximum}
 FSS_EXPONENTIAL: dict[str, Callable[[], ExponentialProtocol]] = {
-    "tangent": TangentExponential,
+    "split": SplitExponentialProtocol,
     "lookup": LookupExponential,
 }
 FSS_POWER: dict[str, Callable[[], PowerProtocol]] = {"squares": SquaringPower}
@@ -115,11 +123,11 @@ _FSS = Plan(
     softmax="",
     truncation=FREE,
     embedding="private",
-    gelu="lookup",
-    silu="fine",
+    gelu="lines",
+    silu="fine-lines",
     relu="lookup",
     maximum="histogram",
-    exponential="tangent",
+    exponential="split",
     power="squares",
     reciprocal="octaves",
     inverse_sqrt="octaves",
@@ -140,7 +148,14 @@ PLANS: dict[str, Plan] = {
         inverse_sqrt="stock",
     ),
     "fss": _FSS,
-    "fss-faithful": dataclasses.replace(_FSS, name="fss-faithful", truncation=FAITHFUL, exponential="lookup"),
+    "fss-faithful": dataclasses.replace(
+        _FSS,
+        name="fss-faithful",
+        truncation=FAITHFUL,
+        gelu="lookup",
+        silu="fine",
+        exponential="lookup",
+    ),
 }
 """`crypten` has our compositions on CrypTen's primitives; `crypten-stock` has the library's own, and opens
 its weights on every call, as its users' code does. `fss` is the suite of masked wires and function keys;

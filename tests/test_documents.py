@@ -13,11 +13,11 @@ import mpcinfer
 from parties.meter import CLIENT, Meter
 from protocols.cleartext import IdealCleartextArithmetic
 from protocols.counting import CountingArithmetic
+from protocols.fss.activations import ActivationWires
 from protocols.fss.clear import Clear
 from protocols.fss.counting import Counting
 from protocols.fss.gate import Shares, shape_only
 from protocols.fss.machine import Machine
-from protocols.fss.suite import ActivationWires
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Secret, run
 

@@ -24,6 +24,7 @@ from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, N
 from mpcinfer.models.fold import query_exponent
 from mpcinfer.models.widths import RESIDUAL_WRITERS, Widths
 from parties.errors import ConfigError
+from protocols.fss.activations import ActivationProtocol, ActivationWires
 from protocols.fss.linear import Hold, Linear, ToClient, Veil
 from protocols.fss.machine import Machine
 from protocols.fss.matrix import Matrix
@@ -31,7 +32,7 @@ from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product, SumOfSquares
 from protocols.fss.rescale import cut, deliver, keep, narrow, nearest, regain, view
 from protocols.fss.ring import signed
-from protocols.fss.suite import ActivationProtocol, ActivationWires, FssSuite
+from protocols.fss.suite import FssSuite
 from protocols.fss.widening import Widen
 from protocols.share import Held, Share
 
@@ -243,7 +244,8 @@ class FssBackend(Backend[Share, Matrix]):
         (x,) = deliver(machine, (x, p.activation, widths.wire_bits))
         protocol, wires = self._activation(kind, p.activation)
         index = self._index(protocol, wires, x)
-        return machine.one(Hold(), protocol(machine, kind, wires, x, index))
+        bent = protocol(machine, kind, wires, x, index)
+        return machine.one(Hold(), cut(machine, bent, p.activation))
 
     def gated(self, gate: Share, up: Share, kind: ActivationKind) -> Share:
         with self.span(kind, kind):

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from mpcinfer.models.attention_widths import AttentionWidths, NormWidths
 from mpcinfer.models.precision import Precision, ring
 from mpcinfer.models.widths import FfnWidths
+from protocols.fss.activations import ActivationProtocol, ActivationWires
 from protocols.fss.exponentials import ExponentialWires
 from protocols.fss.octave_cells import Function
 from protocols.fss.powers import PowerWires
-from protocols.fss.suite import ActivationProtocol, ActivationWires, OctaveWires
+from protocols.fss.suite import OctaveWires
 
 _ABOVE = 1.1
 """Inverses may be above that of the least number: lines near it are read a cell below."""
@@ -27,11 +28,12 @@ def activation_wires(
     protocol: ActivationProtocol, ffn: FfnWidths, p: Precision, frac_bits: int, *, faithful: bool
 ) -> ActivationWires:
     """Around an activation of a value with `frac_bits` fraction bits."""
+    index_frac = protocol.index_frac(p.index, frac_bits)
     return ActivationWires(
         ring_bits=ffn.bent_bits,
         frac_bits=frac_bits,
-        index_bits=ffn.index_bits + protocol.finer_bits,
-        index_frac=p.index + protocol.finer_bits,
+        index_bits=ffn.index_bits + index_frac - p.index,
+        index_frac=index_frac,
         table_frac=min(p.table + protocol.finer_bits, frac_bits),
         centred=faithful,
     )
@@ -66,11 +68,12 @@ def relu_wires(
     protocol: ActivationProtocol, attention: AttentionWidths, p: Precision, *, faithful: bool
 ) -> ActivationWires:
     """Around ReLU of scores."""
+    index_frac = protocol.index_frac(p.index, attention.weighting.frac)
     return ActivationWires(
         ring_bits=attention.mix_bits,
         frac_bits=attention.weighting.frac,
-        index_bits=score_index_bits(attention, p.index + protocol.finer_bits),
-        index_frac=p.index + protocol.finer_bits,
+        index_bits=score_index_bits(attention, index_frac),
+        index_frac=index_frac,
         table_frac=min(p.table + protocol.finer_bits, attention.weighting.frac),
         centred=faithful,
     )

@@ -20,6 +20,7 @@ from mpcinfer.catalogue.entry import SAMPLE, Entry, ErrorKind, SampleCost, State
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.widths import Widths
 from parties.meter import Meter
+from protocols.fss.activations import ActivationWires
 from protocols.fss.counting import Counting
 from protocols.fss.exponentials import ExponentialWires
 from protocols.fss.gate import shape_only
@@ -27,7 +28,7 @@ from protocols.fss.octave_cells import Function
 from protocols.fss.powers import PowerWires
 from protocols.fss.protocol import FssProtocol
 from protocols.fss.rescale import narrow
-from protocols.fss.suite import ActivationWires, FssSuite, OctaveWires
+from protocols.fss.suite import FssSuite, OctaveWires
 from protocols.plan import FAITHFUL, Plan
 from protocols.registry import ENGINES, get_plan, resolve_fss
 from protocols.share import Held, Share

@@ -5,40 +5,33 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from parties.errors import ConfigError
 from protocols.fss.clear import Clear
+from protocols.fss.curves import curve
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
-from protocols.fss.lookup import Lookup, Opened
+from protocols.fss.lookup import Lookup
 from protocols.fss.material import Items, Shape
 from protocols.fss.party import Party
-from protocols.fss.polynomial import Factor, Sign, deal_product, evaluate_product, key_items
+from protocols.fss.polynomial import (
+    Form,
+    coefficients,
+    deal_product,
+    evaluate_product,
+    form_of,
+    key_items,
+    known_form,
+    secrets,
+)
 from protocols.fss.shapes import broadcast
-from protocols.fss.tables import Function, Table, tabulate
+from protocols.fss.tables import Table, tabulate
 from protocols.share import Held, Share
-
-
-@dataclass(frozen=True, slots=True)
-class _Curve:
-    """An activation f by what it lacks to ReLU: c(x) = ReLU(x) - f(x), which is the same for x and -x.
-
-    For all of them |f'(x) - 1{x >= 0}| <= 1/2.
-
-    Attributes:
-        correction: c as a function of |x|.
-        bend: bound on |f''|.
-    """
-
-    correction: Function
-    bend: float
 
 
 class _ActivationGate(Gate):
@@ -78,15 +71,14 @@ class _ActivationGate(Gate):
         rounding = 2.0 ** -(self._table_frac + 1)
         if self._centred:
             return unit / 4.0 + rounding
-        return unit / 2.0 + _CURVES[self._kind].bend * unit**2 / 2.0 + rounding
+        return unit / 2.0 + curve(self._kind).bend * unit**2 / 2.0 + rounding
 
     def items(self, *inputs: Share) -> Items:
         index = inputs[1]
         items = self._lookup.items(index.shape)
-        opened = self._lookup.shapes(index.shape)
-        items.update(key_items("ramp", self._ramp(opened, *inputs), self._ring_bits))
+        items.update(key_items("ramp", self._ramp(*inputs), self._ring_bits))
         if self._table.values.size:
-            items.update(key_items("curve", self._curve(opened, *inputs), self._ring_bits - self._shift))
+            items.update(key_items("curve", self._curve(*inputs), self._ring_bits - self._shift))
         return items
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
@@ -97,18 +89,29 @@ class _ActivationGate(Gate):
 
     def run(self, party: Party, *inputs: Share) -> Shares:
         self._check(*inputs)
-        opened = self._lookup.run(party, inputs[1], self.reason)
-        value = evaluate_product(party, self._ramp(opened, *inputs), self._ring_bits)
+        x, index, *factors = inputs
+        opened = self._lookup.run(party, index, self.reason)
+        assert opened.sign is not None
+        others = [coefficients(factor) for factor in factors]
+        ramp = [coefficients(opened.sign), coefficients(x), *others]
+        value = evaluate_product(party, "ramp", self._ramp(*inputs), ramp, self._ring_bits)
         if opened.value is not None:
-            bits = self._ring_bits - self._shift
-            value -= evaluate_product(party, self._curve(opened, *inputs), bits) << self._shift
+            curve = [[1], coefficients(opened.value), *others]
+            forms, bits = self._curve(*inputs), self._ring_bits - self._shift
+            value -= evaluate_product(party, "curve", forms, curve, bits) << self._shift
         return (Share(value, self._scale(*inputs), self._ring_bits),)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        opened, signs = self._lookup.deal(dealing, inputs[1])
-        deal_product(dealing, self._ramp(opened, *inputs), self._ring_bits)
+        x, index, *factors = inputs
+        opened, signs = self._lookup.deal(dealing, index)
+        assert opened.sign is not None
+        others = [secrets(factor) for factor in factors]
+        ramp = [secrets(opened.sign), secrets(x), *others]
+        deal_product(dealing, "ramp", self._ramp(*inputs), ramp, self._ring_bits)
         if opened.value is not None:
-            deal_product(dealing, self._curve(opened, *inputs, signs=signs), self._ring_bits - self._shift)
+            curve = [[signs], secrets(opened.value), *others]
+            forms, bits = self._curve(*inputs), self._ring_bits - self._shift
+            deal_product(dealing, "curve", forms, curve, bits)
         return self.outputs(*inputs)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
@@ -131,17 +134,19 @@ class _ActivationGate(Gate):
             if wire.drop is None and wire.ring_bits < self._ring_bits:
                 raise ConfigError(f"{wire!r} is read into {self._ring_bits} bits: take a view")
 
-    def _ramp(self, opened: Opened, *inputs: Share) -> list[Factor]:
+    def _ramp(self, *inputs: Share) -> list[Form]:
         """d x, and further factors."""
-        x, _, *factors = inputs
-        assert opened.sign is not None
-        return [opened.sign, x, *factors]
+        x, index, *factors = inputs
+        sign = self._lookup.shapes(index.shape).sign
+        assert sign is not None
+        return [form_of(share) for share in (sign, x, *factors)]
 
-    def _curve(self, opened: Opened, *inputs: Share, signs: torch.Tensor | None = None) -> list[Factor]:
+    def _curve(self, *inputs: Share) -> list[Form]:
         """s V, and further factors."""
-        _, _, *factors = inputs
-        assert opened.value is not None
-        return [Sign(opened.value.shape, signs), opened.value, *factors]
+        _, index, *factors = inputs
+        value = self._lookup.shapes(index.shape).value
+        assert value is not None
+        return [known_form(index.shape), *(form_of(share) for share in (value, *factors))]
 
     def _shape(self, *inputs: Share) -> Shape:
         return broadcast(*(x.shape for x in inputs))
@@ -179,8 +184,9 @@ class Activation(_ActivationGate):
         |f' - d| <= 1/2 wherever x and i are of one sign. ReLU: u, because x just below 0 may have i = 0; if
         centred it is exact.
     Cost: 1 round; each way 1 bit and those of the largest c and 2 more an element: 10 bits for GELU with 9
-        fraction bits. Key: 16 (k - 6) bytes an element to each party, and to the server 3 ring_bits (5 for a
-        view) and 3 (ring_bits - frac_bits + table_frac). ReLU: 16 max(1, k - 7) bytes and no V.
+        fraction bits. Key: that of a point function on k bits (see `Dpf`), and to the server 3 ring_bits (5
+        for a view) and 3 (ring_bits - frac_bits + table_frac), less the bits of views that wraps save. ReLU: a
+        key on k - 1 bits and no V.
     Reveals: d and V plus uniform masks of their widths.
     Source: section 6 of the project's protocol notes; the window look-up that is zero outside, and the sign
         from the same key, are this project's own.
@@ -204,7 +210,7 @@ class GatedActivation(_ActivationGate):
 
     Error: that of `Activation` times |u|.
     Cost: as `Activation`, but the server's shares are 7 ring_bits for values, 17 for views; and 6 or 9
-        (ring_bits - frac_bits + table_frac).
+        (ring_bits - frac_bits + table_frac), less the bits of views that wraps save.
     Reveals: d and V plus uniform masks of their widths.
     """
 
@@ -215,42 +221,13 @@ class GatedActivation(_ActivationGate):
         self._check_wires(x, factor)
 
 
-def _gelu(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    tail: torch.Tensor = torch.erfc(torch.from_numpy(x / np.sqrt(2.0)))
-    return x * 0.5 * tail.numpy()
-
-
-def _gelu_tanh(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    # x (1 - tanh(y)) / 2 = x / (1 + exp(2 y))
-    return _damped(x, 2.0 * np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3))
-
-
-def _silu(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return _damped(x, x)
-
-
-def _damped(x: NDArray[np.float64], exponent: NDArray[np.float64]) -> NDArray[np.float64]:
-    """x / (1 + exp(exponent)), for exponents from 0."""
-    small = np.exp(-exponent)
-    return x * small / (1.0 + small)
-
-
-_CURVES: dict[str, _Curve] = {
-    "gelu": _Curve(_gelu, bend=0.8),
-    "gelu_tanh": _Curve(_gelu_tanh, bend=0.8),
-    "silu": _Curve(_silu, bend=0.51),
-}
-
-
 @lru_cache(maxsize=64)
 def _correction_table(kind: str, index_bits: int, index_frac: int, table_frac: int, centred: bool) -> Table:
     """c over all indices; empty for ReLU."""
     if kind == "relu":
         return Table(0, np.zeros(0, np.int64))
-    if kind not in _CURVES:
-        raise ConfigError(f"no such activation: {kind!r}, one of {', '.join(sorted([*_CURVES, 'relu']))}")
     half = 1 << (index_bits - 1)
-    correction = _CURVES[kind].correction
+    correction = curve(kind).correction
     return tabulate(
         lambda x: correction(np.abs(x)),
         low=-half,

@@ -55,9 +55,6 @@ class Clear(Machine):
         in_range(a, 1, f"{self.meter.label}: view")
         return Share(self._shift(a, drop), a.frac_bits - drop, a.ring_bits, a.held, 0)
 
-    def _rest(self, a: Share, whole: torch.Tensor) -> torch.Tensor:
-        return a.value - whole
-
     def shifted(self, value: torch.Tensor, drop: int) -> torch.Tensor:
         """floor(value / 2^drop), plus the sampled rounding."""
         if drop == 0:

@@ -15,7 +15,6 @@ from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.material import Dpf, Item, Items, Mask
 from protocols.fss.party import Party
 from protocols.fss.ring import low, top_bit
-from protocols.kernels import dpf
 from protocols.share import Held, Share
 from protocols.tensors import to_words
 
@@ -28,9 +27,7 @@ def share_below_mask(party: Party, item: Item, point: torch.Tensor) -> torch.Ten
         item: a `Dpf` of the points' shape.
         point: public, from 0 to below 2^(the item's bits).
     """
-    keys = party.point_keys(item)
-    points = to_words(point.reshape(1, -1))
-    at_most = dpf.prefix_parity(party.rank, keys.common, to_words(keys.root), points, party.hash)
+    at_most = party.point_keys(item).prefix_parity(to_words(point.reshape(1, -1)))
     return torch.from_numpy(at_most[0]).to(torch.int64).reshape(point.shape) ^ party.first
 
 
@@ -45,10 +42,9 @@ class IsNegative(Gate):
     3. Parties draw a bit each, together m'. They open c xor m' and add the public h(xh). The result
        is d xor m with m = m' xor h(r), which the dealer knows: h(r) itself needs no share.
 
-    Of two points of one key on k bits the key would be 16 bytes longer.
-
-    Cost: 1 round; 1 bit an element each way. Key: 16 max(1, k - 7) bytes an element to each party; reduce a
-        small x to a narrow ring first, which is free.
+    Cost: 1 round; 1 bit an element each way. Key, as that of every point function on k - 1 bits: 16 (k - 7)
+        bytes an element to each party, and from k = 11 down 2^(k-4), at least one, to the server alone. Reduce
+        a small x to a narrow ring first, which is free.
     Reveals: c xor m', uniform because m' is a fresh uniform bit.
     Source: section 5 of the project's protocol notes; prefix parities are those of Grotto (CCS 2023).
     """

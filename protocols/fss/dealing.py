@@ -18,7 +18,7 @@ from protocols.fss.gate import Gate, Shares
 from protocols.fss.machine import Machine
 from protocols.fss.material import Dpf, Idpf, Item, Mask, Packed, Shared
 from protocols.fss.matrix import Products
-from protocols.kernels import dpf, idpf
+from protocols.kernels import dpf, idpf, truth_table
 from protocols.kernels.aes import Hash
 from protocols.share import Held, Share
 from protocols.tensors import drawn, to_tensor, to_words
@@ -85,22 +85,23 @@ class Dealing(Machine):
     def share(self, item: Item, value: torch.Tensor) -> None:
         """Hands out additive shares of a tensor, which broadcasts to the item's shape."""
         assert isinstance(item, Shared)
-        client = drawn(self._streams[CLIENT], item.shape, item.bits)
-        self._writers[SERVER](pack_words(to_words(value - client).reshape(-1), item.bits))
+        if (bits := item.shared_bits) == 0:
+            return
+        client = drawn(self._streams[CLIENT], item.shape, bits)
+        server = (value >> item.zeros if item.zeros else value) - client
+        self._writers[SERVER](pack_words(to_words(server).reshape(-1), bits))
 
     def share_together(
         self, items: tuple[Shared, ...], complement: Callable[[NDArray[np.uint64]], None]
     ) -> None:
-        """As `share` of all items, of one width, end to end: `complement` turns the client's shares, of which
-        bits above the ring mean nothing, into the server's, in place."""
-        lengths, bits = [math.prod(item.shape) for item in items], items[0].bits
-        shares = to_words(drawn(self._streams[CLIENT], (sum(lengths),), bits))
+        """Hands out additive shares of several items of one ring, end to end: `complement` turns the client's
+        into the server's, in place, in units of the lowest bit that is shared."""
+        lengths = [math.prod(item.shape) for item in items]
+        shares = to_words(drawn(self._streams[CLIENT], (sum(lengths),), items[0].bits))
         complement(shares)
-        if all(length * bits % 8 == 0 for length in lengths):  # nothing between them
-            self._writers[SERVER](pack_words(shares, bits))
-            return
-        for part in np.split(shares, list(accumulate(lengths))[:-1]):
-            self._writers[SERVER](pack_words(part, bits))
+        for part, item in zip(np.split(shares, list(accumulate(lengths))[:-1]), items, strict=True):
+            if item.shared_bits:
+                self._writers[SERVER](pack_words(part, item.shared_bits))
 
     def packed(self, item: Item, complement: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> None:
         """Hands out bytes: the client draws its own, and `complement` makes the server's from them."""
@@ -113,9 +114,14 @@ class Dealing(Machine):
         """Hands out keys of point functions at alpha; their signs, 1 or -1."""
         assert isinstance(item, Dpf)
         points = to_words(alpha.reshape(-1))
-        keys, signs = dpf.generate(points, item.bits, self._roots(len(points)), self.hash)
-        for write in self._writers:
-            write(keys.words.view(np.uint8))
+        if item.is_table:
+            drawn = self._streams[CLIENT].uint8((item.sent_bytes[SERVER],))
+            tables, signs = truth_table.share(drawn, item.bits, points)
+            self._writers[SERVER](tables)
+        else:
+            keys, signs = dpf.generate(points, item.bits, self._roots(len(points)), self.hash)
+            for write in self._writers:
+                write(keys.words.view(np.uint8))
         return to_tensor(signs.astype(np.int64).view(np.uint64)).reshape(item.shape)
 
     def prefix_keys(self, item: Item, alpha: torch.Tensor, payload: torch.Tensor | None = None) -> None:

@@ -1,23 +1,29 @@
-"""exp of minus a masked index, alone or times masked values."""
+"""exp of minus a masked index."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import ClassVar, final
 
 import numpy as np
-import torch
 
 from parties.errors import ConfigError, RangeError
 from protocols.fss.clear import Clear
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
-from protocols.fss.lookup import Lookup, Opened
+from protocols.fss.lookup import Lookup
 from protocols.fss.material import Items
 from protocols.fss.party import Party
-from protocols.fss.polynomial import Factor, Sign, deal_product, evaluate_product, key_items
-from protocols.fss.shapes import broadcast
+from protocols.fss.polynomial import (
+    Form,
+    coefficients,
+    deal_product,
+    evaluate_product,
+    form_of,
+    key_items,
+    known_form,
+    secrets,
+)
 from protocols.fss.tables import Table, tabulate
 from protocols.share import Share
 
@@ -28,26 +34,26 @@ class Exponential(Gate):
 
     1. One look-up of the index (see `lookup.py`) opens V = s exp(-z) under a mask, s a sign of the dealer's.
        The table ends where exp(-z) rounds to 0; every larger z has exactly 0.
-    2. y = s V, from the opened value and three shared secrets; times masked factors, from more of them.
+    2. y = s V, from the opened value and three shared secrets.
 
     Args:
         ring_bits: of the result.
-        frac_bits: of the table; those of the result are as many and the factors'.
+        frac_bits: of the table and of the result.
         index_bits: k, 2 to 20: z < 2^(k - 1 - index_frac), or just that where a smaller one was rounded up.
         index_frac: fraction bits of the index.
         low: the least z that occurs, negative or not. What is less gives 0; the reference raises RangeError.
         centred: the index was rounded up, as the maximum minus scores rounded down is, and stands for the
             middle of its cell, half a unit less. Otherwise it was rounded at random and stands for itself.
 
-    Inputs: the index; factors, values that can be read into the result's ring.
+    Inputs: the index.
 
     Raises:
         ConfigError: the table does not fit the index or the result's ring.
 
     Error: |y - exp(-z)| <= exp(-z) (exp(u) - 1) + 2^-(frac_bits + 1) for z before it was rounded, where u is
         2^-index_frac, or half of that if centred. `max_relative_error` and `max_rounding_error` tell.
-    Cost: 1 round; each way the bits of the largest table entry and 2 more, an element. Key: 16 (k - 6) bytes
-        an element to each party, and 3 ring_bits to the server, twice as many for a factor that is no view.
+    Cost: 1 round; each way the bits of the largest table entry and 2 more, an element. Key: that of a point
+        function on k bits (see `Dpf`), and to the server 3 ring_bits less V's bits.
     Reveals: V plus a mask that is uniform in V's ring.
     """
 
@@ -75,51 +81,42 @@ class Exponential(Gate):
         self.max_rounding_error = 2.0 ** -(frac_bits + 1)
 
     def items(self, *inputs: Share) -> Items:
-        index, *factors = inputs
-        lookup = self._lookup.items(index.shape)
-        opened = self._lookup.shapes(index.shape)
-        return {**lookup, **key_items("key", self._factors(opened, factors), self._ring_bits)}
+        lookup = self._lookup.items(inputs[0].shape)
+        return {**lookup, **key_items("key", self._forms(inputs[0]), self._ring_bits)}
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
         return exchange(*self._lookup.arrays(inputs[0].shape))
 
     def outputs(self, *inputs: Share) -> Shares:
-        shape = broadcast(*(x.shape for x in inputs))
-        return (shape_only(shape, self._scale(*inputs), self._ring_bits),)
+        return (shape_only(inputs[0].shape, self._frac_bits, self._ring_bits),)
 
     def run(self, party: Party, *inputs: Share) -> Shares:
-        index, *factors = inputs
-        opened = self._lookup.run(party, index, self.reason)
-        result = evaluate_product(party, self._factors(opened, factors), self._ring_bits)
-        return (Share(result, self._scale(*inputs), self._ring_bits),)
+        (index,) = inputs
+        value = self._lookup.run(party, index, self.reason).value
+        assert value is not None
+        terms = [[1], coefficients(value)]
+        result = evaluate_product(party, "key", self._forms(index), terms, self._ring_bits)
+        return (Share(result, self._frac_bits, self._ring_bits),)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        index, *factors = inputs
+        (index,) = inputs
         opened, signs = self._lookup.deal(dealing, index)
-        deal_product(dealing, self._factors(opened, factors, signs), self._ring_bits)
-        return self.outputs(*inputs)
+        assert opened.value is not None
+        known = [[signs], secrets(opened.value)]
+        deal_product(dealing, "key", self._forms(index), known, self._ring_bits)
+        return self.outputs(index)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
-        index, *factors = inputs
+        (index,) = inputs
         if index.value.numel() and int(index.value.min()) < self._least:
             got, least = (v / 2.0**self._index_frac for v in (int(index.value.min()), self._least))
             raise RangeError(f"{clear.meter.label}: exp(-z) at z = {got:.6g}, at least {least:.6g}")
-        value = self._table.at(index.value)
-        exact = value.double()
-        for factor in factors:
-            value, exact = value * factor.value, exact * factor.value.double()
-        clear.check_magnitude(exact, self._ring_bits, self._scale(*inputs))
-        return (Share(value, self._scale(*inputs), self._ring_bits),)
+        return (Share(self._table.at(index.value), self._frac_bits, self._ring_bits),)
 
-    def _factors(
-        self, opened: Opened, factors: Sequence[Share], signs: torch.Tensor | None = None
-    ) -> list[Factor]:
-        """s V, and further factors."""
-        assert opened.value is not None
-        return [Sign(opened.value.shape, signs), opened.value, *factors]
-
-    def _scale(self, *inputs: Share) -> int:
-        return self._frac_bits + sum(factor.frac_bits for factor in inputs[1:])
+    def _forms(self, index: Share) -> list[Form]:
+        value = self._lookup.shapes(index.shape).value
+        assert value is not None
+        return [known_form(index.shape), form_of(value)]
 
 
 @lru_cache(maxsize=64)

@@ -6,11 +6,12 @@ import dataclasses
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 from protocols.fss.exponential import Exponential
 from protocols.fss.machine import Machine
 from protocols.fss.protocol import FssProtocol
+from protocols.fss.split_exponential import SplitExponential
 from protocols.share import Share
 
 
@@ -55,41 +56,28 @@ class LookupExponential(ExponentialProtocol):
 
 
 @final
-class TangentExponential(ExponentialProtocol):
-    """A look-up with few bits, times 1 less the rest: a short table that is read to first order.
+class SplitExponentialProtocol(ExponentialProtocol):
+    """A look-up in cells of width 1, times exp of the rest, which is public on one side and the dealer's on the other.
 
-    1. The index is cut to h, which has `CELL_FRAC` fraction bits, and the rest d: z = h + d.
-    2. exp(-z) = exp(-h) (1 - d), but for d^2 / 2 of it. The factor needs no opening: d is a public number
-       less one that the dealer knows.
-
-    The result has the index's fraction bits beyond the table's, in a ring as much wider.
+    The result has more fraction bits than was asked for, in a ring as much wider.
 
     Source: this project's own.
     """
 
-    CELL_FRAC: ClassVar[int] = 5
-    based_on = (Exponential,)
+    based_on = (SplitExponential,)
     exact_form = "lookup"
 
     def __call__(self, machine: Machine, wires: ExponentialWires, index: Share) -> Share:
-        cell = machine.truncate(index, wires.index_frac - self._cell_frac(wires))
-        rest = machine.remainder(index, cell)
-        factor = machine.add_public(machine.mul_integer(rest, -1), 1 << rest.frac_bits)
-        return machine.one(self._gate(wires), cell, factor)
+        return machine.one(self._gate(wires), index)
 
     def max_rel_error(self, wires: ExponentialWires) -> float:
-        unit, rounding = 2.0 ** -self._cell_frac(wires), 2.0**-wires.index_frac
-        return (1.0 - (1.0 - unit) * math.exp(unit)) + math.expm1(rounding)
+        return self._gate(wires).max_relative_error + math.expm1(2.0**-wires.index_frac)
 
-    def _cell_frac(self, wires: ExponentialWires) -> int:
-        return min(self.CELL_FRAC, wires.index_frac)
-
-    def _gate(self, wires: ExponentialWires) -> Exponential:
-        cell_frac = self._cell_frac(wires)
-        return Exponential(
-            ring_bits=wires.ring_bits + wires.index_frac,
+    def _gate(self, wires: ExponentialWires) -> SplitExponential:
+        return SplitExponential(
+            ring_bits=wires.ring_bits,
             frac_bits=wires.frac_bits,
-            index_bits=wires.index_bits - (wires.index_frac - cell_frac),
-            index_frac=cell_frac,
-            low=wires.low - 2.0**-cell_frac,
+            index_bits=wires.index_bits,
+            index_frac=wires.index_frac,
+            low=wires.low,
         )

@@ -29,10 +29,10 @@ from protocols.fss.comparison import share_below_mask
 from protocols.fss.dealing import Dealing
 from protocols.fss.material import Dpf, Item, Items, Mask, Shape
 from protocols.fss.party import Party
+from protocols.fss.point_keys import PointKeys
 from protocols.fss.ring import low, top_bit
 from protocols.fss.shapes import no_data
 from protocols.fss.tables import Table
-from protocols.kernels.dpf import prefix_parity, window_lookup
 from protocols.share import Held, Share
 from protocols.tensors import to_words
 
@@ -50,6 +50,22 @@ class Opened:
 
     value: Share | None
     sign: Share | None
+
+
+def share_of_sign(keys: PointKeys, masked: torch.Tensor, bits: int, first: int) -> torch.Tensor:
+    """A party's XOR share of d = 1{i >= 0} of a masked i of so many bits, from keys at its mask.
+
+    Args:
+        first: 1 at the party that adds public terms.
+    """
+    points, half = np.empty((2, masked.numel()), np.uint64), np.uint64(1 << (bits - 1))
+    np.bitwise_and(to_words(masked).reshape(-1), np.uint64((1 << bits) - 1), out=points[0])
+    np.bitwise_xor(points[0], half, out=points[1])
+    share, other = keys.prefix_parity(points)
+    share ^= other
+    if first:
+        share ^= points[0] < half  # the interval comes round to 0
+    return torch.from_numpy(share).to(torch.int64).reshape(masked.shape)
 
 
 @final
@@ -125,21 +141,11 @@ class Lookup:
     def _summands(self, party: Party, point: Item, index: Share) -> list[torch.Tensor]:
         """This party's summands of V and, where it is wanted, its XOR share of d."""
         keys = party.point_keys(point)
-        common, root = keys.common, to_words(keys.root)
-        points = np.empty((2, index.value.numel()), np.uint64)
-        np.bitwise_and(to_words(index.value).reshape(-1), np.uint64((1 << self._bits) - 1), out=points[0])
-        first = points[0] - np.uint64((self._table.high - 1) % (1 << self._bits))
-        backwards = np.ascontiguousarray(self._table.values[::-1])
-        sums = torch.from_numpy(window_lookup(party.rank, common, root, first, backwards, party.hash))
+        first = to_words((index.value - (self._table.high - 1)).reshape(-1))
+        sums = torch.from_numpy(keys.window_lookup(first, self._table.backwards))
         summands = [(sums if party.first else sums.neg_()).reshape(index.shape)]
         if self._sign:
-            half = np.uint64(1 << (self._bits - 1))
-            np.bitwise_xor(points[0], half, out=points[1])
-            share, other = prefix_parity(party.rank, common, root, points, party.hash)
-            share ^= other
-            if party.first:
-                share ^= points[0] < half  # the interval comes round to 0
-            summands.append(torch.from_numpy(share).to(torch.int64).reshape(index.shape))
+            summands.append(share_of_sign(keys, index.value, self._bits, party.first))
         return summands
 
     def _sign_alone(self, party: Party, point: Item, index: Share) -> list[torch.Tensor]:

@@ -10,7 +10,6 @@ import torch
 from parties.errors import ConfigError, RangeError
 from parties.meter import Meter
 from protocols.fss.gate import Gate, Shares
-from protocols.fss.ring import low as residue
 from protocols.fss.ring import shift_right
 from protocols.fss.shapes import combined, end_to_end, no_data
 from protocols.share import Held, Share
@@ -115,21 +114,6 @@ class Machine(ABC):
         if drop == 0:
             return a
         return Share(self._shift(a, drop), a.frac_bits - drop, a.ring_bits - drop, a.held)
-
-    def remainder(self, a: Share, quotient: Share) -> Share:
-        """a - 2^d quotient of a masked a, where quotient = truncate(a, d): between -2^d and 2^d.
-
-        Neither what is public of it nor its mask wraps, so it can be read into any ring. It is never opened.
-        """
-        _plain(a)
-        assert a.held is Held.MASKED
-        drop = a.frac_bits - quotient.frac_bits
-        assert quotient.ring_bits == a.ring_bits - drop, f"{quotient!r} is not {a!r} truncated"
-        whole = quotient.value if quotient.value.is_meta else quotient.value << drop
-        return self._checked(Share(self._rest(a, whole), a.frac_bits, 64, Held.MASKED))
-
-    def _rest(self, a: Share, whole: torch.Tensor) -> torch.Tensor:
-        return residue(combined(torch.sub, a.value, whole), a.ring_bits)
 
     def view(self, a: Share, drop: int = 0) -> Share:
         """A masked value whose readers see floor(x / 2^drop), or one more as in `truncate`, in any ring.

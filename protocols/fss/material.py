@@ -1,8 +1,8 @@
 """What a gate needs of the dealer, item by item: both sides read the same list, so the bill follows from it.
 
 Every item has a part that each party draws from its own stream (the dealer has both seeds), and a part that
-is sent. Additive shares are sent to the server alone; correction words of function keys are the same for both
-parties and go to both.
+is sent. Additive shares and truth tables are sent to the server alone; correction words of function keys are the
+same for both parties and go to both.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from protocols.kernels import truth_table
 from protocols.kernels.dpf import DpfKeys
 from protocols.kernels.idpf import IdpfKeys
 
@@ -34,28 +35,49 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Additive shares, over Z_2^bits, of something the dealer knows; the server's is sent."""
+    """Additive shares, over Z_2^bits, of something the dealer knows; the server's is sent.
+
+    Attributes:
+        zeros: as many low bits of it are zero, and are not shared; where there are no others, nothing is.
+    """
 
     shape: Shape
     bits: int
+    zeros: int = 0
+
+    @property
+    def shared_bits(self) -> int:
+        """Bits of an element's share."""
+        return max(0, self.bits - self.zeros)
 
     @property
     def sent_bytes(self) -> tuple[int, int]:
         """To the server and to the client."""
-        return (math.prod(self.shape) * self.bits + 7) // 8, 0
+        return (math.prod(self.shape) * self.shared_bits + 7) // 8, 0
 
 
 @dataclass(frozen=True, slots=True)
 class Dpf:
-    """Keys of point functions with one-bit outputs on a domain of 2^bits, one an element."""
+    """Keys of point functions with one-bit outputs on a domain of 2^bits, one an element.
+
+    On small domains they are truth tables: the client draws its own, the server's are sent.
+    """
 
     shape: Shape
     bits: int
 
     @property
+    def is_table(self) -> bool:
+        """Whether the domain is small."""
+        return self.bits <= truth_table.MAX_BITS
+
+    @property
     def sent_bytes(self) -> tuple[int, int]:
         """To the server and to the client."""
-        sent = math.prod(self.shape) * BLOCK_BYTES * (max(0, self.bits - 7) + 1)
+        count = math.prod(self.shape)
+        if self.is_table:
+            return count * truth_table.table_bytes(self.bits), 0
+        sent = DpfKeys.key_bytes(self.bits, count)
         return sent, sent
 
 
@@ -107,20 +129,12 @@ Items = dict[str, Item]
 
 
 @dataclass(frozen=True, slots=True)
-class PointKeys:
-    """One party's keys of a `Dpf` item: the common correction words and its own roots."""
-
-    common: DpfKeys
-    root: torch.Tensor
-    """int64 [elements, 2]."""
-
-
-@dataclass(frozen=True, slots=True)
 class PrefixKeys:
     """One party's keys of an `Idpf` item."""
 
     common: IdpfKeys
     root: torch.Tensor
+    """int64 [elements, 2]."""
 
 
 def sent_bytes(items: Items) -> tuple[int, int]:

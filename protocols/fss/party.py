@@ -23,15 +23,16 @@ from protocols.fss.material import (
     Item,
     Mask,
     Packed,
-    PointKeys,
     PrefixKeys,
     Shared,
 )
+from protocols.fss.point_keys import PointKeys, TableKeys, TreeKeys
 from protocols.fss.ring import shift_right
 from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
 from protocols.kernels.dpf import DpfKeys
 from protocols.kernels.idpf import IdpfKeys
+from protocols.kernels.truth_table import TruthTables
 from protocols.share import Held, Share
 from protocols.tensors import drawn, to_tensor, to_words
 
@@ -105,20 +106,24 @@ class Party(Machine):
         """This party's share of what the dealer knows."""
         assert isinstance(item, Shared)
         self._take(item)
+        if (bits := item.shared_bits) == 0:
+            return torch.zeros(item.shape, dtype=torch.int64)
         if self.rank == SERVER:
-            return self._material.ring(item.shape, item.bits)
-        return drawn(self._stream, item.shape, item.bits)
+            share = self._material.ring(item.shape, bits)
+        else:
+            share = drawn(self._stream, item.shape, bits)
+        return share.bitwise_left_shift_(item.zeros) if item.zeros else share
 
     def shared_together(self, items: tuple[Shared, ...]) -> torch.Tensor:
-        """As `shared` of all of them, of one width, end to end: int64 [elements]."""
+        """This party's shares of what the dealer knows, of one ring, end to end: int64 [elements].
+
+        In units of the lowest bit that is shared: those below are left out.
+        """
         for item in items:
             self._take(item)
-        count, bits = sum(math.prod(item.shape) for item in items), items[0].bits
-        if self.rank != SERVER:
-            return drawn(self._stream, (count,), bits)
-        if all(math.prod(item.shape) * bits % 8 == 0 for item in items):  # nothing between them
-            return self._material.ring((count,), bits)
-        return torch.cat([self._material.ring(item.shape, bits).reshape(-1) for item in items])
+        if self.rank == SERVER:
+            return self._material.rings([(math.prod(item.shape), item.shared_bits) for item in items])
+        return drawn(self._stream, (sum(math.prod(item.shape) for item in items),), items[0].bits)
 
     def packed(self, item: Item) -> NDArray[np.uint8]:
         """This party's share of what the dealer knows, as bytes."""
@@ -132,10 +137,13 @@ class Party(Machine):
         """This party's keys of point functions."""
         assert isinstance(item, Dpf)
         self._take(item)
-        count = math.prod(item.shape)
-        words = self._material.words(item.sent_bytes[0] // 8)
-        root = to_tensor(self._stream.uint64((count, 2)))
-        return PointKeys(DpfKeys.from_words(item.bits, count, words), root)
+        count, size = math.prod(item.shape), item.sent_bytes[0]
+        if item.is_table:
+            table = self._material.bytes(size) if self.rank == SERVER else self._stream.uint8((size,))
+            return TableKeys(TruthTables.from_bytes(item.bits, count, table))
+        words = self._material.words(size // 8)
+        root = self._stream.uint64((count, 2))
+        return TreeKeys(self.rank, DpfKeys.from_words(item.bits, count, words), root, self.hash)
 
     def prefix_keys(self, item: Item) -> PrefixKeys:
         """This party's keys of prefix functions."""

@@ -10,17 +10,18 @@ A masked value is a linear form in secrets that the dealer knows, with public co
     s                                       a sign that only the dealer knows
 
 so a product of such forms is a linear form in products of secrets. Each product of secrets is one additively
-shared ring element of key; parties multiply it with its coefficient. Source: section 4 and 5 of the project's
-protocol notes; the wrap term is theirs.
+shared ring element of key; parties multiply it with its coefficient. The low n - f bits of a wrap 2^(n-f) msb(r)
+are zero, so that a product with it is shared in a ring of as many bits less.
+
+Source: section 4 and 5 of the project's protocol notes; the wrap term is theirs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, product
 from typing import ClassVar, final
 
 import numpy as np
@@ -29,220 +30,160 @@ from numpy.typing import NDArray
 
 from protocols.fss.clear import Clear
 from protocols.fss.dealing import Dealing
+from protocols.fss.forms import Form, layout_of, monomials
 from protocols.fss.gate import Gate, Shares, shape_only
 from protocols.fss.material import Items, Shape, Shared
 from protocols.fss.party import Party
 from protocols.fss.ring import shift_right, top_bit
 from protocols.fss.shapes import broadcast
-from protocols.kernels.forms import BIT, SIGN, VALUE, VIEW, evaluate, share_out
+from protocols.kernels.forms import BIT, LISTED, VALUE, VIEW, evaluate, share_out
 from protocols.kernels.threads import in_parts
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor, to_words
 
+Coefficient = torch.Tensor | int
+
+
+def form_of(x: Share) -> Form:
+    """The form of a masked value or view; one of 1 bit is a bit opened under XOR."""
+    return Form(x.shape, True, (0,) if x.drop is None else (0, x.ring_bits - x.drop))
+
+
+def known_form(shape: Shape) -> Form:
+    """The form of a number that the dealer knows, such as a sign."""
+    return Form(shape, False, (0,))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sign:
-    """A factor that only the dealer knows, 1 or -1.
+class Terms:
+    """Coefficients of `form_of(x)` at a party, or secrets of it at the dealer, where `x.value` is the mask.
 
-    Attributes:
-        shape: of the factor.
-        value: int64, at the dealer.
+    They are computed when somebody asks for them; products of forms need not.
     """
 
-    shape: Shape
-    value: torch.Tensor | None = None
+    x: Share
+    secret: bool
+
+    def __iter__(self) -> Iterator[Coefficient]:
+        return iter(_secrets(self.x) if self.secret else _coefficients(self.x))
 
 
-Factor = Share | Sign
-"""A masked value or a view, a bit opened under XOR (one of 1 bit), or a sign."""
+TermList = Terms | Sequence[Coefficient]
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What of a factor is known before any value is.
-
-    Attributes:
-        kind: `SIGN`, `BIT`, `VALUE` or `VIEW`.
-        ring_bits, drop: of a view; else 0.
-    """
-
-    shape: Shape
-    kind: int
-    ring_bits: int = 0
-    drop: int = 0
-
-    @property
-    def terms(self) -> range:
-        """Its terms by number, 0 being the constant."""
-        return range(1 if self.kind == SIGN else 0, 3 if self.kind == VIEW else 2)
+def coefficients(x: Share) -> Terms:
+    """A party's public coefficients of `form_of(x)`, the constant first."""
+    return Terms(x, False)
 
 
-def form_of(x: Factor) -> Form:
-    """The form of a factor."""
-    if isinstance(x, Sign):
-        return Form(x.shape, SIGN)
+def secrets(x: Share) -> Terms:
+    """The dealer's secrets of `form_of(x)`; `x.value` is the mask."""
+    return Terms(x, True)
+
+
+def _coefficients(x: Share) -> list[Coefficient]:
     if x.ring_bits == 1:
-        return Form(x.shape, BIT)
-    return Form(x.shape, VALUE) if x.drop is None else Form(x.shape, VIEW, x.ring_bits, x.drop)
-
-
-def public_part(x: Share) -> tuple[torch.Tensor, torch.Tensor]:
-    """p and u of a view, as this file's page has them."""
-    assert x.drop is not None
+        bit = x.value & 1
+        return [bit, 1 - 2 * bit]
+    if x.drop is None:
+        return [x.value, -1]
     shifted = x.value + (1 << (x.ring_bits - 2))
     wraps = top_bit(shifted, x.ring_bits).bitwise_xor_(1)
-    return shift_right(shifted, x.drop, x.ring_bits).sub_(1 << (x.ring_bits - 2 - x.drop)), wraps
+    public = shift_right(shifted, x.drop, x.ring_bits).sub_(1 << (x.ring_bits - 2 - x.drop))
+    return [public, -1, wraps]
 
 
-def secret_part(x: Share) -> tuple[torch.Tensor, torch.Tensor]:
-    """The dealer's secrets of a view, r >> f and the wrap term; `x.value` is the mask."""
-    assert x.drop is not None
+def _secrets(x: Share) -> list[Coefficient]:
+    if x.ring_bits == 1:
+        return [x.value & 1]
+    if x.drop is None:
+        return [x.value]
     wrap = top_bit(x.value, x.ring_bits) << (x.ring_bits - x.drop)
-    return shift_right(x.value, x.drop, x.ring_bits), wrap
+    return [shift_right(x.value, x.drop, x.ring_bits), wrap]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Layout:
-    """How the secrets of a product lie, end to end, and what the loops need to know.
-
-    Attributes:
-        shape: of the result.
-        rows, width: its elements, as rows; one row where everything has a number for every element.
-        choices: int64 [M, F], which term of each factor a monomial takes; the all-constant one is left out.
-        shapes: of each monomial's secret.
-        factors, factor_rows, items, item_rows, fresh: see `protocols.kernels.forms`.
-    """
-
-    shape: Shape
-    rows: int
-    width: int
-    choices: NDArray[np.int64]
-    shapes: tuple[Shape, ...]
-    factors: NDArray[np.int64]
-    factor_rows: NDArray[np.int64]
-    items: NDArray[np.int64]
-    item_rows: NDArray[np.int64]
-    fresh: NDArray[np.bool_]
+def key_items(name: str, forms: Sequence[Form], bits: int) -> Items:
+    """The shared secrets that a product of forms takes."""
+    return {f"{name}{choice}": item for choice, item in _items(tuple(forms), bits).items()}
 
 
 @lru_cache(maxsize=1 << 12)
-def _layout(forms: tuple[Form, ...]) -> _Layout:
-    """The layout of a product, whose factors broadcast."""
-    shape = broadcast(*(form.shape for form in forms))
-    choices = [choice for choice in product(*(form.terms for form in forms)) if any(choice)]
-    shapes = tuple(
-        broadcast(*(form.shape for form, term in zip(forms, choice, strict=True) if term))
-        for choice in choices
-    )
-    plain = all(form.shape == shape for form in forms) or not shape
-    width = math.prod(shape) if plain else shape[-1]
-    starts = accumulate((math.prod(each) for each in shapes), initial=0)
-    item_rows = [start + _rows(each, shape, plain) for start, each in zip(starts, shapes, strict=False)]
-    return _Layout(
-        shape,
-        1 if plain else math.prod(shape[:-1]),
-        width,
-        np.array(choices, np.int64),
-        shapes,
-        np.array([(f.kind, f.ring_bits, f.drop, _by_column(f.shape, shape, plain)) for f in forms], np.int64),
-        np.array([_rows(form.shape, shape, plain) for form in forms], np.int64),
-        np.array([_by_column(each, shape, plain) for each in shapes], np.int64),
-        np.array(item_rows, np.int64),
-        np.array([_first_of_each(rows) for rows in item_rows], np.bool_),
-    )
+def _items(forms: tuple[Form, ...], bits: int) -> dict[tuple[int, ...], Shared]:
+    """By monomial."""
+    items: dict[tuple[int, ...], Shared] = {}
+    for choice in monomials(forms):
+        chosen = [(form, term) for form, term in zip(forms, choice, strict=True) if term]
+        shape = broadcast(*(form.shape for form, _ in chosen))
+        items[choice] = Shared(shape, bits, sum(form.zeros[term - 1] for form, term in chosen))
+    return items
 
 
-def _by_column(shape: Shape, result: Shape, plain: bool) -> bool:
-    """Whether a tensor that broadcasts to the result has a number for every column."""
-    return plain or (shape[-1:] == result[-1:] and result[-1] > 1)
-
-
-def _rows(shape: Shape, result: Shape, plain: bool) -> NDArray[np.int64]:
-    """Where each row of a tensor that broadcasts to the result begins among its elements."""
-    if plain:
-        return np.zeros(1, np.int64)
-    numbers = np.arange(math.prod(shape)).reshape((1,) * (len(result) - len(shape)) + shape)
-    return np.broadcast_to(numbers[..., :1], (*result[:-1], 1)).reshape(-1)
-
-
-def _first_of_each(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    first = np.zeros(len(rows), np.bool_)
-    first[np.unique(rows, return_index=True)[1]] = True
-    return first
-
-
-def key_items(name: str, factors: Sequence[Factor], bits: int) -> Items:
-    """The shared secrets that a product of factors takes."""
-    return _key_items(name, tuple(map(form_of, factors)), bits).copy()
-
-
-@lru_cache(maxsize=1 << 12)
-def _key_items(name: str, forms: tuple[Form, ...], bits: int) -> Items:
-    layout = _layout(forms)
-    pairs = zip(layout.choices.tolist(), layout.shapes, strict=True)
-    return {f"{name}{tuple(choice)}": Shared(shape, bits) for choice, shape in pairs}
-
-
-def deal_product(dealing: Dealing, factors: Sequence[Factor], bits: int) -> None:
-    """Hands out the shares of `key_items`; the values of the factors are masks, or signs."""
-    layout = _layout(tuple(map(form_of, factors)))
-    items = tuple(Shared(shape, bits) for shape in layout.shapes)
+def deal_product(
+    dealing: Dealing, name: str, forms: Sequence[Form], values: Sequence[TermList], bits: int
+) -> None:
+    """Hands out the shares of `key_items`; `values` are each form's secrets."""
+    layout, factors = layout_of(tuple(forms)), [_factor(*pair) for pair in zip(forms, values, strict=True)]
+    flat, numbers = tuple(f.values for f in factors), np.array([f.numbers for f in factors], np.int64)
 
     def complement(shares: NDArray[np.uint64]) -> None:
-        values = tuple(_flat(x.value) for x in factors)
-
-        def run(rows: tuple[int, int], columns: tuple[int, int]) -> None:
-            share_out(
-                values,
-                layout.factors,
-                layout.factor_rows,
-                layout.choices,
-                layout.items,
-                layout.item_rows,
-                layout.fresh,
-                rows,
-                columns,
-                shares,
-            )
-
-        in_parts(run, layout.rows, layout.width)
-
-    dealing.share_together(items, complement)
-
-
-def evaluate_product(party: Party, factors: Sequence[Factor], bits: int) -> torch.Tensor:
-    """This party's additive share of a product of factors."""
-    layout = _layout(tuple(map(form_of, factors)))
-    secrets = to_words(party.shared_together(tuple(Shared(shape, bits) for shape in layout.shapes)))
-    values = tuple(_NOTHING if isinstance(x, Sign) else _flat(x.value) for x in factors)
-    result = np.empty(layout.rows * layout.width, np.uint64)
-
-    def run(rows: tuple[int, int], columns: tuple[int, int]) -> None:
-        evaluate(
-            values,
-            layout.factors,
-            layout.factor_rows,
-            secrets,
-            layout.items,
-            layout.item_rows,
-            party.first,
-            rows,
-            columns,
+        in_parts(
+            lambda rows, columns: share_out(flat, numbers, *layout.of_shares, rows, columns, shares),
+            layout.rows,
             layout.width,
-            result,
         )
 
-    in_parts(run, layout.rows, layout.width)
+    dealing.share_together(tuple(_items(tuple(forms), bits).values()), complement)
+
+
+def evaluate_product(
+    party: Party, name: str, forms: Sequence[Form], terms: Sequence[TermList], bits: int
+) -> torch.Tensor:
+    """This party's additive share of a product of forms; `terms` are each form's coefficients.
+
+    A form without a constant has none in its list.
+    """
+    layout, factors = layout_of(tuple(forms)), [_factor(*pair) for pair in zip(forms, terms, strict=True)]
+    flat, numbers = tuple(f.values for f in factors), np.array([f.numbers for f in factors], np.int64)
+    shares = to_words(party.shared_together(tuple(_items(tuple(forms), bits).values())))
+    result, first = np.empty(layout.rows * layout.width, np.uint64), party.first
+    in_parts(
+        lambda rows, columns: evaluate(
+            flat, numbers, shares, *layout.of_products, first, rows, columns, layout.width, result
+        ),
+        layout.rows,
+        layout.width,
+    )
     return to_tensor(result).reshape(layout.shape)
 
 
-_NOTHING = np.empty(0, np.uint64)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Factor:
+    """What the loops take of a factor: its values, flat, and numbers as `protocols.kernels.forms` has them."""
+
+    values: NDArray[np.uint64]
+    numbers: tuple[int, ...]
 
 
-def _flat(value: torch.Tensor | None) -> NDArray[np.uint64]:
-    """A tensor's elements in order, as words."""
-    assert value is not None
-    return to_words(value).reshape(-1)
+def _factor(form: Form, terms: TermList) -> _Factor:
+    """A form with its terms, those of a masked value uncomputed."""
+    count = len(form.zeros) + form.constant
+    if isinstance(terms, Terms):
+        x = terms.x
+        kind = BIT if x.ring_bits == 1 else VALUE if x.drop is None else VIEW
+        values, numbers = to_words(x.value).reshape(-1), (kind, x.ring_bits, x.drop or 0)
+    else:
+        rows = np.empty((len(terms), math.prod(form.shape)), np.uint64)
+        for row, term in zip(rows, terms, strict=True):
+            row[:] = np.uint64(term % 2**64) if isinstance(term, int) else to_words(term).reshape(-1)
+        values, numbers = rows.reshape(-1), (LISTED, 0, 0)
+    return _Factor(values, (*numbers, count, int(form.constant), math.prod(form.shape)))
+
+
+def square_wraps(x: Share, bits: int) -> Items:
+    """What the square of a view takes beyond mask and square: w, and w^2 - 2 R w, which is even in units of w."""
+    assert x.drop is not None, f"{x!r} is no view"
+    view_bits = x.ring_bits - x.drop
+    return {"wrap": Shared(x.shape, bits, view_bits), "cross": Shared(x.shape, bits, view_bits + 1)}
 
 
 @final
@@ -255,7 +196,7 @@ class Product(Gate):
         ring_bits: of the result.
 
     Cost: no round, nothing online. Key: ring_bits an element to the server for each product of secrets: 3 for
-        two values, 5 for a view and a value.
+        two values, 5 for a view and a value. Each wrap in it saves the view's bits.
     Reveals: nothing.
     """
 
@@ -265,7 +206,7 @@ class Product(Gate):
         self._ring_bits = ring_bits
 
     def items(self, *inputs: Share) -> Items:
-        return key_items("key", inputs, self._ring_bits)
+        return key_items("key", [form_of(x) for x in inputs], self._ring_bits)
 
     def outputs(self, *inputs: Share) -> Shares:
         shape = broadcast(*(x.shape for x in inputs))
@@ -273,11 +214,13 @@ class Product(Gate):
 
     def run(self, party: Party, *inputs: Share) -> Shares:
         self._check(*inputs)
-        value = evaluate_product(party, inputs, self._ring_bits)
+        forms = [form_of(x) for x in inputs]
+        value = evaluate_product(party, "key", forms, [coefficients(x) for x in inputs], self._ring_bits)
         return (Share(value, sum(x.frac_bits for x in inputs), self._ring_bits),)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        deal_product(dealing, inputs, self._ring_bits)
+        forms = [form_of(x) for x in inputs]
+        deal_product(dealing, "key", forms, [secrets(x) for x in inputs], self._ring_bits)
         return self.outputs(*inputs)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
@@ -301,9 +244,10 @@ class SumOfSquares(Gate):
     """Each row's sum of squares of a view, over the last axis.
 
     With x = p - R + u w as in this file's page, x^2 = p^2 - 2 p R + 2 p u w + R^2 + u (w^2 - 2 R w): three
-    shared secrets an element, R, w and w^2 - 2 R w, and one a row, the sum of R^2.
+    shared secrets an element, R, w and w^2 - 2 R w, and one a row, the sum of R^2. With a view of m bits w is
+    a multiple of 2^m, and the third of 2^(m+1).
 
-    Cost: no round, nothing online. Key: 3 ring_bits an element, ring_bits a row, to the server.
+    Cost: no round, nothing online. Key: 3 ring_bits - 2 m - 1 an element, ring_bits a row, to the server.
     Reveals: nothing.
     """
 
@@ -314,8 +258,8 @@ class SumOfSquares(Gate):
 
     def items(self, *inputs: Share) -> Items:
         (x,) = inputs
-        element, row = Shared(x.shape, self._ring_bits), Shared((*x.shape[:-1], 1), self._ring_bits)
-        return {"mask": element, "wrap": element, "cross": element, "square": row}
+        row = Shared((*x.shape[:-1], 1), self._ring_bits)
+        return {"mask": Shared(x.shape, self._ring_bits), **square_wraps(x, self._ring_bits), "square": row}
 
     def outputs(self, *inputs: Share) -> Shares:
         (x,) = inputs
@@ -325,13 +269,13 @@ class SumOfSquares(Gate):
         (x,) = inputs
         items = self.items(x)
         mask, wrap, cross, square = (party.shared(item) for item in items.values())
-        p, u = public_part(x)
+        p, _, u = coefficients(x)
         rows = (2 * p * (u * wrap - mask) + u * cross + party.first * p * p).sum(-1, keepdim=True)
         return (Share(rows + square, 2 * x.frac_bits, self._ring_bits),)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         (x,) = inputs
-        mask, wrap = secret_part(x)
+        mask, wrap = secrets(x)
         square = (mask * mask).sum(-1, keepdim=True)
         values = (mask, wrap, wrap * wrap - 2 * mask * wrap, square)
         for item, value in zip(self.items(x).values(), values, strict=True):

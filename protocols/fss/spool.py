@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -66,6 +67,25 @@ class Reader:
         self._packed = _grown(self._packed, size)
         packed = self._read(self._packed[:size])
         return to_tensor(unpack_words(packed.data, bits, count)).reshape(shape)
+
+    def rings(self, pieces: Sequence[tuple[int, int]]) -> torch.Tensor:
+        """The next pieces, each of so many elements of so many bits and packed to whole bytes, end to end.
+
+        A piece of no bits is zero, and takes nothing.
+
+        Raises:
+            CorrelationExhausted: there are not as many.
+        """
+        size = sum((count * bits + 7) // 8 for count, bits in pieces)
+        self._packed = _grown(self._packed, size)
+        packed = self._read(self._packed[:size])
+        out, start, at = np.zeros(sum(count for count, _ in pieces), np.uint64), 0, 0
+        for count, bits in pieces:
+            end = start + (count * bits + 7) // 8
+            if bits:
+                out[at : at + count] = unpack_words(packed[start:end].data, bits, count)
+            start, at = end, at + count
+        return to_tensor(out)
 
     def close(self) -> None:
         """Gives the file up; what was not read is gone. Safe to repeat."""

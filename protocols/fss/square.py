@@ -9,7 +9,7 @@ from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Shares, shape_only
 from protocols.fss.material import Items, Shared
 from protocols.fss.party import Party
-from protocols.fss.polynomial import public_part, secret_part
+from protocols.fss.polynomial import coefficients, secrets, square_wraps
 from protocols.share import Held, Share
 
 
@@ -23,7 +23,7 @@ class Square(Gate):
     Args:
         ring_bits: of the result.
 
-    Cost: no round, nothing online. Key: 4 ring_bits an element, to the server.
+    Cost: no round, nothing online. Key: 4 ring_bits - 2 m - 1 an element for a view of m bits, to the server.
     Reveals: nothing.
     Source: the square correlation (r, r^2) of Beaver's products, with the views of this suite.
     """
@@ -36,9 +36,8 @@ class Square(Gate):
     def items(self, *inputs: Share) -> Items:
         (x,) = inputs
         assert x.held is Held.MASKED, f"{x!r} is not masked"
-        assert x.drop is not None, f"{x!r} is no view"
         element = Shared(x.shape, self._ring_bits)
-        return {"mask": element, "wrap": element, "square": element, "cross": element}
+        return {"mask": element, "square": element, **square_wraps(x, self._ring_bits)}
 
     def outputs(self, *inputs: Share) -> Shares:
         (x,) = inputs
@@ -46,16 +45,16 @@ class Square(Gate):
 
     def run(self, party: Party, *inputs: Share) -> Shares:
         (x,) = inputs
-        mask, wrap, square, cross = (party.shared(item) for item in self.items(x).values())
-        p, u = public_part(x)
+        mask, square, wrap, cross = (party.shared(item) for item in self.items(x).values())
+        p, _, u = coefficients(x)
         value = 2 * p * (u * wrap - mask) + u * cross + square + party.first * p * p
         return (Share(value, 2 * x.frac_bits, self._ring_bits),)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         (x,) = inputs
         items = self.items(x)
-        mask, wrap = secret_part(x)
-        values = (mask, wrap, mask * mask, wrap * wrap - 2 * mask * wrap)
+        mask, wrap = secrets(x)
+        values = (mask, mask * mask, wrap, wrap * wrap - 2 * mask * wrap)
         for item, value in zip(items.values(), values, strict=True):
             dealing.share(item, value)
         return self.outputs(x)

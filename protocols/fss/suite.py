@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from protocols.fss.activation import Activation, GatedActivation
+from protocols.fss.activations import ActivationProtocol
 from protocols.fss.embedding import HoldTokens
 from protocols.fss.exponentials import ExponentialProtocol
 from protocols.fss.linear import Linear
@@ -27,72 +27,6 @@ from protocols.fss.square import Square
 from protocols.fss.tree_maximum import row_maximum
 from protocols.fss.truncation import FaithfulTruncation
 from protocols.share import Share
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActivationWires:
-    """Rings and fraction bits around an activation; see `Activation` for each."""
-
-    ring_bits: int
-    frac_bits: int
-    index_bits: int
-    index_frac: int
-    table_frac: int
-    centred: bool
-
-
-class ActivationProtocol(FssProtocol):
-    """GELU, SiLU or ReLU of a masked value, alone or times others.
-
-    Attributes:
-        finer_bits: fraction bits that its index and table have beyond the model's default.
-        indexed: it reads an index; otherwise it is given the value again.
-    """
-
-    finer_bits: ClassVar[int] = 0
-    indexed: ClassVar[bool] = True
-
-    @abstractmethod
-    def __call__(
-        self, machine: Machine, kind: str, wires: ActivationWires, x: Share, index: Share, *factors: Share
-    ) -> Share:
-        """f(x) of a masked x, times masked factors, additive; the scale is x's and the factors' together."""
-
-    @abstractmethod
-    def max_abs_error(self, kind: str, wires: ActivationWires) -> float:
-        """Bound on what f(x) is off, rounding of the index included."""
-
-
-class _LookupActivations(ActivationProtocol):
-    """What all look-ups of an activation have in common.
-
-    Source: the difference to ReLU in a table, as in SIGMA (PETS 2024); signs by prefix parity, as in Grotto
-    (CCS 2023); both from one key is this project's own.
-    """
-
-    based_on: ClassVar[tuple[object, ...]] = (Activation, GatedActivation)
-
-    def __call__(
-        self, machine: Machine, kind: str, wires: ActivationWires, x: Share, index: Share, *factors: Share
-    ) -> Share:
-        make = GatedActivation if factors else Activation
-        gate = make(kind, **dataclasses.asdict(wires))
-        return machine.one(gate, machine.view(x), index, *map(machine.view, factors))
-
-    def max_abs_error(self, kind: str, wires: ActivationWires) -> float:
-        return Activation(kind, **dataclasses.asdict(wires)).max_abs_error
-
-
-@final
-class LookupActivation(_LookupActivations):
-    """One look-up of value and sign, from one key of a point function and one opening."""
-
-
-@final
-class FineLookupActivation(_LookupActivations):
-    """Two more bits of index, and of table where the value has them: less error for a larger key."""
-
-    finer_bits = 2
 
 
 class MaximumProtocol(FssProtocol):

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from parties.errors import ConfigError
+from protocols.kernels.window_table import WindowTable
 
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -19,7 +21,7 @@ _LARGEST = 2.0**52
 """Beyond it, float64 does not hold every integer."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Table:
     """Integers T[low], .., T[high - 1]; T is zero at all other indices.
 
@@ -41,6 +43,11 @@ class Table:
         """The smallest ring from which +T and -T can be read into wider ones: |T| < 2^(bits - 2)."""
         largest = int(np.abs(self.values).max()) if self.values.size else 0
         return largest.bit_length() + 2
+
+    @cached_property
+    def backwards(self) -> WindowTable:
+        """From the last index to the first, as a window of points relative to a masked index reads it."""
+        return WindowTable(np.ascontiguousarray(self.values[::-1]))
 
     def at(self, index: torch.Tensor) -> torch.Tensor:
         """T of signed indices, int64 of any shape."""

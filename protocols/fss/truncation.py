@@ -14,9 +14,16 @@ from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.machine import in_range
 from protocols.fss.material import Dpf, Items, Mask
 from protocols.fss.party import Party
-from protocols.fss.polynomial import deal_product, evaluate_product, key_items
+from protocols.fss.polynomial import (
+    Form,
+    coefficients,
+    deal_product,
+    evaluate_product,
+    form_of,
+    key_items,
+    secrets,
+)
 from protocols.fss.ring import low
-from protocols.fss.shapes import no_data
 from protocols.share import Held, Share
 
 
@@ -36,8 +43,8 @@ class FaithfulTruncation(Gate):
         drop: f, 1 to n - 2.
         ring_bits: of the result; may be wider or narrower than x's.
 
-    Cost: 1 round; 1 bit an element each way. Key: 16 max(1, f - 6) bytes an element to each party and 3
-        ring_bits to the server.
+    Cost: 1 round; 1 bit an element each way. Key: that of a point function on f bits (see `Dpf`), and 3
+        ring_bits to the server, less the n - f bits that a wrap saves.
     Reveals: c xor m, uniform because m is a fresh uniform bit.
     Source: section 4 of the project's protocol notes.
     """
@@ -49,11 +56,12 @@ class FaithfulTruncation(Gate):
 
     def items(self, *inputs: Share) -> Items:
         (x,) = inputs
+        view, bit = self._forms(x)
         return {
             "point": Dpf(x.shape, self._drop),
             "mask": Mask(x.shape, 1),
-            **key_items("view", [self._view(x)], self._ring_bits),
-            **key_items("carry", [_as_bit(no_data(x.shape))], self._ring_bits),
+            **key_items("view", [view], self._ring_bits),
+            **key_items("carry", [bit], self._ring_bits),
         }
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
@@ -70,8 +78,10 @@ class FaithfulTruncation(Gate):
         point, mask, *_ = self.items(x).values()
         mine = share_below_mask(party, point, low(x.value, self._drop)) ^ party.mask(mask)
         (opened,) = party.exchange([(mine, 1)], self.reason)
-        up = evaluate_product(party, [self._view(x)], self._ring_bits)
-        down = evaluate_product(party, [_as_bit(opened)], self._ring_bits)
+        view, bit = self._forms(x)
+        up = evaluate_product(party, "view", [view], [coefficients(self._view(x))], self._ring_bits)
+        carry = [coefficients(_as_bit(opened))]
+        down = evaluate_product(party, "carry", [bit], carry, self._ring_bits)
         return (Share(up - down, x.frac_bits - self._drop, self._ring_bits),)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
@@ -79,22 +89,26 @@ class FaithfulTruncation(Gate):
         point, mask, *_ = self.items(x).values()
         dealing.point_keys(point, low(x.value, self._drop))
         fresh = _as_bit(dealing.mask(mask))
-        deal_product(dealing, [self._view(x)], self._ring_bits)
-        deal_product(dealing, [fresh], self._ring_bits)
+        view, bit = self._forms(x)
+        deal_product(dealing, "view", [view], [secrets(self._view(x))], self._ring_bits)
+        deal_product(dealing, "carry", [bit], [secrets(fresh)], self._ring_bits)
         return self.outputs(x)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         (x,) = inputs
-        self._view(x)  # that as many bits can be dropped
+        self._forms(x)  # that as many bits can be dropped
         in_range(x, 1, f"{clear.meter.label}: {self.reason}")
         return (Share(x.value >> self._drop, x.frac_bits - self._drop, self._ring_bits),)
 
     def _view(self, x: Share) -> Share:
+        return Share(x.value, x.frac_bits - self._drop, x.ring_bits, x.held, self._drop)
+
+    def _forms(self, x: Share) -> tuple[Form, Form]:
         if not 1 <= self._drop <= x.ring_bits - 2:
             raise ConfigError(
                 f"of {x.ring_bits} bits, 1 to {x.ring_bits - 2} can be dropped: not {self._drop}"
             )
-        return Share(x.value, x.frac_bits - self._drop, x.ring_bits, x.held, self._drop)
+        return form_of(self._view(x)), Form(x.shape, True, (0,))
 
 
 def _as_bit(value: torch.Tensor) -> Share:

@@ -13,7 +13,7 @@ from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.machine import in_range
 from protocols.fss.material import Items, Mask, Shared
 from protocols.fss.party import Party
-from protocols.fss.polynomial import public_part, secret_part
+from protocols.fss.polynomial import coefficients, secrets
 from protocols.share import Held, Share
 
 
@@ -59,7 +59,8 @@ class Widen(Gate):
     def run(self, party: Party, *inputs: Share) -> Shares:
         items, public, tops = self.items(*inputs), list[torch.Tensor](), list[tuple[torch.Tensor, int]]()
         for i, (x, bits) in enumerate(zip(inputs, self._above(*inputs), strict=True)):
-            p, u = public_part(_view(x))
+            p, _, u = coefficients(_view(x))
+            assert isinstance(p, torch.Tensor)
             public.append(p)
             tops.append((u * party.shared(items[f"wrap{i}"]) + party.mask(items[f"mask{i}"]), bits))
         opened = party.exchange(tops, self.reason)
@@ -71,7 +72,7 @@ class Widen(Gate):
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         items, results = self.items(*inputs), list[Share]()
         for i, (x, bits) in enumerate(zip(inputs, self._ring_bits, strict=True)):
-            mask, wrap = secret_part(_view(x))
+            mask, wrap = secrets(_view(x))
             dealing.share(items[f"wrap{i}"], wrap >> x.ring_bits)
             top = dealing.mask(items[f"mask{i}"])
             results.append(Share(mask + (top << x.ring_bits), x.frac_bits, bits, Held.MASKED))

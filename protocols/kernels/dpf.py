@@ -26,6 +26,7 @@ from protocols.kernels import dpf_compiled, dpf_openssl
 from protocols.kernels.aes import Hash
 from protocols.kernels.processor import uses_compiled
 from protocols.kernels.window import inner_levels
+from protocols.kernels.window_table import WindowTable
 
 Words = NDArray[np.uint64]
 
@@ -153,20 +154,27 @@ def prefix_parity(rank: int, keys: DpfKeys, root: Words, points: Words, hash: Ha
 
 
 def window_lookup(
-    rank: int, keys: DpfKeys, root: Words, first: Words, table: NDArray[np.int64], hash: Hash
+    rank: int,
+    keys: DpfKeys,
+    root: Words,
+    first: Words,
+    table: WindowTable,
+    hash: Hash,
+    which: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
-    """Sums over j < W of bit[(first + j) mod 2^bits] table[j], modulo 2^64.
+    """Sums over j < W of bit[(first + j) mod 2^bits] row[j], modulo 2^64, for each key's row of a table.
 
-    Party 0's sum less party 1's is sign table[alpha - first] where alpha lies in the window, and 0 elsewhere.
+    Party 0's sum less party 1's is sign row[alpha - first] where alpha lies in the window, and 0 elsewhere.
 
     Args:
         rank: 0 or 1.
         keys: N keys of at most 32 bits.
         root: uint64 [N, 2], this party's roots.
         first: uint64 [N], where the windows begin, public; taken modulo 2^bits.
-        table: int64 [W], 1 <= W <= 2^bits. Where the absolute values of all entries sum to less than 2^31
-            the sums are taken in 32 bits, which is twice as fast.
+        table: rows of W entries, 1 <= W <= 2^bits. Where the absolute values of a row's entries sum to less
+            than 2^31 the sums are taken in 32 bits, which is twice as fast.
         hash: public, the one that the keys were made with.
+        which: int64 [N], public: the row of each key; None where there is one.
 
     Returns:
         int64 [N].
@@ -181,10 +189,11 @@ def window_lookup(
     _require_bits(keys.bits, MAX_WINDOW_BITS)
     _require_shape("roots", root, (keys.count, 2))
     _require_shape("first points", first, (keys.count,))
-    if table.ndim != 1 or not 1 <= table.size <= 1 << keys.bits:
-        raise RangeError(f"expected a table of 1 to 2^{keys.bits} entries, got shape {table.shape}")
+    if table.size > 1 << keys.bits:
+        raise RangeError(f"expected a table of 1 to 2^{keys.bits} entries, got {table.size}")
+    table.starts(which, keys.count)
     implementation = dpf_compiled if uses_compiled() else dpf_openssl
-    return implementation.window_lookup(rank, keys.bits, keys.blocks, root, first, table, hash)
+    return implementation.window_lookup(rank, keys.bits, keys.blocks, root, first, table, which, hash)
 
 
 def expand_all(rank: int, keys: DpfKeys, root: Words, hash: Hash) -> NDArray[np.uint8]:

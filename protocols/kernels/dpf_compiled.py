@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from protocols.kernels.aes import Hash
 from protocols.kernels.chunks import parts
 from protocols.kernels.dpf_kernels import Words, copy_leaves, make_keys, sum_window, walk
-from protocols.kernels.lookup import LEAF_BITS
 from protocols.kernels.window import inner_levels, nodes_by_level, touched_leaves
+from protocols.kernels.window_table import WindowTable
 
 
 def generate(bits: int, alpha: Words, roots: Words, hash: Hash, blocks: Words) -> NDArray[np.int8]:
@@ -38,29 +38,25 @@ def prefix_parity(
 
 
 def window_lookup(
-    rank: int, bits: int, blocks: Words, root: Words, first: Words, table: NDArray[np.int64], hash: Hash
+    rank: int,
+    bits: int,
+    blocks: Words,
+    root: Words,
+    first: Words,
+    table: WindowTable,
+    which: NDArray[np.int64] | None,
+    hash: Hash,
 ) -> NDArray[np.int64]:
     """See `dpf.window_lookup`."""
-    held, leaves = nodes_by_level(bits, len(table)), touched_leaves(bits, len(table))
-    entries = _padded_entries(table, leaves)
-    sums = np.empty(len(root), np.int64)
+    held, leaves = nodes_by_level(bits, table.size), touched_leaves(bits, table.size)
+    rows, sums = table.starts(which, len(root)), np.empty(len(root), np.int64)
     for part in parts(len(root)):
         total = part.room(sums)
-        keys, roots, starts = part.of(blocks, 1), part.of(root), part.of(first)
-        sum_window(rank, bits, keys, roots, starts, entries, leaves, held, hash.round_keys, total)
+        given = (part.of(blocks, 1), part.of(root), part.of(first), part.of(rows))
+        around = (table.entries, table.leaves, leaves, held, hash.round_keys)
+        sum_window(rank, bits, *given, *around, total)
         part.keep(total, sums)
     return sums
-
-
-def _padded_entries(table: NDArray[np.int64], leaves: int) -> NDArray[np.int32] | NDArray[np.int64]:
-    """The table with the zeros that `sum_window` wants around it.
-
-    In int32 where no sum of entries can leave it, since twice as many of those fit a register.
-    """
-    padded = np.zeros(LEAF_BITS - 1 + LEAF_BITS * leaves, np.int64)
-    padded[LEAF_BITS - 1 :][: len(table)] = table
-    largest = float(np.abs(table.astype(np.float64)).sum())
-    return padded.astype(np.int32) if largest < 2**31 else padded
 
 
 def expand_all(rank: int, bits: int, blocks: Words, root: Words, hash: Hash) -> Words:

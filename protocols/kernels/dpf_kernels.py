@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from protocols.kernels.aes import LEAF, hash_group
 from protocols.kernels.chunks import CHUNK
 from protocols.kernels.jit import kernel
-from protocols.kernels.lookup import LEAF_BITS, masked_sum
+from protocols.kernels.lookup import masked_sum
 from protocols.kernels.neighbours import expand_neighbours, load_roots, room_for_nodes
 from protocols.kernels.registers import GROUP
 from protocols.kernels.tree import convert, correct, descend
@@ -156,7 +156,9 @@ def sum_window(
     blocks: Words,
     root: Words,
     first: Words,
-    table: NDArray[np.int32] | NDArray[np.int64],
+    starts: NDArray[np.int64],
+    entries: NDArray[np.int32] | NDArray[np.int64],
+    filled: int,
     leaves: int,
     nodes_at: NDArray[np.int64],
     round_keys: Words,
@@ -165,11 +167,14 @@ def sum_window(
     """Sums of table entries: see `dpf.window_lookup`.
 
     Args:
-        table: with 127 zeros before it, and zeros behind it up to 127 + 128 `leaves` entries.
+        starts: where each key's row of entries begins.
+        entries: see `WindowTable`.
+        filled: leaves that a window fills once it is moved to the lowest bit.
         leaves: leaves that a window may touch; one more than there are where it comes round to the first.
         nodes_at: see `expand_neighbours`.
     """
-    nodes = room_for_nodes(leaves, nodes_at)
+    nodes = room_for_nodes(max(leaves, filled + 1), nodes_at)
+    window = np.empty(2 * filled, np.uint64)
     inside = np.uint64((1 << min(bits, 7)) - 1)
     for start in range(0, sums.shape[0], CHUNK):
         word = _expand_window(start, rank, bits, blocks, root, first, nodes_at, round_keys, nodes)
@@ -180,8 +185,21 @@ def sum_window(
             end = slot + nodes_at[-1] * CHUNK
             nodes[end : end + CHUNK] = nodes[slot : slot + CHUNK]
         for i in range(CHUNK):
-            entry = LEAF_BITS - 1 - np.int64(first[start + i] & inside)
-            sums[start + i] = masked_sum(nodes, word + 2 * i, _WORDS, leaves, table, entry)
+            _move_window(nodes, slot + i, np.int64(first[start + i] & inside), window)
+            sums[start + i] = masked_sum(window, 0, 2, filled, entries, starts[start + i])
+
+
+@kernel
+def _move_window(nodes: Words, leaf: int, offset: int, window: Words) -> None:
+    """Moves a key's bits from an offset in its first leaf on to the lowest bit; leaves lie a chunk apart."""
+    shift = np.uint64(offset & 63)
+    at = offset >> 6
+    low = nodes[leaf, at]
+    for j in range(window.size):
+        at += 1
+        high = nodes[leaf + (at >> 1) * CHUNK, at & 1]
+        window[j] = (low >> shift) | (high << (np.uint64(63) - shift) << _ONE)
+        low = high
 
 
 @kernel

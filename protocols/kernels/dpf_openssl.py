@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from protocols.kernels.aes import INNER, LEAF, Hash
 from protocols.kernels.openssl_aes import hash_blocks
-from protocols.kernels.openssl_lookup import LEAF_BYTES, ByteSums
 from protocols.kernels.openssl_tree import (
     control_mask,
     direction,
@@ -16,9 +15,11 @@ from protocols.kernels.openssl_tree import (
     start_state,
 )
 from protocols.kernels.window import inner_levels, nodes_by_level
+from protocols.kernels.window_table import WindowTable, windows_of
 
 Words = NDArray[np.uint64]
 
+_LEAF_BYTES = 16
 _CHUNK_BYTES = 1 << 20
 """About as much of the largest array is worked on at a time."""
 _ONE = np.uint64(1)
@@ -111,17 +112,26 @@ def _repeat_domain(leaves: Words, bits: int) -> Words:
 
 
 def window_lookup(
-    rank: int, bits: int, blocks: Words, root: Words, first: Words, table: NDArray[np.int64], hash: Hash
+    rank: int,
+    bits: int,
+    blocks: Words,
+    root: Words,
+    first: Words,
+    table: WindowTable,
+    which: NDArray[np.int64] | None,
+    hash: Hash,
 ) -> NDArray[np.int64]:
     """See `dpf.window_lookup`."""
-    sums, by_byte = np.empty(len(root), np.int64), ByteSums(table, bits)
+    sums = np.empty(len(root), np.int64)
     offset = (first & np.uint64((1 << min(bits, 7)) - 1)).astype(np.int64)
-    for span in _spans(len(root), 8 * LEAF_BYTES * by_byte.leaves):
-        leaves = _expand_window(rank, bits, blocks[:, span], root[span], first[span], len(table), hash)
+    for span in _spans(len(root), 8 * _LEAF_BYTES * (table.leaves + 1)):
+        leaves = _expand_window(rank, bits, blocks[:, span], root[span], first[span], table.size, hash)
         if bits < 7:
             leaves = _repeat_domain(leaves, bits)
-        come_round = np.arange(by_byte.leaves) % len(leaves)
-        sums[span] = by_byte.sum(leaves[come_round].transpose(1, 0, 2), offset[span])
+        # What follows the last leaf that is needed does not matter.
+        read = leaves[np.arange(table.leaves + 1) % len(leaves)].transpose(1, 0, 2)
+        windows = windows_of(read.reshape(read.shape[0], -1), offset[span], table.leaves)
+        sums[span] = table.sum(windows, None if which is None else which[span])
     return sums
 
 

@@ -17,8 +17,8 @@ from protocols.fss.clear import Clear
 from protocols.fss.comparison import IsNegative
 from protocols.fss.embedding import HoldTokens
 from protocols.fss.exponential import Exponential
-from protocols.fss.exponentials import ExponentialWires, TangentExponential
 from protocols.fss.gate import Gate, Shares
+from protocols.fss.line_activation import GatedLineActivation, LineActivation
 from protocols.fss.linear import Hold, Linear, ToClient, Veil
 from protocols.fss.machine import Machine
 from protocols.fss.matmul import MatMul
@@ -29,6 +29,7 @@ from protocols.fss.opening import Open, Publish
 from protocols.fss.party import Party
 from protocols.fss.polynomial import Product, SumOfSquares
 from protocols.fss.public_rows import OwnTokens, PublicRows
+from protocols.fss.split_exponential import SplitExponential
 from protocols.fss.square import Square
 from protocols.fss.truncation import FaithfulTruncation
 from protocols.fss.widening import Widen
@@ -310,17 +311,28 @@ def _curves() -> list[Case]:
     )
     exp = Exponential(ring_bits=16, frac_bits=6, index_bits=8, index_frac=4, low=-1.0)
     cases.append(elementwise("exp", exp, direct(exp), Domain(-16, 128, 8, 4), every_mask=True))
-    wires = ExponentialWires(ring_bits=16, frac_bits=6, index_bits=8, index_frac=6, low=-0.5, centred=False)
-    cases.append(
-        elementwise(
-            "exp on a tangent",
-            exp,
-            lambda m, z: (TangentExponential()(m, wires, z),),
-            Domain(-32, 128, 8, 6),
-            every_mask=True,
-        )
-    )
+    split = SplitExponential(ring_bits=16, frac_bits=6, index_bits=8, index_frac=4, low=-1.0)
+    cases.append(elementwise("split exp", split, direct(split), Domain(-16, 128, 8, 4), every_mask=True))
     return cases
+
+
+def on_lines(gate: Gate) -> Program:
+    """A gate on a value of 3 fraction bits, read through a view, whose index is the value without its slack."""
+    return lambda m, x, *factors: m.apply(gate, m.reduce(x, 7), m.view(x), *map(m.view, factors))
+
+
+LINES = {"index_bits": 7, "index_frac": 3, "cell_frac": 1, "value_bits": 6, "slope_bits": 5}
+
+
+def _lines() -> list[Case]:
+    x, up = Domain(-60, 60, 8, 3), Domain(-20, 20, 8, 2)
+    cases = [
+        elementwise(f"{kind} on lines", gate, on_lines(gate), x, every_mask=True)
+        for kind in ("gelu", "gelu_tanh", "silu")
+        for gate in [LineActivation(kind, ring_bits=15, frac_bits=3, **LINES)]
+    ]
+    unit = GatedLineActivation("silu", ring_bits=18, frac_bits=3, **LINES)
+    return [*cases, elementwise("gated on lines", unit, on_lines(unit), x, up)]
 
 
 def _octaves() -> list[Case]:
@@ -344,6 +356,7 @@ MAKERS: tuple[Callable[[], list[Case]], ...] = (
     _products,
     _comparisons,
     _curves,
+    _lines,
     _octaves,
 )
 CASES = [case for make in MAKERS for case in make()]

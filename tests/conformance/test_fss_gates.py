@@ -14,11 +14,22 @@ from numpy.typing import NDArray
 import protocols.fss
 from protocols.fss.exponential import Exponential
 from protocols.fss.gate import Gate
+from protocols.fss.line_activation import LineActivation
 from protocols.fss.octaves import Octaves
 from protocols.fss.opening import Open
+from protocols.fss.split_exponential import SplitExponential
 from protocols.fss.widening import Widen
 from protocols.share import Held
-from tests.conformance.fss_cases import CASES, Case, Domain, additive, direct, elementwise
+from tests.conformance.fss_cases import (
+    CASES,
+    LINES,
+    Case,
+    Domain,
+    additive,
+    direct,
+    elementwise,
+    on_lines,
+)
 from tests.conformance.fss_suite import (
     CHECKS,
     Rejected,
@@ -78,6 +89,14 @@ NARROW = Domain(-32, 32, 8)
 INDEX = Domain(-4, 120, 8, 2)
 INVERSE = Octaves(inverse, 3, 100, cells_bits=2, ring_bits=16, frac_bits=12)
 EXP = Exponential(ring_bits=16, frac_bits=6, index_bits=8, index_frac=2, low=-1.0)
+SPLIT = SplitExponential(ring_bits=16, frac_bits=6, index_bits=8, index_frac=4, low=-1.0)
+LINE = LineActivation("gelu", ring_bits=15, frac_bits=3, **LINES)
+
+
+def on_lines_twin(gate: Gate) -> Case:
+    return elementwise(type(gate).__name__, gate, on_lines(gate), Domain(-60, 60, 8, 3))
+
+
 TWINS: list[tuple[Case, Check, str]] = [
     (twin(controls.ShortMask(), *ONE), check_uniform, "high bits"),
     (twin(controls.ShortMask(), *ONE), check_indistinguishable, "tells two secrets apart by its high bits"),
@@ -108,11 +127,10 @@ TWINS: list[tuple[Case, Check, str]] = [
     (twin(controls.SignForgotten(EXP), INDEX), check_result, "are wrong"),
     (twin(controls.WrapForgotten(Widen(12)), NARROW), check_result, "are wrong"),
     (twin(controls.WrapOpened(Widen(12)), NARROW), check_uniform, "other/widen"),
-    (
-        elementwise("rest of exp", EXP, controls.rest_of_exponential_forgotten, Domain(-32, 128, 8, 6)),
-        check_result,
-        "are wrong",
-    ),
+    (twin(controls.PlaceForgotten(SPLIT), Domain(-16, 128, 8, 4)), check_result, "are wrong"),
+    (on_lines_twin(controls.PlaceForgotten(LINE)), check_result, "are wrong"),
+    (on_lines_twin(controls.SignForgotten(LINE)), check_result, "are wrong"),
+    (on_lines_twin(controls.OneMaskForValueAndSlope(LINE)), check_uniform, "minus"),
     (twin(controls.RestForgotten(INVERSE), Domain(-2, 101, 8)), check_result, "are wrong"),
 ]
 

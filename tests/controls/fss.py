@@ -6,6 +6,7 @@ Most compute the right result, and all but one are billed right: what is wrong i
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar
 from unittest.mock import patch
 
@@ -14,6 +15,7 @@ import torch
 
 from parties.meter import SERVER
 from parties.wire import decode, unpack
+from protocols.fss.cells import Cells
 from protocols.fss.clear import Clear
 from protocols.fss.comparison import IsNegative, share_below_mask
 from protocols.fss.dealing import Dealing
@@ -302,15 +304,42 @@ class RestForgotten(Altered):
             return super().deal(dealing, *inputs)
 
 
-def rest_of_exponential_forgotten(machine: Machine, index: Share) -> Shares:
-    """`TangentExponential` whose dealer takes the mask of the rest for zero."""
-    cell = machine.truncate(index, 2)
-    rest = machine.remainder(index, cell)
-    if isinstance(machine, Dealing):
-        rest = dataclasses.replace(rest, value=torch.zeros_like(rest.value))
-    factor = machine.add_public(machine.mul_integer(rest, -1), 1 << rest.frac_bits)
-    gate = Exponential(ring_bits=22, frac_bits=6, index_bits=6, index_frac=4, low=-0.5625)
-    return machine.apply(gate, cell, factor)
+class PlaceForgotten(Altered):
+    """A gate whose dealer takes the mask's place in its cell for the middle of it: a slope without effect, or exp
+    of a whole cell."""
+
+    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+        honest = Cells.cut
+
+        def without_places(cells: Cells, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            cell, place = honest(cells, value)
+            return cell, torch.full_like(place, 1 << (cells.rest_bits - 1))
+
+        with patch.object(Cells, "cut", without_places):
+            return super().deal(dealing, *inputs)
+
+
+class OneMaskForValueAndSlope(Altered):
+    """`LineActivation` that opens a line's slope under the low bits of its value's mask."""
+
+    def run(self, party: Party, *inputs: Share) -> Shares:
+        with patch.object(party, "mask", _first_mask_twice(party.mask)):
+            return super().run(party, *inputs)
+
+    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+        with patch.object(dealing, "mask", _first_mask_twice(dealing.mask)):
+            return super().deal(dealing, *inputs)
+
+
+def _first_mask_twice(honest: Callable[[Mask], torch.Tensor]) -> Callable[[Mask], torch.Tensor]:
+    """Hands out the first mask once more for the second."""
+    drawn: list[torch.Tensor] = []
+
+    def mask(item: Mask) -> torch.Tensor:
+        drawn.append(drawn[0] if len(drawn) == 1 else honest(item))
+        return drawn[-1]
+
+    return mask
 
 
 class WrapForgotten(Altered):

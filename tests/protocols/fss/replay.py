@@ -114,10 +114,6 @@ class Replay(Machine):
         value = torch.stack([secret, a.value[1]])
         return Share(value, a.frac_bits - drop, a.ring_bits, a.held, drop)
 
-    def _rest(self, a: Share, whole: torch.Tensor) -> torch.Tensor:
-        rest = a.value - whole
-        return torch.stack([rest[0], low(rest[1], a.ring_bits)])
-
     def _shift(self, a: Share, drop: int) -> torch.Tensor:
         secret, mask = a.value[0], a.value[1]
         own = -mask if a.held is Held.SERVER_HELD else mask  # the server has x - a

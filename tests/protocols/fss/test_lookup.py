@@ -12,11 +12,21 @@ from parties.errors import ConfigError
 from protocols.fss.clear import Clear
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
-from protocols.fss.lookup import Lookup, Opened
+from protocols.fss.lookup import Lookup
 from protocols.fss.machine import Machine
 from protocols.fss.material import Item, Items, Mask
 from protocols.fss.party import Party
-from protocols.fss.polynomial import Factor, Sign, deal_product, evaluate_product, key_items
+from protocols.fss.polynomial import (
+    Coefficient,
+    Form,
+    coefficients,
+    deal_product,
+    evaluate_product,
+    form_of,
+    key_items,
+    known_form,
+    secrets,
+)
 from protocols.fss.tables import Table, tabulate
 from protocols.share import Share
 from tests.protocols.fss.harness import Run, Secret, run
@@ -42,8 +52,8 @@ class Probe(Gate):
     def items(self, *inputs: Share) -> Items:
         (index,) = inputs
         keys: Items = {}
-        for name, factors in self._factors(self._lookup.shapes(index.shape)).items():
-            keys.update(key_items(name, factors, 30))
+        for name, forms in self._forms(index).items():
+            keys.update(key_items(name, forms, 30))
         return {**self._lookup.items(index.shape), **keys}
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
@@ -51,40 +61,53 @@ class Probe(Gate):
 
     def outputs(self, *inputs: Share) -> Shares:
         (index,) = inputs
-        scales, wanted = {"value": 3, "sign": 0}, self._factors(self._lookup.shapes(index.shape))
-        return tuple(shape_only(index.shape, scales[name], 30) for name in wanted)
+        scales = {"value": 3, "sign": 0}
+        return tuple(shape_only(index.shape, scales[name], 30) for name in self._forms(index))
 
     def run(self, party: Party, *inputs: Share) -> Shares:
         (index,) = inputs
         opened = self._lookup.run(party, self._cut(index), self.reason)
-        shares = [evaluate_product(party, factors, 30) for factors in self._factors(opened).values()]
+        terms: list[list[list[Coefficient]]] = []
+        if opened.value is not None:
+            terms.append([[1], coefficients(opened.value)])
+        if opened.sign is not None:
+            terms.append([coefficients(opened.sign)])
+        shares = [
+            evaluate_product(party, name, forms, known, 30)
+            for (name, forms), known in zip(self._forms(index).items(), terms, strict=True)
+        ]
         pairs = zip(shares, self.outputs(index), strict=True)
         return tuple(Share(value, like.frac_bits, 30) for value, like in pairs)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         (index,) = inputs
         opened, signs = self._lookup.deal(dealing, self._cut(index))
-        for factors in self._factors(opened, signs).values():
-            deal_product(dealing, factors, 30)
+        known: list[list[list[torch.Tensor]]] = []
+        if opened.value is not None:
+            known.append([[signs], secrets(opened.value)])
+        if opened.sign is not None:
+            known.append([secrets(opened.sign)])
+        for (name, forms), values in zip(self._forms(index).items(), known, strict=True):
+            deal_product(dealing, name, forms, values, 30)
         return self.outputs(index)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         (index,) = inputs
         results = {"value": self._table.at(index.value), "sign": (index.value >= 0).long()}
-        wanted = self._factors(self._lookup.shapes(index.shape))
-        pairs = zip(wanted, self.outputs(index), strict=True)
+        pairs = zip(self._forms(index), self.outputs(index), strict=True)
         return tuple(Share(results[name], like.frac_bits, 30) for name, like in pairs)
 
     def _cut(self, index: Share) -> Share:
         return Share(index.value, 0, self._bits, index.held)
 
-    def _factors(self, opened: Opened, signs: torch.Tensor | None = None) -> dict[str, list[Factor]]:
-        factors: dict[str, list[Factor]] = {}
-        if opened.value is not None:
-            factors["value"] = [Sign(opened.value.shape, signs), opened.value]
-        if opened.sign is not None:
-            factors["sign"] = [opened.sign]
-        return factors
+    def _forms(self, index: Share) -> dict[str, list[Form]]:
+        shapes = self._lookup.shapes(index.shape)
+        forms: dict[str, list[Form]] = {}
+        if shapes.value is not None:
+            forms["value"] = [known_form(index.shape), form_of(shapes.value)]
+        if shapes.sign is not None:
+            forms["sign"] = [form_of(shapes.sign)]
+        return forms
 
 
 def table(low: int, *values: int) -> Table:

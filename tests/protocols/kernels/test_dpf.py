@@ -12,6 +12,7 @@ from protocols.kernels import dpf_compiled, dpf_openssl
 from protocols.kernels.aes import Hash
 from protocols.kernels.dpf import DpfKeys, expand_all, generate, prefix_parity, window_lookup
 from protocols.kernels.processor import VARIABLE, register_words
+from protocols.kernels.window_table import WindowTable
 from tests.protocols.kernels.slow import slow_bits, slow_keys
 
 Words = NDArray[np.uint64]
@@ -99,7 +100,7 @@ def test_windows_give_the_entry_at_alpha(implementation: str, bits: int) -> None
     distance = ((alpha - first) & np.uint64((1 << bits) - 1)).astype(np.int64)
     for window in WINDOWS.get(bits, [1, 1 << (bits - 1), 1 << bits]):
         entries = table(window, 12)
-        sums = [window_lookup(rank, keys, pair[rank], first, entries, HASH) for rank in (0, 1)]
+        sums = [window_lookup(rank, keys, pair[rank], first, WindowTable(entries), HASH) for rank in (0, 1)]
         found = np.where(distance < window, entries[np.minimum(distance, window - 1)], 0)
         assert np.array_equal(sums[0] - sums[1], signs * found)
 
@@ -113,7 +114,7 @@ def test_sums_are_those_of_the_bits(implementation: str, bound_bits: int) -> Non
     shares = expand_all(1, keys, pair[1], HASH).astype(np.int64)
     places = (first[:, None].astype(np.int64) + np.arange(window)) % (1 << bits)
     expected = np.take_along_axis(shares, places, 1) @ entries
-    assert np.array_equal(window_lookup(1, keys, pair[1], first, entries, HASH), expected)
+    assert np.array_equal(window_lookup(1, keys, pair[1], first, WindowTable(entries), HASH), expected)
 
 
 @pytest.mark.parametrize("bits", [14, 16, 23, 31, 32, 33, 40, 63, 64])
@@ -130,7 +131,7 @@ def test_larger_domains(implementation: str, bits: int) -> None:
         entries = table(512, 12)
         distance = points(2, 10, count).astype(np.int64) - 256
         first = alpha - distance.view(np.uint64)
-        sums = [window_lookup(rank, keys, pair[rank], first, entries, HASH) for rank in (0, 1)]
+        sums = [window_lookup(rank, keys, pair[rank], first, WindowTable(entries), HASH) for rank in (0, 1)]
         found = np.where((distance >= 0) & (distance < 512), entries[np.clip(distance, 0, 511)], 0)
         assert np.array_equal(sums[0] - sums[1], signs * found)
 
@@ -147,7 +148,8 @@ def test_both_implementations_are_equal_bit_for_bit(count: int, bits: int, windo
     assert np.array_equal(keys.blocks, blocks)
     for rank in (0, 1):
         common = (rank, bits, blocks, pair[rank])
-        for name, rest in (("prefix_parity", (x,)), ("window_lookup", (x[0], entries)), ("expand_all", ())):
+        looked_up = (x[0], WindowTable(entries), None)
+        for name, rest in (("prefix_parity", (x,)), ("window_lookup", looked_up), ("expand_all", ())):
             results = [getattr(module, name)(*common, *rest, HASH) for module in (dpf_compiled, dpf_openssl)]
             assert np.array_equal(*results), name
 
@@ -221,13 +223,17 @@ def test_what_does_not_fit_is_refused(implementation: str) -> None:
     with pytest.raises(RangeError, match="rank 0 or 1, got 2"):
         prefix_parity(2, keys, pair[0], alpha[None], HASH)
     with pytest.raises(RangeError, match="roots: expected"):
-        window_lookup(0, keys, pair[0, :3], alpha, entries, HASH)
+        window_lookup(0, keys, pair[0, :3], alpha, WindowTable(entries), HASH)
     with pytest.raises(RangeError, match="first points: expected"):
-        window_lookup(0, keys, pair[0], alpha[:3], entries, HASH)
-    with pytest.raises(RangeError, match=r"1 to 2\^9 entries, got shape \(0,\)"):
-        window_lookup(0, keys, pair[0], alpha, entries[:0], HASH)
-    with pytest.raises(RangeError, match=r"1 to 2\^9 entries, got shape \(513,\)"):
-        window_lookup(0, keys, pair[0], alpha, table(513, 8), HASH)
+        window_lookup(0, keys, pair[0], alpha[:3], WindowTable(entries), HASH)
+    with pytest.raises(RangeError, match=r"got shape \(0,\)"):
+        WindowTable(entries[:0])
+    with pytest.raises(RangeError, match=r"1 to 2\^9 entries, got 513"):
+        window_lookup(0, keys, pair[0], alpha, WindowTable(table(513, 8)), HASH)
+    with pytest.raises(RangeError, match="4 rows below 1"):
+        window_lookup(0, keys, pair[0], alpha, WindowTable(entries), HASH, np.ones(4, np.int64))
+    with pytest.raises(RangeError, match="4 rows below 1, got shape"):
+        window_lookup(0, keys, pair[0], alpha, WindowTable(entries), HASH, np.zeros(3, np.int64))
     with pytest.raises(RangeError, match=r"expected shape \(24,\), got \(22,\)"):
         DpfKeys.from_words(9, 4, keys.words[:-2])
     with pytest.raises(RangeError, match="correction words: expected shape"):

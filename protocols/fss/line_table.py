@@ -1,0 +1,121 @@
+"""What an activation lacks to its ramp, on a line in every cell of a masked number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from protocols.fss.cells import Cells, RowTable
+from protocols.fss.party import Party
+from protocols.fss.point_keys import PointKeys
+
+Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+FARTHEST = 32.0
+"""Beyond it, an activation is its ramp but for 10^-12."""
+_SAMPLES = 9
+"""Of a cell, for the middle between the most and the least that a value is off."""
+
+
+@dataclass(frozen=True, eq=False)
+class LineTable:
+    """Lines c = value_unit T - slope_unit U (b - 2^(d-1)) of cell j and place a: see `cells.py` for j, a, b, d.
+
+    Attributes:
+        values, slopes: T and U, integers in the rings of their bits, a bit of slack included.
+        value_unit: of T, in units of the result's last place.
+        slope_unit: of U times a unit of b, likewise; any number.
+    """
+
+    cells: Cells
+    values: RowTable
+    slopes: RowTable
+    value_bits: int
+    slope_bits: int
+    value_unit: int
+    slope_unit: float
+
+    def rest(self, b: torch.Tensor) -> torch.Tensor:
+        """slope_unit (b - 2^(d-1)), rounded: what the dealer knows of a number's place in its cell."""
+        middle = b - (1 << (self.cells.rest_bits - 1))
+        return (middle.double() * self.slope_unit).round().to(torch.int64)
+
+    def at(self, cell: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """c, in units of the result's last place."""
+        return self.value_unit * self.values.at(cell, a) - self.slopes.at(cell, a) * self.rest(b)
+
+    def read(
+        self, party: Party, keys: PointKeys, cell: torch.Tensor, a: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """This party's summands of s T and s U, from one walk through its keys."""
+        both = self._both.read(party, keys, cell, a)
+        shift = 64 - self._half_bits
+        value = (both << shift) >> shift
+        return value, (both - value) >> self._half_bits
+
+    @property
+    def _half_bits(self) -> int:
+        """Half a word of 32 bits, or of 64, in which no sum of a row's entries wraps around."""
+        largest = max(int(np.abs(table.values).sum(1).max()) for table in (self.values, self.slopes))
+        return 16 if largest < (1 << 15) - 1 else 32
+
+    @cached_property
+    def _both(self) -> RowTable:
+        """T in the lower half of a word, U in the upper one."""
+        return RowTable(self.values.low, self.values.values + (self.slopes.values << self._half_bits))
+
+
+def line_table(
+    lack: Function,
+    *,
+    cells: Cells,
+    index_frac: int,
+    frac_bits: int,
+    value_bits: int,
+    slope_bits: int,
+) -> LineTable:
+    """The table of c(x) = 1{j >= 0} x - f(x), f being a ramp but for a bump around 0.
+
+    Slopes are those of chords, and values lie in the middle between the most and the least of a cell.
+
+    Args:
+        lack: ReLU - f as a function of |x|.
+        cells: of x with `index_frac` fraction bits.
+        frac_bits: of the result.
+        value_bits, slope_bits: rings of T and U, 3 or more.
+    """
+    half, unit = 1 << (cells.bits - 1), 2.0**-index_frac
+    most = min(half, int(FARTHEST * 2.0 ** (index_frac - cells.rest_bits)))
+    rest, reach = 1 << (cells.rest_bits - 1), most << cells.rest_bits
+    x = np.arange(-reach - 2 * rest, reach + rest) * unit
+    bump, ramp = lack(np.abs(x)), np.where(np.arange(-most, most) >= 0, 1.0, -1.0)[:, None]
+
+    def wanted(offset: int) -> NDArray[np.float64]:
+        """c [cells, places] at places' middles less an offset: that of a cell's sign, on both sides of 0."""
+        here = slice(rest - offset, rest - offset + 2 * reach)
+        shape = (2 * most, 2 * rest)
+        return bump[here].reshape(shape) + np.minimum(ramp * x[here].reshape(shape), 0.0)
+
+    slopes, slope_step = _levels((wanted(-rest) - wanted(rest - 1)) / ((2 * rest - 1) * unit), slope_bits)
+    offsets = sorted({round(offset) for offset in np.linspace(-rest, rest - 1, _SAMPLES)})
+    lines = [wanted(offset) + slopes * (slope_step * offset * unit) for offset in offsets]
+    middle = (np.minimum.reduce(lines) + np.maximum.reduce(lines)) / 2.0
+    limit = (1 << (value_bits - 2)) - 1
+    value_unit = max(1, int(np.ceil(np.abs(middle).max() * 2.0**frac_bits / (limit + 0.25))))
+    values = np.rint(middle * 2.0**frac_bits / value_unit)
+    used = np.flatnonzero((values != 0).any(1) | (slopes != 0).any(1))
+    kept = slice(int(used[0]), int(used[-1]) + 1)
+    tables = [RowTable(kept.start - most, part[kept].T.astype(np.int64)) for part in (values, slopes)]
+    step = float(slope_step * unit * 2.0**frac_bits)
+    return LineTable(cells, tables[0], tables[1], value_bits, slope_bits, value_unit, step)
+
+
+def _levels(numbers: NDArray[np.float64], bits: int) -> tuple[NDArray[np.float64], float]:
+    """Numbers on the finest grid for which a ring of so many bits, one of them slack, holds them; its step."""
+    step = float(np.abs(numbers).max()) / ((1 << (bits - 2)) - 0.75)
+    return np.rint(numbers / step), step

@@ -1,0 +1,69 @@
+"""One party's keys of point functions, ready to be read at public points."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.kernels import dpf
+from protocols.kernels.aes import Hash
+from protocols.kernels.truth_table import TruthTables
+from protocols.kernels.window_table import WindowTable
+
+Words = NDArray[np.uint64]
+
+
+class PointKeys(ABC):
+    """Keys of a `Dpf` item. Every point function can be read at any number of public points."""
+
+    @abstractmethod
+    def prefix_parity(self, points: Words) -> NDArray[np.uint8]:
+        """XOR shares of 1{alpha <= x} at points uint64 [P, elements]; see `dpf.prefix_parity`."""
+
+    @abstractmethod
+    def window_lookup(
+        self, first: Words, table: WindowTable, which: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """The sum of what a window's bits select: party 0's less party 1's is the entry at alpha, or minus it.
+
+        See `dpf.window_lookup`.
+        """
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class TreeKeys(PointKeys):
+    """Keys of distributed point functions: the common correction words and this party's roots."""
+
+    rank: int
+    common: dpf.DpfKeys
+    root: Words
+    hash: Hash
+
+    def prefix_parity(self, points: Words) -> NDArray[np.uint8]:
+        return dpf.prefix_parity(self.rank, self.common, self.root, points, self.hash)
+
+    def window_lookup(
+        self, first: Words, table: WindowTable, which: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        return dpf.window_lookup(self.rank, self.common, self.root, first, table, self.hash, which)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class TableKeys(PointKeys):
+    """Whole truth tables, of small domains."""
+
+    tables: TruthTables
+
+    def prefix_parity(self, points: Words) -> NDArray[np.uint8]:
+        return self.tables.prefix_parity(points)
+
+    def window_lookup(
+        self, first: Words, table: WindowTable, which: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        return self.tables.window_lookup(first, table, which)
