@@ -25,6 +25,7 @@ from protocols.fss.store import BundleWriter, Manifest, Store, new_folder
 from protocols.fss.stored import StoredSupply
 from protocols.fss.supply import RunShape
 from protocols.fss.transport import Dealt, Part
+from tests.deadlines import HANG_S
 
 LENGTHS, COUNT = [4, 1, 1], 3
 DEALT = [Dealt(30, 20, 10), Dealt(3, 2, 1), Dealt(0, 5, 4)]
@@ -246,7 +247,7 @@ def _victim(folder: Path, calls: int) -> tuple[int, str]:
         [sys.executable, "-c", _VICTIM, str(folder), str(calls)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
         check=False,
         cwd=Path(__file__).parents[3],
     )
@@ -255,7 +256,6 @@ def _victim(folder: Path, calls: int) -> tuple[int, str]:
 
 @pytest.mark.e2e
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_party_that_is_killed_never_uses_a_bundle_twice(folders: list[Path], tmp_path: Path) -> None:
     """Killed before each system call in turn: what was read is never found again, by it or by another."""
     fresh = tmp_path / "fresh"
