@@ -7,6 +7,9 @@ from typing import Protocol, runtime_checkable
 
 from parties.keys import z85_encode
 
+GRANT_S = 10.0
+"""The longest time from being let in to being in."""
+
 
 @runtime_checkable
 class ZapSocket(Protocol):
@@ -27,13 +30,13 @@ class DoorKeeper:
         allowed: public keys (Z85) that may come in; None for anybody, without encryption.
 
     Attributes:
-        granted_s, granted_key: when the peer was let in (`time.monotonic`), and its public key.
+        granted_key: the public key of the peer that was let in.
         refused: who was turned away last, for messages.
     """
 
     def __init__(self, socket: ZapSocket, allowed: frozenset[str] | None) -> None:
         self._socket, self._allowed = socket, allowed
-        self.granted_s: float | None = None
+        self._granted_s: float | None = None
         self.granted_key: str | None = None
         self.refused = ""
 
@@ -46,9 +49,18 @@ class DoorKeeper:
             if self._allowed is not None and (key is None or key not in self._allowed):
                 self.refused = f"{address}, whose public key {key} is not on the list"
                 status = b"400"
-            elif self.granted_s is not None:
+            elif self._granted_s is not None:
                 status = b"300"  # taken; the next listener may let it in
             else:
-                self.granted_s, self.granted_key = time.monotonic(), key
+                self._granted_s, self.granted_key = time.monotonic(), key
                 status = b"200"
             self._socket.send_multipart([b"1.0", request[1], status, b"", b"", b""])
+
+    def peer_left(self, connections: int) -> bool:
+        """Whether the peer was let in and has gone since, given how many connections there are.
+
+        Where strangers' connections remain, it is taken to have gone `GRANT_S` seconds after it was let in.
+        """
+        if self._granted_s is None:
+            return False
+        return not connections or time.monotonic() > self._granted_s + GRANT_S

@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 from parties.errors import ConfigError, PeerClosed, PeerError
 
 _LAST_LINES = 20
-_DEATH_S = 1.0
 _REQUESTS_TO_END = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 
 
@@ -41,7 +40,8 @@ class Processes:
 
     Args:
         on_line: is told of every line a process writes; called from reader threads.
-        patience_s: how long processes may take to finish, and again to terminate.
+        patience_s: how long processes may take to finish, to end after a peer noticed their failure, and
+            again to terminate.
     """
 
     def __init__(self, on_line: Callable[[str], None] | None = None, patience_s: float = 5.0) -> None:
@@ -138,12 +138,12 @@ class Processes:
 
     def _dead(self) -> _Child | None:
         """The first process that failed, given a moment for the end to be noticed."""
-        deadline = time.monotonic() + _DEATH_S
+        deadline = time.monotonic() + self._patience_s
         while time.monotonic() < deadline:
             for child in self._children:
                 if child.process.poll() not in (None, 0):
                     if child.reader is not None:
-                        child.reader.join(_DEATH_S)
+                        child.reader.join(self._patience_s)
                     return child
             time.sleep(0.01)
         return None

@@ -9,14 +9,21 @@ from parties.channel import Channel
 from parties.errors import PeerClosed, PeerTimeout
 from parties.wire import Buffer
 
+PATIENCE_S = 600.0
+"""Two ends in one process fall silent only where somebody made a mistake."""
+
 _Inbox = queue.SimpleQueue[list[Buffer] | None]
 
 
 class LocalChannel(Channel):
-    """One end of an in-process pair; made by `local_pair`."""
+    """One end of an in-process pair; made by `local_pair`.
 
-    def __init__(self, inbox: _Inbox, outbox: _Inbox, timeout_s: float) -> None:
-        self._inbox, self._outbox, self._timeout_s = inbox, outbox, timeout_s
+    Attributes:
+        recv_timeout_s: how long `recv` waits; may be changed at any time.
+    """
+
+    def __init__(self, inbox: _Inbox, outbox: _Inbox, recv_timeout_s: float) -> None:
+        self._inbox, self._outbox, self.recv_timeout_s = inbox, outbox, recv_timeout_s
         self._closed = self._peer_closed = False
 
     def send(self, parts: Sequence[Buffer]) -> None:
@@ -29,9 +36,9 @@ class LocalChannel(Channel):
         if self._closed or self._peer_closed:
             raise PeerClosed("the in-process channel is closed")
         try:
-            parts = self._inbox.get(timeout=self._timeout_s)
+            parts = self._inbox.get(timeout=self.recv_timeout_s)
         except queue.Empty:
-            raise PeerTimeout(f"nothing received within {self._timeout_s:g} s") from None
+            raise PeerTimeout(f"nothing received within {self.recv_timeout_s:g} s") from None
         if parts is None:
             self._peer_closed = True
             raise PeerClosed("the peer closed the in-process channel")
@@ -43,7 +50,7 @@ class LocalChannel(Channel):
             self._outbox.put(None)
 
 
-def local_pair(timeout_s: float = 30.0) -> tuple[LocalChannel, LocalChannel]:
+def local_pair(timeout_s: float = PATIENCE_S) -> tuple[LocalChannel, LocalChannel]:
     """Two connected ends. `recv` waits at most `timeout_s` seconds."""
     first: _Inbox = queue.SimpleQueue()
     second: _Inbox = queue.SimpleQueue()

@@ -24,7 +24,7 @@ import zmq
 from parties import zmtp
 from parties.channel import Channel
 from parties.connections import Connections, Event
-from parties.doorkeeper import DoorKeeper
+from parties.doorkeeper import GRANT_S, DoorKeeper
 from parties.errors import ConfigError, HandshakeFailed, PeerClosed, PeerTimeout, RangeError
 from parties.keys import KeyPair, check_key, require_keys
 from parties.wire import Buffer
@@ -37,7 +37,7 @@ LINGER_S = 5.0
 _RETRY_S = 0.05  # pause between attempts to connect
 _ATTEMPT_S = 3.0  # until an attempt that got no answer at all is repeated
 _REFUSALS_S = 1.0  # a listener between two sessions refuses for a moment; one that still does means it
-_GRANT_S = 1.0  # from being let in to being in
+_LOOK_S = 1.0  # between looks at the clock while a listener waits
 # Long after every deadline. Switching reconnection off (-1) would throw away what arrived before a loss.
 _NEVER_MS = 24 * 3600 * 1000
 _COPIED_BYTES = 4096  # received parts up to here are copied, longer ones are views
@@ -202,12 +202,12 @@ class Listener:
             with _translated("accept"):
                 while not self._peer_is_in():
                     now = time.monotonic()
-                    if doorkeeper.granted_s is not None and now > doorkeeper.granted_s + _GRANT_S:
+                    if doorkeeper.peer_left(len(wire.connections)):
                         raise HandshakeFailed("the peer left in the middle of the handshake")
                     if now >= deadline:
                         refused = f"; turned away: {doorkeeper.refused}" if doorkeeper.refused else ""
                         raise PeerTimeout(f"no peer at {self.endpoint} within {timeout_s:g} s{refused}")
-                    wire.poller.poll(_milliseconds(min(deadline - now, _GRANT_S)))
+                    wire.poller.poll(_milliseconds(min(deadline - now, _LOOK_S)))
                     doorkeeper.answer()
         except BaseException:
             self.close()
@@ -257,15 +257,18 @@ def connect(
     zmtp.require_endpoint(endpoint)
     peer_key = None if keys is None else check_key(peer or "", "the listening party's public key")
     give_up = deadline = time.monotonic() + connect_timeout_s
+    failure: PeerTimeout | HandshakeFailed | None = None
     while True:
         wire = _Wire(endpoint, keys, max_part_bytes, listening=False)
         with contextlib.ExitStack() as unless_in:
             unless_in.callback(wire.close, 0.0)
-            failure = _attempt(wire, endpoint, peer_key, deadline)
-            if failure is None:
+            latest = _attempt(wire, endpoint, peer_key, deadline)
+            if latest is None:
                 unless_in.pop_all()
                 return TcpChannel(wire, peer_key, recv_timeout_s)
         now = time.monotonic()
+        if failure is None or now < deadline:  # an attempt cut short tells less than the one before
+            failure = latest
         give_up = min(give_up, now + _REFUSALS_S) if isinstance(failure, HandshakeFailed) else deadline
         if now + _RETRY_S >= give_up:
             raise failure
@@ -354,8 +357,8 @@ class _Wire:
 
     def established(self) -> int | None:
         """The descriptor of the connection that is in; None where it cannot be told from a stranger's."""
-        self.socket.poll(_milliseconds(_GRANT_S), zmq.POLLOUT)  # until 0MQ has handed it to the socket
-        deadline = time.monotonic() + _GRANT_S
+        self.socket.poll(_milliseconds(GRANT_S), zmq.POLLOUT)  # until 0MQ has handed it to the socket
+        deadline = time.monotonic() + GRANT_S
         while (ours := self.connections.ours()) is None and self.connections and time.monotonic() < deadline:
             time.sleep(_RETRY_S)
             self.events(0.0)

@@ -10,6 +10,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.deadlines import TEST_S
+
 # Threads that wait for each other's cores make small models slower, and a busy machine much slower.
 torch.set_num_threads(1)
 
@@ -23,6 +25,13 @@ rehearse_all()
 """
 _MANY = 200
 """Tests from which on somebody will need the compiled kernels."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Ends whatever hangs, where nobody asked for another deadline."""
+    if config.getoption("timeout") is None:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(TEST_S))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -17,6 +17,8 @@ import pytest
 import typer.main
 import yaml
 
+from tests.deadlines import HANG_S
+
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ("mpcinfer", "protocols", "parties")
 FOLDERS = (*SHIPPED, "bench", "tests", "docs", "scripts", ".ci")
@@ -175,7 +177,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     """Built as an installer builds it, so that a data file that is ignored or left out is noticed."""
     build = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
     run = [sys.executable, "-c", build, str(tmp_path)]
-    subprocess.run(run, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    subprocess.run(run, cwd=ROOT, check=True, capture_output=True, timeout=HANG_S)
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}

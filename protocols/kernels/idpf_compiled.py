@@ -215,11 +215,18 @@ def prefix_sum(
     rank: int, cw: Words, values: Words, root: Words, points: Words, hash: Hash
 ) -> NDArray[np.int64]:
     """See `idpf.prefix_sum`."""
-    sums = np.empty(points.shape, np.uint64)
+    count, keys = points.shape
+    copies = max(1, min(count, CHUNK // max(keys, 1)))  # few keys fill a chunk with several points each
+    rows = np.zeros((-(-count // copies), copies * keys), np.uint64)
+    rows.reshape(-1)[: points.size] = points.reshape(-1)
+    cw, values, root = (
+        np.concatenate([array] * copies, axis) for array, axis in ((cw, 1), (values, 1), (root, 0))
+    )
+    sums = np.empty(rows.shape, np.uint64)
     for part in parts(len(root)):
         levels, shares, roots = part.of(cw, 1), part.of(values, 1), part.of(root)
-        for row, out in zip(points, sums, strict=True):
+        for row, out in zip(rows, sums, strict=True):
             total = part.room(out)
             sum_prefixes(rank, levels, shares, roots, part.of(row), hash.round_keys, total)
             part.keep(total, out)
-    return sums.view(np.int64)
+    return sums.reshape(-1)[: points.size].reshape(points.shape).view(np.int64)

@@ -9,6 +9,7 @@ from parties.errors import PeerError, PeerTimeout
 from parties.local import local_pair
 from parties.wire import Buffer
 from tests.conformance import channel_suite as suite
+from tests.deadlines import HANG_S, SILENCE_S
 from tests.parties.pairs import MakePair
 
 
@@ -189,9 +190,11 @@ class CountsLess(Twin):
         return sum(len(part) for part in parts[1:])
 
 
-def _both(kind: Callable[[Channel], Twin]) -> MakePair:
+def _both(kind: Callable[[Channel], Twin], most_s: float = SILENCE_S) -> MakePair:
+    """Pairs of a broken kind, which may wait for what never comes."""
+
     def make(timeout_s: float) -> tuple[Channel, Channel]:
-        first, second = (kind(channel) for channel in local_pair(min(timeout_s, 1.0)))
+        first, second = (kind(channel) for channel in local_pair(min(timeout_s, most_s)))
         return first, second
 
     return make
@@ -210,7 +213,7 @@ def _waits(timeout_s: float) -> tuple[Channel, Channel]:
     return first, second
 
 
-SOUND: MakePair = _both(Twin)
+SOUND: MakePair = _both(Twin, HANG_S)
 BROKEN: tuple[tuple[str, MakePair, suite.Check], ...] = (
     ("drops", _both(Drops), suite.check_many_messages_in_order),
     ("repeats", _both(Repeats), suite.check_many_messages_in_order),

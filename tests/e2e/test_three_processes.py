@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +23,14 @@ from parties.keys import KeyPair, new_keypair
 from parties.launch import Processes
 from protocols.plan import Plan
 from protocols.registry import get_plan
+from tests.deadlines import HANG_S, until
 from tests.mpcinfer.test_private_models import GPT2, RELU
 from tests.mpcinfer.three_parties import random_model
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 PLANS = ["crypten", "fss"]
 OTHER = {"crypten": "crypten-stock", "fss": "fss-faithful"}
-NOTICE_S = 1.0
-"""How soon a party must notice that another was killed."""
+PATIENT = ["--timeout", str(HANG_S)]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +61,7 @@ class Parties:
             keys=self.pairs[keys],
             server=Address(self.server, self.pairs["server"].public),
             dealer=Address(self.dealer, self.pairs["dealer"].public),
-            timeout_s=20.0,
+            timeout_s=HANG_S,
         )
 
 
@@ -80,8 +79,8 @@ def parties(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Gene
             f"serve --once --listen {server} --dealer {for_server} --model {model} --plan {request.param}"
         )
         commands = {
-            "dealer": [*dealing.split(), *own["dealer"], *key["server"], *key["client"]],
-            "server": [*serving.split(), *own["server"], *key["client"], *key["dealer"]],
+            "dealer": [*dealing.split(), *PATIENT, *own["dealer"], *key["server"], *key["client"]],
+            "server": [*serving.split(), *PATIENT, *own["server"], *key["client"], *key["dealer"]],
         }
         pids = {name: processes.start(name, [*program, *command]) for name, command in commands.items()}
         yield Parties(model, get_plan(request.param), pids, pairs, server, for_client, lines)
@@ -97,7 +96,7 @@ def _free_ports(count: int) -> list[int]:
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_the_bill_is_what_the_kernel_counted_and_nobody_is_left(model: Path, plan: str) -> None:
-    with private(str(model), plan=plan) as client:
+    with private(str(model), plan=plan, timeout_s=HANG_S) as client:
         answer = client.complete("def f(x", max_new_tokens=2)
         again = client.complete("return", max_new_tokens=2)
         assert len(_children()) == 2  # server and dealer
@@ -109,7 +108,7 @@ def test_the_bill_is_what_the_kernel_counted_and_nobody_is_left(model: Path, pla
 
 
 def test_an_insecure_dealer_is_named_in_the_bill(model: Path) -> None:
-    with private(str(model), plan="crypten", insecure_dealer=True) as client:
+    with private(str(model), plan="crypten", insecure_dealer=True, timeout_s=HANG_S) as client:
         client.complete("x", max_new_tokens=1)
         bill = client.finish()
     assert any("decrypt everything" in note for note in bill.notes)
@@ -117,23 +116,18 @@ def test_an_insecure_dealer_is_named_in_the_bill(model: Path) -> None:
 
 
 @pytest.mark.parametrize("victim", ["server", "dealer"])
-def test_a_killed_party_is_noticed_within_a_second(parties: Parties, victim: str) -> None:
+def test_a_killed_party_is_noticed(parties: Parties, victim: str) -> None:
     with contextlib.suppress(PeerClosed), parties.connect() as client:
         client.complete("x", max_new_tokens=1)
         os.kill(parties.pids[victim], signal.SIGKILL)
-        killed = time.monotonic()
-        with pytest.raises(PeerClosed):
+        with pytest.raises(PeerClosed):  # and not PeerTimeout, much later
             client.complete("y", max_new_tokens=1)
-        assert time.monotonic() - killed < NOTICE_S
 
 
 def test_a_client_that_goes_away_ends_the_session_with_a_named_error(parties: Parties) -> None:
     with pytest.raises(ZeroDivisionError), parties.connect() as client:
         print(1 / len(client.complete("x", max_new_tokens=0).ids))
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and not any("PeerClosed" in line for line in parties.lines):
-        time.sleep(0.05)
-    assert any("PeerClosed" in line for line in parties.lines), parties.lines
+    assert until(lambda: any("PeerClosed" in line for line in parties.lines)), parties.lines
 
 
 def test_a_key_that_is_not_on_the_list_gets_nowhere(parties: Parties) -> None:
@@ -156,7 +150,7 @@ def test_parties_that_differ_part_at_once(parties: Parties, tmp_path: Path, diff
 @pytest.mark.parametrize("plan", ["crypten", "fss-faithful"])
 def test_a_conversation_goes_on_where_it_was(model: Path, plan: str) -> None:
     """What the session has seen is not run again: the second prompt costs as much as its new tokens."""
-    with private(str(model), plan=plan) as client:
+    with private(str(model), plan=plan, timeout_s=HANG_S) as client:
         first = client.complete("def f(x", max_new_tokens=2)
         kept = client.complete("def f(x" + first.text + "):", max_new_tokens=1, keep=True)
         again = client.complete("def f(x" + first.text + "):", max_new_tokens=1)
@@ -175,10 +169,10 @@ def test_correlations_from_folders_need_no_dealer(model: Path, tmp_path: Path) -
     dealing = f"deal --model {model} --plan fss --prompt 7 --answer 3 --count 2 --out {out}"
     serving = f"serve --once --model {model} --plan fss --listen {at} --material {out / 'server'}"
     serving += f" --key {tmp_path / 'server.secret'} --client-key {tmp_path / 'client.public'}"
-    with Processes(patience_s=60.0) as processes:
+    with Processes(patience_s=HANG_S) as processes:
         processes.start("dealer", [*program, *dealing.split()])
     with Processes() as processes:
-        processes.start("server", [*program, *serving.split()])
+        processes.start("server", [*program, *serving.split(), *PATIENT])
         with (
             processes.naming_the_dead(),
             connect_client(
@@ -188,6 +182,7 @@ def test_correlations_from_folders_need_no_dealer(model: Path, tmp_path: Path) -
                 server=Address(at, pairs["server"].public),
                 dealer=None,
                 material=out / "client",
+                timeout_s=HANG_S,
             ) as client,
         ):
             with pytest.raises(CorrelationExhausted, match="prompts of 7 tokens"):

@@ -43,7 +43,6 @@ from protocols.registry import ENGINES, get_plan
 from protocols.share import Share
 from tests.protocols.fss.replay import Replay, Watched, as_drawn, as_noted
 
-TIMEOUT_S = 60.0
 FREE, FAITHFUL = get_plan("fss"), get_plan("fss-faithful")
 ALTERNATIVES = {
     f"{operation}={name}": FREE.replace(**{operation: name})
@@ -149,7 +148,7 @@ def run_private(
     wrap: Callable[[Channel, int], Channel] = lambda channel, rank: channel,
 ) -> PrivateRun:
     """Deals, then runs all passes at both parties; all material must be used up."""
-    material, ends = deal(whole.program, [len(ids) for ids in steps], seed), local_pair(TIMEOUT_S)
+    material, ends = deal(whole.program, [len(ids) for ids in steps], seed), local_pair()
     traces = (Trace(wrap(ends[0], 0), keep=True), Trace(wrap(ends[1], 1), keep=True))
 
     def party(link: Link) -> tuple[list[Pass], Bill]:

@@ -35,7 +35,6 @@ from protocols.fss.supply import DealerSupply
 from protocols.plan import Plan
 
 T = TypeVar("T")
-TIMEOUT_S = 60.0
 
 
 def _key(purpose: str) -> bytes:
@@ -70,8 +69,8 @@ def run_three(
     The first error of a party is raised here, after all threads have ended; PeerClosed, which is what the
     other party gets then, is raised only if nobody had another.
     """
-    ends = local_pair(TIMEOUT_S)
-    to_dealer = [local_pair(TIMEOUT_S) for _ in (SERVER, CLIENT)]
+    ends = local_pair()
+    to_dealer = [local_pair() for _ in (SERVER, CLIENT)]
     meters = (Meter(), Meter())
     results: dict[int, object] = {}
     errors: list[BaseException] = []

@@ -11,13 +11,14 @@ from parties.local import local_pair
 from parties.shaped import Shaped
 from parties.tcp import Listener, TcpChannel, connect
 from parties.trace import Trace
+from tests.deadlines import HANG_S
 
 MakePair = Callable[[float], tuple[Channel, Channel]]
 LISTENER, CONNECTOR = KeyPair.generate(), KeyPair.generate()
 
 
 def tcp_pair(
-    timeout_s: float, *, secure: bool = True, max_part_bytes: int = 1 << 30
+    timeout_s: float = HANG_S, *, secure: bool = True, max_part_bytes: int = 1 << 30
 ) -> tuple[TcpChannel, TcpChannel]:
     """A listening and a connecting end on loopback."""
     listener = Listener(
@@ -33,11 +34,12 @@ def tcp_pair(
             listener.endpoint,
             CONNECTOR if secure else None,
             LISTENER.public if secure else None,
+            connect_timeout_s=HANG_S,
             recv_timeout_s=timeout_s,
             allow_insecure=not secure,
             max_part_bytes=max_part_bytes,
         )
-        return listener.accept(30.0, timeout_s), other.result()
+        return listener.accept(HANG_S, timeout_s), other.result()
 
 
 def _local(timeout_s: float) -> tuple[Channel, Channel]:

@@ -17,6 +17,7 @@ from parties.keys import load_public, load_secret
 from parties.link import Link
 from parties.meter import Meter
 from parties.tcp import Listener, connect
+from tests.deadlines import HANG_S
 
 
 def main() -> None:
@@ -26,9 +27,9 @@ def main() -> None:
     if how == "listen":
         listener = Listener(endpoint, keys, [peer_key])
         print(listener.endpoint, flush=True)
-        channel = listener.accept(60.0, 60.0)
+        channel = listener.accept(HANG_S, HANG_S)
     else:
-        channel = connect(endpoint, keys, peer_key, connect_timeout_s=60.0, recv_timeout_s=60.0)
+        channel = connect(endpoint, keys, peer_key, connect_timeout_s=HANG_S, recv_timeout_s=HANG_S)
     with Link(channel, Meter(), 0 if how == "listen" else 1) as link:
         try:
             for number in range(1_000_000):

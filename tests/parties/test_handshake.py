@@ -18,6 +18,7 @@ from parties.meter import Meter
 from parties.randomness import InsecureTestRandom, SystemRandom
 from parties.threads import run_two_threads
 from parties.wire import Frame, Spec, decode, encode
+from tests.deadlines import SILENCE_S
 
 SERVER = Hello(role="server", plan="plan", model="model")
 CLIENT = replace(SERVER, role="client")
@@ -69,7 +70,7 @@ def test_the_id_depends_on_what_was_agreed() -> None:
 
 
 def test_frames_of_the_session_are_accepted_and_others_not() -> None:
-    ends = local_pair(1.0)
+    ends = local_pair()
     links = [Link(end, Meter(), rank) for rank, end in enumerate(ends)]
     links[0].session = b"agreed"
     links[0].send_document({"x": 1})
@@ -147,7 +148,7 @@ def test_only_a_dealer_may_leave_plan_and_model_open() -> None:
 
 
 def test_a_peer_that_speaks_something_else() -> None:
-    end, other = local_pair(1.0)
+    end, other = local_pair()
     other.send([b"GET / HTTP/1.1"])
     with pytest.raises(MpcInferError):
         shake_hands(Link(end, Meter(), 0), SERVER, "client", SystemRandom())
@@ -176,7 +177,7 @@ def test_secrets_are_not_in_repr() -> None:
 
 def _hello_of(hello: Hello) -> dict[str, Any]:
     """What a well-behaved end would send."""
-    end, other = local_pair(0.05)
+    end, other = local_pair(SILENCE_S)
     with pytest.raises(MpcInferError):
         shake_hands(Link(end, Meter(), 1), hello, "server", SystemRandom())
     document = from_bytes(decode(other.recv()).payload[0], 10_000)
@@ -186,7 +187,7 @@ def _hello_of(hello: Hello) -> dict[str, Any]:
 
 def _one_end(mine: Hello, peer_role: str, peer_document: dict[str, Any]) -> Session:
     """One end against a peer that sends exactly this."""
-    end, other = local_pair(1.0)
+    end, other = local_pair()
     raw = to_bytes(peer_document)
     other.send(encode(Frame(b"", 0, HANDSHAKE_LABEL, 0, (Spec(8, (len(raw),)),), (raw,))))
     return shake_hands(Link(end, Meter(), 0), mine, peer_role, SystemRandom())

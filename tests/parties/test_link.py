@@ -17,13 +17,14 @@ from parties.meter import Meter, Phase
 from parties.threads import run_two_threads
 from parties.trace import Trace
 from parties.wire import Frame, RingArray, Spec, decode, encode
+from tests.deadlines import SILENCE_S
 
 X: RingArray = np.arange(6, dtype=np.uint64).reshape(2, 3)
 Change = Callable[[Frame], Frame]
 
 
 def _links(tamper: Callable[[list[bytes]], list[bytes]] | None = None) -> tuple[Link, Link]:
-    first, second = local_pair(1.0)
+    first, second = local_pair(SILENCE_S)
     return Link(Trace(first, tamper_sent=tamper), Meter(), 0), Link(second, Meter(), 1)
 
 

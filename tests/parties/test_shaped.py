@@ -35,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def _pair(**options: float) -> tuple[Shaped, Shaped]:
-    first, second = local_pair(0.2)
+    first, second = local_pair()
     return Shaped(first, **options), Shaped(second, latency_s=0.0)
 
 
@@ -49,7 +49,7 @@ def test_latency_is_paid_once_by_messages_sent_together(clock: Clock) -> None:
 
 
 def test_a_round_trip_is_both_latencies(clock: Clock) -> None:
-    ends = local_pair(0.2)
+    ends = local_pair()
     first, second = Shaped(ends[0], latency_s=0.010), Shaped(ends[1], latency_s=0.030)
     first.send([b"ping"])
     second.recv()
@@ -88,7 +88,7 @@ def test_computation_overlaps_with_the_network(clock: Clock) -> None:
 
 
 def test_a_deadline_before_the_arrival(clock: Clock) -> None:
-    ends = local_pair(0.2)
+    ends = local_pair()
     first, second = Shaped(ends[0], latency_s=10.0), Shaped(ends[1], latency_s=0.0, timeout_s=4.0)
     first.send([b"slow"])
     for _repeat in range(2):
@@ -99,7 +99,7 @@ def test_a_deadline_before_the_arrival(clock: Clock) -> None:
 
 
 def test_both_ends_must_be_shaped() -> None:
-    plain, other = local_pair(0.2)
+    plain, other = local_pair()
     shaped = Shaped(other, latency_s=0.0)
     for message in ([b"no stamp"], [b"12345678"], [b"x", b"y"]):
         plain.send(message)

@@ -10,10 +10,11 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from parties import kernel
+from parties import kernel, tcp
 from parties.errors import ConfigError, HandshakeFailed, InsecureRefused, PeerClosed, PeerTimeout, RangeError
 from parties.keys import KeyPair
 from parties.tcp import Listener, TcpChannel, connect
+from tests.deadlines import HANG_S, SILENCE_S
 from tests.parties.pairs import CONNECTOR, LISTENER, tcp_pair
 
 STRANGER = KeyPair.generate()
@@ -32,8 +33,25 @@ MESSAGES = (
 )
 
 
+class Clock:
+    """Time that passes only by sleeping, or when told, so that no deadline comes before what it waits for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now_s)
+        monkeypatch.setattr(time, "sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
 @contextmanager
-def _accepting(timeout_s: float = 20.0) -> Generator[tuple[str, ThreadPoolExecutor, Listener]]:
+def _accepting() -> Generator[tuple[str, ThreadPoolExecutor, Listener]]:
     listener = Listener("tcp://127.0.0.1:*", LISTENER, [CONNECTOR.public])
     with closing(listener), ThreadPoolExecutor(2) as pool:
         yield listener.endpoint, pool, listener
@@ -42,7 +60,7 @@ def _accepting(timeout_s: float = 20.0) -> Generator[tuple[str, ThreadPoolExecut
 @pytest.mark.skipif(not kernel.can_count(), reason="only Linux tells")
 @pytest.mark.parametrize("secure", [True, False])
 def test_bytes_are_those_of_the_kernel(secure: bool) -> None:
-    listening, connecting = tcp_pair(10.0, secure=secure)
+    listening, connecting = tcp_pair(secure=secure)
     with listening, connecting:
         sent = {end: end.preamble_bytes()[0] for end in (listening, connecting)}
         for sizes in MESSAGES:
@@ -60,39 +78,41 @@ def test_bytes_are_those_of_the_kernel(secure: bool) -> None:
 
 
 def test_the_peers_key_is_known() -> None:
-    listening, connecting = tcp_pair(5.0)
+    listening, connecting = tcp_pair()
     with listening, connecting:
         assert listening.peer_key == CONNECTOR.public
         assert connecting.peer_key == LISTENER.public
         assert listening.secure
 
 
-def test_an_unlisted_key_gets_nowhere() -> None:
+def test_an_unlisted_key_gets_nowhere(clock: Clock) -> None:
     with _accepting() as (endpoint, pool, listener):
-        accepted = pool.submit(listener.accept, 1.0)
+        accepted = pool.submit(listener.accept, HANG_S)
         with pytest.raises(HandshakeFailed, match="not on its list"):
-            connect(endpoint, STRANGER, LISTENER.public, connect_timeout_s=10.0)
+            connect(endpoint, STRANGER, LISTENER.public, connect_timeout_s=HANG_S)
+        clock.sleep(HANG_S)
         with pytest.raises(PeerTimeout, match=r"turned away: .*is not on the list"):
             accepted.result()
 
 
-def test_a_listener_with_another_key_is_refused() -> None:
+def test_a_listener_with_another_key_is_refused(clock: Clock) -> None:
     with _accepting() as (endpoint, pool, listener):
-        accepted = pool.submit(listener.accept, 3.0)
+        accepted = pool.submit(listener.accept, HANG_S)
         with pytest.raises(HandshakeFailed, match="public key is not the one"):
-            connect(endpoint, CONNECTOR, STRANGER.public, connect_timeout_s=10.0)
+            connect(endpoint, CONNECTOR, STRANGER.public, connect_timeout_s=HANG_S)
+        clock.sleep(HANG_S)
         with pytest.raises(PeerTimeout, match="turned away"):
             accepted.result()
 
 
 def test_the_right_peer_gets_in_after_strangers() -> None:
     with _accepting() as (endpoint, pool, listener):
-        accepted = pool.submit(listener.accept, 20.0)
+        accepted = pool.submit(listener.accept, HANG_S, HANG_S)
         host, port = endpoint.removeprefix("tcp://").split(":")
         with socket.create_connection((host, int(port))):  # one that never speaks, for all of the session
             with pytest.raises(HandshakeFailed):
-                connect(endpoint, STRANGER, LISTENER.public, connect_timeout_s=10.0)
-            connecting = connect(endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=10.0)
+                connect(endpoint, STRANGER, LISTENER.public, connect_timeout_s=HANG_S)
+            connecting = connect(endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=HANG_S)
             with accepted.result() as listening, connecting:
                 connecting.send([b"hello"])
                 assert listening.recv() == [b"hello"]
@@ -102,30 +122,51 @@ def test_the_right_peer_gets_in_after_strangers() -> None:
 
 def test_a_stranger_that_leaves_is_not_taken_for_the_peer() -> None:
     with _accepting() as (endpoint, pool, listener):
-        accepted = pool.submit(listener.accept, 20.0)
+        accepted = pool.submit(listener.accept, HANG_S, HANG_S)
         host, port = endpoint.removeprefix("tcp://").split(":")
         stranger = socket.create_connection((host, int(port)))
-        connecting = connect(endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=10.0)
+        connecting = connect(endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=HANG_S)
         with accepted.result() as listening, connecting:
             stranger.close()
-            listening.recv_timeout_s = 0.3
+            listening.recv_timeout_s = SILENCE_S
             with pytest.raises(PeerTimeout):
                 listening.recv()
+            listening.recv_timeout_s = HANG_S
             connecting.send([b"still here"])
             assert listening.recv() == [b"still here"]
 
 
+def test_a_peer_that_leaves_once_it_is_let_in() -> None:
+    greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+    listener = Listener("tcp://127.0.0.1:*", None, [], allow_insecure=True)
+    host, port = listener.endpoint.removeprefix("tcp://").split(":")
+    with ThreadPoolExecutor(1) as pool:
+        accepted = pool.submit(listener.accept, HANG_S)
+        with socket.create_connection((host, int(port))) as peer:
+            peer.sendall(greeting)
+            answer = b""
+            while len(answer) <= len(
+                greeting
+            ):  # what follows the listener's greeting says that we are let in
+                answer += (more := peer.recv(1000))
+                assert more
+        with pytest.raises(HandshakeFailed, match="middle of the handshake"):
+            accepted.result()
+
+
 def test_a_second_peer_does_not_get_in_beside_the_first() -> None:
     with _accepting() as (endpoint, pool, listener):
-        accepted = pool.submit(listener.accept, 20.0)
-        first = connect(endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=10.0, recv_timeout_s=10.0)
+        accepted = pool.submit(listener.accept, HANG_S, HANG_S)
+        first = connect(endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=HANG_S, recv_timeout_s=HANG_S)
         with accepted.result() as listening, first:
             second = pool.submit(connect, endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=1.5)
-            listening.recv_timeout_s = 2.5  # while it waits, it turns away who knocks
-            with pytest.raises(PeerTimeout):
-                listening.recv()
+            listening.recv_timeout_s = SILENCE_S
+            while not second.done():  # while it waits, it turns away who knocks
+                with pytest.raises(PeerTimeout):
+                    listening.recv()
             with pytest.raises((HandshakeFailed, PeerTimeout)):
                 second.result()
+            listening.recv_timeout_s = HANG_S
             listening.send([b"for the first"])
             assert first.recv() == [b"for the first"]
 
@@ -133,28 +174,29 @@ def test_a_second_peer_does_not_get_in_beside_the_first() -> None:
 def test_connecting_waits_for_a_listener() -> None:
     with _accepting() as (endpoint, pool, listener):
         listener.close()
-        early = pool.submit(connect, endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=20.0)
-        time.sleep(0.3)
+        early = pool.submit(connect, endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=HANG_S)
+        time.sleep(SILENCE_S)
         with (
-            Listener(endpoint, LISTENER, [CONNECTOR.public]).accept(20.0) as listening,
+            Listener(endpoint, LISTENER, [CONNECTOR.public]).accept(HANG_S, HANG_S) as listening,
             early.result() as other,
         ):
             other.send([b"x"])
             assert listening.recv() == [b"x"]
 
 
-def test_nobody_there() -> None:
+def test_nobody_there(clock: Clock) -> None:
     with _accepting() as (endpoint, _pool, listener):
         listener.close()
         with pytest.raises(PeerTimeout, match="nobody listens"):
             connect(endpoint, CONNECTOR, LISTENER.public, connect_timeout_s=0.3)
 
 
-def test_one_side_without_encryption() -> None:
+def test_one_side_without_encryption(clock: Clock) -> None:
     with _accepting() as (endpoint, pool, listener):
-        accepted = pool.submit(listener.accept, 3.0)
+        accepted = pool.submit(listener.accept, HANG_S)
         with pytest.raises(HandshakeFailed, match="only one side uses encryption"):
-            connect(endpoint, None, None, connect_timeout_s=10.0, allow_insecure=True)
+            connect(endpoint, None, None, connect_timeout_s=HANG_S, allow_insecure=True)
+        clock.sleep(HANG_S)
         with pytest.raises(PeerTimeout, match="without CURVE"):
             accepted.result()
 
@@ -192,7 +234,7 @@ def test_a_taken_port_and_its_release() -> None:
 
 
 def test_too_long_a_part_is_not_sent() -> None:
-    listening, connecting = tcp_pair(5.0, max_part_bytes=1000)
+    listening, connecting = tcp_pair(max_part_bytes=1000)
     with listening, connecting:
         with pytest.raises(RangeError, match="1001 bytes"):
             connecting.send([b"", bytes(1001)])
@@ -203,8 +245,8 @@ def test_too_long_a_part_is_not_sent() -> None:
 def test_too_long_a_part_of_the_peer_ends_the_connection() -> None:
     listener = Listener("tcp://127.0.0.1:*", LISTENER, [CONNECTOR.public], max_part_bytes=1000)
     with ThreadPoolExecutor(1) as pool:
-        accepted = pool.submit(listener.accept, 10.0, 10.0)
-        connecting = connect(listener.endpoint, CONNECTOR, LISTENER.public, recv_timeout_s=10.0)
+        accepted = pool.submit(listener.accept, HANG_S, HANG_S)
+        connecting = connect(listener.endpoint, CONNECTOR, LISTENER.public, recv_timeout_s=HANG_S)
         with accepted.result() as listening, connecting:
             connecting.send([b"fits"])
             connecting.send([bytes(1 << 20)])
@@ -215,9 +257,10 @@ def test_too_long_a_part_of_the_peer_ends_the_connection() -> None:
                 connecting.recv()
 
 
-def test_closing_flushes_a_backlog() -> None:
+def test_closing_flushes_a_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "LINGER_S", HANG_S)
     for swap in (False, True):
-        ends = tcp_pair(20.0)
+        ends = tcp_pair()
         closing_end, reading = ends[::-1] if swap else ends
         with reading:
             for _message in range(40):
@@ -227,7 +270,7 @@ def test_closing_flushes_a_backlog() -> None:
 
 
 def test_after_closing_nothing_is_counted() -> None:
-    listening, connecting = tcp_pair(5.0)
+    listening, connecting = tcp_pair()
     listening.close()
     connecting.close()
     assert listening.kernel_bytes() is None
@@ -238,12 +281,12 @@ def test_after_closing_nothing_is_counted() -> None:
 def test_a_listener_that_nobody_visits_lets_go() -> None:
     listener = Listener("tcp://127.0.0.1:*", LISTENER, [CONNECTOR.public])
     with pytest.raises(PeerTimeout, match="no peer at"):
-        listener.accept(0.1)
+        listener.accept(SILENCE_S)
     Listener(listener.endpoint, LISTENER, [CONNECTOR.public]).close()
 
 
 def test_channels_are_of_the_declared_class() -> None:
-    listening, connecting = tcp_pair(5.0, secure=False)
+    listening, connecting = tcp_pair(secure=False)
     with listening, connecting:
         assert isinstance(listening, TcpChannel)
         assert (listening.peer_key, listening.secure) == (None, False)

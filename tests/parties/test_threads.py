@@ -9,6 +9,7 @@ import pytest
 from parties.errors import PeerClosed, PeerTimeout
 from parties.link import Link
 from parties.threads import run_two_threads
+from tests.deadlines import SILENCE_S
 from tests.parties.pairs import tcp_pair
 
 
@@ -30,7 +31,7 @@ def test_results() -> None:
 
 
 def test_results_over_tcp() -> None:
-    assert run_two_threads(_ask, _ask, channels=tcp_pair(10.0)) == ({"rank": 1}, {"rank": 0})
+    assert run_two_threads(_ask, _ask, channels=tcp_pair()) == ({"rank": 1}, {"rank": 0})
 
 
 @pytest.mark.parametrize("over_tcp", [False, True])
@@ -38,7 +39,7 @@ def test_results_over_tcp() -> None:
 def test_the_first_error_wins_and_the_other_is_noted(rank: int, over_tcp: bool) -> None:
     parties = (_fail, _wait) if rank == 0 else (_wait, _fail)
     with pytest.raises(ValueError, match=f"party {rank} had enough") as raised:
-        run_two_threads(*parties, channels=tcp_pair(20.0) if over_tcp else None)
+        run_two_threads(*parties, channels=tcp_pair() if over_tcp else None)
     name, other = ("server", "client") if rank == 0 else ("client", "server")
     mine, others = raised.value.__notes__
     assert mine == f"raised by the {name}"
@@ -52,4 +53,4 @@ def test_a_party_that_is_done_early() -> None:
 
 def test_both_silent() -> None:
     with pytest.raises(PeerTimeout):
-        run_two_threads(_wait, _wait, timeout_s=0.1)
+        run_two_threads(_wait, _wait, timeout_s=SILENCE_S)

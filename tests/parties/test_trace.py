@@ -9,7 +9,7 @@ from tests.parties.pairs import tcp_pair
 
 
 def _pair(**options: bool) -> tuple[Trace, Trace]:
-    first, second = local_pair(1.0)
+    first, second = local_pair()
     return Trace(first, **options), Trace(second, **options)
 
 
@@ -56,7 +56,7 @@ def test_copies_are_kept_where_asked() -> None:
 
 
 def test_tampering() -> None:
-    ends = local_pair(1.0)
+    ends = local_pair()
     liar = Trace(ends[0], keep=True, tamper_sent=lambda parts: [*parts, b"more"])
     fooled = Trace(ends[1], keep=True, tamper_received=lambda parts: parts[1:])
     liar.send([b"a", b"b"])
@@ -66,6 +66,6 @@ def test_tampering() -> None:
 
 
 def test_wire_bytes_are_those_of_the_inner_channel() -> None:
-    inner: tuple[Channel, Channel] = tcp_pair(5.0)
+    inner: tuple[Channel, Channel] = tcp_pair()
     with Trace(inner[0]) as first, Trace(inner[1]):
         assert first.wire_bytes([bytes(100), b""]) == inner[0].wire_bytes([bytes(100), b""]) > 100

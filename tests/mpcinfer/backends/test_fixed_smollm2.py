@@ -13,7 +13,7 @@ from mpcinfer.models.model import Model
 from mpcinfer.models.zoo import smollm2_file
 from tests.mpcinfer.backends.error_bounds import check_every_operation
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from mpcinfer.cli.progress import Stream
 from mpcinfer.models.folder import save_model
 from mpcinfer.models.load import load_model
 from parties.bill import BillRow
+from tests.deadlines import HANG_S
 from tests.mpcinfer.test_chat import TEMPLATE
 
 
@@ -135,7 +136,9 @@ def test_the_line_after_a_private_turn() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", ["fss-faithful", "crypten"])
 def test_a_private_conversation(folder: Path, plan: str) -> None:
-    result = chat(folder, "x = 1\ny = 2\n/bill\n", "--local", "private", "--plan", plan, "--room", "64")
+    same = ("--plan", plan, "--room", "64")
+    waiting = ("--timeout", str(HANG_S))
+    result = chat(folder, "x = 1\ny = 2\n/bill\n", "--local", "private", *same, *waiting)
     turns = [line for line in result.stderr.splitlines() if " rounds · " in line]
     assert len(turns) == 2
     assert result.stderr.count("The bill, by kind of operation") == 2  # of /bill, and at the end
@@ -143,5 +146,4 @@ def test_a_private_conversation(folder: Path, plan: str) -> None:
     rounds = [int(number.replace(",", "")) for number in re.findall(r"([\d,]+) rounds · ", "\n".join(turns))]
     passes = cost("tiny-python", tokens=3, plan=plan).total.rounds
     assert plan == "crypten" or rounds == [3 * passes, 3 * passes]
-    same = ("--local", "fixed", "--plan", plan, "--room", "64")
-    assert result.stdout == chat(folder, "x = 1\ny = 2\n", *same).stdout
+    assert result.stdout == chat(folder, "x = 1\ny = 2\n", "--local", "fixed", *same).stdout

@@ -208,7 +208,7 @@ def test_a_dealer_refuses_parties_that_want_different_passes() -> None:
 
 
 def test_a_dealer_refuses_parties_that_want_different_sessions() -> None:
-    (server_end, server), (client_end, client) = local_pair(5.0), local_pair(5.0)
+    (server_end, server), (client_end, client) = local_pair(), local_pair()
     links = [Link(end, Meter(), None) for end in (server_end, client_end)]
     announce(Link(server, Meter(), None), "fss", room=5)
     announce(Link(client, Meter(), None), "fss", room=6)
@@ -217,7 +217,7 @@ def test_a_dealer_refuses_parties_that_want_different_sessions() -> None:
 
 
 def test_a_dealer_refuses_engines_that_it_does_not_know() -> None:
-    (server_end, server), (client_end, client) = local_pair(5.0), local_pair(5.0)
+    (server_end, server), (client_end, client) = local_pair(), local_pair()
     for end in (server, client):
         announce(Link(end, Meter(), None), "ot")
     with pytest.raises(PeerMismatch, match="no engine 'ot'"):

@@ -15,6 +15,7 @@ import torch
 from mpcinfer.training.gradients import Gradients
 from mpcinfer.training.processes import Processes, joined_processes
 from parties.errors import ConfigError
+from tests.deadlines import HANG_S
 
 OPTIONS = [
     *("--layers", "1", "--width", "16", "--heads", "2", "--vocabulary", "270", "--context", "16"),
@@ -67,7 +68,7 @@ def started(out: Path, data: Path, rank: int, count: int, port: int, *more: str)
 def finished(processes: list[subprocess.Popen[str]]) -> list[str]:
     outputs: list[str] = []
     for process in processes:
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=HANG_S)
         assert process.returncode == 0, errors
         outputs.append(output)
     return outputs
@@ -106,6 +107,6 @@ def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
     more = ("--resume", "--decay", "0.0", "--steps", "8")
     refused = [started(tmp_path / "two", data, rank, 2, port, *more) for rank in range(2)]
     for process in refused:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=HANG_S)
         assert process.returncode != 0
         assert "past the start of the decay" in errors

@@ -23,7 +23,6 @@ from protocols.dealer import Dealt, serve_dealer
 from protocols.plan import Plan
 from protocols.source import InsecureServerDealer
 
-TIMEOUT_S = 20.0
 BEAVER = Plan(name="test", linear="beaver", comparison="words")
 """The library's own way, as far as a plan can say it."""
 XORED = ("and", "b2a", "b2a.packed", "carry.node")
@@ -121,7 +120,7 @@ def run_parties(
 ) -> Run:
     """Runs `body` at the server and at the client (or `client` there). Raises the first error if `check`."""
     run = Run()
-    ends, dealer_ends = local_pair(TIMEOUT_S), [local_pair(TIMEOUT_S) for _ in range(2)]
+    ends, dealer_ends = local_pair(), [local_pair() for _ in range(2)]
     run.channels = [Recorder(end) for end in ends]
     serve = dealer or (lambda s, c: serve_dealer(s, c, randomness=InsecureTestRandom(dealer_seed)))
 

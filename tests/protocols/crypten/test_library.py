@@ -22,7 +22,7 @@ import pytest
 from parties.errors import ConfigError
 from tests.protocols.crypten import library
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow]
 
 ROOT = Path(__file__).parents[3]
 

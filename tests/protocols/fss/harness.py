@@ -341,7 +341,7 @@ def _run_parties(
 
 def _both(phase: Callable[[Link, int], _Done]) -> tuple[_Done, _Done]:
     """Runs a phase at both parties, and keeps the frames."""
-    server, client = local_pair(30.0)
+    server, client = local_pair()
     traces = (Trace(server, keep=True), Trace(client, keep=True))
     done = run_two_threads(
         lambda link: phase(link, SERVER), lambda link: phase(link, CLIENT), channels=traces

@@ -43,7 +43,7 @@ def nothing(at: slice) -> torch.Tensor:
 def test_a_sender_is_two_batches_ahead_at_most(batches: float) -> None:
     count = int(batches * BATCH_PIECES)
     ahead: list[int] = []
-    channels = local_pair(30.0)
+    channels = local_pair()
     traces = (Trace(channels[0], keep=True), Trace(channels[1], keep=True))
 
     def server(link: Link) -> None:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from protocols.fss.store import BundleWriter, Manifest, Store, new_folder
 from protocols.fss.stored import StoredSupply
 from protocols.fss.supply import RunShape
 from protocols.fss.transport import Dealt, Part
+from tests.deadlines import HANG_S
 
 LENGTHS, COUNT = [4, 1, 1], 3
 DEALT = [Dealt(30, 20, 10), Dealt(3, 2, 1), Dealt(0, 5, 4)]
@@ -210,53 +211,84 @@ def test_a_peer_that_says_no_number(folders: list[Path]) -> None:
 
 # -- kill -9 -------------------------------------------------------------------------------------------------
 
-_VICTIM = """
+_VICTIMS = """
 import os, signal, sys
 from pathlib import Path
 from protocols.fss.store import Store
 
-left = int(sys.argv[2])
+def victim(folder, left):
+    def dying(name):
+        real = getattr(os, name)
+        def call(*arguments, **options):
+            nonlocal left
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+            if name == "preadv":
+                print("used", flush=True)
+            return real(*arguments, **options)
+        setattr(os, name, call)
 
-def dying(name):
-    real = getattr(os, name)
-    def call(*arguments, **options):
-        global left
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
-        if name == "preadv":
-            print("used", flush=True)
-        return real(*arguments, **options)
-    setattr(os, name, call)
+    store = Store(Path(folder))
+    for name in ("open", "write", "fsync", "rename", "close", "unlink", "preadv"):
+        dying(name)
+    bundle = store.take(store.next)
+    section, size = bundle.section(0, 0)
+    buffer = bytearray(size)
+    assert section.readinto(memoryview(buffer)) == size
 
-store = Store(Path(sys.argv[1]))
-for name in ("open", "write", "fsync", "rename", "close", "unlink", "preadv"):
-    dying(name)
-bundle = store.take(store.next)
-section, size = bundle.section(0, 0)
-buffer = bytearray(size)
-assert section.readinto(memoryview(buffer)) == size
-print("calls", left, flush=True)
+for line in sys.stdin:
+    folder, calls = line.split("\\t")
+    process = os.fork()
+    if process == 0:
+        victim(folder, int(calls))
+        os._exit(0)
+    print("ended", os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
 """
 
 
-def _victim(folder: Path, calls: int) -> tuple[int, str]:
-    """A process that takes a bundle and kills itself before its n-th call that touches the disk."""
-    done = subprocess.run(
-        [sys.executable, "-c", _VICTIM, str(folder), str(calls)],
-        capture_output=True,
+@pytest.fixture
+def victims() -> Generator[Callable[[Path, int], tuple[int, list[str]]]]:
+    """Processes that take a bundle and kill themselves before their n-th call that touches the disk.
+
+    Each is forked from one that has imported what they need; it gives their status and what they said.
+    """
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _VICTIMS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=60,
-        check=False,
+        bufsize=1,
         cwd=Path(__file__).parents[3],
     )
-    return done.returncode, done.stdout
+    with parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        stdin, stdout = parent.stdin, parent.stdout
+
+        def victim(folder: Path, calls: int) -> tuple[int, list[str]]:
+            stdin.write(f"{folder}\t{calls}\n")
+            *said, ended = _up_to("ended", stdout)
+            return int(ended.split()[1]), said
+
+        yield victim
+        stdin.close()
+        assert parent.wait(HANG_S) == 0
+
+
+def _up_to(word: str, lines: Iterable[str]) -> Iterator[str]:
+    """Lines up to the first that starts with the word."""
+    for line in lines:
+        yield line
+        if line.startswith(word):
+            return
 
 
 @pytest.mark.e2e
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_party_that_is_killed_never_uses_a_bundle_twice(folders: list[Path], tmp_path: Path) -> None:
+def test_a_party_that_is_killed_never_uses_a_bundle_twice(
+    folders: list[Path], tmp_path: Path, victims: Callable[[Path, int], tuple[int, list[str]]]
+) -> None:
     """Killed before each system call in turn: what was read is never found again, by it or by another."""
     fresh = tmp_path / "fresh"
     shutil.copytree(folders[SERVER], fresh)
@@ -264,14 +296,14 @@ def test_a_party_that_is_killed_never_uses_a_bundle_twice(folders: list[Path], t
     for calls in range(100):
         folder = tmp_path / f"after-{calls}"
         shutil.copytree(fresh, folder)
-        status, said = _victim(folder, calls)
+        status, said = victims(folder, calls)
         if status == 0:
             break
         assert status == -signal.SIGKILL
-        killed, used = killed + 1, used + ("used" in said)
+        killed, used = killed + 1, used + ("used\n" in said)
         with closing(Store(folder)) as store:
             first = store.next
-            if "used" in said:
+            if "used\n" in said:
                 assert first == 1
                 assert not (folder / "000000.gates").exists()
             with closing(store.take(first)) as bundle:  # it goes on, with the same bundle only if unused

@@ -20,13 +20,14 @@ from parties.wire import Buffer, decode
 from protocols.fss.seeds import DealerSeeds, PartySeeds, charge_seeds, weight_masks
 from protocols.fss.supply import RUNS, DealerSupply, RunShape, asked_runs
 from protocols.fss.transport import CHUNK, CHUNK_BYTES, DATA, Dealt, Inbox, Outbox, Part
+from tests.deadlines import HANG_S
 
 WINDOW, PIECE = 1000, 100
 
 
 def _links() -> tuple[Link, Link]:
     """The dealer's end and a party's."""
-    dealer, party = local_pair(5.0)
+    dealer, party = local_pair()
     return Link(dealer, Meter(), None), Link(party, Meter(), None)
 
 
@@ -67,7 +68,7 @@ def test_what_is_dealt_arrives(rank: int, sizes: list[int]) -> None:
     seen: list[int] = []
     inbox = Inbox(party, rank, on_bytes=seen.append, window_bytes=WINDOW)
     runs = [inbox.receive_run() for _ in range(2)]
-    thread.join(5)
+    thread.join(HANG_S)
     assert not thread.is_alive()
     for run, parts in zip(runs, sent, strict=True):
         assert run is not None
@@ -104,13 +105,13 @@ class _Watched(Channel):
 
 
 def test_no_more_is_under_way_than_the_window() -> None:
-    ends = local_pair(5.0)
+    ends = local_pair()
     channel = _Watched(ends[0])
     dealer, party = Link(channel, Meter(), None), Link(ends[1], Meter(), None)
     box = Outbox(dealer, window_bytes=WINDOW, chunk_bytes=PIECE)
     thread = _in_thread(lambda: (_deal(box, [7000], CLIENT), box.drain()))
     run = Inbox(party, CLIENT, window_bytes=WINDOW).receive_run()
-    thread.join(5)
+    thread.join(HANG_S)
     assert run is not None
     for spool in run[1].values():
         spool.close()
@@ -223,7 +224,6 @@ def test_runs_are_numbered_and_come_in_order() -> None:
     assert dealer.link.recv_document(RUNS) == {"end": True}
 
 
-@pytest.mark.timeout(30)
 def test_a_dealer_that_dies_is_named() -> None:
     """Whoever asks again is told again, and does not wait for what never comes."""
     dealer = _Dealer()
