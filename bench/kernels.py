@@ -27,7 +27,7 @@ from protocols.kernels import idpf
 from protocols.kernels.aes import Hash
 from protocols.kernels.dpf import DpfKeys, generate, prefix_parity, window_lookup
 from protocols.kernels.lines import Lines
-from protocols.kernels.processor import register_words, uses_compiled
+from protocols.kernels.processor import kernel_set
 from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
 from protocols.kernels.window import nodes_in_range
 from protocols.kernels.window_table import WindowTable
@@ -215,10 +215,9 @@ def best_seconds(run: Callable[[], object], repeat: int) -> float:
 def measure(case: Case, repeat: int) -> KernelRecord:
     """Runs one case."""
     seconds = best_seconds(case.prepare(), repeat)
-    implementation = f"compiled, {64 * register_words()}-bit AES" if uses_compiled() else "openssl"
     return KernelRecord(
         kernel=case.kernel,
-        implementation=implementation,
+        implementation=kernel_set(),
         rate=case.work / seconds,
         unit=case.unit,
         seconds=seconds,
