@@ -39,7 +39,7 @@ def masked_sum(_: Any, leaves, leaf, stride, count, table, entry):
 
     def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         leaves, table = (data_of(context, builder, signature, values, i) for i in (0, 4))
-        sums = _Sums(builder, signature.args[4].dtype.bitwidth)
+        sums = MaskedSums(builder, signature.args[4].dtype.bitwidth)
         with cgutils.for_range(builder, values[3], intp=ir.IntType(64)) as loop:
             word = builder.add(values[1], builder.mul(loop.index, values[2]))
             first = builder.add(values[5], builder.mul(loop.index, ir.IntType(64)(LEAF_BITS)))
@@ -49,7 +49,7 @@ def masked_sum(_: Any, leaves, leaf, stride, count, table, entry):
     return types.int64(leaves, types.int64, types.int64, types.int64, table, types.int64), write
 
 
-class _Sums:
+class MaskedSums:
     """Running sums of masked entries, in registers.
 
     AVX-512 takes bits as masks as they are. Other registers have masks as wide as their lanes: the word of
