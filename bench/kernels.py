@@ -1,247 +1,130 @@
 """Rates of the kernels, in one thread and at the sizes of a GPT-2 layer with 128 tokens.
 
-    python -m bench.kernels                        prints a table
-    python -m bench.kernels --record               appends a line a kernel to bench/records/kernels.jsonl
-    MPCINFER_KERNELS=openssl python -m bench.kernels     without compiled kernels
+    python -m bench.kernels                    prints a table
+    python -m bench.kernels --sets             every set of kernels that this machine can be, side by side
+    python -m bench.kernels --only look-up     only kernels whose name contains this
+    python -m bench.kernels --record           appends a line a kernel and set to bench/records/kernels.jsonl
 
-A rate is that of the best of several runs, after one that compiles and touches fresh memory.
+A rate is that of the best of several runs, after one that compiles and touches fresh memory. Seconds are
+those of the processor, so that others on the same cores do not count. `bench.kernel_sets` says what the sets
+are.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
+from bench.kernel_cases import CASES, Case
+from bench.kernel_sets import KernelSet, possible_sets
+from bench.machine import machine
 from bench.records import RECORDS, KernelRecord
-from parties.packing import pack_words, unpack_words
-from parties.randomness import InsecureTestRandom
-from protocols.kernels import idpf
-from protocols.kernels.aes import Hash
-from protocols.kernels.dpf import DpfKeys, generate, prefix_parity, window_lookup
-from protocols.kernels.lines import Lines
-from protocols.kernels.processor import register_words, uses_compiled
-from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
-from protocols.kernels.window import nodes_in_range
-from protocols.kernels.window_table import WindowTable
 
-GELU_KEYS, GELU_BITS, GELU_WINDOW = 128 * 3072, 14, 512
-EXP_KEYS, EXP_BITS, EXP_WINDOW = 12 * 128 * 129 // 2, 16, 4096
-
-HASH = Hash(bytes(range(16)))
-RANDOM = InsecureTestRandom(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One kernel to measure.
-
-    Attributes:
-        kernel: its name and sizes.
-        work: what one run does, counted in `unit`.
-        unit: such as hashes or entries.
-        prepare: makes the inputs and returns what is to be timed.
-    """
-
-    kernel: str
-    work: float
-    unit: str
-    prepare: Callable[[], Callable[[], object]]
-
-
-def _hashing(blocks: int) -> Case:
-    def prepare() -> Callable[[], object]:
-        source = RANDOM.uint64((blocks, 2))
-        return lambda: HASH.hash(source)
-
-    return Case(f"hash, {blocks} blocks, copied in and out", blocks, "blocks", prepare)
-
-
-def _points(count: int, bits: int) -> NDArray[np.uint64]:
-    return RANDOM.uint64((count,)) >> np.uint64(64 - bits)
-
-
-def _keys(count: int, bits: int) -> tuple[DpfKeys, NDArray[np.uint64]]:
-    roots = RANDOM.uint64((2, count, 2))
-    return generate(_points(count, bits), bits, roots, HASH)[0], roots[0]
-
-
-def _generation(name: str, count: int, bits: int) -> Case:
-    def prepare() -> Callable[[], object]:
-        alpha, roots = _points(count, bits), RANDOM.uint64((2, count, 2))
-        return lambda: generate(alpha, bits, roots, HASH)
-
-    return Case(f"dpf generate, {name}: {count} keys of {bits} bits", count, "keys", prepare)
-
-
-def _comparison(name: str, count: int, bits: int) -> Case:
-    def prepare() -> Callable[[], object]:
-        (keys, root), points = _keys(count, bits), _points(count, bits)[None]
-        return lambda: prefix_parity(0, keys, root, points, HASH)
-
-    nodes = count * (max(0, bits - 7) + 1)
-    return Case(f"dpf prefix parity, {name}: {count} keys of {bits} bits", nodes, "nodes", prepare)
-
-
-def _lookup(name: str, count: int, bits: int, window: int, entry_bits: int) -> Case:
-    def prepare() -> Callable[[], object]:
-        (keys, root), first = _keys(count, bits), _points(count, bits)
-        table = WindowTable(RANDOM.uint64((window,)).view(np.int64) >> (64 - entry_bits))
-        return lambda: window_lookup(0, keys, root, first, table, HASH)
-
-    sizes = f"{count} keys of {bits} bits, {window} entries of {entry_bits} bits"
-    return Case(f"dpf window look-up, {name}: {sizes}", count * window, "entries", prepare)
-
-
-def _packing(count: int, bits: int, pack: bool) -> Case:
-    def prepare() -> Callable[[], object]:
-        words = RANDOM.uint64((count,))
-        packed = pack_words(words, bits)
-        return (lambda: pack_words(words, bits)) if pack else (lambda: unpack_words(packed.data, bits, count))
-
-    name = "pack" if pack else "unpack"
-    return Case(f"{name}, {count} words of {bits} bits", count * 8, "bytes of words", prepare)
-
-
-def _product(rows: int, inner: int, columns: int, dtype: torch.dtype, transposed: bool = False) -> Case:
-    def prepare() -> Callable[[], object]:
-        x = torch.from_numpy(RANDOM.uint64((rows, inner)).view(np.int64))
-        shape = (columns, inner) if transposed else (inner, columns)
-        weight = torch.from_numpy(RANDOM.uint64(shape).view(np.int64)).to(dtype)
-        multiply = ring_matmul_transposed if transposed else ring_matmul
-        return lambda: multiply(x, weight)
-
-    sizes = f"[{rows}, {inner}] x [{inner}, {columns}] of {str(dtype).removeprefix('torch.')}"
-    name = f"ring product, {sizes}{', transposed' if transposed else ''}"
-    return Case(name, rows * inner * columns, "products", prepare)
-
-
-def _prefix_generation(count: int, bits: int, depths: tuple[int, ...]) -> Case:
-    def prepare() -> Callable[[], object]:
-        alpha, roots = _points(count, bits), RANDOM.uint64((2, count, 2))
-        return lambda: idpf.generate(alpha, bits, depths, roots, HASH)
-
-    name = f"idpf generate, {count} keys of {bits} bits, {len(depths)} depths"
-    return Case(name, 2 * count * (depths[-1] + len(depths)), "hashes", prepare)
-
-
-def _range_lookup(count: int, depth: int, window: int) -> Case:
-    def prepare() -> Callable[[], object]:
-        alpha, roots = _points(count, depth), RANDOM.uint64((2, count, 2))
-        keys = idpf.generate(alpha, depth, (depth,), roots, HASH)
-        first, table = _points(count, depth), RANDOM.uint64((window,)).view(np.int64)
-        return lambda: idpf.range_lookup(0, keys, roots[0], depth, first, window, table, HASH)
-
-    hashes = count * (int(nodes_in_range(depth, window, depth)[:-1].sum()) + window)
-    return Case(f"idpf range look-up, {count} keys, depth {depth}, {window} nodes", hashes, "hashes", prepare)
-
-
-def _line_lookup(count: int, bits: int, ranges: int, width: int) -> Case:
-    """Ranges at the last depths of the keys, as octaves have them."""
-
-    def prepare() -> Callable[[], object]:
-        alpha, roots = _points(count, bits), RANDOM.uint64((2, count, 2))
-        payload = RANDOM.uint64((ranges, count))
-        keys = idpf.generate(alpha, bits, tuple(depths), roots, HASH, payload)
-        tables = RANDOM.uint64((2, ranges, width)).view(np.int64)
-        lines = Lines(
-            np.array(depths, np.int64),
-            _points(ranges * count, bits).reshape(ranges, count),
-            np.full((ranges, count), width, np.int64),
-            payload.view(np.int64),
-            *tables,
-        )
-        return lambda: idpf.line_lookup(0, keys, roots[0], lines, HASH)
-
-    depths = range(bits - ranges + 1, bits + 1)
-    hashes = sum(int(nodes_in_range(depth, width, depth)[:-1].sum()) + width for depth in depths)
-    name = f"idpf line look-up, {count} keys of {bits} bits, {ranges} ranges of {width} nodes"
-    return Case(name, count * hashes, "hashes", prepare)
-
-
-def _prefix_sum(count: int, bits: int, points: int) -> Case:
-    def prepare() -> Callable[[], object]:
-        alpha, roots = _points(count, bits), RANDOM.uint64((2, count, 2))
-        keys = idpf.generate(alpha, bits, tuple(range(1, bits + 1)), roots, HASH)
-        x = _points(points * count, bits).reshape(points, count)
-        return lambda: idpf.prefix_sum(0, keys, roots[0], x, HASH)
-
-    name = f"idpf prefix sum, {count} keys of {bits} bits, {points} points"
-    return Case(name, points * count * (2 * bits + 1), "hashes", prepare)
-
-
-CASES = (
-    _hashing(1 << 14),
-    _generation("GELU", GELU_KEYS, GELU_BITS),
-    _comparison("GELU", GELU_KEYS, GELU_BITS),
-    _comparison("40 bits", 1 << 16, 40),
-    _lookup("GELU", GELU_KEYS, GELU_BITS, GELU_WINDOW, 16),
-    _lookup("exp", EXP_KEYS, EXP_BITS, EXP_WINDOW, 16),
-    _lookup("exp", EXP_KEYS, EXP_BITS, EXP_WINDOW, 40),
-    _packing(GELU_KEYS, 20, pack=True),
-    _packing(GELU_KEYS, 20, pack=False),
-    _product(128, 768, 3072, torch.int16),
-    _product(128, 768, 3072, torch.int64),
-    _product(1, 768, 3072, torch.int16),
-    _product(1, 768, 50257, torch.int16, transposed=True),
-    _prefix_generation(1536, 40, tuple(range(16, 41, 2))),
-    _range_lookup(1536, 40, 128),
-    _range_lookup(128, 56, 256),
-    _line_lookup(1536, 25, 14, 64),
-    _line_lookup(1, 55, 28, 64),
-    _prefix_sum(128, 56, 16),
-)
-"""Every kernel that is measured; a new one is one more line here."""
+Rates = dict[str, KernelRecord]
+"""Records by kernel."""
 
 
 def best_seconds(run: Callable[[], object], repeat: int) -> float:
-    """The shortest of several runs, after one that is not counted."""
+    """The shortest of several runs, after one that is not counted: seconds of the processor."""
     run()
     times: list[float] = []
     for _ in range(repeat):
-        started = time.perf_counter()
+        started = time.process_time()
         run()
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     return min(times)
 
 
 def measure(case: Case, repeat: int) -> KernelRecord:
     """Runs one case."""
     seconds = best_seconds(case.prepare(), repeat)
-    implementation = f"compiled, {64 * register_words()}-bit AES" if uses_compiled() else "openssl"
-    return KernelRecord(
-        kernel=case.kernel,
-        implementation=implementation,
-        rate=case.work / seconds,
-        unit=case.unit,
-        seconds=seconds,
+    return KernelRecord(kernel=case.kernel, rate=case.work / seconds, unit=case.unit, seconds=seconds)
+
+
+def measure_all(only: str, repeat: int) -> Iterator[KernelRecord]:
+    """Runs the cases whose name contains `only`, in one thread."""
+    torch.set_num_threads(1)
+    return (measure(case, repeat) for case in CASES if only in case.kernel)
+
+
+def measure_as(kernel_set: KernelSet, only: str, repeat: int) -> Rates:
+    """As `measure_all`, in a process that is such a machine."""
+    command = [sys.executable, "-m", "bench.kernels", "--lines", "--only", only, "--repeat", str(repeat)]
+    run = subprocess.run(
+        command, env=kernel_set.environment(os.environ), check=True, stdout=subprocess.PIPE, text=True
     )
+    records = (KernelRecord(**json.loads(line)) for line in run.stdout.splitlines())
+    return {record.kernel: record for record in records}
+
+
+def comparison(rates: dict[str, Rates]) -> Table:
+    """Kernels by set: the rate under the first, milliseconds under each, and how many times the first's."""
+    first, *others = rates
+    table = Table("kernel", f"rate, {first}", *(f"ms, {name}" for name in rates))
+    for kernel, record in rates[first].items():
+        cells = [f"{record.rate / 1e6:,.0f} M {record.unit}/s", f"{record.seconds * 1e3:.2f}"]
+        for name in others:
+            seconds = rates[name][kernel].seconds
+            cells.append(f"{seconds * 1e3:.2f}  x{seconds / record.seconds:.1f}")
+        table.add_row(kernel, *cells)
+    return table
+
+
+def _alone(options: argparse.Namespace) -> list[KernelRecord]:
+    """What this process runs, as lines of JSON or as a table."""
+    records: list[KernelRecord] = []
+    table = Table("kernel", "rate", "unit", "ms")
+    for record in measure_all(options.only, options.repeat):
+        records.append(record)
+        if options.lines:
+            print(json.dumps(asdict(record)), flush=True)
+        rate, seconds = f"{record.rate / 1e6:,.1f}", f"{record.seconds * 1e3:.2f}"
+        table.add_row(record.kernel, rate, f"M {record.unit}/s", seconds)
+    if not options.lines:
+        Console().print(table)
+    return records
+
+
+def _side_by_side(options: argparse.Namespace) -> list[KernelRecord]:
+    """What this machine can be, set by set."""
+    console = Console(width=max(140, Console().width))
+    rates: dict[str, Rates] = {}
+    for each in track(possible_sets(), "measuring", console=Console(stderr=True), transient=True):
+        rates[each.name] = measure_as(each, options.only, options.repeat)
+    console.print(comparison(rates))
+    for name, records in rates.items():
+        kernels = next(iter(records.values())).kernels
+        console.print(f"{name}: {', '.join(kernels['features'])}", highlight=False)
+    console.print(machine(), highlight=False)
+    return [record for records in rates.values() for record in records.values()]
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", default="", help="measure the kernels whose name contains this")
-    parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--repeat", type=int, default=7, help="runs of which the best counts")
+    parser.add_argument("--sets", action="store_true", help="every set of kernels this machine can be")
+    parser.add_argument("--lines", action="store_true", help="print records as lines of JSON")
     parser.add_argument("--record", action="store_true", help="keep the rates in bench/records")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    table = Table("kernel", "rate", "unit", "ms")
-    for case in (case for case in CASES if options.only in case.kernel):
-        record = measure(case, options.repeat)
-        table.add_row(
-            record.kernel, f"{record.rate / 1e6:,.1f}", f"M {record.unit}/s", f"{record.seconds * 1e3:.2f}"
-        )
-        if options.record:
+    if not any(options.only in case.kernel for case in CASES):
+        parser.error(f"no kernel has {options.only!r} in its name")
+    records = _side_by_side(options) if options.sets else _alone(options)
+    if options.record:
+        for record in records:
             record.append(RECORDS / "kernels.jsonl")
-    Console().print(table)
 
 
 if __name__ == "__main__":

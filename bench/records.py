@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 import json
-import platform
 import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from bench.machine import kernels, machine
 
 RECORDS = Path(__file__).parent / "records"
 
@@ -24,17 +25,6 @@ def _commit() -> str:
     return result.stdout.strip() or "unknown"
 
 
-def _machine() -> str:
-    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    processor = names[0] if names else platform.processor()
-    return f"{processor}, {len(names)} cores, Python {platform.python_version()}"
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """What was run, on what, and what it cost.
@@ -47,6 +37,8 @@ class Record:
         seconds: wall time of each repetition, one a run; empty when counted.
         error: largest and mean absolute error against the float model, where there is one.
         extra: what only this case has.
+        machine: processor, cores and Python.
+        kernels: set, target and features, which older records do not have.
     """
 
     case: str
@@ -60,7 +52,8 @@ class Record:
     network: str = "in-process"
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
     commit: str = field(default_factory=_commit)
-    machine: str = field(default_factory=_machine)
+    machine: str = field(default_factory=machine)
+    kernels: dict[str, Any] = field(default_factory=kernels)
     date: str = field(default_factory=_today)
 
     def append(self, path: Path) -> None:
@@ -74,19 +67,19 @@ class KernelRecord:
 
     Attributes:
         kernel: name of the kernel and its sizes.
-        implementation: compiled, with the bits of a register, or openssl.
         rate: work a second in the best of all runs.
         unit: what the rate counts, without the second.
-        seconds: the best run's time.
+        seconds: the best run's time on the processor.
+        machine, kernels: as in `Record`. Older records say `implementation` instead of the latter.
     """
 
     kernel: str
-    implementation: str
     rate: float
     unit: str
     seconds: float
     commit: str = field(default_factory=_commit)
-    machine: str = field(default_factory=_machine)
+    machine: str = field(default_factory=machine)
+    kernels: dict[str, Any] = field(default_factory=kernels)
     date: str = field(default_factory=_today)
 
     def append(self, path: Path) -> None:

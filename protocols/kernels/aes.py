@@ -26,7 +26,8 @@ from parties.errors import ConfigError
 from protocols.kernels.jit import instruction, kernel
 from protocols.kernels.openssl_aes import hash_blocks as hash_with_openssl
 from protocols.kernels.processor import uses_compiled
-from protocols.kernels.registers import GROUP, KEY_WORDS, ROUNDS, Registers, data_of, require_words
+from protocols.kernels.registers import GROUP, KEY_WORDS, Registers, data_of, require_words
+from protocols.kernels.rounds import ROUNDS
 
 KEY_BYTES = 16
 INNER = np.uint64(0)

@@ -22,9 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parties.errors import RangeError
-from protocols.kernels import dpf_compiled, dpf_openssl
+from protocols.kernels import dpf_compiled
 from protocols.kernels.aes import Hash
-from protocols.kernels.processor import uses_compiled
 from protocols.kernels.window import inner_levels
 from protocols.kernels.window_table import WindowTable
 
@@ -117,8 +116,7 @@ def generate(alpha: Words, bits: int, roots: Words, hash: Hash) -> tuple[DpfKeys
     _require_shape("roots", roots, (2, alpha.size, 2))
     _require_below(alpha, bits)
     blocks = np.empty((inner_levels(bits) + 1, alpha.size, 2), np.uint64)
-    implementation = dpf_compiled if uses_compiled() else dpf_openssl
-    signs = implementation.generate(bits, alpha, roots, hash, blocks)
+    signs = dpf_compiled.generate(bits, alpha, roots, hash, blocks)
     return DpfKeys(bits, blocks), signs
 
 
@@ -149,8 +147,7 @@ def prefix_parity(rank: int, keys: DpfKeys, root: Words, points: Words, hash: Ha
     _require_shape("roots", root, (keys.count, 2))
     _require_shape("points", points, (*points.shape[:1], keys.count))
     _require_below(points, keys.bits)
-    implementation = dpf_compiled if uses_compiled() else dpf_openssl
-    return implementation.prefix_parity(rank, keys.bits, keys.blocks, root, points, hash)
+    return dpf_compiled.prefix_parity(rank, keys.bits, keys.blocks, root, points, hash)
 
 
 def window_lookup(
@@ -192,8 +189,7 @@ def window_lookup(
     if table.size > 1 << keys.bits:
         raise RangeError(f"expected a table of 1 to 2^{keys.bits} entries, got {table.size}")
     table.starts(which, keys.count)
-    implementation = dpf_compiled if uses_compiled() else dpf_openssl
-    return implementation.window_lookup(rank, keys.bits, keys.blocks, root, first, table, which, hash)
+    return dpf_compiled.window_lookup(rank, keys.bits, keys.blocks, root, first, table, which, hash)
 
 
 def expand_all(rank: int, keys: DpfKeys, root: Words, hash: Hash) -> NDArray[np.uint8]:
@@ -205,8 +201,7 @@ def expand_all(rank: int, keys: DpfKeys, root: Words, hash: Hash) -> NDArray[np.
     _require_rank(rank)
     _require_bits(keys.bits, MAX_WINDOW_BITS)
     _require_shape("roots", root, (keys.count, 2))
-    implementation = dpf_compiled if uses_compiled() else dpf_openssl
-    leaves = implementation.expand_all(rank, keys.bits, keys.blocks, root, hash)
+    leaves = dpf_compiled.expand_all(rank, keys.bits, keys.blocks, root, hash)
     every = leaves.view(np.uint8).reshape(keys.count, leaves.shape[1] * BLOCK_BYTES)
     return np.unpackbits(every, axis=1, bitorder="little")[:, : 1 << keys.bits]
 

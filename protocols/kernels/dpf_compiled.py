@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.kernels import dpf_bulk, dpf_kernels
 from protocols.kernels.aes import Hash
 from protocols.kernels.chunks import parts
-from protocols.kernels.dpf_kernels import Words, copy_leaves, make_keys, sum_window, walk
+from protocols.kernels.processor import uses_compiled
 from protocols.kernels.window import inner_levels, nodes_by_level, touched_leaves
 from protocols.kernels.window_table import WindowTable
+
+Words = NDArray[np.uint64]
+
+
+def loops() -> ModuleType:
+    """The loops that this process runs: with AES instructions, or with AES by OpenSSL."""
+    return dpf_kernels if uses_compiled() else dpf_bulk
 
 
 def generate(bits: int, alpha: Words, roots: Words, hash: Hash, blocks: Words) -> NDArray[np.int8]:
@@ -17,7 +27,7 @@ def generate(bits: int, alpha: Words, roots: Words, hash: Hash, blocks: Words) -
     signs = np.empty(len(alpha), np.int8)
     for part in parts(len(alpha)):
         made, sign = part.room(blocks, 1), part.room(signs)
-        make_keys(bits, part.of(alpha), part.of(roots, 1), hash.round_keys, made, sign)
+        loops().make_keys(bits, part.of(alpha), part.of(roots, 1), hash.round_keys, made, sign)
         part.keep(made, blocks, 1)
         part.keep(sign, signs)
     return signs
@@ -32,7 +42,7 @@ def prefix_parity(
         keys, roots = part.of(blocks, 1), part.of(root)
         for row, out in zip(points, parities, strict=True):
             parity = part.room(out)
-            walk(rank, bits, keys, roots, part.of(row), hash.round_keys, parity)
+            loops().walk(rank, bits, keys, roots, part.of(row), hash.round_keys, parity)
             part.keep(parity, out)
     return parities
 
@@ -54,7 +64,7 @@ def window_lookup(
         total = part.room(sums)
         given = (part.of(blocks, 1), part.of(root), part.of(first), part.of(rows))
         around = (table.entries, table.leaves, leaves, held, hash.round_keys)
-        sum_window(rank, bits, *given, *around, total)
+        loops().sum_window(rank, bits, *given, *around, total)
         part.keep(total, sums)
     return sums
 
@@ -65,6 +75,6 @@ def expand_all(rank: int, bits: int, blocks: Words, root: Words, hash: Hash) -> 
     leaves = np.empty((len(root), 1 << inner_levels(bits), 2), np.uint64)
     for part in parts(len(root)):
         out = part.room(leaves)
-        copy_leaves(rank, bits, part.of(blocks, 1), part.of(root), held, hash.round_keys, out)
+        loops().copy_leaves(rank, bits, part.of(blocks, 1), part.of(root), held, hash.round_keys, out)
         part.keep(out, leaves)
     return leaves

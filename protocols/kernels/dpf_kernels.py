@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from protocols.kernels.aes import LEAF, hash_group
 from protocols.kernels.chunks import CHUNK
 from protocols.kernels.jit import kernel
-from protocols.kernels.lookup import masked_sum
+from protocols.kernels.leaves import copy_to_rows, leaf_parities, make_leaves, sum_leaves
 from protocols.kernels.neighbours import expand_neighbours, load_roots, room_for_nodes
 from protocols.kernels.registers import GROUP
 from protocols.kernels.tree import convert, correct, descend
@@ -21,8 +21,6 @@ Words = NDArray[np.uint64]
 
 _WORDS = 2 * CHUNK
 _GROUP_WORDS = 2 * GROUP
-_ONE = np.uint64(1)
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @kernel
@@ -45,28 +43,12 @@ def walk(
         for level in range(levels):
             shift = np.uint64(64 - bits + level)
             for at in range(0, _WORDS, _GROUP_WORDS):
-                descend(state, at, parity, blocks, row + at, points, start + at // 2, shift, round_keys)
+                descend(state, at, parity, blocks, row + at, points, start + at // 2, shift, round_keys, None)
             row += 2 * count
         for at in range(0, _WORDS, _GROUP_WORDS):
-            convert(state, at, blocks, row + at, state, at, round_keys)
-        for i in range(CHUNK):
-            last = _leaf_parity(state[i, 0], state[i, 1], points[start + i])
-            parities[start + i] = last ^ (parity[i, 0] & _ONE)
-
-
-@kernel
-def _leaf_parity(low: np.uint64, high: np.uint64, point: np.uint64) -> np.uint64:
-    """Parity of a leaf's bits up to the point's; of those after it where the last direction was right."""
-    right = np.uint64(0) - ((point >> np.uint64(7)) & _ONE)
-    upper = np.uint64(0) - ((point >> np.uint64(6)) & _ONE)
-    prefix = _ALL >> (np.uint64(63) - (point & np.uint64(63)))
-    folded = (low & ((prefix | upper) ^ right)) ^ (high & ((prefix & upper) ^ right))
-    folded ^= folded >> np.uint64(32)
-    folded ^= folded >> np.uint64(16)
-    folded ^= folded >> np.uint64(8)
-    folded ^= folded >> np.uint64(4)
-    folded ^= folded >> np.uint64(2)
-    return (folded ^ (folded >> _ONE)) & _ONE
+            convert(state, at, blocks, row + at, state, at, round_keys, None)
+        end = start + CHUNK
+        leaf_parities(state, parity, points[start:end], parities[start:end])
 
 
 @kernel
@@ -80,8 +62,10 @@ def make_keys(
 ) -> None:
     """Writes correction words and signs: see `dpf.generate`."""
     state, delta = np.empty((CHUNK, 2), np.uint64), np.empty((CHUNK, 2), np.uint64)
+    mine = np.empty((CHUNK, 2), np.uint64)
     levels, count = blocks.shape[0] - 1, blocks.shape[1]
     for start in range(0, signs.shape[0], CHUNK):
+        end = start + CHUNK
         load_roots(roots[0], start, 0, state)
         load_roots(roots[1], start, 1, delta)
         for i in range(CHUNK):
@@ -91,39 +75,17 @@ def make_keys(
         for level in range(levels):
             shift = np.uint64(64 - bits + level)
             for at in range(0, _WORDS, _GROUP_WORDS):
-                correct(state, delta, at, blocks, row + at, alpha, start + at // 2, shift, round_keys)
+                correct(
+                    state, delta, at, blocks, row + at, alpha, start + at // 2, shift, round_keys, None, None
+                )
             row += 2 * count
-        _make_leaves(state, delta, start, alpha, round_keys, blocks[levels], signs)
-
-
-@kernel
-def _make_leaves(
-    state: Words,
-    delta: Words,
-    start: int,
-    alpha: Words,
-    round_keys: Words,
-    leaf: Words,
-    signs: NDArray[np.int8],
-) -> None:
-    """Leaf correction words and signs of one chunk; overwrites `delta`."""
-    mine = np.empty((CHUNK, 2), np.uint64)
-    for i in range(CHUNK):
-        delta[i, 0] ^= state[i, 0]
-        delta[i, 1] ^= state[i, 1]
-    for at in range(0, _WORDS, _GROUP_WORDS):
-        hash_group(state, at, mine, at, LEAF, round_keys)
-        hash_group(delta, at, delta, at, LEAF, round_keys)
-    for i in range(CHUNK):
-        upper = (alpha[start + i] >> np.uint64(6)) & _ONE
-        place = alpha[start + i] & np.uint64(63)
-        low = mine[i, 0] ^ delta[i, 0] ^ ((upper ^ _ONE) << place)
-        high = mine[i, 1] ^ delta[i, 1] ^ (upper << place)
-        leaf[start + i, 0], leaf[start + i, 1] = low, high
-        control = np.uint64(0) - (state[i, 0] & _ONE)
-        low, high = mine[i, 0] ^ (low & control), mine[i, 1] ^ (high & control)
-        share = ((high if upper else low) >> place) & _ONE
-        signs[start + i] = 1 if share else -1
+        for i in range(CHUNK):
+            delta[i, 0] ^= state[i, 0]
+            delta[i, 1] ^= state[i, 1]
+        for at in range(0, _WORDS, _GROUP_WORDS):
+            hash_group(state, at, mine, at, LEAF, round_keys)
+            hash_group(delta, at, delta, at, LEAF, round_keys)
+        make_leaves(state, mine, delta, alpha[start:end], blocks[levels, start:end], signs[start:end])
 
 
 @kernel
@@ -145,7 +107,7 @@ def _expand_window(
     for i in range(nodes_at[levels]):
         for at in range(0, _WORDS, _GROUP_WORDS):
             node = here + i * _WORDS + at
-            convert(nodes, node, blocks, row + at, nodes, node, round_keys)
+            convert(nodes, node, blocks, row + at, nodes, node, round_keys, None)
     return here
 
 
@@ -173,45 +135,12 @@ def sum_window(
         leaves: leaves that a window may touch; one more than there are where it comes round to the first.
         nodes_at: see `expand_neighbours`.
     """
-    nodes = room_for_nodes(max(leaves, filled + 1), nodes_at)
-    window = np.empty(2 * filled, np.uint64)
-    inside = np.uint64((1 << min(bits, 7)) - 1)
+    nodes, held = room_for_nodes(max(leaves, filled + 1), nodes_at), nodes_at[-1]
     for start in range(0, sums.shape[0], CHUNK):
-        word = _expand_window(start, rank, bits, blocks, root, first, nodes_at, round_keys, nodes)
-        slot = word // 2
-        if bits < 7:
-            _repeat_domain(nodes[slot : slot + CHUNK], bits)
-        if leaves > nodes_at[-1]:
-            end = slot + nodes_at[-1] * CHUNK
-            nodes[end : end + CHUNK] = nodes[slot : slot + CHUNK]
-        for i in range(CHUNK):
-            _move_window(nodes, slot + i, np.int64(first[start + i] & inside), window)
-            sums[start + i] = masked_sum(window, 0, 2, filled, entries, starts[start + i])
-
-
-@kernel
-def _move_window(nodes: Words, leaf: int, offset: int, window: Words) -> None:
-    """Moves a key's bits from an offset in its first leaf on to the lowest bit; leaves lie a chunk apart."""
-    shift = np.uint64(offset & 63)
-    at = offset >> 6
-    low = nodes[leaf, at]
-    for j in range(window.size):
-        at += 1
-        high = nodes[leaf + (at >> 1) * CHUNK, at & 1]
-        window[j] = (low >> shift) | (high << (np.uint64(63) - shift) << _ONE)
-        low = high
-
-
-@kernel
-def _repeat_domain(leaves: Words, bits: int) -> None:
-    """Fills leaves of a domain below 128 points with its bits over and over."""
-    for i in range(leaves.shape[0]):
-        width = 1 << bits
-        word = leaves[i, 0] & (_ALL >> np.uint64(64 - width))
-        while width < 64:
-            word |= word << np.uint64(width)
-            width *= 2
-        leaves[i, 0] = leaves[i, 1] = word
+        end = start + CHUNK
+        row = _expand_window(start, rank, bits, blocks, root, first, nodes_at, round_keys, nodes) // 2
+        here, rows, total = first[start:end], starts[start:end], sums[start:end]
+        sum_leaves(bits, nodes, row, held, leaves, here, rows, entries, filled, total)
 
 
 @kernel
@@ -225,12 +154,8 @@ def copy_leaves(
     out: Words,
 ) -> None:
     """All leaves of every key: uint64 [N, leaves, 2]."""
-    leaves = nodes_at[-1]
-    nodes = room_for_nodes(leaves, nodes_at)
+    nodes = room_for_nodes(nodes_at[-1], nodes_at)
     first = np.zeros(root.shape[0], np.uint64)
     for start in range(0, out.shape[0], CHUNK):
-        slot = _expand_window(start, rank, bits, blocks, root, first, nodes_at, round_keys, nodes) // 2
-        for j in range(leaves):
-            for i in range(CHUNK):
-                out[start + i, j, 0] = nodes[slot + j * CHUNK + i, 0]
-                out[start + i, j, 1] = nodes[slot + j * CHUNK + i, 1]
+        row = _expand_window(start, rank, bits, blocks, root, first, nodes_at, round_keys, nodes) // 2
+        copy_to_rows(nodes, row, out[start : start + CHUNK])

@@ -23,10 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parties.errors import RangeError
-from protocols.kernels import idpf_compiled, idpf_openssl
+from protocols.kernels import idpf_compiled
 from protocols.kernels.aes import Hash
 from protocols.kernels.lines import Lines
-from protocols.kernels.processor import uses_compiled
 
 Words = NDArray[np.uint64]
 
@@ -109,8 +108,7 @@ def generate(
         wanted = np.concatenate([wanted, payload[None]])
     cw = np.empty((depths[-1], alpha.size, 2), np.uint64)
     values = np.empty_like(wanted)
-    implementation = idpf_compiled if uses_compiled() else idpf_openssl
-    implementation.generate(bits, depths, alpha, roots, wanted, hash, cw, values)
+    idpf_compiled.generate(bits, depths, alpha, roots, wanted, hash, cw, values)
     return IdpfKeys(bits, depths, cw, values)
 
 
@@ -158,8 +156,7 @@ def range_lookup(
     entries = table[: int(counts.max(initial=0))]
     if not entries.size:
         return np.zeros(keys.count, np.int64)
-    implementation = idpf_compiled if uses_compiled() else idpf_openssl
-    return implementation.range_lookup(rank, keys.cw[:depth], values, root, first, counts, entries, hash)
+    return idpf_compiled.range_lookup(rank, keys.cw[:depth], values, root, first, counts, entries, hash)
 
 
 def line_lookup(rank: int, keys: IdpfKeys, root: Words, lines: Lines, hash: Hash) -> NDArray[np.int64]:
@@ -190,8 +187,7 @@ def line_lookup(rank: int, keys: IdpfKeys, root: Words, lines: Lines, hash: Hash
         raise RangeError("lines are read from keys with payloads")
     lines.check(keys.count)
     values = np.stack([keys.values_at(depth) for depth in lines.depths.tolist()])
-    implementation = idpf_compiled if uses_compiled() else idpf_openssl
-    return implementation.line_lookup(rank, keys.cw, values, root, lines, hash)
+    return idpf_compiled.line_lookup(rank, keys.cw, values, root, lines, hash)
 
 
 def prefix_sum(rank: int, keys: IdpfKeys, root: Words, points: Words, hash: Hash) -> NDArray[np.int64]:
@@ -221,8 +217,7 @@ def prefix_sum(rank: int, keys: IdpfKeys, root: Words, points: Words, hash: Hash
     _require_shape("roots", root, (keys.count, 2))
     _require_shape("points", points, (*points.shape[:1], keys.count))
     _require_below(points, keys.bits)
-    implementation = idpf_compiled if uses_compiled() else idpf_openssl
-    return implementation.prefix_sum(rank, keys.cw, keys.values[0], root, points, hash)
+    return idpf_compiled.prefix_sum(rank, keys.cw, keys.values[0], root, points, hash)
 
 
 def _require_rank(rank: int) -> None:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.kernels import idpf_bulk, idpf_kernels
 from protocols.kernels.aes import Hash
 from protocols.kernels.chunks import CHUNK, Part, parts
-from protocols.kernels.idpf_kernels import (
-    Words,
-    make_keys,
-    sum_lines,
-    sum_prefixes,
-    sum_range,
-    sum_segments,
-)
 from protocols.kernels.lines import Lines
+from protocols.kernels.processor import uses_compiled
 from protocols.kernels.window import nodes_in_range
+
+Words = NDArray[np.uint64]
+
+
+def loops() -> ModuleType:
+    """The loops that this process runs: with AES instructions, or with AES by OpenSSL."""
+    return idpf_kernels if uses_compiled() else idpf_bulk
 
 
 def generate(
@@ -38,7 +40,9 @@ def generate(
     for part in parts(len(alpha)):
         made, valued = part.room(cw, 1), part.room(values, 2)
         points, starts, ends = part.of(alpha), part.of(roots, 1), part.of(wanted, 2)
-        make_keys(bits, value_at, points, starts, ends, hash.round_keys, made, valued, part.stop - part.start)
+        loops().make_keys(
+            bits, value_at, points, starts, ends, hash.round_keys, made, valued, part.stop - part.start
+        )
         part.keep(made, cw, 1)
         part.keep(valued, values, 2)
 
@@ -57,18 +61,18 @@ def range_lookup(
     if 0 < 2 * len(root) <= CHUNK and len(table) > 1:
         return _by_segments(rank, cw, values, root, first, counts, table, hash)
     held = nodes_in_range(len(cw), len(table), len(cw))
-    entries = np.ascontiguousarray(table).view(np.uint64)
+    tables = np.ascontiguousarray(table).view(np.uint64)[:, None]
     sums = np.empty(len(root), np.uint64)
     for part in parts(len(root)):
         total = part.room(sums)
-        sum_range(
+        loops().sum_range(
             rank,
             part.of(cw, 1),
             part.of(values),
             part.of(root),
             part.of(first),
             part.of(counts.view(np.uint64)),
-            entries,
+            tables,
             held,
             hash.round_keys,
             total,
@@ -100,7 +104,7 @@ def _by_segments(
     if depth < 64:
         starts &= np.uint64((1 << depth) - 1)
     sums = np.empty(CHUNK, np.uint64)
-    sum_segments(
+    loops().sum_range(
         rank,
         _chunk(np.tile(cw, (1, copies, 1)), 1),
         _chunk(np.tile(values, copies)),
@@ -136,7 +140,7 @@ def line_lookup(
     sums = np.empty(copies * keys, np.uint64)
     for part in parts(len(sums)):
         total = part.room(sums)
-        sum_lines(
+        loops().sum_lines(
             rank,
             lines.depths,
             part.of(copied[0], 1),
@@ -227,6 +231,6 @@ def prefix_sum(
         levels, shares, roots = part.of(cw, 1), part.of(values, 1), part.of(root)
         for row, out in zip(rows, sums, strict=True):
             total = part.room(out)
-            sum_prefixes(rank, levels, shares, roots, part.of(row), hash.round_keys, total)
+            loops().sum_prefixes(rank, levels, shares, roots, part.of(row), hash.round_keys, total)
             part.keep(total, out)
     return sums.reshape(-1)[: points.size].reshape(points.shape).view(np.int64)

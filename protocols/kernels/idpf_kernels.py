@@ -12,6 +12,15 @@ from protocols.kernels.aes import INNER, VALUE, hash_group
 from protocols.kernels.chunks import CHUNK
 from protocols.kernels.jit import kernel
 from protocols.kernels.neighbours import expand_neighbours, load_roots, room_for_nodes
+from protocols.kernels.prefix_shares import (
+    add_entries,
+    add_last,
+    add_left,
+    add_places,
+    change_sign,
+    make_values,
+    step_left,
+)
 from protocols.kernels.registers import GROUP
 from protocols.kernels.tree import correct
 
@@ -20,7 +29,6 @@ Words = NDArray[np.uint64]
 _WORDS = 2 * CHUNK
 _GROUP_WORDS = 2 * GROUP
 _ZERO = np.uint64(0)
-_ONE = np.uint64(1)
 
 
 @kernel
@@ -60,15 +68,13 @@ def make_keys(
             row = 2 * (level * cw.shape[1] + start)
             shift = np.uint64(64 - bits + level)
             for at in range(0, _WORDS, _GROUP_WORDS):
-                correct(state, delta, at, cw, row + at, alpha, start + at // 2, shift, round_keys)
+                correct(state, delta, at, cw, row + at, alpha, start + at // 2, shift, round_keys, None, None)
             row = value_at[level]
             if row >= 0:
                 _convert_both(state, delta, round_keys, mine, theirs)
                 for word in range(values.shape[0]):
                     there = slice(start, start + CHUNK)
-                    _make_values(
-                        state, word, mine, theirs, wanted[word, row, there], values[word, row, there]
-                    )
+                    make_values(state, word, mine, theirs, wanted[word, row, there], values[word, row, there])
 
 
 @kernel
@@ -82,14 +88,6 @@ def _convert_both(state: Words, delta: Words, round_keys: Words, mine: Words, th
 
 
 @kernel
-def _make_values(state: Words, word: int, mine: Words, theirs: Words, wanted: Words, values: Words) -> None:
-    """W = (-1)^t_1 (wanted - conv(s_0) + conv(s_1)), conv being this word of the hash."""
-    for i in range(CHUNK):
-        value = wanted[i] - mine[i, word] + theirs[i, word]
-        values[i] = value if state[i, 0] & _ONE else _ZERO - value  # t_1 = 1 - t_0
-
-
-@kernel
 def sum_range(
     rank: int,
     cw: Words,
@@ -97,7 +95,7 @@ def sum_range(
     root: Words,
     first: Words,
     counts: Words,
-    table: Words,
+    tables: Words,
     nodes_at: NDArray[np.int64],
     round_keys: Words,
     sums: Words,
@@ -106,6 +104,7 @@ def sum_range(
 
     Args:
         cw: uint64 [depth, N, 2].
+        tables: uint64 [W, 1], or [W, CHUNK] for one chunk of keys, each with its own.
         nodes_at: see `expand_neighbours`; the last one is the table's length, or all nodes of the depth.
     """
     depth = cw.shape[0]
@@ -120,51 +119,11 @@ def sum_range(
         for j in range(int(counts[start:end].max())):
             node = word + (j % held) * _WORDS
             _hash_chunk(nodes, node, converted, VALUE, round_keys)
-            slot = node // 2
-            _add_entry(
-                nodes[slot : slot + CHUNK],
-                converted,
-                values[start:end],
-                counts[start:end],
-                np.uint64(j),
-                table[j],
-                total,
+            controls = nodes[node // 2 : node // 2 + CHUNK]
+            add_entries(
+                controls, converted, values[start:end], counts[start:end], np.uint64(j), tables[j], total
             )
-        if rank:
-            for i in range(CHUNK):
-                total[i] = _ZERO - total[i]
-
-
-@kernel
-def sum_segments(
-    rank: int,
-    cw: Words,
-    values: Words,
-    root: Words,
-    first: Words,
-    counts: Words,
-    tables: Words,
-    nodes_at: NDArray[np.int64],
-    round_keys: Words,
-    sums: Words,
-) -> None:
-    """As `sum_range` for one chunk of keys, each with a table of its own: `tables` is uint64 [W, CHUNK]."""
-    depth = cw.shape[0]
-    held = int(nodes_at[depth])
-    nodes = room_for_nodes(held, nodes_at)
-    converted = np.empty((CHUNK, 2), np.uint64)
-    word = expand_neighbours(0, rank, depth, depth, cw, root, first, nodes_at, round_keys, nodes)
-    sums[:] = _ZERO
-    for j in range(tables.shape[0]):
-        node = word + (j % held) * _WORDS
-        _hash_chunk(nodes, node, converted, VALUE, round_keys)
-        controls = nodes[node // 2 : node // 2 + CHUNK]
-        for i in range(CHUNK):
-            share = converted[i, 0] + (values[i] & (_ZERO - (controls[i, 0] & _ONE)))
-            sums[i] += share * (tables[j, i] if np.uint64(j) < counts[i] else _ZERO)
-    if rank:
-        for i in range(CHUNK):
-            sums[i] = _ZERO - sums[i]
+        change_sign(rank, total)
 
 
 @kernel
@@ -210,7 +169,7 @@ def sum_lines(
                 node = word + (j % held) * _WORDS
                 _hash_chunk(nodes, node, converted, VALUE, round_keys)
                 controls = nodes[node // 2 : node // 2 + CHUNK]
-                _add_place(
+                add_places(
                     controls,
                     converted,
                     values[line, :, start:end],
@@ -221,49 +180,7 @@ def sum_lines(
                     slopes[line, j],
                     total,
                 )
-        if rank:
-            for i in range(CHUNK):
-                total[i] = _ZERO - total[i]
-
-
-@kernel
-def _add_place(
-    controls: Words,
-    converted: Words,
-    values: Words,
-    counts: Words,
-    j: np.uint64,
-    places: Words,
-    table: Words,
-    slopes: Words,
-    total: Words,
-) -> None:
-    """Adds place j of a range, to the sums of those keys whose range is longer than j."""
-    if table.size == 1:
-        value, slope = table[0], slopes[0]
-        for i in range(CHUNK):
-            control = _ZERO - (controls[i, 0] & _ONE)
-            one = converted[i, 0] + (values[0, i] & control)
-            payload = converted[i, 1] + (values[1, i] & control)
-            sum_here = one * (value + slope * places[i]) - payload * slope
-            total[i] += sum_here if j < counts[i] else _ZERO
-    else:
-        for i in range(CHUNK):
-            control = _ZERO - (controls[i, 0] & _ONE)
-            one = converted[i, 0] + (values[0, i] & control)
-            payload = converted[i, 1] + (values[1, i] & control)
-            sum_here = one * (table[i] + slopes[i] * places[i]) - payload * slopes[i]
-            total[i] += sum_here if j < counts[i] else _ZERO
-
-
-@kernel
-def _add_entry(
-    node: Words, converted: Words, values: Words, counts: Words, j: np.uint64, entry: np.uint64, total: Words
-) -> None:
-    """Adds entry j times the node's share, to the sums of those keys whose range is longer than j."""
-    for i in range(CHUNK):
-        share = converted[i, 0] + (values[i] & (_ZERO - (node[i, 0] & _ONE)))
-        total[i] += share * (entry if j < counts[i] else _ZERO)
+        change_sign(rank, total)
 
 
 @kernel
@@ -285,33 +202,8 @@ def sum_prefixes(
         for level in range(bits):
             shift = np.uint64(bits - 1 - level)
             _hash_chunk(state, 0, left, INNER, round_keys)
-            _step(cw[level, start:end], points[start:end], shift, state, left)
+            step_left(cw[level, start:end], points[start:end], shift, state, left)
             _hash_chunk(left, 0, converted, VALUE, round_keys)
-            _add_left(points[start:end], shift, left, converted, values[level, start:end], total)
+            add_left(points[start:end], shift, left, converted, values[level, start:end], total)
         _hash_chunk(state, 0, converted, VALUE, round_keys)
-        for i in range(CHUNK):
-            last = values[bits - 1, start + i] & (_ZERO - (state[i, 0] & _ONE))
-            share = total[i] + converted[i, 0] + last
-            total[i] = _ZERO - share if rank else share
-
-
-@kernel
-def _step(cw: Words, points: Words, shift: np.uint64, state: Words, left: Words) -> None:
-    """From hashes in `left` to left children there, and in `state` to the children that the points name."""
-    for i in range(CHUNK):
-        control = _ZERO - (state[i, 0] & _ONE)
-        right = _ZERO - ((points[i] >> shift) & _ONE)
-        left[i, 0] ^= cw[i, 0] & control
-        left[i, 1] ^= cw[i, 1] & control
-        state[i, 0] = left[i, 0] ^ (state[i, 0] & right)
-        state[i, 1] = left[i, 1] ^ (state[i, 1] & right)
-
-
-@kernel
-def _add_left(
-    points: Words, shift: np.uint64, left: Words, converted: Words, values: Words, total: Words
-) -> None:
-    """Adds the left child's share where the point lies in the right one."""
-    for i in range(CHUNK):
-        share = converted[i, 0] + (values[i] & (_ZERO - (left[i, 0] & _ONE)))
-        total[i] += share & (_ZERO - ((points[i] >> shift) & _ONE))
+        add_last(rank, state, converted, values[bits - 1, start:end], total)

@@ -67,7 +67,7 @@ def expand_neighbours(
             key, correction = start + at // 2, row + at
             for i in range(held):
                 node, slot = here + i * _WORDS + at, there + 2 * i * _WORDS + at
-                expand(nodes, node, nodes, slot, _WORDS, cw, correction, first, key, shift, round_keys)
+                expand(nodes, node, nodes, slot, _WORDS, cw, correction, first, key, shift, round_keys, None)
             if held >> level:
                 last = there + (2 * held - 1) * _WORDS + at
                 close(nodes, here + at, nodes, there + at, last, first, key, shift)

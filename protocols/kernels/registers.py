@@ -20,18 +20,17 @@ from llvmlite import ir
 from numba.core import types
 from numba.core.errors import TypingError
 
-from protocols.kernels.processor import register_words
+from protocols.kernels.processor import aes_registers, vector_words
+from protocols.kernels.rounds import encrypt_on_arm, encrypt_on_x86
 
 GROUP = 16
 """Blocks in a group."""
-ROUNDS = 10
 KEY_WORDS = 8
 """Words from one round key to the next in memory: every round key is repeated to fill the widest register."""
 
 _IN_FLIGHT = 8
 """Registers that go through the AES rounds side by side, at most."""
 _WORD = ir.IntType(64)
-_SUFFIX = {2: "", 4: ".256", 8: ".512"}
 
 Vectors = list[Any]
 """A group: its registers in order."""
@@ -60,10 +59,12 @@ class Registers:
     Attributes:
         builder: llvmlite's IR builder.
         words: 64-bit words in a register.
+        encrypt: writes the rounds of AES; None where the code leaves AES to others.
     """
 
     builder: Any
     words: int
+    encrypt: Callable[[Any, Vectors, Callable[[int], Any]], Vectors] | None = None
 
     @classmethod
     def of_target(cls, builder: Any) -> Registers:
@@ -72,10 +73,15 @@ class Registers:
         Raises:
             TypingError: it has none, so that no kernel can be compiled.
         """
-        words = register_words()
-        if words == 0:
+        kind = aes_registers()
+        if kind is None:
             raise TypingError("compiled kernels need AES instructions, and the target has none")
-        return cls(builder, words)
+        return cls(builder, kind.words, encrypt_on_arm if kind.name == "neon" else encrypt_on_x86)
+
+    @classmethod
+    def without_aes(cls, builder: Any) -> Registers:
+        """The compiled target's widest registers, for code that has no `hash`."""
+        return cls(builder, vector_words())
 
     @property
     def _vector(self) -> Any:
@@ -161,39 +167,38 @@ class Registers:
         amount, sign = self.repeat(shift), self.constant(63, 63)
         return [self.builder.ashr(self.builder.shl(value, amount), sign) for value in values]
 
-    def hash(self, blocks: Vectors, tweak: Any, keys: Any) -> Vectors:
-        """H(block xor tweak) of every block: H(y) = AES(s(y)) xor s(y), s(low, high) = (low xor high, low).
+    def turned(self, blocks: Vectors, tweak: Any) -> Vectors:
+        """s(block xor tweak) of every block, s(low, high) = (low xor high, low): what AES is to encrypt.
 
         Args:
             blocks: the group.
             tweak: a word to be XORed into word 1 of every block.
-            keys: pointer to the round keys, `KEY_WORDS` words apart.
         """
         low = self.constant((1 << 64) - 1, 0)
         swap = [i ^ 1 for i in range(self.words)]
         tweaks = self.builder.and_(self.repeat(tweak), low)
-        turned = [
+        return [
             self.builder.xor(
                 self.builder.xor(self._shuffle(block, swap), self.builder.and_(block, low)), tweaks
             )
             for block in blocks
         ]
+
+    def hash(self, blocks: Vectors, tweak: Any, keys: Any) -> Vectors:
+        """H(block xor tweak) of every block: H(y) = AES(s(y)) xor s(y).
+
+        Args:
+            blocks, tweak: as for `turned`.
+            keys: pointer to the round keys, `KEY_WORDS` words apart.
+        """
+        assert self.encrypt is not None, "these registers leave AES to others"
+
+        def key(index: int) -> Any:
+            place = self._at(keys, _WORD(0), index * KEY_WORDS, self._vector)
+            return self.builder.load(place, align=8)
+
+        turned = self.turned(blocks, tweak)
         outputs: Vectors = []
         for start in range(0, len(turned), _IN_FLIGHT):
-            outputs += self._encrypt(turned[start : start + _IN_FLIGHT], keys)
+            outputs += self.encrypt(self.builder, turned[start : start + _IN_FLIGHT], key)
         return self.xor(outputs, turned)
-
-    def _encrypt(self, values: Vectors, keys: Any) -> Vectors:
-        kind = ir.FunctionType(self._vector, [self._vector, self._vector])
-        declare = self.builder.module.declare_intrinsic
-        step = declare(f"llvm.x86.aesni.aesenc{_SUFFIX[self.words]}", (), kind)
-        last = declare(f"llvm.x86.aesni.aesenclast{_SUFFIX[self.words]}", (), kind)
-        for index in range(ROUNDS + 1):
-            place = self._at(keys, _WORD(0), index * KEY_WORDS, self._vector)
-            key = self.builder.load(place, align=8)
-            if index == 0:
-                values = [self.builder.xor(value, key) for value in values]
-            else:
-                used = last if index == ROUNDS else step
-                values = [self.builder.call(used, [value, key]) for value in values]
-        return values

@@ -10,11 +10,6 @@ from numpy.typing import NDArray
 from parties.errors import RangeError
 from protocols.kernels.lookup import LEAF_BITS
 
-Words = NDArray[np.uint64]
-
-_GROUP_SUMS_BYTES = 1 << 22
-"""Sums of eight bits' entries may take as much memory; where they would take more, of four bits."""
-
 
 class WindowTable:
     """Rows of W entries; each key's window of W bits selects entries of one row.
@@ -71,46 +66,3 @@ class WindowTable:
         if which.shape != (count,) or (which.size and not 0 <= which.min() <= which.max() < self.rows):
             raise RangeError(f"expected {count} rows below {self.rows}, got shape {which.shape}")
         return which * (LEAF_BITS * self.leaves)
-
-    def sum(self, windows: Words, which: NDArray[np.int64] | None) -> NDArray[np.int64]:
-        """The sums of the selected entries in NumPy, modulo 2^64.
-
-        Args:
-            windows: uint64 [N, 2 leaves], each window's bits from the lowest on.
-        """
-        groups = windows.view(np.uint8).reshape(len(windows), -1)
-        if self._group_bits == 4:
-            groups = np.stack([groups & 15, groups >> 4], axis=2).reshape(len(windows), -1)
-        rows = np.zeros((1, 1), np.int64) if which is None else which[:, None]
-        place = rows * groups.shape[1] + np.arange(groups.shape[1])
-        return self._group_sums[(place << self._group_bits) + groups].sum(1)
-
-    @property
-    def _group_bits(self) -> int:
-        """Bits whose entries are summed ahead, for each value of theirs."""
-        by_byte = self.rows * self.leaves * (LEAF_BITS // 8) * 256 * 8
-        return 8 if by_byte <= _GROUP_SUMS_BYTES else 4
-
-    @cached_property
-    def _group_sums(self) -> NDArray[np.int64]:
-        """Sums that each value of each group of bits selects, flat."""
-        bits = self._group_bits
-        entries = self.entries.astype(np.int64).reshape(-1, bits)
-        selected = np.arange(1 << bits)[None] >> np.arange(bits)[:, None] & 1
-        return (entries @ selected).reshape(-1)
-
-
-def windows_of(words: Words, offset: NDArray[np.int64], leaves: int) -> Words:
-    """Bits from an offset on, moved to the lowest place.
-
-    Args:
-        words: uint64 [N, M], at least 2 leaves + 2 words, or all there are of a ring of bits, M a power of two.
-        offset: int64 [N], of the first bit.
-
-    Returns:
-        uint64 [N, 2 leaves].
-    """
-    place = (offset >> 6)[:, None] + np.arange(2 * leaves)
-    shift = (offset & 63).astype(np.uint64)[:, None]
-    low, high = (np.take_along_axis(words, (place + i) % words.shape[1], 1) for i in (0, 1))
-    return (low >> shift) | (high << (np.uint64(63) - shift) << np.uint64(1))

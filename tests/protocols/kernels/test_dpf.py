@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from parties.errors import RangeError
 from parties.randomness import InsecureTestRandom
-from protocols.kernels import dpf_compiled, dpf_openssl
 from protocols.kernels.aes import Hash
 from protocols.kernels.dpf import DpfKeys, expand_all, generate, prefix_parity, window_lookup
-from protocols.kernels.processor import VARIABLE, register_words
+from protocols.kernels.processor import VARIABLE, aes_registers
 from protocols.kernels.window_table import WindowTable
 from tests.protocols.kernels.slow import slow_bits, slow_keys
 
@@ -21,7 +20,7 @@ HASH = Hash(bytes(range(16)))
 COUNTS = [0, 1, 15, 16, 63, 64, 65, 200]
 WINDOWS = {7: [1, 2, 127, 128], 8: [1, 2, 127, 128, 129, 255, 256], 9: [130, 257, 512], 10: [514, 1024]}
 
-needs_aes = pytest.mark.skipif(register_words() == 0, reason="no AES instructions to compile for")
+needs_aes = pytest.mark.skipif(aes_registers() is None, reason="no AES instructions to compile for")
 
 
 @pytest.fixture(params=[pytest.param("", id="compiled", marks=needs_aes), "openssl"])
@@ -91,10 +90,8 @@ def test_prefix_parities_compare(implementation: str, bits: int) -> None:
 
 @pytest.mark.parametrize("bits", range(1, 11))
 def test_windows_give_the_entry_at_alpha(implementation: str, bits: int) -> None:
-    """Every alpha and every first point; of larger domains in NumPy every alpha and some first points."""
-    each = 1 << (min(bits, 14 - bits) if implementation == "openssl" else bits)
-    alpha = np.repeat(every(bits), each)
-    first = points(3, bits, alpha.size) if each < 1 << bits else np.tile(every(bits), each)
+    """Every alpha and every first point."""
+    alpha, first = np.repeat(every(bits), 1 << bits), np.tile(every(bits), 1 << bits)
     pair = roots(alpha.size)
     keys, signs = generate(alpha, bits, pair, HASH)
     distance = ((alpha - first) & np.uint64((1 << bits) - 1)).astype(np.int64)
@@ -139,19 +136,21 @@ def test_larger_domains(implementation: str, bits: int) -> None:
 @needs_aes
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize(("bits", "window"), [(3, 5), (7, 100), (9, 512), (14, 512), (16, 1000)])
-def test_both_implementations_are_equal_bit_for_bit(count: int, bits: int, window: int) -> None:
+def test_both_implementations_are_equal_bit_for_bit(
+    count: int, bits: int, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alpha, pair, x = points(1, bits, count), roots(count), points(2, bits, 2, count)
-    entries = table(window, 20)
-    keys, signs = generate(alpha, bits, pair, HASH)
-    blocks = np.empty_like(keys.blocks)
-    assert np.array_equal(dpf_openssl.generate(bits, alpha, pair, HASH, blocks), signs)
-    assert np.array_equal(keys.blocks, blocks)
-    for rank in (0, 1):
-        common = (rank, bits, blocks, pair[rank])
-        looked_up = (x[0], WindowTable(entries), None)
-        for name, rest in (("prefix_parity", (x,)), ("window_lookup", looked_up), ("expand_all", ())):
-            results = [getattr(module, name)(*common, *rest, HASH) for module in (dpf_compiled, dpf_openssl)]
-            assert np.array_equal(*results), name
+    entries, results = table(window, 20), list[list[NDArray[np.generic]]]()
+    for setting in ("", "openssl"):
+        monkeypatch.setenv(VARIABLE, setting)
+        keys, signs = generate(alpha, bits, pair, HASH)
+        results.append([keys.blocks, signs])
+        for rank in (0, 1):
+            results[-1].append(prefix_parity(rank, keys, pair[rank], x, HASH))
+            results[-1].append(window_lookup(rank, keys, pair[rank], x[0], WindowTable(entries), HASH))
+            results[-1].append(expand_all(rank, keys, pair[rank], HASH))
+    for compiled, openssl in zip(*results, strict=True):
+        assert np.array_equal(compiled, openssl)
 
 
 @pytest.mark.parametrize("bits", [6, 9])

@@ -13,7 +13,7 @@ from parties.randomness import InsecureTestRandom
 from protocols.kernels.aes import Hash
 from protocols.kernels.idpf import IdpfKeys, generate, line_lookup, prefix_sum, range_lookup
 from protocols.kernels.lines import Lines
-from protocols.kernels.processor import VARIABLE, register_words
+from protocols.kernels.processor import VARIABLE, aes_registers
 from tests.protocols.kernels.slow import LOW, VALUE, slow_hash
 
 Words = NDArray[np.uint64]
@@ -22,7 +22,7 @@ Entries = NDArray[np.int64]
 HASH = Hash(bytes(range(16)))
 COUNTS = [0, 1, 15, 16, 63, 64, 65, 200]
 
-needs_aes = pytest.mark.skipif(register_words() == 0, reason="no AES instructions to compile for")
+needs_aes = pytest.mark.skipif(aes_registers() is None, reason="no AES instructions to compile for")
 
 
 @pytest.fixture(params=[pytest.param("", id="compiled", marks=needs_aes), "openssl"])

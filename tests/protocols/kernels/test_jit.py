@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from protocols.kernels import jit
 from protocols.kernels.aes import INNER, Hash, hash_into
-from protocols.kernels.processor import register_words
+from protocols.kernels.processor import aes_registers
 
-needs_aes = pytest.mark.skipif(register_words() == 0, reason="no AES instructions to compile for")
+needs_aes = pytest.mark.skipif(aes_registers() is None, reason="no AES instructions to compile for")
 
 
 def twice(values: NDArray[np.uint64]) -> None:

@@ -1,63 +1,53 @@
-"""Registers of every width give the same keys and sums."""
+"""Which kernels run follows what the target has."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-import numpy as np
 import pytest
 
 from parties.errors import ConfigError
-from parties.randomness import InsecureTestRandom
-from protocols.kernels.aes import Hash
-from protocols.kernels.dpf import generate, prefix_parity, window_lookup
-from protocols.kernels.processor import VARIABLE, register_words, uses_compiled
+from protocols.kernels import processor
+from protocols.kernels.processor import VARIABLE, aes_registers, kernel_set, uses_compiled, vector_words
 
-ROOT = Path(__file__).parents[3]
-AES = "+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+aes"
-FEATURES = {2: AES, 4: f"{AES},+avx,+avx2,+vaes", 0: "+sse2"}
-
-
-def digest() -> str:
-    """Keys, parities and sums of a few fixed points."""
-    bits, count = 12, 100
-    random = InsecureTestRandom(1)
-    alpha, x = random.uint64((2, count)) >> np.uint64(64 - bits)
-    roots, table = random.uint64((2, count, 2)), np.arange(-100, 200)
-    hash = Hash(bytes(range(16)))
-    keys, signs = generate(alpha, bits, roots, hash)
-    parity = prefix_parity(1, keys, roots[1], x[None], hash)
-    sums = [window_lookup(0, keys, roots[0], x, entries, hash) for entries in (table, table << 40)]
-    whole = b"".join(array.tobytes() for array in (keys.words, signs, parity, *sums))
-    return hashlib.sha256(whole).hexdigest()
+SSE = {"sse2", "sse4.1"}
+TARGETS = [
+    ({*SSE, "aes", "avx2", "vaes", "avx512f"}, "avx512", 8),
+    ({*SSE, "aes", "avx2", "vaes"}, "avx2", 4),
+    ({*SSE, "aes", "avx2", "avx512f"}, "aes-ni", 8),
+    ({*SSE, "aes"}, "aes-ni", 2),
+    ({"neon", "aes", "sha2"}, "neon", 2),
+    ({"neon"}, "openssl", 2),
+    ({*SSE, "avx2"}, "openssl", 4),
+    (set[str](), "openssl", 2),
+]
 
 
-@pytest.mark.parametrize("words", FEATURES)
-@pytest.mark.skipif(register_words() == 0, reason="no AES instructions to compile for")
-def test_every_width_of_registers_is_equal(words: int) -> None:
-    """A second process compiles for an older processor."""
-    if words > register_words():
-        pytest.skip("this processor has no such registers")
-    environment = {**os.environ, "NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": FEATURES[words]}
-    program = "import tests.protocols.kernels.test_processor as t; print(t.register_words(), t.digest())"
-    run = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
-    )
-    assert run.stdout.split() == [str(words), digest()]
+@pytest.mark.parametrize(("features", "name", "words"), TARGETS)
+def test_the_widest_registers_that_the_target_has(
+    features: set[str], name: str, words: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr(processor, "target_features", lambda: frozenset(features))
+    assert kernel_set() == name
+    assert vector_words() == words
+    assert uses_compiled() == (name != "openssl")
 
 
-def test_openssl_is_equal(monkeypatch: pytest.MonkeyPatch) -> None:
-    best = digest()
-    monkeypatch.setenv(VARIABLE, "openssl")
-    assert not uses_compiled()
-    assert digest() == best
+@pytest.mark.parametrize("cpu", ["apple-m1", "apple-m4"])
+def test_apple_processors_have_aes_where_nothing_is_listed(cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor.config, "CPU_NAME", cpu)
+    monkeypatch.setattr(processor.config, "CPU_FEATURES", "")
+    processor.target_features.cache_clear()
+    try:
+        registers = aes_registers()
+    finally:
+        processor.target_features.cache_clear()
+    assert registers is not None
+    assert registers.name == "neon"
 
 
 def test_only_openssl_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "openssl")
+    assert kernel_set() == "openssl"
     monkeypatch.setenv(VARIABLE, "fastest")
     with pytest.raises(ConfigError, match="'fastest'; expected nothing, or 'openssl'"):
         uses_compiled()
