@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from mpcinfer.clear import ClearModel
+from mpcinfer.cli.options import Local
 from mpcinfer.cli.progress import announce
 from mpcinfer.models.load import load_model, load_public
 from mpcinfer.plans import plan_from
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.client import PrivateClient, connect_client
-from mpcinfer.roles.terms import Progress
+from mpcinfer.roles.progress import Progress
 from mpcinfer.roles.together import private
 from parties.errors import ConfigError
 from parties.keys import load_secret
@@ -22,14 +22,6 @@ from protocols.plan import Plan
 
 Runner = ClearModel | PrivateClient
 """What completes prompts: a model in the clear, or a connected client."""
-
-
-class Local(StrEnum):
-    """How to run without a server."""
-
-    PLAIN = "plain"
-    FIXED = "fixed"
-    PRIVATE = "private"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

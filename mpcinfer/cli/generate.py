@@ -12,12 +12,8 @@ import typer
 from rich.console import Console
 
 from mpcinfer.cli import options
-from mpcinfer.cli.connecting import Local, Parties, running
-from mpcinfer.cli.progress import Dealing, Stream
-from mpcinfer.cli.tables import print_bill
-from mpcinfer.roles.client import PrivateClient
-from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
-from protocols.registry import DEFAULT_PLAN
+from mpcinfer.cli.options import Local
+from protocols.plan import DEFAULT_PLAN
 
 
 def generate(
@@ -68,6 +64,12 @@ def generate(
             --dealer tcp://dealer:7102 --dealer-key keys/dealer.public --key keys/client.secret
         mpcinfer generate "What is the capital of France?" --chat --local plain --model smollm2-135m-instruct
     """
+    from mpcinfer.cli.connecting import Parties, running
+    from mpcinfer.cli.progress import Dealing, Stream
+    from mpcinfer.cli.tables import print_bill
+    from mpcinfer.roles.client import PrivateClient
+    from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
+
     text = sys.stdin.read() if prompt == "-" else prompt
     uniform = system_uniform if seed is None else seeded_uniform(seed)
     sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)

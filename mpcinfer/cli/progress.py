@@ -10,7 +10,7 @@ from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElap
 from rich.progress import Progress as ProgressBar
 
 from mpcinfer.cli.tables import human_bytes
-from mpcinfer.roles.terms import Progress
+from mpcinfer.roles.progress import Progress
 
 _console = Console(stderr=True, highlight=False)
 

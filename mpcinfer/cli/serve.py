@@ -8,13 +8,9 @@ from typing import Annotated
 import typer
 
 from mpcinfer.cli import options
-from mpcinfer.cli.progress import announce
-from mpcinfer.models.load import load_model
-from mpcinfer.plans import plan_from
 from mpcinfer.roles.addresses import Address, Identity
-from mpcinfer.roles.server import serve_sessions
 from parties.errors import ConfigError
-from protocols.registry import DEFAULT_PLAN
+from protocols.plan import DEFAULT_PLAN
 
 
 def serve(
@@ -48,6 +44,11 @@ def serve(
         mpcinfer serve --model tiny-python --key keys/server.secret --client-key keys/client.public \\
             --dealer-key keys/dealer.public
     """
+    from mpcinfer.cli.progress import announce
+    from mpcinfer.models.load import load_model
+    from mpcinfer.plans import plan_from
+    from mpcinfer.roles.server import serve_sessions
+
     identity = Identity.load(key, client_key)
     serve_sessions(
         load_model(model),

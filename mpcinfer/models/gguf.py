@@ -16,7 +16,8 @@ from mpcinfer.models.bpe import byte_level_bpe
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.layout import GGUF, Checkpoint, llama_layout, read_weights
 from mpcinfer.models.model import Model
-from mpcinfer.models.ranges import ranges_beside
+from mpcinfer.models.public import PublicModel
+from mpcinfer.models.stored_ranges import ranges_beside
 from mpcinfer.tokenizer import Tokenizer
 from parties.errors import ConfigError
 
@@ -112,14 +113,27 @@ def load_gguf(path: Path, *, name: str | None = None) -> Model:
         ConfigError: another architecture, a form of RoPE or a tokenizer that we do not have, a broken file.
     """
     file = GgufFile(path)
-    config = gguf_config(file)
-    weights = read_weights(config, llama_layout(config, GGUF), file)
+    public = _public(file, name)
     return Model(
-        name=name or str(path),
-        config=config,
-        weights=weights,
+        name=public.name,
+        config=public.config,
+        weights=read_weights(public.config, llama_layout(public.config, GGUF), file),
+        tokenizer=public.tokenizer,
+        ranges=public.ranges,
+    )
+
+
+def load_public_gguf(path: Path, *, name: str | None = None) -> PublicModel:
+    """Everything but the weights, which are not read. Arguments and errors as `load_gguf`."""
+    return _public(GgufFile(path), name)
+
+
+def _public(file: GgufFile, name: str | None) -> PublicModel:
+    return PublicModel(
+        name=name or str(file.path),
+        config=gguf_config(file),
         tokenizer=gguf_tokenizer(file),
-        ranges=ranges_beside(path),
+        ranges=ranges_beside(file.path),
     )
 
 

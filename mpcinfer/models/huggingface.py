@@ -9,8 +9,8 @@ from mpcinfer.models.fields import Fields
 from mpcinfer.models.huggingface_tokenizer import load_huggingface_tokenizer
 from mpcinfer.models.layout import HUGGING_FACE, Source, gpt2_layout, llama_layout, read_weights
 from mpcinfer.models.model import Model
-from mpcinfer.models.ranges import ranges_beside
 from mpcinfer.models.safetensors_folder import SafetensorsFolder
+from mpcinfer.models.stored_ranges import ranges_beside
 
 _ACTIVATIONS: dict[str, ActivationKind] = {
     "gelu": "gelu",

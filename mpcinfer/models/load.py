@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.folder import is_model_folder, load_model_config, load_model_folder, load_public_folder
-from mpcinfer.models.gguf import GgufFile, gguf_config, load_gguf
+from mpcinfer.models.folder import load_model_folder, load_public_folder
+from mpcinfer.models.folder_config import is_model_folder, load_model_config
+from mpcinfer.models.gguf import GgufFile, gguf_config, load_gguf, load_public_gguf
 from mpcinfer.models.huggingface import is_huggingface_folder, load_huggingface, load_huggingface_config
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
-from mpcinfer.models.zoo import zoo
+from mpcinfer.models.zoo import ZooEntry, zoo
 from parties.errors import ConfigError
 
 
@@ -27,33 +29,32 @@ def load_model(name_or_path: str | Path) -> Model:
         ConfigError: no such model (near names are listed), only its shape is known, its weights are not
             installed, or its files cannot be used.
     """
-    entry = zoo().get(str(name_or_path))
-    if entry is not None:
-        if entry.load is None:
-            raise ConfigError(
-                f"{entry.name} is known by its shape only and has no weights to run; it can be billed"
-            )
-        return entry.load()
-    path = _existing(name_or_path)
+    entry = zoo().get(name := str(name_or_path))
+    path = _existing(name_or_path) if entry is None else _files(entry)
     if path.is_file():
-        return load_gguf(path)
-    if is_model_folder(path):
-        return load_model_folder(path)
-    return load_huggingface(path)
+        model = load_gguf(path, name=name)
+    elif is_model_folder(path):
+        model = load_model_folder(path, name=name)
+    else:
+        model = load_huggingface(path)
+    return model if entry is None else dataclasses.replace(model, ranges=entry.ranges)
 
 
 def load_public(name_or_path: str | Path) -> PublicModel:
     """What a client needs: shape, tokenizer and ranges.
 
-    Of one of our own folders the weights are not read and need not be there; other forms are loaded whole.
-    Arguments and errors as `load_model`.
+    Weights are not read, and of one of our own folders they need not be there; a Hugging Face folder is
+    loaded whole. Arguments and errors as `load_model`.
     """
-    entry = zoo().get(str(name_or_path))
-    if entry is not None and entry.load_public is not None:
-        return entry.load_public()
-    if entry is None and is_model_folder(path := _existing(name_or_path)):
-        return load_public_folder(path)
-    return PublicModel.of(load_model(name_or_path))
+    entry = zoo().get(name := str(name_or_path))
+    path = _existing(name_or_path) if entry is None else _files(entry)
+    if path.is_file():
+        public = load_public_gguf(path, name=name)
+    elif is_model_folder(path):
+        public = load_public_folder(path, name=name)
+    else:
+        public = PublicModel.of(load_huggingface(path))
+    return public if entry is None else dataclasses.replace(public, ranges=entry.ranges)
 
 
 def load_ranges_of(name_or_path: str | Path) -> Mapping[str, float]:
@@ -83,6 +84,17 @@ def load_config(name_or_path: str | Path) -> ModelConfig:
     if is_model_folder(path):
         return load_model_config(path)
     return load_huggingface_config(path)
+
+
+def _files(entry: ZooEntry) -> Path:
+    """Where a named model's weights are; raises ConfigError where they are not."""
+    if entry.files is not None:
+        return entry.files
+    if entry.command:
+        raise ConfigError(
+            f"the weights of {entry.name} are not installed; install them with: {entry.command}"
+        )
+    raise ConfigError(f"{entry.name} is known by its shape only and has no weights to run; it can be billed")
 
 
 def _existing(name_or_path: str | Path) -> Path:

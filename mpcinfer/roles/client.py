@@ -14,7 +14,8 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.engines import engine_of
 from mpcinfer.roles.exchange import StepClient
-from mpcinfer.roles.terms import Progress, Terms
+from mpcinfer.roles.progress import Progress
+from mpcinfer.roles.terms import Terms
 from mpcinfer.sampling import Sampler, greedy
 from parties.bill import Bill
 from parties.keys import KeyPair

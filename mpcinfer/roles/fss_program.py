@@ -14,7 +14,7 @@ from mpcinfer.backends.fss_weights import matrices
 from mpcinfer.generation import Session
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
-from mpcinfer.models.fold import folded_config
+from mpcinfer.models.folded import folded_config
 from mpcinfer.models.widths import DEFAULT_ROOM, Widths
 from parties.errors import ConfigError, PeerMismatch
 from parties.meter import Meter

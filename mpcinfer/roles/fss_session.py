@@ -14,8 +14,8 @@ import torch
 from mpcinfer.backends.fss_weights import receive_setup, send_setup
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.roles.fss_program import Program
+from mpcinfer.roles.progress import Progress
 from mpcinfer.roles.session import PrivateSession, rewind_cache
-from mpcinfer.roles.terms import Progress
 from parties.errors import ConfigError, PeerMismatch
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Phase

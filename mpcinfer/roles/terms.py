@@ -13,6 +13,7 @@ import torch
 
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
+from mpcinfer.roles.progress import Progress
 from parties.handshake import ROLES, Hello, Session, shake_hands
 from parties.keys import KeyPair
 from parties.link import Link
@@ -24,20 +25,6 @@ from protocols.plan import Plan
 
 DEAL_SESSION = "deal.session"
 IDLE_S = 3600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far the dealing is.
-
-    Attributes:
-        runs, of: passes that are ready, and passes asked for.
-        dealt_bytes: what this party has received from the dealer in this session.
-    """
-
-    runs: int
-    of: int
-    dealt_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -14,10 +14,10 @@ from mpcinfer.plans import plan_from
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.client import PrivateClient, connect_client
 from mpcinfer.roles.engines import engine_of
-from mpcinfer.roles.terms import Progress
+from mpcinfer.roles.progress import Progress
 from parties.keys import new_keypair
 from parties.launch import Processes
-from protocols.registry import DEFAULT_PLAN
+from protocols.plan import DEFAULT_PLAN
 
 Say = Callable[[str], None]
 _START_S = 120.0
