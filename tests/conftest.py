@@ -18,8 +18,8 @@ settings.register_profile("tests", deadline=None, derandomize="CI" in os.environ
 settings.load_profile("tests")
 
 _COMPILE = """
-from mpcinfer.roles.fss_ready import rehearse_all
-rehearse_all()
+from mpcinfer.roles.warm import is_warm, warm
+is_warm() or warm()
 """
 _MANY = 200
 """Tests from which on somebody will need the compiled kernels."""

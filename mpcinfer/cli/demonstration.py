@@ -9,7 +9,7 @@ from rich.console import Console
 from mpcinfer.answer import Answer
 from mpcinfer.clear import ClearModel
 from mpcinfer.cli.demo import ASSISTANT, SHIPPED
-from mpcinfer.cli.progress import Dealing, Stream, announce
+from mpcinfer.cli.progress import Answering, announce
 from mpcinfer.cli.tables import print_bill
 from mpcinfer.models.load import load_model
 from mpcinfer.models.zoo import SMOLLM2_COMMAND, zoo
@@ -26,20 +26,12 @@ def demonstrate(
     console = Console()
     chosen = model or _best_model(console)
     text = prompt or (QUESTION if chosen == ASSISTANT else CODE)
-    with (
-        closing(Dealing()) as dealing,
-        private(chosen, plan=plan, say=announce, on_progress=dealing.show) as client,
-    ):
-        chat = chosen == ASSISTANT
+    chat = chosen == ASSISTANT
+    bar = Answering(f"{text}\n" if chat else text, tokens)
+    with closing(bar), private(chosen, plan=plan, say=announce, on_progress=bar.show) as client:
         asked = client.public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
-        stream = Stream(f"{text}\n" if chat else text)
-
-        def show(answered: str) -> None:
-            dealing.close()
-            stream.show(answered)
-
-        answer = client.complete(asked, max_new_tokens=tokens, on_text=show)
-        stream.end()
+        answer = client.complete(asked, max_new_tokens=tokens, on_text=bar.answer)
+        bar.end()
         bill, room = client.finish(), client.room
     console.print()
     print_bill(console, bill, layers=layers, labels=labels)

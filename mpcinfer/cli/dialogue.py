@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mpcinfer.chat import Conversation, Turn
 from mpcinfer.cli.connecting import Runner
-from mpcinfer.cli.progress import Dealing, Stream
+from mpcinfer.cli.progress import Answering, Waiting
 from mpcinfer.cli.tables import human_bytes, print_bill
 from mpcinfer.roles.client import PrivateClient
 from mpcinfer.roles.progress import Progress
@@ -36,7 +36,7 @@ class Dialogue:
     """Reads lines until there are no more, and answers them.
 
     Args:
-        bar: shown while the dealer is waited for.
+        bar: shown while something is waited for.
     """
 
     def __init__(self, conversation: Conversation, runner: Runner, bar: TurnBar) -> None:
@@ -51,6 +51,7 @@ class Dialogue:
 
     def run(self) -> None:
         """The whole conversation."""
+        self._bar.close()
         if sys.stdin.isatty():
             self._say("/help has the commands")
         while (line := _read()) is not None:
@@ -63,22 +64,16 @@ class Dialogue:
                 self._ask(text)
 
     def _ask(self, text: str) -> None:
-        stream = Stream("")
-
-        def shown(answer: str) -> None:
-            self._bar.close()
-            stream.show(answer)
-
-        self._bar.open()
+        answering = Answering("", self._conversation.max_new_tokens)
+        self._bar.open(answering)
         try:
             with _CtrlC(self._say) as pressed:
-                turn = self._conversation.ask(text, on_text=shown, stop=lambda: pressed.once)
+                turn = self._conversation.ask(text, on_text=answering.answer, stop=lambda: pressed.once)
         except ConfigError as error:
             self._bar.close()
             self._say(f"{error}; /reset starts afresh", style="yellow")
             return
-        self._bar.close()
-        stream.end()
+        answering.end()
         if turn.reason in _NOTICES:
             self._say(_NOTICES[turn.reason])
         self._say(summary(turn))
@@ -182,21 +177,20 @@ class _CtrlC:
 
 
 class TurnBar:
-    """A bar for every turn, while its first token waits for the dealer."""
+    """The bar of the turn under way; before the first turn, of the session's start."""
 
     def __init__(self) -> None:
-        self._dealing: Dealing | None = None
+        self._bar: Waiting = Waiting()
 
-    def open(self) -> None:
-        """A new turn."""
-        self._dealing = Dealing()
+    def open(self, bar: Waiting) -> None:
+        """A turn begins, with a bar of its own."""
+        self._bar.close()
+        self._bar = bar
 
     def show(self, progress: Progress) -> None:
-        """What a session tells of its dealing."""
-        if self._dealing is not None:
-            self._dealing.show(progress)
+        """What a session tells of itself."""
+        self._bar.show(progress)
 
     def close(self) -> None:
-        """The turn's first token is there; safe to repeat."""
-        if self._dealing is not None:
-            self._dealing.close()
+        """Nothing is waited for; safe to repeat."""
+        self._bar.close()

@@ -65,7 +65,7 @@ def generate(
         mpcinfer generate "What is the capital of France?" --chat --local plain --model smollm2-135m-instruct
     """
     from mpcinfer.cli.connecting import Parties, running
-    from mpcinfer.cli.progress import Dealing, Stream
+    from mpcinfer.cli.progress import Answering, Waiting
     from mpcinfer.cli.tables import print_bill
     from mpcinfer.roles.client import PrivateClient
     from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
@@ -73,7 +73,7 @@ def generate(
     text = sys.stdin.read() if prompt == "-" else prompt
     uniform = system_uniform if seed is None else seeded_uniform(seed)
     sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
-    dealing = Dealing()
+    bar: Waiting = Waiting() if as_json else Answering("" if chat else text, tokens)
     parties = Parties(
         server=server,
         server_key=server_key,
@@ -83,20 +83,14 @@ def generate(
         key=key,
         timeout_s=timeout,
         insecure_dealer=insecure_dealer,
-        on_progress=dealing.show,
+        on_progress=bar.show,
     )
-    with closing(dealing), running(model, local, plan, choices or [], parties) as runner:
+    with closing(bar), running(model, local, plan, choices or [], parties) as runner:
         asked = runner.public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
-        stream = None if as_json else Stream("" if chat else text)
-
-        def shown(text: str) -> None:
-            dealing.close()
-            if stream is not None:
-                stream.show(text)
-
-        answer = runner.complete(asked, max_new_tokens=tokens, sampler=sampler, on_text=shown)
-        if stream is not None:
-            stream.end()
+        on_text = bar.answer if isinstance(bar, Answering) else None
+        answer = runner.complete(asked, max_new_tokens=tokens, sampler=sampler, on_text=on_text)
+        if isinstance(bar, Answering):
+            bar.end()
         bill = runner.finish() if isinstance(runner, PrivateClient) else None
     if as_json:
         document = {"text": answer.text, "token_ids": list(answer.ids), "reason": answer.reason}

@@ -14,7 +14,7 @@ import torch
 from mpcinfer.backends.fss_weights import receive_setup, send_setup
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.roles.fss_program import Program
-from mpcinfer.roles.progress import Progress
+from mpcinfer.roles.progress import Progress, Stage
 from mpcinfer.roles.session import PrivateSession, rewind_cache
 from parties.errors import ConfigError, PeerMismatch
 from parties.link import Link
@@ -58,7 +58,7 @@ class Tally:
         with self._lock:
             self._runs, self._of = self._runs + runs, self._of + of
             self._dealt_bytes += dealt_bytes
-            now = Progress(runs=self._runs, of=self._of, dealt_bytes=self._dealt_bytes)
+            now = Progress(stage=Stage.DEALING, done=self._runs, of=self._of, bytes=self._dealt_bytes)
         if self._tell is not None:
             self._tell(now)
 
