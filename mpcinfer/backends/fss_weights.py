@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Generator, Mapping
 
 import torch
 
@@ -152,9 +153,27 @@ def _send(
     send_in_pieces(link, flat.numel(), bits, label, piece, pace)
 
 
-def receive_setup(link: Link, expected: Mapping[str, Matrix]) -> dict[str, Matrix]:
-    """The client's part: matrices whose values are the weights minus their masks."""
-    received, pace = dict[str, Matrix](), Pace(link)
+def receive_setup(
+    link: Link, expected: Mapping[str, Matrix], tell: Callable[[int, int], None] | None = None
+) -> dict[str, Matrix]:
+    """The client's part: matrices whose values are the weights minus their masks.
+
+    Args:
+        tell: is told, piece by piece, how many bytes have come, and of how many.
+    """
+    received, done = dict[str, Matrix](), 0
+    of = (
+        sum(math.prod(matrix.shape) * bits for matrix in expected.values() for bits in _sent_bits(matrix))
+        // 8
+    )
+
+    def came(size: int) -> None:
+        nonlocal done
+        done += size
+        if tell is not None:
+            tell(done, of)
+
+    pace = Pace(link, came)
     with link.meter.phase(Phase.SETUP), link.meter.span("setup", "setup"):
         for name, matrix in expected.items():
             value, public = matrix.value, matrix.public
@@ -165,6 +184,14 @@ def receive_setup(link: Link, expected: Mapping[str, Matrix]) -> dict[str, Matri
                 public = PublicCopy(table, public.ring_bits)
             received[name] = dataclasses.replace(matrix, value=value, public=public)
     return received
+
+
+def _sent_bits(matrix: Matrix) -> Generator[int]:
+    """Bits an element of what the setup sends of a matrix."""
+    if matrix.masked:
+        yield matrix.ring_bits
+    if matrix.public is not None:
+        yield matrix.public.ring_bits
 
 
 def count_setup(counting: Counting, expected: Mapping[str, Matrix]) -> None:

@@ -64,15 +64,10 @@ def chat(
             --server tcp://server:7100 --server-key keys/server.public \\
             --dealer tcp://dealer:7102 --dealer-key keys/dealer.public
     """
-    from mpcinfer.chat import Conversation
     from mpcinfer.cli.connecting import Parties, running
-    from mpcinfer.cli.dialogue import Dialogue, TurnBar
+    from mpcinfer.cli.progress import TurnBar
     from mpcinfer.cli.tables import print_bill
-    from mpcinfer.roles.client import PrivateClient
-    from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
 
-    uniform = system_uniform if seed is None else seeded_uniform(seed)
-    sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
     bar = TurnBar()
     parties = Parties(
         server=server,
@@ -87,6 +82,13 @@ def chat(
         room=room,
     )
     with closing(bar), running(model, local, plan, choices or [], parties) as runner:
+        from mpcinfer.chat import Conversation
+        from mpcinfer.cli.dialogue import Dialogue
+        from mpcinfer.roles.client import PrivateClient
+        from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
+
+        uniform = system_uniform if seed is None else seeded_uniform(seed)
+        sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
         conversation = Conversation(runner, system=system, max_new_tokens=tokens, sampler=sampler)
         Dialogue(conversation, runner, bar).run()
         bill = runner.finish() if isinstance(runner, PrivateClient) else None

@@ -32,12 +32,14 @@ def deal(
         mpcinfer serve --model tiny-python --plan fss --material material/server \\
             --key keys/server.secret --client-key keys/client.public
     """
+    from mpcinfer.cli.kernels import compile_kernels
     from mpcinfer.cli.progress import Waiting, announce
     from mpcinfer.cli.tables import human_bytes
     from mpcinfer.models.load import load_config, load_ranges_of
     from mpcinfer.plans import plan_from
     from mpcinfer.roles.deal import Written, deal_to_disk
 
+    compile_kernels()
     bar, last = Waiting(), Written(runs=0, of=0, bytes=0)
 
     def show(written: Written) -> None:

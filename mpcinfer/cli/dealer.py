@@ -32,7 +32,10 @@ def dealer(
     from mpcinfer.cli.progress import announce
     from mpcinfer.roles.addresses import Identity
     from mpcinfer.roles.dealer import deal_sessions
+    from mpcinfer.roles.kernel_mark import is_warm
 
+    if not is_warm():
+        announce("compiling kernels (once), ahead of the first session; `mpcinfer warm` does it all")
     deal_sessions(
         listen_server=listen_server,
         listen_client=listen_client,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from mpcinfer.answer import Answer
-from mpcinfer.clear import ClearModel
 from mpcinfer.cli.demo import ASSISTANT, SHIPPED
-from mpcinfer.cli.progress import Answering, announce
+from mpcinfer.cli.progress import Answering, Waiting, announce
 from mpcinfer.cli.tables import print_bill
-from mpcinfer.models.load import load_model
 from mpcinfer.models.zoo import SMOLLM2_COMMAND, zoo
 from mpcinfer.roles.together import private
+
+if TYPE_CHECKING:
+    from mpcinfer.models.public import PublicModel
 
 QUESTION = "What is the capital of France?"
 CODE = "def read_lines(path):\n    with open("
@@ -27,17 +28,23 @@ def demonstrate(
     chosen = model or _best_model(console)
     text = prompt or (QUESTION if chosen == ASSISTANT else CODE)
     chat = chosen == ASSISTANT
+
+    def asked(public: PublicModel) -> str:
+        return public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
+
     bar = Answering(f"{text}\n" if chat else text, tokens)
-    with closing(bar), private(chosen, plan=plan, say=announce, on_progress=bar.show) as client:
-        asked = client.public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
-        answer = client.complete(asked, max_new_tokens=tokens, on_text=bar.answer)
+    with (
+        closing(bar),
+        private(chosen, plan=plan, prompt=asked, say=announce, on_progress=bar.show) as client,
+    ):
+        question = asked(client.public)
+        answer = client.complete(question, max_new_tokens=tokens, on_text=bar.answer)
         bar.end()
         bill, room = client.finish(), client.room
     console.print()
     print_bill(console, bill, layers=layers, labels=labels)
     console.print()
-    clear = ClearModel(load_model(chosen), fixed_point=True, plan=plan, room=room)
-    _compare(console, answer, clear.complete(asked, max_new_tokens=tokens))
+    _compare(console, chosen, plan, room, question, tokens, answer.ids)
 
 
 def _best_model(console: Console) -> str:
@@ -52,11 +59,20 @@ def _best_model(console: Console) -> str:
     return SHIPPED
 
 
-def _compare(console: Console, answer: Answer, reference: Answer) -> None:
+def _compare(
+    console: Console, model: str, plan: str, room: int, question: str, tokens: int, answered: tuple[int, ...]
+) -> None:
     """Says whether the same prompt gives the same tokens in the clear, in the plan's fixed point."""
-    if answer.ids == reference.ids:
+    from mpcinfer.clear import ClearModel
+    from mpcinfer.models.load import load_model
+
+    with closing(Waiting()) as bar:
+        bar.step("the same in the clear", 0, 0, "")
+        clear = ClearModel(load_model(model), fixed_point=True, plan=plan, room=room)
+        reference = clear.complete(question, max_new_tokens=tokens)
+    if reference.ids == answered:
         console.print(
-            f"The cleartext fixed-point model gives the same {len(answer.ids)} tokens.", style="green"
+            f"The cleartext fixed-point model gives the same {len(answered)} tokens.", style="green"
         )
     else:
         console.print(

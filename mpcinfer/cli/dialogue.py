@@ -11,12 +11,10 @@ from typing import Any
 
 from rich.console import Console
 
-from mpcinfer.chat import Conversation, Turn
-from mpcinfer.cli.connecting import Runner
-from mpcinfer.cli.progress import Answering, Waiting
+from mpcinfer.chat import ChatModel, Conversation, Turn
+from mpcinfer.cli.progress import Answering, TurnBar
 from mpcinfer.cli.tables import human_bytes, print_bill
 from mpcinfer.roles.client import PrivateClient
-from mpcinfer.roles.progress import Progress
 from parties.errors import ConfigError
 
 _COMMANDS = """/bill    what the session has cost so far, by kind of operation
@@ -39,7 +37,7 @@ class Dialogue:
         bar: shown while something is waited for.
     """
 
-    def __init__(self, conversation: Conversation, runner: Runner, bar: TurnBar) -> None:
+    def __init__(self, conversation: Conversation, runner: ChatModel, bar: TurnBar) -> None:
         self._conversation, self._runner, self._bar = conversation, runner, bar
         self._console = Console(stderr=True, highlight=False)
         self._commands: dict[str, Callable[[], bool]] = {
@@ -174,23 +172,3 @@ class _CtrlC:
             raise KeyboardInterrupt
         self.once = True
         self._say("\n(ends after this token; Ctrl-C again ends the chat at once)")
-
-
-class TurnBar:
-    """The bar of the turn under way; before the first turn, of the session's start."""
-
-    def __init__(self) -> None:
-        self._bar: Waiting = Waiting()
-
-    def open(self, bar: Waiting) -> None:
-        """A turn begins, with a bar of its own."""
-        self._bar.close()
-        self._bar = bar
-
-    def show(self, progress: Progress) -> None:
-        """What a session tells of itself."""
-        self._bar.show(progress)
-
-    def close(self) -> None:
-        """Nothing is waited for; safe to repeat."""
-        self._bar.close()

@@ -6,7 +6,7 @@ import json
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.console import Console
 from mpcinfer.cli import options
 from mpcinfer.cli.options import Local
 from protocols.plan import DEFAULT_PLAN
+
+if TYPE_CHECKING:
+    from mpcinfer.models.public import PublicModel
 
 
 def generate(
@@ -67,12 +70,12 @@ def generate(
     from mpcinfer.cli.connecting import Parties, running
     from mpcinfer.cli.progress import Answering, Waiting
     from mpcinfer.cli.tables import print_bill
-    from mpcinfer.roles.client import PrivateClient
-    from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
 
     text = sys.stdin.read() if prompt == "-" else prompt
-    uniform = system_uniform if seed is None else seeded_uniform(seed)
-    sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
+
+    def asked(public: PublicModel) -> str:
+        return public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
+
     bar: Waiting = Waiting() if as_json else Answering("" if chat else text, tokens)
     parties = Parties(
         server=server,
@@ -84,11 +87,18 @@ def generate(
         timeout_s=timeout,
         insecure_dealer=insecure_dealer,
         on_progress=bar.show,
+        prompt=asked,
     )
     with closing(bar), running(model, local, plan, choices or [], parties) as runner:
-        asked = runner.public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
+        from mpcinfer.roles.client import PrivateClient
+        from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
+
+        uniform = system_uniform if seed is None else seeded_uniform(seed)
+        sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
         on_text = bar.answer if isinstance(bar, Answering) else None
-        answer = runner.complete(asked, max_new_tokens=tokens, sampler=sampler, on_text=on_text)
+        answer = runner.complete(
+            asked(runner.public), max_new_tokens=tokens, sampler=sampler, on_text=on_text
+        )
         if isinstance(bar, Answering):
             bar.end()
         bill = runner.finish() if isinstance(runner, PrivateClient) else None

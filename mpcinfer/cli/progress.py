@@ -52,7 +52,7 @@ class Waiting:
         detail = human_bytes(progress.bytes) if progress.bytes else ""
         if not detail and progress.of:
             detail = f"{progress.done:,} of {progress.of:,}"
-        if progress.stage is Stage.COMPILING and progress.done <= 1 and not _console.is_terminal:
+        if progress.stage is Stage.COMPILING and progress.done == 0 and not _console.is_terminal:
             announce(f"{progress.stage.value}; `mpcinfer warm` does it ahead")
         self.step(progress.stage.value, progress.done, progress.of, detail)
 
@@ -112,6 +112,11 @@ class Answering(Waiting):
         self._shared = _console.is_terminal and sys.stdout.isatty()
         self._line, self._count, self._started = "", 0, 0.0
 
+    def show(self, progress: Progress) -> None:
+        """As for any wait, until the answer has begun."""
+        if not self._count:
+            super().show(progress)
+
     def answer(self, text: str) -> None:
         """The whole answer so far, after each token."""
         now = time.perf_counter()
@@ -137,6 +142,26 @@ class Answering(Waiting):
 
     def _below(self, bar: RenderableType) -> RenderableType:
         return Group(Text(self._line), bar) if self._line else bar
+
+
+class TurnBar:
+    """The bar of the turn under way; before the first turn, of the session's start."""
+
+    def __init__(self) -> None:
+        self._bar: Waiting = Waiting()
+
+    def open(self, bar: Waiting) -> None:
+        """A turn begins, with a bar of its own."""
+        self._bar.close()
+        self._bar = bar
+
+    def show(self, progress: Progress) -> None:
+        """What a session tells of itself."""
+        self._bar.show(progress)
+
+    def close(self) -> None:
+        """Nothing is waited for; safe to repeat."""
+        self._bar.close()
 
 
 class Stream:

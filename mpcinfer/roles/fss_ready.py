@@ -20,6 +20,7 @@ from mpcinfer.roles.crypten_session import require_ranges
 from mpcinfer.roles.fss_connect import encoded_weights, fss_over
 from mpcinfer.roles.fss_dealing import ModelDealer, Writers, serve_fss
 from mpcinfer.roles.fss_program import Program
+from mpcinfer.roles.loading import Loading
 from mpcinfer.roles.terms import Terms
 from parties.link import Link
 from parties.local import local_pair
@@ -42,19 +43,21 @@ LLAMA = dataclasses.replace(GPT2, norm="rmsnorm", activation="silu", ffn="glu", 
 
 
 def ready(terms: Terms) -> Terms:
-    """A party's terms after a rehearsal; a server's with its weights in fixed point, for the usual room.
+    """A party's terms after a rehearsal; a server's with its weights in fixed point, for the usual room, or
+    on their way there: whoever looks at those waits, and gets RangeError where a weight is too large.
 
     Raises:
         ConfigError: the model was never calibrated, or the plan cannot be run.
-        RangeError: the model's values need more than 64 bits, or a weight is too large.
+        RangeError: the model's values need more than 64 bits.
     """
     plan, public = terms.plan, terms.public
     require_ranges(public)
+    weights = terms.weights
+    if weights is not None:
+        program = Program.of(plan, public.config, public.ranges)
+        terms = dataclasses.replace(terms, encoded=Loading(lambda: encoded_weights(program, weights)))
     rehearse(plan, public.config, public.ranges)
-    if terms.weights is None:
-        return terms
-    program = Program.of(plan, public.config, public.ranges)
-    return dataclasses.replace(terms, encoded=encoded_weights(program, terms.weights))
+    return terms
 
 
 def rehearse(

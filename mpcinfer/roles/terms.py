@@ -40,6 +40,8 @@ class Terms:
         material: a folder of correlations that `mpcinfer deal` made, instead of a dealer.
         timeout_s: longest wait for a connection, and longest silence of a peer.
         room: the most tokens the session will hold, where the plan's engine asks for it; the client decides.
+        first: how many tokens the client's first pass will have, 0 where it does not know: the engine `fss`
+            has it dealt while the session is set up.
         on_progress: is told how far the dealing is, now and then, from any thread.
 
     With neither dealer nor material the server makes the correlations itself, which is insecure: it could
@@ -55,6 +57,7 @@ class Terms:
     material: Path | None = None
     timeout_s: float = 60.0
     room: int | None = None
+    first: int = 0
     on_progress: Callable[[Progress], None] | None = None
 
 

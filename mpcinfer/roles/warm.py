@@ -14,10 +14,10 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.models.variants import variant
 from mpcinfer.roles.fss_ready import GPT2, LLAMA, rehearse
+from mpcinfer.roles.kernel_mark import mark_warm
 from parties.compiled import kernel_folder, kernels, on_compile
 from parties.kernel_cache import KernelFolder
 from protocols import kernels as sources
-from protocols.kernels.processor import uses_compiled
 from protocols.plan import Plan
 from protocols.registry import ENGINES, PLANS
 
@@ -52,16 +52,9 @@ def warm(tell: Callable[[int, int], None] | None = None) -> int:
         for plan, config, tokens, weight in _rehearsals():
             ranges = load_ranges_of(_NARROW) if plan.faithful else dict[str, float]()
             rehearse(plan, config, ranges, tokens=tokens, weight=weight)
-    folder = cache_folder()
-    if folder.writable and folder.path is not None:
-        _mark(folder.path).touch()
+    if cache_folder().writable:
+        mark_warm()
     return done
-
-
-def is_warm() -> bool:
-    """Whether `warm` has been through for this processor and these kernels."""
-    folder = cache_folder()
-    return folder.path is not None and _mark(folder.path).exists()
 
 
 def cache_folder() -> KernelFolder:
@@ -71,10 +64,6 @@ def cache_folder() -> KernelFolder:
         ConfigError: it is not the user's alone.
     """
     return kernel_folder(Path(sources.__file__).parent)
-
-
-def _mark(folder: Path) -> Path:
-    return folder / ("warm" if uses_compiled() else "warm.openssl")
 
 
 def _rehearsals() -> Generator[tuple[Plan, ModelConfig, tuple[int, ...], float]]:
