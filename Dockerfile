@@ -26,12 +26,11 @@ COPY protocols ./protocols
 COPY mpcinfer ./mpcinfer
 RUN pip install --no-deps .
 
-# Kernels are compiled now. A container starts with a copy: its file system is read-only, and what compiles
-# wants to be able to write.
-ENV NUMBA_CACHE_DIR=/tmp/numba
-RUN NUMBA_CACHE_DIR=/opt/numba python -c "from mpcinfer.roles.fss_ready import rehearse_all; rehearse_all()"
+# Kernels are compiled now, for the processor that builds; another kind compiles its own in every container.
+ENV MPCINFER_CACHE_DIR=/opt/mpcinfer
+RUN mpcinfer warm && chmod -R go+rX /opt/mpcinfer
 
 USER mpcinfer
 WORKDIR /home/mpcinfer
-ENTRYPOINT ["/bin/sh", "-c", "[ -e /tmp/numba ] || cp -r /opt/numba /tmp/numba; exec mpcinfer \"$@\"", "mpcinfer"]
+ENTRYPOINT ["mpcinfer"]
 CMD ["--help"]

@@ -24,7 +24,8 @@ from mpcinfer.backends.fss_weights import encoded, matrices, receive_setup, send
 from mpcinfer.backends.parts import needed
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import fold, folded_config
+from mpcinfer.models.fold import fold
+from mpcinfer.models.folded import folded_config
 from mpcinfer.models.load import load_ranges_of
 from mpcinfer.models.widths import Widths
 from mpcinfer.roles.fss_ready import rehearse

@@ -12,19 +12,24 @@ mpcinfer.cost("gpt2", tokens=128).total.online_bytes_to_client
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from mpcinfer._threads import WAIT_POLICY as WAIT_POLICY
-from mpcinfer.answer import Answer
-from mpcinfer.clear import ClearModel
-from mpcinfer.costs import cost
-from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.load import load_config, load_model, load_public
-from mpcinfer.models.model import Model
-from mpcinfer.models.public import PublicModel
-from mpcinfer.models.zoo import zoo
-from mpcinfer.roles.client import PrivateClient, connect_client
-from mpcinfer.roles.together import private
-from parties.bill import Bill, BillRow
-from parties.errors import MpcInferError
+
+if TYPE_CHECKING:
+    from mpcinfer.answer import Answer
+    from mpcinfer.clear import ClearModel
+    from mpcinfer.costs import cost
+    from mpcinfer.models.config import ModelConfig
+    from mpcinfer.models.load import load_config, load_model, load_public
+    from mpcinfer.models.model import Model
+    from mpcinfer.models.public import PublicModel
+    from mpcinfer.models.zoo import zoo
+    from mpcinfer.roles.client import PrivateClient, connect_client
+    from mpcinfer.roles.together import private
+    from parties.bill import Bill, BillRow
+    from parties.errors import MpcInferError
 
 __all__ = [
     "Answer",
@@ -44,3 +49,34 @@ __all__ = [
     "private",
     "zoo",
 ]
+
+_WHERE = {
+    "Answer": "mpcinfer.answer",
+    "Bill": "parties.bill",
+    "BillRow": "parties.bill",
+    "ClearModel": "mpcinfer.clear",
+    "Model": "mpcinfer.models.model",
+    "ModelConfig": "mpcinfer.models.config",
+    "MpcInferError": "parties.errors",
+    "PrivateClient": "mpcinfer.roles.client",
+    "PublicModel": "mpcinfer.models.public",
+    "connect_client": "mpcinfer.roles.client",
+    "cost": "mpcinfer.costs",
+    "load_config": "mpcinfer.models.load",
+    "load_model": "mpcinfer.models.load",
+    "load_public": "mpcinfer.models.load",
+    "private": "mpcinfer.roles.together",
+    "zoo": "mpcinfer.models.zoo",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for: a list of models should not wait for torch."""
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(importlib.import_module(_WHERE[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -66,6 +66,11 @@ class Conversation:
         self._template([*self._messages, {"role": "user", "content": "?"}])
 
     @property
+    def max_new_tokens(self) -> int:
+        """The most tokens of an answer."""
+        return self._max_new_tokens
+
+    @property
     def turns(self) -> int:
         """Questions that were answered."""
         return sum(message["role"] == "user" for message in self._messages)

@@ -18,7 +18,7 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
 from mpcinfer.sampling import Sampler, greedy
-from protocols.registry import DEFAULT_PLAN
+from protocols.plan import DEFAULT_PLAN
 
 
 class ClearModel:

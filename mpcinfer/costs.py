@@ -9,7 +9,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.plans import plan_from
 from parties.bill import Bill
-from protocols.registry import DEFAULT_PLAN
+from protocols.plan import DEFAULT_PLAN
 
 
 def cost(

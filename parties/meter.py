@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from enum import Enum
 
@@ -32,6 +32,10 @@ class Meter:
 
     Args:
         timed: False leaves seconds None, as in a bill that is counted and not measured.
+
+    Attributes:
+        notes: of the bill.
+        on_span: is told the name of every span that begins.
     """
 
     def __init__(self, *, timed: bool = True) -> None:
@@ -44,6 +48,7 @@ class Meter:
         self._deepest = 0
         self._clock = time.perf_counter()
         self.notes: list[str] = []
+        self.on_span: Callable[[str], None] | None = None
 
     @property
     def label(self) -> str:
@@ -59,6 +64,8 @@ class Meter:
     def span(self, name: str, kind: str = "") -> Generator[None]:
         """Charges what happens inside to `name` below the current path. Kinds are inherited."""
         self._lap()
+        if self.on_span is not None:
+            self.on_span(name)
         outside = self._label
         self._path.append(name)
         self._kinds.append(kind or (self._kinds[-1] if self._kinds else ""))

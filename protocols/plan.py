@@ -26,6 +26,9 @@ COMPARISON = {
 FREE, FAITHFUL = "free", "faithful"
 """The truncations of engine `fss`: at random, and exact."""
 
+DEFAULT_PLAN = "fss"
+"""Of all commands and calls."""
+
 _FIXED = {"name", "engine", "ring_bits", "frac_bits", "fold"}
 
 

@@ -133,8 +133,6 @@ _FSS = Plan(
     inverse_sqrt="octaves",
 )
 
-DEFAULT_PLAN = "fss"
-"""Of all commands and calls."""
 PLANS: dict[str, Plan] = {
     "crypten": Plan(name="crypten"),
     "crypten-stock": Plan(

@@ -21,7 +21,7 @@ from mpcinfer.backends.fss_wires import activation_wires, inverse_root
 from mpcinfer.backends.plain import rope_angles
 from mpcinfer.models.attention_widths import NormWidths
 from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind, RopePairs
-from mpcinfer.models.fold import query_exponent
+from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.widths import RESIDUAL_WRITERS, Widths
 from parties.errors import ConfigError
 from protocols.fss.activations import ActivationProtocol, ActivationWires

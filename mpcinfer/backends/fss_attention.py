@@ -54,7 +54,7 @@ class Causal:
 
     def pack(self, machine: Machine, x: Share) -> Share:
         """[..., T, S] -> what can be seen of it, end to end."""
-        return machine.map(x, lambda t: t.flatten(-2)[..., self.visible])
+        return machine.map(x, lambda t: t.flatten(-2).index_select(-1, self.visible))
 
     def unpack(self, machine: Machine, x: Share) -> Share:
         """The inverse, with zeros."""
@@ -152,4 +152,4 @@ def _below_maximum(
     compared, fine = narrowed[0], narrowed[-1]
     (peak,) = machine.apply(Open(), maximum(machine, compared, seen.lengths))
     peak = machine.shift_up(peak, p.score - peak.frac_bits)
-    return machine.sub(machine.map(peak, lambda t: t[..., seen.rows]), fine)
+    return machine.sub(machine.map(peak, lambda t: t.index_select(-1, seen.rows)), fine)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Generator, Mapping
 
 import torch
 
@@ -25,6 +26,8 @@ _ADDED = ("embed.positions", "attn.offset", "attn.epsilon")
 _MATRICES = (".weight", "embed.tokens", "attn.log_temperature", *_ADDED)
 """Names of what is multiplied, looked up, or added by an operation of its own; biases go with their
 matrices."""
+_CACHED_ELEMENTS = 1 << 17
+"""Of a weight, worked on at once: a megabyte as float64."""
 EPSILON_FRAC = 24
 """Fraction bits of the epsilons of power attention."""
 _PUBLIC = "setup in the clear"
@@ -71,27 +74,49 @@ def encoded(
     Raises:
         RangeError: a weight does not fit 31 bits.
     """
-    result: dict[str, Matrix] = {}
     expected = matrices(config, widths, public_table=public_table)
-    # One buffer for all: allocated anew between what is kept, it would leave holes as large as the model.
-    buffer = torch.empty(max(weights[name].numel() for name in expected), dtype=torch.float64)
-    for name, matrix in expected.items():
-        grid = buffer[: weights[name].numel()].view(matrix.shape)
-        _finish(config, name, grid.copy_(weights[name]))
-        grid.mul_(2.0**matrix.frac_bits).round_()
-        largest = max(abs(float(end)) for end in torch.aminmax(grid))
-        if not largest < 2.0**31:
-            raise RangeError(f"weight {name}: {largest / 2.0**matrix.frac_bits:.4g} is too large")
-        kind = torch.int16 if largest < 2.0**15 else torch.int32
-        if len(matrix.shape) == 1:
-            kind = torch.int64
-        value, bias_name = grid.to(kind), name.removesuffix(".weight") + ".bias"
-        bias = weights[bias_name].to(torch.float64, copy=True) if bias_name in weights else None
-        if bias is not None:
-            _finish(config, bias_name, bias)
-        public = None if matrix.public is None else PublicCopy(value, matrix.public.ring_bits)
-        result[name] = dataclasses.replace(matrix, value=value, bias=bias, public=public)
-    return result
+    return {name: _encoded(config, matrix, weights) for name, matrix in expected.items()}
+
+
+def _encoded(config: ModelConfig, matrix: Matrix, weights: Mapping[str, torch.Tensor]) -> Matrix:
+    """One matrix, and the bias that goes with it."""
+    value = _on_grid(config, matrix, weights[matrix.name])
+    bias_name = matrix.name.removesuffix(".weight") + ".bias"
+    bias = weights[bias_name].to(torch.float64, copy=True) if bias_name in weights else None
+    if bias is not None:
+        _finish(config, bias_name, bias)
+    public = None if matrix.public is None else PublicCopy(value, matrix.public.ring_bits)
+    return dataclasses.replace(matrix, value=value, bias=bias, public=public)
+
+
+def _on_grid(config: ModelConfig, matrix: Matrix, weight: torch.Tensor) -> torch.Tensor:
+    """The weight in fixed point: a few rows at a time, which stay in cache, in the narrowest type so far."""
+    if len(matrix.shape) == 1:
+        grid, largest = _rounded(config, matrix, weight)
+        _require_small(matrix, largest)
+        return grid.to(torch.int64)
+    value = torch.empty(matrix.shape, dtype=torch.int16)
+    rows = max(1, _CACHED_ELEMENTS // matrix.shape[-1])
+    for start in range(0, matrix.shape[0], rows):
+        grid, largest = _rounded(config, matrix, weight[start : start + rows])
+        _require_small(matrix, largest)
+        if largest >= 2.0**15 and value.dtype == torch.int16:
+            value = value.to(torch.int32)
+        value[start : start + rows] = grid
+    return value
+
+
+def _rounded(config: ModelConfig, matrix: Matrix, rows: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Rows of a weight in units of the last place, float64, and the largest magnitude among them."""
+    grid = rows.to(torch.float64, copy=True)
+    _finish(config, matrix.name, grid)
+    grid.mul_(2.0**matrix.frac_bits).round_()
+    return grid, max((abs(float(end)) for end in torch.aminmax(grid)), default=0.0)
+
+
+def _require_small(matrix: Matrix, largest: float) -> None:
+    if not largest < 2.0**31:
+        raise RangeError(f"weight {matrix.name}: {largest / 2.0**matrix.frac_bits:.4g} is too large")
 
 
 def _finish(config: ModelConfig, name: str, value: torch.Tensor) -> None:
@@ -128,9 +153,27 @@ def _send(
     send_in_pieces(link, flat.numel(), bits, label, piece, pace)
 
 
-def receive_setup(link: Link, expected: Mapping[str, Matrix]) -> dict[str, Matrix]:
-    """The client's part: matrices whose values are the weights minus their masks."""
-    received, pace = dict[str, Matrix](), Pace(link)
+def receive_setup(
+    link: Link, expected: Mapping[str, Matrix], tell: Callable[[int, int], None] | None = None
+) -> dict[str, Matrix]:
+    """The client's part: matrices whose values are the weights minus their masks.
+
+    Args:
+        tell: is told, piece by piece, how many bytes have come, and of how many.
+    """
+    received, done = dict[str, Matrix](), 0
+    of = (
+        sum(math.prod(matrix.shape) * bits for matrix in expected.values() for bits in _sent_bits(matrix))
+        // 8
+    )
+
+    def came(size: int) -> None:
+        nonlocal done
+        done += size
+        if tell is not None:
+            tell(done, of)
+
+    pace = Pace(link, came)
     with link.meter.phase(Phase.SETUP), link.meter.span("setup", "setup"):
         for name, matrix in expected.items():
             value, public = matrix.value, matrix.public
@@ -141,6 +184,14 @@ def receive_setup(link: Link, expected: Mapping[str, Matrix]) -> dict[str, Matri
                 public = PublicCopy(table, public.ring_bits)
             received[name] = dataclasses.replace(matrix, value=value, public=public)
     return received
+
+
+def _sent_bits(matrix: Matrix) -> Generator[int]:
+    """Bits an element of what the setup sends of a matrix."""
+    if matrix.masked:
+        yield matrix.ring_bits
+    if matrix.public is not None:
+        yield matrix.public.ring_bits
 
 
 def count_setup(counting: Counting, expected: Mapping[str, Matrix]) -> None:

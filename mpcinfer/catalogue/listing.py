@@ -9,11 +9,9 @@ from mpcinfer.catalogue.crypten import crypten_entries
 from mpcinfer.catalogue.entry import Entry
 from mpcinfer.catalogue.fss import fss_entries
 from mpcinfer.catalogue.gates import gate_entries
-from mpcinfer.models.fold import folded_config
+from mpcinfer.catalogue.sample import SAMPLE_MODEL, SAMPLE_TOKENS
+from mpcinfer.models.folded import folded_config
 from mpcinfer.models.load import load_config
-
-SAMPLE_MODEL = "gpt2"
-SAMPLE_TOKENS = 128
 
 
 def protocols(

@@ -9,10 +9,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mpcinfer.models.load import load_model
-from mpcinfer.models.ranges import calibrate as calibrate_model
-from mpcinfer.models.ranges import save_ranges
-
 
 def calibrate(
     model: Annotated[str, typer.Argument(help="A name from `mpcinfer models`, or a path.")],
@@ -27,6 +23,10 @@ def calibrate(
     parties must have the same. Take prompts like those that will be asked; values outside of what was seen
     lose accuracy without warning, because nobody can look at them.
     """
+    from mpcinfer.models.load import load_model
+    from mpcinfer.models.ranges import calibrate as calibrate_model
+    from mpcinfer.models.stored_ranges import save_ranges
+
     texts = [text for text in prompts.read_text().split("\n\n") if text.strip()]
     ranges = calibrate_model(load_model(model), texts)
     save_ranges(out, ranges)

@@ -5,31 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mpcinfer.clear import ClearModel
+from mpcinfer.cli.kernels import compile_kernels
+from mpcinfer.cli.options import Local
 from mpcinfer.cli.progress import announce
-from mpcinfer.models.load import load_model, load_public
-from mpcinfer.plans import plan_from
-from mpcinfer.roles.addresses import Address
-from mpcinfer.roles.client import PrivateClient, connect_client
-from mpcinfer.roles.terms import Progress
+from mpcinfer.roles.progress import Progress
 from mpcinfer.roles.together import private
 from parties.errors import ConfigError
-from parties.keys import load_secret
-from protocols.plan import Plan
 
-Runner = ClearModel | PrivateClient
-"""What completes prompts: a model in the clear, or a connected client."""
-
-
-class Local(StrEnum):
-    """How to run without a server."""
-
-    PLAIN = "plain"
-    FIXED = "fixed"
-    PRIVATE = "private"
+if TYPE_CHECKING:  # imported while the other parties start
+    from mpcinfer.chat import ChatModel
+    from mpcinfer.models.public import PublicModel
+    from mpcinfer.roles.client import PrivateClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +27,8 @@ class Parties:
 
     Attributes:
         room: the most tokens of a session; None for the engine's default.
-        on_progress: is told how far the dealing is.
+        on_progress: is told how far the session is.
+        prompt: makes the first prompt, where it is known.
     """
 
     server: str | None
@@ -51,12 +41,13 @@ class Parties:
     insecure_dealer: bool
     on_progress: Callable[[Progress], None]
     room: int | None = None
+    prompt: Callable[[PublicModel], str] | None = None
 
 
 @contextmanager
 def running(
     model: str, local: Local | None, plan: str, choices: Sequence[str], parties: Parties
-) -> Generator[Runner]:
+) -> Generator[ChatModel]:
     """A model that is ready for prompts, for the length of a block.
 
     Raises:
@@ -64,6 +55,9 @@ def running(
         PeerError: a party went away or sent what it should not.
     """
     if local in (Local.PLAIN, Local.FIXED):
+        from mpcinfer.clear import ClearModel
+        from mpcinfer.models.load import load_model
+
         fixed = local is Local.FIXED
         room = parties.room if fixed else None  # rings, and so the last bits, depend on it
         yield ClearModel(load_model(model), fixed_point=fixed, plan=plan, choices=choices, room=room)
@@ -75,18 +69,27 @@ def running(
             timeout_s=parties.timeout_s,
             insecure_dealer=parties.insecure_dealer,
             room=parties.room,
+            prompt=parties.prompt,
             say=announce,
             on_progress=parties.on_progress,
         ) as client:
             yield client
     else:
-        with _connected(model, plan_from(plan, choices), parties) as client:
+        with _connected(model, plan, choices, parties) as client:
             yield client
 
 
 @contextmanager
-def _connected(model: str, plan: Plan, parties: Parties) -> Generator[PrivateClient]:
+def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) -> Generator[PrivateClient]:
     """A client of a server elsewhere."""
+    from mpcinfer.models.load import load_public
+    from mpcinfer.plans import plan_from
+    from mpcinfer.roles.addresses import Address
+    from mpcinfer.roles.client import connect_client
+    from mpcinfer.roles.fss_connect import ENGINE
+    from parties.keys import load_secret
+
+    chosen = plan_from(plan, choices)
     if parties.server is None or parties.server_key is None or parties.key is None:
         raise ConfigError(
             "say where the server is: --server, --server-key and --key (and --dealer, --dealer-key); or "
@@ -100,14 +103,19 @@ def _connected(model: str, plan: Plan, parties: Parties) -> Generator[PrivateCli
                 "that `mpcinfer deal` made"
             )
         dealer = Address.load(parties.dealer, parties.dealer_key)
+    keys, server = load_secret(parties.key), Address.load(parties.server, parties.server_key)
+    public = load_public(model)
+    if chosen.engine == ENGINE:
+        compile_kernels()
     with connect_client(
-        load_public(model),
-        plan,
-        keys=load_secret(parties.key),
-        server=Address.load(parties.server, parties.server_key),
+        public,
+        chosen,
+        keys=keys,
+        server=server,
         dealer=dealer,
         material=parties.material,
         room=parties.room,
+        first=0 if parties.prompt is None else len(public.tokenizer.encode(parties.prompt(public))),
         timeout_s=parties.timeout_s,
         on_progress=parties.on_progress,
     ) as client:

@@ -11,9 +11,7 @@ from rich.console import Console
 
 from mpcinfer.cli import options
 from mpcinfer.cli.tables import print_bill
-from mpcinfer.costs import cost as count
-from mpcinfer.plans import plan_from
-from protocols.registry import DEFAULT_PLAN, disclosures
+from protocols.plan import DEFAULT_PLAN
 
 
 class Part(StrEnum):
@@ -53,6 +51,10 @@ def cost(
         mpcinfer cost llama2-7b --tokens 512 --json
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --layers
     """
+    from mpcinfer.costs import cost as count
+    from mpcinfer.plans import plan_from
+    from protocols.registry import disclosures
+
     bill = count(
         model, plan=plan, choices=choices, tokens=tokens, new_tokens=new_tokens, part=part.value, room=room
     )

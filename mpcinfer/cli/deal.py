@@ -9,13 +9,7 @@ from typing import Annotated
 import typer
 
 from mpcinfer.cli import options
-from mpcinfer.cli.progress import Dealing, announce
-from mpcinfer.cli.tables import human_bytes
-from mpcinfer.models.load import load_config, load_ranges_of
-from mpcinfer.plans import plan_from
-from mpcinfer.roles.deal import Written, deal_to_disk
-from mpcinfer.roles.terms import Progress
-from protocols.registry import DEFAULT_PLAN
+from protocols.plan import DEFAULT_PLAN
 
 
 def deal(
@@ -38,12 +32,20 @@ def deal(
         mpcinfer serve --model tiny-python --plan fss --material material/server \\
             --key keys/server.secret --client-key keys/client.public
     """
-    bar, last = Dealing(), Written(runs=0, of=0, bytes=0)
+    from mpcinfer.cli.kernels import compile_kernels
+    from mpcinfer.cli.progress import Waiting, announce
+    from mpcinfer.cli.tables import human_bytes
+    from mpcinfer.models.load import load_config, load_ranges_of
+    from mpcinfer.plans import plan_from
+    from mpcinfer.roles.deal import Written, deal_to_disk
+
+    compile_kernels()
+    bar, last = Waiting(), Written(runs=0, of=0, bytes=0)
 
     def show(written: Written) -> None:
         nonlocal last
         last = written
-        bar.show(Progress(runs=written.runs, of=written.of, dealt_bytes=written.bytes))
+        bar.step("dealing", written.runs, written.of, f"{written.runs} of {written.of} passes")
 
     try:
         deal_to_disk(

@@ -8,9 +8,6 @@ from typing import Annotated
 import typer
 
 from mpcinfer.cli import options
-from mpcinfer.cli.progress import announce
-from mpcinfer.roles.addresses import Identity
-from mpcinfer.roles.dealer import deal_sessions
 
 
 def dealer(
@@ -32,6 +29,13 @@ def dealer(
         mpcinfer dealer --key keys/dealer.secret --server-key keys/server.public \\
             --client-key keys/client.public
     """
+    from mpcinfer.cli.progress import announce
+    from mpcinfer.roles.addresses import Identity
+    from mpcinfer.roles.dealer import deal_sessions
+    from mpcinfer.roles.kernel_mark import is_warm
+
+    if not is_warm():
+        announce("compiling kernels (once), ahead of the first session; `mpcinfer warm` does it all")
     deal_sessions(
         listen_server=listen_server,
         listen_client=listen_client,

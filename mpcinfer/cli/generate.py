@@ -6,18 +6,17 @@ import json
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from mpcinfer.cli import options
-from mpcinfer.cli.connecting import Local, Parties, running
-from mpcinfer.cli.progress import Dealing, Stream
-from mpcinfer.cli.tables import print_bill
-from mpcinfer.roles.client import PrivateClient
-from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
-from protocols.registry import DEFAULT_PLAN
+from mpcinfer.cli.options import Local
+from protocols.plan import DEFAULT_PLAN
+
+if TYPE_CHECKING:
+    from mpcinfer.models.public import PublicModel
 
 
 def generate(
@@ -68,10 +67,16 @@ def generate(
             --dealer tcp://dealer:7102 --dealer-key keys/dealer.public --key keys/client.secret
         mpcinfer generate "What is the capital of France?" --chat --local plain --model smollm2-135m-instruct
     """
+    from mpcinfer.cli.connecting import Parties, running
+    from mpcinfer.cli.progress import Answering, Waiting
+    from mpcinfer.cli.tables import print_bill
+
     text = sys.stdin.read() if prompt == "-" else prompt
-    uniform = system_uniform if seed is None else seeded_uniform(seed)
-    sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
-    dealing = Dealing()
+
+    def asked(public: PublicModel) -> str:
+        return public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
+
+    bar: Waiting = Waiting() if as_json else Answering("" if chat else text, tokens)
     parties = Parties(
         server=server,
         server_key=server_key,
@@ -81,20 +86,21 @@ def generate(
         key=key,
         timeout_s=timeout,
         insecure_dealer=insecure_dealer,
-        on_progress=dealing.show,
+        on_progress=bar.show,
+        prompt=asked,
     )
-    with closing(dealing), running(model, local, plan, choices or [], parties) as runner:
-        asked = runner.public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
-        stream = None if as_json else Stream("" if chat else text)
+    with closing(bar), running(model, local, plan, choices or [], parties) as runner:
+        from mpcinfer.roles.client import PrivateClient
+        from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
 
-        def shown(text: str) -> None:
-            dealing.close()
-            if stream is not None:
-                stream.show(text)
-
-        answer = runner.complete(asked, max_new_tokens=tokens, sampler=sampler, on_text=shown)
-        if stream is not None:
-            stream.end()
+        uniform = system_uniform if seed is None else seeded_uniform(seed)
+        sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
+        on_text = bar.answer if isinstance(bar, Answering) else None
+        answer = runner.complete(
+            asked(runner.public), max_new_tokens=tokens, sampler=sampler, on_text=on_text
+        )
+        if isinstance(bar, Answering):
+            bar.end()
         bill = runner.finish() if isinstance(runner, PrivateClient) else None
     if as_json:
         document = {"text": answer.text, "token_ids": list(answer.ids), "reason": answer.reason}

@@ -22,6 +22,7 @@ from mpcinfer.cli.list import listed
 from mpcinfer.cli.models import models
 from mpcinfer.cli.serve import serve
 from mpcinfer.cli.train import train
+from mpcinfer.cli.warm import warm
 from parties.errors import MpcInferError
 from parties.memory import keep_memory
 
@@ -55,7 +56,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, generate, chat, cost, models, serve, dealer, deal, train, entropy, calibrate, fold):
+for command in (
+    *(demo, generate, chat, cost, models, serve, dealer, deal, warm),
+    *(train, entropy, calibrate, fold),
+):
     app.command()(command)
 app.add_typer(listed, name="list")
 app.add_typer(keys, name="keys")

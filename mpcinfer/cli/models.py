@@ -9,9 +9,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mpcinfer.models.variants import variants
-from mpcinfer.models.zoo import zoo
-
 
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list instead of a table.")] = False,
@@ -25,6 +22,8 @@ def models(
     bills them. Wherever a name is expected, a path works too: a model folder of ours, a Hugging Face folder
     (GPT-2 or Llama family, safetensors) or a .gguf file.
     """
+    from mpcinfer.models.zoo import zoo
+
     if names:
         _list_variants(as_json)
         return
@@ -57,12 +56,14 @@ def models(
     console.print(table)
     console.print("\nrun: the weights are on this machine. Of the others the shape is known, for `cost`.")
     for entry in entries:
-        if entry.load is not None and not entry.has_weights:
+        if entry.command and not entry.has_weights:
             console.print(f"{entry.name}: {entry.description}")
 
 
 def _list_variants(as_json: bool) -> None:
     """Names of architectures and what they are."""
+    from mpcinfer.models.variants import variants
+
     if as_json:
         rows = [{"name": each.name, "description": each.description} for each in variants()]
         typer.echo(json.dumps(rows, indent=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -26,3 +27,11 @@ Material = Annotated[
     Path | None,
     typer.Option(help="A folder of correlations that `mpcinfer deal` made, instead of a dealer."),
 ]
+
+
+class Local(StrEnum):
+    """How to run without a server."""
+
+    PLAIN = "plain"
+    FIXED = "fixed"
+    PRIVATE = "private"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from threading import Lock
+import time
+from threading import RLock
 
-from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
+from rich.text import Text
 
 from mpcinfer.cli.tables import human_bytes
-from mpcinfer.roles.terms import Progress
+from mpcinfer.roles.progress import Progress, Stage
 
 _console = Console(stderr=True, highlight=False)
 
@@ -20,45 +23,149 @@ def announce(text: str) -> None:
     _console.print(text, style="dim", soft_wrap=True, markup=False)
 
 
-class Dealing:
-    """A bar for as long as the first token waits for correlations; then the answer speaks for itself."""
+class Waiting:
+    """A line on a terminal that says what is waited for, how far it is, and how long it will take.
+
+    Elsewhere nothing is shown, but that kernels are compiled, which a log should have, too.
+    """
 
     def __init__(self) -> None:
         self._bar = ProgressBar(
             SpinnerColumn(),
-            TextColumn("dealing"),
+            TextColumn("{task.description}"),
             BarColumn(bar_width=20),
-            TextColumn("{task.completed} of {task.total} passes, {task.fields[dealt]}"),
+            TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(),
+            TextColumn("left", style="dim"),
+            TimeRemainingColumn(compact=True),
             console=_console,
-            transient=True,
-            disable=not _console.is_terminal,
+            auto_refresh=False,
         )
+        self._live: Live | None = None
+        self._lock = RLock()
         self._task: TaskID | None = None
-        self._lock = Lock()
+        self._what = ""
         self._over = False
 
     def show(self, progress: Progress) -> None:
-        """What a session tells of its dealing; may be called from any thread."""
+        """What a session tells of itself; may be called from any thread."""
+        detail = human_bytes(progress.bytes) if progress.bytes else ""
+        if not detail and progress.of:
+            detail = f"{progress.done:,} of {progress.of:,}"
+        if progress.stage is Stage.COMPILING and progress.done == 0 and not _console.is_terminal:
+            announce(f"{progress.stage.value}; `mpcinfer warm` does it ahead")
+        self.step(progress.stage.value, progress.done, progress.of, detail)
+
+    def step(self, what: str, done: int, of: int, detail: str) -> None:
+        """Where what is waited for is; a new line's clock starts where `what` is new."""
+        if not _console.is_terminal:
+            return
         with self._lock:
             if self._over:
                 return
-            if self._task is None:
-                self._task = self._bar.add_task("dealing", total=progress.of, dealt="")
-                self._bar.start()
-            dealt = human_bytes(progress.dealt_bytes)
-            self._bar.update(self._task, total=progress.of, completed=progress.runs, dealt=dealt)
+            if what != self._what or self._task is None:
+                if self._task is not None:
+                    self._bar.remove_task(self._task)
+                self._what, self._task = what, self._bar.add_task(what, total=of or None, detail=detail)
+            self._bar.update(self._task, total=of or None, completed=min(done, of or done), detail=detail)
+            if self._live is None:
+                self._live = Live(
+                    console=_console,
+                    transient=True,
+                    get_renderable=self._rendered,
+                    redirect_stdout=False,
+                    redirect_stderr=False,
+                )
+                self._live.start()
 
     def close(self) -> None:
-        """Takes the bar away, for good; safe to repeat."""
+        """Takes the line away, for good; safe to repeat."""
         with self._lock:
             self._over = True
-            if self._task is not None:
-                self._bar.stop()
+            live, self._live = self._live, None
+        if live is not None:  # its own thread may be waiting for the lock
+            live.stop()
+
+    def _rendered(self) -> RenderableType:
+        with self._lock:
+            return self._below(self._bar.get_renderable())
+
+    def _below(self, bar: RenderableType) -> RenderableType:
+        """The bar, and what is shown above it."""
+        return bar
+
+
+class Answering(Waiting):
+    """An answer as it comes, token by token, and under it what is waited for.
+
+    Where answer and bar share a terminal, the line under way is redrawn with the bar, and lines that are
+    complete stand above. Otherwise every token is written at once.
+
+    Args:
+        prompt: written before the answer, with its first token.
+        tokens: the most there can be.
+    """
+
+    def __init__(self, prompt: str, tokens: int) -> None:
+        super().__init__()
+        self._stream, self._tokens = Stream(prompt), tokens
+        self._shared = _console.is_terminal and sys.stdout.isatty()
+        self._line, self._count, self._started = "", 0, 0.0
+
+    def show(self, progress: Progress) -> None:
+        """As for any wait, until the answer has begun."""
+        if not self._count:
+            super().show(progress)
+
+    def answer(self, text: str) -> None:
+        """The whole answer so far, after each token."""
+        now = time.perf_counter()
+        self._started = self._started or now
+        self._count += 1
+        if self._shared:
+            with self._lock:
+                *complete, self._line = (self._line + self._stream.fresh(text)).split("\n")
+            for line in complete:
+                _console.print(line, markup=False, soft_wrap=True)
+        else:
+            self._stream.show(text)
+        if self._count < self._tokens:
+            pace = f", {(now - self._started) / (self._count - 1):.2f} s each" if self._count > 1 else ""
+            self.step("answering", self._count, self._tokens, f"token {self._count + 1}{pace}")
+
+    def end(self) -> None:
+        """The answer is over."""
+        self.close()
+        sys.stdout.write(self._line)
+        self._line = ""
+        self._stream.end()
+
+    def _below(self, bar: RenderableType) -> RenderableType:
+        return Group(Text(self._line), bar) if self._line else bar
+
+
+class TurnBar:
+    """The bar of the turn under way; before the first turn, of the session's start."""
+
+    def __init__(self) -> None:
+        self._bar: Waiting = Waiting()
+
+    def open(self, bar: Waiting) -> None:
+        """A turn begins, with a bar of its own."""
+        self._bar.close()
+        self._bar = bar
+
+    def show(self, progress: Progress) -> None:
+        """What a session tells of itself."""
+        self._bar.show(progress)
+
+    def close(self) -> None:
+        """Nothing is waited for; safe to repeat."""
+        self._bar.close()
 
 
 class Stream:
-    """Prints an answer token by token as its text grows, the prompt before it with the first token.
+    """Writes an answer token by token as its text grows, the prompt before it with the first token.
 
     A byte-level token can end inside a character; such a tail waits for the next token.
     """
@@ -66,13 +173,19 @@ class Stream:
     def __init__(self, prompt: str) -> None:
         self._prompt, self._shown = prompt, ""
 
-    def show(self, text: str) -> None:
-        """Prints what is new in the whole answer so far."""
+    def fresh(self, text: str) -> str:
+        """What is new in the whole answer so far."""
         stable = text.rstrip("\N{REPLACEMENT CHARACTER}")
-        if stable.startswith(self._shown):
-            sys.stdout.write(self._prompt + stable[len(self._shown) :])
-            sys.stdout.flush()
-            self._prompt, self._shown = "", stable
+        if not stable.startswith(self._shown):
+            return ""
+        new = self._prompt + stable[len(self._shown) :]
+        self._prompt, self._shown = "", stable
+        return new
+
+    def show(self, text: str) -> None:
+        """Writes it."""
+        sys.stdout.write(self.fresh(text))
+        sys.stdout.flush()
 
     def end(self) -> None:
         """Ends the line."""

@@ -8,13 +8,9 @@ from typing import Annotated
 import typer
 
 from mpcinfer.cli import options
-from mpcinfer.cli.progress import announce
-from mpcinfer.models.load import load_model
-from mpcinfer.plans import plan_from
 from mpcinfer.roles.addresses import Address, Identity
-from mpcinfer.roles.server import serve_sessions
 from parties.errors import ConfigError
-from protocols.registry import DEFAULT_PLAN
+from protocols.plan import DEFAULT_PLAN
 
 
 def serve(
@@ -48,10 +44,21 @@ def serve(
         mpcinfer serve --model tiny-python --key keys/server.secret --client-key keys/client.public \\
             --dealer-key keys/dealer.public
     """
-    identity = Identity.load(key, client_key)
+    from mpcinfer.cli.kernels import compile_kernels
+    from mpcinfer.cli.progress import announce
+    from mpcinfer.models.load import load_model, load_public
+    from mpcinfer.plans import plan_from
+    from mpcinfer.roles.fss_connect import ENGINE
+    from mpcinfer.roles.loading import Loading
+    from mpcinfer.roles.server import serve_sessions
+
+    identity, chosen = Identity.load(key, client_key), plan_from(plan, choices)
+    if chosen.engine == ENGINE:
+        compile_kernels()
     serve_sessions(
-        load_model(model),
-        plan_from(plan, choices),
+        load_public(model),
+        Loading(lambda: load_model(model).weights),
+        chosen,
         listen=listen,
         identity=identity,
         dealer=_dealer(dealer, dealer_key, material, insecure_dealer),

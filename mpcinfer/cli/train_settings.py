@@ -12,11 +12,10 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.variants import variant
 from mpcinfer.training.options import RunOptions
 from mpcinfer.training.range_penalty import RangePenalty
-from mpcinfer.training.recipe import Recipe
+from mpcinfer.training.recipe import DEFAULT_STEPS, Recipe
 from mpcinfer.training.start import load_start
 from parties.errors import ConfigError
 
-DEFAULT_STEPS = 2000
 _SHAPE = ("layers", "width", "heads", "hidden", "vocabulary", "context")
 _RECIPE_NAMES = {"lr": "learning_rate"}
 _RECIPE = {field.name for field in dataclasses.fields(Recipe)}

@@ -8,17 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
+from mpcinfer.entropy.choices import Gate, Normalise, Reduction, Thresholds
 from mpcinfer.entropy.measure import causal_bound, row_entropies
 from parties.errors import ConfigError
-
-Reduction = Literal["sum", "mean", "per_head"]
-Normalise = Literal["log_length", "causal_mean", "causal_row"]
-Gate = Literal["hard", "hinge"]
-Thresholds = Literal["fixed", "detached", "learned"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

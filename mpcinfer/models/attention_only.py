@@ -6,7 +6,6 @@ above are written in the old basis instead, and no FFN is computed. Source: deri
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -14,11 +13,9 @@ from typing import cast
 import torch
 
 from mpcinfer.models.config import ModelConfig, weight_shapes
-from mpcinfer.models.fold import fold, folded_config
+from mpcinfer.models.fold import fold
+from mpcinfer.models.folded import LARGEST_CONDITION, attention_only_config
 from parties.errors import ConfigError
-
-LARGEST_CONDITION = 1e4
-"""Bases worse than that are not folded by default: they cost a fixed-point run about 13 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,28 +34,6 @@ class AttentionOnly:
     weights: dict[str, torch.Tensor]
     conditions: tuple[float, ...]
     kept: int
-
-
-def attention_only_config(config: ModelConfig, kept: int = 0) -> ModelConfig:
-    """The shape after `fold_attention_only`, all FFNs but the first `kept` folded away.
-
-    Raises:
-        ConfigError: the model has norms in its blocks, or FFNs that are not linear.
-    """
-    folded = folded_config(config)
-    if folded.block_norms:
-        raise ConfigError("only models without norms in their blocks fold to attention alone")
-    if folded.ffn not in ("fused", "none"):
-        raise ConfigError(f"an FFN with {config.activation} is not linear and does not fold away")
-    if folded.ffn == "none":
-        return folded
-    return dataclasses.replace(
-        folded,
-        ffn="fused" if kept else "none",
-        pruned_ffns=folded.layers - kept if kept else 0,
-        out_bias=folded.out_bias or folded.ffn_bias,
-        head_input=folded.tied_head or folded.final_norm,
-    )
 
 
 def fold_attention_only(

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Callable, Mapping
 
 import torch
 
 from mpcinfer.models.config import ModelConfig, weight_shapes
-from mpcinfer.models.static import static, static_config
-
-
-def folded_config(config: ModelConfig) -> ModelConfig:
-    """The shape after `fold`: a function of the public shape alone, so that both parties know it."""
-    config = static_config(config)
-    if config.block_norms and config.norm_affine:
-        biased = config.norm == "layernorm"
-        config = dataclasses.replace(
-            config,
-            norm_affine=False,
-            qkv_bias=config.qkv_bias or biased,
-            ffn_bias=config.ffn_bias or biased,
-        )
-    if config.ffn == "mlp" and config.activation == "identity":
-        config = dataclasses.replace(config, ffn="fused")
-    if config.final_norm and not config.block_norms:
-        config = dataclasses.replace(config, head_input=True)
-    return config
+from mpcinfer.models.folded import folded_config, query_exponent, static_config
+from mpcinfer.models.static import static
 
 
 def fold(
@@ -159,11 +140,6 @@ def centre(config: ModelConfig, name: str, value: torch.Tensor) -> bool:
     if concerned:
         value -= value.mean(-1, keepdim=True)
     return concerned
-
-
-def query_exponent(config: ModelConfig) -> int:
-    """The power of two by which queries are divided; `scale_queries` does the rest of 1 / sqrt(K)."""
-    return -math.floor(math.log2(config.head_width) / 2)
 
 
 def scale_queries(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

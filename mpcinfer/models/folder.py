@@ -15,25 +15,29 @@ import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import safetensors
 import safetensors.torch
 import tokenizers
 import torch
 
-from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.folder_config import (
+    CONFIG_FILE,
+    RANGES_FILE,
+    json_object,
+    load_model_config,
+    read_file,
+)
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
-from mpcinfer.models.ranges import load_ranges, save_ranges
+from mpcinfer.models.stored_ranges import load_ranges, save_ranges
 from mpcinfer.tokenizer import Tokenizer
 from parties.errors import ConfigError
 
-CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
-RANGES_FILE = "ranges.json"
 CARD_FILE = "README.md"
 
 
@@ -123,27 +127,14 @@ def load_public_folder(folder: Path | str, *, name: str | None = None) -> Public
     )
 
 
-def load_model_config(folder: Path | str) -> ModelConfig:
-    """The shape alone, from a model folder's `config.json`. Raises ConfigError where it cannot be read."""
-    return ModelConfig.from_json(_json_object(Path(folder) / CONFIG_FILE))
-
-
-def is_model_folder(folder: Path | str) -> bool:
-    """Whether a folder is one of ours: its configuration has `layers`, which Hugging Face's have not."""
-    try:
-        return "layers" in _json_object(Path(folder) / CONFIG_FILE)
-    except ConfigError:
-        return False
-
-
 def _load_tokenizer(path: Path) -> Tokenizer:
-    text = _read(path / TOKENIZER_FILE).decode(errors="replace")
+    text = read_file(path / TOKENIZER_FILE).decode(errors="replace")
     try:
         backend = tokenizers.Tokenizer.from_str(text)
     except Exception as error:  # the library raises bare Exception
         raise ConfigError(f"{path / TOKENIZER_FILE}: not a tokenizer: {error}") from error
     source = path / TOKENIZER_CONFIG_FILE
-    settings = _json_object(source)
+    settings = json_object(source)
     bos, stop, template = settings.get("bos"), settings.get("stop", []), settings.get("chat_template")
     _require(bos is None or _is_id(bos), source, f"bos must be a token id or null, got {bos!r}")
     _require(isinstance(stop, list), source, f"stop must be a list of token ids, got {stop!r}")
@@ -167,7 +158,7 @@ def _load_tokenizer(path: Path) -> Tokenizer:
 
 def _load_weights(source: Path) -> dict[str, torch.Tensor]:
     try:
-        stored = safetensors.torch.load(_read(source))
+        stored = safetensors.torch.load(read_file(source))
     except safetensors.SafetensorError as error:
         raise ConfigError(f"{source}: not a safetensors file: {error}") from error
     return {name: weight.to(torch.float32) for name, weight in stored.items()}
@@ -184,23 +175,6 @@ def _is_id(value: object) -> bool:
 def _require(condition: bool, source: Path, problem: str) -> None:
     if not condition:
         raise ConfigError(f"{source}: {problem}")
-
-
-def _read(source: Path) -> bytes:
-    try:
-        return source.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from error
-
-
-def _json_object(source: Path) -> dict[str, Any]:
-    try:
-        value: object = json.loads(_read(source))
-    except ValueError as error:
-        raise ConfigError(f"{source}: not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{source}: expected a JSON object")
-    return cast("dict[str, Any]", value)
 
 
 def _json_bytes(value: object) -> bytes:

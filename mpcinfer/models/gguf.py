@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, final
 
-import gguf
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mpcinfer.models.bpe import byte_level_bpe
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.gguf_header import Header
 from mpcinfer.models.layout import GGUF, Checkpoint, llama_layout, read_weights
 from mpcinfer.models.model import Model
-from mpcinfer.models.ranges import ranges_beside
+from mpcinfer.models.public import PublicModel
+from mpcinfer.models.stored_ranges import ranges_beside
 from mpcinfer.tokenizer import Tokenizer
 from parties.errors import ConfigError
 
@@ -48,28 +51,23 @@ class GgufFile(Checkpoint):
     """An open GGUF file: its fields as Python values and its tensors, dequantised on reading."""
 
     def __init__(self, path: Path) -> None:
-        """Maps the file; tensors are read when asked for.
+        """Reads the fields; tensors are read when asked for.
 
         Raises:
             ConfigError: the file is absent or is not GGUF.
         """
         if not path.is_file():
             raise ConfigError(f"no such file: {path}")
-        try:
-            self._reader = gguf.GGUFReader(path)
-        except (ValueError, IndexError, KeyError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path.name} is not a readable GGUF file: {error}") from error
-        self.path = path
-        self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
+        self.path, self._header = path, Header.of_file(path)
+        self._content: NDArray[np.uint8] | None = None
 
     def keys(self) -> frozenset[str]:
         """The names of all fields."""
-        return frozenset(self._reader.fields)
+        return frozenset(self._header.fields)
 
     def field(self, key: str, default: Any = None) -> Any:
         """A field as int, float, bool, str or a list of those; `default` where it is absent."""
-        field = self._reader.fields.get(key)
-        return default if field is None else field.contents()
+        return self._header.fields.get(key, default)
 
     def need(self, key: str) -> Any:
         """A field that must be there."""
@@ -87,18 +85,37 @@ class GgufFile(Checkpoint):
 
     def names(self) -> frozenset[str]:
         """Every tensor there is."""
-        return frozenset(self._tensors)
+        return frozenset(self._header.tensors)
 
     def read(self, name: str) -> torch.Tensor:
-        """One tensor, dequantised to float32, matrices as [out, in]."""
-        tensor = self._tensors[name]
+        """One tensor, dequantised to float32, matrices as [out, in].
+
+        Raises:
+            ConfigError: its type is unknown or cannot be dequantised, or the file ends before it does.
+        """
+        import gguf  # imports slowly, and a client does without
+
+        if self._content is None:
+            # A plain array over the map: slices of a memmap are slow to make, and the library makes many.
+            self._content = np.asarray(np.memmap(self.path, np.uint8, "r"))
+        info = self._header.tensors[name]
         try:
-            values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+            kind = gguf.GGMLQuantizationType(info.kind)
+            block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
+            rows, columns = info.shape[:-1], info.shape[-1]
+            if columns % block:
+                raise ValueError(f"rows of {columns} are no blocks of {block}")
+            size = math.prod(rows) * (columns // block) * block_bytes
+            data = self._content[info.start : info.start + size]
+            if data.size != size:
+                raise ValueError("the file ends before it does")
+            values = gguf.quants.dequantize(data.reshape(*rows, -1), kind)
         except NotImplementedError as error:
-            raise ConfigError(
-                f"{self.path.name}: {name}: cannot dequantise {tensor.tensor_type.name}"
-            ) from error
-        return torch.from_numpy(np.array(values, dtype=np.float32))
+            raise ConfigError(f"{self.path.name}: {name}: cannot dequantise type {info.kind}") from error
+        except ValueError as error:
+            raise ConfigError(f"{self.path.name}: {name}: {error}") from error
+        # A copy where it is the map itself, which nobody may write.
+        return torch.from_numpy(np.require(values, np.float32, ["W", "C"]))
 
 
 def load_gguf(path: Path, *, name: str | None = None) -> Model:
@@ -112,14 +129,27 @@ def load_gguf(path: Path, *, name: str | None = None) -> Model:
         ConfigError: another architecture, a form of RoPE or a tokenizer that we do not have, a broken file.
     """
     file = GgufFile(path)
-    config = gguf_config(file)
-    weights = read_weights(config, llama_layout(config, GGUF), file)
+    public = _public(file, name)
     return Model(
-        name=name or str(path),
-        config=config,
-        weights=weights,
+        name=public.name,
+        config=public.config,
+        weights=read_weights(public.config, llama_layout(public.config, GGUF), file),
+        tokenizer=public.tokenizer,
+        ranges=public.ranges,
+    )
+
+
+def load_public_gguf(path: Path, *, name: str | None = None) -> PublicModel:
+    """Everything but the weights, which are not read. Arguments and errors as `load_gguf`."""
+    return _public(GgufFile(path), name)
+
+
+def _public(file: GgufFile, name: str | None) -> PublicModel:
+    return PublicModel(
+        name=name or str(file.path),
+        config=gguf_config(file),
         tokenizer=gguf_tokenizer(file),
-        ranges=ranges_beside(path),
+        ranges=ranges_beside(file.path),
     )
 
 

@@ -9,8 +9,9 @@ from mpcinfer.models.fields import Fields
 from mpcinfer.models.huggingface_tokenizer import load_huggingface_tokenizer
 from mpcinfer.models.layout import HUGGING_FACE, Source, gpt2_layout, llama_layout, read_weights
 from mpcinfer.models.model import Model
-from mpcinfer.models.ranges import ranges_beside
+from mpcinfer.models.public import PublicModel
 from mpcinfer.models.safetensors_folder import SafetensorsFolder
+from mpcinfer.models.stored_ranges import ranges_beside
 
 _ACTIVATIONS: dict[str, ActivationKind] = {
     "gelu": "gelu",
@@ -46,10 +47,21 @@ def load_huggingface(folder: Path, *, name: str | None = None) -> Model:
     else:
         layout = llama_layout(config, HUGGING_FACE)
     ignored = _NO_WEIGHTS + (_TIED_HEAD if config.tied_head else "")
+    public = load_public_huggingface(folder, name=name)
     return Model(
-        name=name or str(folder),
+        name=public.name,
         config=config,
         weights=read_weights(config, layout, checkpoint, ignored=ignored),
+        tokenizer=public.tokenizer,
+        ranges=public.ranges,
+    )
+
+
+def load_public_huggingface(folder: Path, *, name: str | None = None) -> PublicModel:
+    """Everything but the weights, which are not read. Arguments and errors as `load_huggingface`."""
+    return PublicModel(
+        name=name or str(folder),
+        config=load_huggingface_config(folder),
         tokenizer=load_huggingface_tokenizer(folder),
         ranges=ranges_beside(folder),
     )
@@ -63,12 +75,6 @@ def load_huggingface_config(folder: Path) -> ModelConfig:
     """
     fields = _config_fields(folder)
     return _gpt2_config(fields) if _model_type(fields) == "gpt2" else _llama_config(fields)
-
-
-def is_huggingface_folder(folder: Path) -> bool:
-    """Whether a folder has a `config.json` that names a `model_type`."""
-    path = folder / "config.json"
-    return path.is_file() and "model_type" in _config_fields(folder).values
 
 
 def _config_fields(folder: Path) -> Fields:

@@ -2,58 +2,58 @@
 
 from __future__ import annotations
 
-import difflib
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.folder import is_model_folder, load_model_config, load_model_folder, load_public_folder
-from mpcinfer.models.gguf import GgufFile, gguf_config, load_gguf
-from mpcinfer.models.huggingface import is_huggingface_folder, load_huggingface, load_huggingface_config
+from mpcinfer.models.find import find_model, find_path
+from mpcinfer.models.folder import load_model_folder, load_public_folder
+from mpcinfer.models.folder_config import is_model_folder, load_model_config
+from mpcinfer.models.gguf import GgufFile, gguf_config, load_gguf, load_public_gguf
+from mpcinfer.models.huggingface import (
+    load_huggingface,
+    load_huggingface_config,
+    load_public_huggingface,
+)
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.zoo import zoo
-from parties.errors import ConfigError
 
 
 def load_model(name_or_path: str | Path) -> Model:
     """A model with its weights and tokenizer.
 
     Args:
-        name_or_path: a name from `zoo()`, one of our model folders, a Hugging Face folder, or a `.gguf`
-            file. A name wins over a path spelt alike; write `./gpt2` for the path.
+        name_or_path: as for `find_model`.
 
     Raises:
-        ConfigError: no such model (near names are listed), only its shape is known, its weights are not
-            installed, or its files cannot be used.
+        ConfigError: as `find_model`, or its files cannot be used.
     """
-    entry = zoo().get(str(name_or_path))
-    if entry is not None:
-        if entry.load is None:
-            raise ConfigError(
-                f"{entry.name} is known by its shape only and has no weights to run; it can be billed"
-            )
-        return entry.load()
-    path = _existing(name_or_path)
-    if path.is_file():
-        return load_gguf(path)
-    if is_model_folder(path):
-        return load_model_folder(path)
-    return load_huggingface(path)
+    found = find_model(name_or_path)
+    if found.path.is_file():
+        model = load_gguf(found.path, name=found.name)
+    elif is_model_folder(found.path):
+        model = load_model_folder(found.path, name=found.name)
+    else:
+        model = load_huggingface(found.path, name=found.name)
+    return model if found.entry is None else dataclasses.replace(model, ranges=found.entry.ranges)
 
 
 def load_public(name_or_path: str | Path) -> PublicModel:
     """What a client needs: shape, tokenizer and ranges.
 
-    Of one of our own folders the weights are not read and need not be there; other forms are loaded whole.
-    Arguments and errors as `load_model`.
+    Weights are not read, and of one of our own folders they need not be there. Arguments and errors as
+    `load_model`.
     """
-    entry = zoo().get(str(name_or_path))
-    if entry is not None and entry.load_public is not None:
-        return entry.load_public()
-    if entry is None and is_model_folder(path := _existing(name_or_path)):
-        return load_public_folder(path)
-    return PublicModel.of(load_model(name_or_path))
+    found = find_model(name_or_path)
+    if found.path.is_file():
+        public = load_public_gguf(found.path, name=found.name)
+    elif is_model_folder(found.path):
+        public = load_public_folder(found.path, name=found.name)
+    else:
+        public = load_public_huggingface(found.path, name=found.name)
+    return public if found.entry is None else dataclasses.replace(public, ranges=found.entry.ranges)
 
 
 def load_ranges_of(name_or_path: str | Path) -> Mapping[str, float]:
@@ -61,7 +61,7 @@ def load_ranges_of(name_or_path: str | Path) -> Mapping[str, float]:
     entry = zoo().get(str(name_or_path))
     if entry is not None:
         return entry.ranges
-    path = _existing(name_or_path)
+    path = find_path(name_or_path)
     return load_public_folder(path).ranges if path.is_dir() and is_model_folder(path) else {}
 
 
@@ -77,28 +77,9 @@ def load_config(name_or_path: str | Path) -> ModelConfig:
     entry = zoo().get(str(name_or_path))
     if entry is not None:
         return entry.config
-    path = _existing(name_or_path)
+    path = find_path(name_or_path)
     if path.is_file():
         return gguf_config(GgufFile(path))
     if is_model_folder(path):
         return load_model_config(path)
     return load_huggingface_config(path)
-
-
-def _existing(name_or_path: str | Path) -> Path:
-    """A path that is a `.gguf` file or a model folder of either kind."""
-    path = Path(name_or_path)
-    if path.is_dir():
-        if is_model_folder(path) or is_huggingface_folder(path):
-            return path
-        raise ConfigError(
-            f"{path} is no model folder: it has no config.json of ours or of Hugging Face's form"
-        )
-    if path.is_file():
-        if path.suffix == ".gguf":
-            return path
-        raise ConfigError(f"{path} is no model: expected a folder or a .gguf file")
-    known = zoo()
-    near = difflib.get_close_matches(str(name_or_path).lower(), known, n=3)
-    hint = f"did you mean {', '.join(near)}?" if near else f"known names: {', '.join(known)}"
-    raise ConfigError(f"no model named {str(name_or_path)!r}, and no such path; {hint}")

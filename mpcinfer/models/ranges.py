@@ -25,10 +25,8 @@ margin: whoever sizes a ring or guards a range adds one.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import final
 
 import torch
@@ -37,7 +35,6 @@ from mpcinfer.backends.base import Backend
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fields import Fields
 from mpcinfer.models.model import Model
 from mpcinfer.models.static import static
 from parties.errors import ConfigError, RangeError
@@ -69,45 +66,6 @@ def calibrate(model: Model, prompts: Sequence[str]) -> dict[str, float]:
         with torch.no_grad():
             decoder.forward(backend.tokens(ids, len(ids)), len(ids))
     return dict(sorted(backend.ranges.items()))
-
-
-def save_ranges(path: Path, ranges: Mapping[str, float]) -> None:
-    """Writes ranges as JSON, five significant digits, greatest rounded up and least rounded down."""
-    rounded = {key: _rounded(value, up=not key.endswith("_min")) for key, value in ranges.items()}
-    path.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
-
-
-def load_ranges(path: Path) -> dict[str, float]:
-    """Reads what `save_ranges` wrote.
-
-    Raises:
-        ConfigError: the file is missing, is not JSON, or holds something that is no range.
-    """
-    fields = Fields.of_file(path)
-    ranges = {key: fields.number(key) for key in fields.values}
-    for key, value in ranges.items():
-        if not 0 <= value < float("inf"):
-            raise fields.refuse(key, "expected a finite number from 0")
-    return ranges
-
-
-def ranges_beside(path: Path) -> dict[str, float]:
-    """Ranges kept with a model: `ranges.json` in its folder, or `NAME.ranges.json` beside `NAME.gguf`.
-
-    Empty where there is no such file; raises ConfigError as `load_ranges` does where there is a bad one.
-    """
-    file = path / "ranges.json" if path.is_dir() else path.with_suffix(".ranges.json")
-    return load_ranges(file) if file.exists() else {}
-
-
-def _rounded(value: float, *, up: bool) -> float:
-    nearest = float(f"{value:.4e}")
-    step = 10.0 ** (int(f"{value:.4e}".split("e")[1]) - 4)
-    if up and nearest < value:
-        return float(f"{nearest + step:.4e}")
-    if not up and nearest > value:
-        return float(f"{nearest - step:.4e}")
-    return nearest
 
 
 @final

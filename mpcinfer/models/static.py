@@ -6,24 +6,13 @@ it is differentiable, so that training runs the decoder on the result.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import cast
 
 import torch
 
 from mpcinfer.models.config import ModelConfig
-
-
-def static_config(config: ModelConfig) -> ModelConfig:
-    """The shape after `static`."""
-    return dataclasses.replace(
-        config,
-        ffn_weights="plain",
-        scaled_ffn=False,
-        temperature="position" if config.temperature == "position" else "none",
-        head_input=config.head_input or config.scaled_ffn,
-    )
+from mpcinfer.models.folded import static_config
 
 
 def static(

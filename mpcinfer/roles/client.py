@@ -14,7 +14,8 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.engines import engine_of
 from mpcinfer.roles.exchange import StepClient
-from mpcinfer.roles.terms import Progress, Terms
+from mpcinfer.roles.progress import Progress
+from mpcinfer.roles.terms import Terms
 from mpcinfer.sampling import Sampler, greedy
 from parties.bill import Bill
 from parties.keys import KeyPair
@@ -156,6 +157,7 @@ def connect_client(
     dealer: Address | None,
     material: Path | None = None,
     room: int | None = None,
+    first: int = 0,
     timeout_s: float = 60.0,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Generator[PrivateClient]:
@@ -169,6 +171,8 @@ def connect_client(
             allows it.
         room: the most tokens of the session, prompt and answers together; plans of the engine `fss` compute
             in rings as wide as that needs. At most the model's context; None for a default.
+        first: how many tokens the first prompt has, where that is known: it is dealt while masked weights are
+            on their way. The server learns it a little earlier.
         timeout_s: longest wait for the server to come up, and longest silence afterwards.
         on_progress: is told how far the dealing is; called from other threads, too.
 
@@ -187,6 +191,7 @@ def connect_client(
             material=material,
             timeout_s=timeout_s,
             room=room,
+            first=first,
             on_progress=on_progress,
         )
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
 import torch
@@ -13,8 +13,9 @@ from mpcinfer.backends.fss_weights import encoded
 from mpcinfer.models.fold import fold
 from mpcinfer.roles.crypten_session import require_ranges
 from mpcinfer.roles.fss_program import Program
-from mpcinfer.roles.fss_session import FssPrivateSession, Tally
+from mpcinfer.roles.fss_session import FssPrivateSession
 from mpcinfer.roles.session import PrivateSession
+from mpcinfer.roles.tally import Tally
 from mpcinfer.roles.terms import Terms, announce, dealer_link, greet
 from parties.errors import ConfigError, PeerMismatch
 from parties.link import Link
@@ -23,7 +24,7 @@ from protocols.fss.matrix import Matrix, PublicCopy
 from protocols.fss.seeds import charge_seeds
 from protocols.fss.store import Store
 from protocols.fss.stored import StoredSupply
-from protocols.fss.supply import DealerSupply, Supply
+from protocols.fss.supply import DealerSupply, RunShape, Supply
 
 ENGINE = "fss"
 _ROOM = "session.room"
@@ -56,20 +57,27 @@ def fss_session(link: Link, terms: Terms) -> Generator[PrivateSession]:
 
 @contextmanager
 def _with_dealer(link: Link, terms: Terms) -> Generator[PrivateSession]:
-    """1. Handshake with the peer.  2. The client says how many tokens the session has room for.
-    3. The dealer hears of plan, model, ranges and room from both.  4. Masked weights go to the client.
+    """1. Handshake with the peer.  2. The client says how many tokens the session has room for, and how many
+    its first pass has.  3. The dealer hears of plan, model, ranges and room from both, and deals that pass
+    while  4. masked weights go to the client.
     """
     agreed = greet(link, terms.plan.digest(), terms.public.digest())
     tally = Tally(terms.on_progress)
     assert terms.dealer is not None
     with dealer_link(agreed, terms.dealer, terms.keys, terms.timeout_s) as dealer:
-        program = agreed_program(link, terms)
+        program, first = agreed_program(link, terms)
         announce(dealer, ENGINE, **program.to_document())
-        own = _own_weights(program, terms)
         assert link.rank is not None
         supply = DealerSupply(link.rank, dealer, on_bytes=lambda count: tally.add(dealt_bytes=count))
-        with closing(supply), closing(fss_over(link, program, own, supply, tally)) as session:
-            yield session
+        with closing(supply):
+            asked = [RunShape(0, first)] if first else []
+            if asked:
+                if tally.listened_to:
+                    tally.expect(program.dealt_bytes(first))
+                supply.request(asked)
+            own = _own_weights(program, terms)
+            with closing(fss_over(link, program, own, supply, tally, asked)) as session:
+                yield session
 
 
 @contextmanager
@@ -96,24 +104,29 @@ def _over_folder(link: Link, terms: Terms, store: Store) -> Generator[PrivateSes
             yield session
 
 
-def agreed_program(link: Link, terms: Terms) -> Program:
-    """The program, for as many tokens as the client has room for.
+def agreed_program(link: Link, terms: Terms) -> tuple[Program, int]:
+    """The program, for as many tokens as the client has room for; and how many its first pass has, 0 where
+    it does not know yet.
 
     Raises:
-        PeerMismatch: the client wants room beyond the model's context.
+        PeerMismatch: the client wants room beyond the model's context, or begins with more than it has.
     """
     public, meter = terms.public, link.meter
     with meter.phase(Phase.CONTROL), meter.span("session", "control"):
         if link.rank == CLIENT:
             program = Program.of(terms.plan, public.config, public.ranges, terms.room)
-            link.send_document({"room": program.room}, _ROOM)
-            return program
-        room = link.recv_document(_ROOM, max_bytes=64).get("room")
+            first = terms.first if terms.first <= program.room else 0
+            link.send_document({"room": program.room, "first": first}, _ROOM)
+            return program, first
+        document = link.recv_document(_ROOM, max_bytes=64)
+    room, first = document.get("room"), document.get("first")
     if type(room) is not int or not 1 <= room <= public.config.context:
         raise PeerMismatch(
             f"the client wants room for {room!r} tokens, the context is {public.config.context}"
         )
-    return Program.of(terms.plan, public.config, public.ranges, room)
+    if type(first) is not int or not 0 <= first <= room:
+        raise PeerMismatch(f"the client begins with {first!r} tokens, in room for {room}")
+    return Program.of(terms.plan, public.config, public.ranges, room), first
 
 
 def fss_over(
@@ -122,14 +135,18 @@ def fss_over(
     weights: Mapping[str, Matrix] | None,
     supply: Supply,
     tally: Tally | None = None,
+    asked: Sequence[RunShape] = (),
 ) -> FssPrivateSession:
     """The session over a supply whose seeds have come: books them, and brings the weights in.
 
     Args:
         weights: the server's, `encoded_weights`; None at the client.
+        asked: passes that were asked of the supply already.
     """
     charge_seeds(link.meter)
-    return FssPrivateSession(link, program, weights, supply, tally or Tally(None))
+    tally = tally or Tally(None)
+    tally.add(of=len(asked))
+    return FssPrivateSession(link, program, weights, supply, tally, asked)
 
 
 def encoded_weights(program: Program, weights: Mapping[str, torch.Tensor]) -> dict[str, Matrix]:

@@ -14,7 +14,7 @@ from mpcinfer.backends.fss_weights import matrices
 from mpcinfer.generation import Session
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
-from mpcinfer.models.fold import folded_config
+from mpcinfer.models.folded import folded_config
 from mpcinfer.models.widths import DEFAULT_ROOM, Widths
 from parties.errors import ConfigError, PeerMismatch
 from parties.meter import Meter
@@ -90,6 +90,12 @@ class Program:
         backend = FssBackend(machine, self.folded, self.widths, resolve_fss(self.plan))
         decoder = Decoder(backend, self.folded, weights)
         return Session(decoder, cache).advance(ids, count)
+
+    def dealt_bytes(self, tokens: int) -> int:
+        """What a dealer sends the client for a first pass; it is counted, in a tenth of a second."""
+        counting = Counting(Meter(timed=False), faithful=self.plan.faithful)
+        self.walk(counting, self.matrices(), KVCache(), tokens)
+        return counting.meter.bill().total.offline_bytes_to_client
 
     def to_document(self) -> dict[str, Any]:
         """What the dealer must know, as plain values."""

@@ -1,14 +1,14 @@
 """What a party of the FSS suite does before it meets the others, so that nobody waits for it later.
 
-Kernels are compiled when they are first used: half a minute on a machine that never ran them, a second where
-they are in a cache. A rehearsal runs a tiny model of the same form within this process.
+Kernels are loaded when they are first used, and compiled where they are in no cache yet. A rehearsal runs a
+tiny model of the same form within this process; `mpcinfer.roles.warm` runs all of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 import numpy as np
@@ -20,6 +20,7 @@ from mpcinfer.roles.crypten_session import require_ranges
 from mpcinfer.roles.fss_connect import encoded_weights, fss_over
 from mpcinfer.roles.fss_dealing import ModelDealer, Writers, serve_fss
 from mpcinfer.roles.fss_program import Program
+from mpcinfer.roles.loading import Loading
 from mpcinfer.roles.terms import Terms
 from parties.link import Link
 from parties.local import local_pair
@@ -33,46 +34,61 @@ from protocols.registry import PLANS
 
 _TOKENS = (3, 1)
 """A prompt, and a step of one token."""
+_SMALL_WEIGHT = 2.0**-6
 _TIMEOUT_S = 600.0
-_GPT2 = ModelConfig(
-    layers=1, width=16, heads=2, kv_heads=1, head_width=16, hidden=16, vocabulary=16, context=8
+GPT2 = ModelConfig(
+    layers=1, width=16, heads=2, kv_heads=1, head_width=16, hidden=16, vocabulary=16, context=24
 )
-_LLAMA = dataclasses.replace(_GPT2, norm="rmsnorm", activation="silu", ffn="glu", positions="rope")
+LLAMA = dataclasses.replace(GPT2, norm="rmsnorm", activation="silu", ffn="glu", positions="rope")
 
 
 def ready(terms: Terms) -> Terms:
-    """A party's terms after a rehearsal; a server's with its weights in fixed point, for the usual room.
+    """A party's terms after a rehearsal; a server's with its weights in fixed point, for the usual room, or
+    on their way there: whoever looks at those waits, and gets RangeError where a weight is too large.
 
     Raises:
         ConfigError: the model was never calibrated, or the plan cannot be run.
-        RangeError: the model's values need more than 64 bits, or a weight is too large.
+        RangeError: the model's values need more than 64 bits.
     """
     plan, public = terms.plan, terms.public
     require_ranges(public)
+    weights = terms.weights
+    if weights is not None:
+        program = Program.of(plan, public.config, public.ranges)
+        terms = dataclasses.replace(terms, encoded=Loading(lambda: encoded_weights(program, weights)))
     rehearse(plan, public.config, public.ranges)
-    if terms.weights is None:
-        return terms
-    program = Program.of(plan, public.config, public.ranges)
-    return dataclasses.replace(terms, encoded=encoded_weights(program, terms.weights))
+    return terms
 
 
-def rehearse(plan: Plan, config: ModelConfig, ranges: Mapping[str, float]) -> None:
-    """All three parties' parts, for a plan and a model of this form."""
+def rehearse(
+    plan: Plan,
+    config: ModelConfig,
+    ranges: Mapping[str, float],
+    *,
+    tokens: Sequence[int] = _TOKENS,
+    weight: float = _SMALL_WEIGHT,
+) -> None:
+    """All three parties' parts, for a plan and a model of this form.
+
+    Args:
+        tokens: of its passes, 24 together at most.
+        weight: what its matrices are filled with; from about 2 on it takes more than 16 bits.
+    """
     tiny = dataclasses.replace(
         config,
-        layers=_GPT2.layers,
-        width=_GPT2.width,
-        heads=_GPT2.heads,
-        kv_heads=_GPT2.kv_heads,
-        head_width=_GPT2.head_width,
-        hidden=_GPT2.hidden,
-        vocabulary=_GPT2.vocabulary,
-        context=_GPT2.context,
+        layers=GPT2.layers,
+        width=GPT2.width,
+        heads=GPT2.heads,
+        kv_heads=GPT2.kv_heads,
+        head_width=GPT2.head_width,
+        hidden=GPT2.hidden,
+        vocabulary=GPT2.vocabulary,
+        context=GPT2.context,
     )
     program = Program.of(plan, tiny, ranges)
     shapes = weight_shapes(program.config).items()
     weights = {
-        name: torch.ones(shape) if len(shape) == 1 else torch.full(shape, 2.0**-6) for name, shape in shapes
+        name: torch.ones(shape) if len(shape) == 1 else torch.full(shape, weight) for name, shape in shapes
     }
     own = encoded_weights(program, weights)
     to_dealer = [local_pair(_TIMEOUT_S) for _ in (SERVER, CLIENT)]
@@ -88,9 +104,9 @@ def rehearse(plan: Plan, config: ModelConfig, ranges: Mapping[str, float]) -> No
             closing(supply),
             closing(fss_over(link, program, own if link.rank == SERVER else None, supply)) as session,
         ):
-            session.prepare(_TOKENS)
-            for tokens in _TOKENS:
-                session.advance([0] * tokens if link.rank == CLIENT else None, tokens)
+            session.prepare(tokens)
+            for count in tokens:
+                session.advance([0] * count if link.rank == CLIENT else None, count)
 
     dealer = threading.Thread(target=deal, daemon=True)
     dealer.start()
@@ -98,16 +114,9 @@ def rehearse(plan: Plan, config: ModelConfig, ranges: Mapping[str, float]) -> No
     dealer.join()
 
 
-def rehearse_all() -> None:
-    """Both plans and both forms of models, for whoever wants everything compiled now."""
-    for plan in ("fss", "fss-faithful"):
-        for config in (_GPT2, _LLAMA):
-            rehearse(PLANS[plan], config, {})
-
-
 def rehearse_dealing() -> None:
     """The dealer's part, for models of the GPT-2 and of the Llama form under the plan `fss`."""
-    for config in (_GPT2, _LLAMA):
+    for config in (GPT2, LLAMA):
         program = Program.of(PLANS["fss"], config, {})
         dealer, start = ModelDealer(program, DealerSeeds.fresh(SystemRandom())), 0
         nowhere = Writers(_ignore, _ignore, _ignore)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import accumulate
@@ -14,8 +13,9 @@ import torch
 from mpcinfer.backends.fss_weights import receive_setup, send_setup
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.roles.fss_program import Program
+from mpcinfer.roles.progress import Stage
 from mpcinfer.roles.session import PrivateSession, rewind_cache
-from mpcinfer.roles.terms import Progress
+from mpcinfer.roles.tally import Tally
 from parties.errors import ConfigError, PeerMismatch
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Phase
@@ -29,8 +29,6 @@ from protocols.registry import disclosures
 from protocols.share import Share
 from protocols.source import SEED_LABEL
 
-AHEAD = 4
-"""Steps of one token that are asked for at once, while those before are used up."""
 UNUSED = "unused"
 """Under this label the bill shows what was dealt for passes that were never run."""
 
@@ -42,27 +40,6 @@ class _Prepared:
     shape: RunShape
     material: RunMaterial
     results: deque[torch.Tensor]
-
-
-class Tally:
-    """Counts what was asked for and what came, and tells of it.
-
-    Args:
-        tell: may be called from any thread.
-    """
-
-    def __init__(self, tell: Callable[[Progress], None] | None) -> None:
-        self._tell, self._lock = tell, threading.Lock()
-        self._runs = self._of = self._dealt_bytes = 0
-
-    def add(self, *, runs: int = 0, of: int = 0, dealt_bytes: int = 0) -> None:
-        """Passes that came, passes asked for, bytes that came."""
-        with self._lock:
-            self._runs, self._of = self._runs + runs, self._of + of
-            self._dealt_bytes += dealt_bytes
-            now = Progress(runs=self._runs, of=self._of, dealt_bytes=self._dealt_bytes)
-        if self._tell is not None:
-            self._tell(now)
 
 
 class FssPrivateSession(PrivateSession):
@@ -77,6 +54,7 @@ class FssPrivateSession(PrivateSession):
         weights: the server's weights, as `fss_over` makes them; None at the client.
         supply: where material comes from.
         progress: keeps count of what was asked for and came.
+        asked: passes that were asked of the supply already.
     """
 
     def __init__(
@@ -86,6 +64,7 @@ class FssPrivateSession(PrivateSession):
         weights: Mapping[str, Matrix] | None,
         supply: Supply,
         progress: Tally,
+        asked: Sequence[RunShape] = (),
     ) -> None:
         self._link, self._program, self._supply, self._progress = link, program, supply, progress
         if weights is not None:
@@ -93,10 +72,10 @@ class FssPrivateSession(PrivateSession):
             send_setup(link, weights, supply.weight_mask)
             self._weights = weights
         else:
-            self._weights = receive_setup(link, program.matrices())
+            self._weights = receive_setup(link, program.matrices(), progress.setup)
         self._cache: KVCache[Share] = KVCache()
         self._shadow: KVCache[Share] = KVCache()
-        self._asked: deque[RunShape] = deque()
+        self._asked = deque(asked)
         self._prepared: deque[_Prepared] = deque()
         self._unused = self._unused_bytes = 0
         self._collected = 0
@@ -127,15 +106,15 @@ class FssPrivateSession(PrivateSession):
         return self._prepared[-1].shape.end if self._prepared else self.length
 
     def wanted(self, tokens: int, more: int) -> tuple[int, list[int]] | None:
-        """The step itself where it was not asked for; then a few of one token, to be dealt while it runs."""
+        """The step itself where it was not asked for; then the one after it, to be dealt while it runs.
+
+        No more than that: a dealer that is asked for several makes the parties wait for all of them before
+        the first, and what an answer that ends early leaves unused is one token's.
+        """
         step, end = RunShape(self.length, tokens), self.prepared_end
         if self._first() != step:
             return self.length, [tokens]
-        under_way = len(self._asked) - (0 if self._prepared else 1)
-        count = min(AHEAD, more - (end - step.end), self.context - end)
-        if under_way or len(self._prepared) > AHEAD or count < 1:
-            return None
-        return end, [1] * count
+        return (end, [1]) if more and end == step.end < self.context else None
 
     def check(self, start: int, lengths: Sequence[int]) -> None:
         self._supply.check(_consecutive(start, lengths))
@@ -143,6 +122,8 @@ class FssPrivateSession(PrivateSession):
     def prepare(self, lengths: Sequence[int]) -> None:
         runs = _consecutive(self.prepared_end, lengths)
         self._collect_asked()
+        if self._progress.listened_to and runs[0].tokens > 1:
+            self._progress.expect(self._program.dealt_bytes(runs[0].tokens))
         self._supply.request(runs)
         self._asked.extend(runs)
         self._progress.add(of=len(runs))
@@ -207,7 +188,8 @@ class FssPrivateSession(PrivateSession):
             faithful=self._program.plan.faithful,
             products=None if ahead is None else ahead.take(self._collected, shape.tokens),
         )
-        with self._link.meter.phase(Phase.OFFLINE):
+        meter, layers = self._link.meter, self._program.folded.layers
+        with meter.phase(Phase.OFFLINE), self._progress.layers(meter, Stage.OFFLINE, layers):
             self._program.walk(machine, self._weights, self._shadow, shape.tokens)
         _require_used(material.linear.left_bytes)
         self._prepared.append(_Prepared(shape, material, machine.prepared))
@@ -231,7 +213,8 @@ class FssPrivateSession(PrivateSession):
                 ready.results,
                 faithful=self._program.plan.faithful,
             )
-            logits = self._program.walk(machine, self._weights, self._cache, ready.shape.tokens, ids)
+            with self._progress.layers(self._link.meter, Stage.ONLINE, self._program.folded.layers):
+                logits = self._program.walk(machine, self._weights, self._cache, ready.shape.tokens, ids)
             _require_used(material.gates.left_bytes + len(ready.results))
         return logits
 

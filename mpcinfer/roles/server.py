@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from mpcinfer.models.model import Model
+import torch
+
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address, Identity
 from mpcinfer.roles.engines import engine_of
@@ -25,7 +26,8 @@ _WAIT_S = 3600.0
 
 
 def serve_sessions(
-    model: Model,
+    public: PublicModel,
+    weights: Mapping[str, torch.Tensor],
     plan: Plan,
     *,
     listen: str,
@@ -41,6 +43,7 @@ def serve_sessions(
     A session that fails is reported and ends; the next client is served.
 
     Args:
+        weights: in float; they may be `Loading`. With `once` the client is met meanwhile, who is on its way.
         listen: `tcp://host:port`.
         identity: the server's keys, and the client that may connect.
         dealer: where correlations come from.
@@ -56,15 +59,18 @@ def serve_sessions(
     terms = engine_of(plan).ready(
         Terms(
             plan=plan,
-            public=PublicModel.of(model),
-            weights=model.weights,
+            public=public,
+            weights=weights,
             keys=identity.keys,
             dealer=dealer,
             material=material,
             timeout_s=timeout_s,
         )
     )
-    say(f"server: {model.name} ({model.config.parameters:,} parameters), plan {plan.name}, at {listen}")
+    if not once:
+        len(terms.weights or ())  # waits: nobody should be let in by a server that cannot serve
+        len(terms.encoded or ())
+    say(f"server: {public.name} ({public.config.parameters:,} parameters), plan {plan.name}, at {listen}")
     for disclosure in disclosures(plan):
         say(f"server: {disclosure}")
     while True:

@@ -13,6 +13,7 @@ import torch
 
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
+from mpcinfer.roles.progress import Progress
 from parties.handshake import ROLES, Hello, Session, shake_hands
 from parties.keys import KeyPair
 from parties.link import Link
@@ -24,20 +25,6 @@ from protocols.plan import Plan
 
 DEAL_SESSION = "deal.session"
 IDLE_S = 3600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far the dealing is.
-
-    Attributes:
-        runs, of: passes that are ready, and passes asked for.
-        dealt_bytes: what this party has received from the dealer in this session.
-    """
-
-    runs: int
-    of: int
-    dealt_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,6 +40,8 @@ class Terms:
         material: a folder of correlations that `mpcinfer deal` made, instead of a dealer.
         timeout_s: longest wait for a connection, and longest silence of a peer.
         room: the most tokens the session will hold, where the plan's engine asks for it; the client decides.
+        first: how many tokens the client's first pass will have, 0 where it does not know: the engine `fss`
+            has it dealt while the session is set up.
         on_progress: is told how far the dealing is, now and then, from any thread.
 
     With neither dealer nor material the server makes the correlations itself, which is insecure: it could
@@ -68,6 +57,7 @@ class Terms:
     material: Path | None = None
     timeout_s: float = 60.0
     room: int | None = None
+    first: int = 0
     on_progress: Callable[[Progress], None] | None = None
 
 

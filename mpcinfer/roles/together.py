@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import socket
-import sys
-import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mpcinfer.models.load import load_public
-from mpcinfer.plans import plan_from
-from mpcinfer.roles.addresses import Address
-from mpcinfer.roles.client import PrivateClient, connect_client
-from mpcinfer.roles.engines import engine_of
-from mpcinfer.roles.terms import Progress
-from parties.keys import new_keypair
-from parties.launch import Processes
-from protocols.registry import DEFAULT_PLAN
+from mpcinfer.models.find import find_model
+from mpcinfer.roles.kernel_mark import is_warm
+from mpcinfer.roles.processes import Neighbours, Say, neighbours
+from mpcinfer.roles.progress import Progress, Stage
+from protocols.plan import DEFAULT_PLAN
 
-Say = Callable[[str], None]
+if TYPE_CHECKING:  # what a client computes with is imported while the other processes start
+    from mpcinfer.models.public import PublicModel
+    from mpcinfer.roles.client import PrivateClient
+
 _START_S = 120.0
 
 
@@ -32,13 +28,14 @@ def private(
     timeout_s: float = 60.0,
     insecure_dealer: bool = False,
     room: int | None = None,
+    prompt: Callable[[PublicModel], str] | None = None,
     say: Say | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Generator[PrivateClient]:
     """A client connected to a server and a dealer that run as processes on this machine.
 
     Fresh keys are made for the occasion and every connection is encrypted, as between machines. Both
-    processes end with the block, however it ends.
+    processes end with the block, however it ends. Kernels that were never compiled are compiled first.
 
     Args:
         model: a name from `mpcinfer models`, or a path. Only the server loads its weights.
@@ -46,60 +43,76 @@ def private(
         timeout_s: longest silence of a peer.
         insecure_dealer: the server is its own dealer and could decrypt everything; to measure with.
         room, on_progress: as for `connect_client`.
+        prompt: the first prompt, where it is known: correlations for as many tokens are dealt while masked
+            weights are on their way.
         say: is told what the processes report.
 
     Raises:
         ConfigError: CrypTen is missing, no such model or plan, or the model cannot be loaded.
         PeerError: a process died or fell silent; the message has its last words.
     """
-    public, chosen = load_public(model), plan_from(plan, choices)
-    engine_of(chosen).require()  # says what is missing before anything is started
-    with tempfile.TemporaryDirectory(prefix="mpcinfer-") as folder, Processes(on_line=say) as processes:
-        keys = Path(folder)
-        pairs = {name: new_keypair(keys, name) for name in ("server", "client", "dealer")}
-        at_server, for_server, for_client = (f"tcp://127.0.0.1:{port}" for port in _free_ports(3))
-        if not insecure_dealer:
-            listen = ["--listen-server", for_server, "--listen-client", for_client]
-            processes.start("dealer", _command("dealer", *listen, *_keys(keys, "dealer", "server", "client")))
-        serve = ["--model", model, "--plan", plan, *(f"--set={choice}" for choice in choices)]
-        serve += ["--listen", at_server, "--dealer", for_server, "--timeout", str(timeout_s)]
-        serve += ["--insecure-dealer"] if insecure_dealer else []
-        processes.start("server", _command("serve", *serve, *_keys(keys, "server", "client", "dealer")))
-        with (
-            processes.naming_the_dead(),
-            connect_client(
-                public,
-                chosen,
-                keys=pairs["client"],
-                server=Address(at_server, pairs["server"].public),
-                dealer=None if insecure_dealer else Address(for_client, pairs["dealer"].public),
-                room=room,
-                timeout_s=max(timeout_s, _START_S),
-                on_progress=on_progress,
-            ) as client,
-        ):
+    find_model(model)
+    if not is_warm():
+        _compile(plan, choices, on_progress)
+    with neighbours(
+        model,
+        plan=plan,
+        choices=choices,
+        timeout_s=timeout_s,
+        insecure_dealer=insecure_dealer,
+        say=say,
+    ) as others:
+        if on_progress is not None:
+            on_progress(Progress(stage=Stage.STARTING, done=0, of=0))
+        with _client(others, model, plan, choices, timeout_s, room, prompt, on_progress) as client:
             yield client
 
 
-def _command(role: str, *options: str) -> list[str]:
-    """The command line of a role, for one session."""
-    return [sys.executable, "-m", "mpcinfer.cli.main", role, "--once", *options]
+def _compile(plan: str, choices: Sequence[str], on_progress: Callable[[Progress], None] | None) -> None:
+    """Every kernel, where the plan has any."""
+    from mpcinfer.plans import plan_from
+    from mpcinfer.roles import fss_connect
+    from mpcinfer.roles.warm import warm
+
+    def tell(done: int, of: int) -> None:
+        if on_progress is not None:
+            on_progress(Progress(stage=Stage.COMPILING, done=done, of=of))
+
+    if plan_from(plan, choices).engine == fss_connect.ENGINE:
+        warm(tell)
 
 
-def _keys(folder: Path, own: str, *others: str) -> list[str]:
-    options = ["--key", str(folder / f"{own}.secret")]
-    for other in others:
-        options += [f"--{other}-key", str(folder / f"{other}.public")]
-    return options
+@contextmanager
+def _client(
+    others: Neighbours,
+    model: str,
+    plan: str,
+    choices: Sequence[str],
+    timeout_s: float,
+    room: int | None,
+    prompt: Callable[[PublicModel], str] | None,
+    on_progress: Callable[[Progress], None] | None,
+) -> Generator[PrivateClient]:
+    """The client's part, once the others are on their way."""
+    from mpcinfer.models.load import load_public
+    from mpcinfer.plans import plan_from
+    from mpcinfer.roles.client import connect_client
+    from mpcinfer.roles.engines import engine_of
 
-
-def _free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nothing listens on at this moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    public, chosen = load_public(model), plan_from(plan, choices)
+    engine_of(chosen).require()
+    with (
+        others.processes.naming_the_dead(),
+        connect_client(
+            public,
+            chosen,
+            keys=others.keys,
+            server=others.server,
+            dealer=others.dealer,
+            room=room,
+            first=0 if prompt is None else len(public.tokenizer.encode(prompt(public))),
+            timeout_s=max(timeout_s, _START_S),
+            on_progress=on_progress,
+        ) as client,
+    ):
+        yield client

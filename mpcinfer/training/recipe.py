@@ -12,6 +12,7 @@ from parties.errors import ConfigError
 
 Precision = Literal["bfloat16", "float32"]
 OnDivergence = Literal["refuse", "record"]
+DEFAULT_STEPS = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,10 +24,13 @@ class Pace:
     """Keeps the sender of many pieces from queueing them all: the receiver says when it has had a batch.
 
     Both ends make one, and hand it to all transfers that belong together. Receipts are control traffic.
+
+    Args:
+        came: at the receiver, is told of every piece's bytes.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link, self._pieces, self._confirmed = link, 0, 0
+    def __init__(self, link: Link, came: Callable[[int], None] | None = None) -> None:
+        self._link, self._pieces, self._confirmed, self._came = link, 0, 0, came
 
     def sent(self) -> None:
         """One more piece was; waits where two batches are not confirmed.
@@ -39,9 +42,11 @@ class Pace:
         if self._pieces - self._confirmed == 2 * BATCH_PIECES:
             self._wait()
 
-    def received(self) -> None:
+    def received(self, size_bytes: int) -> None:
         """One more piece was; says so after a batch."""
         self._pieces += 1
+        if self._came is not None:
+            self._came(size_bytes)
         if self._pieces % BATCH_PIECES == 0:
             with self._link.meter.phase(Phase.CONTROL):
                 self._link.send_document({"received": self._pieces}, _LABEL)
@@ -79,7 +84,7 @@ def receive_in_pieces(link: Link, shape: tuple[int, ...], bits: int, label: str,
     for at in _pieces(len(received)):
         (array,) = link.recv([Spec(bits, (at.stop - at.start,))], label)
         received[at] = to_tensor(array)
-        pace.received()
+        pace.received((at.stop - at.start) * bits // 8)
     return received.reshape(shape)
 
 

@@ -24,7 +24,7 @@ from mpcinfer.backends.fss import FssBackend
 from mpcinfer.backends.fss_attention import causal
 from mpcinfer.models.attention_widths import NormWidths
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
-from mpcinfer.models.fold import query_exponent
+from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.widths import Widths
 from parties.meter import Meter
 from protocols.fss.activation import Activation

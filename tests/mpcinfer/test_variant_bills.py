@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from mpcinfer.backends.counting import count
-from mpcinfer.models.attention_only import attention_only_config
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.folded import attention_only_config
 from mpcinfer.models.operations import nonlinear_operations
 from mpcinfer.models.variants import variant
 from mpcinfer.models.zoo import zoo

@@ -12,7 +12,7 @@ import protocols.fss
 from mpcinfer import cost
 from mpcinfer.catalogue import crypten, fss, gates, listing
 from mpcinfer.catalogue.entry import Entry, ErrorKind, StatedError, source_of, summary_of
-from mpcinfer.models.fold import folded_config
+from mpcinfer.models.folded import folded_config
 from mpcinfer.models.load import load_config
 from protocols.costs import PrimitiveCosts
 from protocols.fss.gate import Gate

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from mpcinfer import cost
 from mpcinfer.chat import Turn
 from mpcinfer.cli import chat as command
+from mpcinfer.cli import dialogue
 from mpcinfer.cli.main import app
 from mpcinfer.cli.progress import Stream
 from mpcinfer.models.folder import save_model
@@ -126,7 +127,7 @@ def test_the_line_after_a_private_turn() -> None:
     row = BillRow(label="total", rounds=1234, online_bytes_to_server=5_000_000, online_bytes_to_client=1000)
     row.offline_bytes_to_server, row.offline_bytes_to_client = 3_000_000, 4_000_000
     turn = Turn(text="a", reason="stop", new_tokens=5, first_s=2.0, later_s=6.0, cost=row)
-    assert command.summary(turn) == (
+    assert dialogue.summary(turn) == (
         "5 tokens · 1.50 s/token · first after 2.00 s · 1,234 rounds · "
         "5.00 MB sent, 1.00 kB received, 7.00 MB offline"
     )

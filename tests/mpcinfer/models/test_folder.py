@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.folder import is_model_folder, load_model_folder, save_model
+from mpcinfer.models.folder import load_model_folder, save_model
+from mpcinfer.models.folder_config import is_model_folder
 from mpcinfer.models.model import Model
 from mpcinfer.training.bpe import train_tokenizer
 from mpcinfer.training.weights import initial_weights

@@ -18,7 +18,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.huggingface import is_huggingface_folder, load_huggingface, load_huggingface_config
 from mpcinfer.models.model import Model
-from mpcinfer.models.ranges import save_ranges
+from mpcinfer.models.stored_ranges import save_ranges
 from parties.errors import ConfigError
 
 VOCABULARY = 300

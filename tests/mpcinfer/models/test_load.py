@@ -55,7 +55,7 @@ def test_entries_say_what_they_have() -> None:
     for name, entry in zoo().items():
         assert entry.name == name
         assert entry.description
-        assert entry.load is not None or not entry.has_weights
+        assert entry.files is None or entry.files.exists()
 
 
 def test_absent_weights_name_the_command_that_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:

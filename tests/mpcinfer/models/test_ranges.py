@@ -14,7 +14,8 @@ from mpcinfer.models.bpe import byte_level_bpe
 from mpcinfer.models.config import AttentionForm, ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.model import Model
-from mpcinfer.models.ranges import RecordingBackend, calibrate, load_ranges, ranges_beside, save_ranges
+from mpcinfer.models.ranges import RecordingBackend, calibrate
+from mpcinfer.models.stored_ranges import load_ranges, ranges_beside, save_ranges
 from mpcinfer.tokenizer import Tokenizer
 from parties.errors import ConfigError, RangeError
 from tests.mpcinfer.forms import LLAMA_FORM

@@ -8,12 +8,14 @@ import transformers
 
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.generation import Session, complete, generate
-from mpcinfer.models.calibrated import calibrated_file, chat_prompts
+from mpcinfer.models.calibrated import calibrated_file
+from mpcinfer.models.calibrated.conversations import chat_prompts
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.gguf import GgufFile, gguf_config
 from mpcinfer.models.load import load_config, load_model
 from mpcinfer.models.model import Model
-from mpcinfer.models.ranges import calibrate, load_ranges
+from mpcinfer.models.ranges import calibrate
+from mpcinfer.models.stored_ranges import load_ranges
 from mpcinfer.models.zoo import SMOLLM2_COMMAND, smollm2_file
 
 NAME = "smollm2-135m-instruct"

@@ -10,7 +10,8 @@ import torch
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.static import static, static_config
+from mpcinfer.models.folded import static_config
+from mpcinfer.models.static import static
 from mpcinfer.models.variants import variant, variants
 from tests.mpcinfer.models import paper
 

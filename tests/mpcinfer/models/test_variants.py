@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mpcinfer.models.attention_only import attention_only_config
 from mpcinfer.models.config import ModelConfig, weight_shapes
+from mpcinfer.models.folded import attention_only_config
 from mpcinfer.models.operations import attention_flops, ffn_flops, nonlinear_operations
 from mpcinfer.models.variants import variant, variants
 from mpcinfer.models.zoo import zoo

@@ -21,9 +21,10 @@ from mpcinfer.roles.exchange import StepClient, serve_steps
 from mpcinfer.roles.fss_connect import encoded_weights, fss_over, fss_session
 from mpcinfer.roles.fss_dealing import serve_fss
 from mpcinfer.roles.fss_program import Program
-from mpcinfer.roles.fss_session import AHEAD, Tally
+from mpcinfer.roles.progress import Progress, Stage
 from mpcinfer.roles.session import rewind_cache
-from mpcinfer.roles.terms import Progress, Terms, announce
+from mpcinfer.roles.tally import Tally
+from mpcinfer.roles.terms import Terms, announce
 from parties.bill import Bill
 from parties.errors import (
     ConfigError,
@@ -118,14 +119,14 @@ def test_what_was_prepared_and_not_run_is_thrown_away_and_billed() -> None:
     assert rows["unused"].offline_bytes_to_client > 0
     assert bill.total.offline_bytes_to_server == server_bill.total.offline_bytes_to_server
     [note] = [note for note in bill.notes if "never run" in note]
-    assert note.startswith("5 passes were dealt for")
+    assert note.startswith("3 passes were dealt for")  # two for the other prompt, one for the token after
 
 
 def test_a_conversation_goes_on_or_is_rewound() -> None:
     """The masks of keys and values stay as they are; a rewound end is forgotten by all three."""
 
     def use(steps: StepClient) -> list[torch.Tensor]:
-        steps.expect(AHEAD)
+        steps.expect(4)
         result = [steps.step(PROMPT), steps.step([7]), steps.step([8, 9, 10])]
         steps.rewind(6)
         result.append(steps.step([11, 12]))
@@ -249,8 +250,8 @@ def test_progress_counts_passes_and_bytes() -> None:
             session.finish()
 
     run_three(lambda server, client: serve_fss(server, client, _program()), party, party)
-    assert (seen[-1].runs, seen[-1].of) == (3, 3)
-    assert seen[-1].dealt_bytes > 0
+    assert (seen[-1].stage, seen[-1].done, seen[-1].of) == (Stage.DEALING, 3, 3)
+    assert seen[-1].bytes > 0
 
 
 # -- material on disk ----------------------------------------------------------------------------------------

@@ -1,0 +1,63 @@
+"""What `mpcinfer entropy` does: measures, prints, and writes files and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mpcinfer.entropy.curves import entropy_curve
+from mpcinfer.entropy.held_out import held_out_tokens, is_run
+from mpcinfer.entropy.measure import HeadEntropies
+from mpcinfer.entropy.plots import require_plots
+from mpcinfer.entropy.report import write_report
+from mpcinfer.entropy.summary import summarise
+from mpcinfer.models.load import load_model
+from mpcinfer.training.batches import consecutive_batches
+from mpcinfer.training.data import PYTHON
+from mpcinfer.training.log import FILE, read_log
+from mpcinfer.training.losses import measured_entropies
+from mpcinfer.training.options import FOLDER
+from parties.errors import ConfigError
+
+
+def show_entropies(
+    model: str, data: str | None, out: Path | None, windows: int, tokens: int | None, *, pictures: bool
+) -> None:
+    """Measures a model's heads; arguments are those of the command."""
+    if out is not None and pictures:
+        require_plots()
+    console = Console(highlight=False)
+    found = _measured(model, data, windows, tokens)
+    console.print(_table(found))
+    for line in summarise(found).describe():
+        console.print(line)
+    if out is None:
+        return
+    curve = entropy_curve(read_log(Path(model) / FOLDER)) if (Path(model) / FOLDER / FILE).exists() else []
+    names = write_report(out, found, curve, Path(model).name, pictures=pictures)
+    console.print(f"written to {out}: {', '.join(names)}", markup=False)
+
+
+def _measured(name: str, data: str | None, windows: int, tokens: int | None) -> HeadEntropies:
+    loaded = load_model(name)
+    source = data if data is not None else name if is_run(Path(name)) else PYTHON
+    length = min(256, loaded.config.context) if tokens is None else tokens
+    if length > loaded.config.context:
+        raise ConfigError(f"{length} tokens do not fit the context of {loaded.config.context}")
+    stream = held_out_tokens(loaded, source)
+    if len(stream) <= 2:
+        raise ConfigError(f"{source}: {len(stream)} tokens are too few to look at")
+    batches = consecutive_batches(stream, 8, length, windows)
+    return measured_entropies(loaded.config, loaded.weights, batches)
+
+
+def _table(found: HeadEntropies) -> Table:
+    """Layers downwards, heads to the right, entropies in nats."""
+    table = Table(box=None, header_style="bold")
+    for column in ("layer", *(str(head) for head in range(found.entropy.shape[1]))):
+        table.add_column(column, justify="right", no_wrap=True)
+    for layer, heads in enumerate(found.entropy):
+        table.add_row(str(layer), *(f"{float(value):.2f}" for value in heads))
+    return table

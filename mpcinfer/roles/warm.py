@@ -1,0 +1,82 @@
+"""Compiling every kernel ahead: rehearsals of every form of model under every choice of protocols.
+
+Kernels are compiled for the types of the arguments that they are called with. So they are not listed but
+called, by models too small to take time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.load import load_config, load_ranges_of
+from mpcinfer.models.variants import variant
+from mpcinfer.roles.fss_ready import GPT2, LLAMA, rehearse
+from mpcinfer.roles.kernel_mark import mark_warm
+from parties.compiled import kernel_folder, kernels, on_compile
+from parties.kernel_cache import KernelFolder
+from protocols import kernels as sources
+from protocols.plan import Plan
+from protocols.registry import ENGINES, PLANS
+
+_PLAN, _FAITHFUL, _NARROW = "fss", "fss-faithful", "tiny-python"
+_ROWS = 11
+"""Of a prompt: enough for kernels that work on eight rows at once, and some over."""
+_WIDE_WEIGHT = 4.0
+"""A weight that takes more than 16 bits."""
+
+
+def warm(tell: Callable[[int, int], None] | None = None) -> int:
+    """Compiles whatever kernels of the engine `fss` the cache lacks, for this processor.
+
+    Args:
+        tell: is told how many are compiled, and of how many, as far as can be known; from any thread.
+
+    Returns:
+        How many were compiled.
+
+    Raises:
+        ConfigError: the cache folder is not the user's alone.
+    """
+    done = 0
+
+    def compiling() -> None:
+        nonlocal done
+        done += 1
+        if tell is not None:
+            tell(done, max(done, kernels()))
+
+    with on_compile(compiling):
+        for plan, config, tokens, weight in _rehearsals():
+            ranges = load_ranges_of(_NARROW) if plan.faithful else dict[str, float]()
+            rehearse(plan, config, ranges, tokens=tokens, weight=weight)
+    if cache_folder().writable:
+        mark_warm()
+    return done
+
+
+def cache_folder() -> KernelFolder:
+    """Where the kernels are kept.
+
+    Raises:
+        ConfigError: it is not the user's alone.
+    """
+    return kernel_folder(Path(sources.__file__).parent)
+
+
+def _rehearsals() -> Generator[tuple[Plan, ModelConfig, tuple[int, ...], float]]:
+    """Plan, form of model, tokens of each pass, and a weight."""
+    plan, small = PLANS[_PLAN], 2.0**-6
+    forms = [GPT2, LLAMA, dataclasses.replace(GPT2, activation="relu"), variant("power4", GPT2)]
+    for form in forms:
+        yield plan, form, (_ROWS, 1), small
+    yield plan, GPT2, (_ROWS, 1), _WIDE_WEIGHT
+    for operation, protocols in ENGINES[plan.engine].items():
+        for name in protocols:
+            if operation != "truncation" and name != plan.choices[operation]:
+                for form in forms[:3]:
+                    yield plan.replace(**{operation: name}), form, (_ROWS, 1), small
+    # Exact truncation compares cell by cell: ranges as narrow as a real model's keep that short.
+    yield PLANS[_FAITHFUL], load_config(_NARROW), (1, 1), small
