@@ -118,3 +118,22 @@ def test_another_process_may_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_keys_are_a_bug(key: bytes) -> None:
     with pytest.raises(AssertionError):
         AesCtrStream(key)
+
+
+@given(st.lists(st.tuples(st.integers(1, 64), st.integers(0, 40) | st.just(9000)), max_size=8))
+def test_words_are_the_elements_of_the_ring(draws: list[tuple[int, int]]) -> None:
+    """Whichever way they are drawn, in whatever order, and across the end of the buffer."""
+    mine, other = AesCtrStream(KEY), AesCtrStream(KEY)
+    for bits, count in draws:
+        words = mine.words((count,), bits)
+        assert words.dtype == np.int64
+        assert np.array_equal(words.view(np.uint64), other.ring((count,), bits).astype(np.uint64))
+
+
+def test_words_are_nobody_elses() -> None:
+    stream = AesCtrStream(KEY)
+    first = stream.words((4,), 64)
+    kept = first.copy()
+    stream.words((9000,), 64)
+    stream.words((9000,), 64)
+    assert np.array_equal(first, kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import msgpack
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parties.documents import to_bytes
 from parties.errors import MalformedFrame
 from parties.randomness import InsecureTestRandom
-from parties.wire import MAX_HEADER_BYTES, Frame, Spec, decode, encode, pack, unpack
+from parties.wire import MAX_HEADER_BYTES, Frame, Spec, decode, encode, expected, pack, unpack
 
 SHAPES = st.lists(st.integers(0, 9), max_size=4).map(tuple)
 HEADER: list[Any] = [b"session", 3, "layer0.attn", 2, [[64, 2, 3], [1, 9]]]
@@ -153,3 +155,43 @@ def test_no_or_too_long_a_header() -> None:
 def test_a_bomb_of_nested_lists() -> None:
     with pytest.raises(MalformedFrame):
         decode([b"\x91" * 60_000])
+
+
+LONG = Frame(
+    b"session", 3, "layer0.attn/open", 2, (Spec(64, (2, 3)), Spec(1, (9,))), (b"x" * 48, b"\x01\x00")
+)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 127, 128, 70_000])
+def test_what_is_expected_needs_no_decoding(depth: int) -> None:
+    frame = dataclasses.replace(LONG, depth=depth)
+    parts = encode(frame)
+    assert expected(parts, b"session", 3, "layer0.attn/open", frame.specs) == frame == decode(parts)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"session": b"sessioN"},
+        {"sequence": 4},
+        {"label": "layer0.attn/hold"},
+        {"specs": (Spec(64, (2, 3)), Spec(1, (8,)))},
+        {"specs": (Spec(64, (2, 3)),)},
+    ],
+)
+def test_what_is_not_expected_is_left_to_decoding(other: dict[str, Any]) -> None:
+    asked = {"session": b"session", "sequence": 3, "label": LONG.label, "specs": LONG.specs} | other
+    assert expected(encode(LONG), **asked) is None
+
+
+@pytest.mark.parametrize("depth", [True, -1, "1", 1.0, [1], None])
+def test_a_depth_that_is_no_count_is_left_to_decoding(depth: object) -> None:
+    header = [LONG.session, LONG.sequence, LONG.label, depth, [[s.bits, *s.shape] for s in LONG.specs]]
+    parts = [to_bytes(header), *LONG.payload]
+    assert expected(parts, LONG.session, LONG.sequence, LONG.label, LONG.specs) is None
+
+
+def test_arrays_of_another_length_are_left_to_decoding() -> None:
+    parts = encode(LONG)
+    for changed in ([parts[0], parts[1]], [*parts, b""], [parts[0], parts[1], b"\x01"]):
+        assert expected(changed, LONG.session, LONG.sequence, LONG.label, LONG.specs) is None
