@@ -96,8 +96,8 @@ def sum_leaves(
 
 
 @kernel
-def _move_window(leaves: Words, row: int, keys: int, offset: int, window: Words) -> None:
-    """Moves a key's bits from an offset in its first leaf on to the lowest bit; leaves are `keys` rows apart."""
+def _move_window(leaves: Words, row: int, keys: int, offset: np.int64, window: Words) -> None:
+    """Moves a key's bits from an offset in its first leaf on to the lowest bit."""
     shift = np.uint64(offset & 63)
     at = offset >> 6
     low = leaves[row, at]
