@@ -75,7 +75,7 @@ def test_products_of_other_masks_are_never_used() -> None:
 
 
 def test_passes_ahead_draw_as_they_will() -> None:
-    """A pass ahead draws along the first axis: pass i's elements are those of its own stream, gate after gate."""
+    """A pass ahead draws along the first axis: a pass's elements are those of its own stream."""
     drew: list[torch.Tensor] = []
 
     def walk(machine: Offline, tokens: int) -> None:

@@ -34,6 +34,21 @@ def test_what_was_written_is_read_in_order() -> None:
     reader.close()
 
 
+def test_pieces_are_read_at_once_and_lie_end_to_end() -> None:
+    random, pieces = InsecureTestRandom(3), [(5, 21), (8, 3), (4, 0), (1, 64), (9, 1)]
+    expected = [random.ring((count,), bits) if bits else np.zeros(count, np.uint64) for count, bits in pieces]
+    packed = [
+        pack_words(values.astype(np.uint64), bits).tobytes()
+        for values, (_, bits) in zip(expected, pieces, strict=True)
+        if bits
+    ]
+    reader = _reader(b"".join(packed))
+    assert np.array_equal(to_words(reader.rings(pieces)), np.concatenate(expected))
+    assert reader.left_bytes == 0
+    with pytest.raises(CorrelationExhausted):
+        reader.rings([(1, 1)])
+
+
 def test_more_than_there_is() -> None:
     reader = _reader(bytes(10))
     reader.bytes(8)
