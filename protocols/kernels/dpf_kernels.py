@@ -190,7 +190,7 @@ def sum_window(
 
 
 @kernel
-def _move_window(nodes: Words, leaf: int, offset: int, window: Words) -> None:
+def _move_window(nodes: Words, leaf: int, offset: np.int64, window: Words) -> None:
     """Moves a key's bits from an offset in its first leaf on to the lowest bit; leaves lie a chunk apart."""
     shift = np.uint64(offset & 63)
     at = offset >> 6

@@ -104,7 +104,7 @@ def windows_of(words: Words, offset: NDArray[np.int64], leaves: int) -> Words:
     """Bits from an offset on, moved to the lowest place.
 
     Args:
-        words: uint64 [N, M], at least 2 leaves + 2 words, or all there are of a ring of bits, M a power of two.
+        words: uint64 [N, M]; after the last one comes the first.
         offset: int64 [N], of the first bit.
 
     Returns:

@@ -16,6 +16,7 @@ from parties.randomness import InsecureTestRandom
 from protocols.kernels.aes import Hash
 from protocols.kernels.dpf import generate, prefix_parity, window_lookup
 from protocols.kernels.processor import VARIABLE, register_words, uses_compiled
+from protocols.kernels.window_table import WindowTable
 
 ROOT = Path(__file__).parents[3]
 AES = "+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+aes"
@@ -31,7 +32,7 @@ def digest() -> str:
     hash = Hash(bytes(range(16)))
     keys, signs = generate(alpha, bits, roots, hash)
     parity = prefix_parity(1, keys, roots[1], x[None], hash)
-    sums = [window_lookup(0, keys, roots[0], x, entries, hash) for entries in (table, table << 40)]
+    sums = [window_lookup(0, keys, roots[0], x, WindowTable(t), hash) for t in (table, table << 40)]
     whole = b"".join(array.tobytes() for array in (keys.words, signs, parity, *sums))
     return hashlib.sha256(whole).hexdigest()
 
