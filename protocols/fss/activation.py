@@ -185,8 +185,8 @@ class Activation(_ActivationGate):
         centred it is exact.
     Cost: 1 round; each way 1 bit and those of the largest c and 2 more an element: 10 bits for GELU with 9
         fraction bits. Key: that of a point function on k bits (see `Dpf`), and to the server 3 ring_bits (5
-        for a view) and 3 (ring_bits - frac_bits + table_frac), less the bits of views that wraps save. ReLU: a
-        key on k - 1 bits and no V.
+        for a view) and 3 (ring_bits - frac_bits + table_frac), less the bits of views that wraps save. ReLU:
+        a key on k - 1 bits and no V.
     Reveals: d and V plus uniform masks of their widths.
     Source: section 6 of the project's protocol notes; the window look-up that is zero outside, and the sign
         from the same key, are this project's own.

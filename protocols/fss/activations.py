@@ -133,7 +133,7 @@ class _LineActivations(ActivationProtocol):
 class LinesActivation(_LineActivations):
     """One look-up of a line and the sign: cells 16 times as wide as those of `lookup`, with less error."""
 
-    cell_frac, value_bits, slope_bits = 3, 8, 6
+    cell_frac, value_bits, slope_bits = 3, 9, 6
     exact_form = "lookup"
 
 
@@ -141,5 +141,5 @@ class LinesActivation(_LineActivations):
 class FineLinesActivation(_LineActivations):
     """Cells half as wide, and lines of five bits more: as little error as that of `fine`."""
 
-    cell_frac, value_bits, slope_bits = 4, 10, 7
+    cell_frac, value_bits, slope_bits = 4, 11, 7
     exact_form = "fine"

@@ -42,8 +42,7 @@ class IsNegative(Gate):
     3. Parties draw a bit each, together m'. They open c xor m' and add the public h(xh). The result
        is d xor m with m = m' xor h(r), which the dealer knows: h(r) itself needs no share.
 
-    Cost: 1 round; 1 bit an element each way. Key, as that of every point function on k - 1 bits: 16 (k - 7)
-        bytes an element to each party, and from k = 11 down 2^(k-4), at least one, to the server alone. Reduce
+    Cost: 1 round; 1 bit an element each way. Key: that of a point function on k - 1 bits (see `Dpf`); reduce
         a small x to a narrow ring first, which is free.
     Reveals: c xor m', uniform because m' is a fresh uniform bit.
     Source: section 5 of the project's protocol notes; prefix parities are those of Grotto (CCS 2023).

@@ -57,7 +57,7 @@ class LookupExponential(ExponentialProtocol):
 
 @final
 class SplitExponentialProtocol(ExponentialProtocol):
-    """A look-up in cells of width 1, times exp of the rest, which is public on one side and the dealer's on the other.
+    """A look-up in cells of width 1, times exp of the rest: a public number less one that the dealer knows.
 
     The result has more fraction bits than was asked for, in a ring as much wider.
 

@@ -1,4 +1,4 @@
-"""GELU and SiLU of a masked value on a line in every cell, alone or times another: one look-up, one exchange."""
+"""GELU and SiLU of a masked value on a line in every cell, alone or times another: one look-up, one round."""
 
 # pyright: reportUnknownMemberType=false
 
@@ -164,8 +164,8 @@ class LineActivation(_LineGate):
 
     1. One look-up of the index (`line_lookup.py`) opens, masked, e = 1{j >= 0} of its cell j, and value and
        slope of the line of c = e x - f(x) there, each times a sign of the dealer's.
-    2. y = e x - c, from opened values and shared secrets, with `extra_bits` more fraction bits than x in a ring
-       as much wider: as many as slopes have, if that ring has 64 bits at most.
+    2. y = e x - c, from opened values and shared secrets, with `extra_bits` more fraction bits than x in a
+       ring as much wider: as many as slopes have, if that ring has 64 bits at most.
 
     Which cell is taken depends on the mask, and so does the result in its last bits.
 
@@ -185,17 +185,17 @@ class LineActivation(_LineGate):
 
     Error: with h a cell's width, b = max |f''| (0.8 for GELU, 0.51 for SiLU), and p and q the steps of the
         lines' values and slopes, at most b h^2 / 16 + q h / 4 + p / 2, and a rounding of the rest. Over an
-        interval of length h the chord is off by 0 to b h^2 / 8, to one side: f'' does not change its sign there,
-        or is below h max |f'''|, which is less than b. A slope is within q / 2 of the chord's, which adds as much
-        times h / 2 to either side. Values lie in the middle, within p / 2 of it. Largest values and slopes
-        (0.17 and 0.55 for GELU, 0.28 and 0.55 for SiLU) give p and q. An index with fewer fraction bits than
-        x adds u / 2 + b u^2 / 2, u its unit (see `Activation`).
+        interval of length h the chord is off by 0 to b h^2 / 8, to one side: f'' does not change its sign
+        there, or is below h max |f'''|, which is less than b. A slope is within q / 2 of the chord's, which
+        adds as much times h / 2 to either side. Values lie in the middle, within p / 2 of it. Largest values
+        and slopes (0.17 and 0.55 for GELU, 0.28 and 0.55 for SiLU) give p and q. An index with fewer fraction
+        bits than x adds u / 2 + b u^2 / 2, u its unit (see `Activation`).
     Cost: 1 round; each way value_bits + slope_bits + 1 bits an element. Key: that of a point function on the
         cell's bits (see `Dpf`), and to the server, n being the view's bits, 5 ring_bits - 2 n, and as many as
         5 (ring_bits + extra_bits) - value_bits - slope_bits.
     Reveals: e, value and slope plus uniform masks of their widths.
-    Source: the difference to ReLU in a table, as in SIGMA (PETS 2024), here in lines; sign by prefix parity, as in
-        Grotto (CCS 2023). All of it from one key, relative to the mask, is this project's own.
+    Source: the difference to ReLU in a table, as in SIGMA (PETS 2024), here in lines; sign by prefix parity,
+        as in Grotto (CCS 2023). All of it from one key, relative to the mask, is this project's own.
     """
 
     reason: ClassVar[str] = "activation"
@@ -209,8 +209,8 @@ class LineActivation(_LineGate):
 class GatedLineActivation(_LineGate):
     """f(x) u of a masked gate's index, the gate x, and a masked u: a gated unit, as an additive share.
 
-    As `LineActivation` with another factor in every product: nothing more is opened, and the scale of the result
-    is the sum of both.
+    As `LineActivation` with another factor in every product: nothing more is opened, and the scale of the
+    result is the sum of both.
 
     Inputs: the index and x as for `LineActivation`; u, a view.
 

@@ -1,16 +1,16 @@
 """One key of a point function on a masked number's cell: a line there and the sign, opened together.
 
 1. The dealer hands out keys of a point function at r >> d, the mask's cell, with their sign s = +-1.
-2. Each party sums up a table's entries under the bits of a window, as in `lookup.py`, from the row of the number's
-   public place: summands of s T and s U, the line's value and slope. Prefix parities at both ends of half of the
-   ring give XOR shares of e = 1{j >= 0}.
-3. s T and s U, each in the smallest ring in which it can be read as a view, and e, as a bit, are opened in one
-   exchange, each under a fresh uniform mask of its own width.
-4. With b = r mod 2^d the line is value_unit s (s T) - s (s U) rest(b), and s and rest(b) are the dealer's. So it is
-   a linear form in five of its secrets (`form`).
+2. Each party sums up a table's entries under the bits of a window, as in `lookup.py`, from the row of the
+   number's public place: summands of s T and s U, the line's value and slope. Prefix parities at both ends of
+   half of the ring give XOR shares of e = 1{j >= 0}.
+3. s T and s U, each in the smallest ring in which it can be read as a view, and e, as a bit, are opened in
+   one exchange, each under a fresh uniform mask of its own width.
+4. With b = r mod 2^d the line is value_unit s (s T) - s (s U) rest(b), and s and rest(b) are the dealer's. So
+   it is a linear form in five of its secrets (`form`).
 
-Source: the window look-up of `lookup.py`; a line relative to the mask, with the place in the cell public on one side
-and the dealer's on the other, is this project's own.
+Source: the window look-up of `lookup.py`; a line relative to the mask, with the place in the cell public on
+one side and the dealer's on the other, is this project's own.
 """
 
 # pyright: reportUnknownMemberType=false

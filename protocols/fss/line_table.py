@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from protocols.fss.cells import Cells, RowTable
 from protocols.fss.party import Party
 from protocols.fss.point_keys import PointKeys
+from protocols.fss.ring import signed
 
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -24,7 +25,7 @@ _SAMPLES = 9
 
 @dataclass(frozen=True, eq=False)
 class LineTable:
-    """Lines c = value_unit T - slope_unit U (b - 2^(d-1)) of cell j and place a: see `cells.py` for j, a, b, d.
+    """Lines c = value_unit T - slope_unit U (b - 2^(d-1)) of cell j and place a: see `cells.py` for these.
 
     Attributes:
         values, slopes: T and U, integers in the rings of their bits, a bit of slack included.
@@ -54,20 +55,18 @@ class LineTable:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """This party's summands of s T and s U, from one walk through its keys."""
         both = self._both.read(party, keys, cell, a)
-        shift = 64 - self._half_bits
-        value = (both << shift) >> shift
-        return value, (both - value) >> self._half_bits
+        value = signed(both, self._low_bits)
+        return value, (both - value) >> self._low_bits
 
     @property
-    def _half_bits(self) -> int:
-        """Half a word of 32 bits, or of 64, in which no sum of a row's entries wraps around."""
-        largest = max(int(np.abs(table.values).sum(1).max()) for table in (self.values, self.slopes))
-        return 16 if largest < (1 << 15) - 1 else 32
+    def _low_bits(self) -> int:
+        """Bits in which no sum of a row's values wraps around, sign included."""
+        return int(np.abs(self.values.values).sum(1).max()).bit_length() + 1
 
     @cached_property
     def _both(self) -> RowTable:
-        """T in the lower half of a word, U in the upper one."""
-        return RowTable(self.values.low, self.values.values + (self.slopes.values << self._half_bits))
+        """T in the low bits of a word, U above them."""
+        return RowTable(self.values.low, self.values.values + (self.slopes.values << self._low_bits))
 
 
 def line_table(
@@ -116,6 +115,6 @@ def line_table(
 
 
 def _levels(numbers: NDArray[np.float64], bits: int) -> tuple[NDArray[np.float64], float]:
-    """Numbers on the finest grid for which a ring of so many bits, one of them slack, holds them; its step."""
+    """Numbers on the finest grid for which a ring of so many bits, one of slack, holds them; its step."""
     step = float(np.abs(numbers).max()) / ((1 << (bits - 2)) - 0.75)
     return np.rint(numbers / step), step

@@ -1,8 +1,8 @@
 """What a gate needs of the dealer, item by item: both sides read the same list, so the bill follows from it.
 
 Every item has a part that each party draws from its own stream (the dealer has both seeds), and a part that
-is sent. Additive shares and truth tables are sent to the server alone; correction words of function keys are the
-same for both parties and go to both.
+is sent. Additive shares and truth tables are sent to the server alone; correction words of function keys are
+the same for both parties and go to both.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class Shared:
 class Dpf:
     """Keys of point functions with one-bit outputs on a domain of 2^bits, one an element.
 
-    On small domains they are truth tables: the client draws its own, the server's are sent.
+    To each party 16 (bits - 6) bytes. On domains of up to `truth_table.MAX_BITS` bits keys are truth tables:
+    the client draws its own, and to the server 2^bits / 8 bytes are sent, at least one.
     """
 
     shape: Shape

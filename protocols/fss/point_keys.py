@@ -28,9 +28,9 @@ class PointKeys(ABC):
     def window_lookup(
         self, first: Words, table: WindowTable, which: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
-        """The sum of what a window's bits select: party 0's less party 1's is the entry at alpha, or minus it.
+        """The sum of what a window's bits select; see `dpf.window_lookup`.
 
-        See `dpf.window_lookup`.
+        Party 0's sum less party 1's is the entry at alpha, or minus it.
         """
 
 

@@ -10,8 +10,8 @@ A masked value is a linear form in secrets that the dealer knows, with public co
     s                                       a sign that only the dealer knows
 
 so a product of such forms is a linear form in products of secrets. Each product of secrets is one additively
-shared ring element of key; parties multiply it with its coefficient. The low n - f bits of a wrap 2^(n-f) msb(r)
-are zero, so that a product with it is shared in a ring of as many bits less.
+shared ring element of key; parties multiply it with its coefficient. The low n - f bits of a wrap, which is
+2^(n-f) msb(r), are zero: a product with it is shared in a ring of as many bits less.
 
 Source: section 4 and 5 of the project's protocol notes; the wrap term is theirs.
 """
@@ -158,7 +158,7 @@ def evaluate_product(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Factor:
-    """What the loops take of a factor: its values, flat, and numbers as `protocols.kernels.forms` has them."""
+    """What the loops in `protocols.kernels.forms` take of a factor: flat values, and numbers."""
 
     values: NDArray[np.uint64]
     numbers: tuple[int, ...]
@@ -180,7 +180,7 @@ def _factor(form: Form, terms: TermList) -> _Factor:
 
 
 def square_wraps(x: Share, bits: int) -> Items:
-    """What the square of a view takes beyond mask and square: w, and w^2 - 2 R w, which is even in units of w."""
+    """What the square of a view takes beyond mask and square: w, and w^2 - 2 R w, an even multiple of w."""
     assert x.drop is not None, f"{x!r} is no view"
     view_bits = x.ring_bits - x.drop
     return {"wrap": Shared(x.shape, bits, view_bits), "cross": Shared(x.shape, bits, view_bits + 1)}

@@ -40,11 +40,12 @@ _TABLE_FRAC = 1
 class SplitExponential(Gate):
     """exp(-z) of a masked index z >= low, as an additive share; z is a row's maximum minus a score, say.
 
-    1. z = j + a - b with a cell j of width 1, a public and b the dealer's, both from 0 to below 1 (`cells.py`).
+    1. z = j + a - b, j a cell of width 1, a public and b the dealer's, both from 0 to below 1 (`cells.py`).
     2. One look-up opens V = s exp(-(j + a - 1/2)), from a table with a row for every a, under a mask; s is a
        sign of the dealer's. The table ends where it rounds to 0.
     3. exp(-z) = s exp(b - 1/2) V, and s exp(b - 1/2) is a number that the dealer knows, so this takes three
-       shared secrets. The result has `extra_bits` more fraction bits than was asked for, in a ring as much wider.
+       shared secrets. The result has `extra_bits` more fraction bits than was asked for, in a ring as much
+       wider.
 
     Args:
         ring_bits, frac_bits: of the result, `extra_bits` aside.
@@ -57,10 +58,11 @@ class SplitExponential(Gate):
     Raises:
         ConfigError: the index does not reach that low, or the table does not fit the result's ring.
 
-    Error: |y - exp(-z)| <= exp(-z) 2^-FACTOR_FRAC e^(1/2) / 2 + 2^-(frac_bits + 2) e^(1/2), for z as the index has
-        it: the factor, at least e^(-1/2), and the table are rounded.
+    Error: |y - exp(-z)| <= exp(-z) 2^-FACTOR_FRAC e^(1/2) / 2 + 2^-(frac_bits + 2) e^(1/2), for z as the
+        index has it: the factor, at least e^(-1/2), and the table are rounded.
     Cost: 1 round; each way the bits of the largest table entry and 2 more, an element. Key: that of a point
-        function on k - index_frac bits (see `Dpf`), and to the server 3 (ring_bits + extra_bits) less V's bits.
+        function on k - index_frac bits (see `Dpf`), and to the server 3 (ring_bits + extra_bits) less V's
+        bits.
     Reveals: V plus a mask that is uniform in V's ring.
     Source: this project's own.
     """

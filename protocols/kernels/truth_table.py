@@ -1,7 +1,8 @@
 """Point functions on small domains, shared as whole truth tables: a bit a point, to one party alone.
 
-Party 1 draws its table, uniform bits. Party 0 is sent the same with the bit at alpha changed: uniform bits again,
-whatever alpha is. That is smaller than keys of `dpf`, which go to both, up to `MAX_BITS`, and takes no hash to read.
+Party 1 draws its table, uniform bits. Party 0 is sent the same with the bit at alpha changed: uniform bits
+again, whatever alpha is. Up to `MAX_BITS` that is no more than keys of `dpf`, which go to both, and it takes
+no hash to read.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def share(drawn: NDArray[np.uint8], bits: int, alpha: Words) -> tuple[NDArray[np
         alpha: uint64 [N], the points, below 2^bits.
 
     Returns:
-        uint8 of the same size, and int8 [N] signs as those of `dpf.generate`: 1 where party 0's bit at alpha is
-        1, and -1 elsewhere. Signs are secret.
+        uint8 of the same size, and int8 [N] signs as those of `dpf.generate`: 1 where party 0's bit at alpha
+        is 1, and -1 elsewhere. Signs are secret.
 
     Raises:
         RangeError: a point or a size does not fit.

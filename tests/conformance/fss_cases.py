@@ -317,7 +317,7 @@ def _curves() -> list[Case]:
 
 
 def on_lines(gate: Gate) -> Program:
-    """A gate on a value of 3 fraction bits, read through a view, whose index is the value without its slack."""
+    """A gate on a value of 3 fraction bits, through a view, whose index is the value without its slack."""
     return lambda m, x, *factors: m.apply(gate, m.reduce(x, 7), m.view(x), *map(m.view, factors))
 
 

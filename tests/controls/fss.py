@@ -305,7 +305,7 @@ class RestForgotten(Altered):
 
 
 class PlaceForgotten(Altered):
-    """A gate whose dealer takes the mask's place in its cell for the middle of it: a slope without effect, or exp
+    """A gate whose dealer takes the mask's place in its cell for the middle: a slope without effect, or exp
     of a whole cell."""
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:

@@ -22,14 +22,16 @@ import torch
 
 from mpcinfer.backends.fss import FssBackend
 from mpcinfer.backends.fss_attention import causal
+from mpcinfer.backends.fss_wires import activation_wires, exponential_wires
 from mpcinfer.models.attention_widths import NormWidths
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
 from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.widths import Widths
 from parties.meter import Meter
-from protocols.fss.activation import Activation
 from protocols.fss.matrix import Matrix
 from protocols.fss.octaves import line_error
+from protocols.fss.suite import FssSuite
+from protocols.registry import get_plan, resolve_fss
 from protocols.share import Share
 from tests.mpcinfer.attention_bounds import power_bound, relu_bound
 from tests.mpcinfer.backends.error_bounds import SLOPE, Bounded, ErrorBoundBackend
@@ -196,13 +198,16 @@ class FssBounds(ErrorBoundBackend):
         """Bounds on errors of softmax weights, and on each row's sum of powers.
 
         Powers a_j = b_j (1 + t_j) + h_j with b_j = exp(score - P) of the true score: |t_j| is at most t =
-        exp(off) (1 + g) - 1, with g and h >= |h_j| the gate's errors; P, the coarse maximum, is within 2^step
-        of the row's own, so the b_j sum up to B >= exp(-2^step - off) and at most n exp(2^step + off). Then
+        exp(off) (1 + g) - 1, with g and h >= |h_j| the gate's errors and the cut after it; P, the coarse
+        maximum, is within 2^step of the row's own, so the b_j sum up to B >= exp(-2^step - off) and at most
+        n exp(2^step + off). Then
 
             |a_j / A - b_j / B| <= ((t b_j + h) + b_j (t + n h / B)) / A,   A >= B (1 - t) - n h.
         """
-        p = self._precision
-        g, h = math.expm1(_unit(p.score + self._faithful)), _unit(p.power + 1)
+        p, widths = self._precision, self._widths.attention(int(self._meter.label.split(".")[0][5:]))
+        wires = exponential_wires(widths, p, coarse=True, faithful=self._faithful)
+        g = self._suite.exponential.max_rel_error(wires)
+        h = _unit(p.power + 1) + (0.0 if self._faithful else _unit(p.power))
         t, reach = torch.exp(off) * (1 + g) - 1, 2.0**p.step
         least = torch.exp(-reach - off)
         h = h / least
@@ -215,29 +220,24 @@ class FssBounds(ErrorBoundBackend):
     def activation(self, x: Bounded, kind: ActivationKind) -> Bounded:
         if kind == "identity":
             return x
-        p = self._precision
-        return self._curve(x, kind, p.activation, min(p.table, p.activation))
+        frac_bits = self._precision.activation
+        bent = self._curve(x, kind, frac_bits)
+        return Bounded(bent.value, bent.error + (0.0 if self._faithful else _unit(frac_bits)))
 
     def gated(self, gate: Bounded, up: Bounded, kind: ActivationKind) -> Bounded:
         p = self._precision
-        bent = self._curve(gate, kind, p.gate, min(p.table, p.gate))
+        bent = self._curve(gate, kind, p.gate)
         off = up.error + _unit(p.gate)
         error = bent.value.abs() * off + (up.value.abs() + off) * bent.error
         error = error + (0.0 if self._faithful else self._cut(2 * p.gate, min(p.held, 2 * p.gate)))
         return Bounded(bent.value * up.value, error)
 
-    def _curve(self, x: Bounded, kind: ActivationKind, frac_bits: int, table_frac: int) -> Bounded:
+    def _curve(self, x: Bounded, kind: ActivationKind, frac_bits: int) -> Bounded:
         assert kind != "identity"
-        p, widths = self._precision, self._widths.ffn(int(self._meter.label.split(".")[0][5:]))
-        stated = Activation(
-            kind,
-            ring_bits=64,
-            frac_bits=frac_bits,
-            index_bits=widths.index_bits,
-            index_frac=p.index,
-            table_frac=min(table_frac, frac_bits),
-            centred=self._faithful,
-        ).max_abs_error
+        widths = self._widths.ffn(int(self._meter.label.split(".")[0][5:]))
+        protocol = self._suite.activations[kind]
+        wires = activation_wires(protocol, widths, self._precision, frac_bits, faithful=self._faithful)
+        stated = protocol.max_abs_error(kind, wires)
         error = SLOPE[kind] * (x.error + _unit(frac_bits)) + stated
         return Bounded(self.plain.activation(x.value, kind), error)
 
@@ -246,6 +246,11 @@ class FssBounds(ErrorBoundBackend):
         weight_error = torch.full_like(weight, self._table_half if tied else self.half)
         error = x.value.abs() @ weight_error + x.error @ (weight.abs() + weight_error)
         return Bounded(x.value @ weight, error + (0.0 if self._faithful else _unit(self._precision.logits)))
+
+    @property
+    def _suite(self) -> FssSuite:
+        """The plans' protocols."""
+        return resolve_fss(get_plan("fss-faithful" if self._faithful else "fss"))
 
     @property
     def _table_half(self) -> float:
