@@ -14,8 +14,6 @@ from protocols.kernels.threads import in_threads
 Units = NDArray[np.unsignedinteger[Any]]
 _THREAD_BYTES = 1 << 18
 """Vectors for which another thread pays."""
-_LOW_BITS = 8
-"""Of entries: they are summed apart from what is above them, each part in bytes as it lies in memory."""
 
 
 def suffix_counts(
@@ -28,7 +26,7 @@ def suffix_counts(
     v below B/2 has the signed value v, the others v - B.
 
     Args:
-        packed: uint8 [E, layout.vector_bytes]; sums are taken modulo 2^8 or, above 8 bits, 2^16.
+        packed: uint8 [E, layout.vector_bytes]; sums are taken modulo 2^c, bits above may be anything.
         shifts: [E], below B.
         starts: [R + 1], where rows begin, 0 first and E last.
 
@@ -40,7 +38,6 @@ def suffix_counts(
     # Planes of whole words are unpacked a word at a time.
     unit = np.dtype(np.uint64 if size >= 64 else np.uint8)
     flat = packed.reshape(-1)
-    sums_kind = np.uint8 if layout.value_bits <= _LOW_BITS else np.uint16
 
     def work(first: int, last: int) -> None:
         unpacked = np.zeros(size, np.uint8)
@@ -52,7 +49,7 @@ def suffix_counts(
             layout.low_planes,
             shifts,
             starts[first : last + 1],
-            np.zeros(2 * size, sums_kind),
+            np.zeros(2 * size, np.uint16),
             np.zeros(2 * size, np.uint8),
             unpacked,
             unpacked.view(unit),
@@ -74,7 +71,7 @@ def _add_rows(
     low_planes: int,
     shifts: NDArray[np.uint8],
     starts: NDArray[np.int64],
-    low_sums: NDArray[np.unsignedinteger[Any]],
+    low_sums: NDArray[np.uint16],
     high_sums: Bytes,
     unpacked: Bytes,
     unpacked_units: Units,
@@ -82,7 +79,9 @@ def _add_rows(
     eighths: tuple[int, ...],
     unit: tuple[int, ...],
 ) -> None:
-    """Sums have room for a vector at any shift, unwrapped; `units` and `unpacked_units` are the same memory
+    """The low eight bits of entries are summed apart from what is above them, each part as it lies in memory.
+
+    Sums have room for a vector at any shift, unwrapped; `units` and `unpacked_units` are the same memory
     as `flat` and `unpacked`. B is eight times the length of `eighths`, and units have as many bytes as `unit`
     is long: the compiler knows both from their types."""
     size = 8 * len(eighths)
