@@ -17,7 +17,8 @@ from protocols.fss.party import Party
 from protocols.fss.point_keys import PointKeys
 from protocols.share import Share
 
-T, V = TypeVar("T"), TypeVar("V")
+T = TypeVar("T")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)

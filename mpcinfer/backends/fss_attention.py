@@ -20,6 +20,7 @@ from mpcinfer.backends.fss_wires import exponential_wires, reciprocal, score_ind
 from mpcinfer.models.attention_widths import AttentionWidths
 from mpcinfer.models.precision import Precision
 from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
+from protocols.fss.kept import Kept
 from protocols.fss.linear import Hold
 from protocols.fss.machine import Machine
 from protocols.fss.opening import Open
@@ -58,8 +59,8 @@ def softmax_attention(
     machine: Machine,
     suite: FssSuite,
     q: Share,
-    k: Share,
-    v: Share,
+    k: Kept,
+    v: Kept,
     widths: AttentionWidths,
     p: Precision,
 ) -> Share:
@@ -67,13 +68,13 @@ def softmax_attention(
 
     Args:
         q: masked [B, H, T, K], divided by sqrt(K) already.
-        k, v: masked [B, H, S, K]; the queries are the last T of the S positions.
+        k, v: masked [B, H, S, K], kept; the queries are the last T of the S positions.
 
     Cost: 7 rounds, and one more as `hold_quotient` says.
     """
     seen, span = _blocks(machine, q, k), machine.meter.span
     with span("scores", "matmul"):
-        products = machine.apply(CausalProduct(seen), q, k)
+        products = machine.apply(CausalProduct(seen), q, k, k.summand)
         scores = machine.apply(Open(), *(cut(machine, product, p.score) for product in products))
     with span("softmax", "softmax"):
         indices = _below_maximum(machine, suite.maximum, scores, seen, widths, p)
@@ -82,7 +83,7 @@ def softmax_attention(
         sums = machine.reduce(row_sums(machine, powers, seen), widths.sum_bits)
         *powers, sums = machine.apply(Open(), *powers, sums)
     with span("mix", "matmul"):
-        mixed = machine.one(CausalMix(seen), *powers, v)
+        mixed = machine.one(CausalMix(seen), *powers, v, v.summand)
         return divide(machine, suite, mixed, sums, widths, p)
 
 

@@ -21,6 +21,7 @@ from mpcinfer.models.attention_widths import AttentionWidths
 from mpcinfer.models.config import AttentionForm
 from mpcinfer.models.precision import Precision
 from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
+from protocols.fss.kept import Kept
 from protocols.fss.machine import Machine
 from protocols.fss.matrix import Matrix
 from protocols.fss.opening import Open
@@ -34,8 +35,8 @@ def power_attention(
     machine: Machine,
     suite: FssSuite,
     q: Share,
-    k: Share,
-    v: Share,
+    k: Kept,
+    v: Kept,
     widths: AttentionWidths,
     p: Precision,
     form: AttentionForm,
@@ -46,7 +47,7 @@ def power_attention(
 
     Args:
         q: masked [B, H, T, K], divided by sqrt(K) already.
-        k, v: masked [B, H, S, K]; the queries are the last T of the S positions.
+        k, v: masked [B, H, S, K], kept; the queries are the last T of the S positions.
         offset: [H], the server's, with the fraction bits of scores.
         epsilon: [H], the server's, in place of the form's.
 
@@ -63,7 +64,7 @@ def power_attention(
         sums = _as_means(machine, sums, seen, weights.row_bits)
         powers, sums = machine.apply(Open(), powers, sums)
     with span("mix", "matmul"):
-        mixed = machine.one(CausalMix(seen), powers, v)
+        mixed = machine.one(CausalMix(seen), powers, v, v.summand)
         return divide(machine, suite, _as_means(machine, mixed, seen, weights.row_bits), sums, widths, p)
 
 
@@ -71,8 +72,8 @@ def relu_attention(
     machine: Machine,
     suite: FssSuite,
     q: Share,
-    k: Share,
-    v: Share,
+    k: Kept,
+    v: Kept,
     widths: AttentionWidths,
     p: Precision,
     form: AttentionForm,
@@ -95,7 +96,7 @@ def relu_attention(
         )
         (positive,) = machine.apply(Open(), protocol(machine, "relu", around, scores, index))
     with span("mix", "matmul"):
-        mixed = machine.one(CausalMix(seen), positive, v)
+        mixed = machine.one(CausalMix(seen), positive, v, v.summand)
         mixed = cut(machine, _as_means(machine, mixed, seen, weights.row_bits), weights.mixed)
         (mixed,) = machine.apply(Open(), mixed)
         quotient = machine.one(Product(widths.quotient_bits), view(machine, mixed, weights.mixed))
@@ -107,14 +108,14 @@ def relu_attention(
 def _open_scores(
     machine: Machine,
     q: Share,
-    k: Share,
+    k: Kept,
     seen: CausalBlocks,
     shift: float,
     offset: Matrix | None,
     frac_bits: int,
 ) -> Share:
     """q k^T plus offsets and shift, where it can be seen, masked; with the fraction bits that are read."""
-    scores = machine.one(CausalProduct(seen), q, k)
+    scores = machine.one(CausalProduct(seen), q, k, k.summand)
     if shift:
         scores = machine.add_public(scores, round(shift * 2.0**scores.frac_bits))
     if offset is not None:

@@ -69,10 +69,12 @@ def _linear(wires: Wires) -> Iterator[GateSample]:
     queries = wires.masked((config.heads, wires.tokens, config.head_width), p.query, attention.score_bits)
     keys = wires.masked((config.heads, wires.tokens, config.head_width), p.key, attention.score_bits)
     seen = CausalBlocks.whole(wires.tokens, wires.tokens)
-    yield CausalProduct(seen), (queries, keys), math.prod(wires.scores), "score"
+    own = shape_only(keys.shape, p.key, attention.score_bits)
+    yield CausalProduct(seen), (queries, keys, own), math.prod(wires.scores), "score"
     weights = wires.masked(wires.scores[1:], p.power, attention.mix_bits)
     values = wires.masked(keys.shape, p.value, attention.mix_bits)
-    yield CausalMix(seen), (weights, values), math.prod(keys.shape), "result"
+    own = shape_only(values.shape, p.value, attention.mix_bits)
+    yield CausalMix(seen), (weights, values, own), math.prod(keys.shape), "result"
 
 
 def _products(wires: Wires) -> Iterator[GateSample]:

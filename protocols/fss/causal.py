@@ -84,12 +84,8 @@ class CausalBlocks:
 
     def seen(self, group: slice) -> int:
         """Keys that the last row of a group sees, and no row before it more."""
-        return self.lengths[group.stop - 1]
-
-    def within(self, group: slice, block: int) -> slice:
-        """Rows of a block, counted from the group's first."""
-        rows = self.blocks[block]
-        return slice(rows.start - group.start, rows.stop - group.start)
+        last: int = group.stop
+        return self.lengths[last - 1]
 
 
 def _product(x: torch.Tensor, y: torch.Tensor, ring_bits: int) -> torch.Tensor:
@@ -101,10 +97,11 @@ def _product(x: torch.Tensor, y: torch.Tensor, ring_bits: int) -> torch.Tensor:
 class CausalProduct(Gate):
     """Masked queries [.., T, K] times masked keys [.., S, K], what can be seen of it, a result a block.
 
-    With qh = q + A and kh = k + B: q k^T = qh kh^T - qh B^T - A kh^T + A B^T. The first three are one
-    product, of [qh A] with [kh - B, -kh] at the server, with [-B, -kh] at the client.
+    With qh = q + A and kh = k + B: q k^T = qh k^T - A kh^T + A B^T. A party multiplies [qh A] with its
+    summand of k and -kh.
 
-    Cost: no round, nothing online: both factors are opened already. Key: ring_bits an element of A, B and of
+    Inputs: queries, keys, and additive shares of the keys in the same ring.
+    Cost: no round, nothing online: both factors are opened already. Key: ring_bits an element of A and of
         what can be seen of A B^T, to the server.
     Reveals: nothing.
     Source: Beaver (CRYPTO '91) with one correlation a matrix product.
@@ -116,45 +113,44 @@ class CausalProduct(Gate):
         self._blocks = blocks
 
     def items(self, *inputs: Share) -> Items:
-        q, k = inputs
+        q, k, own = inputs
         ring = q.ring_bits
-        assert ring == k.ring_bits
+        assert ring == k.ring_bits == own.ring_bits
         assert (q.shape[-2], k.shape[-2]) == (self._blocks.queries, self._blocks.keys)
-        items: Items = {"queries": Shared(q.shape, ring), "keys": Shared(k.shape, ring)}
+        items: Items = {"queries": Shared(q.shape, ring)}
         for number, shape in enumerate(self._blocks.shapes(q.shape[:-2])):
             items[f"both{number}"] = Shared(shape, ring)
         return items
 
     def outputs(self, *inputs: Share) -> Shares:
-        q, k = inputs
+        q, k, _ = inputs
         shapes = self._blocks.shapes(q.shape[:-2])
         return tuple(shape_only(shape, q.frac_bits + k.frac_bits, q.ring_bits) for shape in shapes)
 
     def run(self, party: Party, *inputs: Share) -> Shares:
-        q, k = inputs
-        queries, keys, *both = self.items(q, k).values()
+        q, k, own = inputs
+        queries, *both = self.items(*inputs).values()
         left = torch.cat([q.value, party.shared(queries)], -1)
-        keys = party.shared(keys)
-        right = torch.cat([k.value - keys if party.first else -keys, -k.value], -1)
+        right = torch.cat([own.value, -k.value], -1)
         products = self._products(left, right, q.ring_bits)
         values = (product.add_(party.shared(item)) for product, item in zip(products, both, strict=True))
         return self._results(values, q, k)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        q, k = inputs
-        queries, keys, *both = self.items(q, k).values()
+        q, k, _ = inputs
+        queries, *both = self.items(*inputs).values()
         dealing.share(queries, q.value)
-        dealing.share(keys, k.value)
         for item, product in zip(both, self._products(q.value, k.value, q.ring_bits), strict=True):
             dealing.share(item, product)
-        return self.outputs(q, k)
+        return self.outputs(*inputs)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
-        q, k = inputs
+        q, k, _ = inputs
         if not _fits_words(q, k, k.shape[-1]):
             for group, _ in self._blocks.groups():
                 sizes = q.value[..., group, :].double() @ k.value.double().transpose(-1, -2)
-                seen = sizes.tril(self._blocks.lengths[group.start] - 1)
+                first: int = group.start
+                seen = sizes.tril(self._blocks.lengths[first] - 1)
                 clear.check_magnitude(seen, q.ring_bits, q.frac_bits + k.frac_bits)
         return self._results(self._products(q.value, k.value, 64), q, k)
 
@@ -164,8 +160,8 @@ class CausalProduct(Gate):
             keys = k[..., : self._blocks.seen(group), :].transpose(-1, -2)
             matrix = _product(q[..., group, :], keys, ring_bits)
             for number in members:
-                rows = matrix[..., self._blocks.within(group, number), :]
-                yield pack_rows(rows, self._blocks.lengths[self._blocks.blocks[number]])
+                block = self._blocks.blocks[number]
+                yield pack_rows(matrix, self._blocks.lengths[block], block.start - group.start)
 
     def _results(self, values: Iterator[torch.Tensor], q: Share, k: Share) -> Shares:
         return tuple(Share(value, q.frac_bits + k.frac_bits, q.ring_bits) for value in values)
@@ -175,10 +171,10 @@ class CausalProduct(Gate):
 class CausalMix(Gate):
     """Masked weights, packed, a share a block, times masked values [.., S, K]: additive [.., T, K].
 
-    With wh = w + A and vh = v + B: w v = wh (vh - B) - A vh + A B, the server adding wh vh.
+    With wh = w + A and vh = v + B: w v = wh v - A vh + A B. A party multiplies wh with its summand of v.
 
-    Inputs: the weights of every block, in order; then the values.
-    Cost: no round, nothing online. Key: ring_bits an element of A, B and A B, to the server.
+    Inputs: the weights of every block, in order; the values, and additive shares of them in the same ring.
+    Cost: no round, nothing online. Key: ring_bits an element of A and A B, to the server.
     Reveals: nothing.
     Source: as for `CausalProduct`.
     """
@@ -189,44 +185,42 @@ class CausalMix(Gate):
         self._blocks = blocks
 
     def items(self, *inputs: Share) -> Items:
-        *weights, v = inputs
+        *weights, v, own = inputs
         ring = v.ring_bits
-        assert all(w.ring_bits == ring for w in weights)
+        assert all(x.ring_bits == ring for x in (*weights, own))
         assert v.shape[-2] == self._blocks.keys
-        items: Items = {"values": Shared(v.shape, ring)}
+        items: Items = {}
         for number, w in enumerate(weights):
             items[f"weights{number}"] = Shared(w.shape, ring)
         return {**items, "both": Shared(self._shape(v), ring)}
 
     def outputs(self, *inputs: Share) -> Shares:
-        w, v = inputs[0], inputs[-1]
+        w, v = inputs[0], inputs[-2]
         return (shape_only(self._shape(v), w.frac_bits + v.frac_bits, v.ring_bits),)
 
     def run(self, party: Party, *inputs: Share) -> Shares:
-        *weights, v = inputs
-        values, *masks, both = self.items(*inputs).values()
-        own = party.shared(values)
-        crossed, negated = v.value - own if party.first else -own, -v.value
+        *weights, v, own = inputs
+        *masks, both = self.items(*inputs).values()
+        negated = -v.value
         parts: list[torch.Tensor] = []
         for group, members in self._blocks.groups():
             seen = self._blocks.seen(group)
             opened = self._unpacked([weights[number].value for number in members], members, seen)
             hidden = self._unpacked([party.shared(masks[number]) for number in members], members, seen)
-            part = _product(opened, crossed[..., :seen, :], v.ring_bits)
+            part = _product(opened, own.value[..., :seen, :], v.ring_bits)
             parts.append(part.add_(_product(hidden, negated[..., :seen, :], v.ring_bits)))
         return self._result(torch.cat(parts, -2).add_(party.shared(both)), *inputs)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        *weights, v = inputs
-        values, *masks, both = self.items(*inputs).values()
-        dealing.share(values, v.value)
+        *weights, v, _ = inputs
+        *masks, both = self.items(*inputs).values()
         for item, w in zip(masks, weights, strict=True):
             dealing.share(item, w.value)
         dealing.share(both, self._mixed(*inputs, ring_bits=v.ring_bits))
         return self.outputs(*inputs)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
-        *weights, v = inputs
+        *weights, v, _ = inputs
         if not all(_fits_words(w, v, v.shape[-2]) for w in weights):
             for rows in self._rows(*weights):
                 sizes = rows.double() @ v.value[..., : rows.shape[-1], :].double()
@@ -234,7 +228,7 @@ class CausalMix(Gate):
         return self._result(self._mixed(*inputs, ring_bits=64), *inputs)
 
     def _mixed(self, *inputs: Share, ring_bits: int) -> torch.Tensor:
-        *weights, v = inputs
+        *weights, v, _ = inputs
         parts = [
             _product(rows, v.value[..., : rows.shape[-1], :], ring_bits) for rows in self._rows(*weights)
         ]
@@ -258,7 +252,7 @@ class CausalMix(Gate):
         return (*v.shape[:-2], self._blocks.queries, v.shape[-1])
 
     def _result(self, value: torch.Tensor, *inputs: Share) -> Shares:
-        w, v = inputs[0], inputs[-1]
+        w, v = inputs[0], inputs[-2]
         return (Share(value, w.frac_bits + v.frac_bits, v.ring_bits),)
 
 

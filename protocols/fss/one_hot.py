@@ -93,6 +93,7 @@ def _cuts(starts: NDArray[np.int64], most: int) -> Sequence[int]:
     """Rows at which to cut so that no part has more than so many vectors, unless a row has."""
     rows, cuts = len(starts) - 1, [0]
     while cuts[-1] < rows:
-        fitting = int(np.searchsorted(starts, starts[cuts[-1]] + most, side="right")) - 1
+        limit = int(starts[cuts[-1]]) + most
+        fitting = int(np.searchsorted(starts, limit, side="right")) - 1
         cuts.append(min(rows, max(fitting, cuts[-1] + 1)))
     return cuts

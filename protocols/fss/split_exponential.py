@@ -20,6 +20,7 @@ from protocols.fss.material import Dpf, Items, Mask
 from protocols.fss.party import Party
 from protocols.fss.polynomial import (
     Form,
+    TermList,
     coefficients,
     deal_product,
     evaluate_product,
@@ -115,7 +116,7 @@ class SplitExponential(Gate):
         return tuple(results)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        known: list[list[list[torch.Tensor]]] = []
+        known: list[list[TermList]] = []
         for index in inputs:
             point, mask = self._to_open(index)
             cell, place = self._cells.cut(index.value)

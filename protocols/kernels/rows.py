@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -11,19 +11,22 @@ from numpy.typing import NDArray
 from protocols.kernels.jit import kernel
 from protocols.kernels.threads import in_threads
 
+Rows = NDArray[np.int64]
+Loop = Callable[[Rows, Rows, Rows], None]
 _THREAD_ELEMENTS = 1 << 18
 """Elements for which another thread pays."""
 
 
-def pack_rows(matrix: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+def pack_rows(matrix: torch.Tensor, lengths: Sequence[int], first: int = 0) -> torch.Tensor:
     """The beginnings of rows, end to end: int64 [..., R, S] -> [..., sum(lengths)].
 
     Args:
         lengths: of the rows, at most S each.
+        first: the first of them.
     """
     out = torch.empty((*matrix.shape[:-2], sum(lengths)), dtype=torch.int64)
     flat = matrix.reshape(-1, *matrix.shape[-2:]).contiguous().numpy()
-    _each(_pack, flat, out, lengths)
+    _each(lambda rows, packed, starts: _pack(rows, first, packed, starts), flat, out, lengths)
     return out
 
 
@@ -41,26 +44,25 @@ def sum_rows(packed: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
     return out
 
 
-def _each(loop: object, rows: NDArray[np.int64], packed: torch.Tensor, lengths: Sequence[int]) -> None:
+def _each(loop: Loop, rows: Rows, packed: torch.Tensor, lengths: Sequence[int]) -> None:
     """Runs a loop on all that is before the last axis, which has the packed rows."""
     starts = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(np.array(lengths, np.int64), out=starts[1:])
     flat = packed.view(len(rows), -1).numpy()
     least = max(1, _THREAD_ELEMENTS // max(1, flat.shape[1]))
-    assert callable(loop)
     in_threads(len(rows), least, lambda first, last: loop(rows[first:last], flat[first:last], starts))
 
 
 @kernel
-def _pack(matrix: NDArray[np.int64], out: NDArray[np.int64], starts: NDArray[np.int64]) -> None:
+def _pack(matrix: Rows, first: int, out: Rows, starts: Rows) -> None:
     for n in range(out.shape[0]):
         for row in range(starts.size - 1):
             start, end = starts[row], starts[row + 1]
-            out[n, start:end] = matrix[n, row, : end - start]
+            out[n, start:end] = matrix[n, first + row, : end - start]
 
 
 @kernel
-def _unpack(out: NDArray[np.int64], packed: NDArray[np.int64], starts: NDArray[np.int64]) -> None:
+def _unpack(out: Rows, packed: Rows, starts: Rows) -> None:
     for n in range(out.shape[0]):
         for row in range(starts.size - 1):
             start, end = starts[row], starts[row + 1]
@@ -69,7 +71,7 @@ def _unpack(out: NDArray[np.int64], packed: NDArray[np.int64], starts: NDArray[n
 
 
 @kernel
-def _sum(out: NDArray[np.int64], packed: NDArray[np.int64], starts: NDArray[np.int64]) -> None:
+def _sum(out: Rows, packed: Rows, starts: Rows) -> None:
     for n in range(out.shape[0]):
         for row in range(starts.size - 1):
             total = np.int64(0)

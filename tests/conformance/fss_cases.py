@@ -272,7 +272,7 @@ def _causal() -> list[Case]:
         Case(
             "causal product",
             CausalProduct,
-            direct(product),
+            lambda m, q, k: m.apply(product, q, k, m.one(Product(14), k)),
             (factor, factor),
             (((4, 3), (6, 3)), ((2, 4, 1), (2, 6, 1)), ((4, 0), (6, 0))),
             ((512, 4, 1), (512, 6, 1)),
@@ -280,7 +280,7 @@ def _causal() -> list[Case]:
         Case(
             "causal mix",
             CausalMix,
-            direct(mix),
+            lambda m, *x: m.apply(mix, *x, m.one(Product(14), x[-1])),
             (factor, factor, factor),
             ((first, second, (6, 2)), ((2, *first), (2, *second), (2, 6, 1))),
             ((512, *first), (512, *second), (512, 6, 1)),

@@ -9,6 +9,7 @@ from parties.errors import RangeError
 from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
 from protocols.fss.gate import Shares
 from protocols.fss.machine import Machine
+from protocols.fss.polynomial import Product
 from protocols.kernels.rows import pack_rows, sum_rows, unpack_rows
 from protocols.share import Share
 from tests.protocols.fss.harness import Program, Secret, clear, run
@@ -30,14 +31,15 @@ def _groups(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def product(blocks: CausalBlocks) -> Program:
     def program(machine: Machine, q: Share, k: Share) -> Shares:
-        return machine.apply(CausalProduct(blocks), q, k)
+        return machine.apply(CausalProduct(blocks), q, k, machine.one(Product(k.ring_bits), k))
 
     return program
 
 
 def mix(blocks: CausalBlocks) -> Program:
     def program(machine: Machine, *inputs: Share) -> Shares:
-        return machine.apply(CausalMix(blocks), *inputs)
+        own = machine.one(Product(inputs[-1].ring_bits), inputs[-1])
+        return machine.apply(CausalMix(blocks), *inputs, own)
 
     return program
 
