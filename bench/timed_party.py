@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from protocols.fss.point_keys import PointKeys
 from protocols.share import Share
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,10 @@ class TimedParty(Party):
     def shared(self, item: Item) -> torch.Tensor:
         return self._read(super().shared, item)
 
-    def packed(self, item: Item) -> NDArray[np.uint8]:
-        return self._read(super().packed, item)
+    def packed(self, item: Item, sizes: Sequence[int]) -> Generator[NDArray[np.uint8]]:
+        pieces = super().packed(item, sizes)
+        for _ in sizes:
+            yield self._read(next, pieces)
 
     def point_keys(self, item: Item) -> PointKeys:
         return self._read(super().point_keys, item)
@@ -78,8 +81,8 @@ class TimedParty(Party):
     def prefix_keys(self, item: Item) -> PrefixKeys:
         return self._read(super().prefix_keys, item)
 
-    def _read(self, take: Callable[[Item], T], item: Item) -> T:
+    def _read(self, take: Callable[[V], T], source: V) -> T:
         started = time.perf_counter()
-        taken = take(item)
+        taken = take(source)
         self._reading += time.perf_counter() - started
         return taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from enum import Enum
 from typing import NoReturn
@@ -49,6 +50,10 @@ class Share:
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.value.shape)
+
+    def first_rows(self, count: int) -> Share:
+        """The first so many along the axis before the last."""
+        return dataclasses.replace(self, value=self.value[..., :count, :])
 
     def __bool__(self) -> NoReturn:
         raise TypeError("a share has no truth value: the secret is not known to this party")

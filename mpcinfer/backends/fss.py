@@ -25,6 +25,8 @@ from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.widths import RESIDUAL_WRITERS, Widths
 from parties.errors import ConfigError
 from protocols.fss.activations import ActivationProtocol, ActivationWires
+from protocols.fss.kept import Kept
+from protocols.fss.kept import keep as hold_on
 from protocols.fss.linear import Hold, Linear, ToClient, Veil
 from protocols.fss.machine import Machine
 from protocols.fss.matrix import Matrix
@@ -209,13 +211,14 @@ class FssBackend(Backend[Share, Matrix]):
                 for (x, frac, bits), again in zip(wires, extended, strict=True)
             ),
         )
-        if not any(extended):
-            return published[0], published[1], published[2]
-        again = list(zip(published, wires, extended, strict=True))
-        gate = Widen(*(bits for _, (_, _, bits), narrow in again if narrow))
-        wide = iter(self.machine.apply(gate, *(x for x, _, narrow in again if narrow)))
-        q, k, v = (next(wide) if narrow else x for x, _, narrow in again)
-        return q, k, v
+        q, k, v = published
+        if any(extended):
+            again = list(zip(published, wires, extended, strict=True))
+            gate = Widen(*(bits for _, (_, _, bits), narrow in again if narrow))
+            wide = iter(self.machine.apply(gate, *(x for x, _, narrow in again if narrow)))
+            q, k, v = (next(wide) if narrow else x for x, _, narrow in again)
+        with self.span("kept", "matmul"):
+            return q, hold_on(self.machine, k), hold_on(self.machine, v)
 
     def attention(
         self,
@@ -227,6 +230,8 @@ class FssBackend(Backend[Share, Matrix]):
         offset: Matrix | None = None,
         epsilon: Matrix | None = None,
     ) -> Share:
+        assert isinstance(k, Kept)
+        assert isinstance(v, Kept)
         around = (self.machine, self._suite, q, k, v, self._widths.attention(self._layer), self._precision)
         if form.kind == "softmax":  # a number that is added to all scores of a row changes nothing
             return softmax_attention(*around)
@@ -303,13 +308,21 @@ class FssBackend(Backend[Share, Matrix]):
         return self.machine.map(x, lambda v: v.transpose(-2, -3).flatten(-2))
 
     def repeat_heads(self, x: Share, times: int) -> Share:
-        return x if times == 1 else self.machine.map(x, lambda v: v.repeat_interleave(times, dim=-3))
+        if times == 1:
+            return x
+
+        def repeat(v: torch.Tensor) -> torch.Tensor:
+            return v.repeat_interleave(times, dim=-3)
+
+        return x.arranged(repeat) if isinstance(x, Kept) else self.machine.map(x, repeat)
 
     def transpose(self, x: Share) -> Share:
         return self.machine.map(x, lambda v: v.transpose(-1, -2))
 
     def concat_tokens(self, a: Share, b: Share) -> Share:
-        return self.machine.concat([a, b], -2)
+        assert isinstance(a, Kept)
+        assert isinstance(b, Kept)
+        return a.appended(b)
 
     def last_token(self, x: Share) -> Share:
         return self.machine.map(x, lambda v: v[..., -1:, :])

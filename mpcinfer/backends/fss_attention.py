@@ -2,82 +2,32 @@
 
 What all kinds have in common is here, and softmax; `fss_power_attention` has the others. Softmax:
 
-1. Scores: a product of masked matrices; their causal part is opened.
+1. Scores: a product of masked matrices, of which only what is causal is computed; they are opened.
 2. The coarse maximum of every row: a histogram opened, a zero test.  3. It is opened.
 4. exp(maximum - score): one look-up.  5. It is opened, with each row's sum.
 6. Weights times values; opened together with each row's reciprocal; their product goes to the server.
+
+Scores are in blocks of rows that stay in cache; what all blocks open in a step travels in one message.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 
 from mpcinfer.backends.fss_wires import exponential_wires, reciprocal, score_index_bits
 from mpcinfer.models.attention_widths import AttentionWidths
 from mpcinfer.models.precision import Precision
+from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
+from protocols.fss.kept import Kept
 from protocols.fss.linear import Hold
 from protocols.fss.machine import Machine
-from protocols.fss.matmul import MatMul
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product
 from protocols.fss.rescale import cut, narrow, view
 from protocols.fss.suite import FssSuite, MaximumProtocol
 from protocols.share import Share
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Causal:
-    """Which keys each query may see: rows of scores packed end to end.
-
-    Attributes:
-        queries, keys: T, S.
-        rows: row of every visible entry, row by row.
-        visible: where they lie in the flattened [T, S] matrix.
-    """
-
-    queries: int
-    keys: int
-    rows: torch.Tensor
-    visible: torch.Tensor
-
-    @classmethod
-    def of(cls, queries: int, keys: int) -> Causal:
-        """The last T of S positions."""
-        return cls(queries, keys, *causal(queries, keys, keys - queries))
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """How many keys each query sees."""
-        return tuple(range(self.keys - self.queries + 1, self.keys + 1))
-
-    def pack(self, machine: Machine, x: Share) -> Share:
-        """[..., T, S] -> what can be seen of it, end to end."""
-        return machine.map(x, lambda t: t.flatten(-2).index_select(-1, self.visible))
-
-    def unpack(self, machine: Machine, x: Share) -> Share:
-        """The inverse, with zeros."""
-
-        def change(t: torch.Tensor) -> torch.Tensor:
-            full = t.new_zeros((*t.shape[:-1], self.queries * self.keys))
-            full[..., self.visible] = t
-            return full.reshape(*t.shape[:-1], self.queries, self.keys)
-
-        return machine.map(x, change)
-
-
-def causal(queries: int, keys: int, start: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows and flat positions [.] of the entries of [T, S] that causal attention sees, row by row."""
-    mask = torch.ones(queries, keys, dtype=torch.bool).tril(start)
-    rows = mask.nonzero()[:, 0]
-    return rows, mask.flatten().nonzero()[:, 0]
-
-
-def packed_scores(machine: Machine, q: Share, k: Share, seen: Causal) -> Share:
-    """q k^T where it can be seen, additive."""
-    scores = machine.one(MatMul(), q, machine.map(k, lambda t: t.transpose(-1, -2)))
-    return seen.pack(machine, scores)
 
 
 def hold_quotient(machine: Machine, quotient: Share, widths: AttentionWidths, p: Precision) -> Share:
@@ -109,8 +59,8 @@ def softmax_attention(
     machine: Machine,
     suite: FssSuite,
     q: Share,
-    k: Share,
-    v: Share,
+    k: Kept,
+    v: Kept,
     widths: AttentionWidths,
     p: Precision,
 ) -> Share:
@@ -118,38 +68,60 @@ def softmax_attention(
 
     Args:
         q: masked [B, H, T, K], divided by sqrt(K) already.
-        k, v: masked [B, H, S, K]; the queries are the last T of the S positions.
+        k, v: masked [B, H, S, K], kept; the queries are the last T of the S positions.
 
     Cost: 7 rounds, and one more as `hold_quotient` says.
     """
-    seen, span = Causal.of(q.shape[-2], k.shape[-2]), machine.meter.span
+    seen, span = _blocks(machine, q, k), machine.meter.span
     with span("scores", "matmul"):
-        (scores,) = machine.apply(Open(), cut(machine, packed_scores(machine, q, k, seen), p.score))
+        products = machine.apply(CausalProduct(seen), q, k, k.summand)
+        scores = machine.apply(Open(), *(cut(machine, product, p.score) for product in products))
     with span("softmax", "softmax"):
-        index = _below_maximum(machine, suite.maximum, scores, seen, widths, p)
+        indices = _below_maximum(machine, suite.maximum, scores, seen, widths, p)
         around = exponential_wires(widths, p, coarse=suite.maximum.coarse, faithful=machine.faithful)
-        powers = suite.exponential(machine, around, index)
-        powers = cut(machine, powers, p.power)
-        sums = machine.reduce(machine.sum_last(seen.unpack(machine, powers)), widths.sum_bits)
-        powers, sums = machine.apply(Open(), powers, sums)
+        powers = [cut(machine, power, p.power) for power in suite.exponential(machine, around, *indices)]
+        sums = machine.reduce(row_sums(machine, powers, seen), widths.sum_bits)
+        *powers, sums = machine.apply(Open(), *powers, sums)
     with span("mix", "matmul"):
-        mixed = machine.one(MatMul(), seen.unpack(machine, powers), v)
+        mixed = machine.one(CausalMix(seen), *powers, v, v.summand)
         return divide(machine, suite, mixed, sums, widths, p)
+
+
+def _blocks(machine: Machine, q: Share, k: Share) -> CausalBlocks:
+    """Faithful plans truncate by gates, a share and a round each: a single block there."""
+    if machine.faithful:
+        return CausalBlocks.whole(q.shape[-2], k.shape[-2])
+    return CausalBlocks.of(q.shape[-2], k.shape[-2], q.shape[-3])
+
+
+def row_sums(machine: Machine, packed: Sequence[Share], seen: CausalBlocks) -> Share:
+    """Every row's sum, [..., T, 1]."""
+    rows = zip(packed, seen.blocks, strict=True)
+    return machine.concat([machine.sum_rows(x, seen.lengths[block]) for x, block in rows], -2)
 
 
 def _below_maximum(
     machine: Machine,
     maximum: MaximumProtocol,
-    scores: Share,
-    seen: Causal,
+    scores: Sequence[Share],
+    seen: CausalBlocks,
     widths: AttentionWidths,
     p: Precision,
-) -> Share:
+) -> list[Share]:
     """Each row's maximum, exact or coarse, minus its scores, as an index of exp."""
-    fine_wire = (scores, p.score, score_index_bits(widths, p.score))
-    coarse_wire = (scores, -p.step, score_index_bits(widths, -p.step))
-    narrowed = narrow(machine, *([coarse_wire, fine_wire] if maximum.coarse else [fine_wire]))
-    compared, fine = narrowed[0], narrowed[-1]
-    (peak,) = machine.apply(Open(), maximum(machine, compared, seen.lengths))
+    fine_wires = [(x, p.score, score_index_bits(widths, p.score)) for x in scores]
+    coarse_wires = [(x, -p.step, score_index_bits(widths, -p.step)) for x in scores]
+    narrowed = narrow(machine, *(coarse_wires if maximum.coarse else ()), *fine_wires)
+    compared, fine = narrowed[: len(scores)], narrowed[-len(scores) :]
+    (peak,) = machine.apply(Open(), maximum(machine, machine.concat(compared, -1), seen.lengths))
     peak = machine.shift_up(peak, p.score - peak.frac_bits)
-    return machine.sub(machine.map(peak, lambda t: t.index_select(-1, seen.rows)), fine)
+    return [
+        machine.sub(_by_entry(machine, peak, seen, block), x)
+        for x, block in zip(fine, seen.blocks, strict=True)
+    ]
+
+
+def _by_entry(machine: Machine, rows: Share, seen: CausalBlocks, block: slice) -> Share:
+    """A number a row, for every entry of a block's rows."""
+    lengths = torch.tensor(seen.lengths[block])
+    return machine.map(rows, lambda t: t[..., block].repeat_interleave(lengths, -1))

@@ -15,13 +15,14 @@ from collections.abc import Callable
 
 import torch
 
-from mpcinfer.backends.fss_attention import Causal, divide, hold_quotient, packed_scores
+from mpcinfer.backends.fss_attention import divide, hold_quotient, row_sums
 from mpcinfer.backends.fss_wires import power_wires, relu_wires
 from mpcinfer.models.attention_widths import AttentionWidths
 from mpcinfer.models.config import AttentionForm
 from mpcinfer.models.precision import Precision
+from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
+from protocols.fss.kept import Kept
 from protocols.fss.machine import Machine
-from protocols.fss.matmul import MatMul
 from protocols.fss.matrix import Matrix
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product
@@ -34,8 +35,8 @@ def power_attention(
     machine: Machine,
     suite: FssSuite,
     q: Share,
-    k: Share,
-    v: Share,
+    k: Kept,
+    v: Kept,
     widths: AttentionWidths,
     p: Precision,
     form: AttentionForm,
@@ -46,24 +47,24 @@ def power_attention(
 
     Args:
         q: masked [B, H, T, K], divided by sqrt(K) already.
-        k, v: masked [B, H, S, K]; the queries are the last T of the S positions.
+        k, v: masked [B, H, S, K], kept; the queries are the last T of the S positions.
         offset: [H], the server's, with the fraction bits of scores.
         epsilon: [H], the server's, in place of the form's.
 
     Cost: at most 4 rounds for power 2, 5 for power 4, 6 for others, and one more as `hold_quotient` says.
     """
-    seen, weights, span = Causal.of(q.shape[-2], k.shape[-2]), widths.weighting, machine.meter.span
+    seen, weights, span = CausalBlocks.whole(q.shape[-2], k.shape[-2]), widths.weighting, machine.meter.span
     with span("scores", "matmul"):
         wires = power_wires(widths, p, form.power)
         scores = _open_scores(machine, q, k, seen, form.shift, offset, wires.read_frac)
     with span("power", "power"):
         powers = suite.power(machine, wires, scores)
-        sums = machine.sum_last(seen.unpack(machine, powers))
+        sums = row_sums(machine, [powers], seen)
         sums = machine.add_public(machine.reduce(sums, widths.sum_bits), _added(sums, seen, form, epsilon))
         sums = _as_means(machine, sums, seen, weights.row_bits)
         powers, sums = machine.apply(Open(), powers, sums)
     with span("mix", "matmul"):
-        mixed = machine.one(MatMul(), seen.unpack(machine, powers), v)
+        mixed = machine.one(CausalMix(seen), powers, v, v.summand)
         return divide(machine, suite, _as_means(machine, mixed, seen, weights.row_bits), sums, widths, p)
 
 
@@ -71,8 +72,8 @@ def relu_attention(
     machine: Machine,
     suite: FssSuite,
     q: Share,
-    k: Share,
-    v: Share,
+    k: Kept,
+    v: Kept,
     widths: AttentionWidths,
     p: Precision,
     form: AttentionForm,
@@ -82,7 +83,7 @@ def relu_attention(
 
     Cost: at most 5 rounds, and one more as `hold_quotient` says.
     """
-    seen, weights, span = Causal.of(q.shape[-2], k.shape[-2]), widths.weighting, machine.meter.span
+    seen, weights, span = CausalBlocks.whole(q.shape[-2], k.shape[-2]), widths.weighting, machine.meter.span
     with span("scores", "matmul"):
         scores = _open_scores(machine, q, k, seen, form.shift, offset, weights.frac)
     with span("relu", "relu"):
@@ -95,7 +96,7 @@ def relu_attention(
         )
         (positive,) = machine.apply(Open(), protocol(machine, "relu", around, scores, index))
     with span("mix", "matmul"):
-        mixed = machine.one(MatMul(), seen.unpack(machine, positive), v)
+        mixed = machine.one(CausalMix(seen), positive, v, v.summand)
         mixed = cut(machine, _as_means(machine, mixed, seen, weights.row_bits), weights.mixed)
         (mixed,) = machine.apply(Open(), mixed)
         quotient = machine.one(Product(widths.quotient_bits), view(machine, mixed, weights.mixed))
@@ -107,14 +108,14 @@ def relu_attention(
 def _open_scores(
     machine: Machine,
     q: Share,
-    k: Share,
-    seen: Causal,
+    k: Kept,
+    seen: CausalBlocks,
     shift: float,
     offset: Matrix | None,
     frac_bits: int,
 ) -> Share:
     """q k^T plus offsets and shift, where it can be seen, masked; with the fraction bits that are read."""
-    scores = packed_scores(machine, q, k, seen)
+    scores = machine.one(CausalProduct(seen), q, k, k.summand)
     if shift:
         scores = machine.add_public(scores, round(shift * 2.0**scores.frac_bits))
     if offset is not None:
@@ -124,7 +125,7 @@ def _open_scores(
     return scores
 
 
-def _added(sums: Share, seen: Causal, form: AttentionForm, epsilon: Matrix | None) -> torch.Tensor:
+def _added(sums: Share, seen: CausalBlocks, form: AttentionForm, epsilon: Matrix | None) -> torch.Tensor:
     """epsilon L for every row, at the scale of the sums: [T, 1], or [H, T, 1] at the server alone."""
     if epsilon is None:
         return _by_row(seen, lambda length: round(form.epsilon * length * 2.0**sums.frac_bits))
@@ -135,13 +136,13 @@ def _added(sums: Share, seen: Causal, form: AttentionForm, epsilon: Matrix | Non
     return (scaled * 2.0 ** (sums.frac_bits - epsilon.frac_bits)).round().to(torch.int64)
 
 
-def _as_means(machine: Machine, x: Share, seen: Causal, row_bits: int) -> Share:
+def _as_means(machine: Machine, x: Share, seen: CausalBlocks, row_bits: int) -> Share:
     """Rows [.., T, .] over 2^ceil(log2 L), exactly: times what is left to 2^row_bits, and the point moves."""
     factors = _by_row(seen, lambda length: 1 << (row_bits - _bits(length)))
     return machine.scaled(machine.mul_integer(x, factors), -row_bits)
 
 
-def _by_row(seen: Causal, number: Callable[[int], int]) -> torch.Tensor:
+def _by_row(seen: CausalBlocks, number: Callable[[int], int]) -> torch.Tensor:
     """A public integer of the length of every row, [T, 1]."""
     return torch.tensor([number(length) for length in seen.lengths], dtype=torch.int64)[:, None]
 

@@ -13,13 +13,13 @@ from mpcinfer.catalogue.fss import Wires, wires_of
 from mpcinfer.models.config import ModelConfig
 from parties.meter import Meter
 from protocols.fss.activation import Activation, GatedActivation
+from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
 from protocols.fss.comparison import IsNegative
 from protocols.fss.counting import Counting
 from protocols.fss.embedding import HoldTokens
 from protocols.fss.exponential import Exponential
 from protocols.fss.gate import Gate, shape_only
 from protocols.fss.linear import Hold, Linear, ToClient, Veil
-from protocols.fss.matmul import MatMul
 from protocols.fss.matrix import Matrix
 from protocols.fss.maximum import CoarseMaximum
 from protocols.fss.octaves import Octaves
@@ -67,8 +67,14 @@ def _linear(wires: Wires) -> Iterator[GateSample]:
     table = matrices(config, wires.widths, ["embed.tokens"], public_table=True)["embed.tokens"]
     yield PublicRows(table), own.outputs(), wires.tokens, "token"
     queries = wires.masked((config.heads, wires.tokens, config.head_width), p.query, attention.score_bits)
-    keys = wires.masked((config.heads, config.head_width, wires.tokens), p.key, attention.score_bits)
-    yield MatMul(), (queries, keys), config.heads * wires.tokens**2, "result"
+    keys = wires.masked((config.heads, wires.tokens, config.head_width), p.key, attention.score_bits)
+    seen = CausalBlocks.whole(wires.tokens, wires.tokens)
+    own = shape_only(keys.shape, p.key, attention.score_bits)
+    yield CausalProduct(seen), (queries, keys, own), math.prod(wires.scores), "score"
+    weights = wires.masked(wires.scores[1:], p.power, attention.mix_bits)
+    values = wires.masked(keys.shape, p.value, attention.mix_bits)
+    own = shape_only(values.shape, p.value, attention.mix_bits)
+    yield CausalMix(seen), (weights, values, own), math.prod(keys.shape), "result"
 
 
 def _products(wires: Wires) -> Iterator[GateSample]:
@@ -132,7 +138,8 @@ SAMPLED = (
     HoldTokens,
     OwnTokens,
     PublicRows,
-    MatMul,
+    CausalProduct,
+    CausalMix,
     Open,
     Publish,
     Hold,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -86,5 +85,5 @@ def rewind_cache(cache: KVCache[Share], length: int) -> None:
         return
     assert 0 <= length < cache.length, f"{length} of {cache.length} tokens"
     for kept in (cache.keys, cache.values):
-        kept[:] = [dataclasses.replace(each, value=each.value[..., :length, :]) for each in kept]
+        kept[:] = [each.first_rows(length) for each in kept]
     cache.length = length

@@ -103,12 +103,20 @@ class Dealing(Machine):
             if item.shared_bits:
                 self._writers[SERVER](pack_words(part, item.shared_bits))
 
-    def packed(self, item: Item, complement: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> None:
-        """Hands out bytes: the client draws its own, and `complement` makes the server's from them."""
+    def packed(
+        self, item: Item, sizes: Sequence[int], complement: Callable[[NDArray[np.uint8]], None]
+    ) -> None:
+        """Hands out bytes: the client draws its own, and `complement` makes the server's of them, in place.
+
+        Args:
+            sizes: of the pieces in which that is done, one after the other.
+        """
         assert isinstance(item, Packed)
-        server = complement(self._streams[CLIENT].uint8((item.size_bytes,)))
-        assert server.size == item.size_bytes
-        self._writers[SERVER](server)
+        assert sum(sizes) == item.size_bytes
+        for size in sizes:
+            piece = self._streams[CLIENT].uint8((size,))
+            complement(piece)
+            self._writers[SERVER](piece)
 
     def point_keys(self, item: Item, alpha: torch.Tensor) -> torch.Tensor:
         """Hands out keys of point functions at alpha; their signs, 1 or -1."""

@@ -45,7 +45,7 @@ class Exponential(Gate):
         centred: the index was rounded up, as the maximum minus scores rounded down is, and stands for the
             middle of its cell, half a unit less. Otherwise it was rounded at random and stands for itself.
 
-    Inputs: the index.
+    Inputs: an index, or several, a result each: what they open travels together.
 
     Raises:
         ConfigError: the table does not fit the index or the result's ring.
@@ -81,37 +81,44 @@ class Exponential(Gate):
         self.max_rounding_error = 2.0 ** -(frac_bits + 1)
 
     def items(self, *inputs: Share) -> Items:
-        lookup = self._lookup.items(inputs[0].shape)
-        return {**lookup, **key_items("key", self._forms(inputs[0]), self._ring_bits)}
+        items: Items = {}
+        for i, index in enumerate(inputs):
+            items |= {f"{name}{i}": item for name, item in self._lookup.items(index.shape).items()}
+        for i, index in enumerate(inputs):
+            items |= key_items(f"key{i}", self._forms(index), self._ring_bits)
+        return items
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
-        return exchange(*self._lookup.arrays(inputs[0].shape))
+        return exchange(*(array for index in inputs for array in self._lookup.arrays(index.shape)))
 
     def outputs(self, *inputs: Share) -> Shares:
-        return (shape_only(inputs[0].shape, self._frac_bits, self._ring_bits),)
+        return tuple(shape_only(index.shape, self._frac_bits, self._ring_bits) for index in inputs)
 
     def run(self, party: Party, *inputs: Share) -> Shares:
-        (index,) = inputs
-        value = self._lookup.run(party, index, self.reason).value
-        assert value is not None
-        terms = [[1], coefficients(value)]
-        result = evaluate_product(party, "key", self._forms(index), terms, self._ring_bits)
-        return (Share(result, self._frac_bits, self._ring_bits),)
+        results: list[Share] = []
+        for index, opened in zip(inputs, self._lookup.run_each(party, inputs, self.reason), strict=True):
+            assert opened.value is not None
+            terms = [[1], coefficients(opened.value)]
+            result = evaluate_product(party, "key", self._forms(index), terms, self._ring_bits)
+            results.append(Share(result, self._frac_bits, self._ring_bits))
+        return tuple(results)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        (index,) = inputs
-        opened, signs = self._lookup.deal(dealing, index)
-        assert opened.value is not None
-        known = [[signs], secrets(opened.value)]
-        deal_product(dealing, "key", self._forms(index), known, self._ring_bits)
-        return self.outputs(index)
+        answers = [self._lookup.deal(dealing, index) for index in inputs]
+        for index, (opened, signs) in zip(inputs, answers, strict=True):
+            assert opened.value is not None
+            known = [[signs], secrets(opened.value)]
+            deal_product(dealing, "key", self._forms(index), known, self._ring_bits)
+        return self.outputs(*inputs)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
-        (index,) = inputs
+        return tuple(self._clear_one(clear, index) for index in inputs)
+
+    def _clear_one(self, clear: Clear, index: Share) -> Share:
         if index.value.numel() and int(index.value.min()) < self._least:
             got, least = (v / 2.0**self._index_frac for v in (int(index.value.min()), self._least))
             raise RangeError(f"{clear.meter.label}: exp(-z) at z = {got:.6g}, at least {least:.6g}")
-        return (Share(self._table.at(index.value), self._frac_bits, self._ring_bits),)
+        return Share(self._table.at(index.value), self._frac_bits, self._ring_bits)
 
     def _forms(self, index: Share) -> list[Form]:
         value = self._lookup.shapes(index.shape).value

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 from protocols.fss.exponential import Exponential
+from protocols.fss.gate import Shares
 from protocols.fss.machine import Machine
 from protocols.fss.protocol import FssProtocol
 from protocols.fss.split_exponential import SplitExponential
@@ -31,8 +32,11 @@ class ExponentialProtocol(FssProtocol):
     """exp(-z) of a masked index."""
 
     @abstractmethod
-    def __call__(self, machine: Machine, wires: ExponentialWires, index: Share) -> Share:
-        """Additive, as the wires say, or with more fraction bits in a ring as much wider."""
+    def __call__(self, machine: Machine, wires: ExponentialWires, *indices: Share) -> Shares:
+        """Of every index, additive, as the wires say, or with more fraction bits in a ring as much wider.
+
+        What several indices open travels in one message.
+        """
 
     @abstractmethod
     def max_rel_error(self, wires: ExponentialWires) -> float:
@@ -48,8 +52,8 @@ class LookupExponential(ExponentialProtocol):
 
     based_on = (Exponential,)
 
-    def __call__(self, machine: Machine, wires: ExponentialWires, index: Share) -> Share:
-        return machine.one(Exponential(**dataclasses.asdict(wires)), index)
+    def __call__(self, machine: Machine, wires: ExponentialWires, *indices: Share) -> Shares:
+        return machine.apply(Exponential(**dataclasses.asdict(wires)), *indices)
 
     def max_rel_error(self, wires: ExponentialWires) -> float:
         return Exponential(**dataclasses.asdict(wires)).max_relative_error
@@ -67,8 +71,8 @@ class SplitExponentialProtocol(ExponentialProtocol):
     based_on = (SplitExponential,)
     exact_form = "lookup"
 
-    def __call__(self, machine: Machine, wires: ExponentialWires, index: Share) -> Share:
-        return machine.one(self._gate(wires), index)
+    def __call__(self, machine: Machine, wires: ExponentialWires, *indices: Share) -> Shares:
+        return machine.apply(self._gate(wires), *indices)
 
     def max_rel_error(self, wires: ExponentialWires) -> float:
         return self._gate(wires).max_relative_error + math.expm1(2.0**-wires.index_frac)

@@ -18,6 +18,7 @@ Source: section 5 of the project's protocol notes; prefix parities are those of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -118,16 +119,22 @@ class Lookup:
 
     def run(self, party: Party, index: Share, reason: str) -> Opened:
         """A party's step: one exchange."""
-        assert index.held is Held.MASKED, f"{index!r} is not masked"
-        assert index.ring_bits == self._bits, f"{index!r} instead of {self._bits} bits"
-        point, *masks = self.items(index.shape).values()
-        take = self._summands if self._has_table else self._sign_alone
-        masked = [
-            summand.add_(party.mask(mask))
-            for summand, mask in zip(take(party, point, index), masks, strict=True)
-        ]
-        widths = [bits for bits, _ in self.arrays(index.shape)]
-        return self._opened(party.exchange(list(zip(masked, widths, strict=True)), reason))
+        (opened,) = self.run_each(party, [index], reason)
+        return opened
+
+    def run_each(self, party: Party, indices: Sequence[Share], reason: str) -> list[Opened]:
+        """The same of several indices, in one exchange."""
+        masked: list[tuple[torch.Tensor, int]] = []
+        for index in indices:
+            assert index.held is Held.MASKED, f"{index!r} is not masked"
+            assert index.ring_bits == self._bits, f"{index!r} instead of {self._bits} bits"
+            point, *masks = self.items(index.shape).values()
+            summands = (self._summands if self._has_table else self._sign_alone)(party, point, index)
+            widths = (bits for bits, _ in self.arrays(index.shape))
+            for summand, mask, bits in zip(summands, masks, widths, strict=True):
+                masked.append((summand.add_(party.mask(mask)), bits))
+        opened, step = party.exchange(masked, reason), len(masked) // max(1, len(indices))
+        return [self._opened(opened[start : start + step]) for start in range(0, len(masked), step)]
 
     def deal(self, dealing: Dealing, index: Share) -> tuple[Opened, torch.Tensor]:
         """The dealer's step: the masks of what is opened, and the signs s."""

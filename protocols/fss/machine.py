@@ -12,6 +12,7 @@ from parties.meter import Meter
 from protocols.fss.gate import Gate, Shares
 from protocols.fss.ring import shift_right
 from protocols.fss.shapes import combined, end_to_end, no_data
+from protocols.kernels.rows import sum_rows
 from protocols.share import Held, Share
 
 
@@ -63,6 +64,13 @@ class Machine(ABC):
         """Sum over the last axis, which stays with length 1."""
         _plain(a)
         value = no_data((*a.shape[:-1], 1)) if a.value.is_meta else a.value.sum(-1, keepdim=True)
+        return self._checked(Share(value, a.frac_bits, a.ring_bits, a.held))
+
+    def sum_rows(self, a: Share, lengths: Sequence[int]) -> Share:
+        """Sum of each of the rows that are packed end to end on the last axis: [..., rows, 1]."""
+        _plain(a)
+        shape = (*a.shape[:-1], len(lengths), 1)
+        value = no_data(shape) if a.value.is_meta else sum_rows(a.value, lengths).unsqueeze(-1)
         return self._checked(Share(value, a.frac_bits, a.ring_bits, a.held))
 
     def scaled(self, a: Share, exponent: int) -> Share:

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from parties.packing import unpack_elements
-from parties.wire import Spec
 from protocols.fss.dealing import Dealing
 from protocols.fss.material import Packed, Shape
 from protocols.fss.party import Party
+from protocols.kernels.entries import Layout, add_one, entries_at
 from protocols.tensors import to_tensor, to_words
 
-MIN_DOMAIN_BITS = 3
-"""So that a vector takes whole bytes."""
-_SPAN = 3
-"""Bytes in which an entry of up to 16 bits lies, wherever it starts."""
+PIECE_BYTES = 1 << 20
+"""Of vectors that are at hand at once: they stay in cache, and no party has to hold them all."""
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class OneHots:
     """For every element of a shape a vector of 2^domain_bits entries: the server's part minus the client's.
 
     All is modulo 2^value_bits. The client draws its part, uniform; the server is sent the same with 1 added
-    to one entry, 2^domain_bits value_bits bits a vector.
+    to one entry, 2^domain_bits value_bits bits a vector, in the planes of `entries`.
 
     Attributes:
         domain_bits: 3 or more.
@@ -39,57 +39,61 @@ class OneHots:
     domain_bits: int
     value_bits: int
 
-    def __post_init__(self) -> None:
-        assert self.domain_bits >= MIN_DOMAIN_BITS
-        assert 1 <= self.value_bits <= 16
+    @property
+    def layout(self) -> Layout:
+        """Of a vector."""
+        return Layout(self.domain_bits, self.value_bits)
 
     @property
     def item(self) -> Packed:
         """What it takes of the dealer."""
-        return Packed(math.prod(self.shape) * (1 << self.domain_bits) * self.value_bits // 8)
+        return Packed(math.prod(self.shape) * self.layout.vector_bytes)
 
     def deal(self, dealing: Dealing, points: torch.Tensor) -> None:
         """Hands out vectors that are 1 at these points, taken modulo 2^domain_bits."""
-        byte, shift = self._places(points & ((1 << self.domain_bits) - 1))
-        mask = np.uint64((1 << self.value_bits) - 1)
+        layout, flat = self.layout, to_words(points).reshape(-1)
+        at_once = max(1, PIECE_BYTES // layout.vector_bytes)
+        sizes = [min(at_once, flat.size - start) for start in range(0, flat.size, at_once)]
+        done = 0
 
-        def complement(drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            server = np.append(drawn, np.zeros(_SPAN, np.uint8))
-            entry = (_words_at(server, byte) >> shift) & mask
-            change = (entry ^ (entry + np.uint64(1)) & mask) << shift
-            for i in range(_SPAN):  # no two vectors have bits in one byte
-                server[byte + i] ^= (change >> np.uint64(8 * i)).astype(np.uint8)
-            return server[: drawn.size]
+        def complement(drawn: NDArray[np.uint8]) -> None:
+            nonlocal done
+            vectors = drawn.reshape(-1, layout.vector_bytes)
+            add_one(vectors, flat[done : done + len(vectors)], layout)
+            done += len(vectors)
 
-        dealing.packed(self.item, complement)
+        dealing.packed(self.item, [size * layout.vector_bytes for size in sizes], complement)
 
-    def entries(self, party: Party) -> NDArray[np.unsignedinteger[Any]]:
-        """This party's part of everything, uint8 or uint16 [elements, 2^domain_bits]."""
-        packed = party.packed(self.item)
-        if self.value_bits != 8:
-            kind = Spec(self.value_bits, self.shape).dtype
-            count = math.prod(self.shape) << self.domain_bits
-            packed = unpack_elements(packed.data, self.value_bits, count, kind)
-        return packed.reshape(-1, 1 << self.domain_bits)
+    def rows(self, party: Party, starts: NDArray[np.int64]) -> Generator[tuple[int, int, NDArray[np.uint8]]]:
+        """This party's part, some rows of vectors at a time, until all are taken.
+
+        Args:
+            starts: where rows begin among the vectors, 0 first, and last how many vectors there are.
+
+        Yields:
+            First row, last row plus 1, and their vectors, uint8 [vectors, bytes].
+        """
+        size = self.layout.vector_bytes
+        cuts = _cuts(starts, max(1, PIECE_BYTES // size))
+        sizes = [int(starts[last] - starts[first]) * size for first, last in pairwise(cuts)]
+        pieces = party.packed(self.item, sizes)
+        for (first, last), piece in zip(pairwise(cuts), pieces, strict=True):
+            yield first, last, piece.reshape(-1, size)
 
     def at(self, party: Party, points: torch.Tensor) -> torch.Tensor:
-        """This party's additive share of the entries at public points, below 2^domain_bits, one a vector."""
-        packed = party.packed(self.item)
-        byte, shift = self._places(points)
-        entry = _words_at(packed, byte) >> shift & np.uint64((1 << self.value_bits) - 1)
-        return (party.first - party.rank) * to_tensor(entry).reshape(points.shape)
-
-    def _places(self, points: torch.Tensor) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-        """Byte in which each vector's entry starts, and at which bit of it."""
-        flat = to_words(points).reshape(-1)
-        entry = np.arange(flat.size, dtype=np.uint64) * np.uint64(1 << self.domain_bits) + flat
-        bit = entry * np.uint64(self.value_bits)
-        return (bit >> np.uint64(3)).astype(np.int64), bit & np.uint64(7)
+        """This party's additive share of the entries at public points, one a vector."""
+        (packed,) = party.packed(self.item, [self.item.size_bytes])
+        entry = entries_at(
+            packed.reshape(-1, self.layout.vector_bytes), to_words(points).reshape(-1), self.layout
+        )
+        return (party.first - party.rank) * to_tensor(entry.view(np.uint64)).reshape(points.shape)
 
 
-def _words_at(packed: NDArray[np.uint8], byte: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """The bytes from each place on, the first one lowest. What is read past the end means nothing."""
-    word = np.zeros(byte.size, np.uint64)
-    for i in range(_SPAN):
-        word |= packed[np.minimum(byte + i, packed.size - 1)].astype(np.uint64) << np.uint64(8 * i)
-    return word
+def _cuts(starts: NDArray[np.int64], most: int) -> Sequence[int]:
+    """Rows at which to cut so that no part has more than so many vectors, unless a row has."""
+    rows, cuts = len(starts) - 1, [0]
+    while cuts[-1] < rows:
+        limit = int(starts[cuts[-1]]) + most
+        fitting = int(np.searchsorted(starts, limit, side="right")) - 1
+        cuts.append(min(rows, max(fitting, cuts[-1] + 1)))
+    return cuts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import torch
@@ -125,13 +125,13 @@ class Party(Machine):
             return self._material.rings([(math.prod(item.shape), item.shared_bits) for item in items])
         return drawn(self._stream, (sum(math.prod(item.shape) for item in items),), items[0].bits)
 
-    def packed(self, item: Item) -> NDArray[np.uint8]:
-        """This party's share of what the dealer knows, as bytes."""
+    def packed(self, item: Item, sizes: Sequence[int]) -> Generator[NDArray[np.uint8]]:
+        """This party's share of what the dealer knows, as bytes: pieces of these sizes, all to be taken."""
         assert isinstance(item, Packed)
+        assert sum(sizes) == item.size_bytes
         self._take(item)
-        if self.rank == SERVER:
-            return self._material.bytes(item.size_bytes)
-        return self._stream.uint8((item.size_bytes,))
+        for size in sizes:
+            yield self._material.bytes(size) if self.rank == SERVER else self._stream.uint8((size,))
 
     def point_keys(self, item: Item) -> PointKeys:
         """This party's keys of point functions."""

@@ -20,6 +20,7 @@ from protocols.fss.material import Dpf, Items, Mask
 from protocols.fss.party import Party
 from protocols.fss.polynomial import (
     Form,
+    TermList,
     coefficients,
     deal_product,
     evaluate_product,
@@ -53,7 +54,7 @@ class SplitExponential(Gate):
         index_frac: fraction bits of the index, at least 1.
         low: the least z that occurs, negative or not. For what is less the reference raises RangeError.
 
-    Inputs: the index.
+    Inputs: an index, or several, a result each: what they open travels together.
 
     Raises:
         ConfigError: the index does not reach that low, or the table does not fit the result's ring.
@@ -87,42 +88,59 @@ class SplitExponential(Gate):
         self.max_rounding_error = 2.0 ** -(frac_bits + _TABLE_FRAC + 1) * math.exp(0.5)
 
     def items(self, *inputs: Share) -> Items:
-        (index,) = inputs
-        items: Items = {"point": Dpf(index.shape, self._cells.bits)}
-        items["mask"] = Mask(index.shape, self._value_bits)
-        return {**items, **key_items("key", self._forms(index), self._bits)}
+        items: Items = {}
+        for i, index in enumerate(inputs):
+            items[f"point{i}"], items[f"mask{i}"] = self._to_open(index)
+        for i, index in enumerate(inputs):
+            items |= key_items(f"key{i}", self._forms(index), self._bits)
+        return items
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
-        return exchange((self._value_bits, inputs[0].shape))
+        return exchange(*((self._value_bits, index.shape) for index in inputs))
 
     def outputs(self, *inputs: Share) -> Shares:
-        return (shape_only(inputs[0].shape, self._frac_bits + self.extra_bits, self._bits),)
+        frac_bits = self._frac_bits + self.extra_bits
+        return tuple(shape_only(index.shape, frac_bits, self._bits) for index in inputs)
 
     def run(self, party: Party, *inputs: Share) -> Shares:
-        (index,) = inputs
-        point, mask, *_ = self.items(index).values()
-        cell, place = self._cells.cut(masked_number(index, self._cells))
-        mine = self._table.read(party, party.point_keys(point), cell, place) + party.mask(mask)
-        (opened,) = party.exchange([(mine, self._value_bits)], self.reason)
-        terms = [[1], coefficients(self._opened(opened))]
-        return self._result(evaluate_product(party, "key", self._forms(index), terms, self._bits))
+        masked: list[tuple[torch.Tensor, int]] = []
+        for index in inputs:
+            point, mask = self._to_open(index)
+            cell, place = self._cells.cut(masked_number(index, self._cells))
+            mine = self._table.read(party, party.point_keys(point), cell, place)
+            masked.append((mine + party.mask(mask), self._value_bits))
+        results: list[Share] = []
+        for index, opened in zip(inputs, party.exchange(masked, self.reason), strict=True):
+            terms = [[1], coefficients(self._opened(opened))]
+            results.append(
+                self._result(evaluate_product(party, "key", self._forms(index), terms, self._bits))
+            )
+        return tuple(results)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        (index,) = inputs
-        point, mask, *_ = self.items(index).values()
-        cell, place = self._cells.cut(index.value)
-        signs = dealing.point_keys(point, cell)
-        known = [[signs * self._factor(place)], secrets(self._opened(dealing.mask(mask)))]
-        deal_product(dealing, "key", self._forms(index), known, self._bits)
-        return self.outputs(index)
+        known: list[list[TermList]] = []
+        for index in inputs:
+            point, mask = self._to_open(index)
+            cell, place = self._cells.cut(index.value)
+            factors = dealing.point_keys(point, cell) * self._factor(place)
+            known.append([[factors], secrets(self._opened(dealing.mask(mask)))])
+        for index, values in zip(inputs, known, strict=True):
+            deal_product(dealing, "key", self._forms(index), values, self._bits)
+        return self.outputs(*inputs)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
-        (index,) = inputs
+        return tuple(self._clear_one(clear, index) for index in inputs)
+
+    def _clear_one(self, clear: Clear, index: Share) -> Share:
         self._check_range(clear, index)
         floor, shape = clear.rounding is Rounding.FLOOR, tuple(index.value.shape)
         mask = torch.zeros_like(index.value) if floor else clear.mask(shape, index.ring_bits)
         cell, a, b = self._cells.places(index.value, mask)
         return self._result(self._table.at(cell, a) * self._factor(b))
+
+    def _to_open(self, index: Share) -> tuple[Dpf, Mask]:
+        """Keys, and the mask of what they give."""
+        return Dpf(index.shape, self._cells.bits), Mask(index.shape, self._value_bits)
 
     def _check_range(self, clear: Clear, index: Share) -> None:
         """Below it a private run might give zero."""
@@ -145,8 +163,8 @@ class SplitExponential(Gate):
         shape = index.shape
         return [known_form(shape), form_of(self._opened(index.value))]
 
-    def _result(self, value: torch.Tensor) -> Shares:
-        return (Share(value, self._frac_bits + self.extra_bits, self._bits),)
+    def _result(self, value: torch.Tensor) -> Share:
+        return Share(value, self._frac_bits + self.extra_bits, self._bits)
 
     @property
     def _bits(self) -> int:

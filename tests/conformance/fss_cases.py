@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from parties.meter import CLIENT
 from protocols.fss.activation import Activation, GatedActivation
+from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
 from protocols.fss.clear import Clear
 from protocols.fss.comparison import IsNegative
 from protocols.fss.embedding import HoldTokens
@@ -21,7 +22,6 @@ from protocols.fss.gate import Gate, Shares
 from protocols.fss.line_activation import GatedLineActivation, LineActivation
 from protocols.fss.linear import Hold, Linear, ToClient, Veil
 from protocols.fss.machine import Machine
-from protocols.fss.matmul import MatMul
 from protocols.fss.matrix import Matrix, PublicCopy
 from protocols.fss.maximum import CoarseMaximum
 from protocols.fss.octaves import Octaves
@@ -232,8 +232,6 @@ def _products() -> list[Case]:
     pair = Domain(-16, 16, 12, 2)
     view, bit = Domain(-(1 << 9), 1 << 9, 12, 3), Domain(0, 2, 1)
     squares = SumOfSquares(24)
-    matmul = Domain(-16, 16, 14, 3)
-    rows = ((3, 4), (4, 5)), ((2, 1, 4), (2, 4, 1))
     square_shapes = (((3, 4),), ((1, 1),), ((2, 2, 3),))
     small = Domain(-32, 32, 8, 3)
     return [
@@ -261,7 +259,32 @@ def _products() -> list[Case]:
         ),
         elementwise("widen", Widen(20), direct(Widen(20)), small, every_mask=True),
         elementwise("widen, two", Widen(13, 64), direct(Widen(13, 64)), small, view),
-        Case("matrix product", MatMul, direct(MatMul()), (matmul, matmul), rows, ((16, 4), (4, 16))),
+        *_causal(),
+    ]
+
+
+def _causal() -> list[Case]:
+    """Two blocks, of one group of rows: 4 queries and 6 keys."""
+    blocks, factor = CausalBlocks(4, 6, (0, 1, 4)), Domain(-16, 16, 14, 3)
+    product, mix = CausalProduct(blocks), CausalMix(blocks)
+    first, second = (3,), (4 + 5 + 6,)
+    return [
+        Case(
+            "causal product",
+            CausalProduct,
+            lambda m, q, k: m.apply(product, q, k, m.one(Product(14), k)),
+            (factor, factor),
+            (((4, 3), (6, 3)), ((2, 4, 1), (2, 6, 1)), ((4, 0), (6, 0))),
+            ((512, 4, 1), (512, 6, 1)),
+        ),
+        Case(
+            "causal mix",
+            CausalMix,
+            lambda m, *x: m.apply(mix, *x, m.one(Product(14), x[-1])),
+            (factor, factor, factor),
+            ((first, second, (6, 2)), ((2, *first), (2, *second), (2, 6, 1))),
+            ((512, *first), (512, *second), (512, 6, 1)),
+        ),
     ]
 
 

@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from parties.meter import SERVER
 from parties.wire import decode, unpack
@@ -157,7 +158,7 @@ class MaskHandedOut(Opening):
     def run(self, party: Party, *inputs: Share) -> Shares:
         (x,) = inputs
         mask, told = self.items(x).values()
-        added, _ = party.mask(mask), party.packed(told)
+        added, _ = party.mask(mask), list(party.packed(told, [told.size_bytes]))
         mine = x.value + added if party.first else added
         return self._results(party.exchange([(mine, x.ring_bits)], self.reason), x)
 
@@ -166,7 +167,11 @@ class MaskHandedOut(Opening):
         mask, told = self.items(x).values()
         added = dealing.mask(mask)
         known = low(x.value, 8).to(torch.uint8).reshape(-1).numpy()
-        dealing.packed(told, lambda drawn: known.astype(np.uint8))
+
+        def tell(drawn: NDArray[np.uint8]) -> None:
+            drawn[:] = known
+
+        dealing.packed(told, [told.size_bytes], tell)
         return self._results([x.value + added], x)
 
     def _masked(self, machine: Party | Dealing, *inputs: Share) -> list[tuple[Share, torch.Tensor]]:

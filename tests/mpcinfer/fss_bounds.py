@@ -21,7 +21,6 @@ from contextlib import AbstractContextManager
 import torch
 
 from mpcinfer.backends.fss import FssBackend
-from mpcinfer.backends.fss_attention import causal
 from mpcinfer.backends.fss_wires import activation_wires, exponential_wires
 from mpcinfer.models.attention_widths import NormWidths
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
@@ -151,12 +150,10 @@ class FssBounds(ErrorBoundBackend):
         off = q.value.abs() @ keys.error + q.error @ (keys.value.abs() + keys.error)
         if form.kind != "softmax":
             return self._other_attention(Bounded(scores, off), v, start, form, offset, epsilon)
-        rows, visible = causal(q.value.shape[-2], k.value.shape[-2], start)
-        hidden = torch.ones(scores.shape[-2:]).flatten().index_fill(0, visible, 0.0).bool()
-        hidden = hidden.reshape(scores.shape[-2:])
+        hidden = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(start + 1)
         weights = torch.softmax(scores.masked_fill(hidden, -torch.inf), -1)
         off = off.masked_fill(hidden, 0.0).amax(-1, keepdim=True)
-        counts = torch.bincount(rows)[:, None]
+        counts = (~hidden).sum(-1, keepdim=True)
         wrong, (least, most) = self._weights_error(weights, off, counts)
         wrong = wrong.masked_fill(hidden, 0.0)
         value = weights @ v.value

@@ -46,7 +46,7 @@ def test_protocols_as_json() -> None:
 
 def test_gates() -> None:
     assert "FaithfulTruncation" in run("gates")
-    assert {"MatMul", "Octaves"} <= {row["name"] for row in json.loads(run("gates", "--json"))}
+    assert {"CausalMix", "Octaves"} <= {row["name"] for row in json.loads(run("gates", "--json"))}
 
 
 def test_plans() -> None:

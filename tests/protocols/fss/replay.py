@@ -159,6 +159,6 @@ class _Masks(Randomness):
         raise AssertionError("nothing is drawn at random in a replay")
 
     def ring(self, shape: tuple[int, ...], bits: int) -> RingArray:
-        mask = low(self.queue[0], bits)
+        mask = low(self.queue.pop(0), bits)
         assert tuple(mask.shape) == shape
         return to_words(mask)

@@ -73,19 +73,32 @@ def test_long_rows(length: int) -> None:
     assert torch.equal(result.secret(), expected(x, (length, 3)))
     result.check_bill()
     items = CoarseMaximum((length, 3)).items(shape_only(x.shape, 0, 4, Held.MASKED))
-    assert isinstance(items[f"zero{length.bit_length()}"], Idpf)
-    assert isinstance(items["zero3"], Packed)
+    assert isinstance(items["zero0.0"], Idpf)
+    assert isinstance(items["zero1.0"], Packed)
+
+
+def test_many_counts_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors and zero tests, a few at a time: the same results and the same bill."""
+    x, lengths = values((3, 340), 4), (40, 300)
+    whole = run(maxima(lengths), [Secret(x, ring_bits=4)])
+    monkeypatch.setattr("protocols.fss.maximum._TESTED", 8)
+    monkeypatch.setattr("protocols.fss.one_hot.PIECE_BYTES", 1000)
+    done = run(maxima(lengths), [Secret(x, ring_bits=4)])
+    done.check_bill()
+    assert torch.equal(done.secret(), expected(x, lengths))
+    assert done.counted == whole.counted
 
 
 def test_key_bytes() -> None:
-    """A head of causal rows of 128 tokens at 7 bits: vectors of elements, and tables for every count."""
+    """A head of causal rows of 128 tokens at 7 bits: vectors as wide as a row's counts, a table for each."""
     lengths = tuple(range(1, 129))
     x = shape_only((sum(lengths),), 0, 7, Held.MASKED)
     gate = CoarseMaximum(lengths)
     widths = [max(3, length.bit_length()) for length in lengths]
     tables = sum(127 * (1 << width) * 7 // 8 for width in widths)
     server = sum(item.sent_bytes[0] for item in gate.items(x).values())
-    assert server == 128 * sum(lengths) + tables
+    vectors = sum(128 * length * width // 8 for length, width in zip(lengths, widths, strict=True))
+    assert server == vectors + tables
     assert sum(item.sent_bytes[1] for item in gate.items(x).values()) == 0
     (message,) = gate.messages(x)
     counts = [(width, widths.count(width)) for width in sorted(set(widths))]
