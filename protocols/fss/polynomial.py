@@ -55,30 +55,39 @@ def known_form(shape: Shape) -> Form:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Terms:
-    """Coefficients of `form_of(x)` at a party, or secrets of it at the dealer, where `x.value` is the mask.
+class Coefficients:
+    """A party's public coefficients of `form_of(x)`, the constant first.
 
-    They are computed when somebody asks for them; products of forms need not.
+    They are computed when somebody asks for them; products of forms do not.
     """
 
     x: Share
-    secret: bool
 
     def __iter__(self) -> Iterator[Coefficient]:
-        return iter(_secrets(self.x) if self.secret else _coefficients(self.x))
+        return iter(_coefficients(self.x))
 
 
-TermList = Terms | Sequence[Coefficient]
+@dataclass(frozen=True, slots=True, eq=False)
+class Secrets:
+    """The dealer's secrets of `form_of(x)`, likewise; `x.value` is the mask."""
+
+    x: Share
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return iter(_secrets(self.x))
 
 
-def coefficients(x: Share) -> Terms:
+TermList = Coefficients | Secrets | Sequence[Coefficient]
+
+
+def coefficients(x: Share) -> Coefficients:
     """A party's public coefficients of `form_of(x)`, the constant first."""
-    return Terms(x, False)
+    return Coefficients(x)
 
 
-def secrets(x: Share) -> Terms:
+def secrets(x: Share) -> Secrets:
     """The dealer's secrets of `form_of(x)`; `x.value` is the mask."""
-    return Terms(x, True)
+    return Secrets(x)
 
 
 def _coefficients(x: Share) -> list[Coefficient]:
@@ -93,7 +102,7 @@ def _coefficients(x: Share) -> list[Coefficient]:
     return [public, -1, wraps]
 
 
-def _secrets(x: Share) -> list[Coefficient]:
+def _secrets(x: Share) -> list[torch.Tensor]:
     if x.ring_bits == 1:
         return [x.value & 1]
     if x.drop is None:
@@ -167,7 +176,7 @@ class _Factor:
 def _factor(form: Form, terms: TermList) -> _Factor:
     """A form with its terms, those of a masked value uncomputed."""
     count = len(form.zeros) + form.constant
-    if isinstance(terms, Terms):
+    if isinstance(terms, Coefficients | Secrets):
         x = terms.x
         kind = BIT if x.ring_bits == 1 else VALUE if x.drop is None else VIEW
         values, numbers = to_words(x.value).reshape(-1), (kind, x.ring_bits, x.drop or 0)

@@ -126,13 +126,21 @@ def test_three_factors_of_different_shapes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("drops", "bits_each"), [([None], 1), ([0], 2), ([None, None], 3), ([None, 2], 5), ([0, 0], 8)]
+    ("drops", "bits"),
+    [
+        ([None], 40),
+        ([0], 40),  # the wrap is a multiple of 2^40
+        ([8], 40 + 8),
+        ([None, None], 3 * 40),
+        ([None, 2], 3 * 40 + 2 * 2),
+        ([8, 8], 3 * 40 + 4 * 8),
+    ],
 )
-def test_what_products_take(drops: list[int | None], bits_each: int) -> None:
+def test_what_products_take(drops: list[int | None], bits: int) -> None:
     x = torch.zeros(8, dtype=torch.int64)
-    done = run(multiply(17, *drops), [Secret(x, 0, 20) for _ in drops])
+    done = run(multiply(40, *drops), [Secret(x, 0, 40) for _ in drops])
     assert done.frames == []
-    assert (done.counted.offline_bytes_to_server, done.counted.offline_bytes_to_client) == (17 * bits_each, 0)
+    assert (done.counted.offline_bytes_to_server, done.counted.offline_bytes_to_client) == (bits, 0)
 
 
 def test_only_masked_values_are_multiplied_and_none_from_a_narrower_ring() -> None:
