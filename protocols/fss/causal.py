@@ -20,6 +20,7 @@ from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Shares, shape_only
 from protocols.fss.material import Items, Shape, Shared
 from protocols.fss.party import Party
+from protocols.kernels.ring import ring_bmm
 from protocols.kernels.rows import pack_rows, unpack_rows
 from protocols.share import Share
 
@@ -88,11 +89,6 @@ class CausalBlocks:
         return self.lengths[last - 1]
 
 
-def _product(x: torch.Tensor, y: torch.Tensor, ring_bits: int) -> torch.Tensor:
-    """x [.., m, k] times y [.., k, n] modulo 2^ring_bits at least."""
-    return torch.matmul(x, y)
-
-
 @final
 class CausalProduct(Gate):
     """Masked queries [.., T, K] times masked keys [.., S, K], what can be seen of it, a result a block.
@@ -158,7 +154,7 @@ class CausalProduct(Gate):
         """q k^T, packed, block by block."""
         for group, members in self._blocks.groups():
             keys = k[..., : self._blocks.seen(group), :].transpose(-1, -2)
-            matrix = _product(q[..., group, :], keys, ring_bits)
+            matrix = ring_bmm(q[..., group, :], keys, ring_bits)
             for number in members:
                 block = self._blocks.blocks[number]
                 yield pack_rows(matrix, self._blocks.lengths[block], block.start - group.start)
@@ -207,8 +203,8 @@ class CausalMix(Gate):
             seen = self._blocks.seen(group)
             opened = self._unpacked([weights[number].value for number in members], members, seen)
             hidden = self._unpacked([party.shared(masks[number]) for number in members], members, seen)
-            part = _product(opened, own.value[..., :seen, :], v.ring_bits)
-            parts.append(part.add_(_product(hidden, negated[..., :seen, :], v.ring_bits)))
+            part = ring_bmm(opened, own.value[..., :seen, :], v.ring_bits)
+            parts.append(part.add_(ring_bmm(hidden, negated[..., :seen, :], v.ring_bits)))
         return self._result(torch.cat(parts, -2).add_(party.shared(both)), *inputs)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
@@ -230,7 +226,7 @@ class CausalMix(Gate):
     def _mixed(self, *inputs: Share, ring_bits: int) -> torch.Tensor:
         *weights, v, _ = inputs
         parts = [
-            _product(rows, v.value[..., : rows.shape[-1], :], ring_bits) for rows in self._rows(*weights)
+            ring_bmm(rows, v.value[..., : rows.shape[-1], :], ring_bits) for rows in self._rows(*weights)
         ]
         return torch.cat(parts, -2)
 

@@ -52,7 +52,7 @@ def times(x: torch.Tensor, matrix: torch.Tensor, *, transposed: bool, ring_bits:
         return x * matrix
     if x.device.type == "meta" or matrix.device.type == "meta":
         return no_data((*x.shape[:-1], matrix.shape[0 if transposed else 1]))
-    return ring_matmul_transposed(x, matrix) if transposed else ring_matmul(x, matrix, ring_bits)
+    return (ring_matmul_transposed if transposed else ring_matmul)(x, matrix, ring_bits)
 
 
 Factor = Callable[[Matrix], torch.Tensor]
