@@ -8,7 +8,15 @@ from threading import RLock
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
@@ -16,6 +24,8 @@ from mpcinfer.cli.tables import human_bytes
 from mpcinfer.roles.progress import Progress, Stage
 
 _console = Console(stderr=True, highlight=False)
+_RANKS = {stage: rank for rank, stage in enumerate(Stage)} | {Stage.DEALING: list(Stage).index(Stage.SETUP)}
+"""A stage's lines give way to those of a later one; masked weights and dealing stand together."""
 
 
 def announce(text: str) -> None:
@@ -24,50 +34,53 @@ def announce(text: str) -> None:
 
 
 class Waiting:
-    """A line on a terminal that says what is waited for, how far it is, and how long it will take.
+    """Lines on a terminal that say what is waited for, how far it is, and how long it will take.
 
     Elsewhere nothing is shown, but that kernels are compiled, which a log should have, too.
     """
 
     def __init__(self) -> None:
-        self._bar = ProgressBar(
+        self._bars = ProgressBar(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(),
-            TextColumn("left", style="dim"),
-            TimeRemainingColumn(compact=True),
+            _TimeLeft(),
             console=_console,
             auto_refresh=False,
         )
         self._live: Live | None = None
         self._lock = RLock()
-        self._task: TaskID | None = None
-        self._what = ""
+        self._tasks: dict[str, TaskID] = {}
+        self._stage = 0
         self._over = False
 
     def show(self, progress: Progress) -> None:
         """What a session tells of itself; may be called from any thread."""
-        detail = human_bytes(progress.bytes) if progress.bytes else ""
-        if not detail and progress.of:
-            detail = f"{progress.done:,} of {progress.of:,}"
-        if progress.stage is Stage.COMPILING and progress.done == 0 and not _console.is_terminal:
-            announce(f"{progress.stage.value}; `mpcinfer warm` does it ahead")
-        self.step(progress.stage.value, progress.done, progress.of, detail)
+        stage, done, of = progress.stage, progress.done, progress.of
+        if stage is Stage.COMPILING and not done and not _console.is_terminal:
+            announce(f"{stage.value}; `mpcinfer warm` does it ahead")
+        numbers = (human_bytes(done), human_bytes(of)) if progress.in_bytes else (f"{done:,}", f"{of:,}")
+        with self._lock:
+            rank = _RANKS[stage]
+            if rank < self._stage:
+                return  # what is dealt for the next pass while this one runs
+            if rank > self._stage:
+                self._stage = rank
+                self._forget()
+            self.step(stage.value, done, of, " of ".join(numbers) if of else "")
+            if of and done >= of:
+                self._forget(stage.value)
 
     def step(self, what: str, done: int, of: int, detail: str) -> None:
         """Where what is waited for is; a new line's clock starts where `what` is new."""
-        if not _console.is_terminal:
-            return
         with self._lock:
-            if self._over:
+            if self._over or not _console.is_terminal:
                 return
-            if what != self._what or self._task is None:
-                if self._task is not None:
-                    self._bar.remove_task(self._task)
-                self._what, self._task = what, self._bar.add_task(what, total=of or None, detail=detail)
-            self._bar.update(self._task, total=of or None, completed=min(done, of or done), detail=detail)
+            if what not in self._tasks:
+                self._tasks[what] = self._bars.add_task(what, total=of or None, detail=detail)
+            self._bars.update(self._tasks[what], total=of or None, completed=done, detail=detail)
             if self._live is None:
                 self._live = Live(
                     console=_console,
@@ -79,20 +92,37 @@ class Waiting:
                 self._live.start()
 
     def close(self) -> None:
-        """Takes the line away, for good; safe to repeat."""
+        """Takes the lines away, for good; safe to repeat."""
         with self._lock:
             self._over = True
             live, self._live = self._live, None
         if live is not None:  # its own thread may be waiting for the lock
             live.stop()
 
+    def _forget(self, what: str | None = None) -> None:
+        """Takes a line away, or all."""
+        for name in [what] if what is not None else list(self._tasks):
+            if name in self._tasks:
+                self._bars.remove_task(self._tasks.pop(name))
+
     def _rendered(self) -> RenderableType:
         with self._lock:
-            return self._below(self._bar.get_renderable())
+            return self._below(self._bars.get_renderable())
 
-    def _below(self, bar: RenderableType) -> RenderableType:
-        """The bar, and what is shown above it."""
-        return bar
+    def _below(self, bars: RenderableType) -> RenderableType:
+        """The lines, and what is shown above them."""
+        return bars
+
+
+class _TimeLeft(ProgressColumn):
+    """Nothing where nobody knows."""
+
+    def render(self, task: Task) -> Text:
+        left = task.time_remaining
+        if left is None or not task.total:
+            return Text("")
+        minutes, seconds = divmod(int(left), 60)
+        return Text(f"{minutes}:{seconds:02} left", style="progress.remaining")
 
 
 class Answering(Waiting):
@@ -129,6 +159,8 @@ class Answering(Waiting):
                 _console.print(line, markup=False, soft_wrap=True)
         else:
             self._stream.show(text)
+        if self._count == 1:
+            self._forget()
         if self._count < self._tokens:
             pace = f", {(now - self._started) / (self._count - 1):.2f} s each" if self._count > 1 else ""
             self.step("answering", self._count, self._tokens, f"token {self._count + 1}{pace}")
@@ -140,8 +172,8 @@ class Answering(Waiting):
         self._line = ""
         self._stream.end()
 
-    def _below(self, bar: RenderableType) -> RenderableType:
-        return Group(Text(self._line), bar) if self._line else bar
+    def _below(self, bars: RenderableType) -> RenderableType:
+        return Group(Text(self._line), bars) if self._line else bars
 
 
 class TurnBar:

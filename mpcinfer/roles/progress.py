@@ -7,7 +7,10 @@ from enum import Enum
 
 
 class Stage(Enum):
-    """What is being done, in the order in which a private run does it; the value says it to people."""
+    """What is being done, in the order in which a private run does it; the value says it to people.
+
+    Masked weights come while the first pass is dealt.
+    """
 
     COMPILING = "compiling kernels (once)"
     STARTING = "starting"
@@ -22,11 +25,11 @@ class Progress:
     """How far a stage is.
 
     Attributes:
-        done, of: in whatever the stage is counted in; `of` is 0 where nobody knows.
-        bytes: what this party has received in this stage; 0 where it is not about bytes.
+        done, of: how much of how much; `of` is 0 where nobody knows.
+        in_bytes: what they count; passes, layers or kernels otherwise.
     """
 
     stage: Stage
     done: int
     of: int
-    bytes: int = 0
+    in_bytes: bool = False

@@ -36,7 +36,10 @@ class Tally:
             if self._expected_bytes:
                 done, expected = self._dealt_bytes - self._before_bytes, self._expected_bytes
             now = Progress(
-                stage=Stage.DEALING, done=min(done, expected), of=expected, bytes=self._dealt_bytes
+                stage=Stage.DEALING,
+                done=min(done, expected),
+                of=expected,
+                in_bytes=self._expected_bytes > 0,
             )
         self._say(now)
 
@@ -47,7 +50,7 @@ class Tally:
 
     def setup(self, done_bytes: int, of_bytes: int) -> None:
         """Masked weights that came."""
-        self._say(Progress(stage=Stage.SETUP, done=done_bytes, of=of_bytes, bytes=done_bytes))
+        self._say(Progress(stage=Stage.SETUP, done=done_bytes, of=of_bytes, in_bytes=True))
 
     @contextmanager
     def layers(self, meter: Meter, stage: Stage, of: int) -> Generator[None]:

@@ -16,7 +16,8 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
-from mpcinfer.models.huggingface import is_huggingface_folder, load_huggingface, load_huggingface_config
+from mpcinfer.models.find import is_huggingface_folder
+from mpcinfer.models.huggingface import load_huggingface, load_huggingface_config
 from mpcinfer.models.model import Model
 from mpcinfer.models.stored_ranges import save_ranges
 from parties.errors import ConfigError

@@ -250,8 +250,14 @@ def test_progress_counts_passes_and_bytes() -> None:
             session.finish()
 
     run_three(lambda server, client: serve_fss(server, client, _program()), party, party)
-    assert (seen[-1].stage, seen[-1].done, seen[-1].of) == (Stage.DEALING, 3, 3)
-    assert seen[-1].bytes > 0
+    dealt = [each for each in seen if each.stage is Stage.DEALING]
+    counted = _program().dealt_bytes(5)
+    assert {(each.of, each.in_bytes) for each in dealt[1:]} == {(counted, True)}
+    assert dealt[-1].done == counted
+    assert [each.done for each in dealt] == sorted(each.done for each in dealt)
+    setup = [each for each in seen if each.stage is Stage.SETUP]
+    assert setup[-1].done == setup[-1].of > 0
+    assert [each.done for each in seen if each.stage is Stage.OFFLINE] == 3 * [0, 0]
 
 
 # -- material on disk ----------------------------------------------------------------------------------------

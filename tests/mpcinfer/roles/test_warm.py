@@ -1,0 +1,75 @@
+"""After `mpcinfer warm` no private run compiles anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mpcinfer import private
+from mpcinfer.roles.kernel_mark import is_warm
+from mpcinfer.roles.warm import cache_folder, warm
+
+_RUN = """
+import sys
+from mpcinfer.models.config import ModelConfig
+from parties.compiled import in_use, times_compiled
+from protocols.registry import get_plan
+from tests.mpcinfer.test_private_models import GPT2, LLAMA, RELU
+from tests.mpcinfer.three_parties import random_model, run_model
+
+plan, form, *choices = sys.argv[1:]
+plan = get_plan(plan).replace(**dict(choice.split("=") for choice in choices))
+prompt = [index % 7 for index in range(9)]
+
+def use(steps):
+    steps.expect(1)
+    return [steps.step(prompt), steps.step([3])]
+
+run_model(random_model({"gpt2": GPT2, "llama": LLAMA, "relu": RELU}[form]), plan, use, room=12)
+print(in_use(), times_compiled())
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm() -> None:
+    if not is_warm():
+        warm()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fss", "gpt2"],
+        ["fss", "llama"],
+        ["fss", "relu", "maximum=tree"],
+        ["fss", "gpt2", "gelu=fine", "exponential=lookup", "embedding=public"],
+        ["fss-faithful", "gpt2"],
+    ],
+    ids=" ".join,
+)
+def test_no_private_run_compiles(arguments: list[str]) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _RUN, *arguments],
+        cwd=Path(__file__).parents[3],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    used, compiled = map(int, run.stdout.split())
+    assert used > 5
+    assert compiled == 0
+
+
+@pytest.mark.e2e
+def test_three_processes_leave_the_cache_as_it_was() -> None:
+    folder = cache_folder().path
+    assert folder is not None
+    before = {path.name for path in folder.parent.rglob("*.nbc")}
+    with private("tiny-python", room=16) as client:
+        client.complete("for i in range(10): print", max_new_tokens=2)
+        client.finish()
+    assert {path.name for path in folder.parent.rglob("*.nbc")} == before
