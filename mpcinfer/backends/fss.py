@@ -308,8 +308,11 @@ class FssBackend(Backend[Share, Matrix]):
     def concat_tokens(self, a: Share, b: Share) -> Share:
         return self.machine.concat([a, b], -2)
 
-    def last_token(self, x: Share) -> Share:
-        return self.machine.map(x, lambda v: v[..., -1:, :])
+    def first_tokens(self, x: Share, count: int) -> Share:
+        return self.machine.map(x, lambda v: v[..., :count, :])
+
+    def last_tokens(self, x: Share, count: int) -> Share:
+        return self.machine.map(x, lambda v: v[..., -count:, :])
 
     # -- what this suite computes inside of larger steps -------------------------------------------------
 

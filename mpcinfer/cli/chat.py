@@ -16,7 +16,7 @@ from rich.console import Console
 
 from mpcinfer.chat import Conversation, Turn
 from mpcinfer.cli import options
-from mpcinfer.cli.connecting import Local, Parties, Runner, running
+from mpcinfer.cli.connecting import Drafting, Local, Parties, Runner, running
 from mpcinfer.cli.progress import Dealing, Stream
 from mpcinfer.cli.tables import human_bytes, print_bill
 from mpcinfer.roles.client import PrivateClient
@@ -62,6 +62,8 @@ def chat(
     temperature: Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest token.")] = 0.0,
     top_k: Annotated[int | None, typer.Option(min=1, help="Sample from the likeliest tokens only.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    speculate: options.Speculate = 0,
+    draft_model: options.DraftModel = None,
     timeout: options.Timeout = 120.0,
 ) -> None:
     """Talk with a chat model that neither sees your words nor shows its weights.
@@ -90,7 +92,7 @@ def chat(
     """
     uniform = system_uniform if seed is None else seeded_uniform(seed)
     sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
-    bar = _Bar()
+    drafting, bar = Drafting(speculate=speculate, draft_model=draft_model), _Bar()
     parties = Parties(
         server=server,
         server_key=server_key,
@@ -104,7 +106,14 @@ def chat(
         room=room,
     )
     with closing(bar), running(model, local, plan, choices or [], parties) as runner:
-        conversation = Conversation(runner, system=system, max_new_tokens=tokens, sampler=sampler)
+        conversation = Conversation(
+            runner,
+            system=system,
+            max_new_tokens=tokens,
+            sampler=sampler,
+            speculate=speculate,
+            draft=drafting.draft(runner),
+        )
         Dialogue(conversation, runner, bar).run()
         bill = runner.finish() if isinstance(runner, PrivateClient) else None
     if bill is not None:
@@ -195,6 +204,8 @@ def summary(turn: Turn) -> str:
     if turn.new_tokens > 1:
         parts.append(f"{turn.later_s / (turn.new_tokens - 1):.2f} s/token")
     parts.append(f"first after {turn.first_s:.2f} s")
+    if turn.speculation is not None:
+        parts.append(f"{turn.speculation.accepted} of {turn.speculation.drafted} drafts right")
     if turn.cost is None:
         return " · ".join([*parts, "in the clear"])
     cost = turn.cost

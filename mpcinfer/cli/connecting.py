@@ -10,12 +10,14 @@ from pathlib import Path
 
 from mpcinfer.clear import ClearModel
 from mpcinfer.cli.progress import announce
+from mpcinfer.draft_model import load_draft
 from mpcinfer.models.load import load_model, load_public
 from mpcinfer.plans import plan_from
 from mpcinfer.roles.addresses import Address
-from mpcinfer.roles.client import PrivateClient, connect_client
+from mpcinfer.roles.client import NO_FOLDER, PrivateClient, connect_client
 from mpcinfer.roles.terms import Progress
 from mpcinfer.roles.together import private
+from mpcinfer.speculation import Draft, look_up
 from parties.errors import ConfigError
 from parties.keys import load_secret
 from protocols.plan import Plan
@@ -112,3 +114,30 @@ def _connected(model: str, plan: Plan, parties: Parties) -> Generator[PrivateCli
         on_progress=parties.on_progress,
     ) as client:
         yield client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafting:
+    """What the command line says about drafts.
+
+    Raises:
+        ConfigError: a draft model and no drafts, or drafts over a folder of correlations.
+    """
+
+    speculate: int
+    draft_model: str | None
+    material: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.draft_model is not None and not self.speculate:
+            raise ConfigError("--draft-model drafts for --speculate N: say how many tokens")
+        if self.material is not None and self.speculate:
+            raise ConfigError(NO_FOLDER)
+
+    def draft(self, runner: Runner) -> Draft:
+        """What makes the drafts for a model.
+
+        Raises:
+            ConfigError: the draft model cannot be loaded, or has other tokens.
+        """
+        return look_up if self.draft_model is None else load_draft(self.draft_model, runner.public)

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from mpcinfer.cli import options
-from mpcinfer.cli.connecting import Local, Parties, running
+from mpcinfer.cli.connecting import Drafting, Local, Parties, running
 from mpcinfer.cli.progress import Dealing, Stream
 from mpcinfer.cli.tables import print_bill
 from mpcinfer.roles.client import PrivateClient
@@ -42,6 +42,8 @@ def generate(
     temperature: Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest token.")] = 0.0,
     top_k: Annotated[int | None, typer.Option(min=1, help="Sample from the likeliest tokens only.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    speculate: options.Speculate = 0,
+    draft_model: options.DraftModel = None,
     chat: Annotated[bool, typer.Option("--chat", help="Wrap the prompt in the chat template.")] = False,
     timeout: options.Timeout = 60.0,
     layers: Annotated[bool, typer.Option("--layers", help="The bill by layer, too.")] = False,
@@ -67,11 +69,12 @@ def generate(
         mpcinfer generate "def area(self):" --server tcp://server:7100 --server-key keys/server.public \\
             --dealer tcp://dealer:7102 --dealer-key keys/dealer.public --key keys/client.secret
         mpcinfer generate "What is the capital of France?" --chat --local plain --model smollm2-135m-instruct
+        mpcinfer generate "a, b, c, a, b, c, a," --local private --speculate 4
     """
     text = sys.stdin.read() if prompt == "-" else prompt
     uniform = system_uniform if seed is None else seeded_uniform(seed)
     sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
-    dealing = Dealing()
+    drafting, dealing = Drafting(speculate=speculate, draft_model=draft_model, material=material), Dealing()
     parties = Parties(
         server=server,
         server_key=server_key,
@@ -92,13 +95,26 @@ def generate(
             if stream is not None:
                 stream.show(text)
 
-        answer = runner.complete(asked, max_new_tokens=tokens, sampler=sampler, on_text=shown)
+        answer = runner.complete(
+            asked,
+            max_new_tokens=tokens,
+            sampler=sampler,
+            on_text=shown,
+            speculate=speculate,
+            draft=drafting.draft(runner),
+        )
         if stream is not None:
             stream.end()
         bill = runner.finish() if isinstance(runner, PrivateClient) else None
     if as_json:
-        document = {"text": answer.text, "token_ids": list(answer.ids), "reason": answer.reason}
-        typer.echo(json.dumps({**document, "bill": None if bill is None else bill.to_json()}, indent=2))
+        document = {
+            "text": answer.text,
+            "token_ids": list(answer.ids),
+            "reason": answer.reason,
+            "speculation": None if answer.speculation is None else answer.speculation.to_json(),
+            "bill": None if bill is None else bill.to_json(),
+        }
+        typer.echo(json.dumps(document, indent=2))
     elif bill is not None:
         Console(stderr=True).print()
         print_bill(Console(stderr=True), bill, layers=layers, labels=labels)

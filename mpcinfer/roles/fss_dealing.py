@@ -85,7 +85,7 @@ class ModelDealer:
             weight_mask=self._weight_mask,
             faithful=self._program.plan.faithful,
         )
-        self._program.walk(dealing, self._matrices, self._cache, run.tokens)
+        self._program.walk(dealing, self._matrices, self._cache, run.tokens, rows=run.rows)
         return Dealt(*sizes)
 
 
