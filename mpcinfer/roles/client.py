@@ -14,6 +14,7 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.engines import engine_of
 from mpcinfer.roles.exchange import StepClient
+from mpcinfer.roles.next_pass import NextPass
 from mpcinfer.roles.terms import Progress, Terms
 from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.speculation import Draft, Speculation, look_up, speculation
@@ -36,7 +37,7 @@ class PrivateClient:
     def __init__(self, public: PublicModel, steps: StepClient, channel: TcpChannel) -> None:
         self.public = public
         self._steps, self._channel = steps, channel
-        self._remembered = Remembered(steps.step, steps.rewind)
+        self._remembered, self._then = Remembered(self._step, steps.rewind), 0
         self._speculated: list[Speculation] = []
         self._bill: Bill | None = None
 
@@ -99,7 +100,7 @@ class PrivateClient:
             if not self._steps.on_demand:
                 raise ConfigError(NO_FOLDER)
             self._speculated.append(drafting)
-        predict = self._predictions(max_new_tokens if drafting is None else 1, keep)
+        predict = self._predictions(max_new_tokens, keep, drafting is not None)
         return answer(
             predict,
             self.public,
@@ -125,21 +126,22 @@ class PrivateClient:
             self._steps.part()
         return self._bill
 
-    def _predictions(self, expected: int, keep: bool) -> Predict:
-        """Of which the first call starts afresh, or with what was seen, and has passes dealt ahead.
+    def _step(self, ids: Sequence[int], rows: int) -> torch.Tensor:
+        return self._steps.step(ids, rows, then=self._then)
 
-        Args:
-            expected: passes that are foreseen, the first included.
-        """
-        first = True
+    def _predictions(self, max_new_tokens: int, keep: bool, drafting: bool) -> Predict:
+        """Of which the first call starts afresh, or with what was seen, and has passes dealt for ahead."""
+        course: NextPass | None = None
 
         def predict(ids: Sequence[int], rows: int) -> torch.Tensor:
-            nonlocal first
-            if first:
-                first = False
-                self._steps.expect(min(expected, self.room - len(ids)) - 1)
+            nonlocal course
+            if course is None:
+                end = min(len(ids) - (rows - 1) + max_new_tokens, self.room)
+                course = NextPass(end)
+                self._steps.expect(0 if drafting else end - len(ids) - 1)
                 if not keep:
                     self._remembered.forget()
+            self._then = course.after(len(ids), rows)
             return self._remembered(ids, rows)
 
         return predict

@@ -159,8 +159,12 @@ class StepClient:
         """
         self._ask(self._start, lengths, settle=True)
 
-    def step(self, ids: Sequence[int], rows: int = 1) -> torch.Tensor:
+    def step(self, ids: Sequence[int], rows: int = 1, *, then: int = 0) -> torch.Tensor:
         """Runs new tokens; logits [rows, V] of what comes after each of the last `rows` of them.
+
+        Args:
+            then: of how many tokens, a row each, the next step will most likely be if it follows this one: it
+                is dealt for meanwhile, and given up if it does not come. 0 for no guess.
 
         Raises:
             CorrelationExhausted: there is no material for them.
@@ -168,7 +172,7 @@ class StepClient:
         """
         session, start = self._session, self._start
         _at(session, start)
-        while wanted := session.wanted(len(ids), rows, max(0, self._more)):
+        while wanted := session.wanted(len(ids), rows, max(0, self._more), then):
             self._ask(*wanted)
         self._say({"start": start, "tokens": len(ids), "rows": rows})
         logits = session.advance(ids, len(ids), rows)

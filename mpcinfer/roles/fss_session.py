@@ -124,11 +124,13 @@ class FssPrivateSession(PrivateSession):
     def on_demand(self) -> bool:
         return self._supply.on_demand
 
-    def wanted(self, tokens: int, rows: int, more: int) -> tuple[int, list[int], int] | None:
-        """The step itself where it was not asked for; then a few of one token, to be dealt while it runs."""
+    def wanted(self, tokens: int, rows: int, more: int, then: int = 0) -> tuple[int, list[int], int] | None:
+        """The step itself where it was not asked for; then what may follow it, to be dealt while it runs."""
         step, end = RunShape(self.length, tokens, rows), self.prepared_end
         if self._first() != step:
             return self.length, [tokens], rows
+        if then:
+            return (end, [then], then) if end == step.end and end + then <= self.context else None
         under_way = len(self._asked) - (0 if self._prepared else 1)
         count = min(AHEAD, more - (end - step.end), self.context - end)
         if under_way or len(self._prepared) > AHEAD or count < 1:

@@ -34,6 +34,7 @@ def private(
     room: int | None = None,
     say: Say | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    through: Callable[[str], str] | None = None,
 ) -> Generator[PrivateClient]:
     """A client connected to a server and a dealer that run as processes on this machine.
 
@@ -47,6 +48,8 @@ def private(
         insecure_dealer: the server is its own dealer and could decrypt everything; to measure with.
         room, on_progress: as for `connect_client`.
         say: is told what the processes report.
+        through: given an endpoint at which somebody listens, the one at which the others reach it; to
+            measure with networks of another kind.
 
     Raises:
         ConfigError: CrypTen is missing, no such model or plan, or the model cannot be loaded.
@@ -57,12 +60,14 @@ def private(
     with tempfile.TemporaryDirectory(prefix="mpcinfer-") as folder, Processes(on_line=say) as processes:
         keys = Path(folder)
         pairs = {name: new_keypair(keys, name) for name in ("server", "client", "dealer")}
-        at_server, for_server, for_client = (f"tcp://127.0.0.1:{port}" for port in _free_ports(3))
+        listening = [f"tcp://127.0.0.1:{port}" for port in _free_ports(3)]
+        at_server, for_server, for_client = listening
+        server, dealer_of_server, dealer = map(through, listening) if through is not None else listening
         if not insecure_dealer:
             listen = ["--listen-server", for_server, "--listen-client", for_client]
             processes.start("dealer", _command("dealer", *listen, *_keys(keys, "dealer", "server", "client")))
         serve = ["--model", model, "--plan", plan, *(f"--set={choice}" for choice in choices)]
-        serve += ["--listen", at_server, "--dealer", for_server, "--timeout", str(timeout_s)]
+        serve += ["--listen", at_server, "--dealer", dealer_of_server, "--timeout", str(timeout_s)]
         serve += ["--insecure-dealer"] if insecure_dealer else []
         processes.start("server", _command("serve", *serve, *_keys(keys, "server", "client", "dealer")))
         with (
@@ -71,8 +76,8 @@ def private(
                 public,
                 chosen,
                 keys=pairs["client"],
-                server=Address(at_server, pairs["server"].public),
-                dealer=None if insecure_dealer else Address(for_client, pairs["dealer"].public),
+                server=Address(server, pairs["server"].public),
+                dealer=None if insecure_dealer else Address(dealer, pairs["dealer"].public),
                 room=room,
                 timeout_s=max(timeout_s, _START_S),
                 on_progress=on_progress,
