@@ -25,11 +25,12 @@ from parties.bill import Bill
 
 PROMPTS = {
     "tiny-python": {
-        "repetitive": "x = [1, 2, 3]\ny = [1, 2, 3]\nz = [1, 2",
+        "list": "x = [1, 2, 3]\ny = [1, 2, 3]\nz = [1, 2",
         "other": "def read_lines(path):\n    with open(",
     },
     "smollm2-135m-instruct": {
-        "repetitive": "Monday: eggs, milk\nTuesday: eggs, milk\nWednesday: eggs,",
+        "list": "red, green, blue, red, green, blue, red, green,",
+        "code": "class Point:\n    def __init__(self, x, y, z):\n        self.x = x\n        self.y = y\n",
         "other": "The best thing about the sea is",
     },
 }
@@ -116,7 +117,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=16, help="new tokens")
     parser.add_argument("--drafts", type=int, nargs="+", default=[0, 4])
     parser.add_argument("--delays", type=float, nargs="+", default=[0, 10, 40], help="milliseconds, each way")
-    parser.add_argument("--prompts", nargs="+", default=["repetitive", "other"])
+    parser.add_argument("--prompts", nargs="+", default=["list", "other"], help="list, code, other")
     options = parser.parse_args()
     torch.set_num_threads(1)  # the client's idle threads would take the server's cores
     for name in options.prompts:
