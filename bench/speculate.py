@@ -13,16 +13,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from bench.markdown import table
 from bench.records import RECORDS, Record
 from bench.relay import relays
 from mpcinfer import Answer, private
 from parties.bill import Bill
 
+FILE = "speculate.jsonl"
 PROMPTS = {
     "tiny-python": {
         "list": "x = [1, 2, 3]\ny = [1, 2, 3]\nz = [1, 2",
@@ -106,7 +110,36 @@ def keep(
         seconds=[run.total_s / made],
         network=f"loopback TCP with CURVE, three processes, {delay_ms:g} ms each way",
         extra=extra,
-    ).append(RECORDS / "speculate.jsonl")
+    ).append(RECORDS / FILE)
+
+
+def speculation_table() -> str:
+    """The newest records: each answer with drafts next to the same one without."""
+    newest: dict[tuple[str, str, float, int], dict[str, Any]] = {}
+    for line in (RECORDS / FILE).read_text().splitlines():
+        record = json.loads(line)
+        extra = record["extra"]
+        newest[record["model"], extra["prompt"], extra["delay_ms"], extra["drafts"]] = record
+    rows: list[list[str]] = []
+    for (model, prompt, delay, drafts), record in newest.items():
+        plain = newest.get((model, prompt, delay, 0))
+        if not drafts or plain is None:
+            continue
+        extra, seconds, before = record["extra"], record["seconds"][0], plain["seconds"][0]
+        rows.append(
+            [
+                f"`{model}`, {prompt}",
+                f"{delay:g} ms",
+                str(record["tokens"]),
+                f"{extra['accepted']} of {extra['drafted']}",
+                f"{before:.2f} s",
+                f"{seconds:.2f} s",
+                f"{before / seconds:.2f}",
+                "yes" if extra["same_as_without"] else "no",
+            ]
+        )
+    header = ["answer", "each way", "tokens", "drafts right", "a token", "with drafts", "factor", "same text"]
+    return table(header, rows)
 
 
 def main() -> None:

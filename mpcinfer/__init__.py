@@ -16,6 +16,7 @@ from mpcinfer._threads import WAIT_POLICY as WAIT_POLICY
 from mpcinfer.answer import Answer
 from mpcinfer.clear import ClearModel
 from mpcinfer.costs import cost
+from mpcinfer.draft_model import load_draft
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.load import load_config, load_model, load_public
 from mpcinfer.models.model import Model
@@ -39,6 +40,7 @@ __all__ = [
     "connect_client",
     "cost",
     "load_config",
+    "load_draft",
     "load_model",
     "load_public",
     "private",

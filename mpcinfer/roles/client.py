@@ -87,7 +87,7 @@ class PrivateClient:
             speculate: the most drafts that a pass checks, from 0 to 64. Rounds a pass stay what they are,
                 bytes and computing grow with the tokens of it. The server learns how many drafts each pass
                 has and how many of them were right, which says how predictable the answer is.
-            draft: makes them, here and in the clear: `look_up`, or a `DraftModel`.
+            draft: makes them, here and in the clear: `look_up`, or what `mpcinfer.load_draft` gives.
 
         Raises:
             ConfigError: an empty prompt, or one that fills the session's room; drafts over a folder of

