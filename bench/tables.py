@@ -17,6 +17,7 @@ from bench.costs import TABLES as COST_TABLES
 from bench.markdown import megabytes, table, updated
 from bench.profile import profile_table
 from bench.records import latest
+from bench.speculate import speculation_table
 from bench.variants_cost import TABLES as VARIANT_TABLES
 from bench.variants_report import TABLES as TRAINED_TABLES
 from mpcinfer import cost
@@ -115,7 +116,7 @@ TABLES = {"block": block_table, "stack": stack_table, "counted": counted_table, 
 DOCUMENTS = {
     "README.md": TABLES,
     "docs/costs.md": COST_TABLES,
-    "docs/performance.md": {"profile": profile_table},
+    "docs/performance.md": {"profile": profile_table, "speculation": speculation_table},
     "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},
 }
 

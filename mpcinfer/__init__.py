@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mpcinfer.answer import Answer
     from mpcinfer.clear import ClearModel
     from mpcinfer.costs import cost
+    from mpcinfer.draft_model import load_draft
     from mpcinfer.models.config import ModelConfig
     from mpcinfer.models.load import load_config, load_model, load_public
     from mpcinfer.models.model import Model
@@ -44,6 +45,7 @@ __all__ = [
     "connect_client",
     "cost",
     "load_config",
+    "load_draft",
     "load_model",
     "load_public",
     "private",
@@ -63,6 +65,7 @@ _WHERE = {
     "connect_client": "mpcinfer.roles.client",
     "cost": "mpcinfer.costs",
     "load_config": "mpcinfer.models.load",
+    "load_draft": "mpcinfer.draft_model",
     "load_model": "mpcinfer.models.load",
     "load_public": "mpcinfer.models.load",
     "private": "mpcinfer.roles.together",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mpcinfer.generation import Step, StopReason, complete, generate
+from mpcinfer.generation import Predict, StopReason, complete, generate
 from mpcinfer.models.public import PublicModel
 from mpcinfer.sampling import Sampler
+from mpcinfer.speculation import Speculation
 
 OnText = Callable[[str], None]
 """Is told of the whole answer so far after each token."""
@@ -21,15 +22,17 @@ class Answer:
         text: the answer without the prompt.
         ids: its token ids.
         reason: why it ended: a stop token, the length asked for, or the context.
+        speculation: how many drafts there were; None where none were asked for.
     """
 
     text: str
     ids: tuple[int, ...]
     reason: StopReason
+    speculation: Speculation | None = None
 
 
 def answer(
-    step: Step,
+    predict: Predict,
     public: PublicModel,
     prompt: str,
     max_new_tokens: int,
@@ -37,11 +40,13 @@ def answer(
     on_text: OnText | None,
     *,
     context: int | None = None,
+    speculation: Speculation | None = None,
 ) -> Answer:
     """Runs the token loop over a text prompt.
 
     Args:
         context: the most tokens of prompt and answer; None for the model's.
+        speculation: makes drafts, as `generate` wants it.
 
     Raises:
         ConfigError: an empty prompt, or one that fills the context.
@@ -54,12 +59,14 @@ def answer(
             on_text(tokenizer.decode(ids))
 
     tokens = generate(
-        step,
+        predict,
         tokenizer.encode(prompt),
         max_new_tokens=max_new_tokens,
         context=context or public.config.context,
         sampler=sampler,
         stop=tokenizer.stop,
+        speculation=speculation,
     )
     done = complete(tokens, told)
-    return Answer(text=tokenizer.decode(done.ids), ids=done.ids, reason=done.reason)
+    text = tokenizer.decode(done.ids)
+    return Answer(text=text, ids=done.ids, reason=done.reason, speculation=speculation)

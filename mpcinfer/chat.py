@@ -11,6 +11,7 @@ from mpcinfer.answer import Answer, OnText
 from mpcinfer.clear import ClearModel
 from mpcinfer.roles.client import PrivateClient
 from mpcinfer.sampling import Sampler, greedy
+from mpcinfer.speculation import Draft, Speculation, look_up
 from parties.bill import BillRow
 
 ChatModel = ClearModel | PrivateClient
@@ -27,6 +28,8 @@ class Turn:
         first_s: seconds until the first of them, the question's own pass included.
         later_s: seconds of all the others together.
         cost: what a private turn took, as its bill has it; None in the clear.
+        speculation: how many drafts there were; None where none were asked for, and where the answer was
+            stopped.
     """
 
     text: str
@@ -35,6 +38,7 @@ class Turn:
     first_s: float
     later_s: float
     cost: BillRow | None
+    speculation: Speculation | None = None
 
 
 class Conversation:
@@ -47,6 +51,7 @@ class Conversation:
         model: with a chat template.
         system: how the model is told to behave; None for what its template says by itself.
         max_new_tokens: of an answer.
+        speculate, draft: as for `PrivateClient.complete`.
 
     Raises:
         ConfigError: the model has no chat template.
@@ -59,8 +64,11 @@ class Conversation:
         system: str | None = None,
         max_new_tokens: int = 128,
         sampler: Sampler = greedy,
+        speculate: int = 0,
+        draft: Draft = look_up,
     ) -> None:
         self._model, self._max_new_tokens, self._sampler = model, max_new_tokens, sampler
+        self._speculate, self._draft = speculate, draft
         self._opening = [] if system is None else [{"role": "system", "content": system}]
         self._messages = list(self._opening)
         self._template([*self._messages, {"role": "user", "content": "?"}])
@@ -105,6 +113,7 @@ class Conversation:
             first_s=watch.first_s,
             later_s=watch.later_s,
             cost=None if before is None or after is None else _difference(after, before),
+            speculation=None if answer is None else answer.speculation,
         )
 
     def _complete(self, prompt: str, watch: _Watch) -> Answer | None:
@@ -116,6 +125,8 @@ class Conversation:
                 sampler=self._sampler,
                 on_text=watch.tell,
                 keep=True,
+                speculate=self._speculate,
+                draft=self._draft,
             )
         except _Stopped:
             return None

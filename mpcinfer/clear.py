@@ -10,7 +10,7 @@ from mpcinfer.answer import Answer, OnText, answer
 from mpcinfer.backends.fixed import FixedBackend
 from mpcinfer.backends.fss_reference import reference_decoder
 from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.generation import Session, Step
+from mpcinfer.generation import Predict, Remembered, Session
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
@@ -18,6 +18,7 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
 from mpcinfer.sampling import Sampler, greedy
+from mpcinfer.speculation import Draft, look_up, speculation
 from protocols.plan import DEFAULT_PLAN
 
 
@@ -46,8 +47,7 @@ class ClearModel:
         self.public = PublicModel.of(model)
         self._model, self._fixed_point, self._plan = model, fixed_point, plan_from(plan, choices)
         self._room = room
-        self._step: Step | None = None
-        self._seen: list[int] = []
+        self._remembered: Remembered | None = None
 
     def complete(
         self,
@@ -57,38 +57,35 @@ class ClearModel:
         sampler: Sampler = greedy,
         on_text: OnText | None = None,
         keep: bool = False,
+        speculate: int = 0,
+        draft: Draft = look_up,
     ) -> Answer:
         """The model's continuation of a text; arguments and errors as `PrivateClient.complete`.
 
-        With `keep`, tokens that the prompt begins with and that were all seen before are not run again.
+        In float the last bits of logits depend on how tokens are cut into passes, and so, rarely, does what
+        `speculate` and `keep` give; in fixed point they do not.
         """
-        return answer(self._stepping(keep), self.public, prompt, max_new_tokens, sampler, on_text)
+        drafting = speculation(speculate, draft)
+        predict = self._predictions(keep)
+        return answer(predict, self.public, prompt, max_new_tokens, sampler, on_text, speculation=drafting)
 
-    def _stepping(self, keep: bool) -> Step:
-        """A step whose first call gets a whole prompt."""
-        prompt = True
+    def _predictions(self, keep: bool) -> Predict:
+        """Over what was seen, or afresh."""
+        if self._remembered is None:
+            self._remembered = self._remembering()
+        elif not keep:
+            self._remembered.forget()
+        return self._remembered
 
-        def step(ids: Sequence[int]) -> torch.Tensor:
-            nonlocal prompt
-            fresh, known = list(ids), len(self._seen)
-            if prompt:
-                prompt = False
-                if self._step is None or not (keep and known < len(fresh) and fresh[:known] == self._seen):
-                    self._step, self._seen = self._new_step(), []
-                fresh = fresh[len(self._seen) :]
-            assert self._step is not None
-            logits = self._step(fresh)
-            self._seen += fresh
-            return logits
-
-        return step
-
-    def _new_step(self) -> Step:
+    def _remembering(self) -> Remembered:
+        """With an empty cache."""
         if not self._fixed_point:
-            return self._plain_session().step
-        if self._plan.engine == "fss":
-            return Session(reference_decoder(self._model, self._plan, room=self._room)).step
-        return self._fixed_session().step
+            session = self._plain_session()
+        elif self._plan.engine == "fss":
+            session = Session(reference_decoder(self._model, self._plan, room=self._room))
+        else:
+            session = self._fixed_session()
+        return Remembered(session.step, session.rewind)
 
     def _plain_session(self) -> Session[torch.Tensor, torch.Tensor]:
         return Session(Decoder(PlainBackend(), *static(self._model.config, self._model.weights)))

@@ -17,6 +17,8 @@ def cost(
     *,
     tokens: int = 128,
     new_tokens: int = 1,
+    speculate: int = 0,
+    accepted: int | None = None,
     plan: str = DEFAULT_PLAN,
     choices: Sequence[str] | None = None,
     part: Part = "all",
@@ -28,6 +30,8 @@ def cost(
         model: a name from `zoo()`, a path, or a shape.
         tokens: of the prompt.
         new_tokens: how many are generated.
+        speculate: drafts that every pass checks.
+        accepted: how many of them are right in each; None for all.
         plan, choices: name of a preset, and `operation=protocol` replacements.
         part: `all`, `embedding`, `stack` or `head`.
         room: (engine `fss`) the most tokens of the session, which some rings are as wide as; None for no more
@@ -35,7 +39,8 @@ def cost(
             model's context where that is less.
 
     Raises:
-        ConfigError: no such model or plan, or tokens that do not fit the context.
+        ConfigError: no such model or plan, tokens that do not fit the context, or impossible numbers of
+            drafts.
     """
     shape = isinstance(model, ModelConfig)
     return count(
@@ -43,6 +48,8 @@ def cost(
         plan_from(plan, choices),
         tokens=tokens,
         new_tokens=new_tokens,
+        speculate=speculate,
+        accepted=accepted,
         part=part,
         ranges=None if shape else load_ranges_of(model),
         room=room,

@@ -11,10 +11,15 @@ import torch
 from mpcinfer.backends.base import TensorT, WeightT
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.sampling import Sampler, greedy
+from mpcinfer.speculation import Speculation
 from parties.errors import ConfigError
 
-Step = Callable[[Sequence[int]], torch.Tensor]
-"""New token ids -> logits [V] of the token after them; what came before is remembered."""
+Step = Callable[[Sequence[int], int], torch.Tensor]
+"""New token ids, and a number of rows -> logits [rows, V] of what comes after each of the last so many of
+them; what came before is remembered."""
+
+Predict = Callable[[Sequence[int], int], torch.Tensor]
+"""The same of all token ids, old and new."""
 
 StopReason = Literal["stop", "length", "context"]
 """A stop token came; `max_new_tokens` were made; prompt and answer fill the context."""
@@ -27,15 +32,16 @@ class Session(Generic[TensorT, WeightT]):
     decoder: Decoder[TensorT, WeightT]
     cache: KVCache[TensorT] = field(default_factory=KVCache[TensorT])
 
-    def advance(self, ids: Sequence[int] | None, count: int) -> torch.Tensor | None:
+    def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
         """Runs the decoder over `count` more tokens.
 
         Args:
             ids: the tokens at the client; None at a party that must not know them.
             count: how many there are, known to both.
+            rows: after how many of them, the last ones, the next token is asked for.
 
         Returns:
-            Logits [V] of the next token at the client, None at the other party.
+            Logits [rows, V] of the next tokens at the client, None at the other party.
 
         Raises:
             ConfigError: the tokens do not fit the context.
@@ -43,35 +49,86 @@ class Session(Generic[TensorT, WeightT]):
         backend = self.decoder.backend
         with torch.no_grad():
             tokens = backend.tokens(ids, count)
-            logits = self.decoder.forward(tokens, count, cache=self.cache, last_only=True)
+            logits = self.decoder.forward(tokens, count, cache=self.cache, rows=rows)
             opened = backend.open_logits(logits)
-        return None if opened is None else opened.reshape(-1)
+        return None if opened is None else opened.reshape(rows, -1)
 
-    def step(self, ids: Sequence[int]) -> torch.Tensor:
+    def step(self, ids: Sequence[int], rows: int = 1) -> torch.Tensor:
         """`advance` at the party that knows the tokens and gets the logits."""
-        logits = self.advance(ids, len(ids))
+        logits = self.advance(ids, len(ids), rows)
         assert logits is not None, "this party does not get the logits"
         return logits
 
+    def rewind(self, length: int) -> None:
+        """Forgets all tokens but the first `length`."""
+        self.cache.rewind(length, self.decoder.backend.first_tokens)
+
+
+class Remembered:
+    """Predictions over a KV cache: of the tokens it is given, those that it has seen are not run again.
+
+    What it has seen and is not given again, a draft that was refused for one, is forgotten first.
+
+    Args:
+        step: runs new tokens after those before.
+        rewind: forgets all tokens but the first so many.
+    """
+
+    def __init__(self, step: Step, rewind: Callable[[int], None]) -> None:
+        self._step, self._rewind = step, rewind
+        self._seen: list[int] = []
+
+    def __call__(self, ids: Sequence[int], rows: int) -> torch.Tensor:
+        """See `Predict`; at least the last `rows` tokens are run."""
+        known = min(_common(self._seen, ids), len(ids) - rows)
+        self.forget(known)
+        logits = self._step(ids[known:], rows)
+        self._seen += ids[known:]
+        return logits
+
+    def forget(self, length: int = 0) -> None:
+        """Keeps no more than the first `length` tokens."""
+        if length < len(self._seen):
+            self._rewind(length)
+            del self._seen[length:]
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two sequences have in common at their start."""
+    same = 0
+    for a, b in zip(first, second, strict=False):
+        if a != b:
+            break
+        same += 1
+    return same
+
 
 def generate(
-    step: Step,
+    predict: Predict,
     prompt: Sequence[int],
     *,
     max_new_tokens: int,
     context: int,
     sampler: Sampler = greedy,
     stop: Collection[int] = (),
+    speculation: Speculation | None = None,
 ) -> Generator[int, None, StopReason]:
     """The client's loop: picks tokens from logits and feeds them back.
 
+    With `speculation` a pass runs drafts of the tokens to come, too. The sampler picks from the logits after
+    each of them, as it would without drafts, until it picks something else than the draft: drafts change how
+    many passes there are, and neither the distribution of the answer nor, where logits do not depend on how
+    tokens are cut into passes, the answer for one seed (speculative sampling, Leviathan et al. 2023, section
+    2.3, of drafts that are certain of themselves).
+
     Args:
-        step: runs the model, for example `Session.step`; the first call gets the whole prompt, every later
-            one the token before. The last token is never fed back.
+        predict: runs the model, for example a `Remembered` session. The last token of an answer is never fed
+            back.
         prompt: token ids, at least one.
         max_new_tokens: the most tokens to make, >= 0.
         context: the longest that prompt and answer may be together.
         stop: ids that end the answer; they are not part of it.
+        speculation: makes drafts, and keeps count of them; None for a pass a token.
 
     Returns:
         A generator that yields each new token id as soon as it is picked; its value is why it ended.
@@ -87,18 +144,32 @@ def generate(
     if room < 1:
         raise ConfigError(f"the prompt of {len(prompt)} tokens leaves no room in the context of {context}")
     limit: StopReason = "length" if max_new_tokens <= room else "context"
-    return _loop(step, list(prompt), min(max_new_tokens, room), limit, sampler, stop)
+    drafting = speculation or Speculation(most=0)
+    return _loop(predict, list(prompt), min(max_new_tokens, room), limit, sampler, stop, drafting)
 
 
 def _loop(
-    step: Step, fresh: list[int], count: int, limit: StopReason, sampler: Sampler, stop: Collection[int]
+    predict: Predict,
+    text: list[int],
+    count: int,
+    limit: StopReason,
+    sampler: Sampler,
+    stop: Collection[int],
+    speculation: Speculation,
 ) -> Generator[int, None, StopReason]:
-    for _ in range(count):
-        token = sampler(step(fresh))
-        if token in stop:
-            return "stop"
-        yield token
-        fresh = [token]
+    end = len(text) + count
+    while len(text) < end:
+        drafts = speculation.drafts(text, end - len(text) - 1, stop)
+        logits = predict([*text, *drafts], len(drafts) + 1)
+        for row, draft in zip(logits, [*drafts, None], strict=True):
+            token = sampler(row)
+            if token in stop:
+                return "stop"
+            speculation.accepted += token == draft
+            yield token
+            text.append(token)
+            if token != draft:
+                break
     return limit
 
 

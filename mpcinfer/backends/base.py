@@ -150,8 +150,12 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         """[B, H, S, K] and [B, H, T, K] -> [B, H, S+T, K]."""
 
     @abstractmethod
-    def last_token(self, x: TensorT) -> TensorT:
-        """[B, T, D] -> [B, 1, D]."""
+    def first_tokens(self, x: TensorT, count: int) -> TensorT:
+        """[B, H, S, K] -> [B, H, count, K]."""
+
+    @abstractmethod
+    def last_tokens(self, x: TensorT, count: int) -> TensorT:
+        """[B, T, D] -> [B, count, D]."""
 
     @abstractmethod
     def head(self, x: TensorT, table: WeightT, tied: bool) -> TensorT:

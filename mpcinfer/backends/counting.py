@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import torch
 
 from mpcinfer.backends.fss_counting import count_fss
-from mpcinfer.backends.parts import Part, needed
+from mpcinfer.backends.parts import Part, Pass, answer_passes, needed
 from mpcinfer.backends.secure import SecureBackend
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.fold import as_run
+from mpcinfer.speculation import MOST_DRAFTS
 from parties.bill import Bill
 from parties.errors import ConfigError
 from parties.meter import Meter
@@ -28,6 +29,8 @@ def count(
     *,
     tokens: int,
     new_tokens: int = 1,
+    speculate: int = 0,
+    accepted: int | None = None,
     part: Part = "all",
     ranges: Mapping[str, float] | None = None,
     room: int | None = None,
@@ -37,9 +40,11 @@ def count(
     Args:
         tokens: of the prompt, which takes one forward pass and gives the first new token.
         new_tokens: how many tokens are generated; each after the first is a pass of one token over the
-            cache.
+            cache, unless
+        speculate: drafts are checked, so many in every pass, of which
+        accepted: so many are right; None for all.
         part: `all` with the opening of the logits at the client; `embedding`; `stack`, the blocks between
-            embedding and head; `head`, the final norm and the logits of one token a pass.
+            embedding and head; `head`, the final norm and the logits of one token a pass and of each draft.
         ranges: calibrated ranges; they decide how wide rings are, and what an inverse square root takes.
         room: (engine `fss`) the most tokens of the session, which some rings are as wide as; None for no more
             than these tokens. A session where nobody says otherwise has room for `DEFAULT_ROOM`, at most its
@@ -55,40 +60,46 @@ def count(
         raise ConfigError(f"a run has at least one token and one new token, not {tokens} and {new_tokens}")
     if tokens + new_tokens - 1 > config.context:
         raise ConfigError(f"{tokens} + {new_tokens} tokens do not fit the context of {config.context}")
+    right = speculate if accepted is None else accepted
+    if not 0 <= right <= speculate <= MOST_DRAFTS:
+        raise ConfigError(
+            f"a pass has 0 to {MOST_DRAFTS} drafts, all or fewer of them right, not {speculate} and {right}"
+        )
+    passes = answer_passes(tokens, new_tokens, speculate, right)
     config, _ = as_run(config, None, folds=plan.fold)
     if plan.engine == "fss":
         least = tokens + new_tokens - 1
         if room is not None and not least <= room <= config.context:
             raise ConfigError(f"room for {room} tokens; the run has {least}, the context {config.context}")
-        size = {"tokens": tokens, "new_tokens": new_tokens, "room": room or least}
-        return count_fss(config, plan, part=part, ranges=ranges or None, **size)
+        return count_fss(config, plan, passes, room=room or least, part=part, ranges=ranges or None)
     meter = Meter(timed=False)
     backend = SecureBackend(
         CountingArithmetic.of_plan(plan, meter), resolve(plan), config.vocabulary, ranges or None
     )
     decoder = Decoder(backend, config, backend.load(config, None, needed(config, part)))
     cache: KVCache[Share] = KVCache()
-    for length in (tokens, *(1,) * (new_tokens - 1)):
-        _pass(decoder, backend, cache, length, part)
+    for each in passes:
+        cache.rewind(each.start, backend.first_tokens)
+        _pass(decoder, backend, cache, each, part)
     return meter.bill()
 
 
 def _pass(
-    decoder: Decoder[Share, Weight], backend: SecureBackend, cache: KVCache[Share], length: int, part: Part
+    decoder: Decoder[Share, Weight], backend: SecureBackend, cache: KVCache[Share], run: Pass, part: Part
 ) -> None:
-    """One forward pass over `length` tokens, or the part of it."""
-    start, width = cache.length, decoder.config.width
+    """One forward pass, or the part of it."""
+    width = decoder.config.width
     if part == "all":
-        tokens = backend.tokens(None, length)
-        backend.open_logits(decoder.forward(tokens, length, cache=cache, last_only=True))
+        tokens = backend.tokens(None, run.tokens)
+        backend.open_logits(decoder.forward(tokens, run.tokens, cache=cache, rows=run.rows))
         return
     if part == "embedding":
-        decoder.embedding(backend.tokens(None, length), start)
+        decoder.embedding(backend.tokens(None, run.tokens), run.start)
     elif part == "stack":
-        decoder.stack(_activation(backend, length, width), start=start, cache=cache)
+        decoder.stack(_activation(backend, run.tokens, width), start=run.start, cache=cache)
     else:
-        decoder.head(_activation(backend, 1, width))
-    cache.length += length
+        decoder.head(_activation(backend, run.rows, width))
+    cache.length += run.tokens
 
 
 def _activation(backend: SecureBackend, tokens: int, width: int) -> Share:

@@ -324,8 +324,11 @@ class FssBackend(Backend[Share, Matrix]):
         assert isinstance(b, Kept)
         return a.appended(b)
 
-    def last_token(self, x: Share) -> Share:
-        return self.machine.map(x, lambda v: v[..., -1:, :])
+    def first_tokens(self, x: Share, count: int) -> Share:
+        return self.machine.map(x, lambda v: v[..., :count, :])
+
+    def last_tokens(self, x: Share, count: int) -> Share:
+        return self.machine.map(x, lambda v: v[..., -count:, :])
 
     # -- what this suite computes inside of larger steps -------------------------------------------------
 

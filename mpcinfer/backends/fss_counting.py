@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mpcinfer.backends.fss import FssBackend
 from mpcinfer.backends.fss_weights import count_setup, matrices
-from mpcinfer.backends.parts import Part, needed
+from mpcinfer.backends.parts import Part, Pass, needed
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.widths import Widths
@@ -24,14 +24,13 @@ from protocols.share import Held, Share
 def count_fss(
     config: ModelConfig,
     plan: Plan,
+    passes: Sequence[Pass],
     *,
-    tokens: int,
-    new_tokens: int,
     room: int,
     part: Part,
     ranges: Mapping[str, float] | None,
 ) -> Bill:
-    """As `mpcinfer.backends.counting.count`; `config` is folded."""
+    """As `mpcinfer.backends.counting.count`, of these passes; `config` is folded."""
     widths = Widths(config, ranges, room=room, faithful=plan.faithful)
     suite = resolve_fss(plan)
     counting = Counting(Meter(timed=False), faithful=plan.faithful)
@@ -41,30 +40,31 @@ def count_fss(
     count_setup(counting, weights)
     decoder = Decoder(FssBackend(counting, config, widths, suite), config, weights)
     cache: KVCache[Share] = KVCache()
-    for length in (tokens, *(1,) * (new_tokens - 1)):
-        _pass(decoder, widths, cache, length, part)
+    for each in passes:
+        cache.rewind(each.start, decoder.backend.first_tokens)
+        _pass(decoder, widths, cache, each, part)
     return counting.meter.bill()
 
 
 def _pass(
-    decoder: Decoder[Share, Matrix], widths: Widths, cache: KVCache[Share], length: int, part: Part
+    decoder: Decoder[Share, Matrix], widths: Widths, cache: KVCache[Share], run: Pass, part: Part
 ) -> None:
-    """One forward pass over `length` tokens, or the part of it."""
-    backend, start, width = decoder.backend, cache.length, decoder.config.width
+    """One forward pass, or the part of it."""
+    backend, width = decoder.backend, decoder.config.width
     if part == "all":
-        tokens = backend.tokens(None, length)
-        backend.open_logits(decoder.forward(tokens, length, cache=cache, last_only=True))
+        tokens = backend.tokens(None, run.tokens)
+        backend.open_logits(decoder.forward(tokens, run.tokens, cache=cache, rows=run.rows))
         return
     if part == "embedding":
-        decoder.embedding(backend.tokens(None, length), start)
+        decoder.embedding(backend.tokens(None, run.tokens), run.start)
     else:
-        rows = length if part == "stack" else 1
+        rows = run.tokens if part == "stack" else run.rows
         frac_bits, ring_bits = widths.precision.residual, widths.residual_bits
         residual = shape_only((1, rows, width), frac_bits, ring_bits, Held.MASKED)
         if not decoder.config.block_norms:
             residual = shape_only((1, rows, width), frac_bits, widths.held_bits, Held.SERVER_HELD)
         if part == "stack":
-            decoder.stack(residual, start=start, cache=cache)
+            decoder.stack(residual, start=run.start, cache=cache)
         else:
             decoder.head(residual)
-    cache.length += length
+    cache.length += run.tokens

@@ -223,8 +223,11 @@ class SecureBackend(Backend[Share, Weight]):
     def concat_tokens(self, a: Share, b: Share) -> Share:
         return self.engine.concat([a, b], -2)
 
-    def last_token(self, x: Share) -> Share:
-        return self.engine.rearrange(x, lambda v: v[..., -1:, :])
+    def first_tokens(self, x: Share, count: int) -> Share:
+        return self.engine.rearrange(x, lambda v: v[..., :count, :])
+
+    def last_tokens(self, x: Share, count: int) -> Share:
+        return self.engine.rearrange(x, lambda v: v[..., -count:, :])
 
     def head(self, x: Share, table: Weight, tied: bool) -> Share:
         return self.engine.linear(x, table, transposed=tied)

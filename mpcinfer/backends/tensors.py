@@ -31,5 +31,8 @@ class TensorBackend(Backend[torch.Tensor, torch.Tensor], ABC):
     def concat_tokens(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return torch.cat([a, b], dim=-2)
 
-    def last_token(self, x: torch.Tensor) -> torch.Tensor:
-        return x[..., -1:, :]
+    def first_tokens(self, x: torch.Tensor, count: int) -> torch.Tensor:
+        return x[..., :count, :]
+
+    def last_tokens(self, x: torch.Tensor, count: int) -> torch.Tensor:
+        return x[..., -count:, :]

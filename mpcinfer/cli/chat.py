@@ -38,6 +38,8 @@ def chat(
     temperature: Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest token.")] = 0.0,
     top_k: Annotated[int | None, typer.Option(min=1, help="Sample from the likeliest tokens only.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    speculate: options.Speculate = 0,
+    draft_model: options.DraftModel = None,
     timeout: options.Timeout = 120.0,
 ) -> None:
     """Talk with a chat model that neither sees your words nor shows its weights.
@@ -64,11 +66,11 @@ def chat(
             --server tcp://server:7100 --server-key keys/server.public \\
             --dealer tcp://dealer:7102 --dealer-key keys/dealer.public
     """
-    from mpcinfer.cli.connecting import Parties, running
+    from mpcinfer.cli.connecting import Drafting, Parties, running
     from mpcinfer.cli.progress import TurnBar
     from mpcinfer.cli.tables import print_bill
 
-    bar = TurnBar()
+    drafting, bar = Drafting(speculate=speculate, draft_model=draft_model), TurnBar()
     parties = Parties(
         server=server,
         server_key=server_key,
@@ -89,7 +91,14 @@ def chat(
 
         uniform = system_uniform if seed is None else seeded_uniform(seed)
         sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
-        conversation = Conversation(runner, system=system, max_new_tokens=tokens, sampler=sampler)
+        conversation = Conversation(
+            runner,
+            system=system,
+            max_new_tokens=tokens,
+            sampler=sampler,
+            speculate=speculate,
+            draft=drafting.draft(runner),
+        )
         Dialogue(conversation, runner, bar).run()
         bill = runner.finish() if isinstance(runner, PrivateClient) else None
     if bill is not None:

@@ -13,6 +13,7 @@ from mpcinfer.cli.options import Local
 from mpcinfer.cli.progress import announce
 from mpcinfer.roles.progress import Progress
 from mpcinfer.roles.together import private
+from mpcinfer.speculation import Draft, look_up
 from parties.errors import ConfigError
 
 if TYPE_CHECKING:  # imported while the other parties start
@@ -120,3 +121,36 @@ def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) 
         on_progress=parties.on_progress,
     ) as client:
         yield client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafting:
+    """What the command line says about drafts.
+
+    Raises:
+        ConfigError: a draft model and no drafts, or drafts over a folder of correlations.
+    """
+
+    speculate: int
+    draft_model: str | None
+    material: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.draft_model is not None and not self.speculate:
+            raise ConfigError("--draft-model drafts for --speculate N: say how many tokens")
+        if self.material is not None and self.speculate:
+            from mpcinfer.roles.client import NO_FOLDER
+
+            raise ConfigError(NO_FOLDER)
+
+    def draft(self, runner: ChatModel) -> Draft:
+        """What makes the drafts for a model.
+
+        Raises:
+            ConfigError: the draft model cannot be loaded, or has other tokens.
+        """
+        if self.draft_model is None:
+            return look_up
+        from mpcinfer.draft_model import load_draft
+
+        return load_draft(self.draft_model, runner.public)

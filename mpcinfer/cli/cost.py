@@ -29,6 +29,12 @@ def cost(
     new_tokens: Annotated[
         int, typer.Option(min=1, help="Tokens to generate; each after the first is one more short pass.")
     ] = 1,
+    speculate: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Drafts that every pass checks, all of them right; or")
+    ] = 0,
+    accepted: Annotated[
+        int | None, typer.Option(min=0, metavar="A", help="so many of them in every pass.")
+    ] = None,
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     part: Annotated[Part, typer.Option(help="Bill one part only; `stack` is the blocks.")] = Part.ALL,
@@ -50,13 +56,22 @@ def cost(
         mpcinfer cost gpt2 --tokens 128 --part stack
         mpcinfer cost llama2-7b --tokens 512 --json
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --layers
+        mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --speculate 4 --accepted 2
     """
     from mpcinfer.costs import cost as count
     from mpcinfer.plans import plan_from
     from protocols.registry import disclosures
 
     bill = count(
-        model, plan=plan, choices=choices, tokens=tokens, new_tokens=new_tokens, part=part.value, room=room
+        model,
+        plan=plan,
+        choices=choices,
+        tokens=tokens,
+        new_tokens=new_tokens,
+        speculate=speculate,
+        accepted=accepted,
+        part=part.value,
+        room=room,
     )
     if as_json:
         typer.echo(json.dumps(bill.to_json(), indent=2))

@@ -107,6 +107,8 @@ def summary(turn: Turn) -> str:
     if turn.new_tokens > 1:
         parts.append(f"{turn.later_s / (turn.new_tokens - 1):.2f} s/token")
     parts.append(f"first after {turn.first_s:.2f} s")
+    if turn.speculation is not None:
+        parts.append(f"{turn.speculation.accepted} of {turn.speculation.drafted} drafts right")
     if turn.cost is None:
         return " · ".join([*parts, "in the clear"])
     cost = turn.cost

@@ -41,6 +41,8 @@ def generate(
     temperature: Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest token.")] = 0.0,
     top_k: Annotated[int | None, typer.Option(min=1, help="Sample from the likeliest tokens only.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    speculate: options.Speculate = 0,
+    draft_model: options.DraftModel = None,
     chat: Annotated[bool, typer.Option("--chat", help="Wrap the prompt in the chat template.")] = False,
     timeout: options.Timeout = 60.0,
     layers: Annotated[bool, typer.Option("--layers", help="The bill by layer, too.")] = False,
@@ -66,8 +68,9 @@ def generate(
         mpcinfer generate "def area(self):" --server tcp://server:7100 --server-key keys/server.public \\
             --dealer tcp://dealer:7102 --dealer-key keys/dealer.public --key keys/client.secret
         mpcinfer generate "What is the capital of France?" --chat --local plain --model smollm2-135m-instruct
+        mpcinfer generate "a, b, c, a, b, c, a," --local private --speculate 4
     """
-    from mpcinfer.cli.connecting import Parties, running
+    from mpcinfer.cli.connecting import Drafting, Parties, running
     from mpcinfer.cli.progress import Answering, Waiting
     from mpcinfer.cli.tables import print_bill
 
@@ -77,6 +80,7 @@ def generate(
         return public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
 
     bar: Waiting = Waiting() if as_json else Answering("" if chat else text, tokens)
+    drafting = Drafting(speculate=speculate, draft_model=draft_model, material=material)
     parties = Parties(
         server=server,
         server_key=server_key,
@@ -97,14 +101,25 @@ def generate(
         sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
         on_text = bar.answer if isinstance(bar, Answering) else None
         answer = runner.complete(
-            asked(runner.public), max_new_tokens=tokens, sampler=sampler, on_text=on_text
+            asked(runner.public),
+            max_new_tokens=tokens,
+            sampler=sampler,
+            on_text=on_text,
+            speculate=speculate,
+            draft=drafting.draft(runner),
         )
         if isinstance(bar, Answering):
             bar.end()
         bill = runner.finish() if isinstance(runner, PrivateClient) else None
     if as_json:
-        document = {"text": answer.text, "token_ids": list(answer.ids), "reason": answer.reason}
-        typer.echo(json.dumps({**document, "bill": None if bill is None else bill.to_json()}, indent=2))
+        document = {
+            "text": answer.text,
+            "token_ids": list(answer.ids),
+            "reason": answer.reason,
+            "speculation": None if answer.speculation is None else answer.speculation.to_json(),
+            "bill": None if bill is None else bill.to_json(),
+        }
+        typer.echo(json.dumps(document, indent=2))
     elif bill is not None:
         Console(stderr=True).print()
         print_bill(Console(stderr=True), bill, layers=layers, labels=labels)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from mpcinfer.speculation import MOST_DRAFTS
+
 Model = Annotated[str, typer.Option(help="A name from `mpcinfer models`, or a path.")]
 PlanName = Annotated[str, typer.Option("--plan", help="Which protocols; the same at both parties.")]
 Choices = Annotated[
@@ -26,6 +28,26 @@ Once = Annotated[bool, typer.Option("--once", help="End after one session.")]
 Material = Annotated[
     Path | None,
     typer.Option(help="A folder of correlations that `mpcinfer deal` made, instead of a dealer."),
+]
+Speculate = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=MOST_DRAFTS,
+        metavar="N",
+        help="Draft up to N tokens ahead, from what the text said before, and check them in one pass: fewer "
+        "rounds a token, more bytes and computing a pass, the same answer. The server sees how many drafts "
+        "each pass has and how many were right. 0: a token a pass.",
+    ),
+]
+DraftModel = Annotated[
+    str | None,
+    typer.Option(
+        "--draft-model",
+        metavar="NAME_OR_FOLDER",
+        help="With --speculate: a small model that you hold, to draft where the text repeats nothing. Its "
+        "tokens must be those of the model.",
+    ),
 ]
 
 

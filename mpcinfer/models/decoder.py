@@ -6,7 +6,7 @@ F hidden, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -32,6 +32,15 @@ class KVCache(Generic[TensorT]):
             self.keys.append(k)
             self.values.append(v)
 
+    def rewind(self, length: int, first_tokens: Callable[[TensorT, int], TensorT]) -> None:
+        """Forgets all tokens but the first `length`, of at least as many."""
+        if length == self.length:
+            return
+        assert 0 <= length < self.length, f"{length} of {self.length} tokens"
+        for kept in (self.keys, self.values):
+            kept[:] = [first_tokens(each, length) for each in kept]
+        self.length = length
+
 
 @dataclass(frozen=True, slots=True)
 class Decoder(Generic[TensorT, WeightT]):
@@ -47,9 +56,9 @@ class Decoder(Generic[TensorT, WeightT]):
         count: int,
         *,
         cache: KVCache[TensorT] | None = None,
-        last_only: bool = False,
+        rows: int | None = None,
     ) -> TensorT:
-        """Logits of `count` tokens: [B, T, V], or [B, 1, V] with `last_only`. Extends the cache.
+        """Logits after each of `count` tokens [B, T, V], or of their last `rows` alone. Extends the cache.
 
         Raises ConfigError where cache and tokens together exceed the model's context.
         """
@@ -60,7 +69,7 @@ class Decoder(Generic[TensorT, WeightT]):
         x = self.stack(x, start=start, cache=cache)
         if cache is not None:
             cache.length += count
-        return self.head(self.backend.last_token(x) if last_only else x)
+        return self.head(x if rows is None else self.backend.last_tokens(x, rows))
 
     def embedding(self, tokens: TensorT, start: int = 0) -> TensorT:
         """Token rows, plus learned positions where the model has them: [B, T, D]."""

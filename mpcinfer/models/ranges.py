@@ -196,8 +196,11 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
     def concat_tokens(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return self._plain.concat_tokens(a, b)
 
-    def last_token(self, x: torch.Tensor) -> torch.Tensor:
-        return self._plain.last_token(x)
+    def first_tokens(self, x: torch.Tensor, count: int) -> torch.Tensor:
+        return self._plain.first_tokens(x, count)
+
+    def last_tokens(self, x: torch.Tensor, count: int) -> torch.Tensor:
+        return self._plain.last_tokens(x, count)
 
     def head(self, x: torch.Tensor, table: torch.Tensor, tied: bool) -> torch.Tensor:
         return self._output("head", self._plain.head(x, table, tied))

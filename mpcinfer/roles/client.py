@@ -9,15 +9,18 @@ from pathlib import Path
 import torch
 
 from mpcinfer.answer import Answer, OnText, answer
-from mpcinfer.generation import Step
+from mpcinfer.generation import Predict, Remembered
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.engines import engine_of
 from mpcinfer.roles.exchange import StepClient
+from mpcinfer.roles.next_pass import NextPass
 from mpcinfer.roles.progress import Progress
 from mpcinfer.roles.terms import Terms
 from mpcinfer.sampling import Sampler, greedy
+from mpcinfer.speculation import Draft, Speculation, look_up, speculation
 from parties.bill import Bill
+from parties.errors import ConfigError
 from parties.keys import KeyPair
 from parties.link import Link
 from parties.meter import CLIENT, Meter
@@ -35,7 +38,8 @@ class PrivateClient:
     def __init__(self, public: PublicModel, steps: StepClient, channel: TcpChannel) -> None:
         self.public = public
         self._steps, self._channel = steps, channel
-        self._seen: list[int] = []
+        self._remembered, self._then = Remembered(self._step, steps.rewind), 0
+        self._speculated: list[Speculation] = []
         self._bill: Bill | None = None
 
     @property
@@ -59,7 +63,7 @@ class PrivateClient:
             PeerError: the server or the dealer went away or sent what it should not.
         """
         if not keep:
-            self._forget(0)
+            self._remembered.forget()
         self._steps.prepare([prompt_tokens, *(1,) * (new_tokens - 1)])
 
     def complete(
@@ -70,6 +74,8 @@ class PrivateClient:
         sampler: Sampler = greedy,
         on_text: OnText | None = None,
         keep: bool = False,
+        speculate: int = 0,
+        draft: Draft = look_up,
     ) -> Answer:
         """The model's continuation of a text. The server learns its length in tokens, not the text.
 
@@ -79,14 +85,33 @@ class PrivateClient:
             on_text: is told of the whole answer so far after each token.
             keep: a conversation goes on: of the prompt, which holds all of it, the tokens at its start that
                 the session has seen already are not run again. The server learns how many those are.
+            speculate: the most drafts that a pass checks, from 0 to 64. Rounds a pass stay what they are,
+                bytes and computing grow with the tokens of it. The server learns how many drafts each pass
+                has and how many of them were right, which says how predictable the answer is.
+            draft: makes them, here and in the clear: `look_up`, or what `mpcinfer.load_draft` gives.
 
         Raises:
-            ConfigError: an empty prompt, or one that fills the session's room.
+            ConfigError: an empty prompt, or one that fills the session's room; drafts over a folder of
+                correlations.
             CorrelationExhausted: there is no material for it.
             PeerError: the server or the dealer went away or sent what it should not.
         """
-        step = self._stepping(max_new_tokens, keep)
-        return answer(step, self.public, prompt, max_new_tokens, sampler, on_text, context=self.room)
+        drafting = speculation(speculate, draft)
+        if drafting is not None:
+            if not self._steps.on_demand:
+                raise ConfigError(NO_FOLDER)
+            self._speculated.append(drafting)
+        predict = self._predictions(max_new_tokens, keep, drafting is not None)
+        return answer(
+            predict,
+            self.public,
+            prompt,
+            max_new_tokens,
+            sampler,
+            on_text,
+            context=self.room,
+            speculation=drafting,
+        )
 
     def bill_so_far(self) -> Bill:
         """This party's bill up to now; the one that both parties agree on comes with `finish`."""
@@ -96,42 +121,48 @@ class PrivateClient:
         """Ends the session and returns its bill, the server's part included; safe to repeat."""
         if self._bill is None:
             self._bill = self._steps.finish()
+            if self._speculated:
+                self._bill.notes.append(_speculation_says(self._speculated))
             self._bill.notes.append(_kernel_says(self._channel, self._bill))
             self._steps.part()
         return self._bill
 
-    def _stepping(self, max_new_tokens: int, keep: bool) -> Step:
-        """A step whose first call gets a whole prompt, of which what was seen is left out with `keep`."""
-        prompt = True
+    def _step(self, ids: Sequence[int], rows: int) -> torch.Tensor:
+        return self._steps.step(ids, rows, then=self._then)
 
-        def step(ids: Sequence[int]) -> torch.Tensor:
-            nonlocal prompt
-            fresh = list(ids)
-            if prompt:
-                prompt = False
-                self._steps.expect(min(max_new_tokens, self.room - len(fresh)) - 1)
-                self._forget(min(_common(self._seen, fresh), len(fresh) - 1) if keep else 0)
-                fresh = fresh[len(self._seen) :]
-            logits = self._steps.step(fresh)
-            self._seen += fresh
-            return logits
+    def _predictions(self, max_new_tokens: int, keep: bool, drafting: bool) -> Predict:
+        """Of which the first call starts afresh, or with what was seen, and has passes dealt for ahead."""
+        course: NextPass | None = None
 
-        return step
+        def predict(ids: Sequence[int], rows: int) -> torch.Tensor:
+            nonlocal course
+            if course is None:
+                end = min(len(ids) - (rows - 1) + max_new_tokens, self.room)
+                course = NextPass(end)
+                self._steps.expect(0 if drafting else end - len(ids) - 1)
+                if not keep:
+                    self._remembered.forget()
+            self._then = course.after(len(ids), rows)
+            return self._remembered(ids, rows)
 
-    def _forget(self, length: int) -> None:
-        """All tokens but the first `length`."""
-        self._steps.rewind(length)
-        del self._seen[length:]
+        return predict
 
 
-def _common(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens two sequences have in common at their start."""
-    same = 0
-    for a, b in zip(first, second, strict=False):
-        if a != b:
-            break
-        same += 1
-    return same
+NO_FOLDER = (
+    "correlations from a folder are for passes that were foreseen, one token after the other; with drafts "
+    "nobody foresees the passes: let a dealer make the correlations (--dealer and --dealer-key instead of "
+    "--material), or leave --speculate out"
+)
+
+
+def _speculation_says(answers: Sequence[Speculation]) -> str:
+    """A line of the bill."""
+    passes, drafted = sum(each.passes for each in answers), sum(each.drafted for each in answers)
+    accepted = sum(each.accepted for each in answers)
+    return (
+        f"speculation: {passes:,} passes with {drafted:,} drafts, {accepted:,} of them accepted; the server "
+        "saw these numbers, pass by pass"
+    )
 
 
 def _kernel_says(channel: TcpChannel, bill: Bill) -> str:

@@ -95,21 +95,25 @@ class CrypTenPrivateSession(PrivateSession):
     def prepared_end(self) -> int:
         return self.length
 
-    def wanted(self, tokens: int, more: int) -> None:
+    @property
+    def on_demand(self) -> bool:
+        return True
+
+    def wanted(self, tokens: int, rows: int, more: int, then: int = 0) -> None:
         """Nothing: the correlations of a step come while it runs."""
 
-    def check(self, start: int, lengths: Sequence[int]) -> None:
+    def check(self, start: int, lengths: Sequence[int], rows: int = 1) -> None:
         """A dealer makes whatever is asked for."""
 
-    def prepare(self, lengths: Sequence[int]) -> None:
+    def prepare(self, lengths: Sequence[int], rows: int = 1) -> None:
         """Nothing: the correlations of a step come while it runs."""
 
     def settle(self) -> None:
         """Nothing to wait for."""
 
-    def advance(self, ids: Sequence[int] | None, count: int) -> torch.Tensor | None:
-        self._engine.prefetch(self._foresight.requests(count))
-        return self._session.advance(ids, count)
+    def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
+        self._engine.prefetch(self._foresight.requests(count, rows))
+        return self._session.advance(ids, count, rows)
 
 
 def require_ranges(public: PublicModel) -> None:

@@ -1,12 +1,15 @@
 """The conversation around a private run: which pass is next, what to prepare, and the bills at the end.
 
-    client -> server   session.step   {"start": s, "tokens": T}: the next pass; tokens from s on are forgotten
-                                      {"start": s, "prepare": [T, ...], "settle": bool}: passes that may come
+    client -> server   session.step   {"start": s, "tokens": T, "rows": R}: the next pass; tokens from s
+                                      on are forgotten, and logits opened after the last R of the T
+                                      {"start": s, "prepare": [T, ...], "rows": R, "settle": bool}: passes
+                                      that may come
                                       {"end": true}
     server -> client   session.bill   the server's bill, once, at the end
     client -> server   session.end    {}: the client has what it wants, the connection may go
 
-These are control frames: they reveal how many tokens each pass has and nothing else.
+These are control frames: they reveal how many tokens each pass has, after how many of them the client wants
+to know what comes next, and how many are forgotten again; nothing else.
 """
 
 from __future__ import annotations
@@ -63,14 +66,14 @@ def _follow(link: Link, session: PrivateSession) -> bool:
     match document:
         case {"end": True}:
             return False
-        case {"start": int() as start, "tokens": int() as tokens}:
-            _require_room(session, start, [tokens])
+        case {"start": int() as start, "tokens": int() as tokens, "rows": int() as rows}:
+            _require_room(session, start, [tokens], rows)
             _at(session, start)
-            session.advance(None, tokens)
-        case {"start": int() as start, "prepare": list(), "settle": bool() as settle}:
+            session.advance(None, tokens, rows)
+        case {"start": int() as start, "prepare": list(), "rows": int() as rows, "settle": bool() as settle}:
             lengths = _lengths(document)
-            _require_room(session, start, lengths, session.prepared_end)
-            _prepare(session, start, lengths, settle)
+            _require_room(session, start, lengths, rows, session.prepared_end)
+            _prepare(session, start, lengths, rows, settle)
         case _:
             raise PeerMismatch("a step says how many tokens it has, what to prepare, or that it is the end")
     return True
@@ -84,14 +87,16 @@ def _lengths(document: dict[str, Any]) -> list[int]:
 
 
 def _require_room(
-    session: PrivateSession, start: int, lengths: Sequence[int], end: int | None = None
+    session: PrivateSession, start: int, lengths: Sequence[int], rows: int, end: int | None = None
 ) -> None:
-    """Passes follow tokens that the session holds, or `end`, and fit its room."""
+    """Passes follow tokens that the session holds, or `end`, fit its room, and have as many rows."""
     if not (0 <= start <= session.length or start == end):
         raise PeerMismatch(f"a step from token {start} on, after {session.length}")
     room, tokens = session.context - start, sum(lengths)
     if min(lengths) < 1 or tokens > room:
         raise PeerMismatch(f"the client asked for {tokens} tokens, the context has room for {room}")
+    if not 1 <= rows <= min(lengths):
+        raise PeerMismatch(f"the client asked for logits after {rows} of {min(lengths)} tokens")
 
 
 def _at(session: PrivateSession, start: int) -> None:
@@ -100,11 +105,11 @@ def _at(session: PrivateSession, start: int) -> None:
         session.rewind(start)
 
 
-def _prepare(session: PrivateSession, start: int, lengths: Sequence[int], settle: bool) -> None:
+def _prepare(session: PrivateSession, start: int, lengths: Sequence[int], rows: int, settle: bool) -> None:
     """Asks for passes; where they do not follow those asked for before, those are given up."""
     if start != session.prepared_end:
         session.rewind(start)
-    session.prepare(lengths)
+    session.prepare(lengths, rows)
     if settle:
         session.settle()
 
@@ -126,6 +131,11 @@ class StepClient:
     def context(self) -> int:
         """The most tokens the session can hold."""
         return self._session.context
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether passes can be asked for that nobody foresaw; see `PrivateSession.on_demand`."""
+        return self._session.on_demand
 
     def rewind(self, length: int) -> None:
         """The next step follows the first `length` tokens; what came after them is forgotten."""
@@ -149,8 +159,12 @@ class StepClient:
         """
         self._ask(self._start, lengths, settle=True)
 
-    def step(self, ids: Sequence[int]) -> torch.Tensor:
-        """Runs new tokens; logits [V] of the token after them.
+    def step(self, ids: Sequence[int], rows: int = 1, *, then: int = 0) -> torch.Tensor:
+        """Runs new tokens; logits [rows, V] of what comes after each of the last `rows` of them.
+
+        Args:
+            then: of how many tokens, a row each, the next step will most likely be if it follows this one: it
+                is dealt for meanwhile, and given up if it does not come. 0 for no guess.
 
         Raises:
             CorrelationExhausted: there is no material for them.
@@ -158,10 +172,10 @@ class StepClient:
         """
         session, start = self._session, self._start
         _at(session, start)
-        while wanted := session.wanted(len(ids), max(0, self._more)):
+        while wanted := session.wanted(len(ids), rows, max(0, self._more), then):
             self._ask(*wanted)
-        self._say({"start": start, "tokens": len(ids)})
-        logits = session.advance(ids, len(ids))
+        self._say({"start": start, "tokens": len(ids), "rows": rows})
+        logits = session.advance(ids, len(ids), rows)
         assert logits is not None
         self._start, self._more = start + len(ids), self._more - 1
         return logits
@@ -190,10 +204,10 @@ class StepClient:
         with self._link.meter.phase(Phase.CONTROL):
             self._link.send_document({}, _END)
 
-    def _ask(self, start: int, lengths: Sequence[int], settle: bool = False) -> None:
-        self._session.check(start, lengths)
-        self._say({"start": start, "prepare": list(lengths), "settle": settle})
-        _prepare(self._session, start, lengths, settle)
+    def _ask(self, start: int, lengths: Sequence[int], rows: int = 1, *, settle: bool = False) -> None:
+        self._session.check(start, lengths, rows)
+        self._say({"start": start, "prepare": list(lengths), "rows": rows, "settle": settle})
+        _prepare(self._session, start, lengths, rows, settle)
 
     def _say(self, document: dict[str, Any]) -> None:
         meter = self._link.meter

@@ -44,8 +44,8 @@ class Foresight:
         """Forgets all tokens but the first `length`."""
         rewind_cache(self._session.cache, length)
 
-    def requests(self, tokens: int) -> list[Request]:
-        """The correlations of a step of `tokens` tokens after those before it."""
+    def requests(self, tokens: int, rows: int = 1) -> list[Request]:
+        """The correlations of a step of `tokens` tokens after those before it, `rows` of which get logits."""
         self._schedule.requests.clear()
-        self._session.advance(None, tokens)
+        self._session.advance(None, tokens, rows)
         return list(self._schedule.requests)

@@ -91,7 +91,7 @@ class ModelDealer:
             products=self._products.take(number, run.tokens),
             faithful=self._program.plan.faithful,
         )
-        self._program.walk(dealing, self._matrices, self._cache, run.tokens)
+        self._program.walk(dealing, self._matrices, self._cache, run.tokens, rows=run.rows)
         return Dealt(*sizes)
 
     def _walk_ahead(self, machine: Offline, tokens: int) -> None:

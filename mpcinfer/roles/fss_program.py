@@ -85,11 +85,17 @@ class Program:
         cache: KVCache[Share],
         count: int,
         ids: Sequence[int] | None = None,
+        *,
+        rows: int = 1,
     ) -> torch.Tensor | None:
-        """One pass over `count` tokens after those in the cache; the logits, where this machine gets them."""
+        """One pass over `count` tokens after those in the cache.
+
+        Returns:
+            The logits [rows, V] after the last `rows` of them, where this machine gets them.
+        """
         backend = FssBackend(machine, self.folded, self.widths, resolve_fss(self.plan))
         decoder = Decoder(backend, self.folded, weights)
-        return Session(decoder, cache).advance(ids, count)
+        return Session(decoder, cache).advance(ids, count, rows)
 
     def dealt_bytes(self, tokens: int) -> int:
         """What a dealer sends the client for a first pass; it is counted, in a tenth of a second."""

@@ -105,22 +105,29 @@ class FssPrivateSession(PrivateSession):
             return self._asked[-1].end
         return self._prepared[-1].shape.end if self._prepared else self.length
 
-    def wanted(self, tokens: int, more: int) -> tuple[int, list[int]] | None:
+    @property
+    def on_demand(self) -> bool:
+        return self._supply.on_demand
+
+    def wanted(self, tokens: int, rows: int, more: int, then: int = 0) -> tuple[int, list[int], int] | None:
         """The step itself where it was not asked for; then the one after it, to be dealt while it runs.
 
         No more than that: a dealer that is asked for several makes the parties wait for all of them before
-        the first, and what an answer that ends early leaves unused is one token's.
+        the first, and what an answer that ends early leaves unused is one pass's.
         """
-        step, end = RunShape(self.length, tokens), self.prepared_end
+        step, end = RunShape(self.length, tokens, rows), self.prepared_end
         if self._first() != step:
-            return self.length, [tokens]
-        return (end, [1]) if more and end == step.end < self.context else None
+            return self.length, [tokens], rows
+        following = then or min(more, 1)
+        if following and end == step.end and end + following <= self.context:
+            return end, [following], following
+        return None
 
-    def check(self, start: int, lengths: Sequence[int]) -> None:
-        self._supply.check(_consecutive(start, lengths))
+    def check(self, start: int, lengths: Sequence[int], rows: int = 1) -> None:
+        self._supply.check(_consecutive(start, lengths, rows))
 
-    def prepare(self, lengths: Sequence[int]) -> None:
-        runs = _consecutive(self.prepared_end, lengths)
+    def prepare(self, lengths: Sequence[int], rows: int = 1) -> None:
+        runs = _consecutive(self.prepared_end, lengths, rows)
         self._collect_asked()
         if self._progress.listened_to and runs[0].tokens > 1:
             self._progress.expect(self._program.dealt_bytes(runs[0].tokens))
@@ -139,13 +146,13 @@ class FssPrivateSession(PrivateSession):
         rewind_cache(self._cache, length)
         rewind_cache(self._shadow, length)
 
-    def advance(self, ids: Sequence[int] | None, count: int) -> torch.Tensor | None:
-        step = RunShape(self.length, count)
+    def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
+        step = RunShape(self.length, count, rows)
         if step.end > self.context:
             raise ConfigError(f"{step.end} tokens do not fit the session's room for {self.context}")
         if self._first() != step:
             self.rewind(step.start)
-            self.prepare([count])
+            self.prepare([count], rows)
         if not self._prepared:
             self._prepare_next()
         return self._run(self._prepared.popleft(), ids)
@@ -190,7 +197,7 @@ class FssPrivateSession(PrivateSession):
         )
         meter, layers = self._link.meter, self._program.folded.layers
         with meter.phase(Phase.OFFLINE), self._progress.layers(meter, Stage.OFFLINE, layers):
-            self._program.walk(machine, self._weights, self._shadow, shape.tokens)
+            self._program.walk(machine, self._weights, self._shadow, shape.tokens, rows=shape.rows)
         _require_used(material.linear.left_bytes)
         self._prepared.append(_Prepared(shape, material, machine.prepared))
 
@@ -213,8 +220,9 @@ class FssPrivateSession(PrivateSession):
                 ready.results,
                 faithful=self._program.plan.faithful,
             )
+            tokens, rows = ready.shape.tokens, ready.shape.rows
             with self._progress.layers(self._link.meter, Stage.ONLINE, self._program.folded.layers):
-                logits = self._program.walk(machine, self._weights, self._cache, ready.shape.tokens, ids)
+                logits = self._program.walk(machine, self._weights, self._cache, tokens, ids, rows=rows)
             _require_used(material.gates.left_bytes + len(ready.results))
         return logits
 
@@ -229,10 +237,10 @@ class FssPrivateSession(PrivateSession):
         self._unused, self._unused_bytes = self._unused + 1, self._unused_bytes + sum(dealt.to_plain())
 
 
-def _consecutive(start: int, lengths: Sequence[int]) -> list[RunShape]:
+def _consecutive(start: int, lengths: Sequence[int], rows: int) -> list[RunShape]:
     """Passes one after the other."""
     ends = list(accumulate(lengths, initial=start))
-    return [RunShape(first, tokens) for first, tokens in zip(ends, lengths, strict=False)]
+    return [RunShape(first, tokens, rows) for first, tokens in zip(ends, lengths, strict=False)]
 
 
 def _require_used(left: int) -> None:

@@ -41,6 +41,7 @@ def neighbours(
     timeout_s: float,
     insecure_dealer: bool,
     say: Say | None,
+    through: Callable[[str], str] | None = None,
 ) -> Generator[Neighbours]:
     """A server and a dealer with fresh keys; both end with the block, however it ends.
 
@@ -50,18 +51,20 @@ def neighbours(
     with tempfile.TemporaryDirectory(prefix="mpcinfer-") as folder, Processes(on_line=say) as processes:
         keys = Path(folder)
         pairs = {name: new_keypair(keys, name) for name in ("server", "client", "dealer")}
-        at_server, for_server, for_client = (f"tcp://127.0.0.1:{port}" for port in _free_ports(3))
+        listening = [f"tcp://127.0.0.1:{port}" for port in _free_ports(3)]
+        at_server, for_server, for_client = listening
+        server, dealer_of_server, dealer = map(through, listening) if through is not None else listening
         if not insecure_dealer:
             listen = ["--listen-server", for_server, "--listen-client", for_client]
             processes.start("dealer", _command("dealer", *listen, *_keys(keys, "dealer", "server", "client")))
         serve = ["--model", model, "--plan", plan, *(f"--set={choice}" for choice in choices)]
-        serve += ["--listen", at_server, "--dealer", for_server, "--timeout", str(timeout_s)]
+        serve += ["--listen", at_server, "--dealer", dealer_of_server, "--timeout", str(timeout_s)]
         serve += ["--insecure-dealer"] if insecure_dealer else []
         processes.start("server", _command("serve", *serve, *_keys(keys, "server", "client", "dealer")))
         yield Neighbours(
             keys=pairs["client"],
-            server=Address(at_server, pairs["server"].public),
-            dealer=None if insecure_dealer else Address(for_client, pairs["dealer"].public),
+            server=Address(server, pairs["server"].public),
+            dealer=None if insecure_dealer else Address(dealer, pairs["dealer"].public),
             processes=processes,
         )
 

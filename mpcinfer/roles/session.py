@@ -38,20 +38,26 @@ class PrivateSession(ABC):
     def prepared_end(self) -> int:
         """How long the cache will be when everything that was asked for by `prepare` is used up."""
 
+    @property
     @abstractmethod
-    def wanted(self, tokens: int, more: int) -> tuple[int, list[int]] | None:
-        """What to `prepare` now, before a step: after how many tokens, and passes of which lengths.
+    def on_demand(self) -> bool:
+        """Whether any pass can be asked for at any time, not only those that were foreseen long before."""
+
+    @abstractmethod
+    def wanted(self, tokens: int, rows: int, more: int, then: int = 0) -> tuple[int, list[int], int] | None:
+        """What to `prepare` now, before a step: after how many tokens, passes of which lengths, and rows.
 
         Args:
-            tokens: of that step, which follows the tokens in the cache.
+            tokens, rows: of that step, which follows the tokens in the cache.
             more: how many steps of one token may follow it.
+            then: of how many tokens, each with a row, the step after it will most likely be; 0 for no guess.
 
         Returns:
             None where nothing is to be prepared, or no longer.
         """
 
     @abstractmethod
-    def check(self, start: int, lengths: Sequence[int]) -> None:
+    def check(self, start: int, lengths: Sequence[int], rows: int = 1) -> None:
         """Whether passes of these lengths can be asked for, the first after `start` tokens.
 
         Raises:
@@ -59,8 +65,11 @@ class PrivateSession(ABC):
         """
 
     @abstractmethod
-    def prepare(self, lengths: Sequence[int]) -> None:
+    def prepare(self, lengths: Sequence[int], rows: int = 1) -> None:
         """Asks for passes of these lengths, after those asked for before.
+
+        Args:
+            rows: the logits after so many tokens, the last ones of each pass, will be opened.
 
         Raises:
             CorrelationExhausted: there is no material for them.
@@ -71,8 +80,12 @@ class PrivateSession(ABC):
         """Waits until everything that was asked for is there and prepared."""
 
     @abstractmethod
-    def advance(self, ids: Sequence[int] | None, count: int) -> torch.Tensor | None:
-        """Runs `count` more tokens; logits [V] of the next token at the client, None at the server."""
+    def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
+        """Runs `count` more tokens.
+
+        Returns:
+            Logits [rows, V] of what comes after the last of them at the client, None at the server.
+        """
 
     def finish(self) -> None:
         """Gives up what was prepared and not used; before the bill is made."""
@@ -81,9 +94,4 @@ class PrivateSession(ABC):
 
 def rewind_cache(cache: KVCache[Share], length: int) -> None:
     """Cuts a cache of shares [B, H, S, K] to its first `length` tokens."""
-    if length == cache.length:
-        return
-    assert 0 <= length < cache.length, f"{length} of {cache.length} tokens"
-    for kept in (cache.keys, cache.values):
-        kept[:] = [each.first_rows(length) for each in kept]
-    cache.length = length
+    cache.rewind(length, lambda kept, count: kept.first_rows(count))

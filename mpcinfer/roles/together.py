@@ -31,6 +31,7 @@ def private(
     prompt: Callable[[PublicModel], str] | None = None,
     say: Say | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    through: Callable[[str], str] | None = None,
 ) -> Generator[PrivateClient]:
     """A client connected to a server and a dealer that run as processes on this machine.
 
@@ -46,6 +47,8 @@ def private(
         prompt: the first prompt, where it is known: correlations for as many tokens are dealt while masked
             weights are on their way.
         say: is told what the processes report.
+        through: given an endpoint at which somebody listens, the one at which the others reach it; to
+            measure with networks of another kind.
 
     Raises:
         ConfigError: CrypTen is missing, no such model or plan, or the model cannot be loaded.
@@ -61,6 +64,7 @@ def private(
         timeout_s=timeout_s,
         insecure_dealer=insecure_dealer,
         say=say,
+        through=through,
     ) as others:
         if on_progress is not None:
             on_progress(Progress(stage=Stage.STARTING, done=0, of=0))

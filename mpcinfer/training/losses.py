@@ -140,7 +140,7 @@ def greedy_tokens(
     answer: list[int] = []
     step = list(prompt)
     for _ in range(min(count, config.context - len(prompt))):
-        logits = decoder.forward(backend.tokens(step, len(step)), len(step), cache=cache, last_only=True)
+        logits = decoder.forward(backend.tokens(step, len(step)), len(step), cache=cache, rows=1)
         token = int(logits[0, -1].argmax())
         if token in stop:
             break

@@ -30,6 +30,8 @@ class StoredSupply(Supply):
         ConfigError: the folder is the other party's.
     """
 
+    on_demand = False
+
     def __init__(self, link: Link, store: Store) -> None:
         if store.manifest.rank != link.rank:
             raise ConfigError(f"{store.folder} has the other party's correlations")

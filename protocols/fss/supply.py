@@ -30,10 +30,11 @@ MAX_RUNS = 4096
 
 @dataclass(frozen=True, slots=True, order=True)
 class RunShape:
-    """A forward pass of `tokens` tokens, the first at position `start`."""
+    """A forward pass of `tokens` tokens, the first at position `start`; the last `rows` have results."""
 
     start: int
     tokens: int
+    rows: int = 1
 
     @property
     def end(self) -> int:
@@ -70,10 +71,12 @@ class Supply(ABC):
     Attributes:
         weight_mask: the mask of a weight, at the server; None at the client.
         limit: the most tokens a session over this supply can hold; None where nothing bounds it.
+        on_demand: whether any run can be asked for at any time.
     """
 
     weight_mask: WeightMask | None
     limit: int | None = None
+    on_demand: bool = True
 
     @abstractmethod
     def check(self, runs: Sequence[RunShape]) -> None:
@@ -145,7 +148,7 @@ class DealerSupply(Supply):
         if self._thread is not None:
             self._thread.join()
         assert self._arrived.empty(), "the runs before were not collected"
-        numbered = [[self._number + i, run.start, run.tokens] for i, run in enumerate(runs)]
+        numbered = [[self._number + i, run.start, run.tokens, run.rows] for i, run in enumerate(runs)]
         with naming_the_dealer():
             self._link.send_document({"runs": numbered}, RUNS)
         self._thread = threading.Thread(target=self._receive, args=(len(runs),), daemon=True)
@@ -219,11 +222,13 @@ def asked_runs(document: dict[str, object], first: int, room: int) -> list[RunSh
     runs: list[RunShape] = []
     for number, item in enumerate(cast(list[object], items), first):
         match item:
-            case [int() as got, int() as start, int() as tokens] if got == number:
-                run = RunShape(start, tokens)
+            case [int() as got, int() as start, int() as tokens, int() as rows] if got == number:
+                run = RunShape(start, tokens, rows)
             case _:
                 raise PeerMismatch(f"expected run {number}, got {item!r}")
         if start < 0 or tokens < 1 or run.end > room:
             raise PeerMismatch(f"run {number}: {tokens} tokens from {start} on, with room for {room}")
+        if not 1 <= rows <= tokens:
+            raise PeerMismatch(f"run {number}: results of {rows} of {tokens} tokens")
         runs.append(run)
     return runs

@@ -26,7 +26,7 @@ def logits(session: Session[Any, Any], steps: Sequence[Sequence[int]]) -> torch.
     """Logits [V] after the last of several steps."""
     result = torch.empty(0)
     for ids in steps:
-        result = session.step(ids)
+        [result] = session.step(ids)
     return result.double()
 
 
@@ -47,6 +47,31 @@ def check_cache(open_session: Open, model: Model) -> None:
         _require(difference < 0.02 * float(whole.std()), f"a cache cut at {cut} is {difference:.3g} off")
 
 
+def check_rows(open_session: Open, model: Model) -> None:
+    """Rows of one pass are what shorter prompts give, after a cache as without one."""
+    for cut in (0, 2):
+        session = open_session(model)
+        if cut:
+            session.step(PROMPT[:cut])
+        rows = session.step(PROMPT[cut:], 4)
+        _require(rows.shape == (4, model.config.vocabulary), f"rows of shape {tuple(rows.shape)}")
+        for length, row in zip(range(len(PROMPT) - 3, len(PROMPT) + 1), rows, strict=True):
+            wanted = logits(open_session(model), [PROMPT[:length]])
+            difference = float((row - wanted).abs().max())
+            _require(difference < 0.02 * float(wanted.std()), f"row {length} is {difference:.3g} off")
+
+
+def check_rewind(open_session: Open, model: Model) -> None:
+    """A cache that is cut back goes on as if it had never been longer."""
+    wanted = logits(open_session(model), [PROMPT])
+    for cut in (1, 4):
+        session = open_session(model)
+        session.step([*PROMPT[:cut], 7, 8, 9])
+        session.rewind(cut)
+        difference = float((logits(session, [PROMPT[cut:]]) - wanted).abs().max())
+        _require(difference < 0.02 * float(wanted.std()), f"after {cut} tokens it is {difference:.3g} off")
+
+
 def check_every_token_counts(open_session: Open, model: Model) -> None:
     """Another token anywhere in the prompt, or another order, gives other logits."""
     whole = logits(open_session(model), [PROMPT])
@@ -63,7 +88,14 @@ def check_vocabulary(open_session: Open, model: Model) -> None:
     _require(bool(torch.isfinite(result).all()), "logits that are not finite")
 
 
-CHECKS = (check_vocabulary, check_like_float, check_cache, check_every_token_counts)
+CHECKS = (
+    check_vocabulary,
+    check_like_float,
+    check_cache,
+    check_rows,
+    check_rewind,
+    check_every_token_counts,
+)
 
 
 def check_all(open_session: Open, models: Sequence[Model]) -> None:

@@ -93,6 +93,20 @@ class AnswersHalf(PlainBackend):
         return logits[..., : logits.shape[-1] // 2]
 
 
+class AnswersFromTheFront(PlainBackend):
+    """Logits of the first tokens of a pass where those of the last are asked for, unless it is one."""
+
+    def last_tokens(self, x: torch.Tensor, count: int) -> torch.Tensor:
+        return super().last_tokens(x, count) if count == 1 else x[..., :count, :]
+
+
+class CutsTheFront(PlainBackend):
+    """A cache that is cut back to its last tokens."""
+
+    def first_tokens(self, x: torch.Tensor, count: int) -> torch.Tensor:
+        return x[..., -count:, :]
+
+
 TWINS = (
     SeesTheFuture,
     ForgetsWhereItIs,
@@ -104,4 +118,6 @@ TWINS = (
     RepeatsHeadsInTurns,
     ReadsTheFirstToken,
     AnswersHalf,
+    AnswersFromTheFront,
+    CutsTheFront,
 )

@@ -18,7 +18,7 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.client import PrivateClient, connect_client
 from mpcinfer.roles.together import private
-from parties.errors import CorrelationExhausted, HandshakeFailed, PeerClosed
+from parties.errors import ConfigError, CorrelationExhausted, HandshakeFailed, PeerClosed
 from parties.keys import KeyPair, new_keypair
 from parties.launch import Processes
 from protocols.plan import Plan
@@ -161,6 +161,23 @@ def test_a_conversation_goes_on_where_it_was(model: Path, plan: str) -> None:
     assert rows["output"].rounds == 4
 
 
+def test_drafts_change_the_passes_and_not_the_answer(model: Path) -> None:
+    prompt = "abcabcabcabc"
+    with private(str(model), plan="fss-faithful") as client:
+        plain = client.complete(prompt, max_new_tokens=4)
+        drafted = client.complete(prompt, max_new_tokens=4, speculate=3)
+        kept = client.complete(prompt + drafted.text + "abc", max_new_tokens=3, speculate=2, keep=True)
+        bill = client.finish()
+    assert drafted.ids == plain.ids
+    assert len(kept.ids) == 3
+    assert drafted.speculation is not None
+    assert drafted.speculation.drafted > 0
+    [note] = [note for note in bill.notes if note.startswith("speculation: ")]
+    assert "the server saw" in note
+    vain = [int(note.split()[0]) for note in bill.notes if "never run" in note]
+    assert sum(vain) <= 2  # an answer
+
+
 def test_correlations_from_folders_need_no_dealer(model: Path, tmp_path: Path) -> None:
     pairs = {name: new_keypair(tmp_path, name) for name in ("server", "client")}
     [port] = _free_ports(1)
@@ -187,6 +204,8 @@ def test_correlations_from_folders_need_no_dealer(model: Path, tmp_path: Path) -
         ):
             with pytest.raises(CorrelationExhausted, match="prompts of 7 tokens"):
                 client.complete("def", max_new_tokens=3)
+            with pytest.raises(ConfigError, match="let a dealer make the correlations"):
+                client.complete("def f(x", max_new_tokens=3, speculate=2)
             first = client.complete("def f(x", max_new_tokens=3)
             second = client.complete("return ", max_new_tokens=9)  # there is room for three
             with pytest.raises(CorrelationExhausted, match=r"used up.*for more: mpcinfer deal"):

@@ -33,9 +33,11 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     seen: list[list[int]] = []
     step = Session[torch.Tensor, torch.Tensor].step
 
-    def recorded(session: Session[torch.Tensor, torch.Tensor], ids: Sequence[int]) -> torch.Tensor:
+    def recorded(
+        session: Session[torch.Tensor, torch.Tensor], ids: Sequence[int], rows: int = 1
+    ) -> torch.Tensor:
         seen.append(list(ids))
-        return step(session, ids)
+        return step(session, ids, rows)
 
     monkeypatch.setattr(Session, "step", recorded)
     return seen
@@ -44,6 +46,11 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 def prompt(model: Model, *messages: tuple[str, str]) -> list[int]:
     said = [{"role": role, "content": text} for role, text in messages]
     return model.tokenizer.encode(model.tokenizer.chat(said))
+
+
+def _same(first: list[int], second: list[int]) -> int:
+    """How many tokens two texts have in common at their start."""
+    return next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), len(first))
 
 
 def test_a_turn_is_asked_in_the_light_of_those_before(model: Model) -> None:
@@ -74,21 +81,25 @@ def test_only_what_is_new_is_run(model: Model, steps: list[list[int]]) -> None:
     assert all(len(step) == 1 for step in steps[1:])
 
 
-def test_what_does_not_go_on_is_run_afresh(model: Model, steps: list[list[int]]) -> None:
+def test_what_does_not_go_on_is_run_from_where_it_differs(model: Model, steps: list[list[int]]) -> None:
     conversation = Conversation(ClearModel(model), max_new_tokens=2)
     conversation.ask("x = 1")
     conversation.forget()
     steps.clear()
     conversation.ask("y = 2")
-    assert steps[0] == prompt(model, ("user", "y = 2"))
+    before, after = (prompt(model, ("user", text)) for text in ("x = 1", "y = 2"))
+    assert steps[0] == after[_same(before, after) :]
     assert conversation.turns == 1
 
 
 def test_a_system_message_stays(model: Model, steps: list[list[int]]) -> None:
     conversation = Conversation(ClearModel(model), system="Be brief.", max_new_tokens=1)
-    for _ in range(2):
-        conversation.ask("x = 1")
-        assert steps[-1] == prompt(model, ("system", "Be brief."), ("user", "x = 1"))
+    before: list[int] = []
+    for question in ("x = 1", "y = 2"):
+        conversation.ask(question)
+        whole = prompt(model, ("system", "Be brief."), ("user", question))
+        assert steps[-1] == whole[_same(before, whole) :]
+        before = whole
         conversation.forget()
 
 

@@ -228,10 +228,10 @@ def bounded(model: Whole) -> tuple[torch.Tensor, torch.Tensor]:
     weights = {name: value.double() for name, value in model.model.weights.items()}
     folded, own = fold(model.model.config, weights)
     decoder = Decoder(bounds, folded, scale_queries(folded, fold_centring(folded, own)))
-    result = decoder.forward(bounds.tokens(PROMPT, count), count, last_only=True)
+    result = decoder.forward(bounds.tokens(PROMPT, count), count, rows=1)
     plain = PlainBackend()
     plain_decoder = Decoder(plain, model.model.config, weights)
-    right = plain_decoder.forward(plain.tokens(PROMPT, count), count, last_only=True)
+    right = plain_decoder.forward(plain.tokens(PROMPT, count), count, rows=1)
     assert float((right - result.value).abs().max()) < 1e-9  # both folds are exact
     # The run folds weights that are kept in float32: 2^-24 of each, far below any step of the grid.
     return right.reshape(-1), result.error.reshape(-1) * 1.001

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.generation import Completion, Session, complete, generate
+from mpcinfer.generation import Completion, Remembered, Session, complete, generate
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder
 from parties.errors import ConfigError
@@ -19,51 +19,54 @@ CONFIG = ModelConfig(
 
 
 class Script:
-    """A step that says given tokens and remembers what it was fed."""
+    """Says given tokens, one after the other, and remembers what it was asked with."""
 
     def __init__(self, *answers: int) -> None:
         self.answers = list(answers)
-        self.fed: list[list[int]] = []
+        self.asked: list[list[int]] = []
 
-    def __call__(self, ids: Sequence[int]) -> torch.Tensor:
-        self.fed.append(list(ids))
-        return torch.eye(40)[self.answers[len(self.fed) - 1]]
+    def __call__(self, ids: Sequence[int], rows: int) -> torch.Tensor:
+        assert rows == 1
+        self.asked.append(list(ids))
+        return torch.eye(40)[[self.answers[len(self.asked) - 1]]]
 
 
-def test_the_prompt_goes_in_once_and_then_each_token() -> None:
-    step = Script(7, 8, 9, 3)
+def test_the_text_grows_token_by_token() -> None:
+    script = Script(7, 8, 9, 3)
     seen: list[int] = []
-    loop = generate(step, [1, 2], max_new_tokens=3, context=24)
+    loop = generate(script, [1, 2], max_new_tokens=3, context=24)
     assert complete(loop, seen.append) == Completion(ids=(7, 8, 9), reason="length")
     assert seen == [7, 8, 9]
-    assert step.fed == [[1, 2], [7], [8]]
+    assert script.asked == [[1, 2], [1, 2, 7], [1, 2, 7, 8]]
 
 
 def test_a_stop_token_ends_the_answer_and_is_no_part_of_it() -> None:
-    step = Script(7, 3, 9)
-    assert complete(generate(step, [1], max_new_tokens=9, context=24, stop={3, 5})) == Completion(
+    script = Script(7, 3, 9)
+    assert complete(generate(script, [1], max_new_tokens=9, context=24, stop={3, 5})) == Completion(
         ids=(7,), reason="stop"
     )
 
 
 def test_tokens_come_one_at_a_time() -> None:
-    step = Script(7, 8, 9)
-    loop = generate(step, [1], max_new_tokens=3, context=24)
+    script = Script(7, 8, 9)
+    loop = generate(script, [1], max_new_tokens=3, context=24)
     assert next(loop) == 7
-    assert step.fed == [[1]]
+    assert script.asked == [[1]]
 
 
 def test_the_context_limits_prompt_and_answer_together() -> None:
-    step = Script(*range(10))
-    assert complete(generate(step, [1] * 20, max_new_tokens=9, context=24)).reason == "context"
+    script = Script(*range(10))
+    assert complete(generate(script, [1] * 20, max_new_tokens=9, context=24)).reason == "context"
     assert complete(generate(Script(7, 8), [1] * 22, max_new_tokens=2, context=24)).reason == "length"
-    assert len(step.fed) == 4
+    assert len(script.asked) == 4
 
 
 def test_nothing_runs_for_no_tokens() -> None:
-    step = Script()
-    assert complete(generate(step, [1], max_new_tokens=0, context=24)) == Completion(ids=(), reason="length")
-    assert step.fed == []
+    script = Script()
+    assert complete(generate(script, [1], max_new_tokens=0, context=24)) == Completion(
+        ids=(), reason="length"
+    )
+    assert script.asked == []
 
 
 @pytest.mark.parametrize(
@@ -84,9 +87,13 @@ def random_weights() -> dict[str, torch.Tensor]:
     }
 
 
+def remembered(session: Session[torch.Tensor, torch.Tensor]) -> Remembered:
+    return Remembered(session.step, session.rewind)
+
+
 def test_a_session_says_what_full_passes_say() -> None:
     decoder = Decoder(PlainBackend(), CONFIG, random_weights())
-    cached = complete(generate(Session(decoder).step, [3, 1, 4], max_new_tokens=21, context=24))
+    cached = complete(generate(remembered(Session(decoder)), [3, 1, 4], max_new_tokens=21, context=24))
 
     ids = [3, 1, 4]
     for _ in range(21):
@@ -112,11 +119,14 @@ def test_a_server_follows_without_tokens_or_logits() -> None:
     server = Session(Decoder(FollowingBackend(), CONFIG, weights))
     opened: list[torch.Tensor | None] = []
 
-    def both(ids: Sequence[int]) -> torch.Tensor:
-        opened.append(server.advance(None, len(ids)))
-        return client.step(ids)
+    def both(ids: Sequence[int], rows: int) -> torch.Tensor:
+        opened.append(server.advance(None, len(ids), rows))
+        return client.step(ids, rows)
 
-    assert len(complete(generate(both, [3, 1, 4], max_new_tokens=5, context=24)).ids) == 5
+    def rewind(length: int) -> None:
+        raise AssertionError("nothing is forgotten")
+
+    assert len(complete(generate(Remembered(both, rewind), [3, 1, 4], max_new_tokens=5, context=24)).ids) == 5
     assert opened == [None] * 5
     assert server.cache.length == client.cache.length == 7
 

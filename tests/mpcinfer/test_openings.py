@@ -37,7 +37,7 @@ def test_every_frame_has_a_listed_reason(config: ModelConfig, plan: Plan) -> Non
         return recorders[-1]
 
     def use(steps: StepClient) -> None:
-        steps.step([1, 2, 3])
+        steps.step([1, 2, 3], 2)
 
     run_model(random_model(dataclasses.replace(config, layers=1)), plan, use, wrap)
     frames = [frame for recorder in recorders for frame in (*recorder.sent, *recorder.received)]

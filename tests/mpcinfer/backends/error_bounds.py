@@ -178,8 +178,11 @@ class ErrorBoundBackend(Backend[Bounded, torch.Tensor]):
     def concat_tokens(self, a: Bounded, b: Bounded) -> Bounded:
         return Bounded(self.plain.concat_tokens(a.value, b.value), self.plain.concat_tokens(a.error, b.error))
 
-    def last_token(self, x: Bounded) -> Bounded:
-        return x.map(self.plain.last_token)
+    def first_tokens(self, x: Bounded, count: int) -> Bounded:
+        return x.map(lambda t: self.plain.first_tokens(t, count))
+
+    def last_tokens(self, x: Bounded, count: int) -> Bounded:
+        return x.map(lambda t: self.plain.last_tokens(t, count))
 
     def head(self, x: Bounded, table: torch.Tensor, tied: bool) -> Bounded:
         return self.linear(x, table.T if tied else table, None)
@@ -195,7 +198,7 @@ class ErrorBoundBackend(Backend[Bounded, torch.Tensor]):
 OPERATIONS = (
     "add_positions", "linear", "matmul", "add_offset", "temper", "attention_weights", "norm",
     "activation", "mul", "add", "scale",
-    "rope", "split_heads", "merge_heads", "repeat_heads", "transpose", "concat_tokens", "last_token", "head",
+    "rope", "split_heads", "merge_heads", "repeat_heads", "transpose", "concat_tokens", "last_tokens", "head",
 )  # fmt: skip
 ACTIVATIONS = {"x", "a", "b", "q", "scores"}
 

@@ -160,7 +160,7 @@ def test_decoding_with_a_cache_is_the_full_forward_bit_by_bit(name: str, cuts: l
 def test_last_only_is_the_last_row_of_the_full_forward() -> None:
     decoder, ids = fixed_decoder(LLAMA), token_ids(LLAMA, 5)
     full = decoder.forward(decoder.backend.tokens(ids, 5), 5)
-    last = decoder.forward(decoder.backend.tokens(ids, 5), 5, last_only=True)
+    last = decoder.forward(decoder.backend.tokens(ids, 5), 5, rows=1)
     assert torch.equal(last, full[:, -1:])
 
 

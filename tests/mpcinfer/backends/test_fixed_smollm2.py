@@ -6,7 +6,7 @@ import pytest
 
 from mpcinfer.backends.fixed import FixedBackend
 from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.generation import Completion, Session, complete, generate
+from mpcinfer.generation import Completion, Remembered, Session, complete, generate
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.load import load_model
 from mpcinfer.models.model import Model
@@ -32,8 +32,9 @@ def test_smollm2_says_the_same_as_in_float(smollm2: Model) -> None:
         Decoder(PlainBackend(), smollm2.config, smollm2.weights),
         Decoder(fixed, smollm2.config, fixed.load(smollm2.weights)),
     ):
+        session = Session(decoder)
         tokens = generate(
-            Session(decoder).step,
+            Remembered(session.step, session.rewind),
             prompt,
             max_new_tokens=10,
             context=smollm2.config.context,
@@ -49,6 +50,6 @@ def test_every_operation_of_smollm2_is_within_its_own_bound(smollm2: Model) -> N
     decoder = Decoder(backend, smollm2.config, backend.load(smollm2.weights))
     checked = check_every_operation(backend)
     prompt = smollm2.tokenizer.encode("The capital of France is")
-    decoder.forward(backend.tokens(prompt, len(prompt)), len(prompt), last_only=True)
+    decoder.forward(backend.tokens(prompt, len(prompt)), len(prompt), rows=1)
     assert checked["linear"] == 4 * smollm2.config.layers
     assert checked["norm"] == 2 * smollm2.config.layers + 1

@@ -97,6 +97,26 @@ def test_generate_without_privacy(backend: str) -> None:
     assert out["bill"] is None
 
 
+def test_drafts_are_counted_and_change_no_text() -> None:
+    options = ["generate", "a b c d a b c d a b", "--local", "plain", "--tokens", "6", "--json"]
+    plain, drafted = json.loads(run(*options)), json.loads(run(*options, "--speculate", "3"))
+    assert drafted["token_ids"] == plain["token_ids"]
+    assert plain["speculation"] is None
+    counts = drafted["speculation"]
+    assert 0 <= counts["accepted"] <= counts["drafted"] <= 3 * counts["passes"]
+    assert counts["passes"] > 0
+
+
+def test_a_bill_with_drafts_has_fewer_rounds() -> None:
+    options = ["cost", "tiny-python", "--tokens", "8", "--new-tokens", "9", "--room", "32", "--json"]
+    plain, all_right, none_right = (
+        json.loads(run(*options, *more))
+        for more in ([], ["--speculate", "2"], ["--speculate", "2", "--accepted", "0"])
+    )
+    assert plain["rounds"] == none_right["rounds"] == 3 * all_right["rounds"]
+    assert plain["online_bytes_to_server"] < none_right["online_bytes_to_server"]
+
+
 def test_sampling_repeats_for_a_seed() -> None:
     options = ["generate", "def ", "--local", "plain", "--tokens", "8", "--temperature", "1", "--seed"]
     assert run(*options, "5") == run(*options, "5")
@@ -125,6 +145,13 @@ def test_keys_are_made_once_and_shown(tmp_path: Path) -> None:
         (["cost", "gpt2", "--plan", "crypten", "--set", "linear=foo"], "linear has no protocol 'foo'"),
         (["cost", "gpt2", "--set", "fold=no"], "has no operation 'fold'"),
         (["cost", "gpt2", "--set", "gelu"], "OPERATION=PROTOCOL"),
+        (["generate", "x", "--local", "plain", "--draft-model", "tiny-power4"], "--speculate N"),
+        (["generate", "x", "--material", "m", "--speculate", "2"], "let a dealer make the correlations"),
+        (
+            ["generate", "x", "--local", "plain", "--speculate", "2", "--draft-model", "tiny-power4"],
+            "must share the tokenizer",
+        ),
+        (["cost", "gpt2", "--speculate", "2", "--accepted", "3"], "all or fewer of them right"),
         (["serve", "--key", "a", "--client-key", "b", "--dealer-key", "c"], "cannot read the key file"),
     ],
 )

@@ -7,7 +7,7 @@ import torch
 import transformers
 
 from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.generation import Session, complete, generate
+from mpcinfer.generation import Remembered, Session, complete, generate
 from mpcinfer.models.calibrated import calibrated_file
 from mpcinfer.models.calibrated.conversations import chat_prompts
 from mpcinfer.models.decoder import Decoder
@@ -32,8 +32,9 @@ def test_it_knows_the_capital_of_france(model: Model) -> None:
     tokenizer = model.tokenizer
     prompt = tokenizer.encode(tokenizer.chat([{"role": "user", "content": "What is the capital of France?"}]))
     session = Session(Decoder(PlainBackend(), model.config, model.weights))
+    predict = Remembered(session.step, session.rewind)
     answer = complete(
-        generate(session.step, prompt, max_new_tokens=30, context=model.config.context, stop=tokenizer.stop)
+        generate(predict, prompt, max_new_tokens=30, context=model.config.context, stop=tokenizer.stop)
     )
     assert tokenizer.decode(answer.ids) == "The capital of France is Paris."
     assert answer.reason == "stop"

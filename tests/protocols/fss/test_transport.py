@@ -211,13 +211,13 @@ class _Dealer:
 def test_runs_are_numbered_and_come_in_order() -> None:
     dealer = _Dealer()
     dealer.supply.request([RunShape(0, 5), RunShape(5, 1)])
-    assert dealer.answer(2) == {"runs": [[0, 0, 5], [1, 5, 1]]}
+    assert dealer.answer(2) == {"runs": [[0, 0, 5, 1], [1, 5, 1, 1]]}
     for expected in (0, 1):
         with closing(dealer.supply.collect()) as material:
             assert material.gates.bytes(2).tolist() == [expected] * 2
     dealer.box.drain()
-    dealer.supply.request([RunShape(2, 3)])
-    assert dealer.answer(1) == {"runs": [[2, 2, 3]]}
+    dealer.supply.request([RunShape(2, 3, 2)])
+    assert dealer.answer(1) == {"runs": [[2, 2, 3, 2]]}
     dealer.supply.collect().close()
     dealer.supply.close()
     dealer.box.drain()
@@ -255,12 +255,15 @@ def test_a_supply_that_is_closed_early_gives_its_files_up() -> None:
         {"runs": []},
         {"runs": 1},
         {"runs": [[0, 0]]},
-        {"runs": [[1, 0, 1]]},
-        {"runs": [[0, -1, 1]]},
-        {"runs": [[0, 0, 0]]},
-        {"runs": [[0, 0, 21]]},
-        {"runs": [[0, 0, 1], [0, 1, 1]]},
-        {"runs": [[0, 0, "1"]]},
+        {"runs": [[0, 0, 1]]},
+        {"runs": [[1, 0, 1, 1]]},
+        {"runs": [[0, -1, 1, 1]]},
+        {"runs": [[0, 0, 0, 1]]},
+        {"runs": [[0, 0, 21, 1]]},
+        {"runs": [[0, 0, 2, 0]]},
+        {"runs": [[0, 0, 2, 3]]},
+        {"runs": [[0, 0, 1, 1], [0, 1, 1, 1]]},
+        {"runs": [[0, 0, "1", 1]]},
         {"end": False},
     ],
 )
@@ -270,5 +273,5 @@ def test_requests_that_are_none(document: dict[str, object]) -> None:
 
 
 def test_requests() -> None:
-    assert asked_runs({"runs": [[3, 0, 2], [4, 2, 18]]}, 3, 20) == [RunShape(0, 2), RunShape(2, 18)]
+    assert asked_runs({"runs": [[3, 0, 2, 1], [4, 2, 18, 3]]}, 3, 20) == [RunShape(0, 2), RunShape(2, 18, 3)]
     assert asked_runs({"end": True}, 3, 20) is None
