@@ -25,6 +25,7 @@ from parties.randomness import InsecureTestRandom
 from protocols.kernels import idpf
 from protocols.kernels.aes import LEAF, Hash
 from protocols.kernels.dpf import expand_all, generate, prefix_parity, window_lookup
+from protocols.kernels.entries import Layout
 from protocols.kernels.histogram import suffix_counts
 from protocols.kernels.lines import Lines
 from protocols.kernels.processor import kernel_set
@@ -94,7 +95,8 @@ def other_kernels() -> Arrays:
         packed = pack_words(random.uint64((101,)), bits)
         yield from (packed, unpack_words(packed.data, bits, 101))
     starts, shifts = np.array([0, 3, 40]), random.ring((40,), 6).astype(np.uint8)
-    yield suffix_counts(np.asarray(random.ring((40, 64), 16), np.uint16), shifts, starts)
+    layout = Layout(6, 11)
+    yield suffix_counts(random.uint8((40, layout.vector_bytes)), layout, shifts, starts)
     x, weight = (torch.from_numpy(random.uint64((17, 48)).view(np.int64)) for _ in range(2))
     for kind, ring_bits in ((torch.int16, 47), (torch.int16, 64), (torch.int64, 64)):
         narrow = weight.to(kind)

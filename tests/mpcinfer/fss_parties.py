@@ -230,7 +230,7 @@ def run_replayed(
         machine = Replay(Meter(timed=False), _dealing(whole, seed, number), low_bits)
         pairs = whole.program.walk(machine, weights, cache, len(ids), ids)
         assert pairs is not None
-        result.append(pairs.reshape(2, -1)[0])  # of the secrets, not of their masks
+        result.append(pairs.reshape(2, -1)[:1])  # of the secrets, not of their masks
     return result
 
 

@@ -22,7 +22,7 @@ LEAST = -2 << WIRES.index_frac
 
 def program(wires: ExponentialWires) -> Program:
     def apply(machine: Machine, index: Share) -> Shares:
-        return (SPLIT(machine, wires, index),)
+        return SPLIT(machine, wires, index)
 
     return apply
 
