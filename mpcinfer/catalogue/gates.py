@@ -7,18 +7,21 @@ import math
 from collections.abc import Callable, Iterator
 
 from mpcinfer.backends.fss_weights import matrices
-from mpcinfer.backends.fss_wires import score_index_bits
+from mpcinfer.backends.fss_wires import activation_wires, score_index_bits
 from mpcinfer.catalogue.entry import SAMPLE, Entry, SampleCost, source_of, summary_of
 from mpcinfer.catalogue.fss import Wires, wires_of
 from mpcinfer.models.config import ModelConfig
 from parties.meter import Meter
 from protocols.fss.activation import Activation, GatedActivation
+from protocols.fss.activations import LinesActivation, LookupActivation
 from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
 from protocols.fss.comparison import IsNegative
 from protocols.fss.counting import Counting
 from protocols.fss.embedding import HoldTokens
 from protocols.fss.exponential import Exponential
+from protocols.fss.exponentials import SplitExponentialProtocol
 from protocols.fss.gate import Gate, shape_only
+from protocols.fss.line_activation import GatedLineActivation, LineActivation
 from protocols.fss.linear import Hold, Linear, ToClient, Veil
 from protocols.fss.matrix import Matrix
 from protocols.fss.maximum import CoarseMaximum
@@ -27,6 +30,7 @@ from protocols.fss.opening import Open, Publish
 from protocols.fss.polynomial import Product, SumOfSquares
 from protocols.fss.public_rows import OwnTokens, PublicRows
 from protocols.fss.shapes import no_data
+from protocols.fss.split_exponential import SplitExponential
 from protocols.fss.square import Square
 from protocols.fss.truncation import FaithfulTruncation
 from protocols.fss.widening import Widen
@@ -110,19 +114,28 @@ def _comparisons(wires: Wires) -> Iterator[GateSample]:
 
 
 def _functions(wires: Wires) -> Iterator[GateSample]:
-    p, ffn, attention = wires.widths.precision, wires.widths.ffn(0), wires.widths.attention(0)
-    x = wires.masked((wires.tokens, wires.config.hidden), p.activation, ffn.wire_bits)
-    view = Share(x.value, x.frac_bits, x.ring_bits, x.held, 0)
-    around = wires.activation("gelu", faithful=False)
-    index, fields = wires.masked(x.shape, around.index_frac, around.index_bits), dataclasses.asdict(around)
-    yield Activation("gelu", **fields), (view, index), math.prod(x.shape), "element"
-    yield GatedActivation("silu", **fields), (view, index, view), math.prod(x.shape), "element"
-    exponential = wires.exponential(faithful=False)
+    attention, exponential = wires.widths.attention(0), wires.exponential(faithful=False)
     scores = wires.masked(wires.scores, exponential.index_frac, exponential.index_bits)
     yield Exponential(**dataclasses.asdict(exponential)), (scores,), math.prod(scores.shape), "score"
+    yield SplitExponentialProtocol().gate(exponential), (scores,), math.prod(scores.shape), "score"
     norm, (root, octaves) = attention.norm, wires.inverse_root(faithful=False)
     squares = wires.masked((wires.tokens, 1), 2 * norm.keep, norm.square_bits)
     yield Octaves(root, **dataclasses.asdict(octaves)), (squares,), wires.tokens, "row"
+
+
+def _activations(wires: Wires) -> Iterator[GateSample]:
+    p, ffn = wires.widths.precision, wires.widths.ffn(0)
+    x = wires.masked((wires.tokens, wires.config.hidden), p.activation, ffn.wire_bits)
+    view, elements = Share(x.value, x.frac_bits, x.ring_bits, x.held, 0), math.prod(x.shape)
+    looked_up, lines = LookupActivation(), LinesActivation()
+    around = activation_wires(looked_up, ffn, p, p.activation, faithful=False)
+    index, fields = wires.masked(x.shape, around.index_frac, around.index_bits), dataclasses.asdict(around)
+    yield Activation("gelu", **fields), (view, index), elements, "element"
+    yield GatedActivation("silu", **fields), (view, index, view), elements, "element"
+    around = activation_wires(lines, ffn, p, p.activation, faithful=False)
+    index = wires.masked(x.shape, around.index_frac, around.index_bits)
+    yield LineActivation("gelu", **lines.fields(around)), (index, view), elements, "element"
+    yield GatedLineActivation("silu", **lines.fields(around)), (index, view, view), elements, "element"
 
 
 _GROUPS: tuple[Callable[[Wires], Iterator[GateSample]], ...] = (
@@ -130,6 +143,7 @@ _GROUPS: tuple[Callable[[Wires], Iterator[GateSample]], ...] = (
     _openings,
     _products,
     _comparisons,
+    _activations,
     _functions,
 )
 
@@ -154,7 +168,10 @@ SAMPLED = (
     CoarseMaximum,
     Activation,
     GatedActivation,
+    LineActivation,
+    GatedLineActivation,
     Exponential,
+    SplitExponential,
     Octaves,
 )
 """The gates that have a sample, in their order."""

@@ -111,13 +111,14 @@ class _LineActivations(ActivationProtocol):
         self, machine: Machine, kind: str, wires: ActivationWires, x: Share, index: Share, *factors: Share
     ) -> Share:
         make = GatedLineActivation if factors else LineActivation
-        gate = make(kind, **self._fields(wires))
+        gate = make(kind, **self.fields(wires))
         return machine.one(gate, index, machine.view(x), *map(machine.view, factors))
 
     def max_abs_error(self, kind: str, wires: ActivationWires) -> float:
-        return LineActivation(kind, **self._fields(wires)).max_abs_error
+        return LineActivation(kind, **self.fields(wires)).max_abs_error
 
-    def _fields(self, wires: ActivationWires) -> dict[str, int]:
+    def fields(self, wires: ActivationWires) -> dict[str, int]:
+        """What its gates take."""
         return {
             "ring_bits": wires.ring_bits,
             "frac_bits": wires.frac_bits,

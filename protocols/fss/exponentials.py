@@ -72,12 +72,13 @@ class SplitExponentialProtocol(ExponentialProtocol):
     exact_form = "lookup"
 
     def __call__(self, machine: Machine, wires: ExponentialWires, *indices: Share) -> Shares:
-        return machine.apply(self._gate(wires), *indices)
+        return machine.apply(self.gate(wires), *indices)
 
     def max_rel_error(self, wires: ExponentialWires) -> float:
-        return self._gate(wires).max_relative_error + math.expm1(2.0**-wires.index_frac)
+        return self.gate(wires).max_relative_error + math.expm1(2.0**-wires.index_frac)
 
-    def _gate(self, wires: ExponentialWires) -> SplitExponential:
+    def gate(self, wires: ExponentialWires) -> SplitExponential:
+        """The gate with these wires."""
         return SplitExponential(
             ring_bits=wires.ring_bits,
             frac_bits=wires.frac_bits,

@@ -32,6 +32,9 @@ from protocols.fss.polynomial import (
 from protocols.fss.shapes import broadcast
 from protocols.share import Held, Share
 
+RESULT_FRAC = 16
+"""Fraction bits of the result, factors aside: slopes times the rest of a number are rounded to them."""
+
 
 class _LineGate(Gate):
     """y = e x - c of a masked x, e = 1{j >= 0} and c the line of its index's cell j, times further factors.
@@ -61,7 +64,7 @@ class _LineGate(Gate):
             raise ConfigError(f"lines of {value_bits} and {slope_bits} bits: they have 3 at least")
         self._kind, self._ring_bits, self._frac_bits = kind, ring_bits, frac_bits
         self._index_frac, self._cell_frac = index_frac, cell_frac
-        self.extra_bits = min(slope_bits, 64 - ring_bits)
+        self.extra_bits = min(max(0, RESULT_FRAC - frac_bits), 64 - ring_bits)
         self._cells = Cells(index_bits, index_frac - cell_frac)
         fraction = frac_bits + self.extra_bits
         self._table = _table(kind, self._cells, index_frac, fraction, value_bits, slope_bits)
@@ -165,7 +168,7 @@ class LineActivation(_LineGate):
     1. One look-up of the index (`line_lookup.py`) opens, masked, e = 1{j >= 0} of its cell j, and value and
        slope of the line of c = e x - f(x) there, each times a sign of the dealer's.
     2. y = e x - c, from opened values and shared secrets, with `extra_bits` more fraction bits than x in a
-       ring as much wider: as many as slopes have, if that ring has 64 bits at most.
+       ring as much wider: `RESULT_FRAC` in all, or as many as a ring of 64 bits leaves room for.
 
     Which cell is taken depends on the mask, and so does the result in its last bits.
 

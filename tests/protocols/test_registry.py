@@ -70,7 +70,7 @@ def test_the_faithful_plan_is_a_choice_of_truncation() -> None:
     assert plan.faithful
     assert plan.choices == get_plan("fss-faithful").choices
     assert not truncating(plan, exactly=False).faithful
-    with pytest.raises(ConfigError, match="with truncation=faithful take exponential=lookup"):
+    with pytest.raises(ConfigError, match="with truncation=faithful take gelu=lookup"):
         check(get_plan("fss").replace(truncation="faithful"))
     assert not get_plan("fss").faithful
     assert resolve_fss(plan).truncation.faithful
@@ -93,7 +93,7 @@ def test_an_unknown_plan() -> None:
     ("preset", "message"),
     [
         ("crypten", r"gelu has no protocol 'piecewse'; did you mean 'piecewise'\?.*stock"),
-        ("fss", r"gelu has no protocol 'piecewse'; .*there are fine, lookup"),
+        ("fss", r"gelu has no protocol 'piecewse'; .*there are fine, fine-lines, lines, lookup"),
     ],
 )
 def test_an_unknown_protocol(preset: str, message: str) -> None:

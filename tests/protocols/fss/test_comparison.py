@@ -47,13 +47,17 @@ def test_wide_rings_at_their_edges(ring_bits: int) -> None:
     assert torch.equal(result.secret() & 1, (x < 0).to(torch.int64))
 
 
-@pytest.mark.parametrize(("ring_bits", "key_bytes"), [(2, 16), (8, 16), (9, 32), (16, 9 * 16), (64, 57 * 16)])
+@pytest.mark.parametrize(
+    ("ring_bits", "key_bytes"),
+    [(2, 1), (8, 16), (9, 32), (11, 128), (12, 5 * 16), (16, 9 * 16), (64, 57 * 16)],
+)
 def test_bill(ring_bits: int, key_bytes: int) -> None:
     result = run(is_negative, [Secret(torch.zeros(3, 7, dtype=torch.int64), ring_bits=ring_bits)])
     result.check_bill()
     assert result.counted.rounds == 1
     assert result.counted.online_bytes_to_server == result.counted.online_bytes_to_client == 3  # 21 bits
-    assert result.counted.offline_bytes_to_server == result.counted.offline_bytes_to_client == 21 * key_bytes
+    assert result.counted.offline_bytes_to_server == 21 * key_bytes
+    assert result.counted.offline_bytes_to_client == (21 * key_bytes if ring_bits > 11 else 0)
 
 
 def test_a_ring_without_a_sign_is_refused() -> None:

@@ -74,7 +74,7 @@ def test_error_over_everything_an_index_holds(kind: str, mask: int | None) -> No
     done = run(program(gate), [index, view])
     done.check_bill()
     scale = done.server[0].frac_bits
-    assert (scale, done.server[0].ring_bits) == (FRAC + 5, 20 + 5)
+    assert (scale, done.server[0].ring_bits) == (16, 20 + 10)
     worst = float(off(kind, done.secret(), scale, x).max())
     assert worst <= gate.max_abs_error
     if mask is None:
@@ -118,7 +118,7 @@ def test_gated(kind: str) -> None:
     done = run(program(gated(kind)), wires(x, factor))
     done.check_bill()
     scale = done.server[0].frac_bits
-    assert scale == FRAC + 5 + 4
+    assert scale == 16 + 4
     right = TRUE[kind](x.double() / 2.0**FRAC) * factor.double() / 16.0
     error = (done.secret().double() / 2.0**scale - right).abs()
     assert bool((error <= alone(kind).max_abs_error * factor.double().abs() / 16.0 + 2.0**-30).all())
@@ -150,8 +150,8 @@ def test_what_is_opened_and_taken(cell_frac: int, key: int) -> None:
     assert done.counted.rounds == 1
     tree = cell_frac == 6
     assert done.counted.offline_bytes_to_client == (800 * key if tree else 0)
-    # e x: 5 shares of which 2 lack 13 bits; the line: 5 shares of 25 bits, of which two lack 7 and 5.
-    shares = 5 * 20 - 2 * 13 + 5 * 25 - 7 - 5
+    # e x: 5 shares of which 2 lack 13 bits; the line: 5 shares of 29 bits, of which two lack 7 and 5.
+    shares = 5 * 20 - 2 * 13 + 5 * 29 - 7 - 5
     assert done.counted.offline_bytes_to_server == 800 * key + 100 * shares
 
 

@@ -188,15 +188,16 @@ def test_what_it_opens_and_what_it_takes() -> None:
     assert [(label, bits) for label, bits, _ in done.opened()] == [("other/probe", 6), ("other/probe", 1)]
     assert done.counted.rounds == 1
     assert done.counted.online_bytes_to_server == 800 * 7 // 8
-    # 8 bits: one inner level and a leaf. In Z_2^30 the server gets 3 shares for s V and 1 for d.
-    assert done.counted.offline_bytes_to_client == 800 * 2 * 16
-    assert done.counted.offline_bytes_to_server == 800 * (2 * 16 + 4 * 30 // 8)
+    # A truth table of 256 bits. In Z_2^30 the server gets 3 shares for s V, less 6 bits, and 1 for d.
+    assert done.counted.offline_bytes_to_client == 0
+    assert done.counted.offline_bytes_to_server == 800 * 32 + 100 * (4 * 30 - 6)
 
 
 def test_without_a_table_the_key_is_shorter_and_one_bit_is_opened() -> None:
     done = probe(WINDOWS["none"], torch.zeros(800, dtype=torch.int64), None)
     assert [(label, bits) for label, bits, _ in done.opened()] == [("other/probe", 1)]
-    assert done.counted.offline_bytes_to_client == 800 * 16
+    assert done.counted.offline_bytes_to_client == 0
+    assert done.counted.offline_bytes_to_server == 800 * 16 + 100 * 30
 
 
 def uniform(secret: int, *, seed: int = 3) -> None:

@@ -128,17 +128,19 @@ def test_three_factors_of_different_shapes() -> None:
 @pytest.mark.parametrize(
     ("drops", "bits"),
     [
-        ([None], 40),
-        ([0], 40),  # the wrap is a multiple of 2^40
-        ([8], 40 + 8),
-        ([None, None], 3 * 40),
-        ([None, 2], 3 * 40 + 2 * 2),
-        ([8, 8], 3 * 40 + 4 * 8),
+        ([None], 32),
+        ([0], 32 + 12),
+        ([None, None], 3 * 32),
+        ([None, 2], 3 * 32 + 2 * 14),
+        ([0, 0], 3 * 32 + 4 * 12),
+        ([0, 6], 3 * 32 + 2 * 12 + 2 * 18),
+        ([6, 6], 3 * 32 + 4 * 18 + 4),
     ],
 )
 def test_what_products_take(drops: list[int | None], bits: int) -> None:
+    """A wrap lacks the bits of its view; of two there may be nothing left."""
     x = torch.zeros(8, dtype=torch.int64)
-    done = run(multiply(40, *drops), [Secret(x, 0, 40) for _ in drops])
+    done = run(multiply(32, *drops), [Secret(x, 0, 40 if drop is None else 20) for drop in drops])
     assert done.frames == []
     assert (done.counted.offline_bytes_to_server, done.counted.offline_bytes_to_client) == (bits, 0)
 
@@ -173,7 +175,7 @@ def test_sums_of_squares_under_all_masks(drop: int) -> None:
 def test_what_sums_of_squares_take() -> None:
     done = run(squares(40), [Secret(torch.zeros(4, 8, dtype=torch.int64), 0, 20)])
     assert done.frames == []
-    assert done.counted.offline_bytes_to_server == 5 * (3 * 32 + 4)
+    assert done.counted.offline_bytes_to_server == 4 * (40 + 20 + 19) + 5 * 4
     assert done.counted.offline_bytes_to_client == 0
 
 

@@ -46,7 +46,7 @@ def test_squares_under_all_masks(drop: int, ring_bits: int) -> None:
 def test_what_squares_take() -> None:
     done = run(square(24), [Secret(torch.zeros(8, dtype=torch.int64), 0, 20)])
     assert done.frames == []
-    assert (done.counted.offline_bytes_to_server, done.counted.offline_bytes_to_client) == (8 * 4 * 3, 0)
+    assert (done.counted.offline_bytes_to_server, done.counted.offline_bytes_to_client) == (2 * 24 + 4 + 3, 0)
 
 
 def test_only_views_of_masked_values_are_squared() -> None:
