@@ -24,6 +24,8 @@ from protocols.registry import ENGINES, PLANS
 _PLAN, _FAITHFUL, _NARROW = "fss", "fss-faithful", "tiny-python"
 _ROWS = 11
 """Of a prompt: enough for kernels that work on eight rows at once, and some over."""
+_LONG = 260
+"""Of a long prompt, whose row maxima test their counts by keys instead of tables."""
 _WIDE_WEIGHT = 4.0
 """A weight that takes more than 16 bits."""
 
@@ -73,6 +75,7 @@ def _rehearsals() -> Generator[tuple[Plan, ModelConfig, tuple[int, ...], float]]
     for form in forms:
         yield plan, form, (_ROWS, 1), small
     yield plan, GPT2, (_ROWS, 1), _WIDE_WEIGHT
+    yield plan, GPT2, (_LONG, 1), small
     for operation, protocols in ENGINES[plan.engine].items():
         for name in protocols:
             if operation != "truncation" and name != plan.choices[operation]:
