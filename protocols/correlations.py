@@ -22,7 +22,8 @@ from parties.randomness import AesCtrStream, Randomness
 from parties.wire import Spec
 from protocols.bits import from_slice, slice_bytes, squeeze, squeezed_bytes
 from protocols.carry import MAX_BLOCKS, MAX_WORD_BITS, Level, leaf_level, node_level
-from protocols.tensors import from_wire, times_transpose, to_tensor
+from protocols.kernels.ring import ring_bmm, ring_matmul, ring_matmul_transposed
+from protocols.tensors import from_wire, to_tensor
 
 Shape = tuple[int, ...]
 MAX_ELEMENTS = 1 << 27
@@ -268,7 +269,7 @@ def _results(request: Request, factors: Sequence[torch.Tensor], mask: WeightMask
         case Kind.MUL:
             return [first * factors[1]]
         case Kind.MATMUL:
-            return [torch.matmul(first, factors[1])]
+            return [ring_bmm(first, factors[1])]
         case Kind.SQUARE:
             return [first * first]
         case Kind.AND:
@@ -276,9 +277,9 @@ def _results(request: Request, factors: Sequence[torch.Tensor], mask: WeightMask
         case Kind.BIT:
             return [first]
         case Kind.LINEAR:
-            return [torch.matmul(first, mask(request.weight, request.shapes[1]))]
+            return [ring_matmul(first, mask(request.weight, request.shapes[1]))]
         case Kind.LINEAR_TRANSPOSED:
-            return [times_transpose(first, mask(request.weight, request.shapes[1]))]
+            return [ring_matmul_transposed(first, mask(request.weight, request.shapes[1]))]
         case Kind.CARRY_LEAF | Kind.CARRY_NODE:
             return [_carry_products(request, factors)]
         case Kind.PACKED_BIT:

@@ -14,6 +14,9 @@ from collections.abc import Callable
 import torch
 
 from parties.errors import ConfigError, RangeError
+from protocols.kernels.ring import ring_bmm
+
+Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 RING_BITS = 64
 LIMIT = 1 << 62
@@ -112,16 +115,17 @@ def matmul(a: torch.Tensor, b: torch.Tensor, frac_bits: int, name: str) -> torch
         RangeError: an entry's magnitude reaches `LIMIT`, or comes within the rounding error of a float64
             product of it, about k * 2^-52 times the product of magnitudes.
     """
-    return _checked_product(torch.matmul, a, b, terms=a.shape[-1], frac_bits=frac_bits, name=name)
+    return _checked_product(torch.matmul, ring_bmm, a, b, terms=a.shape[-1], frac_bits=frac_bits, name=name)
 
 
 def mul(a: torch.Tensor, b: torch.Tensor, frac_bits: int, name: str) -> torch.Tensor:
     """The exact elementwise product (broadcasting), not yet truncated; arguments and errors as `matmul`."""
-    return _checked_product(torch.mul, a, b, terms=1, frac_bits=frac_bits, name=name)
+    return _checked_product(torch.mul, torch.mul, a, b, terms=1, frac_bits=frac_bits, name=name)
 
 
 def _checked_product(
-    product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    product: Product,
+    exact: Product,
     a: torch.Tensor,
     b: torch.Tensor,
     *,
@@ -129,9 +133,12 @@ def _checked_product(
     frac_bits: int,
     name: str,
 ) -> torch.Tensor:
-    """A bilinear map of int64 tensors, each entry a sum of `terms` products, proved not to have wrapped."""
+    """A bilinear map of int64 tensors, each entry a sum of `terms` products, proved not to have wrapped.
+
+    `product` is the map of floats, `exact` that of int64 modulo 2^64.
+    """
     if terms * largest_magnitude(a) * largest_magnitude(b) < LIMIT:  # Python integers: no wrap here
-        return product(a, b)
+        return exact(a, b)
     # Any order of summation in float64, conversion of the factors included, is off by at most
     # (terms + 2) u / (1 - (terms + 2) u) times the sum of magnitudes, u = 2^-53 (Higham, Accuracy and
     # Stability of Numerical Algorithms, 3.1); twice that also covers rounding in the sum of magnitudes.
@@ -141,4 +148,4 @@ def _checked_product(
     largest = bound.max().item() if bound.numel() else 0.0
     if not largest < LIMIT:
         raise RangeError(range_message(name, largest, frac_bits))
-    return product(a, b)
+    return exact(a, b)

@@ -28,17 +28,3 @@ def to_tensor(array: RingArray) -> torch.Tensor:
 def from_wire(array: RingArray, bits: int) -> torch.Tensor:
     """The inverse of `to_wire`; other widths than 64 bits are packed bytes. Shares memory."""
     return to_tensor(array) if bits == 64 else torch.from_numpy(array)
-
-
-def times_transpose(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    """x [..., n] times the transpose of a matrix [m, n], modulo 2^64.
-
-    torch's integer product is some six times slower on a transposed view than row by row.
-    """
-    rows = x.reshape(-1, x.shape[-1])
-    if len(rows) > 6:
-        return torch.matmul(x, matrix.T)
-    products = [torch.mv(matrix, row) for row in rows]
-    if not products:
-        return x.new_zeros((*x.shape[:-1], matrix.shape[0]))
-    return torch.stack(products).reshape(*x.shape[:-1], matrix.shape[0])

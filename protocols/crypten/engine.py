@@ -31,10 +31,10 @@ from protocols.crypten import beaver, packed_comparison
 from protocols.crypten.comparison import less_than_zero as words_less_than_zero
 from protocols.crypten.native import native
 from protocols.crypten.session import CrypTenSession, Keys
+from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
 from protocols.plan import COMPARISON, LINEAR, TRUNCATION, Plan
 from protocols.share import Share
 from protocols.source import InsecureServerDealer
-from protocols.tensors import times_transpose
 from protocols.weight import Weight
 
 _BIAS = 1 << 62
@@ -144,7 +144,7 @@ class CrypTenArithmetic(Arithmetic):
             factor = self.rearrange(weight.share, torch.t) if transposed else weight.share
             return self.matmul(x, factor)
         kind = Kind.LINEAR_TRANSPOSED if transposed else Kind.LINEAR
-        multiply = times_transpose if transposed else torch.matmul
+        multiply = ring_matmul_transposed if transposed else ring_matmul
         dealt = self.session.provider.take(kind, x.value.shape, weight.opened.shape, weight=weight.name)
         [mask], [product] = dealt.masks, dealt.results
         product += multiply(mask, weight.opened)

@@ -65,7 +65,7 @@ def times(x: torch.Tensor, matrix: torch.Tensor, *, transposed: bool, ring_bits:
         return x * matrix
     if x.device.type == "meta" or matrix.device.type == "meta":
         return no_data((*x.shape[:-1], matrix.shape[0 if transposed else 1]))
-    return ring_matmul_transposed(x, matrix) if transposed else ring_matmul(x, matrix, ring_bits)
+    return (ring_matmul_transposed if transposed else ring_matmul)(x, matrix, ring_bits)
 
 
 @final
@@ -201,7 +201,7 @@ class Linear(Gate):
         (x,), (y,) = inputs, self.outputs(*inputs)
         weight_mask = dealing.weight_mask(self._weight.name, self._weight.shape)
         rest = sum_of_draws(dealing.linear_streams[CLIENT:], y.shape, y.ring_bits)
-        product = self._times(x.value, weight_mask)
+        product = self._times(x.value, weight_mask, y.ring_bits)
         dealing.give_linear(product - rest, y.ring_bits)
         own = dealing.linear_streams[CLIENT:] if self._held is Held.SERVER_HELD else dealing.linear_streams
         mask = sum_of_draws(own, y.shape, y.ring_bits)
@@ -230,7 +230,7 @@ class Linear(Gate):
             preparation.prepared.append(dealt + own + theirs)
             return (y,)
         rest = preparation.draw(y.shape, y.ring_bits)
-        share = self._times(x.value, self._weight.value) + rest
+        share = self._times(x.value, self._weight.value, y.ring_bits) + rest
         mask = preparation.draw(y.shape, y.ring_bits)
         preparation.send([(share - mask if ahead else share + mask, y.ring_bits)], self.reason)
         return (Share(mask, y.frac_bits, y.ring_bits, self._held) if ahead else y,)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, final
 
-import torch
-
 from protocols.fss.clear import Clear
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Shares, shape_only
 from protocols.fss.material import Items, Shared
 from protocols.fss.party import Party
+from protocols.kernels.ring import ring_bmm
 from protocols.share import Share
 
 
@@ -42,12 +41,13 @@ class MatMul(Gate):
     def run(self, party: Party, *inputs: Share) -> Shares:
         x, y = inputs
         left, right, both = (party.shared(item) for item in self.items(x, y).values())
-        value = both - x.value @ (right - y.value if party.first else right) - left @ y.value
+        crossed = ring_bmm(x.value, right - y.value if party.first else right, x.ring_bits)
+        value = both - crossed - ring_bmm(left, y.value, x.ring_bits)
         return (Share(value, x.frac_bits + y.frac_bits, x.ring_bits),)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         x, y = inputs
-        values = (x.value, y.value, x.value @ y.value)
+        values = (x.value, y.value, ring_bmm(x.value, y.value, x.ring_bits))
         for item, value in zip(self.items(x, y).values(), values, strict=True):
             dealing.share(item, value)
         return self.outputs(x, y)
@@ -56,5 +56,5 @@ class MatMul(Gate):
         x, y = inputs
         exact = x.value.double() @ y.value.double()
         clear.check_magnitude(exact, x.ring_bits, x.frac_bits + y.frac_bits)
-        value: torch.Tensor = x.value @ y.value
+        value = ring_bmm(x.value, y.value)
         return (Share(value, x.frac_bits + y.frac_bits, x.ring_bits),)

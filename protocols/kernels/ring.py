@@ -1,14 +1,22 @@
-"""Matrix products modulo 2^64 that read narrow weights as they are.
+"""Matrix products of ring elements, exact: every product and sum wraps as ring elements do.
 
-Exact: every product and sum wraps as ring elements do. The loops need no AES instructions and run everywhere.
+Three ways, between which shapes, ring and processor decide, by the rates that were measured:
+
+* rings of up to 52 bits on processors with AVX-512 IFMA: its multiply-add (`narrow_ring.py`);
+* many rows, and few products of limbs: float64 BLAS (`float_products.py`);
+* else loops that read the weights once, as they are (`row_products.py`), or torch's integers where the
+  processor has vector products of words. Few rows are bound by reading; and six products of limbs take
+  longer than three of half words.
 """
 
 # pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +24,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from protocols.kernels.jit import kernel
+from protocols.kernels.float_products import float_products
+from protocols.kernels.limbs import best_split
 from protocols.kernels.narrow_ring import (
     COLUMNS,
     NARROW_BITS,
@@ -24,153 +33,165 @@ from protocols.kernels.narrow_ring import (
     has_narrow_products,
     narrow_products,
 )
-from protocols.kernels.processor import uses_compiled
+from protocols.kernels.processor import target_features, uses_compiled
+from protocols.kernels.row_products import (
+    add_dot_products,
+    add_narrow_dot_products,
+    add_narrow_products,
+    add_products,
+)
 
-_COLUMNS = 4096
-"""Columns that are worked on at once: sums of a row take 32 KiB, and the weights of 8 rows stay in cache."""
+_FLOAT_PRODUCTS = {torch.int16: 2, torch.int32: 2, torch.int64: 3}
+"""So many products of limbs are faster than the loops, by the type of the weights."""
+_FLOAT_ROWS = {torch.int16: 24, torch.int32: 24, torch.int64: 32}
+"""From so many rows on: it takes as long to split weights as to multiply them with some rows."""
+_WIDE_FLOAT_ROWS = 8
+"""The same for narrow weights, where float registers have 512 bits."""
 _TORCH_ROWS = 12
-"""From so many rows on torch multiplies 64-bit matrices faster than `_add_products`."""
+"""From so many rows on torch multiplies words faster than the loops, where the processor can."""
 _THREAD_ROWS = 16
 """Rows for which another thread pays."""
+_PADDED_ROWS = 3
+"""So many rows are worth a tile of their own, the rest of which is nought."""
+_COPIED = 1 << 18
+"""Transposed matrices of so many elements are copied, for tiles; larger ones are read as they lie."""
 _WEIGHTS = (torch.int16, torch.int32, torch.int64)
 
+_LOOPS = {
+    (True, False): add_products,
+    (True, True): add_dot_products,
+    (False, False): add_narrow_products,
+    (False, True): add_narrow_dot_products,
+}
+"""By whether the weights have 64 bits, and whether they are transposed."""
+
 Words = NDArray[np.uint64]
-Weights = NDArray[np.signedinteger[Any]]
 
 
 def ring_matmul(x: torch.Tensor, weight: torch.Tensor, ring_bits: int = 64) -> torch.Tensor:
     """x [..., k] times weight [k, n], modulo 2^ring_bits at least: higher bits may be anything.
 
-    Reads the weights once for every 4096 columns, whatever the number of rows: with few rows the time is that
-    of reading them, so that int16 takes a quarter of int64. One core makes some 14 G products a second, twice
-    as many in rings of up to 52 bits where the processor has instructions for it (`narrow_products`).
+    With few rows the time is that of reading the weights, so that int16 takes a quarter of int64. With many,
+    a core with AVX2 makes some 9 G products a second of int16, of int64 5 G in rings of up to 48 bits and 4 G
+    in rings of 64; one with AVX-512 IFMA 20 G in rings of up to 52 bits. Needs at most 12 MiB besides
+    arguments and result, and a copy of arguments that are not contiguous.
 
     Args:
         x: int64 ring elements.
         weight: int16, int32 or int64, signed.
-        ring_bits: of the result that is needed.
+        ring_bits: of the result that is needed, 1 to 64.
 
     Returns:
         int64 [..., n].
     """
-    k, n = weight.shape
-    rows = _rows(x, weight, k)
-    if _is_narrow(rows, weight, ring_bits):
-        out = torch.empty((len(rows), n), dtype=torch.int64)
-        whole = len(rows) // ROWS * ROWS
-        _by_rows(narrow_products, rows[:whole], weight, out[:whole])
-        if whole < len(rows):
-            out[whole:] = ring_matmul(rows[whole:], weight)
-        return out.reshape(*x.shape[:-1], n)
-    if weight.dtype == torch.int64 and len(rows) >= _TORCH_ROWS:
-        return torch.matmul(x, weight)
-    out = torch.zeros((len(rows), n), dtype=torch.int64)
-    _by_rows(_add_products, rows, weight, out)
-    return out.reshape(*x.shape[:-1], n)
+    _check(x, weight, weight.shape[0])
+    rows = x.reshape(1, x.shape[:-1].numel(), x.shape[-1])
+    return _product(rows, weight[None], ring_bits).reshape(*x.shape[:-1], weight.shape[1])
 
 
-def ring_matmul_transposed(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """x [..., k] times the transpose of weight [n, k], modulo 2^64; types and cost as for `ring_matmul`."""
-    n, k = weight.shape
-    rows = _rows(x, weight, k)
-    out = torch.empty((len(rows), n), dtype=torch.int64)
-    _by_rows(_dot_products, rows, weight, out)
-    return out.reshape(*x.shape[:-1], n)
+def ring_matmul_transposed(x: torch.Tensor, weight: torch.Tensor, ring_bits: int = 64) -> torch.Tensor:
+    """x [..., k] times the transpose of weight [n, k]; else as `ring_matmul`."""
+    return ring_matmul(x, weight.T, ring_bits)
 
 
-def _by_rows(
-    product: Callable[[Words, Any, Words], None], x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor
-) -> None:
-    """Runs a kernel on parts of x's rows, in as many threads as torch uses."""
-    words, sums, factors = _words(x), _words(out), weight.contiguous().numpy()
-    parts = min(torch.get_num_threads(), len(words) // _THREAD_ROWS)
-    if parts < 2:
-        product(words, factors, sums)
-        return
-    cuts = [len(words) * part // parts // ROWS * ROWS for part in range(parts)] + [len(words)]
-    with ThreadPoolExecutor(parts) as pool:
-        for future in [
-            pool.submit(product, words[start:end], factors, sums[start:end]) for start, end in pairwise(cuts)
-        ]:
-            future.result()
+def ring_bmm(x: torch.Tensor, y: torch.Tensor, ring_bits: int = 64) -> torch.Tensor:
+    """x [..., m, k] times y [..., k, n], whose leading dimensions broadcast; else as `ring_matmul`.
+
+    y may be a transposed view of contiguous matrices [..., n, k]: it is read as it lies.
+    """
+    _check(x, y, y.shape[-2])
+    if y.dim() == 2:
+        return ring_matmul(x, y, ring_bits)
+    batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    left, right = (
+        factor.expand(*batch, *factor.shape[-2:]).reshape(math.prod(batch), *factor.shape[-2:])
+        for factor in (x, y)
+    )
+    return _product(left, right, ring_bits).reshape(*batch, x.shape[-2], y.shape[-1])
 
 
-def _is_narrow(rows: torch.Tensor, weight: torch.Tensor, ring_bits: int) -> bool:
-    shaped = weight.dtype == torch.int16 and len(rows) >= ROWS and weight.shape[1] % COLUMNS == 0
-    return shaped and ring_bits <= NARROW_BITS and uses_compiled() and has_narrow_products()
-
-
-def _rows(x: torch.Tensor, weight: torch.Tensor, k: int) -> torch.Tensor:
-    """x as a contiguous matrix [m, k]."""
+def _check(x: torch.Tensor, weight: torch.Tensor, k: int) -> None:
     assert x.dtype == torch.int64, f"expected int64 ring elements, got {x.dtype}"
     assert weight.dtype in _WEIGHTS, f"expected int16, int32 or int64 weights, got {weight.dtype}"
     assert x.shape[-1] == k, f"expected rows of {k} elements, got {x.shape[-1]}"
-    return x.reshape(x.shape[:-1].numel(), k).contiguous()
+
+
+def _product(x: torch.Tensor, weight: torch.Tensor, ring_bits: int) -> torch.Tensor:
+    """x [B, m, k] times weight [B, k, n], which may be a transposed view."""
+    (batches, rows, inner), columns = x.shape, weight.shape[-1]
+    x = x.contiguous()
+    transposed = not weight.is_contiguous() and weight.transpose(-1, -2).is_contiguous()
+    if _has_narrow(rows, columns, ring_bits) and (not transposed or inner * columns <= _COPIED):
+        return _narrow(x, weight.contiguous(), ring_bits)
+    if weight.dtype == torch.int64 and rows >= _TORCH_ROWS and not transposed and _multiplies_words():
+        return torch.matmul(x, weight)
+    split = best_split(64, torch.iinfo(weight.dtype).bits, ring_bits, inner)
+    floats = rows >= _float_rows(weight.dtype) and split.products <= _FLOAT_PRODUCTS[weight.dtype]
+    out = torch.zeros((batches, rows, columns), dtype=torch.int64)
+    laid = weight.transpose(-1, -2) if transposed else weight.contiguous()
+    if floats:
+        float_products(x, laid, out, split, transposed=transposed)
+    else:
+        _in_threads(_LOOPS[weight.dtype == torch.int64, transposed], x, laid, out)
+    return out
+
+
+def _narrow(x: torch.Tensor, weight: torch.Tensor, ring_bits: int) -> torch.Tensor:
+    """In whole tiles by AVX-512 IFMA; columns that are left, and one or two rows, by other ways."""
+    (batches, rows, _), columns = x.shape, weight.shape[-1]
+    if rows % ROWS >= _PADDED_ROWS:
+        padded = torch.nn.functional.pad(x, (0, 0, 0, ROWS - rows % ROWS))
+        return _narrow(padded, weight, ring_bits)[:, :rows]
+    out = torch.empty((batches, rows, columns), dtype=torch.int64)
+    down, right = rows // ROWS * ROWS, columns // COLUMNS * COLUMNS
+    _in_threads(narrow_products, x, weight, out)
+    if down < rows:
+        out[:, down:] = _product(x[:, down:], weight, ring_bits)
+    if right < columns:
+        out[:, :down, right:] = _product(x[:, :down], weight[..., right:], ring_bits)
+    return out
+
+
+def _has_narrow(rows: int, columns: int, ring_bits: int) -> bool:
+    """Whether the multiply-add of 52 bits can make a tile of this product."""
+    fits = rows >= _PADDED_ROWS and columns >= COLUMNS and ring_bits <= NARROW_BITS
+    return fits and uses_compiled() and has_narrow_products()
+
+
+@lru_cache(maxsize=1)
+def _multiplies_words() -> bool:
+    """Whether the processor has vector products of 64-bit words."""
+    return "avx512dq" in target_features()
+
+
+@lru_cache(maxsize=len(_WEIGHTS))
+def _float_rows(kind: torch.dtype) -> int:
+    """From how many rows on limbs of such weights pay."""
+    wide = kind != torch.int64 and "avx512f" in target_features()
+    return _WIDE_FLOAT_ROWS if wide else _FLOAT_ROWS[kind]
+
+
+def _in_threads(
+    product: Callable[[Words, Any, Words], None], x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor
+) -> None:
+    """Runs a kernel on parts of the batch, or of the one matrix's rows, in as many threads as torch uses."""
+    words, factors, sums = _words(x), weight.numpy(), _words(out)
+    batches, rows = words.shape[:2]
+    parts = min(torch.get_num_threads(), batches * rows // _THREAD_ROWS)
+    if parts < 2:
+        product(words, factors, sums)
+        return
+    if batches > 1:
+        cuts = [batches * part // parts for part in range(parts + 1)]
+        jobs = [(words[a:b], factors[a:b], sums[a:b]) for a, b in pairwise(cuts)]
+    else:
+        cuts = [rows * part // parts // ROWS * ROWS for part in range(parts)] + [rows]
+        jobs = [(words[:, a:b], factors, sums[:, a:b]) for a, b in pairwise(cuts)]
+    with ThreadPoolExecutor(parts) as pool:
+        for future in [pool.submit(product, *job) for job in jobs]:
+            future.result()
 
 
 def _words(value: torch.Tensor) -> Words:
     """The same memory as unsigned words: compiled sums of signed ones must not overflow."""
     return value.numpy().view(np.uint64)
-
-
-@kernel
-def _add_products(x: Words, weight: Weights, out: Words) -> None:
-    """out [m, n] += x [m, k] weight [k, n], eight rows of the weights at a time."""
-    rows, inner = x.shape
-    columns = weight.shape[1]
-    eights = inner // 8 * 8
-    for first in range(0, columns, _COLUMNS):
-        end = min(first + _COLUMNS, columns)
-        for p in range(0, eights, 8):
-            for i in range(rows):
-                _add_eight(x[i, p : p + 8], weight[p : p + 8], first, out[i, first:end])
-        for p in range(eights, inner):
-            w = weight[p, first:end]
-            for i in range(rows):
-                factor, sums = x[i, p], out[i, first:end]
-                for j in range(sums.size):
-                    sums[j] += factor * np.uint64(w[j])
-
-
-@kernel
-def _add_eight(x: Words, weight: Weights, first: int, sums: Words) -> None:
-    """Adds eight elements of x times eight rows of the weights, from column `first` on."""
-    end = first + sums.size
-    x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
-    w0, w1, w2, w3 = weight[0, first:end], weight[1, first:end], weight[2, first:end], weight[3, first:end]
-    w4, w5, w6, w7 = weight[4, first:end], weight[5, first:end], weight[6, first:end], weight[7, first:end]
-    for j in range(sums.size):
-        low = x0 * np.uint64(w0[j]) + x1 * np.uint64(w1[j]) + x2 * np.uint64(w2[j]) + x3 * np.uint64(w3[j])
-        high = x4 * np.uint64(w4[j]) + x5 * np.uint64(w5[j]) + x6 * np.uint64(w6[j]) + x7 * np.uint64(w7[j])
-        sums[j] += low + high
-
-
-@kernel
-def _dot_products(x: Words, weight: Weights, out: Words) -> None:
-    """out [m, n] = x [m, k] times the transpose of weight [n, k].
-
-    Reads four rows of the weights at a time, a quarter of the matrix apart: memory delivers four long streams
-    three times as fast as rows side by side.
-    """
-    rows, columns = out.shape
-    quarter = columns // 4
-    for j in range(quarter):
-        w0, w1, w2, w3 = weight[j], weight[j + quarter], weight[j + 2 * quarter], weight[j + 3 * quarter]
-        for i in range(rows):
-            row, sums = x[i], out[i]
-            s0, s1, s2, s3 = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
-            for p in range(row.size):
-                element = row[p]
-                s0 += element * np.uint64(w0[p])
-                s1 += element * np.uint64(w1[p])
-                s2 += element * np.uint64(w2[p])
-                s3 += element * np.uint64(w3[p])
-            sums[j], sums[j + quarter], sums[j + 2 * quarter], sums[j + 3 * quarter] = s0, s1, s2, s3
-    for j in range(4 * quarter, columns):
-        w = weight[j]
-        for i in range(rows):
-            row = x[i]
-            total = np.uint64(0)
-            for p in range(row.size):
-                total += row[p] * np.uint64(w[p])
-            out[i, j] = total

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from parties.randomness import InsecureTestRandom
-from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
+from protocols.kernels.ring import ring_bmm, ring_matmul, ring_matmul_transposed
 
 TYPES = (torch.int16, torch.int32, torch.int64)
 
@@ -34,13 +34,46 @@ def slow_product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize("m", [1, 2, 3, 12, 17])
+@pytest.mark.parametrize("m", [1, 2, 3, 12, 17, 41])
 @pytest.mark.parametrize(("k", "n"), [(1, 1), (7, 5), (8, 4), (9, 33), (26, 19)])
 def test_products_of_full_range(kind: torch.dtype, m: int, k: int, n: int) -> None:
     x, weight = ring(m, m, k), weights(k, kind, k, n)
     expected = slow_product(x, weight)
+    for bits in (20, 39, 48, 52, 64):
+        for product in (
+            ring_matmul(x, weight, bits),
+            ring_matmul_transposed(x, weight.T.contiguous(), bits),
+            ring_matmul(x, weight.T.contiguous().T, bits),
+        ):
+            assert torch.equal(product << (64 - bits), expected << (64 - bits))
     assert torch.equal(ring_matmul(x, weight), expected)
-    assert torch.equal(ring_matmul_transposed(x, weight.T.contiguous()), expected)
+
+
+@pytest.mark.parametrize("m", [1, 3, 45])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    ("left", "right"), [((4,), (4,)), ((2, 3), (2, 3)), ((2, 3), (1, 3)), ((3,), ()), ((0,), (0,))]
+)
+def test_batches(m: int, transposed: bool, left: tuple[int, ...], right: tuple[int, ...]) -> None:
+    x, y = ring(1, *left, m, 18), ring(2, *right, 18, 35)
+    if transposed:
+        y = y.transpose(-1, -2).contiguous().transpose(-1, -2)
+    whole = [factor.expand(*left, *factor.shape[-2:]).reshape(-1, *factor.shape[-2:]) for factor in (x, y)]
+    expected = [slow_product(a, b) for a, b in zip(*whole, strict=True)]
+    for bits in (20, 48, 64):
+        product = ring_bmm(x, y, bits)
+        assert (product.shape, product.dtype) == ((*left, m, 35), torch.int64)
+        for got, true in zip(product.reshape(-1, m, 35), expected, strict=True):
+            assert torch.equal(got << (64 - bits), true << (64 - bits))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("bits", [48, 64])
+@pytest.mark.parametrize("m", [2, 24])
+def test_batches_in_threads(threads: int, bits: int, m: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    x, y = ring(1, 40, m, 8), ring(2, 40, 8, 19)
+    assert torch.equal(ring_bmm(x, y, bits) << (64 - bits), torch.matmul(x, y) << (64 - bits))
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -88,7 +121,7 @@ def test_arguments_are_left_as_they_are() -> None:
     assert torch.equal(weight, before[1])
 
 
-@pytest.mark.parametrize("multiply", [ring_matmul, ring_matmul_transposed])
+@pytest.mark.parametrize("multiply", [ring_matmul, ring_matmul_transposed, ring_bmm])
 def test_other_types_and_shapes_are_refused(multiply: object) -> None:
     assert callable(multiply)
     x, weight = ring(11, 3, 4), weights(12, torch.int16, 4, 4)
