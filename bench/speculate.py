@@ -1,12 +1,16 @@
 """Private answers with and without drafts, on networks of several delays: seconds, passes, rounds, bytes.
 
     python -m bench.speculate --model tiny-python --tokens 16 --drafts 0 4 --delays 0 10 40
-    python -m bench.speculate --model smollm2-135m-instruct --tokens 12 --drafts 0 4 --delays 40
+    python -m bench.speculate --model smollm2-135m-instruct --tokens 16 --drafts 0 4 --delays 40
+    python -m bench.speculate --agreement --tokens 16 --drafts 4
 
 Three processes on this machine; with a delay, in milliseconds each way, every connection goes through a relay
 (`bench.relay`). Seconds a token are those of the whole answer, its prompt's pass and the dealer's work for it
 included, over its tokens. Appends a record for each prompt, delay and number of drafts to
 bench/records/speculate.jsonl, with whether the text is that of the same prompt without drafts.
+
+With --agreement nothing is private: answers with drafts are compared with those without, on the reference that
+rounds at random as `fss` does, and two without drafts with each other.
 """
 
 from __future__ import annotations
@@ -15,18 +19,27 @@ import argparse
 import contextlib
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from bench.agreement import CODE
 from bench.markdown import table
 from bench.records import RECORDS, Record
 from bench.relay import relays
-from mpcinfer import Answer, private
+from mpcinfer import Answer, load_model, private
+from mpcinfer.backends.fss_reference import reference_decoder
+from mpcinfer.generation import Remembered, Session, complete, generate
+from mpcinfer.speculation import Speculation
 from parties.bill import Bill
+from parties.randomness import SystemRandom
+from protocols.registry import get_plan
 
 FILE = "speculate.jsonl"
+PIECE, STRIDE = 24, 9
+"""Tokens of a prompt for --agreement, and how far apart they begin."""
 PROMPTS = {
     "tiny-python": {
         "list": "x = [1, 2, 3]\ny = [1, 2, 3]\nz = [1, 2",
@@ -113,11 +126,52 @@ def keep(
     ).append(RECORDS / FILE)
 
 
+def agreement(model: str, tokens: int, drafts: int) -> None:
+    """Answers to pieces of code, rounded at random."""
+    loaded, plan = load_model(model), get_plan("fss")
+    session = Session(reference_decoder(loaded, plan, rounding=SystemRandom()))
+    predict = Remembered(session.step, session.rewind)
+    ids = loaded.tokenizer.encode(CODE)
+    same: Counter[int] = Counter()
+    prompts = [ids[start : start + PIECE] for start in range(0, len(ids) - PIECE, STRIDE)]
+    counts = Speculation(most=drafts)
+    for prompt in prompts:
+        answers: list[tuple[int, ...]] = []
+        for speculation in (None, None, counts):
+            predict.forget()
+            loop = generate(predict, prompt, max_new_tokens=tokens, context=1 << 20, speculation=speculation)
+            answers.append(complete(loop).ids)
+        same[0] += answers[1] == answers[0]
+        same[drafts] += answers[2] == answers[0]
+    print(
+        f"{model}, fss's rounding, {len(prompts)} answers of {tokens} tokens: {same[0]} the same twice without "
+        f"drafts, {same[drafts]} the same with {drafts}; {counts.accepted} of {counts.drafted} drafts right"
+    )
+    Record(
+        case="speculate-agreement",
+        plan="fss",
+        model=model,
+        tokens=tokens,
+        measured=True,
+        bill={},
+        network="none: rounded at random in the clear",
+        extra={
+            "answers": len(prompts),
+            "same_without": same[0],
+            "same_with": same[drafts],
+            "drafts": drafts,
+            **counts.to_json(),
+        },
+    ).append(RECORDS / FILE)
+
+
 def speculation_table() -> str:
     """The newest records: each answer with drafts next to the same one without."""
     newest: dict[tuple[str, str, float, int], dict[str, Any]] = {}
     for line in (RECORDS / FILE).read_text().splitlines():
         record = json.loads(line)
+        if record["case"] != "speculate":
+            continue
         extra = record["extra"]
         newest[record["model"], extra["prompt"], extra["delay_ms"], extra["drafts"]] = record
     rows: list[list[str]] = []
@@ -151,8 +205,12 @@ def main() -> None:
     parser.add_argument("--drafts", type=int, nargs="+", default=[0, 4])
     parser.add_argument("--delays", type=float, nargs="+", default=[0, 10, 40], help="milliseconds, each way")
     parser.add_argument("--prompts", nargs="+", default=["list", "other"], help="list, code, other")
+    parser.add_argument("--agreement", action="store_true", help="with and without drafts, in the clear")
     options = parser.parse_args()
     torch.set_num_threads(1)  # the client's idle threads would take the server's cores
+    if options.agreement:
+        agreement(options.model, options.tokens, max(options.drafts))
+        return
     for name in options.prompts:
         for delay in options.delays:
             without: Measured | None = None

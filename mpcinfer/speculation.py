@@ -17,6 +17,12 @@ Draft = Callable[[Sequence[int], int], Sequence[int]]
 MOST_DRAFTS = 64
 LONGEST, SHORTEST = 8, 2
 
+NO_FOLDER = (
+    "correlations from a folder are for passes that were foreseen, one token after the other; with drafts "
+    "nobody foresees the passes: let a dealer make the correlations (--dealer and --dealer-key instead of "
+    "--material), or leave --speculate out"
+)
+
 
 def look_up(text: Sequence[int], count: int) -> list[int]:
     """What followed the last time that the text went as it does at its end; empty where it never did.

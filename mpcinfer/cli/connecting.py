@@ -13,7 +13,7 @@ from mpcinfer.cli.options import Local
 from mpcinfer.cli.progress import announce
 from mpcinfer.roles.progress import Progress
 from mpcinfer.roles.together import private
-from mpcinfer.speculation import Draft, look_up
+from mpcinfer.speculation import NO_FOLDER, Draft, look_up
 from parties.errors import ConfigError
 
 if TYPE_CHECKING:  # imported while the other parties start
@@ -139,8 +139,6 @@ class Drafting:
         if self.draft_model is not None and not self.speculate:
             raise ConfigError("--draft-model drafts for --speculate N: say how many tokens")
         if self.material is not None and self.speculate:
-            from mpcinfer.roles.client import NO_FOLDER
-
             raise ConfigError(NO_FOLDER)
 
     def draft(self, runner: ChatModel) -> Draft:

@@ -91,7 +91,7 @@ def generate(
         timeout_s=timeout,
         insecure_dealer=insecure_dealer,
         on_progress=bar.show,
-        prompt=asked,
+        prompt=None if speculate else asked,  # with drafts its pass has more tokens
     )
     with closing(bar), running(model, local, plan, choices or [], parties) as runner:
         from mpcinfer.roles.client import PrivateClient

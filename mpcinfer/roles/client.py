@@ -18,7 +18,7 @@ from mpcinfer.roles.next_pass import NextPass
 from mpcinfer.roles.progress import Progress
 from mpcinfer.roles.terms import Terms
 from mpcinfer.sampling import Sampler, greedy
-from mpcinfer.speculation import Draft, Speculation, look_up, speculation
+from mpcinfer.speculation import NO_FOLDER, Draft, Speculation, look_up, speculation
 from parties.bill import Bill
 from parties.errors import ConfigError
 from parties.keys import KeyPair
@@ -146,13 +146,6 @@ class PrivateClient:
             return self._remembered(ids, rows)
 
         return predict
-
-
-NO_FOLDER = (
-    "correlations from a folder are for passes that were foreseen, one token after the other; with drafts "
-    "nobody foresees the passes: let a dealer make the correlations (--dealer and --dealer-key instead of "
-    "--material), or leave --speculate out"
-)
 
 
 def _speculation_says(answers: Sequence[Speculation]) -> str:

@@ -99,7 +99,7 @@ class CrypTenPrivateSession(PrivateSession):
     def on_demand(self) -> bool:
         return True
 
-    def wanted(self, tokens: int, rows: int, more: int, then: int = 0) -> None:
+    def wanted(self, tokens: int, rows: int, then: int) -> None:
         """Nothing: the correlations of a step come while it runs."""
 
     def check(self, start: int, lengths: Sequence[int], rows: int = 1) -> None:

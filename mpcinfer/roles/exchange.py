@@ -164,7 +164,7 @@ class StepClient:
 
         Args:
             then: of how many tokens, a row each, the next step will most likely be if it follows this one: it
-                is dealt for meanwhile, and given up if it does not come. 0 for no guess.
+                is dealt for meanwhile, and given up if it does not come. 0 for what `expect` says.
 
         Raises:
             CorrelationExhausted: there is no material for them.
@@ -172,8 +172,10 @@ class StepClient:
         """
         session, start = self._session, self._start
         _at(session, start)
-        while wanted := session.wanted(len(ids), rows, max(0, self._more), then):
-            self._ask(*wanted)
+        then = then or int(self._more > 0)
+        while wanted := session.wanted(len(ids), rows, then):
+            after, tokens, wanted_rows = wanted
+            self._ask(after, [tokens], wanted_rows)
         self._say({"start": start, "tokens": len(ids), "rows": rows})
         logits = session.advance(ids, len(ids), rows)
         assert logits is not None

@@ -88,14 +88,14 @@ class ModelDealer:
             streams=(server.gates, client.gates),
             linear_streams=(server.linear, client.linear),
             hash=self._hash,
-            products=self._products.take(number, run.tokens),
+            products=self._products.take(number, run.tokens, run.rows),
             faithful=self._program.plan.faithful,
         )
         self._program.walk(dealing, self._matrices, self._cache, run.tokens, rows=run.rows)
         return Dealt(*sizes)
 
-    def _walk_ahead(self, machine: Offline, tokens: int) -> None:
-        self._program.walk(machine, self._matrices, KVCache(), tokens)
+    def _walk_ahead(self, machine: Offline, tokens: int, rows: int) -> None:
+        self._program.walk(machine, self._matrices, KVCache(), tokens, rows=rows)
 
     def _linear_stream(self, number: int) -> Randomness:
         return self._seeds.client.linear_ahead(number)

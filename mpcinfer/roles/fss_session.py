@@ -109,7 +109,7 @@ class FssPrivateSession(PrivateSession):
     def on_demand(self) -> bool:
         return self._supply.on_demand
 
-    def wanted(self, tokens: int, rows: int, more: int, then: int = 0) -> tuple[int, list[int], int] | None:
+    def wanted(self, tokens: int, rows: int, then: int) -> tuple[int, int, int] | None:
         """The step itself where it was not asked for; then the one after it, to be dealt while it runs.
 
         No more than that: a dealer that is asked for several makes the parties wait for all of them before
@@ -117,11 +117,8 @@ class FssPrivateSession(PrivateSession):
         """
         step, end = RunShape(self.length, tokens, rows), self.prepared_end
         if self._first() != step:
-            return self.length, [tokens], rows
-        following = then or min(more, 1)
-        if following and end == step.end and end + following <= self.context:
-            return end, [following], following
-        return None
+            return self.length, tokens, rows
+        return (end, then, then) if then and end == step.end <= self.context - then else None
 
     def check(self, start: int, lengths: Sequence[int], rows: int = 1) -> None:
         self._supply.check(_consecutive(start, lengths, rows))
@@ -193,7 +190,7 @@ class FssPrivateSession(PrivateSession):
             material.linear,
             material.streams.linear,
             faithful=self._program.plan.faithful,
-            products=None if ahead is None else ahead.take(self._collected, shape.tokens),
+            products=None if ahead is None else ahead.take(self._collected, shape.tokens, shape.rows),
         )
         meter, layers = self._link.meter, self._program.folded.layers
         with meter.phase(Phase.OFFLINE), self._progress.layers(meter, Stage.OFFLINE, layers):
@@ -201,9 +198,9 @@ class FssPrivateSession(PrivateSession):
         _require_used(material.linear.left_bytes)
         self._prepared.append(_Prepared(shape, material, machine.prepared))
 
-    def _walk_ahead(self, machine: Offline, tokens: int) -> None:
+    def _walk_ahead(self, machine: Offline, tokens: int, rows: int) -> None:
         """The offline pass of a machine that computes ahead."""
-        self._program.walk(machine, self._weights, KVCache(), tokens)
+        self._program.walk(machine, self._weights, KVCache(), tokens, rows=rows)
 
     def _linear_stream(self, number: int) -> Randomness | None:
         return self._supply.linear_ahead(number - self._collected)

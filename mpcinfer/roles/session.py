@@ -44,16 +44,16 @@ class PrivateSession(ABC):
         """Whether any pass can be asked for at any time, not only those that were foreseen long before."""
 
     @abstractmethod
-    def wanted(self, tokens: int, rows: int, more: int, then: int = 0) -> tuple[int, list[int], int] | None:
-        """What to `prepare` now, before a step: after how many tokens, passes of which lengths, and rows.
+    def wanted(self, tokens: int, rows: int, then: int) -> tuple[int, int, int] | None:
+        """Which pass to `prepare` now, before a step.
 
         Args:
             tokens, rows: of that step, which follows the tokens in the cache.
-            more: how many steps of one token may follow it.
             then: of how many tokens, each with a row, the step after it will most likely be; 0 for no guess.
 
         Returns:
-            None where nothing is to be prepared, or no longer.
+            After how many tokens it comes, its tokens and its rows; None where nothing is to be prepared, or
+            no longer.
         """
 
     @abstractmethod

@@ -34,7 +34,7 @@ class ProductsAhead:
     """Keeps products of passes to come.
 
     Args:
-        walk: runs the program's offline step for so many tokens, after none.
+        walk: runs the program's offline step for so many tokens, and rows of results, after none.
         stream: what the client draws for linear layers in the pass of that number, from the start; None where
             no such pass can come.
         factor: as for `Products`.
@@ -42,35 +42,37 @@ class ProductsAhead:
 
     def __init__(
         self,
-        walk: Callable[[Offline, int], Any],
+        walk: Callable[[Offline, int, int], Any],
         stream: Callable[[int], Randomness | None],
         factor: Factor,
     ) -> None:
         self._walk, self._stream, self._factor = walk, stream, factor
-        self._tokens = 0
+        self._size = (0, 0)
         self._ready: dict[int, deque[tuple[torch.Tensor, torch.Tensor]]] = {}
 
-    def take(self, number: int, tokens: int) -> Products:
+    def take(self, number: int, tokens: int, rows: int = 1) -> Products:
         """The products of a pass, computed with those of the passes after it where that pays.
 
         Args:
             number: of the pass; those before it are forgotten.
-            tokens: its length.
+            tokens, rows: its length, and how many of them have results.
         """
-        ready = self._ready.pop(number, None) if tokens == self._tokens else None
+        ready = self._ready.pop(number, None) if (tokens, rows) == self._size else None
         self._ready = {at: kept for at, kept in self._ready.items() if at > number}
         if ready is None and tokens <= FEW_TOKENS:
-            ready = self._compute(number, tokens)
+            ready = self._compute(number, tokens, rows)
         return Products(self._factor, ready or deque())
 
-    def _compute(self, number: int, tokens: int) -> deque[tuple[torch.Tensor, torch.Tensor]] | None:
+    def _compute(
+        self, number: int, tokens: int, rows: int
+    ) -> deque[tuple[torch.Tensor, torch.Tensor]] | None:
         """Products of this pass, and of those after it as if they were as long; None for one pass alone."""
         streams = [stream for i in range(PASSES) if (stream := self._stream(number + i)) is not None]
         if len(streams) < 2:
             return None
         noted = Noted(self._factor)
-        self._walk(_SeveralPasses(streams, noted), tokens)
-        self._tokens = tokens
+        self._walk(_SeveralPasses(streams, noted), tokens, rows)
+        self._size = (tokens, rows)
         self._ready = {
             number + i: deque((x[i : i + 1], product[i : i + 1]) for x, product in noted.made)
             for i in range(len(streams))

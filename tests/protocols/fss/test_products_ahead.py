@@ -24,7 +24,7 @@ class Ahead:
         self.walks = 0
         self.products = ProductsAhead(self._walk, self._stream, lambda weight: weight.value)
 
-    def _walk(self, machine: Offline, tokens: int) -> None:
+    def _walk(self, machine: Offline, tokens: int, rows: int) -> None:
         self.walks += 1
         assert machine.rank == CLIENT
         machine.one(Linear(WEIGHT), machine.one(HoldTokens(None, tokens, 6, 30)))
@@ -78,7 +78,7 @@ def test_passes_ahead_draw_as_they_will() -> None:
     """A pass ahead draws along the first axis: a pass's elements are those of its own stream."""
     drew: list[torch.Tensor] = []
 
-    def walk(machine: Offline, tokens: int) -> None:
+    def walk(machine: Offline, tokens: int, rows: int) -> None:
         machine.one(Linear(WEIGHT), machine.one(HoldTokens(None, tokens, 6, 30)))
         drew.append(machine.draw((1, 3), 17))
 
@@ -92,3 +92,12 @@ def test_passes_ahead_draw_as_they_will() -> None:
         drawn(own, (1, 1, 4), 30)  # the rest of the layer
         drawn(own, (1, 1, 4), 30)  # its mask
         assert torch.equal(drew[0][number : number + 1], drawn(own, (1, 3), 17))
+
+
+def test_a_pass_with_other_rows_is_computed_when_it_comes() -> None:
+    ahead = Ahead()
+    ahead.products.take(0, FEW_TOKENS)
+    ahead.products.take(1, FEW_TOKENS)
+    assert ahead.walks == 1
+    ahead.products.take(2, FEW_TOKENS, FEW_TOKENS)
+    assert ahead.walks == 2
