@@ -9,8 +9,8 @@ Three processes on this machine; with a delay, in milliseconds each way, every c
 included, over its tokens. Appends a record for each prompt, delay and number of drafts to
 bench/records/speculate.jsonl, with whether the text is that of the same prompt without drafts.
 
-With --agreement nothing is private: answers with drafts are compared with those without, on the reference that
-rounds at random as `fss` does, and two without drafts with each other.
+With --agreement nothing is private: answers with drafts are compared with those without, on the reference
+that rounds at random as `fss` does, and two without drafts with each other.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ def agreement(model: str, tokens: int, drafts: int) -> None:
         same[0] += answers[1] == answers[0]
         same[drafts] += answers[2] == answers[0]
     print(
-        f"{model}, fss's rounding, {len(prompts)} answers of {tokens} tokens: {same[0]} the same twice without "
-        f"drafts, {same[drafts]} the same with {drafts}; {counts.accepted} of {counts.drafted} drafts right"
+        f"{model}, fss's rounding, {len(prompts)} answers of {tokens} tokens: {same[0]} the same twice "
+        f"without drafts, {same[drafts]} the same with {drafts}; {counts.accepted} of {counts.drafted} drafts right"
     )
     Record(
         case="speculate-agreement",
