@@ -145,8 +145,8 @@ def agreement(model: str, tokens: int, drafts: int) -> None:
         same[drafts] += answers[2] == answers[0]
     print(
         f"{model}, fss's rounding, {len(prompts)} answers of {tokens} tokens: {same[0]} the same twice "
-        f"without drafts, {same[drafts]} the same with {drafts}; {counts.accepted} of {counts.drafted} drafts "
-        "right"
+        f"without drafts, {same[drafts]} the same with {drafts}; "
+        f"{counts.accepted} of {counts.drafted} drafts right"
     )
     Record(
         case="speculate-agreement",
