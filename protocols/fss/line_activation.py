@@ -32,7 +32,6 @@ from protocols.fss.polynomial import (
 from protocols.fss.shapes import broadcast
 from protocols.share import Held, Share
 
-
 RESULT_FRAC = 16
 """Fraction bits of the result, factors aside: slopes times the rest of a number are rounded to them."""
 

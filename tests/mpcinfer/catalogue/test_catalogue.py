@@ -76,7 +76,7 @@ def test_samples_of_primitives_cost_what_the_table_of_primitives_says() -> None:
 
 
 def test_a_look_up_costs_what_its_documentation_says() -> None:
-    """1 round; bits of the largest c, 2 more and the sign; 16 (k - 6) bytes; 5 ring_bits, 3 of the table, less
+    """1 round; bits of the largest c, 2 more and the sign; 16 (k - 6) bytes; 5 ring_bits, 3 of the table, but
     what wraps save: twice x's bits, once those of c."""
     config = folded_config(load_config(listing.SAMPLE_MODEL))
     wires = fss.wires_of(config, listing.SAMPLE_TOKENS, get_plan("fss").replace(gelu="lookup"))
@@ -121,8 +121,8 @@ def test_samples_cost_what_a_model_pays_for_them(label: str, operations: list[st
     ("operation", "lines", "looked_up"), [("gelu", "lines", "lookup"), ("silu", "fine-lines", "fine")]
 )
 def test_lines_state_no_more_error_than_look_ups(operation: str, lines: str, looked_up: str) -> None:
-    """On the wires of the plans: GELU with the fraction bits of an activation, to which its lines are cut, and
-    SiLU with those of a gate."""
+    """On the wires of the plans: GELU with the fraction bits of an activation, to which lines are cut, and SiLU
+    with those of a gate."""
     config = folded_config(load_config(listing.SAMPLE_MODEL))
     stated: list[float] = []
     for name in (lines, looked_up):
