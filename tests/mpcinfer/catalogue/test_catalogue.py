@@ -121,8 +121,8 @@ def test_samples_cost_what_a_model_pays_for_them(label: str, operations: list[st
     ("operation", "lines", "looked_up"), [("gelu", "lines", "lookup"), ("silu", "fine-lines", "fine")]
 )
 def test_lines_state_no_more_error_than_look_ups(operation: str, lines: str, looked_up: str) -> None:
-    """On the wires of the plans: GELU with the fraction bits of an activation, to which lines are cut, and SiLU
-    with those of a gate."""
+    """On the wires of the plans: GELU with an activation's fraction bits, to which lines are cut, and SiLU
+    with a gate's."""
     config = folded_config(load_config(listing.SAMPLE_MODEL))
     stated: list[float] = []
     for name in (lines, looked_up):
