@@ -37,7 +37,7 @@ _TOKENS = (3, 1)
 _SMALL_WEIGHT = 2.0**-6
 _TIMEOUT_S = 600.0
 GPT2 = ModelConfig(
-    layers=1, width=16, heads=2, kv_heads=1, head_width=16, hidden=16, vocabulary=16, context=24
+    layers=1, width=16, heads=2, kv_heads=1, head_width=16, hidden=16, vocabulary=16, context=64
 )
 LLAMA = dataclasses.replace(GPT2, norm="rmsnorm", activation="silu", ffn="glu", positions="rope")
 
@@ -71,7 +71,7 @@ def rehearse(
     """All three parties' parts, for a plan and a model of this form.
 
     Args:
-        tokens: of its passes, 24 together at most.
+        tokens: of its passes, 64 together at most.
         weight: what its matrices are filled with; from about 2 on it takes more than 16 bits.
     """
     tiny = dataclasses.replace(

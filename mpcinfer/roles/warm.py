@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+import numpy as np
+
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.models.variants import variant
@@ -18,12 +20,17 @@ from mpcinfer.roles.kernel_mark import mark_warm
 from parties.compiled import kernel_folder, kernels, on_compile
 from parties.kernel_cache import KernelFolder
 from protocols import kernels as sources
+from protocols.fss.maximum import MAX_RING_BITS
+from protocols.kernels.entries import MIN_DOMAIN_BITS, Layout
+from protocols.kernels.histogram import suffix_counts
 from protocols.plan import Plan
 from protocols.registry import ENGINES, PLANS
 
 _PLAN, _FAITHFUL, _NARROW = "fss", "fss-faithful", "tiny-python"
-_ROWS = 11
-"""Of a prompt: enough for kernels that work on eight rows at once, and some over."""
+_ROWS = 43
+"""Of a prompt: enough for what begins with 32 rows, in eights, and some over."""
+_COUNT_BITS = (3, 9)
+"""Counts of less than a byte, and of more."""
 _WIDE_WEIGHT = 4.0
 """A weight that takes more than 16 bits."""
 
@@ -52,6 +59,7 @@ def warm(tell: Callable[[int, int], None] | None = None) -> int:
         for plan, config, tokens, weight in _rehearsals():
             ranges = load_ranges_of(_NARROW) if plan.faithful else dict[str, float]()
             rehearse(plan, config, ranges, tokens=tokens, weight=weight)
+        _count_histograms()
     if cache_folder().writable:
         mark_warm()
     return done
@@ -80,3 +88,12 @@ def _rehearsals() -> Generator[tuple[Plan, ModelConfig, tuple[int, ...], float]]
                     yield plan.replace(**{operation: name}), form, (_ROWS, 1), small
     # Exact truncation compares cell by cell: ranges as narrow as a real model's keep that short.
     yield PLANS[_FAITHFUL], load_config(_NARROW), (1, 1), small
+
+
+def _count_histograms() -> None:
+    """Row maxima of every domain: these kernels know its size from their arguments' types."""
+    for domain_bits in range(MIN_DOMAIN_BITS, MAX_RING_BITS + 1):
+        for value_bits in _COUNT_BITS:
+            layout = Layout(domain_bits, value_bits)
+            vectors = np.zeros((1, layout.vector_bytes), np.uint8)
+            suffix_counts(vectors, layout, np.zeros(1, np.uint8), np.array([0, 1]))
