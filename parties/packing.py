@@ -56,6 +56,14 @@ def pack_elements(values: NDArray[np.unsignedinteger[Any]], bits: int) -> NDArra
 
 def unpack_elements(buffer: Buffer, bits: int, count: int, kind: np.dtype[U]) -> NDArray[U]:
     """As `unpack_words`, as unsigned integers of any type that holds `bits` bits."""
+    out = np.empty(count, kind)
+    unpack_into(buffer, bits, out)
+    return out
+
+
+def unpack_into(buffer: Buffer, bits: int, out: NDArray[np.unsignedinteger[Any]]) -> None:
+    """As `unpack_elements`, into a contiguous array of as many elements as there are."""
+    count, kind = out.size, out.dtype
     assert 1 <= bits <= 8 * kind.itemsize, f"{kind} does not hold {bits} bits"
     expected = _packed_bytes(count, bits)
     if len(buffer) != expected:
@@ -65,10 +73,9 @@ def unpack_elements(buffer: Buffer, bits: int, count: int, kind: np.dtype[U]) ->
     if used_in_last and raw[-1] >> used_in_last:
         raise MalformedFrame("padding bits are not zero")
     if bits == 1:
-        return np.unpackbits(raw, count=count, bitorder="little").astype(kind, copy=False)
-    out = np.empty(count, kind)
+        out[:] = np.unpackbits(raw, count=count, bitorder="little")
+        return
     _unpack_bytes(raw, bits, out)
-    return out
 
 
 def _unpack_bytes(raw: NDArray[np.uint8], bits: int, out: NDArray[U]) -> None:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from parties.errors import ConfigError, CorrelationExhausted
-from parties.packing import unpack_words
+from parties.packing import unpack_into, unpack_words
 from protocols.tensors import to_tensor
 
 
@@ -39,8 +39,8 @@ class Reader:
 
     def __init__(self, file: File, size_bytes: int) -> None:
         self._file, self._left = file, size_bytes
-        # Fresh pages cost several times the reading: two buffers are kept and grow to the largest need.
-        self._words = self._packed = np.empty(0, np.uint8)
+        # Fresh pages cost several times the reading: buffers are kept and grow to the largest need.
+        self._words = self._packed = self._elements = np.empty(0, np.uint8)
 
     @property
     def left_bytes(self) -> int:
@@ -71,20 +71,23 @@ class Reader:
     def rings(self, pieces: Sequence[tuple[int, int]]) -> torch.Tensor:
         """The next pieces, each of so many elements of so many bits and packed to whole bytes, end to end.
 
-        A piece of no bits is zero, and takes nothing.
+        In a buffer that the next call of this method overwrites. A piece of no bits is zero and takes nothing.
 
         Raises:
             CorrelationExhausted: there are not as many.
         """
-        size = sum((count * bits + 7) // 8 for count, bits in pieces)
-        self._packed = _grown(self._packed, size)
-        packed = self._read(self._packed[:size])
-        out, start, at = np.zeros(sum(count for count, _ in pieces), np.uint64), 0, 0
+        elements = sum(count for count, _ in pieces)
+        self._elements = _grown(self._elements, 8 * elements)
+        out, at = self._elements[: 8 * elements].view(np.uint64), 0
         for count, bits in pieces:
-            end = start + (count * bits + 7) // 8
+            size = (count * bits + 7) // 8
+            self._packed = _grown(self._packed, size)
+            part = out[at : at + count]
             if bits:
-                out[at : at + count] = unpack_words(packed[start:end].data, bits, count)
-            start, at = end, at + count
+                unpack_into(self._read(self._packed[:size]).data, bits, part)
+            else:
+                part[:] = 0
+            at += count
         return to_tensor(out)
 
     def close(self) -> None:
