@@ -71,7 +71,7 @@ class Reader:
     def rings(self, pieces: Sequence[tuple[int, int]]) -> torch.Tensor:
         """The next pieces, each of so many elements of so many bits and packed to whole bytes, end to end.
 
-        In a buffer that the next call of this method overwrites. A piece of no bits is zero and takes nothing.
+        In a buffer that the next call of this method overwrites. A piece of no bits is zero, for nothing.
 
         Raises:
             CorrelationExhausted: there are not as many.
