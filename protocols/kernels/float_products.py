@@ -11,7 +11,7 @@ import torch
 
 from protocols.kernels.limbs import Split, add_limbs, split_limbs
 
-_ROWS, _INNER, _COLUMNS = 512, 256, 512
+_ROWS, _INNER, _COLUMNS = 512, 512, 1024
 """Of a block: limbs of a block of weights take 1 MiB each."""
 _ELEMENTS = 1 << 16
 """Of a block over several small matrices."""

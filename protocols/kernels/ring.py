@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -40,6 +39,7 @@ from protocols.kernels.row_products import (
     add_narrow_products,
     add_products,
 )
+from protocols.kernels.threads import run_together
 
 _FLOAT_PRODUCTS = {torch.int16: 2, torch.int32: 2, torch.int64: 3}
 """So many products of limbs are faster than the loops, by the type of the weights."""
@@ -187,9 +187,7 @@ def _in_threads(
     else:
         cuts = [rows * part // parts // ROWS * ROWS for part in range(parts)] + [rows]
         jobs = [(words[:, a:b], factors, sums[:, a:b]) for a, b in pairwise(cuts)]
-    with ThreadPoolExecutor(parts) as pool:
-        for future in [pool.submit(product, *job) for job in jobs]:
-            future.result()
+    run_together([partial(product, *job) for job in jobs])
 
 
 def _words(value: torch.Tensor) -> Words:

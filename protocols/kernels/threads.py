@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import lru_cache, partial
 from itertools import pairwise
 
 import torch
@@ -14,21 +16,41 @@ _PART = 1 << 15
 """Elements for which another thread pays."""
 
 Bounds = tuple[int, int]
+Job = Callable[[], None]
+
+
+def run_together(jobs: Sequence[Job]) -> None:
+    """Runs jobs that let go of Python's lock: the first in this thread, each other one in a thread beside it.
+
+    Threads are started once and kept. A job must not wait for jobs of its own. What a job raises is raised
+    here, after all have ended.
+    """
+    if len(jobs) < 2:
+        for job in jobs:
+            job()
+        return
+    others = [_pool(os.getpid()).submit(job) for job in jobs[1:]]
+    try:
+        jobs[0]()
+    finally:
+        wait(others)
+    for other in others:
+        other.result()
+
+
+@lru_cache(maxsize=1)
+def _pool(process: int) -> ThreadPoolExecutor:
+    """A forked process has none of its parent's threads."""
+    return ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), f"kernels-{process}")
 
 
 def in_parts(run: Callable[[Bounds, Bounds], None], rows: int, width: int) -> None:
     """Calls run(rows, columns), which lets go of Python's lock, on parts of a matrix that cover it."""
-    parts = min(torch.get_num_threads(), rows * width // _PART)
-    if parts < 2:
-        run((0, rows), (0, width))
-        return
+    parts = max(1, min(torch.get_num_threads(), rows * width // _PART))
     by_rows = rows >= parts
-    length = rows if by_rows else width
-    cuts = pairwise(length * part // parts for part in range(parts + 1))
-    with ThreadPoolExecutor(parts) as pool:
-        bounds = [(cut, (0, width)) if by_rows else ((0, rows), cut) for cut in cuts]
-        for future in [pool.submit(run, *each) for each in bounds]:
-            future.result()
+    cuts = pairwise(_cuts(rows if by_rows else width, parts))
+    bounds = [(cut, (0, width)) if by_rows else ((0, rows), cut) for cut in cuts]
+    run_together([partial(run, *each) for each in bounds])
 
 
 def in_threads(count: int, least: int, work: Callable[[int, int], None]) -> None:
@@ -38,11 +60,9 @@ def in_threads(count: int, least: int, work: Callable[[int, int], None]) -> None
         least: for fewer than that another thread does not pay.
         work: may write to what no other part reads or writes.
     """
-    parts = min(torch.get_num_threads(), count // least)
-    if parts < 2:
-        work(0, count)
-        return
-    cuts = [count * part // parts for part in range(parts + 1)]
-    with ThreadPoolExecutor(parts) as pool:
-        for future in [pool.submit(work, first, last) for first, last in pairwise(cuts)]:
-            future.result()
+    parts = max(1, min(torch.get_num_threads(), count // least))
+    run_together([partial(work, first, last) for first, last in pairwise(_cuts(count, parts))])
+
+
+def _cuts(count: int, parts: int) -> list[int]:
+    return [count * part // parts for part in range(parts + 1)]
