@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from protocols.fss.gate import Gate, Shares
-from protocols.fss.material import Item, PrefixKeys
+from protocols.fss.material import Item, PrefixKeys, Shared
 from protocols.fss.party import Party
-from protocols.fss.point_keys import PointKeys
+from protocols.fss.point_keys import KeyParts
 from protocols.share import Share
 
 T = TypeVar("T")
@@ -75,8 +75,13 @@ class TimedParty(Party):
         for _ in sizes:
             yield self._read(next, pieces)
 
-    def point_keys(self, item: Item) -> PointKeys:
-        return self._read(super().point_keys, item)
+    def shared_together(self, items: tuple[Shared, ...]) -> torch.Tensor:
+        return self._read(super().shared_together, items)
+
+    def point_keys(self, item: Item) -> KeyParts:
+        keys = super().point_keys(item)
+        while (part := self._read(lambda left: next(left, None), keys)) is not None:
+            yield part
 
     def prefix_keys(self, item: Item) -> PrefixKeys:
         return self._read(super().prefix_keys, item)

@@ -14,6 +14,7 @@ from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.material import Dpf, Item, Items, Mask
 from protocols.fss.party import Party
+from protocols.fss.point_keys import PointKeys, read_all
 from protocols.fss.ring import low, top_bit
 from protocols.share import Held, Share
 from protocols.tensors import to_words
@@ -27,8 +28,13 @@ def share_below_mask(party: Party, item: Item, point: torch.Tensor) -> torch.Ten
         item: a `Dpf` of the points' shape.
         point: public, from 0 to below 2^(the item's bits).
     """
-    at_most = party.point_keys(item).prefix_parity(to_words(point.reshape(1, -1)))
-    return torch.from_numpy(at_most[0]).to(torch.int64).reshape(point.shape) ^ party.first
+    points = to_words(point.reshape(1, -1))
+
+    def read(keys: PointKeys, part: slice) -> list[torch.Tensor]:
+        return [torch.from_numpy(keys.prefix_parity(points[:, part])[0]).to(torch.int64)]
+
+    (at_most,) = read_all(party.point_keys(item), points.size, read)
+    return at_most.reshape(point.shape) ^ party.first
 
 
 @final

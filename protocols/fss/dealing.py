@@ -121,16 +121,22 @@ class Dealing(Machine):
     def point_keys(self, item: Item, alpha: torch.Tensor) -> torch.Tensor:
         """Hands out keys of point functions at alpha; their signs, 1 or -1."""
         assert isinstance(item, Dpf)
-        points = to_words(alpha.reshape(-1))
+        points, signs = to_words(alpha.reshape(-1)), np.empty(math.prod(item.shape), np.int64)
+        for part in item.parts:
+            signs[part] = self._give_keys(Dpf((part.stop - part.start,), item.bits), points[part])
+        return to_tensor(signs.view(np.uint64)).reshape(item.shape)
+
+    def _give_keys(self, item: Dpf, points: NDArray[np.uint64]) -> NDArray[np.int8]:
+        """Those of neighbours; their signs."""
         if item.is_table:
             drawn = self._streams[CLIENT].uint8((item.sent_bytes[SERVER],))
             tables, signs = truth_table.share(drawn, item.bits, points)
             self._writers[SERVER](tables)
-        else:
-            keys, signs = dpf.generate(points, item.bits, self._roots(len(points)), self.hash)
-            for write in self._writers:
-                write(keys.words.view(np.uint8))
-        return to_tensor(signs.astype(np.int64).view(np.uint64)).reshape(item.shape)
+            return signs
+        keys, signs = dpf.generate(points, item.bits, self._roots(len(points)), self.hash)
+        for write in self._writers:
+            write(keys.words.view(np.uint8))
+        return signs
 
     def prefix_keys(self, item: Item, alpha: torch.Tensor, payload: torch.Tensor | None = None) -> None:
         """Hands out keys of prefix functions at alpha; `payload` [depths, elements] are second outputs."""

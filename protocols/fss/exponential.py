@@ -14,17 +14,9 @@ from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.lookup import Lookup
 from protocols.fss.material import Items
 from protocols.fss.party import Party
-from protocols.fss.polynomial import (
-    Form,
-    coefficients,
-    deal_product,
-    evaluate_product,
-    form_of,
-    key_items,
-    known_form,
-    secrets,
-)
+from protocols.fss.polynomial import Form, deal_product, evaluate_product, form_of, key_items, known_form
 from protocols.fss.tables import Table, tabulate
+from protocols.fss.terms import coefficients, secrets
 from protocols.share import Share
 
 

@@ -20,16 +20,9 @@ from protocols.fss.line_lookup import LineLookup
 from protocols.fss.line_table import LineTable, line_table
 from protocols.fss.material import Items
 from protocols.fss.party import Party
-from protocols.fss.polynomial import (
-    Form,
-    coefficients,
-    deal_product,
-    evaluate_product,
-    form_of,
-    key_items,
-    secrets,
-)
+from protocols.fss.polynomial import Form, deal_product, evaluate_product, form_of, key_items
 from protocols.fss.shapes import broadcast
+from protocols.fss.terms import coefficients, secrets
 from protocols.share import Held, Share
 
 RESULT_FRAC = 16

@@ -28,7 +28,9 @@ from protocols.fss.line_table import LineTable
 from protocols.fss.lookup import share_of_sign
 from protocols.fss.material import Dpf, Items, Mask, Shape
 from protocols.fss.party import Party
-from protocols.fss.polynomial import Coefficient, Form, coefficients, secrets
+from protocols.fss.point_keys import PointKeys, read_all
+from protocols.fss.polynomial import Form
+from protocols.fss.terms import Coefficient, Computed, coefficients, secrets, some_of
 from protocols.share import Held, Share
 
 
@@ -69,41 +71,51 @@ class LineLookup:
         secrets of the value's view, R' and w' those of the slope's."""
         return Form(shape, False, (0, 0, self._table.value_bits, 0, self._table.slope_bits))
 
-    def coefficients(self, opened: OpenedLine) -> list[Coefficient]:
+    def coefficients(self, opened: OpenedLine) -> Computed:
         """A party's public coefficients of `form`."""
-        (value, _, wraps), (slope, _, turns) = coefficients(opened.value), coefficients(opened.slope)
         unit = self._table.value_unit
-        return [value * unit, -1, wraps * unit, -slope, -turns]
+
+        def compute(part: slice) -> list[Coefficient]:
+            value, _, wraps = coefficients(some_of(opened.value, part))
+            slope, _, turns = coefficients(some_of(opened.slope, part))
+            return [value * unit, -1, wraps * unit, -slope, -turns]
+
+        return Computed(compute)
 
     def run(self, party: Party, index: Share, reason: str) -> OpenedLine:
         """A party's step: one exchange."""
         point, *masks = self.items(index.shape).values()
-        value = masked_number(index, self._cells)
-        keys, (cell, place) = party.point_keys(point), self._cells.cut(value)
-        summands = [
-            *self._table.read(party, keys, cell, place),
-            share_of_sign(keys, cell, self._cells.bits, party.first),
+        value = masked_number(index, self._cells).reshape(-1)
+
+        def read(keys: PointKeys, part: slice) -> list[torch.Tensor]:
+            cell, place = self._cells.cut(value[part])
+            line = self._table.read(party, keys, cell, place)
+            return [*line, share_of_sign(keys, cell, self._cells.bits, party.first)]
+
+        summands = read_all(party.point_keys(point), value.numel(), read)
+        masked = [
+            summand.reshape(index.shape).add_(party.mask(mask))
+            for summand, mask in zip(summands, masks, strict=True)
         ]
-        masked = [summand + party.mask(mask) for summand, mask in zip(summands, masks, strict=True)]
         opened = party.exchange(list(zip(masked, self._widths, strict=True)), reason)
         return self._opened(opened)
 
-    def deal(self, dealing: Dealing, index: Share) -> tuple[OpenedLine, list[torch.Tensor]]:
+    def deal(self, dealing: Dealing, index: Share) -> tuple[OpenedLine, Computed]:
         """The dealer's step: the masks of what is opened, and the secrets of `form`."""
         point, *masks = self.items(index.shape).values()
         cell, place = self._cells.cut(index.value)
         signs = dealing.point_keys(point, cell)
         opened = self._opened([dealing.mask(mask) for mask in masks])
-        rest = self._table.rest(place)
-        (mask, wrap), (slope_mask, turn) = secrets(opened.value), secrets(opened.slope)
-        known = [
-            signs,
-            signs * (self._table.value_unit * mask - rest * slope_mask),
-            signs * wrap,
-            signs * rest,
-            signs * rest * turn,
-        ]
-        return opened, known
+        place, signs = place.reshape(-1), signs.reshape(-1)
+
+        def compute(part: slice) -> list[Coefficient]:
+            sign, rest = signs[part], self._table.rest(place[part])
+            mask, wrap = secrets(some_of(opened.value, part))
+            slope_mask, turn = secrets(some_of(opened.slope, part))
+            known = sign * (self._table.value_unit * mask - rest * slope_mask)
+            return [sign, known, sign * wrap, sign * rest, sign * rest * turn]
+
+        return opened, Computed(compute)
 
     def _opened(self, values: list[torch.Tensor]) -> OpenedLine:
         value, slope, sign = (

@@ -30,7 +30,7 @@ from protocols.fss.comparison import share_below_mask
 from protocols.fss.dealing import Dealing
 from protocols.fss.material import Dpf, Item, Items, Mask, Shape
 from protocols.fss.party import Party
-from protocols.fss.point_keys import PointKeys
+from protocols.fss.point_keys import PointKeys, read_all
 from protocols.fss.ring import low, top_bit
 from protocols.fss.shapes import no_data
 from protocols.fss.tables import Table
@@ -147,13 +147,18 @@ class Lookup:
 
     def _summands(self, party: Party, point: Item, index: Share) -> list[torch.Tensor]:
         """This party's summands of V and, where it is wanted, its XOR share of d."""
-        keys = party.point_keys(point)
-        first = to_words((index.value - (self._table.high - 1)).reshape(-1))
-        sums = torch.from_numpy(keys.window_lookup(first, self._table.backwards))
-        summands = [(sums if party.first else sums.neg_()).reshape(index.shape)]
-        if self._sign:
-            summands.append(share_of_sign(keys, index.value, self._bits, party.first))
-        return summands
+        value = index.value.reshape(-1)
+
+        def read(keys: PointKeys, part: slice) -> list[torch.Tensor]:
+            first = to_words(value[part] - (self._table.high - 1))
+            sums = torch.from_numpy(keys.window_lookup(first, self._table.backwards))
+            summands = [sums if party.first else sums.neg_()]
+            if self._sign:
+                summands.append(share_of_sign(keys, value[part], self._bits, party.first))
+            return summands
+
+        summands = read_all(party.point_keys(point), value.numel(), read)
+        return [summand.reshape(index.shape) for summand in summands]
 
     def _sign_alone(self, party: Party, point: Item, index: Share) -> list[torch.Tensor]:
         """This party's XOR share of d less the top bit of r, which the dealer puts into the mask."""

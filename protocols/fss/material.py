@@ -12,12 +12,15 @@ from dataclasses import dataclass
 
 import torch
 
+from protocols.fss.parts import parts
 from protocols.kernels import truth_table
 from protocols.kernels.dpf import DpfKeys
 from protocols.kernels.idpf import IdpfKeys
 
 Shape = tuple[int, ...]
 BLOCK_BYTES = 16
+KEYS_TOGETHER = 1 << 14
+"""Keys of point functions that lie together, level by level: some megabytes, which are read and used up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ class Dpf:
     def is_table(self) -> bool:
         """Whether the domain is small."""
         return self.bits <= truth_table.MAX_BITS
+
+    @property
+    def parts(self) -> tuple[slice, ...]:
+        """Elements whose keys lie together."""
+        return parts(math.prod(self.shape), KEYS_TOGETHER)
 
     @property
     def sent_bytes(self) -> tuple[int, int]:

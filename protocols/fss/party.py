@@ -26,7 +26,7 @@ from protocols.fss.material import (
     PrefixKeys,
     Shared,
 )
-from protocols.fss.point_keys import PointKeys, TableKeys, TreeKeys
+from protocols.fss.point_keys import KeyParts, PointKeys, TableKeys, TreeKeys
 from protocols.fss.ring import shift_right
 from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
@@ -133,11 +133,19 @@ class Party(Machine):
         for size in sizes:
             yield self._material.bytes(size) if self.rank == SERVER else self._stream.uint8((size,))
 
-    def point_keys(self, item: Item) -> PointKeys:
-        """This party's keys of point functions."""
+    def point_keys(self, item: Item) -> KeyParts:
+        """This party's keys of point functions, those of some elements at a time; all are to be taken.
+
+        Keys are overwritten when the next ones are asked for.
+        """
         assert isinstance(item, Dpf)
         self._take(item)
-        count, size = math.prod(item.shape), item.sent_bytes[0]
+        for part in item.parts:
+            yield part, self._keys(Dpf((part.stop - part.start,), item.bits))
+
+    def _keys(self, item: Dpf) -> PointKeys:
+        """Of neighbours."""
+        (count,), size = item.shape, item.sent_bytes[0]
         if item.is_table:
             table = self._material.bytes(size) if self.rank == SERVER else self._stream.uint8((size,))
             return TableKeys(TruthTables.from_bytes(item.bits, count, table))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from protocols.kernels import dpf
@@ -67,3 +69,27 @@ class TableKeys(PointKeys):
         self, first: Words, table: WindowTable, which: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
         return self.tables.window_lookup(first, table, which)
+
+
+KeyParts = Generator[tuple[slice, PointKeys]]
+"""Keys of some elements after those of others."""
+
+
+def read_all(
+    keys: KeyParts, count: int, read: Callable[[PointKeys, slice], Sequence[torch.Tensor]]
+) -> list[torch.Tensor]:
+    """What is read of the keys of so many elements: tensors int64 [count], as many as `read` returns.
+
+    Args:
+        read: of the keys of some elements, and which elements these are.
+    """
+    results: list[torch.Tensor] = []
+    for part, some in keys:
+        found = read(some, part)
+        if part == slice(0, count):
+            results = list(found)
+            continue
+        results = results or [torch.empty(count, dtype=torch.int64) for _ in found]
+        for whole, piece in zip(results, found, strict=True):
+            whole[part] = piece
+    return results

@@ -33,15 +33,18 @@ from protocols.fss.dealing import Dealing
 from protocols.fss.forms import Form, layout_of, monomials
 from protocols.fss.gate import Gate, Shares, shape_only
 from protocols.fss.material import Items, Shape, Shared
+from protocols.fss.parts import parts
 from protocols.fss.party import Party
-from protocols.fss.ring import shift_right, top_bit
 from protocols.fss.shapes import broadcast
-from protocols.kernels.forms import BIT, LISTED, VALUE, VIEW, evaluate, share_out
+from protocols.fss.terms import Coefficient, Terms, coefficients, listed, secrets
+from protocols.kernels.forms import evaluate, share_out
 from protocols.kernels.threads import in_parts
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor, to_words
 
-Coefficient = torch.Tensor | int
+TermList = Terms | Sequence[Coefficient]
+PRODUCT_TOGETHER = 1 << 16
+"""Elements whose shares lie together, secret after secret: some megabytes, which are read and used up."""
 
 
 def form_of(x: Share) -> Form:
@@ -52,63 +55,6 @@ def form_of(x: Share) -> Form:
 def known_form(shape: Shape) -> Form:
     """The form of a number that the dealer knows, such as a sign."""
     return Form(shape, False, (0,))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Coefficients:
-    """A party's public coefficients of `form_of(x)`, the constant first.
-
-    They are computed when somebody asks for them; products of forms do not.
-    """
-
-    x: Share
-
-    def __iter__(self) -> Iterator[Coefficient]:
-        return iter(_coefficients(self.x))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Secrets:
-    """The dealer's secrets of `form_of(x)`, likewise; `x.value` is the mask."""
-
-    x: Share
-
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        return iter(_secrets(self.x))
-
-
-TermList = Coefficients | Secrets | Sequence[Coefficient]
-
-
-def coefficients(x: Share) -> Coefficients:
-    """A party's public coefficients of `form_of(x)`, the constant first."""
-    return Coefficients(x)
-
-
-def secrets(x: Share) -> Secrets:
-    """The dealer's secrets of `form_of(x)`; `x.value` is the mask."""
-    return Secrets(x)
-
-
-def _coefficients(x: Share) -> list[Coefficient]:
-    if x.ring_bits == 1:
-        bit = x.value & 1
-        return [bit, 1 - 2 * bit]
-    if x.drop is None:
-        return [x.value, -1]
-    shifted = x.value + (1 << (x.ring_bits - 2))
-    wraps = top_bit(shifted, x.ring_bits).bitwise_xor_(1)
-    public = shift_right(shifted, x.drop, x.ring_bits).sub_(1 << (x.ring_bits - 2 - x.drop))
-    return [public, -1, wraps]
-
-
-def _secrets(x: Share) -> list[torch.Tensor]:
-    if x.ring_bits == 1:
-        return [x.value & 1]
-    if x.drop is None:
-        return [x.value]
-    wrap = top_bit(x.value, x.ring_bits) << (x.ring_bits - x.drop)
-    return [shift_right(x.value, x.drop, x.ring_bits), wrap]
 
 
 def key_items(name: str, forms: Sequence[Form], bits: int) -> Items:
@@ -131,17 +77,8 @@ def deal_product(
     dealing: Dealing, name: str, forms: Sequence[Form], values: Sequence[TermList], bits: int
 ) -> None:
     """Hands out the shares of `key_items`; `values` are each form's secrets."""
-    layout, factors = layout_of(tuple(forms)), [_factor(*pair) for pair in zip(forms, values, strict=True)]
-    flat, numbers = tuple(f.values for f in factors), np.array([f.numbers for f in factors], np.int64)
-
-    def complement(shares: NDArray[np.uint64]) -> None:
-        in_parts(
-            lambda rows, columns: share_out(flat, numbers, *layout.of_shares, rows, columns, shares),
-            layout.rows,
-            layout.width,
-        )
-
-    dealing.share_together(tuple(_items(tuple(forms), bits).values()), complement)
+    for piece in _pieces(forms, values):
+        dealing.share_together(tuple(_items(piece.forms, bits).values()), piece.share_out)
 
 
 def evaluate_product(
@@ -151,41 +88,67 @@ def evaluate_product(
 
     A form without a constant has none in its list.
     """
-    layout, factors = layout_of(tuple(forms)), [_factor(*pair) for pair in zip(forms, terms, strict=True)]
-    flat, numbers = tuple(f.values for f in factors), np.array([f.numbers for f in factors], np.int64)
-    shares = to_words(party.shared_together(tuple(_items(tuple(forms), bits).values())))
-    result, first = np.empty(layout.rows * layout.width, np.uint64), party.first
-    in_parts(
-        lambda rows, columns: evaluate(
-            flat, numbers, shares, *layout.of_products, first, rows, columns, layout.width, result
-        ),
-        layout.rows,
-        layout.width,
-    )
-    return to_tensor(result).reshape(layout.shape)
+    shape = broadcast(*(form.shape for form in forms))
+    result = np.empty(math.prod(shape), np.uint64)
+    for piece in _pieces(forms, terms):
+        shares = to_words(party.shared_together(tuple(_items(piece.forms, bits).values())))
+        piece.evaluate(shares, party.first, result[piece.elements])
+    return to_tensor(result).reshape(shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Factor:
-    """What the loops in `protocols.kernels.forms` take of a factor: flat values, and numbers."""
+class _Piece:
+    """Some neighbouring elements of a product, as the loops in `protocols.kernels.forms` take them.
 
-    values: NDArray[np.uint64]
-    numbers: tuple[int, ...]
+    Attributes:
+        elements: which of all.
+        forms: of these elements.
+        values, numbers: of the factors.
+    """
+
+    elements: slice
+    forms: tuple[Form, ...]
+    values: tuple[NDArray[np.uint64], ...]
+    numbers: NDArray[np.int64]
+
+    def evaluate(self, shares: NDArray[np.uint64], first: int, out: NDArray[np.uint64]) -> None:
+        """Fills `out` with a party's share of the product; see `protocols.kernels.forms`."""
+        layout = layout_of(self.forms)
+        around = (*layout.of_products, first)
+        in_parts(
+            lambda rows, columns: evaluate(
+                self.values, self.numbers, shares, *around, rows, columns, layout.width, out
+            ),
+            layout.rows,
+            layout.width,
+        )
+
+    def share_out(self, shares: NDArray[np.uint64]) -> None:
+        """Turns the client's shares of all secrets into the server's."""
+        layout = layout_of(self.forms)
+        in_parts(
+            lambda rows, columns: share_out(
+                self.values, self.numbers, *layout.of_shares, rows, columns, shares
+            ),
+            layout.rows,
+            layout.width,
+        )
 
 
-def _factor(form: Form, terms: TermList) -> _Factor:
-    """A form with its terms, those of a masked value uncomputed."""
-    count = len(form.zeros) + form.constant
-    if isinstance(terms, Coefficients | Secrets):
-        x = terms.x
-        kind = BIT if x.ring_bits == 1 else VALUE if x.drop is None else VIEW
-        values, numbers = to_words(x.value).reshape(-1), (kind, x.ring_bits, x.drop or 0)
-    else:
-        rows = np.empty((len(terms), math.prod(form.shape)), np.uint64)
-        for row, term in zip(rows, terms, strict=True):
-            row[:] = np.uint64(term % 2**64) if isinstance(term, int) else to_words(term).reshape(-1)
-        values, numbers = rows.reshape(-1), (LISTED, 0, 0)
-    return _Factor(values, (*numbers, count, int(form.constant), math.prod(form.shape)))
+def _pieces(forms: Sequence[Form], terms: Sequence[TermList]) -> Iterator[_Piece]:
+    """All of a product; `PRODUCT_TOGETHER` elements at a time where every form has one for each."""
+    shape = broadcast(*(form.shape for form in forms))
+    alike = all(form.shape == shape for form in forms)
+    cuts = parts(math.prod(shape), PRODUCT_TOGETHER if alike else max(1, math.prod(shape)))
+    given = [term if isinstance(term, Terms) else listed(term) for term in terms]
+    whole = [cuts if alike else (slice(0, math.prod(form.shape)),) for form in forms]
+    factors = [each.factors(form, own) for each, form, own in zip(given, forms, whole, strict=True)]
+    for cut, *found in zip(cuts, *factors, strict=True):
+        own = tuple(forms)
+        if len(cuts) > 1:
+            own = tuple(Form((cut.stop - cut.start,), form.constant, form.zeros) for form in forms)
+        numbers = np.array([factor.numbers for factor in found], np.int64)
+        yield _Piece(cut, own, tuple(factor.values for factor in found), numbers)
 
 
 def square_wraps(x: Share, bits: int) -> Items:

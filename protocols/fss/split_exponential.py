@@ -18,17 +18,17 @@ from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.material import Dpf, Items, Mask
 from protocols.fss.party import Party
+from protocols.fss.point_keys import PointKeys, read_all
 from protocols.fss.polynomial import (
     Form,
     TermList,
-    coefficients,
     deal_product,
     evaluate_product,
     form_of,
     key_items,
     known_form,
-    secrets,
 )
+from protocols.fss.terms import coefficients, secrets
 from protocols.share import Held, Share
 
 FACTOR_FRAC = 12
@@ -106,9 +106,8 @@ class SplitExponential(Gate):
         masked: list[tuple[torch.Tensor, int]] = []
         for index in inputs:
             point, mask = self._to_open(index)
-            cell, place = self._cells.cut(masked_number(index, self._cells))
-            mine = self._table.read(party, party.point_keys(point), cell, place)
-            masked.append((mine + party.mask(mask), self._value_bits))
+            mine = self._read(party, point, masked_number(index, self._cells).reshape(-1))
+            masked.append((mine.reshape(index.shape).add_(party.mask(mask)), self._value_bits))
         results: list[Share] = []
         for index, opened in zip(inputs, party.exchange(masked, self.reason), strict=True):
             terms = [[1], coefficients(self._opened(opened))]
@@ -137,6 +136,15 @@ class SplitExponential(Gate):
         mask = torch.zeros_like(index.value) if floor else clear.mask(shape, index.ring_bits)
         cell, a, b = self._cells.places(index.value, mask)
         return self._result(self._table.at(cell, a) * self._factor(b))
+
+    def _read(self, party: Party, point: Dpf, value: torch.Tensor) -> torch.Tensor:
+        """This party's summand of V."""
+
+        def read(keys: PointKeys, part: slice) -> list[torch.Tensor]:
+            return [self._table.read(party, keys, *self._cells.cut(value[part]))]
+
+        (mine,) = read_all(party.point_keys(point), value.numel(), read)
+        return mine
 
     def _to_open(self, index: Share) -> tuple[Dpf, Mask]:
         """Keys, and the mask of what they give."""

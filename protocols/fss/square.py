@@ -9,7 +9,8 @@ from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Shares, shape_only
 from protocols.fss.material import Items, Shared
 from protocols.fss.party import Party
-from protocols.fss.polynomial import coefficients, secrets, square_wraps
+from protocols.fss.polynomial import square_wraps
+from protocols.fss.terms import coefficients, secrets
 from protocols.share import Held, Share
 
 

@@ -14,16 +14,9 @@ from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.machine import in_range
 from protocols.fss.material import Dpf, Items, Mask
 from protocols.fss.party import Party
-from protocols.fss.polynomial import (
-    Form,
-    coefficients,
-    deal_product,
-    evaluate_product,
-    form_of,
-    key_items,
-    secrets,
-)
+from protocols.fss.polynomial import Form, deal_product, evaluate_product, form_of, key_items
 from protocols.fss.ring import low
+from protocols.fss.terms import coefficients, secrets
 from protocols.share import Held, Share
 
 

@@ -13,7 +13,7 @@ from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.machine import in_range
 from protocols.fss.material import Items, Mask, Shared
 from protocols.fss.party import Party
-from protocols.fss.polynomial import coefficients, secrets
+from protocols.fss.terms import coefficients, secrets
 from protocols.share import Held, Share
 
 

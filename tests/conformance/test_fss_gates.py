@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import protocols.fss
+from protocols.fss import material, polynomial
 from protocols.fss.exponential import Exponential
 from protocols.fss.gate import Gate
 from protocols.fss.line_activation import LineActivation
@@ -61,6 +62,15 @@ def test_every_gate_is_in_the_list() -> None:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_gate(case: Case, check: Callable[[Case], None]) -> None:
+    check(case)
+
+
+@pytest.mark.parametrize("check", [check_result, check_cost, check_material], ids=lambda c: c.__name__)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_in_parts(case: Case, check: Callable[[Case], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with so many elements that keys and shares lie in several parts, the last of them not full."""
+    monkeypatch.setattr(material, "KEYS_TOGETHER", 8)
+    monkeypatch.setattr(polynomial, "PRODUCT_TOGETHER", 8)
     check(case)
 
 

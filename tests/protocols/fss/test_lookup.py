@@ -17,17 +17,16 @@ from protocols.fss.machine import Machine
 from protocols.fss.material import Item, Items, Mask
 from protocols.fss.party import Party
 from protocols.fss.polynomial import (
-    Coefficient,
     Form,
-    coefficients,
+    TermList,
     deal_product,
     evaluate_product,
     form_of,
     key_items,
     known_form,
-    secrets,
 )
 from protocols.fss.tables import Table, tabulate
+from protocols.fss.terms import coefficients, secrets
 from protocols.share import Share
 from tests.protocols.fss.harness import Run, Secret, run
 from tests.protocols.fss.uniformity import assert_uniform
@@ -67,7 +66,7 @@ class Probe(Gate):
     def run(self, party: Party, *inputs: Share) -> Shares:
         (index,) = inputs
         opened = self._lookup.run(party, self._cut(index), self.reason)
-        terms: list[list[list[Coefficient]]] = []
+        terms: list[list[TermList]] = []
         if opened.value is not None:
             terms.append([[1], coefficients(opened.value)])
         if opened.sign is not None:
@@ -82,7 +81,7 @@ class Probe(Gate):
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         (index,) = inputs
         opened, signs = self._lookup.deal(dealing, self._cut(index))
-        known: list[list[list[torch.Tensor]]] = []
+        known: list[list[TermList]] = []
         if opened.value is not None:
             known.append([[signs], secrets(opened.value)])
         if opened.sign is not None:
