@@ -33,7 +33,7 @@ from protocols.fss.dealing import Writer
 from protocols.fss.seeds import PartySeeds
 from protocols.fss.transport import Dealt, Part
 
-VERSION = 1
+VERSION = 2
 _MANIFEST, _NEXT, _LOCK, _WEIGHTS = "material.json", "next", "lock", "weights"
 _MAX_HEADER_BYTES = 1 << 20
 
