@@ -11,7 +11,7 @@ import pytest
 
 from parties.documents import from_bytes, to_bytes
 from parties.errors import HandshakeFailed, MpcInferError, PeerMismatch
-from parties.handshake import HANDSHAKE_LABEL, Hello, Session, shake_hands
+from parties.handshake import HANDSHAKE_LABEL, PROTOCOL_VERSION, Hello, Session, shake_hands
 from parties.link import Link
 from parties.local import local_pair
 from parties.meter import Meter
@@ -83,7 +83,7 @@ def test_frames_of_the_session_are_accepted_and_others_not() -> None:
     [
         (SERVER, replace(CLIENT, plan="other"), "plan: expected (plan, got other|other, got plan)"),
         (SERVER, replace(CLIENT, model="other"), "model: expected (model, got other|other, got model)"),
-        (SERVER, replace(CLIENT, version=2), "protocol version: expected 1, got 2"),
+        (SERVER, replace(CLIENT, version=1), f"protocol version: expected {PROTOCOL_VERSION}, got 1"),
     ],
 )
 def test_differences(server: Hello, client: Hello, complaint: str) -> None:

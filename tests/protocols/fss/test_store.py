@@ -21,7 +21,7 @@ from parties.randomness import InsecureTestRandom
 from parties.threads import run_two_threads
 from protocols.fss.seeds import DealerSeeds
 from protocols.fss.spool import Reader
-from protocols.fss.store import BundleWriter, Manifest, Store, new_folder
+from protocols.fss.store import VERSION, BundleWriter, Manifest, Store, new_folder
 from protocols.fss.stored import StoredSupply
 from protocols.fss.supply import RunShape
 from protocols.fss.transport import Dealt, Part
@@ -132,8 +132,8 @@ def test_folders_that_are_none(tmp_path: Path, folders: list[Path]) -> None:
     with pytest.raises(ConfigError, match="no correlations"):
         Store(tmp_path / "nowhere")
     manifest = folders[CLIENT] / "material.json"
-    manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 2'))
-    with pytest.raises(ConfigError, match="version 2"):
+    manifest.write_text(manifest.read_text().replace(f'"version": {VERSION}', '"version": 1'))
+    with pytest.raises(ConfigError, match="version 1"):
         Store(folders[CLIENT])
     with pytest.raises(ConfigError, match="not empty"):
         new_folder(folders[SERVER])
