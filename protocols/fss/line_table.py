@@ -58,7 +58,7 @@ class LineTable:
         value = signed(both, self._low_bits)
         return value, (both - value) >> self._low_bits
 
-    @property
+    @cached_property
     def _low_bits(self) -> int:
         """Bits in which no sum of a row's values wraps around, sign included."""
         return int(np.abs(self.values.values).sum(1).max()).bit_length() + 1
