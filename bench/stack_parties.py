@@ -36,15 +36,15 @@ from parties.memory import keep_memory
 from parties.meter import CLIENT, SERVER, Meter, Phase
 from parties.randomness import AesCtrStream
 from parties.tcp import Listener, connect
-from protocols.correlations import Stream
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import shape_only
 from protocols.fss.machine import Machine
-from protocols.fss.matrix import Matrix, with_masks
+from protocols.fss.matrix import Matrix, Products
 from protocols.fss.opening import Open
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
 from protocols.fss.ring import signed
+from protocols.fss.seeds import drawn_masks, weight_streams
 from protocols.fss.shapes import no_data
 from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
@@ -125,14 +125,6 @@ def _rehearse(case: Case) -> None:
 def _dealer(case: Case, results: Any) -> None:
     """Deals to files; reports seconds, peak memory and the mask of the output."""
     _rehearse(case)
-    masks: dict[str, torch.Tensor] = {}
-    draw = Stream(case.seed(9)).weight_mask
-
-    def weight_mask(name: str, shape: tuple[int, ...]) -> torch.Tensor:
-        if name not in masks:
-            masks[name] = draw(name, shape)
-        return masks[name]
-
     files = [open(case.folder / name, "wb") for name in _NAMES]  # noqa: SIM115
     writers = [lambda data, file=file: file.write(data.data) for file in files]
     dealing = Dealing(
@@ -142,7 +134,7 @@ def _dealer(case: Case, results: Any) -> None:
         streams=(AesCtrStream(case.seed(1)), AesCtrStream(case.seed(2))),
         linear_streams=(AesCtrStream(case.seed(3)), AesCtrStream(case.seed(4))),
         hash=Hash(case.seed(5)),
-        products=with_masks(weight_mask),
+        products=Products(drawn_masks(weight_streams(case.seed(9)))),
         faithful=get_plan(case.plan).faithful,
     )
     started = time.perf_counter()
@@ -176,7 +168,7 @@ def _weights(case: Case, link: Link) -> dict[str, Matrix]:
         return receive_setup(link, specs)
     config, weights = fold(case.config, block_weights(case.config))
     own = {name: matrix for name, matrix in encoded(config, case.widths, weights).items() if name in specs}
-    send_setup(link, own, Stream(case.seed(9)).weight_mask)
+    send_setup(link, own, weight_streams(case.seed(9)))
     return own
 
 

@@ -224,7 +224,11 @@ class Stream:
 
     def weight_mask(self, name: str, shape: Shape) -> torch.Tensor:
         """The mask of a weight: the server's stream alone makes it; the same whenever it is asked for."""
-        return words(AesCtrStream(derive_key(self._seed, f"weight {name} {list(shape)}")), shape)
+        return words(self.weight_stream(name, shape), shape)
+
+    def weight_stream(self, name: str, shape: Shape) -> Randomness:
+        """Draws the mask of a weight, in order, as 64-bit words; afresh whenever it is asked for."""
+        return AesCtrStream(derive_key(self._seed, f"weight {name} {list(shape)}"))
 
 
 WeightMask = Callable[[str, Shape], torch.Tensor]

@@ -14,13 +14,15 @@ from mpcinfer.models.widths import Widths
 from parties.errors import RangeError
 from parties.link import Link
 from parties.meter import CLIENT, Phase
+from parties.randomness import Randomness
 from protocols.fss.counting import Counting
 from protocols.fss.gate import Message
 from protocols.fss.matrix import Matrix, PublicCopy
 from protocols.fss.pieces import Pace, receive_in_pieces, send_in_pieces
+from protocols.fss.seeds import WeightStreams
 from protocols.fss.shapes import no_data
+from protocols.tensors import drawn
 
-WeightMask = Callable[[str, tuple[int, ...]], torch.Tensor]
 _ADDED = ("embed.positions", "attn.offset", "attn.epsilon")
 """What the server adds; it stays there."""
 _MATRICES = (".weight", "embed.tokens", "attn.log_temperature", *_ADDED)
@@ -127,28 +129,28 @@ def _finish(config: ModelConfig, name: str, value: torch.Tensor) -> None:
         value.neg_().exp_()
 
 
-def send_setup(link: Link, own: Mapping[str, Matrix], mask: WeightMask) -> None:
+def send_setup(link: Link, own: Mapping[str, Matrix], streams: WeightStreams) -> None:
     """The server's part of the setup: weights minus masks, to the client, and what the plan gives away."""
     pace = Pace(link)
     with link.meter.phase(Phase.SETUP), link.meter.span("setup", "setup"):
         for name, matrix in own.items():
             if matrix.masked:
-                own_mask = mask(name, matrix.shape)
-                _send(link, pace, matrix.value, matrix.ring_bits, f"setup/{name}", own_mask)
+                mask = streams(name, matrix.shape)
+                _send(link, pace, matrix.value, matrix.ring_bits, f"setup/{name}", mask)
             if matrix.public is not None:
                 _send(link, pace, matrix.public.value, matrix.public.ring_bits, f"{_PUBLIC}/{name}")
         pace.settle()
 
 
 def _send(
-    link: Link, pace: Pace, value: torch.Tensor, bits: int, label: str, mask: torch.Tensor | None = None
+    link: Link, pace: Pace, value: torch.Tensor, bits: int, label: str, mask: Randomness | None = None
 ) -> None:
-    """A weight, minus its mask where it has one."""
-    flat, hidden_by = value.reshape(-1), None if mask is None else mask.reshape(-1)
+    """A weight, minus its mask where something draws one."""
+    flat = value.reshape(-1)
 
     def piece(at: slice) -> torch.Tensor:
         part = flat[at].to(torch.int64)
-        return part if hidden_by is None else part - hidden_by[at]
+        return part if mask is None else part - drawn(mask, (len(part),), 64)
 
     send_in_pieces(link, flat.numel(), bits, label, piece, pace)
 

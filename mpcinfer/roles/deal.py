@@ -16,7 +16,7 @@ from parties.meter import CLIENT, SERVER
 from parties.randomness import SystemRandom
 from protocols.correlations import SEED_BYTES
 from protocols.fss.dealing import Writer
-from protocols.fss.seeds import DealerSeeds, WeightMask, weight_masks
+from protocols.fss.seeds import DealerSeeds
 from protocols.fss.store import BundleWriter, Manifest, new_folder
 from protocols.fss.supply import RunShape
 from protocols.fss.transport import CHUNK_BYTES, Dealt, Part, counted
@@ -75,7 +75,7 @@ def deal_to_disk(
     lengths = [prompt, *(1,) * (answer - 1)]
     randomness = SystemRandom()
     weights = randomness.draw_bytes(SEED_BYTES)
-    job = _Job(program, lengths, count, folders, weight_masks(weights), on_progress)
+    job = _Job(program, lengths, count, folders, on_progress)
     for index in range(count):
         job.deal(index, DealerSeeds.fresh(randomness, weights))
     name = randomness.draw_bytes(_ID_BYTES).hex()
@@ -100,10 +100,9 @@ class _Job:
         lengths: list[int],
         count: int,
         folders: list[Path],
-        weight_mask: WeightMask,
         on_progress: Callable[[Written], None] | None,
     ) -> None:
-        self._program, self._folders, self._weight_mask = program, folders, weight_mask
+        self._program, self._folders = program, folders
         ends = list(accumulate(lengths))
         self._runs = [RunShape(end - tokens, tokens) for end, tokens in zip(ends, lengths, strict=True)]
         self._of, self._done, self._bytes = count * len(lengths), 0, 0
@@ -111,7 +110,7 @@ class _Job:
 
     def deal(self, index: int, seeds: DealerSeeds) -> None:
         """One bundle."""
-        dealer, dealt = ModelDealer(self._program, seeds, self._weight_mask), list[Dealt]()
+        dealer, dealt = ModelDealer(self._program, seeds), list[Dealt]()
         with ExitStack() as stack:
             bundles = [stack.enter_context(closing(BundleWriter(each, index))) for each in self._folders]
             writers = Writers(

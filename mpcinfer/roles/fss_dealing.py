@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.roles.fss_program import Program
 from mpcinfer.roles.session import rewind_cache
@@ -16,10 +14,9 @@ from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter
 from parties.randomness import Randomness, SystemRandom
 from protocols.fss.dealing import Dealing, Writer
-from protocols.fss.matrix import Matrix
 from protocols.fss.preparation import Offline
 from protocols.fss.products_ahead import ProductsAhead
-from protocols.fss.seeds import DealerSeeds, WeightMask, weight_masks
+from protocols.fss.seeds import DealerSeeds, drawn_masks, weight_streams
 from protocols.fss.supply import RUNS, RunShape, asked_runs
 from protocols.fss.transport import WINDOW_BYTES, Dealt, Outbox, Part, counted
 from protocols.share import Share
@@ -42,21 +39,14 @@ class ModelDealer:
     Args:
         program: what is run.
         seeds: both parties'; the dealer draws what they draw.
-        weight_mask: of the server's seed; None derives it from there.
     """
 
-    def __init__(self, program: Program, seeds: DealerSeeds, weight_mask: WeightMask | None = None) -> None:
+    def __init__(self, program: Program, seeds: DealerSeeds) -> None:
         self._program, self._seeds = program, seeds
-        self._weight_mask = weight_mask or weight_masks(seeds.server.weights)
         self._matrices, self._hash = program.matrices(), seeds.server.public_hash()
         self._cache: KVCache[Share] = KVCache()
-        self._products = ProductsAhead(self._walk_ahead, self._linear_stream, self._mask_of)
-
-    def make_masks(self) -> None:
-        """Derives the weights' masks, which the first run would otherwise wait for."""
-        for matrix in self._matrices.values():
-            if matrix.masked:
-                self._weight_mask(matrix.name, matrix.shape)
+        masks = drawn_masks(weight_streams(seeds.server.weights))
+        self._products = ProductsAhead(self._walk_ahead, self._linear_stream, masks)
 
     def deal(self, number: int, run: RunShape, writers: Writers) -> Dealt:
         """Writes the material of one run.
@@ -100,9 +90,6 @@ class ModelDealer:
     def _linear_stream(self, number: int) -> Randomness:
         return self._seeds.client.linear_ahead(number)
 
-    def _mask_of(self, weight: Matrix) -> torch.Tensor:
-        return self._weight_mask(weight.name, weight.shape)
-
 
 def serve_fss(
     server: Link,
@@ -130,7 +117,6 @@ def serve_fss(
     seeds.server.send(server)
     seeds.client.send(client)
     dealer = ModelDealer(program, seeds)
-    dealer.make_masks()  # while the weights go from server to client
     boxes = [Outbox(link, window_bytes=window_bytes) for link in (server, client)]
     writers = Writers(
         server=boxes[SERVER].writer(Part.GATES),

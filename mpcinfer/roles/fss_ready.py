@@ -53,8 +53,8 @@ def ready(terms: Terms) -> Terms:
     plan, public = terms.plan, terms.public
     require_ranges(public)
     weights = terms.weights
+    program = Program.of(plan, public.config, public.ranges)  # its tables are kept for the session's
     if weights is not None:
-        program = Program.of(plan, public.config, public.ranges)
         terms = dataclasses.replace(terms, encoded=Loading(lambda: encoded_weights(program, weights)))
     rehearse(plan, public.config, public.ranges)
     return terms

@@ -68,8 +68,8 @@ class FssPrivateSession(PrivateSession):
     ) -> None:
         self._link, self._program, self._supply, self._progress = link, program, supply, progress
         if weights is not None:
-            assert supply.weight_mask is not None
-            send_setup(link, weights, supply.weight_mask)
+            assert supply.weight_streams is not None
+            send_setup(link, weights, supply.weight_streams)
             self._weights = weights
         else:
             self._weights = receive_setup(link, program.matrices(), progress.setup)

@@ -102,8 +102,11 @@ def line_table(
 
     slopes, slope_step = _levels((wanted(-rest) - wanted(rest - 1)) / ((2 * rest - 1) * unit), slope_bits)
     offsets = sorted({round(offset) for offset in np.linspace(-rest, rest - 1, _SAMPLES)})
-    lines = [wanted(offset) + slopes * (slope_step * offset * unit) for offset in offsets]
-    middle = (np.minimum.reduce(lines) + np.maximum.reduce(lines)) / 2.0
+    lowest = highest = wanted(offsets[0]) + slopes * (slope_step * offsets[0] * unit)
+    for offset in offsets[1:]:
+        line = wanted(offset) + slopes * (slope_step * offset * unit)
+        lowest, highest = np.minimum(lowest, line), np.maximum(highest, line)
+    middle = (lowest + highest) / 2.0
     limit = (1 << (value_bits - 2)) - 1
     value_unit = max(1, int(np.ceil(np.abs(middle).max() * 2.0**frac_bits / (limit + 0.25))))
     values = np.rint(middle * 2.0**frac_bits / value_unit)

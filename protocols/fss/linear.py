@@ -192,7 +192,7 @@ class Linear(Gate):
     def _product(self, products: Products, x: torch.Tensor, ring_bits: int) -> torch.Tensor:
         """The offline product: with what stands for the weight at the client or the dealer."""
         if self._columns is not None:
-            return self._times(x, products.factor(self._weight))
+            return self._times(x, products.whole(self._weight))
         return products.of(x, self._weight, transposed=self._transposed, ring_bits=ring_bits)
 
     def _times(self, x: torch.Tensor, weight: torch.Tensor, ring_bits: int = 64) -> torch.Tensor:

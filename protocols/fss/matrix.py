@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 import torch
 
+from parties.randomness import Randomness
 from protocols.fss.material import Shape
+from protocols.fss.parts import parts
 from protocols.fss.shapes import no_data
 from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
+from protocols.tensors import drawn
+
+_DRAWN_ELEMENTS = 1 << 19
+"""Of a mask, at hand at once: four megabytes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +52,36 @@ class Matrix:
     public: PublicCopy | None = None
 
 
-def times(x: torch.Tensor, matrix: torch.Tensor, *, transposed: bool, ring_bits: int = 64) -> torch.Tensor:
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """Uniform 64-bit words that a stream draws whenever they are needed, some rows at a time.
+
+    Memory for a model's masks takes longer to come by than the masks take to draw.
+
+    Attributes:
+        stream: afresh at every call, from the start.
+    """
+
+    shape: Shape
+    stream: Callable[[], Randomness]
+
+    def whole(self) -> torch.Tensor:
+        """All of them."""
+        return drawn(self.stream(), self.shape, 64)
+
+    def rows(self) -> Generator[tuple[slice, torch.Tensor]]:
+        """Neighbouring rows of a matrix after others."""
+        stream, width = self.stream(), self.shape[1]
+        for part in parts(self.shape[0], max(1, _DRAWN_ELEMENTS // max(1, width))):
+            yield part, drawn(stream, (part.stop - part.start, width), 64)
+
+
+def times(
+    x: torch.Tensor, matrix: torch.Tensor | Drawn, *, transposed: bool, ring_bits: int = 64
+) -> torch.Tensor:
     """x W modulo 2^ring_bits at least, x W^T with `transposed`, or x times a diagonal."""
+    if isinstance(matrix, Drawn):
+        return _times_drawn(x, matrix, transposed=transposed, ring_bits=ring_bits)
     if matrix.dim() == 1:
         return x * matrix
     if x.device.type == "meta" or matrix.device.type == "meta":
@@ -55,7 +89,21 @@ def times(x: torch.Tensor, matrix: torch.Tensor, *, transposed: bool, ring_bits:
     return (ring_matmul_transposed if transposed else ring_matmul)(x, matrix, ring_bits)
 
 
-Factor = Callable[[Matrix], torch.Tensor]
+def _times_drawn(x: torch.Tensor, matrix: Drawn, *, transposed: bool, ring_bits: int) -> torch.Tensor:
+    """As `times`: rows of W as they come."""
+    if len(matrix.shape) == 1 or x.device.type == "meta":
+        return times(x, matrix.whole(), transposed=transposed, ring_bits=ring_bits)
+    columns = matrix.shape[0 if transposed else 1]
+    result = torch.zeros((*x.shape[:-1], columns), dtype=torch.int64)
+    for part, rows in matrix.rows():
+        if transposed:
+            result[..., part] = ring_matmul_transposed(x, rows, ring_bits)
+        else:
+            result += ring_matmul(x[..., part], rows, ring_bits)
+    return result
+
+
+Factor = Callable[[Matrix], torch.Tensor | Drawn]
 """What whoever computes multiplies in place of a weight: D = W - B at the client, B at the dealer."""
 
 
@@ -73,6 +121,11 @@ class Products:
         default_factory=deque[tuple[torch.Tensor, torch.Tensor]]
     )
 
+    def whole(self, weight: Matrix) -> torch.Tensor:
+        """What stands for a weight, as a tensor."""
+        factor = self.factor(weight)
+        return factor.whole() if isinstance(factor, Drawn) else factor
+
     def of(self, x: torch.Tensor, weight: Matrix, *, transposed: bool, ring_bits: int) -> torch.Tensor:
         """x times a weight, as `times`: taken if it is ready and of the same x, or else computed."""
         if self.ready:
@@ -81,11 +134,6 @@ class Products:
                 return product
             self.ready.clear()
         return times(x, self.factor(weight), transposed=transposed, ring_bits=ring_bits)
-
-
-def with_masks(mask: Callable[[str, Shape], torch.Tensor]) -> Products:
-    """The dealer's products: weights' masks by name and shape stand for the weights."""
-    return Products(lambda weight: mask(weight.name, weight.shape))
 
 
 @dataclass(slots=True, eq=False)

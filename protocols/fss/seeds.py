@@ -6,22 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from parties.errors import CorrelationExhausted
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter
 from parties.randomness import AesCtrStream, Randomness
 from parties.wire import Spec
-from protocols.correlations import ELEMENT_BYTES, SEED_BYTES, Stream, derive_key
+from protocols.correlations import SEED_BYTES, Stream, derive_key
+from protocols.fss.matrix import Drawn, Factor
 from protocols.kernels.aes import Hash
 from protocols.source import SEED_LABEL
 
 SEEDS = "deal.seeds"
-MASKS_BYTES = 1 << 31
-"""A dealer keeps weight masks up to this size; beyond it they are derived afresh for every use."""
-
-WeightMask = Callable[[str, tuple[int, ...]], torch.Tensor]
+WeightStreams = Callable[[str, tuple[int, ...]], Randomness]
+"""By name and shape, what draws the mask of a weight: 64-bit words, of which a layer reads its ring's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +102,11 @@ def charge_seeds(meter: Meter) -> None:
         meter.charge_offline(CLIENT, 2 * SEED_BYTES)
 
 
-def weight_masks(seed: bytes, keep_bytes: int = MASKS_BYTES) -> WeightMask:
-    """The mask of every weight, by name and shape; 64-bit words, of which a layer reads its ring's.
+def weight_streams(seed: bytes) -> WeightStreams:
+    """What draws the masks of the weights, from `PartySeeds.weights` of the server."""
+    return Stream(seed).weight_stream
 
-    Args:
-        seed: `PartySeeds.weights` of the server.
-        keep_bytes: masks are kept for the next use up to this size together.
-    """
-    stream, kept = Stream(seed), dict[tuple[str, tuple[int, ...]], torch.Tensor]()
 
-    def mask(name: str, shape: tuple[int, ...]) -> torch.Tensor:
-        known = kept.get((name, shape))
-        if known is not None:
-            return known
-        made = stream.weight_mask(name, shape)
-        if ELEMENT_BYTES * (made.numel() + sum(other.numel() for other in kept.values())) <= keep_bytes:
-            kept[name, shape] = made
-        return made
-
-    return mask
+def drawn_masks(streams: WeightStreams) -> Factor:
+    """What the dealer multiplies with in place of a weight: nobody holds the masks."""
+    return lambda weight: Drawn(weight.shape, lambda: streams(weight.name, weight.shape))

@@ -10,7 +10,7 @@ from parties.errors import ConfigError, CorrelationExhausted, PeerMismatch
 from parties.link import Link
 from parties.meter import SERVER, Phase
 from parties.randomness import Randomness
-from protocols.fss.seeds import weight_masks
+from protocols.fss.seeds import weight_streams
 from protocols.fss.spool import Reader
 from protocols.fss.store import Bundle, Store
 from protocols.fss.supply import RunMaterial, RunShape, Supply
@@ -37,9 +37,7 @@ class StoredSupply(Supply):
             raise ConfigError(f"{store.folder} has the other party's correlations")
         self._link, self._store = link, store
         manifest = store.manifest
-        self.weight_mask = (
-            weight_masks(bytes.fromhex(manifest.weights), keep_bytes=0) if link.rank == SERVER else None
-        )
+        self.weight_streams = weight_streams(bytes.fromhex(manifest.weights)) if link.rank == SERVER else None
         ends = list(accumulate(manifest.lengths))
         self._shapes = [
             RunShape(end - tokens, tokens) for end, tokens in zip(ends, manifest.lengths, strict=True)

@@ -18,7 +18,7 @@ from parties.errors import CorrelationExhausted, PeerClosed, PeerMismatch
 from parties.link import Link
 from parties.meter import SERVER
 from parties.randomness import Randomness
-from protocols.fss.seeds import PartySeeds, RunStreams, WeightMask, weight_masks
+from protocols.fss.seeds import PartySeeds, RunStreams, WeightStreams, weight_streams
 from protocols.fss.spool import Reader, Spool
 from protocols.fss.transport import WINDOW_BYTES, Dealt, Inbox, Part
 from protocols.kernels.aes import Hash
@@ -69,12 +69,12 @@ class Supply(ABC):
     """Hands out material.
 
     Attributes:
-        weight_mask: the mask of a weight, at the server; None at the client.
+        weight_streams: what draws the masks of the weights, at the server; None at the client.
         limit: the most tokens a session over this supply can hold; None where nothing bounds it.
         on_demand: whether any run can be asked for at any time.
     """
 
-    weight_mask: WeightMask | None
+    weight_streams: WeightStreams | None
     limit: int | None = None
     on_demand: bool = True
 
@@ -128,7 +128,7 @@ class DealerSupply(Supply):
         with naming_the_dealer():
             self._seeds = PartySeeds.receive(link, rank)
         self._link, self._hash = link, self._seeds.public_hash()
-        self.weight_mask = weight_masks(self._seeds.weights, keep_bytes=0) if rank == SERVER else None
+        self.weight_streams = weight_streams(self._seeds.weights) if rank == SERVER else None
         self._inbox = Inbox(link, rank, on_bytes=on_bytes, window_bytes=window_bytes)
         self._number = 0
         self._thread: threading.Thread | None = None

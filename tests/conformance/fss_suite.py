@@ -25,7 +25,7 @@ from parties.wire import Frame, Spec, decode, encode
 from protocols.fss.dealing import Dealing, Writer
 from protocols.fss.gate import Shares
 from protocols.fss.machine import Machine
-from protocols.fss.matrix import with_masks
+from protocols.fss.matrix import Products
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
 from protocols.fss.ring import low
@@ -114,7 +114,7 @@ def _dealing(case: Case, seed: int, server: Writer, client: Writer, linear: Writ
         streams=seeds.pair(GATES),
         linear_streams=seeds.pair(LINEAR),
         hash=HASH,
-        products=with_masks(lambda name, shape: masks[name]),
+        products=Products(lambda weight: masks[weight.name]),
     )
 
 

@@ -33,9 +33,9 @@ from parties.wire import Frame, decode
 from protocols.fss.clear import Clear
 from protocols.fss.counting import Counting
 from protocols.fss.dealing import Dealing, Writer
-from protocols.fss.matrix import Matrix, with_masks
+from protocols.fss.matrix import Matrix, Products
 from protocols.fss.preparation import Preparation
-from protocols.fss.seeds import DealerSeeds, RunStreams, charge_seeds, weight_masks
+from protocols.fss.seeds import DealerSeeds, RunStreams, charge_seeds, drawn_masks, weight_streams
 from protocols.fss.spool import Reader
 from protocols.fss.supply import RunShape
 from protocols.plan import Plan
@@ -169,7 +169,7 @@ def _party(
     charge_seeds(link.meter)
     if rank == SERVER:
         weights = whole.server_weights()
-        send_setup(link, weights, weight_masks(seeds.server.weights))
+        send_setup(link, weights, weight_streams(seeds.server.weights))
     else:
         weights = receive_setup(link, program.matrices())
     shadow, cache, results = KVCache[Share](), KVCache[Share](), list[Pass]()
@@ -244,6 +244,6 @@ def _dealing(whole: Whole, seed: int, number: int) -> Dealing:
         streams=(server.gates, client.gates),
         linear_streams=(server.linear, client.linear),
         hash=seeds.server.public_hash(),
-        products=with_masks(weight_masks(seeds.server.weights)),
+        products=Products(drawn_masks(weight_streams(seeds.server.weights))),
         faithful=whole.faithful,
     )

@@ -27,7 +27,7 @@ from protocols.fss.counting import Counting
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Shares
 from protocols.fss.machine import Machine
-from protocols.fss.matrix import Matrix, with_masks
+from protocols.fss.matrix import Matrix, Products
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
 from protocols.fss.ring import low, signed
@@ -288,7 +288,7 @@ def _deal(
         streams=seeds.pair(GATES),
         linear_streams=seeds.pair(LINEAR),
         hash=HASH,
-        products=with_masks(weight_mask),
+        products=Products(lambda weight: weight_mask(weight.name, weight.shape)),
         faithful=faithful,
     )
     return program(dealing, *(entry.at_dealer() for entry in inputs))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from parties.meter import CLIENT
 from parties.randomness import InsecureTestRandom, Randomness
+from protocols.fss import matrix
 from protocols.fss.embedding import HoldTokens
 from protocols.fss.linear import Linear
-from protocols.fss.matrix import Matrix, Products, times
+from protocols.fss.matrix import Drawn, Matrix, Products, times
 from protocols.fss.preparation import Offline
 from protocols.fss.products_ahead import FEW_TOKENS, PASSES, ProductsAhead
 from protocols.tensors import drawn
@@ -92,6 +94,25 @@ def test_passes_ahead_draw_as_they_will() -> None:
         drawn(own, (1, 1, 4), 30)  # the rest of the layer
         drawn(own, (1, 1, 4), 30)  # its mask
         assert torch.equal(drew[0][number : number + 1], drawn(own, (1, 3), 17))
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (1, 1), (6, 0), (0, 6)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_drawn_factors_are_multiplied_as_if_they_were_whole(
+    shape: tuple[int, int], transposed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rows at a time, the last of them alone."""
+    monkeypatch.setattr(matrix, "_DRAWN_ELEMENTS", 2 * shape[1])
+    made = Drawn(shape, lambda: InsecureTestRandom(9))
+    x = drawn(InsecureTestRandom(1), (2, 3, shape[1 if transposed else 0]), 64)
+    assert sum(len(rows) for _, rows in made.rows()) == shape[0]
+    got = times(x, made, transposed=transposed)
+    assert torch.equal(got, times(x, made.whole(), transposed=transposed))
+
+
+def test_a_drawn_diagonal() -> None:
+    made, x = Drawn((4,), lambda: InsecureTestRandom(9)), torch.arange(8).reshape(2, 4)
+    assert torch.equal(times(x, made, transposed=False), x * made.whole())
 
 
 def test_a_pass_with_other_rows_is_computed_when_it_comes() -> None:

@@ -158,7 +158,7 @@ def _both(folders: list[Path], first: tuple[int, int]) -> list[list[bytes]]:
         if first[link.rank]:
             store.take(first[link.rank] - 1).close()
         with closing(StoredSupply(link, store)) as supply:
-            assert (supply.weight_mask is None) == (link.rank == CLIENT)
+            assert (supply.weight_streams is None) == (link.rank == CLIENT)
             drawn: list[bytes] = []
             for runs in (RUNS[:1], RUNS[1:]):
                 supply.check(runs)

@@ -17,7 +17,7 @@ from parties.local import local_pair
 from parties.meter import CLIENT, SERVER, Meter
 from parties.randomness import InsecureTestRandom
 from parties.wire import Buffer, decode
-from protocols.fss.seeds import DealerSeeds, PartySeeds, charge_seeds, weight_masks
+from protocols.fss.seeds import DealerSeeds, PartySeeds, charge_seeds, weight_streams
 from protocols.fss.supply import RUNS, DealerSupply, RunShape, asked_runs
 from protocols.fss.transport import CHUNK, CHUNK_BYTES, DATA, Dealt, Inbox, Outbox, Part
 from tests.deadlines import HANG_S
@@ -179,12 +179,11 @@ def test_a_run_draws_from_streams_of_its_own_and_once() -> None:
             seeds.streams(used)
 
 
-def test_masks_of_weights_are_kept_up_to_a_size() -> None:
-    kept, fresh = weight_masks(bytes(16), keep_bytes=8 * 20), weight_masks(bytes(16), keep_bytes=0)
-    assert kept("a", (4, 5)) is kept("a", (4, 5))
-    assert kept("b", (1,)) is not kept("b", (1,))  # no room for it
-    assert (kept("a", (4, 5)) == fresh("a", (4, 5))).all()
-    assert not (fresh("a", (4, 5)) == fresh("b", (4, 5))).any()
+def test_masks_of_weights_are_the_same_whenever_they_are_drawn() -> None:
+    streams = weight_streams(bytes(16))
+    first, again, other = (streams(name, (4, 5)).uint64((4, 5)) for name in "aab")
+    assert (first == again).all()
+    assert not (first == other).any()
 
 
 # -- a party's supply ----------------------------------------------------------------------------------------
