@@ -20,6 +20,7 @@ from mpcinfer.roles.crypten_session import require_ranges
 from mpcinfer.roles.fss_connect import encoded_weights, fss_over
 from mpcinfer.roles.fss_dealing import ModelDealer, Writers, serve_fss
 from mpcinfer.roles.fss_program import Program
+from mpcinfer.roles.kernel_mark import is_warm
 from mpcinfer.roles.loading import Loading
 from mpcinfer.roles.terms import Terms
 from parties.link import Link
@@ -43,8 +44,10 @@ LLAMA = dataclasses.replace(GPT2, norm="rmsnorm", activation="silu", ffn="glu", 
 
 
 def ready(terms: Terms) -> Terms:
-    """A party's terms after a rehearsal; a server's with its weights in fixed point, for the usual room, or
-    on their way there: whoever looks at those waits, and gets RangeError where a weight is too large.
+    """A party's terms, after a rehearsal where kernels may have to be compiled.
+
+    A server's have its weights in fixed point, for the usual room, or on their way there: whoever looks at
+    those waits, and gets RangeError where a weight is too large.
 
     Raises:
         ConfigError: the model was never calibrated, or the plan cannot be run.
@@ -56,7 +59,8 @@ def ready(terms: Terms) -> Terms:
     program = Program.of(plan, public.config, public.ranges)  # its tables are kept for the session's
     if weights is not None:
         terms = dataclasses.replace(terms, encoded=Loading(lambda: encoded_weights(program, weights)))
-    rehearse(plan, public.config, public.ranges)
+    if not is_warm():
+        rehearse(plan, public.config, public.ranges)
     return terms
 
 
