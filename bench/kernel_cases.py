@@ -97,16 +97,19 @@ def _packing(count: int, bits: int, pack: bool) -> Case:
     return Case(f"{name}, {count} words of {bits} bits", count * 8, "bytes of words", prepare)
 
 
-def _product(rows: int, inner: int, columns: int, dtype: torch.dtype, transposed: bool = False) -> Case:
+def _product(
+    rows: int, inner: int, columns: int, dtype: torch.dtype, transposed: bool = False, ring_bits: int = 64
+) -> Case:
     def prepare() -> Callable[[], object]:
         x = torch.from_numpy(RANDOM.uint64((rows, inner)).view(np.int64))
         shape = (columns, inner) if transposed else (inner, columns)
         weight = torch.from_numpy(RANDOM.uint64(shape).view(np.int64)).to(dtype)
         multiply = ring_matmul_transposed if transposed else ring_matmul
-        return lambda: multiply(x, weight)
+        return lambda: multiply(x, weight, ring_bits)
 
     sizes = f"[{rows}, {inner}] x [{inner}, {columns}] of {str(dtype).removeprefix('torch.')}"
     name = f"ring product, {sizes}{', transposed' if transposed else ''}"
+    name += f" in rings of {ring_bits} bits" if ring_bits < 64 else ""
     return Case(name, rows * inner * columns, "products", prepare)
 
 
@@ -176,6 +179,8 @@ CASES = (
     _packing(GELU_KEYS, 20, pack=False),
     _product(128, 768, 3072, torch.int16),
     _product(128, 768, 3072, torch.int64),
+    _product(128, 768, 3072, torch.int16, ring_bits=47),
+    _product(128, 768, 3072, torch.int64, ring_bits=47),
     _product(1, 768, 3072, torch.int16),
     _product(1, 768, 50257, torch.int16, transposed=True),
     _prefix_generation(1536, 40, tuple(range(16, 41, 2))),
