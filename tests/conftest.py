@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import count
 
 import pytest
 import torch
 from hypothesis import settings
 
+from mpcinfer.cli import counted
 from tests.deadlines import TEST_S
 
 # Threads that wait for each other's cores make small models slower, and a busy machine much slower.
@@ -26,6 +28,18 @@ is_warm() or warm()
 """
 _MANY = 200
 """Tests from which on somebody will need the compiled kernels."""
+
+
+_NUMBERS = count()
+
+
+@pytest.fixture(autouse=True)
+def _counted_by_nobody_else(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a test counts with something replaced must never be another one's answer."""
+    own = tmp_path_factory.getbasetemp() / f"counted-{next(_NUMBERS)}"
+    monkeypatch.setattr(counted, "cache_root", lambda: own)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from parties.bill import Bill, BillRow
 
@@ -93,6 +96,23 @@ class Entry:
     error: StatedError | None
     source: str
     reveals: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values in one map; the error as its value and what it is of, or None."""
+        fields = dataclasses.asdict(self)
+        fields |= fields.pop("cost")
+        error = self.error
+        fields["error"] = None if error is None else {"value": error.value, "of": str(error.kind)}
+        return fields
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Entry:
+        """The entry of `to_json`."""
+        costs = {field.name: document[field.name] for field in dataclasses.fields(SampleCost)}
+        fields = {name: value for name, value in document.items() if name not in costs}
+        if (error := fields.pop("error")) is not None:
+            error = StatedError(error["value"], ErrorKind(error["of"]))
+        return cls(**fields, cost=SampleCost(**costs), error=error)
 
 
 def summary_of(*documented: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from mpcinfer.catalogue.crypten import crypten_entries
@@ -12,6 +11,7 @@ from mpcinfer.catalogue.gates import gate_entries
 from mpcinfer.catalogue.sample import SAMPLE_MODEL, SAMPLE_TOKENS
 from mpcinfer.models.folded import folded_config
 from mpcinfer.models.load import load_config
+from protocols.registry import ENGINES, PLANS
 
 
 def protocols(
@@ -37,10 +37,14 @@ def gates(model: str = SAMPLE_MODEL, tokens: int = SAMPLE_TOKENS) -> list[Entry]
     return gate_entries(folded_config(load_config(model)), tokens)
 
 
-def to_json(entry: Entry) -> dict[str, Any]:
-    """An entry as plain values in one map; the error as its value and what it is of, or None."""
-    fields = dataclasses.asdict(entry)
-    fields |= fields.pop("cost")
-    error = entry.error
-    fields["error"] = None if error is None else {"value": error.value, "of": str(error.kind)}
-    return fields
+def plans() -> dict[str, Any]:
+    """Every plan with its choices, and what there is to choose from for each operation, as plain values."""
+    rows = [
+        {"name": plan.name, "engine": plan.engine, "digest": plan.digest(), "choices": dict(plan.choices)}
+        for plan in PLANS.values()
+    ]
+    known = {
+        engine: {operation: list(protocols) for operation, protocols in operations.items()}
+        for engine, operations in ENGINES.items()
+    }
+    return {"plans": rows, "known": known}

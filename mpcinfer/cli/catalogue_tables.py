@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from mpcinfer.catalogue.entry import Entry
-from protocols.registry import ENGINES, PLANS
 
 _WIDE = 110
 """Columns of a terminal from which on sources stand in the table."""
@@ -42,16 +42,16 @@ def print_gates(entries: Sequence[Entry], sample: str) -> None:
     _print_legend(console, entries, sample)
 
 
-def print_plans() -> None:
-    """A table an engine: what each plan names for each operation."""
+def print_plans(document: Mapping[str, Any]) -> None:
+    """A table an engine: what each plan names for each operation, from `catalogue.listing.plans`."""
     console = Console(highlight=False)
-    for engine, operations in ENGINES.items():
-        named = [plan for plan in PLANS.values() if plan.engine == engine]
+    for engine, operations in document["known"].items():
+        named = [plan for plan in document["plans"] if plan["engine"] == engine]
         table = Table(title=f"engine {engine}", title_justify="left", header_style="bold", box=None)
-        for heading in ("operation", *(plan.name for plan in named), "others"):
+        for heading in ("operation", *(plan["name"] for plan in named), "others"):
             table.add_column(heading)
         for operation, known in operations.items():
-            used = [plan.choices[operation] for plan in named]
+            used = [plan["choices"][operation] for plan in named]
             others = ", ".join(name for name in known if name not in used)
             table.add_row(operation, *used, others)
         console.print(table)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from mpcinfer.cli import options
+from mpcinfer.cli.counted import counted
 from mpcinfer.cli.tables import print_bill
+from parties.bill import Bill
 from protocols.plan import DEFAULT_PLAN
 
 
@@ -58,26 +60,33 @@ def cost(
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --layers
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --speculate 4 --accepted 2
     """
-    from mpcinfer.costs import cost as count
-    from mpcinfer.plans import plan_from
-    from protocols.registry import disclosures
-
-    bill = count(
-        model,
-        plan=plan,
-        choices=choices,
-        tokens=tokens,
-        new_tokens=new_tokens,
-        speculate=speculate,
-        accepted=accepted,
-        part=part.value,
-        room=room,
-    )
+    settings: dict[str, Any] = {
+        "plan": plan,
+        "choices": choices,
+        "tokens": tokens,
+        "new_tokens": new_tokens,
+        "speculate": speculate,
+        "accepted": accepted,
+        "part": part.value,
+        "room": room,
+    }
+    answer = counted(["cost", *settings.items()], model, lambda: _count(model, settings))
+    bill = Bill.from_json(answer["bill"])
     if as_json:
         typer.echo(json.dumps(bill.to_json(), indent=2))
         return
     console = Console()
     console.print(f"{model}, {tokens} tokens, plan {plan}, part {part.value}: counted, not run", style="bold")
     print_bill(console, bill, layers=layers, labels=labels)
-    for disclosure in disclosures(plan_from(plan, choices)):
+    for disclosure in answer["disclosures"]:
         console.print(f"note: {disclosure}", style="yellow", markup=False)
+
+
+def _count(model: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The bill, and what the plan discloses."""
+    from mpcinfer.costs import cost as count
+    from mpcinfer.plans import plan_from
+    from protocols.registry import disclosures
+
+    plan = plan_from(settings["plan"], settings["choices"])
+    return {"bill": count(model, **settings).to_json(), "disclosures": list(disclosures(plan))}

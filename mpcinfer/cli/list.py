@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from mpcinfer.catalogue.entry import Entry
 from mpcinfer.catalogue.sample import SAMPLE_MODEL, SAMPLE_TOKENS
+from mpcinfer.cli.counted import counted
 from mpcinfer.cli.models import models
 
 listed = typer.Typer(
@@ -48,14 +50,14 @@ def protocols(
         mpcinfer generate "for i in" --local private --plan fss --set maximum=tree
         mpcinfer cost gpt2 --plan fss --set gelu=fine
     """
-    from mpcinfer.catalogue import listing
     from mpcinfer.cli.catalogue_tables import print_protocols
 
-    entries = listing.protocols(None if engine is None else engine.value, model, tokens)
+    every = counted(["protocols", tokens], model, lambda: _documents("protocols", model, tokens))
+    rows = [row for row in every if engine is None or row["engine"] == engine.value]
     if as_json:
-        typer.echo(json.dumps([listing.to_json(entry) for entry in entries], indent=2))
+        typer.echo(json.dumps(rows, indent=2))
     else:
-        print_protocols(entries, f"{model}, {tokens} tokens")
+        print_protocols([Entry.from_json(row) for row in rows], f"{model}, {tokens} tokens")
 
 
 @listed.command("gates")
@@ -65,14 +67,13 @@ def gates(
     as_json: AsJson = False,
 ) -> None:
     """Every gate of the engine fss, with rounds and bits: what its protocols are made of."""
-    from mpcinfer.catalogue import listing
     from mpcinfer.cli.catalogue_tables import print_gates
 
-    entries = listing.gates(model, tokens)
+    rows = counted(["gates", tokens], model, lambda: _documents("gates", model, tokens))
     if as_json:
-        typer.echo(json.dumps([listing.to_json(entry) for entry in entries], indent=2))
+        typer.echo(json.dumps(rows, indent=2))
     else:
-        print_gates(entries, f"{model}, {tokens} tokens")
+        print_gates([Entry.from_json(row) for row in rows], f"{model}, {tokens} tokens")
 
 
 @listed.command("plans")
@@ -84,13 +85,22 @@ def plans(as_json: AsJson = False) -> None:
         mpcinfer cost gpt2 --plan fss --set exponential=lookup
     """
     from mpcinfer.cli.catalogue_tables import print_plans
-    from protocols.registry import PLANS
 
+    document = counted(["plans"], None, _plans)
     if as_json:
-        rows = [
-            {"name": plan.name, "engine": plan.engine, "digest": plan.digest(), "choices": plan.choices}
-            for plan in PLANS.values()
-        ]
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(json.dumps(document["plans"], indent=2))
     else:
-        print_plans()
+        print_plans(document)
+
+
+def _documents(what: str, model: str, tokens: int) -> list[dict[str, Any]]:
+    from mpcinfer.catalogue import listing
+
+    entries = listing.gates(model, tokens) if what == "gates" else listing.protocols(None, model, tokens)
+    return [entry.to_json() for entry in entries]
+
+
+def _plans() -> dict[str, Any]:
+    from mpcinfer.catalogue import listing
+
+    return listing.plans()

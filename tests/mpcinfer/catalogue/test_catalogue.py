@@ -154,11 +154,11 @@ def test_samples_follow_the_model_and_the_tokens() -> None:
 
 
 def test_entries_as_plain_values() -> None:
-    row = listing.to_json(ENTRIES["fss", "reciprocal", "octaves"])
+    row = ENTRIES["fss", "reciprocal", "octaves"].to_json()
     assert row["error"]["of"] == "relative"
     assert row["rounds"] == 0
     assert row["element"] == "row"
-    assert listing.to_json(ENTRIES["crypten", "linear", "session"])["error"] is None
+    assert ENTRIES["crypten", "linear", "session"].to_json()["error"] is None
 
 
 class Documented:

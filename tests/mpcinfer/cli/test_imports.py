@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import mpcinfer
+from parties.kernel_cache import VARIABLE
 
 _SLOW = ("torch", "numba", "llvmlite", "crypten", "zmq", "gguf", "tokenizers", "safetensors")
 _PROGRAM = """
@@ -47,6 +48,17 @@ def test_what_computes_nothing_imports_nothing_slow(arguments: list[str], tmp_pa
     packages = imported(_PROGRAM, *arguments, folder=tmp_path)
     assert "mpcinfer" in packages
     assert packages.isdisjoint(_SLOW)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["cost", "gpt2"], ["list", "protocols"], ["list", "gates"], ["list", "plans"]], ids=" ".join
+)
+def test_what_was_counted_before_imports_nothing_slow(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    assert "torch" in imported(_PROGRAM, *arguments, folder=tmp_path)
+    assert imported(_PROGRAM, *arguments, folder=tmp_path).isdisjoint(_SLOW)
 
 
 def test_the_package_imports_what_is_asked_for() -> None:
