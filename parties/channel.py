@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from parties.wire import Buffer
 
+MAX_MESSAGE_BYTES = 1 << 30
+
 _C = TypeVar("_C", bound="Channel")
 
 
@@ -27,12 +29,16 @@ class Channel(ABC):
         """
 
     @abstractmethod
-    def recv(self) -> list[Buffer]:
+    def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
         """The next message.
+
+        Args:
+            most_bytes: the longest that is awaited, all parts together.
 
         Raises:
             PeerClosed: the other end went away and nothing is left to read.
             PeerTimeout: nothing came before the deadline.
+            MalformedFrame: a longer one is coming; memory was not taken for it.
         """
 
     @abstractmethod

@@ -40,6 +40,7 @@ class Connections:
         """Takes a report in; its event, and the value with it, which for connections is a descriptor."""
         event, value = struct.unpack("=HI", report)
         if event in (Event.ACCEPTED, Event.CONNECTED):
+            self._cookies.pop(value, None)  # the newest is last
             self._cookies[value] = kernel.socket_cookie(value)
         elif event == Event.DISCONNECTED:
             self._cookies.pop(value, None)
@@ -57,6 +58,22 @@ class Connections:
             fd for fd, count in counts.items() if count is not None and count[0] >= self.preamble_bytes[0]
         ]
         return whole[0] if len(whole) == 1 else None
+
+    def waiting(self, ours: int | None) -> list[int]:
+        """Descriptors of connections that are not in, the oldest first.
+
+        Whoever is in was sent a whole preamble. Where the kernel does not tell, all but `ours` may be waiting
+        once that is known, and nobody can be said to wait before.
+        """
+        others = [descriptor for descriptor in self._cookies if descriptor != ours]
+        counts = [(each, self.kernel_bytes(each)) for each in others]
+        if ours is None:
+            counts = [(each, count) for each, count in counts if count is not None]
+        return [each for each, count in counts if count is None or count[0] < self.preamble_bytes[0]]
+
+    def end(self, descriptor: int) -> None:
+        """Ends a connection; its owner notices as if the other end had."""
+        kernel.shut_down(descriptor, self._cookies.get(descriptor, b""))
 
     def kernel_bytes(self, descriptor: int) -> tuple[int, int] | None:
         """TCP payload (sent, received) of a connection by the kernel's count; None where it does not tell."""

@@ -21,6 +21,8 @@ class ZapSocket(Protocol):
 
     def send_multipart(self, msg_parts: list[bytes]) -> object: ...
 
+    def close(self, linger: int) -> None: ...
+
 
 class DoorKeeper:
     """Lets one peer with an allowed key in, once in its life, and turns everybody else away.
@@ -35,15 +37,15 @@ class DoorKeeper:
     """
 
     def __init__(self, socket: ZapSocket, allowed: frozenset[str] | None) -> None:
-        self._socket, self._allowed = socket, allowed
+        self.socket, self._allowed = socket, allowed
         self._granted_s: float | None = None
         self.granted_key: str | None = None
         self.refused = ""
 
     def answer(self) -> None:
         """Answers what was asked since the last call; does not wait."""
-        while self._socket.poll(0):
-            request = self._socket.recv_multipart()
+        while self.socket.poll(0):
+            request = self.socket.recv_multipart()
             mechanism, address = request[5], request[3].decode("ascii", "replace")
             key = z85_encode(request[6]) if mechanism == b"CURVE" else None
             if self._allowed is not None and (key is None or key not in self._allowed):
@@ -54,7 +56,11 @@ class DoorKeeper:
             else:
                 self._granted_s, self.granted_key = time.monotonic(), key
                 status = b"200"
-            self._socket.send_multipart([b"1.0", request[1], status, b"", b"", b""])
+            self.socket.send_multipart([b"1.0", request[1], status, b"", b"", b""])
+
+    def close(self) -> None:
+        """No more answers."""
+        self.socket.close(0)
 
     def peer_left(self, connections: int) -> bool:
         """Whether the peer was let in and has gone since, given how many connections there are.

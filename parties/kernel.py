@@ -41,6 +41,13 @@ def tcp_bytes(descriptor: int, cookie: bytes) -> tuple[int, int] | None:
     return None
 
 
+def shut_down(descriptor: int, cookie: bytes) -> None:
+    """Ends a connection from both sides, where the descriptor is still the socket that has this cookie."""
+    if cookie and socket_cookie(descriptor) == cookie:
+        with contextlib.suppress(OSError), _borrowed(descriptor) as socket:
+            socket.shutdown(sockets.SHUT_RDWR)
+
+
 def _count(info: bytes, offset: int) -> int:
     return struct.unpack_from("=Q", info, offset)[0]
 

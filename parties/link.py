@@ -11,7 +11,18 @@ from parties.channel import Channel
 from parties.documents import from_bytes, to_bytes
 from parties.errors import MalformedFrame, PeerMismatch
 from parties.meter import Meter
-from parties.wire import Frame, RingArray, Spec, decode, encode, expected, pack, spec_of, unpack
+from parties.wire import (
+    MAX_HEADER_BYTES,
+    Frame,
+    RingArray,
+    Spec,
+    decode,
+    encode,
+    expected,
+    pack,
+    spec_of,
+    unpack,
+)
 
 MAX_DOCUMENT_BYTES = 1 << 24
 
@@ -62,7 +73,8 @@ class Link:
             PeerClosed, PeerTimeout: see `Channel.recv`.
         """
         specs = tuple(specs)
-        frame = self._next(label or self.meter.label, specs)
+        payload_bytes = sum([spec.packed_bytes for spec in specs])
+        frame = self._next(label or self.meter.label, payload_bytes, specs)
         if frame.specs != specs:
             raise PeerMismatch(f"{frame.label}: expected {_show(specs)}, got {_show(frame.specs)}")
         return [unpack(buffer, spec) for buffer, spec in zip(frame.payload, frame.specs, strict=True)]
@@ -78,7 +90,7 @@ class Link:
 
     def recv_document(self, label: str | None = None, max_bytes: int = MAX_DOCUMENT_BYTES) -> dict[str, Any]:
         """The next frame as plain values; raises MalformedFrame or PeerMismatch where it is none."""
-        frame = self._next(label or self.meter.label)
+        frame = self._next(label or self.meter.label, max_bytes)
         if len(frame.specs) != 1 or frame.specs[0].bits != 8:
             raise PeerMismatch(f"{frame.label}: expected a document, got {_show(frame.specs)}")
         document = from_bytes(frame.payload[0], max_bytes)
@@ -96,9 +108,9 @@ class Link:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _next(self, label: str, specs: tuple[Spec, ...] | None = None) -> Frame:
+    def _next(self, label: str, payload_bytes: int, specs: tuple[Spec, ...] | None = None) -> Frame:
         """The next frame; `specs`, where they are known, spare a header that is as expected its decoding."""
-        parts = self.channel.recv()
+        parts = self.channel.recv(payload_bytes + MAX_HEADER_BYTES)
         known = None if specs is None else expected(parts, self.session, self._received, label, specs)
         frame = known or decode(parts)
         if frame.session != self.session:

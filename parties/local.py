@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 from collections.abc import Sequence
 
-from parties.channel import Channel
-from parties.errors import PeerClosed, PeerTimeout
+from parties.channel import MAX_MESSAGE_BYTES, Channel
+from parties.errors import MalformedFrame, PeerClosed, PeerTimeout
 from parties.wire import Buffer
 
 PATIENCE_S = 600.0
@@ -32,7 +32,7 @@ class LocalChannel(Channel):
             raise PeerClosed("the in-process channel is closed")
         self._outbox.put([bytes(part) for part in parts])
 
-    def recv(self) -> list[Buffer]:
+    def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
         if self._closed or self._peer_closed:
             raise PeerClosed("the in-process channel is closed")
         try:
@@ -42,6 +42,8 @@ class LocalChannel(Channel):
         if parts is None:
             self._peer_closed = True
             raise PeerClosed("the peer closed the in-process channel")
+        if sum(map(len, parts)) > most_bytes:
+            raise MalformedFrame(f"a message of more than the {most_bytes} bytes that are expected here")
         return parts
 
     def close(self) -> None:

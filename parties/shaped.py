@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from parties.channel import Channel
+from parties.channel import MAX_MESSAGE_BYTES, Channel
 from parties.errors import MalformedFrame, PeerTimeout
 from parties.wire import Buffer
 
@@ -55,9 +55,9 @@ class Shaped(Channel):
         self._channel.send([due.to_bytes(_STAMP_BYTES, "little"), *parts])
         self._line_free_ns = left
 
-    def recv(self) -> list[Buffer]:
+    def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
         deadline = time.monotonic_ns() + round(self._timeout_s * _NANOSECONDS)
-        due, parts = self._early if self._early is not None else self._next()
+        due, parts = self._early if self._early is not None else self._next(most_bytes)
         self._early = (due, parts)
         _sleep_until(min(due, deadline))
         if due > deadline:
@@ -71,8 +71,8 @@ class Shaped(Channel):
     def wire_bytes(self, parts: Sequence[Buffer]) -> int:
         return self._channel.wire_bytes(parts)
 
-    def _next(self) -> tuple[int, list[Buffer]]:
-        stamp, *parts = self._channel.recv()
+    def _next(self, most_bytes: int) -> tuple[int, list[Buffer]]:
+        stamp, *parts = self._channel.recv(most_bytes + _STAMP_BYTES)
         if len(stamp) != _STAMP_BYTES or not parts:
             raise MalformedFrame("no time of delivery: both ends must be Shaped")
         return int.from_bytes(stamp, "little"), parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
-from parties.channel import Channel
+from parties.channel import MAX_MESSAGE_BYTES, Channel
 from parties.wire import Buffer
 
 Message = list[bytes]
@@ -58,8 +58,8 @@ class Trace(Channel):
         for part in parts:
             self._sent_hash.update(part)
 
-    def recv(self) -> list[Buffer]:
-        parts = self._channel.recv()
+    def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
+        parts = self._channel.recv(most_bytes)
         self._received_hash.update(_lengths(parts))
         for part in parts:
             self._received_hash.update(part)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from parties.channel import Channel
+from parties.channel import MAX_MESSAGE_BYTES, Channel
 from parties.errors import PeerError, PeerTimeout
 from parties.local import local_pair
 from parties.wire import Buffer
@@ -22,8 +22,8 @@ class Twin(Channel):
     def send(self, parts: Sequence[Buffer]) -> None:
         self.channel.send(parts)
 
-    def recv(self) -> list[Buffer]:
-        return self.channel.recv()
+    def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
+        return self.channel.recv(most_bytes)
 
     def close(self) -> None:
         self.channel.close()
@@ -56,13 +56,13 @@ class Reorders(Twin):
 
     held: list[Buffer] | None = None
 
-    def recv(self) -> list[Buffer]:
+    def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
         if self.held is not None:
             held, self.held = self.held, None
             return held
-        parts = self.channel.recv()
+        parts = self.channel.recv(most_bytes)
         try:
-            self.held, parts = parts, self.channel.recv()
+            self.held, parts = parts, self.channel.recv(most_bytes)
         except PeerError:
             return parts
         return parts
@@ -90,8 +90,8 @@ class Aliases(Twin):
         self.channel.send([b"ready"])
         self.outbox.append(list(parts))
 
-    def recv(self) -> list[Buffer]:
-        self.channel.recv()
+    def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
+        self.channel.recv(most_bytes)
         return self.inbox.pop(0)
 
 
@@ -100,7 +100,7 @@ class ReusesItsBuffer(Twin):
 
     memory = bytearray(1 << 23)
 
-    def recv(self) -> list[Buffer]:
+    def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
         views: list[Buffer] = []
         start = 0
         for part in self.channel.recv():
@@ -122,8 +122,8 @@ class WaitsForTheReader(Twin):
         self.waiting += 1
         self.channel.send(parts)
 
-    def recv(self) -> list[Buffer]:
-        parts = self.channel.recv()
+    def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
+        parts = self.channel.recv(most_bytes)
         self.other.waiting -= 1
         return parts
 
@@ -147,27 +147,27 @@ class LosesTheTail(Twin):
             self.channel.send(self.last)
         self.last = list(parts)
 
-    def recv(self) -> list[Buffer]:
+    def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
         if self.last is not None:
             self.channel.send(self.last)
             self.last = None
-        return self.channel.recv()
+        return self.channel.recv(most_bytes)
 
 
 class IsSilentAboutTimeouts(Twin):
     """Gives an empty message where there was none."""
 
-    def recv(self) -> list[Buffer]:
+    def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
         try:
-            return self.channel.recv()
+            return self.channel.recv(most_bytes)
         except PeerTimeout:
             return []
 
 
 class GivesUpAfterATimeout(Twin):
-    def recv(self) -> list[Buffer]:
+    def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
         try:
-            return self.channel.recv()
+            return self.channel.recv(most_bytes)
         except PeerTimeout:
             self.channel.close()
             raise

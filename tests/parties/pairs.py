@@ -17,16 +17,13 @@ MakePair = Callable[[float], tuple[Channel, Channel]]
 LISTENER, CONNECTOR = KeyPair.generate(), KeyPair.generate()
 
 
-def tcp_pair(
-    timeout_s: float = HANG_S, *, secure: bool = True, max_part_bytes: int = 1 << 30
-) -> tuple[TcpChannel, TcpChannel]:
+def tcp_pair(timeout_s: float = HANG_S, *, secure: bool = True) -> tuple[TcpChannel, TcpChannel]:
     """A listening and a connecting end on loopback."""
     listener = Listener(
         "tcp://127.0.0.1:*",
         LISTENER if secure else None,
         [CONNECTOR.public] if secure else [],
         allow_insecure=not secure,
-        max_part_bytes=max_part_bytes,
     )
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(
@@ -37,7 +34,6 @@ def tcp_pair(
             connect_timeout_s=HANG_S,
             recv_timeout_s=timeout_s,
             allow_insecure=not secure,
-            max_part_bytes=max_part_bytes,
         )
         return listener.accept(HANG_S, timeout_s), other.result()
 

@@ -48,8 +48,8 @@ def _changing(change: Change) -> Callable[[list[bytes]], list[bytes]]:
         (lambda frame: replace(frame, specs=(), payload=()), "got nothing"),
         (lambda frame: replace(frame, specs=frame.specs * 2, payload=frame.payload * 2), "got 64-bit"),
         (
-            lambda frame: replace(frame, specs=(Spec(64, (1 << 17,)),), payload=(bytes(1 << 20),)),
-            r"got 64-bit \[131072\]",
+            lambda frame: replace(frame, specs=(Spec(64, (1 << 10,)),), payload=(bytes(1 << 13),)),
+            r"got 64-bit \[1024\]",
         ),
     ],
 )

@@ -10,10 +10,18 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from parties import kernel, tcp
-from parties.errors import ConfigError, HandshakeFailed, InsecureRefused, PeerClosed, PeerTimeout, RangeError
+from parties import kernel
+from parties.errors import (
+    ConfigError,
+    HandshakeFailed,
+    InsecureRefused,
+    MalformedFrame,
+    PeerClosed,
+    PeerTimeout,
+    RangeError,
+)
 from parties.keys import KeyPair
-from parties.tcp import Listener, TcpChannel, connect
+from parties.tcp import CHUNK_BYTES, Listener, TcpChannel, channel, chunks, connect
 from tests.deadlines import HANG_S, SILENCE_S
 from tests.parties.pairs import CONNECTOR, LISTENER, tcp_pair
 
@@ -30,6 +38,9 @@ MESSAGES = (
     [65_535, 65_536],
     [1, 300, 0, 70_000],
     [1 << 21],
+    [CHUNK_BYTES - 3],
+    [CHUNK_BYTES - 2, CHUNK_BYTES - 1, CHUNK_BYTES],
+    [CHUNK_BYTES, 2 * CHUNK_BYTES, 5],
 )
 
 
@@ -233,40 +244,52 @@ def test_a_taken_port_and_its_release() -> None:
         Listener(endpoint, LISTENER, [CONNECTOR.public]).close()
 
 
-def test_too_long_a_part_is_not_sent() -> None:
-    listening, connecting = tcp_pair(max_part_bytes=1000)
+def test_a_longer_message_than_is_awaited_is_refused() -> None:
+    listening, connecting = tcp_pair()
     with listening, connecting:
-        with pytest.raises(RangeError, match="1001 bytes"):
-            connecting.send([b"", bytes(1001)])
-        connecting.send([bytes(1000)])
-        assert len(listening.recv()[0]) == 1000
+        connecting.send([b"1234"])
+        connecting.send([b"12345", bytes(1 << 22)])
+        assert listening.recv(4) == [b"1234"]
+        with pytest.raises(MalformedFrame, match="more than the 300000 bytes"):
+            listening.recv(300_000)
 
 
-def test_too_long_a_part_of_the_peer_ends_the_connection() -> None:
-    listener = Listener("tcp://127.0.0.1:*", LISTENER, [CONNECTOR.public], max_part_bytes=1000)
-    with ThreadPoolExecutor(1) as pool:
-        accepted = pool.submit(listener.accept, HANG_S, HANG_S)
-        connecting = connect(listener.endpoint, CONNECTOR, LISTENER.public, recv_timeout_s=HANG_S)
-        with accepted.result() as listening, connecting:
-            connecting.send([b"fits"])
-            connecting.send([bytes(1 << 20)])
-            assert listening.recv() == [b"fits"]
-            with pytest.raises(PeerClosed, match="over the limit"):
-                listening.recv()
-            with pytest.raises(PeerClosed):
-                connecting.recv()
+def test_too_many_parts_are_not_sent() -> None:
+    listening, connecting = tcp_pair()
+    with listening, connecting:
+        with pytest.raises(RangeError, match="65536 parts"):
+            connecting.send([b""] * (1 << 16))
+        connecting.send([b""])
+        assert listening.recv() == [b""]
+
+
+def test_the_rest_of_a_message_may_come_later() -> None:
+    listening, connecting = tcp_pair(secure=False)
+    with listening, connecting:
+        first, *rest = chunks.chunks([bytes(CHUNK_BYTES), b"end"])
+        wire = connecting._open()  # pyright: ignore[reportPrivateUsage]
+        wire.send(first)
+        listening.recv_timeout_s = SILENCE_S
+        with pytest.raises(PeerTimeout):
+            listening.recv()
+        for chunk in rest:
+            wire.send(chunk)
+        listening.recv_timeout_s = HANG_S
+        assert listening.recv() == [bytes(CHUNK_BYTES), b"end"]
 
 
 def test_closing_flushes_a_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tcp, "LINGER_S", HANG_S)
+    monkeypatch.setattr(channel, "LINGER_S", HANG_S)
     for swap in (False, True):
         ends = tcp_pair()
         closing_end, reading = ends[::-1] if swap else ends
         with reading:
             for _message in range(40):
                 closing_end.send([bytes(1 << 20)])
-            closing_end.close()
-            assert sum(len(reading.recv()[0]) for _message in range(40)) == 40 << 20
+            with ThreadPoolExecutor(1) as pool:
+                closed = pool.submit(closing_end.close)  # what does not fit the reader's memory waits for it
+                assert sum(len(reading.recv()[0]) for _message in range(40)) == 40 << 20
+                closed.result()
 
 
 def test_after_closing_nothing_is_counted() -> None:

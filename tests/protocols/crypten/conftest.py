@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from parties.bill import Bill
-from parties.channel import Channel
+from parties.channel import MAX_MESSAGE_BYTES, Channel
 from parties.link import Link
 from parties.local import local_pair
 from parties.meter import Meter
@@ -42,8 +42,8 @@ class Recorder(Channel):
         self.sent.append(decode([bytes(part) for part in parts]))
         self._inner.send(parts)
 
-    def recv(self) -> list[Buffer]:
-        parts = self._inner.recv()
+    def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
+        parts = self._inner.recv(most_bytes)
         self.received.append(decode(parts))
         return parts
 

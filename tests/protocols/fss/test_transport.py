@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parties.channel import Channel
+from parties.channel import MAX_MESSAGE_BYTES, Channel
 from parties.errors import CorrelationExhausted, PeerClosed, PeerMismatch
 from parties.link import Link
 from parties.local import local_pair
@@ -95,8 +95,8 @@ class _Watched(Channel):
             self.most = max(self.most, self.under_way)
         self._channel.send(parts)
 
-    def recv(self) -> list[Buffer]:
-        parts = self._channel.recv()
+    def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
+        parts = self._channel.recv(most_bytes)
         self.under_way = self._sent - int.from_bytes(bytes(parts[1])[-2:], "big")  # {"bytes": uint16}
         return parts
 

@@ -1,0 +1,140 @@
+"""A thread that watches a socket's connections, also while its owner computes or waits for something else.
+
+It answers who may come in, ends connections of strangers that are too many, notices the loss of the peer's,
+and ends that too where the peer makes more wait in this process than it may.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import zmq
+
+from parties.connections import Connections, Event
+from parties.doorkeeper import DoorKeeper
+
+MAX_WAITING = 32
+"""Connections that are not in yet; of more, the oldest are ended."""
+MAX_QUEUED_BYTES = 1 << 27
+"""What the peer sent and nobody has read, in 0MQ's and the kernel's buffers together."""
+_LOOK_MS = 100
+_NO_CURVE = "one without CURVE, or with another server key than ours"
+
+_Socket = zmq.Socket[bytes]
+
+
+class Gate:
+    """Owns a socket's monitor and its door-keeper; made, asked and closed by the thread that owns the socket.
+
+    Args:
+        context: of the socket.
+        monitor: reports what happens to it.
+        connections: kept by this gate alone from now on.
+        doorkeeper: at the listening end.
+
+    Attributes:
+        news: has something to read when an attribute has changed; `hear` reads it.
+        succeeded: whether a peer is in.
+        ours: the descriptor of its connection, as soon as that is known.
+        lost: whether that has ended.
+        flooded: whether it was ended because too much of what it sent waited.
+        failed: at the connecting end, the event that ended the attempt.
+        delivered: bytes on the wire of what the owner has read; the owner's to count.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[_Socket],
+        monitor: _Socket,
+        connections: Connections,
+        doorkeeper: DoorKeeper | None,
+    ) -> None:
+        self._monitor, self._connections, self.doorkeeper = monitor, connections, doorkeeper
+        self.succeeded = self.lost = self.flooded = False
+        self.ours: int | None = None
+        self.failed: Event | None = None
+        self.delivered = 0
+        self.news: _Socket = context.socket(zmq.PAIR)
+        self.news.bind("inproc://gate")
+        self._owner: _Socket = context.socket(zmq.PAIR)
+        self._owner.connect("inproc://gate")
+        self._thread = threading.Thread(target=self._watch, name="mpcinfer-gate", daemon=True)
+        self._thread.start()
+
+    def hear(self) -> None:
+        """Empties `news`."""
+        with contextlib.suppress(zmq.Again):
+            while True:
+                self.news.recv(zmq.DONTWAIT)
+
+    def close(self) -> None:
+        """Ends the thread, and with it the sockets it has."""
+        self.news.send(b"")
+        self._thread.join()
+        self.news.close(0)
+
+    # -- in the thread -------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        poller = zmq.Poller()
+        for socket in (self._monitor, self._owner):
+            poller.register(socket, zmq.POLLIN)
+        if self.doorkeeper is not None:
+            poller.register(self.doorkeeper.socket, zmq.POLLIN)
+        while not self._owner.poll(0):
+            poller.poll(_LOOK_MS)
+            before = self._state()
+            self._note_events()
+            if self.doorkeeper is not None:
+                self.doorkeeper.answer()
+                self._end_the_oldest()
+            self._find_ours()
+            self._end_a_flood()
+            if self._state() != before:
+                with contextlib.suppress(zmq.Again):
+                    self._owner.send(b"", zmq.DONTWAIT)
+        self._monitor.close(0)
+        self._owner.close(0)
+        if self.doorkeeper is not None:
+            self.doorkeeper.close()
+
+    def _state(self) -> tuple[object, ...]:
+        refused = self.doorkeeper.refused if self.doorkeeper is not None else ""
+        return self.succeeded, self.ours, self.lost, self.failed, refused, len(self._connections)
+
+    def _note_events(self) -> None:
+        while int(self._monitor.getsockopt(zmq.EVENTS)) & int(zmq.POLLIN):
+            event, value = self._connections.note(self._monitor.recv_multipart()[0])
+            if event == Event.HANDSHAKE_SUCCEEDED:
+                self.succeeded = True
+                self._find_ours()
+            elif event == Event.HANDSHAKE_FAILED_PROTOCOL and self.doorkeeper is not None:
+                self.doorkeeper.refused = _NO_CURVE
+            elif event == Event.DISCONNECTED and self.succeeded:
+                self.lost = self.lost or self._was_ours(value)
+            if event in (Event.HANDSHAKE_FAILED_AUTH, Event.CLOSED, Event.DISCONNECTED):
+                self.failed = self.failed or Event(event)
+
+    def _find_ours(self) -> None:
+        if self.succeeded and self.ours is None and not self.lost:
+            self.ours = self._connections.ours()
+
+    def _was_ours(self, descriptor: int) -> bool:
+        """Where two connections could not be told apart, the loss of either counts."""
+        return self.ours in (descriptor, None)
+
+    def _end_the_oldest(self) -> None:
+        waiting = self._connections.waiting(self.ours)
+        for descriptor in waiting[: len(waiting) - MAX_WAITING]:
+            self._connections.end(descriptor)
+
+    def _end_a_flood(self) -> None:
+        """Where frames have no end, 0MQ's own high-water mark does not hold."""
+        if self.ours is None or self.lost or self.flooded:
+            return
+        counted = self._connections.kernel_bytes(self.ours)
+        preamble = self._connections.preamble_bytes[1]
+        if counted is not None and counted[1] - preamble - self.delivered > MAX_QUEUED_BYTES:
+            self.flooded = True
+            self._connections.end(self.ours)

@@ -1,0 +1,160 @@
+"""A 0MQ socket for one connection, with the context it lives in and the gate that watches it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator
+
+import zmq
+
+from parties import zmtp
+from parties.connections import Connections
+from parties.doorkeeper import GRANT_S, DoorKeeper
+from parties.errors import ConfigError, MalformedFrame, PeerClosed
+from parties.keys import KeyPair
+from parties.tcp.chunks import CHUNK_BYTES
+from parties.tcp.gate import Gate
+from parties.wire import Buffer
+
+HANDSHAKE_S = 15.0
+QUEUED_CHUNKS = 128  # received and not yet read: 32 MiB; what comes then waits at the sender
+RETRY_S = 0.05  # pause between attempts
+
+# Long after every deadline. Switching reconnection off (-1) would throw away what arrived before a loss.
+_NEVER_MS = 24 * 3600 * 1000
+
+Socket = zmq.Socket[bytes]
+
+
+class Wire:
+    """A socket, its gate and the context they live in.
+
+    Args:
+        keys: this party's; None for no encryption.
+        allowed: at the listening end, whom the gate lets in; None at the connecting end.
+    """
+
+    def __init__(self, keys: KeyPair | None, *, listening: bool, allowed: frozenset[str]) -> None:
+        self.secure = keys is not None
+        self.context = zmq.Context()
+        self.connections = Connections(secure=self.secure, listening=listening)
+        self.socket: Socket = self.context.socket(zmq.DEALER)
+        options = {
+            zmq.SNDHWM: 0,
+            zmq.RCVHWM: QUEUED_CHUNKS,
+            zmq.LINGER: 0,
+            zmq.MAXMSGSIZE: CHUNK_BYTES + (zmtp.CURVE_MESSAGE_BYTES if self.secure else 0),
+            zmq.HANDSHAKE_IVL: milliseconds(HANDSHAKE_S),
+            zmq.RECONNECT_IVL: _NEVER_MS,
+            zmq.TCP_KEEPALIVE: 1,
+            zmq.TCP_KEEPALIVE_IDLE: 30,
+            zmq.TCP_KEEPALIVE_INTVL: 10,
+            zmq.TCP_KEEPALIVE_CNT: 3,
+        }
+        for option, value in options.items():
+            self.socket.setsockopt(option, value)
+        if keys is not None:
+            self.socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
+            self.socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
+        doorkeeper = self._guard(allowed) if listening else None
+        self.gate = Gate(self.context, self.socket.get_monitor_socket(), self.connections, doorkeeper)
+        self.poller = zmq.Poller()
+        self.poller.register(self.socket, zmq.POLLIN)
+        self.poller.register(self.gate.news, zmq.POLLIN)
+
+    def _guard(self, allowed: frozenset[str]) -> DoorKeeper:
+        """Lets nobody in without the door-keeper's word."""
+        if self.secure:
+            self.socket.setsockopt(zmq.CURVE_SERVER, 1)
+        self.socket.setsockopt(zmq.ZAP_DOMAIN, b"mpcinfer")
+        self.socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        zap: Socket = self.context.socket(zmq.REP)
+        zap.bind("inproc://zeromq.zap.01")
+        return DoorKeeper(zap, allowed if self.secure else None)
+
+    def use_ipv6_for(self, endpoint: str) -> None:
+        """Where the endpoint asks for it."""
+        self.socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+
+    def bind(self, endpoint: str) -> str:
+        """Listens; the endpoint with the port that was taken."""
+        with translated(f"listen at {endpoint}"):
+            self.use_ipv6_for(endpoint)
+            self.socket.bind(endpoint)
+            return self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def connect(self, endpoint: str, peer_key: str | None) -> None:
+        """Begins to connect."""
+        with translated(f"connect to {endpoint}"):
+            self.use_ipv6_for(endpoint)
+            if peer_key is not None:
+                self.socket.setsockopt(zmq.CURVE_SERVERKEY, peer_key.encode())
+            self.socket.connect(endpoint)
+
+    def wait(self, timeout_s: float) -> None:
+        """Until a chunk came or the gate has news, at most so long."""
+        self.poller.poll(milliseconds(timeout_s))
+        self.gate.hear()
+
+    def send(self, chunk: Buffer) -> None:
+        """Queues a chunk.
+
+        Raises:
+            PeerClosed: there is no connection.
+        """
+        try:
+            with translated("send"):
+                self.socket.send(chunk, zmq.DONTWAIT)
+        except zmq.Again:  # there is no high-water mark, so only a missing connection stops a send
+            raise PeerClosed("the connection to the peer is lost") from None
+
+    def received(self) -> Buffer | None:
+        """The next chunk, a view of 0MQ's own buffer; None where none has come.
+
+        Raises:
+            MalformedFrame: a message of several frames, in which chunks never come.
+        """
+        try:
+            with translated("recv"):
+                frame = self.socket.recv(zmq.DONTWAIT, copy=False)
+        except zmq.Again:
+            return None
+        if frame.more:
+            raise MalformedFrame("a message of several frames")
+        self.gate.delivered += zmtp.message_bytes([len(frame)], self.secure)
+        return frame.buffer
+
+    def established(self) -> int | None:
+        """The descriptor of the connection that is in; None where it cannot be told from a stranger's."""
+        self.socket.poll(milliseconds(GRANT_S), zmq.POLLOUT)  # until 0MQ has handed it to the socket
+        deadline = time.monotonic() + GRANT_S
+        while self.gate.ours is None and not self.gate.lost and time.monotonic() < deadline:
+            self.wait(RETRY_S)
+        return self.gate.ours
+
+    def close(self, linger_s: float) -> None:
+        """Closes everything; waits at most `linger_s` for queued messages to leave. Safe to repeat."""
+        if not self.socket.closed:
+            self.socket.disable_monitor()
+            self.gate.close()
+            self.socket.close(milliseconds(linger_s))
+            self.context.term()
+
+
+def milliseconds(seconds: float) -> int:
+    """Rounded up, so that waiting that long never ends just before a deadline."""
+    return int(-(-1000 * seconds // 1))
+
+
+@contextlib.contextmanager
+def translated(what: str) -> Generator[None]:
+    """Turns 0MQ's errors into ours; `zmq.Again`, which is no error, passes."""
+    try:
+        yield
+    except zmq.Again:
+        raise
+    except zmq.ZMQError as error:
+        if error.errno in (zmq.ENOTSOCK, zmq.ETERM):
+            raise PeerClosed(f"cannot {what}: this end is closed") from None
+        raise ConfigError(f"cannot {what}: {error.strerror}") from error
