@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -16,7 +18,20 @@ from typing import Any, NoReturn
 from parties.errors import ConfigError, PeerClosed, PeerError
 
 _LAST_LINES = 20
+_ENDS_WITH_PARENT = "MPCINFER_ENDS_WITH_PARENT"
 _REQUESTS_TO_END = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
+
+
+def end_with_parent() -> None:
+    """In a process that `Processes` started: ends it when the one that did is gone. Else does nothing."""
+    if os.environ.pop(_ENDS_WITH_PARENT, None):
+        threading.Thread(target=_outlive_nobody, daemon=True).start()
+
+
+def _outlive_nobody() -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @dataclass
@@ -35,8 +50,9 @@ class Processes:
     Output and errors of a process are read line by line. When the block ends well, processes may finish by
     themselves for `patience_s`; after that, and whenever it ends with an error, they are terminated, and
     killed if that does not help. Only processes started here are ever ended. In the main thread, a request to
-    end this process (SIGTERM, SIGHUP) leaves the block as SystemExit, so that it too leaves none behind; only
-    SIGKILL cannot be answered, after which the processes end when their peers are gone.
+    end this process (SIGTERM, SIGHUP) leaves the block as SystemExit, so that it too leaves none behind.
+    SIGKILL cannot be answered; after it end those that called `end_with_parent`, others when their peers are
+    gone.
 
     Args:
         on_line: is told of every line a process writes; called from reader threads.
@@ -54,7 +70,8 @@ class Processes:
         try:
             process = subprocess.Popen(
                 list(command),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # ends with this process, however that ends
+                env={**os.environ, _ENDS_WITH_PARENT: "1"},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -117,6 +134,8 @@ class Processes:
                     child.process.kill()
                     child.process.wait()
         for child in self._children:
+            if child.process.stdin is not None:
+                child.process.stdin.close()
             if child.reader is not None:
                 child.reader.join(self._patience_s)
 

@@ -21,9 +21,11 @@ from mpcinfer.cli.keys import keys
 from mpcinfer.cli.list import listed
 from mpcinfer.cli.models import models
 from mpcinfer.cli.serve import serve
+from mpcinfer.cli.skip import skip
 from mpcinfer.cli.train import train
 from mpcinfer.cli.warm import warm
 from parties.errors import MpcInferError
+from parties.launch import end_with_parent
 from parties.memory import keep_memory
 
 _HELP = """Private inference for transformer language models, between two parties.
@@ -57,7 +59,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *(demo, generate, chat, cost, models, serve, dealer, deal, warm),
+    *(demo, generate, chat, cost, models, serve, dealer, deal, skip, warm),
     *(train, entropy, calibrate, fold),
 ):
     app.command()(command)
@@ -68,6 +70,7 @@ app.add_typer(keys, name="keys")
 def main() -> None:
     """Runs the command line; errors of ours end it with one line and status 1."""
     keep_memory()
+    end_with_parent()
     try:
         app()
     except MpcInferError as error:

@@ -24,6 +24,15 @@ OwnKey = Annotated[Path, typer.Option("--key", help="This party's .secret file."
 Timeout = Annotated[
     float, typer.Option(help="Longest wait for a peer's next message, in seconds, before giving up.")
 ]
+Idle = Annotated[
+    float,
+    typer.Option(
+        min=1.0,
+        max=3600.0,
+        help="Longest wait for the client's next step, in seconds; then its session ends and another is "
+        "served.",
+    ),
+]
 Once = Annotated[bool, typer.Option("--once", help="End after one session.")]
 Material = Annotated[
     Path | None,

@@ -24,6 +24,7 @@ def serve(
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     timeout: options.Timeout = 60.0,
+    idle: options.Idle = 600.0,
     once: options.Once = False,
     insecure_dealer: Annotated[
         bool,
@@ -64,6 +65,7 @@ def serve(
         dealer=_dealer(dealer, dealer_key, material, insecure_dealer),
         material=material,
         timeout_s=timeout,
+        idle_s=idle,
         once=once,
         say=announce,
     )

@@ -20,7 +20,7 @@ from typing import Any, cast
 import torch
 
 from mpcinfer.roles.session import PrivateSession
-from mpcinfer.roles.terms import patience
+from mpcinfer.roles.terms import IDLE_S, patience
 from parties.bill import Bill, BillRow
 from parties.errors import PeerMismatch
 from parties.link import Link
@@ -39,17 +39,20 @@ _AGREED = (
 )
 
 
-def serve_steps(link: Link, session: PrivateSession) -> Bill:
+def serve_steps(link: Link, session: PrivateSession, idle_s: float = IDLE_S) -> Bill:
     """The server's side: follows the client's steps until it ends the session.
+
+    Args:
+        idle_s: the longest silence of the client before a step.
 
     Returns:
         The server's bill.
 
     Raises:
         PeerMismatch: the client asked for a step that the context cannot hold.
-        PeerError: the client went away or sent what it should not.
+        PeerError: the client went away, said nothing, or sent what it should not.
     """
-    while _follow(link, session):
+    while _follow(link, session, idle_s):
         pass
     session.finish()
     bill = link.meter.bill()
@@ -59,9 +62,9 @@ def serve_steps(link: Link, session: PrivateSession) -> Bill:
     return bill
 
 
-def _follow(link: Link, session: PrivateSession) -> bool:
+def _follow(link: Link, session: PrivateSession, idle_s: float) -> bool:
     """One step of the client's; False when it was the end."""
-    with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"), patience(link):
+    with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"), patience(link, idle_s):
         document = link.recv_document(_STEP, _MAX_STEP_BYTES)
     match document:
         case {"end": True}:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.roles.fss_program import Program
 from mpcinfer.roles.session import rewind_cache
-from mpcinfer.roles.terms import patience
+from mpcinfer.roles.terms import MOST_IDLE_S, patience
 from parties.errors import PeerMismatch
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter
@@ -139,7 +139,7 @@ def serve_fss(
 
 def _next_runs(server: Link, client: Link, first: int, room: int) -> list[RunShape] | None:
     """What both parties ask for; None at the end of the session."""
-    with patience(server):
+    with patience(server, MOST_IDLE_S):
         asked = server.recv_document(RUNS, _MAX_REQUEST_BYTES)
     other = client.recv_document(RUNS, _MAX_REQUEST_BYTES)
     if asked != other:

@@ -11,10 +11,10 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address, Identity
 from mpcinfer.roles.engines import engine_of
 from mpcinfer.roles.exchange import serve_steps
-from mpcinfer.roles.terms import Terms
+from mpcinfer.roles.terms import IDLE_S, Terms
 from parties.bill import Bill
 from parties.channel import Channel
-from parties.errors import MpcInferError, PeerTimeout
+from parties.errors import HandshakeFailed, MpcInferError, PeerTimeout
 from parties.link import Link
 from parties.meter import SERVER, Meter
 from parties.tcp import Listener
@@ -35,6 +35,7 @@ def serve_sessions(
     dealer: Address | None,
     material: Path | None = None,
     timeout_s: float,
+    idle_s: float = IDLE_S,
     once: bool,
     say: Say,
 ) -> None:
@@ -50,6 +51,7 @@ def serve_sessions(
         material: a folder with correlations for this server, made by `mpcinfer deal`, instead of a dealer.
             With neither the server is its own dealer: insecure, and not every plan allows it.
         timeout_s: longest silence of a peer.
+        idle_s: longest silence of the client between two steps, after which its session ends.
         say: is told of progress, a line at a time.
 
     Raises:
@@ -65,6 +67,7 @@ def serve_sessions(
             dealer=dealer,
             material=material,
             timeout_s=timeout_s,
+            idle_s=idle_s,
         )
     )
     if not once:
@@ -77,6 +80,11 @@ def serve_sessions(
         try:
             channel = Listener(listen, identity.keys, [identity.peer]).accept(_WAIT_S, timeout_s)
         except PeerTimeout:
+            continue
+        except HandshakeFailed as error:
+            if once:
+                raise
+            say(f"server: nobody came in: {error}")
             continue
         try:
             bill = serve_channel(channel, terms)
@@ -95,4 +103,4 @@ def serve_channel(channel: Channel, terms: Terms) -> Bill:
         Link(channel, Meter(), SERVER) as link,
         engine_of(terms.plan).open(link, terms) as session,
     ):
-        return serve_steps(link, session)
+        return serve_steps(link, session, terms.idle_s)

@@ -14,6 +14,7 @@ import torch
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.progress import Progress
+from parties.errors import PeerTimeout
 from parties.handshake import ROLES, Hello, Session, shake_hands
 from parties.keys import KeyPair
 from parties.link import Link
@@ -24,7 +25,9 @@ from protocols.fss.matrix import Matrix
 from protocols.plan import Plan
 
 DEAL_SESSION = "deal.session"
-IDLE_S = 3600.0
+IDLE_S = 600.0
+MOST_IDLE_S = 3600.0
+"""A dealer waits so long for a session's next request, and a server may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,6 +42,7 @@ class Terms:
         dealer: where correlations come from.
         material: a folder of correlations that `mpcinfer deal` made, instead of a dealer.
         timeout_s: longest wait for a connection, and longest silence of a peer.
+        idle_s: longest silence of the client between two steps of a session.
         room: the most tokens the session will hold, where the plan's engine asks for it; the client decides.
         first: how many tokens the client's first pass will have, 0 where it does not know: the engine `fss`
             has it dealt while the session is set up.
@@ -56,6 +60,7 @@ class Terms:
     dealer: Address | None = None
     material: Path | None = None
     timeout_s: float = 60.0
+    idle_s: float = IDLE_S
     room: int | None = None
     first: int = 0
     on_progress: Callable[[Progress], None] | None = None
@@ -94,15 +99,23 @@ def dealer_link(session: Session, dealer: Address, keys: KeyPair | None, timeout
 
 
 @contextmanager
-def patience(link: Link) -> Generator[None]:
-    """Waits up to an hour for what comes inside: a person may be thinking about the next prompt."""
+def patience(link: Link, idle_s: float) -> Generator[None]:
+    """Waits so long for what comes inside, or longer where the channel does: a person may be thinking about
+    the next prompt.
+
+    Raises:
+        PeerTimeout: nothing came; says that this ends an idle session.
+    """
     channel = link.channel
     if not isinstance(channel, TcpChannel):
         yield
         return
-    usual, channel.recv_timeout_s = channel.recv_timeout_s, max(IDLE_S, channel.recv_timeout_s)
+    usual, channel.recv_timeout_s = channel.recv_timeout_s, max(idle_s, channel.recv_timeout_s)
     try:
         yield
+    except PeerTimeout:
+        idle = f"idle for {channel.recv_timeout_s:g} s: the peer asked for nothing, and the session ends"
+        raise PeerTimeout(idle) from None
     finally:
         channel.recv_timeout_s = usual
 

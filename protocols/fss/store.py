@@ -9,7 +9,11 @@ A folder belongs to one party:
 
 `next` goes forward on disk before a byte of the bundle is read, and its files lose their names before
 they are used: a party that is killed at any moment loses a bundle and never uses one twice. Putting back an
-old copy of a folder would; where one party does, both go on from the later number.
+old copy of a folder would; where one party did, the other's number is later by more than a crash explains,
+and nothing is used until the operator has said so (`mpcinfer skip`).
+
+What loses its name stays on the disk until the disk writes something else there, and may be found by whoever
+can read the disk itself. Overwriting it would promise more than it holds on disks that write elsewhere.
 """
 
 from __future__ import annotations
@@ -234,6 +238,18 @@ class Store:
                 f"for more: {self.manifest.command}"
             )
 
+    def skip_to(self, index: int) -> None:
+        """Gives up the bundles before one, for ever.
+
+        Raises:
+            CorrelationExhausted: bundles from there on were used before, or never dealt.
+        """
+        if not self.next <= index <= self.manifest.count:
+            raise CorrelationExhausted(
+                f"{self.folder}: next is bundle {self.next} of {self.manifest.count}, {index} cannot be"
+            )
+        self._go_past(index)
+
     def take(self, index: int) -> Bundle:
         """Uses a bundle; those before it are lost.
 
@@ -244,14 +260,23 @@ class Store:
             ConfigError: its files are damaged.
         """
         self.require(index)
-        first = self.next
+        self.skip_to(index)
         _replace(self.folder / _NEXT, f"{index + 1}\n".encode())
         try:
             return Bundle(self.folder, index, self.manifest)
         finally:
-            for gone in range(first, index + 1):
-                for path in (_header(self.folder, gone), *(_part(self.folder, gone, part) for part in Part)):
-                    path.unlink(missing_ok=True)
+            self._unlink(range(index, index + 1))
+
+    def _go_past(self, index: int) -> None:
+        first = self.next
+        if first < index:
+            _replace(self.folder / _NEXT, f"{index}\n".encode())
+            self._unlink(range(first, index))
+
+    def _unlink(self, indices: range) -> None:
+        for gone in indices:
+            for path in (_header(self.folder, gone), *(_part(self.folder, gone, part) for part in Part)):
+                path.unlink(missing_ok=True)
 
     def bind_weights(self, digest: str) -> None:
         """The folder's masks hide these weights and no others: two that one mask hid could be compared.

@@ -16,6 +16,9 @@ from protocols.fss.store import Bundle, Store
 from protocols.fss.supply import RunMaterial, RunShape, Supply
 from protocols.fss.transport import Part
 
+MOST_SKIPPED = 1
+"""A party that was killed at the wrong moment is so many bundles behind. A claim of more could cost all of
+this party's material: its operator decides."""
 _NEXT = "session.material"
 
 
@@ -104,8 +107,21 @@ class StoredSupply(Supply):
             theirs = self._link.recv_document(_NEXT, max_bytes=64).get("next")
         if type(theirs) is not int or theirs < 0:
             raise PeerMismatch(f"the other party's next bundle is {theirs!r}")
+        if abs(theirs - mine) > MOST_SKIPPED:
+            raise PeerMismatch(_apart(self._store, mine, theirs))
         if self._bundle is not None:
             self._bundle.close()
             self._bundle = None
         self._bundle = self._store.take(max(mine, theirs))
         self._used = 0
+
+
+def _apart(store: Store, mine: int, theirs: int) -> str:
+    """What the operator should know about two folders that are not where they were together."""
+    said = f"the other party's next bundle is {theirs}, that of {store.folder} is {mine}; "
+    if theirs < mine:
+        return said + "was an old copy of its folder put back? Its operator can give up those before ours"
+    return (
+        f"{said}to go on there would give up {theirs - mine} bundles. If you know why, and trust it: "
+        f"mpcinfer skip {store.folder} --to {theirs}"
+    )

@@ -22,6 +22,11 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 TALKER = [sys.executable, "-m", "tests.parties.talker"]
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
+CHILD = [
+    sys.executable,
+    "-c",
+    "from parties.launch import end_with_parent; end_with_parent(); " + SLEEPER[-1],
+]
 IGNORE_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
 STUBBORN = [sys.executable, "-c", IGNORE_SIGTERM + SLEEPER[-1]]
 
@@ -146,8 +151,16 @@ def test_nothing_is_left_behind(command: list[str], error: type[BaseException] |
     assert not any(map(_alive, pids))
 
 
-@pytest.mark.parametrize("request_to_end", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_parent_that_is_asked_to_end_leaves_nothing_behind(request_to_end: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("request_to_end", "child"),
+    [
+        (signal.SIGTERM, STUBBORN),
+        (signal.SIGHUP, STUBBORN),
+        (signal.SIGINT, STUBBORN),
+        (signal.SIGKILL, CHILD),
+    ],
+)
+def test_a_parent_that_ends_leaves_nothing_behind(request_to_end: signal.Signals, child: list[str]) -> None:
     script = f"""
 import queue, signal, time
 from parties.launch import Processes
@@ -156,7 +169,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 up = queue.Queue()
 with Processes(up.put, patience_s=0.3) as group:
-    pids = group.start("a", {SLEEPER!r}), group.start("b", {STUBBORN!r})
+    pids = group.start("a", {CHILD!r}), group.start("b", {child!r})
     print(up.get(), up.get(), *pids, flush=True)
     time.sleep(600)
 """

@@ -173,7 +173,7 @@ def _both(folders: list[Path], first: tuple[int, int]) -> list[list[bytes]]:
     return list(run_two_threads(party, party))
 
 
-@pytest.mark.parametrize(("first", "agreed"), [((0, 0), 0), ((1, 2), 2), ((2, 0), 2)])
+@pytest.mark.parametrize(("first", "agreed"), [((0, 0), 0), ((1, 2), 2), ((1, 0), 1)])
 def test_parties_go_on_from_the_later_number(
     folders: list[Path], first: tuple[int, int], agreed: int
 ) -> None:
@@ -184,6 +184,20 @@ def test_parties_go_on_from_the_later_number(
         assert drawn[rank] == expected
         with closing(Store(folders[rank])) as store:
             assert store.next == agreed + 1
+
+
+@pytest.mark.parametrize("ahead", [SERVER, CLIENT])
+def test_a_party_that_claims_to_be_further_costs_the_other_nothing(folders: list[Path], ahead: int) -> None:
+    first = (2, 0) if ahead == SERVER else (0, 2)
+    with pytest.raises(PeerMismatch, match=r"mpcinfer skip .* --to 2|old copy"):
+        _both(folders, first)
+    with closing(Store(folders[1 - ahead])) as store:
+        assert store.next == 0
+        store.skip_to(2)
+        with pytest.raises(CorrelationExhausted, match="cannot be"):
+            store.skip_to(1)
+        assert not list(folders[1 - ahead].glob("000001.*"))
+    _both(folders, (0, 0))
 
 
 def test_where_one_party_has_none_left_both_stop(folders: list[Path]) -> None:

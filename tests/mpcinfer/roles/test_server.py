@@ -1,0 +1,73 @@
+"""A server goes on serving, whoever comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mpcinfer.models.load import load_model, load_public
+from mpcinfer.roles import server
+from mpcinfer.roles.addresses import Address, Identity
+from mpcinfer.roles.exchange import serve_steps
+from mpcinfer.roles.session import PrivateSession
+from parties.errors import HandshakeFailed, MpcInferError, PeerTimeout
+from parties.link import Link
+from parties.meter import SERVER, Meter
+from protocols.registry import get_plan
+from tests.deadlines import SILENCE_S
+from tests.parties.pairs import CONNECTOR, LISTENER, tcp_pair
+
+
+class Enough(Exception):
+    """Ends a server that would go on for ever."""
+
+
+class Visitors:
+    """A listener whose visitors leave in the middle of the handshake, stay away, and end the test."""
+
+    left: Iterator[Exception]
+
+    def __init__(self, endpoint: str, keys: object, peers: object) -> None:
+        pass
+
+    def accept(self, timeout_s: float, recv_timeout_s: float) -> None:
+        raise next(self.left)
+
+
+def _serve(once: bool, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    Visitors.left = iter([HandshakeFailed("left"), PeerTimeout("nobody"), HandshakeFailed("left"), Enough()])
+    monkeypatch.setattr(server, "Listener", Visitors)
+    said: list[str] = []
+    with pytest.raises((Enough, MpcInferError)) as ended:
+        server.serve_sessions(
+            load_public("tiny-python"),
+            load_model("tiny-python").weights,
+            get_plan("crypten"),
+            listen="tcp://127.0.0.1:*",
+            identity=Identity(LISTENER, CONNECTOR.public),
+            dealer=Address("tcp://127.0.0.1:1", LISTENER.public),
+            timeout_s=1.0,
+            once=once,
+            say=said.append,
+        )
+    return [*said, type(ended.value).__name__]
+
+
+def test_a_peer_that_leaves_in_the_handshake_does_not_end_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _serve(False, monkeypatch)[-3:] == ["server: nobody came in: left"] * 2 + ["Enough"]
+
+
+def test_one_that_was_started_for_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _serve(True, monkeypatch)[-1] == "HandshakeFailed"
+
+
+def test_an_idle_client_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PrivateSession, "__abstractmethods__", frozenset[str]())
+    listening, connecting = tcp_pair(SILENCE_S)
+    with (
+        connecting,
+        Link(listening, Meter(), SERVER) as link,
+        pytest.raises(PeerTimeout, match=r"idle for 0\.4 s.*the session ends"),
+    ):
+        serve_steps(link, PrivateSession(), 0.4)  # pyright: ignore[reportAbstractUsage]
