@@ -32,7 +32,7 @@ def static(
     Returns:
         `static_config` and its weights, in the weights' own dtype; tensors that do not change are the same.
 
-    Source: variants.md 1.2 to 1.4 of this project's notes; weight normalisation (Salimans and Kingma,
+    Source: docs/protocols.md, section 8; weight normalisation (Salimans and Kingma,
         arXiv 1602.07868), spectral normalisation (Miyato et al., arXiv 1802.05957).
     Deviation: sigma is exact and not from a power iteration.
     """

@@ -180,7 +180,7 @@ class Activation(_ActivationGate):
         for a view) and 3 (ring_bits - frac_bits + table_frac), less the bits of views that wraps save. ReLU:
         a key on k - 1 bits and no V.
     Reveals: d and V plus uniform masks of their widths.
-    Source: section 6 of the project's protocol notes; the window look-up that is zero outside, and the sign
+    Source: docs/protocols.md, section 6; the window look-up that is zero outside, and the sign
         from the same key, are this project's own.
     """
 

@@ -51,7 +51,7 @@ class IsNegative(Gate):
     Cost: 1 round; 1 bit an element each way. Key: that of a point function on k - 1 bits (see `Dpf`); reduce
         a small x to a narrow ring first, which is free.
     Reveals: c xor m', uniform because m' is a fresh uniform bit.
-    Source: section 5 of the project's protocol notes; prefix parities are those of Grotto (CCS 2023).
+    Source: docs/protocols.md, section 5; prefix parities are those of Grotto (CCS 2023).
     """
 
     reason: ClassVar[str] = "negative"

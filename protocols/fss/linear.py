@@ -3,7 +3,7 @@
 Once a session the server sends D = W - B to the client, B uniform and known to server and dealer. For x, of
 which the server knows x - a and the client a: the dealer sends the server aB - t; the client computes aD + t,
 its additive share of aW, and sends it ahead, masked. Online the server computes (x - a) W and has the result,
-masked. Source: section 3 of the project's protocol notes; the offline product is that of Delphi (USENIX
+masked. Source: docs/protocols.md, section 3; the offline product is that of Delphi (USENIX
 Security 2020) with a dealer in place of homomorphic encryption.
 """
 

@@ -11,7 +11,7 @@
    each under a fresh uniform mask of its own width.
 
 Without a table the key has k - 1 bits and d takes one prefix parity, as in `IsNegative`.
-Source: section 5 of the project's protocol notes; prefix parities are those of Grotto (CCS 2023).
+Source: docs/protocols.md, section 5; prefix parities are those of Grotto (CCS 2023).
 """
 
 # pyright: reportUnknownMemberType=false

@@ -79,7 +79,7 @@ class CoarseMaximum(Gate):
         least 3). Key to the server: 2^b c' bits an element, and 2^c' b bits a count. Where 16 c' bytes and b
         bits to each party are less, these instead.
     Reveals: counts plus fresh uniform masks of their rings.
-    Source: section 6 of the project's protocol notes.
+    Source: docs/protocols.md, section 6.
     """
 
     reason: ClassVar[str] = "maximum"

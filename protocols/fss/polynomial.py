@@ -13,7 +13,7 @@ so a product of such forms is a linear form in products of secrets. Each product
 shared ring element of key; parties multiply it with its coefficient. The low n - f bits of a wrap, which is
 2^(n-f) msb(r), are zero: a product with it is shared in a ring of as many bits less.
 
-Source: section 4 and 5 of the project's protocol notes; the wrap term is theirs.
+Source: docs/protocols.md, section 4, which derives the wrap term.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def even_power(machine: Machine, wires: PowerWires, x: Share) -> Share:
 
     Error: every view is off by less than a unit of its last place u, and x^2 of a view by 2 |x| u + u^2;
     `power_error` adds it up.
-    Source: methods.md 1.5 of this project's notes: squarings instead of exponentials.
+    Source: docs/protocols.md, section 8: squarings instead of exponentials.
     """
     square_frac, last = wires.square_frac, wires.factor_frac
 

@@ -39,7 +39,7 @@ class FaithfulTruncation(Gate):
     Cost: 1 round; 1 bit an element each way. Key: that of a point function on f bits (see `Dpf`), and 3
         ring_bits to the server, less the n - f bits that a wrap saves.
     Reveals: c xor m, uniform because m is a fresh uniform bit.
-    Source: section 4 of the project's protocol notes.
+    Source: docs/protocols.md, section 4.
     """
 
     reason: ClassVar[str] = "carry"

@@ -35,7 +35,7 @@ class Widen(Gate):
 
     Cost: 1 round; m - n bits an element each way. Key: m - n bits an element to the server.
     Reveals: u w + s, uniform because s is a fresh uniform element of that ring.
-    Source: the wrap term of a view (section 4 of the project's protocol notes), opened by itself.
+    Source: the wrap term of a view (docs/protocols.md, section 4), opened by itself.
     """
 
     reason: ClassVar[str] = "widen"
