@@ -10,6 +10,9 @@ from protocols.gate import PiecewiseGate
 from protocols.operation import UnaryProtocol
 from protocols.share import Share
 
+TANH_FORM_GAP = 4.8e-4
+"""GPT-2 has GELU with tanh, at most that far from GELU, which protocols here compute."""
+
 # x erf(x / sqrt 2) / 2 on [0, R] as Chebyshev series in 2 (x / R)^2 - 1, minimax by Lawson's reweighted least
 # squares. R balances the fit with what the outer pieces neglect, R (1 - Phi(R)).
 _COARSE = PiecewiseGate(3.15, ChebyshevSeries((0.9465573, 0.7411225, -0.1488291, 0.042537, -0.011514)))

@@ -54,6 +54,19 @@ def check_error(case: Case, inputs: Sequence[torch.Tensor] | None = None) -> Non
             _within(case, x, got, f"{case.name}, rounded to the {name}")
 
 
+def check_tight(case: Case) -> None:
+    """The stated error is at most twice the largest that happens."""
+    worst = 0.0
+    for rounding in ROUNDINGS.values():
+        for x in case.inputs:
+            engine = clear_engine(rounding)
+            got = engine.open_to(CLIENT, case.apply(engine, share(engine, x)))
+            stated = case.tolerance(x)
+            off = torch.where(stated > 0, (got - case.reference(x)).abs() / stated, 1.0)
+            worst = max(worst, float(off.max()))
+    assert worst >= 0.5, f"{case.name}: the stated error is {1 / worst:.1f} times what happens"
+
+
 def check_error_on_shares(case: Case, x: torch.Tensor) -> None:
     """The same on the CrypTen engine: two parties, a dealer, shares."""
     run = run_on_shares(case.apply, x)

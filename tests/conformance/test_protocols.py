@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from parties.errors import RangeError
 from protocols.arithmetic import Arithmetic
+from protocols.gelu import TANH_FORM_GAP
 from protocols.operation import CausalProtocol, UnaryProtocol
 from protocols.registry import GELU, INVERSE_SQRT, POWER, RELU, SILU, SOFTMAX, get_plan
 from protocols.share import Share
@@ -22,6 +23,7 @@ from tests.conformance.protocol_suite import (
     check_error,
     check_error_on_shares,
     check_oblivious,
+    check_tight,
     grid,
 )
 from tests.controls import protocols as controls
@@ -135,6 +137,17 @@ def powers(name: str, power: int, epsilon: float, largest: float, tokens: int, s
     )
 
 
+def of_the_tanh_form(name: str, protocol: UnaryProtocol) -> Case:
+    """The same protocol where models have the approximation by tanh."""
+    tolerance = protocol.max_abs_error + TANH_FORM_GAP
+    return replace(
+        unary("gelu", name, protocol),
+        name=f"gelu_tanh-{name}",
+        reference=lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
+        tolerance=lambda x: torch.full_like(x, tolerance),
+    )
+
+
 UNARY = [
     unary(operation, name, make())
     for operation, table in (("gelu", GELU), ("silu", SILU), ("relu", RELU))
@@ -148,6 +161,7 @@ POWERS = [
     for of in POWER_RANGES
     for position in POSITIONS[: 1 if of[0] > 4 else None]
 ]
+TANH_FORMS = [of_the_tanh_form(name, make()) for name, make in GELU.items()]
 CASES = [*UNARY, *INVERSE_SQRTS, *SOFTMAXES, *POWERS]
 
 
@@ -160,6 +174,16 @@ def few(case: Case) -> torch.Tensor:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_error_is_within_what_is_stated(case: Case) -> None:
     check_error(case)
+
+
+@pytest.mark.parametrize("case", TANH_FORMS, ids=str)
+def test_error_where_models_have_the_tanh_form(case: Case) -> None:
+    check_error(case)
+
+
+@pytest.mark.parametrize("case", UNARY, ids=str)
+def test_the_stated_error_is_not_twice_what_happens(case: Case) -> None:
+    check_tight(case)
 
 
 @pytest.mark.parametrize("case", UNARY, ids=str)
@@ -227,6 +251,12 @@ def test_rejects_an_error_that_is_stated_too_small() -> None:
     case = unary("gelu", "piecewise", GELU["piecewise"]())
     with pytest.raises(AssertionError, match="too much"):
         check_error(replace(case, tolerance=lambda x: torch.full_like(x, 1e-3)))
+
+
+def test_rejects_an_error_that_is_stated_too_large() -> None:
+    case = unary("gelu", "piecewise", GELU["piecewise"]())
+    with pytest.raises(AssertionError, match="times what happens"):
+        check_tight(replace(case, tolerance=lambda x: torch.full_like(x, 1e-2)))
 
 
 def test_rejects_a_miscount() -> None:

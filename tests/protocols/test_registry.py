@@ -9,6 +9,7 @@ import pytest
 
 from parties.errors import ConfigError
 from protocols.fss.protocol import FssProtocol
+from protocols.fss.suite import FssSuite
 from protocols.plan import FAITHFUL, Plan
 from protocols.registry import ENGINES, PLANS, check, disclosures, get_plan, resolve, resolve_fss, truncating
 
@@ -46,23 +47,31 @@ def test_a_plan_names_what_its_engine_has_and_nothing_else(name: str) -> None:
     assert set(plan.choices) == set(ENGINES[plan.engine])
 
 
-@pytest.mark.parametrize(
-    "choice", [{"gelu": "fine"}, {"silu": "lookup"}, {"relu": "fine"}, {"maximum": "tree"}], ids=str
-)
-def test_a_choice_reaches_the_suite(choice: dict[str, str]) -> None:
-    usual, other = resolve_fss(get_plan("fss")), resolve_fss(get_plan("fss").replace(**choice))
-    [(operation, name)] = choice.items()
+OTHER_CHOICES = [
+    (operation, name)
+    for operation, protocols in ENGINES["fss"].items()
+    for name in protocols
+    if name not in (get_plan("fss").choices[operation], FAITHFUL)
+]
+
+
+@pytest.mark.parametrize(("operation", "name"), OTHER_CHOICES)
+def test_a_choice_reaches_the_suite_and_nothing_else_changes(operation: str, name: str) -> None:
+    usual, other = (_by_operation(resolve_fss(plan)) for plan in _with_and_without(operation, name))
     expected = type(ENGINES["fss"][operation][name]())  # pyright: ignore
-    if operation == "maximum":
-        assert type(other.maximum) is expected is not type(usual.maximum)
-        return
-    changed = {
-        kind
-        for kind in usual.activations
-        if type(other.activations[kind]) is not type(usual.activations[kind])
-    }
+    changed = {key for key in usual if usual[key] is not other[key]}
     assert changed == ({"gelu", "gelu_tanh"} if operation == "gelu" else {operation})
-    assert all(type(other.activations[kind]) is expected for kind in changed)
+    assert all(other[key] is expected for key in changed)
+
+
+def _with_and_without(operation: str, name: str) -> tuple[Plan, Plan]:
+    return get_plan("fss"), get_plan("fss").replace(**{operation: name})
+
+
+def _by_operation(suite: FssSuite) -> dict[str, type]:
+    """The class of every protocol; activations by a model's names for them."""
+    fields = {field.name: getattr(suite, field.name) for field in dataclasses.fields(suite)}
+    return {key: type(each) for key, each in {**fields, **fields.pop("activations")}.items()}
 
 
 def test_the_faithful_plan_is_a_choice_of_truncation() -> None:
@@ -89,17 +98,15 @@ def test_an_unknown_plan() -> None:
         get_plan("cryptn")
 
 
-@pytest.mark.parametrize(
-    ("preset", "message"),
-    [
-        ("crypten", r"gelu has no protocol 'piecewse'; did you mean 'piecewise'\?.*stock"),
-        ("fss", r"gelu has no protocol 'piecewse'; .*there are fine, fine-lines, lines, lookup"),
-    ],
-)
-def test_an_unknown_protocol(preset: str, message: str) -> None:
-    plan = get_plan(preset).replace(gelu="piecewse")
-    with pytest.raises(ConfigError, match=message):
-        RESOLVERS[plan.engine](plan)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_unknown_protocol(engine: str) -> None:
+    known = sorted(ENGINES[engine]["gelu"])
+    plan = get_plan(engine).replace(gelu=known[0] + "x")
+    near = f"did you mean '{known[0]}'?"
+    with pytest.raises(ConfigError) as raised:
+        RESOLVERS[engine](plan)
+    said = str(raised.value)
+    assert f"gelu has no protocol '{known[0]}x'; {near} there are {', '.join(known)}" in said
 
 
 @pytest.mark.parametrize(

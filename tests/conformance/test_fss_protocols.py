@@ -1,0 +1,89 @@
+"""Everything that is registered for the FSS suite is held to what it declares."""
+
+from __future__ import annotations
+
+import pytest
+
+from mpcinfer.catalogue.fss import wires_of
+from protocols.fss.activations import ActivationWires, LookupActivation
+from protocols.registry import ENGINES, FSS_GELU, get_plan
+from tests.conformance.fss_protocol_suite import (
+    CONFIG,
+    TOKENS,
+    Case,
+    cases,
+    cases_on,
+    check_cost,
+    check_error,
+    check_oblivious,
+    with_protocol,
+)
+
+ELSEWHERE = {"embedding"}
+"""Exact, and with weights: `fss_cases` has its gates, `test_fss_models` the whole."""
+REGISTERED = [
+    (operation, name)
+    for operation, protocols in ENGINES["fss"].items()
+    for name in protocols
+    if operation not in ELSEWHERE
+]
+
+
+@pytest.fixture(params=REGISTERED, ids="=".join, scope="module")
+def case(request: pytest.FixtureRequest) -> Case:
+    [made] = cases(*request.param)
+    return made
+
+
+def test_error_is_within_what_is_stated_and_not_far_from_it(case: Case) -> None:
+    check_error(case)
+
+
+def test_measured_is_counted(case: Case) -> None:
+    check_cost(case)
+
+
+def test_messages_do_not_depend_on_secrets(case: Case) -> None:
+    check_oblivious(case)
+
+
+# -- what the suite must reject ------------------------------------------------------------------------------
+
+
+class StatesTooLittle(LookupActivation):
+    """Off by forty times what it says."""
+
+    def max_abs_error(self, kind: str, wires: ActivationWires) -> float:
+        return 1e-4
+
+
+class StatesTooMuch(LookupActivation):
+    """Off by a third of what it says."""
+
+    def max_abs_error(self, kind: str, wires: ActivationWires) -> float:
+        return 3.0 * super().max_abs_error(kind, wires)
+
+
+def _planted(protocol: object) -> Case:
+    wires = wires_of(CONFIG, TOKENS, get_plan("fss"))
+    [made] = cases_on("gelu", "planted", with_protocol(wires, "gelu", protocol))
+    return made
+
+
+def test_rejects_an_error_that_is_stated_too_small() -> None:
+    with pytest.raises(AssertionError, match=r"gelu=planted: off by .* more than is stated"):
+        check_error(_planted(StatesTooLittle()))
+
+
+def test_rejects_an_error_that_is_stated_too_large() -> None:
+    with pytest.raises(AssertionError, match="times what happens"):
+        check_error(_planted(StatesTooMuch()))
+
+
+def test_a_protocol_that_is_registered_is_held_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the list of cases is made of is the registry itself."""
+    monkeypatch.setitem(FSS_GELU, "planted", StatesTooLittle)
+    assert "planted" in ENGINES["fss"]["gelu"]
+    [made] = cases("gelu", "planted")
+    with pytest.raises(AssertionError, match="more than is stated"):
+        check_error(made)
