@@ -37,7 +37,7 @@ from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter, Phase
 from parties.randomness import SystemRandom
 from parties.tcp import Listener, connect
-from protocols.crypten.engine import CrypTenArithmetic
+from protocols.additive.crypten.engine import CrypTenArithmetic
 from protocols.registry import get_plan, resolve
 
 DEFAULT_VARIANT = "SM+LN+G"

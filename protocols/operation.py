@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from enum import Enum
 from typing import ClassVar
 
-from protocols.arithmetic import Arithmetic
+from protocols.additive.arithmetic import Arithmetic
 from protocols.share import Share
 
 

@@ -13,6 +13,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from parties.errors import ConfigError
+from protocols.additive.gelu import FinePiecewiseGelu, PiecewiseGelu
+from protocols.additive.inverse_sqrt import InverseSqrt, OctaveInverseSqrt
+from protocols.additive.power_weights import SquaringPower as SquaringPowerWeights
+from protocols.additive.relu import CompareRelu
+from protocols.additive.silu import PiecewiseSilu
+from protocols.additive.softmax import TreeSoftmax
+from protocols.additive.stock import StockGelu, StockInverseSqrt, StockSilu, StockSoftmax
 from protocols.fss.activations import (
     ActivationProtocol,
     FineLinesActivation,
@@ -37,15 +44,8 @@ from protocols.fss.suite import (
     TreeMaximum,
     TruncationProtocol,
 )
-from protocols.gelu import FinePiecewiseGelu, PiecewiseGelu
-from protocols.inverse_sqrt import InverseSqrt, OctaveInverseSqrt
 from protocols.operation import CausalPowerProtocol, CausalProtocol, UnaryProtocol
 from protocols.plan import COMPARISON, FAITHFUL, FREE, LINEAR, TRUNCATION, Plan
-from protocols.power_weights import SquaringPower as SquaringPowerWeights
-from protocols.relu import CompareRelu
-from protocols.silu import PiecewiseSilu
-from protocols.softmax import TreeSoftmax
-from protocols.stock import StockGelu, StockInverseSqrt, StockSilu, StockSoftmax
 
 PowerOfRange = Callable[[int, float, float, float], CausalPowerProtocol]
 InverseSqrtOfRange = Callable[[float, float], InverseSqrt]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from parties.meter import CLIENT, Meter
-from protocols.cleartext import IdealCleartextArithmetic
+from protocols.additive.cleartext import IdealCleartextArithmetic
 from protocols.share import Share
 
 Rounding = Callable[[torch.Tensor, int], torch.Tensor]

@@ -11,8 +11,8 @@ import torch
 
 import mpcinfer
 from parties.meter import CLIENT, Meter
-from protocols.cleartext import IdealCleartextArithmetic
-from protocols.counting import CountingArithmetic
+from protocols.additive.cleartext import IdealCleartextArithmetic
+from protocols.additive.counting import CountingArithmetic
 from protocols.fss.activations import ActivationWires
 from protocols.fss.clear import Clear
 from protocols.fss.counting import Counting

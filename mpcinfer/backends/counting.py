@@ -16,11 +16,11 @@ from mpcinfer.speculation import MOST_DRAFTS
 from parties.bill import Bill
 from parties.errors import ConfigError
 from parties.meter import Meter
-from protocols.counting import CountingArithmetic
+from protocols.additive.counting import CountingArithmetic
+from protocols.additive.weight import Weight
 from protocols.plan import Plan
 from protocols.registry import resolve
 from protocols.share import Share
-from protocols.weight import Weight
 
 
 def count(

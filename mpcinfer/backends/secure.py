@@ -22,12 +22,12 @@ from mpcinfer.models.config import (
 from mpcinfer.models.precision import Seen
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Phase
-from protocols.arithmetic import Arithmetic
-from protocols.packing import CausalRows
-from protocols.power_weights import relu_weights
+from protocols.additive.arithmetic import Arithmetic
+from protocols.additive.packing import CausalRows
+from protocols.additive.power_weights import relu_weights
+from protocols.additive.weight import Weight
 from protocols.registry import Suite
 from protocols.share import Share
-from protocols.weight import Weight
 
 MARGIN = 4.0
 """How far beyond its calibrated range a norm's mean square may go, as a factor each way."""

@@ -10,11 +10,11 @@ import torch
 from mpcinfer.catalogue.entry import SAMPLE, Entry, ErrorKind, SampleCost, StatedError, source_of, summary_of
 from mpcinfer.models.config import ModelConfig
 from parties.meter import Meter
-from protocols.counting import CountingArithmetic
+from protocols.additive.counting import CountingArithmetic
+from protocols.additive.shapes import without_data
 from protocols.operation import CausalProtocol, RangedProtocol, Security, UnaryProtocol
 from protocols.plan import Plan
 from protocols.registry import ENGINES, Suite, get_plan, resolve
-from protocols.shapes import without_data
 
 LARGEST = 128.0
 """Bound on compared numbers."""

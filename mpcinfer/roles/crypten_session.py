@@ -19,13 +19,13 @@ from mpcinfer.roles.terms import Terms, announce, dealer_link, greet
 from parties.errors import ConfigError
 from parties.keys import KeyPair
 from parties.link import Link
-from protocols.crypten.engine import CrypTenArithmetic, crypten_engine
-from protocols.crypten.truncation import check_local_truncation, failure_probability
+from protocols.additive.crypten.engine import CrypTenArithmetic, crypten_engine
+from protocols.additive.crypten.truncation import check_local_truncation, failure_probability
+from protocols.additive.source import InsecureServerDealer
+from protocols.additive.weight import Weight
 from protocols.plan import Plan
 from protocols.registry import resolve
 from protocols.share import Share
-from protocols.source import InsecureServerDealer
-from protocols.weight import Weight
 
 ENGINE = "crypten"
 LIKELIEST_FAILURE = 1e-6

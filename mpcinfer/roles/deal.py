@@ -14,13 +14,13 @@ from mpcinfer.roles.fss_program import Program
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER
 from parties.randomness import SystemRandom
-from protocols.correlations import SEED_BYTES
 from protocols.fss.dealing import Writer
 from protocols.fss.seeds import DealerSeeds
 from protocols.fss.store import BundleWriter, Manifest, new_folder
 from protocols.fss.supply import RunShape
 from protocols.fss.transport import CHUNK_BYTES, Dealt, Part, counted
 from protocols.plan import Plan
+from protocols.seeding import SEED_BYTES
 
 FOLDERS = ("server", "client")
 _ID_BYTES = 16

@@ -14,8 +14,8 @@ from mpcinfer.roles.session import PrivateSession
 from mpcinfer.roles.terms import DEAL_SESSION, Terms
 from parties.errors import HandshakeFailed, PeerMismatch
 from parties.link import Link
-from protocols.crypten.compat import import_crypten
-from protocols.dealer import serve_dealer
+from protocols.additive.crypten.compat import import_crypten
+from protocols.additive.dealer import serve_dealer
 from protocols.plan import Plan
 
 Document = Mapping[str, Any]

@@ -8,13 +8,13 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.roles.session import rewind_cache
 from parties.meter import Meter
-from protocols.correlations import Request
-from protocols.counting import CountingArithmetic
+from protocols.additive.correlations import Request
+from protocols.additive.counting import CountingArithmetic
+from protocols.additive.schedule import Schedule
+from protocols.additive.weight import Weight
 from protocols.plan import Plan
 from protocols.registry import Suite
-from protocols.schedule import Schedule
 from protocols.share import Share
-from protocols.weight import Weight
 
 
 class Foresight:

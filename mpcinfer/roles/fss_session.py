@@ -26,8 +26,8 @@ from protocols.fss.preparation import Offline, Preparation
 from protocols.fss.products_ahead import ProductsAhead
 from protocols.fss.supply import RunMaterial, RunShape, Supply
 from protocols.registry import disclosures
+from protocols.seeding import SEED_LABEL
 from protocols.share import Share
-from protocols.source import SEED_LABEL
 
 UNUSED = "unused"
 """Under this label the bill shows what was dealt for passes that were never run."""

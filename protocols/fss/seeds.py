@@ -12,10 +12,9 @@ from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter
 from parties.randomness import AesCtrStream, Randomness
 from parties.wire import Spec
-from protocols.correlations import SEED_BYTES, Stream, derive_key
 from protocols.fss.matrix import Drawn, Factor
 from protocols.kernels.aes import Hash
-from protocols.source import SEED_LABEL
+from protocols.seeding import SEED_BYTES, SEED_LABEL, derive_key, weight_stream
 
 SEEDS = "deal.seeds"
 WeightStreams = Callable[[str, tuple[int, ...]], Randomness]
@@ -104,7 +103,7 @@ def charge_seeds(meter: Meter) -> None:
 
 def weight_streams(seed: bytes) -> WeightStreams:
     """What draws the masks of the weights, from `PartySeeds.weights` of the server."""
-    return Stream(seed).weight_stream
+    return lambda name, shape: weight_stream(seed, name, shape)
 
 
 def drawn_masks(streams: WeightStreams) -> Factor:

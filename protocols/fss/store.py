@@ -32,10 +32,10 @@ from numpy.typing import NDArray
 from parties.documents import from_bytes, to_bytes
 from parties.errors import ConfigError, CorrelationExhausted, MalformedFrame, PeerMismatch
 from parties.meter import CLIENT, SERVER
-from protocols.correlations import SEED_BYTES
 from protocols.fss.dealing import Writer
 from protocols.fss.seeds import PartySeeds
 from protocols.fss.transport import Dealt, Part
+from protocols.seeding import SEED_BYTES
 
 VERSION = 2
 _MANIFEST, _NEXT, _LOCK, _WEIGHTS = "material.json", "next", "lock", "weights"

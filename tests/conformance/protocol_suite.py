@@ -10,11 +10,11 @@ import torch
 
 from parties.bill import BillRow
 from parties.meter import CLIENT, Meter
-from protocols.arithmetic import Arithmetic
-from protocols.counting import CountingArithmetic
+from protocols.additive.arithmetic import Arithmetic
+from protocols.additive.counting import CountingArithmetic
 from protocols.plan import Plan
 from protocols.share import Share
-from tests.protocols.crypten.conftest import Run, run_parties
+from tests.protocols.additive.crypten.conftest import Run, run_parties
 from tests.roundings import ROUNDINGS, clear_engine, on_grid, share
 
 Apply = Callable[[Arithmetic, Share], Share]

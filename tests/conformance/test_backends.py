@@ -17,7 +17,7 @@ from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
 from parties.meter import Meter
-from protocols.cleartext import IdealCleartextArithmetic
+from protocols.additive.cleartext import IdealCleartextArithmetic
 from protocols.plan import Plan
 from protocols.registry import get_plan, resolve
 from tests.conformance.backend_suite import CHECKS, Open, Rejected, check_all

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parties.errors import RangeError
-from protocols.arithmetic import Arithmetic
-from protocols.gelu import TANH_FORM_GAP
+from protocols.additive.arithmetic import Arithmetic
+from protocols.additive.gelu import TANH_FORM_GAP
 from protocols.operation import CausalProtocol, UnaryProtocol
 from protocols.registry import GELU, INVERSE_SQRT, POWER, RELU, SILU, SOFTMAX, get_plan
 from protocols.share import Share

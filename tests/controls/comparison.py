@@ -1,4 +1,4 @@
-"""Broken comparisons on packed bits: each has a fault that tests/protocols/crypten must find."""
+"""Broken comparisons on packed bits: each has a fault that tests/protocols/additive/crypten must find."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import torch
 
-from protocols.carry import Level
-from protocols.correlations import Kind, Request
-from protocols.crypten.packed_comparison import less_than_zero
-from protocols.crypten.session import CrypTenSession
-from protocols.source import Correlation
+from protocols.additive.carry import Level
+from protocols.additive.correlations import Kind, Request
+from protocols.additive.crypten.packed_comparison import less_than_zero
+from protocols.additive.crypten.session import CrypTenSession
+from protocols.additive.source import Correlation
 
 Comparison = Callable[[CrypTenSession, torch.Tensor, int], torch.Tensor]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from protocols.arithmetic import Arithmetic
-from protocols.chebyshev import interpolate
-from protocols.exponential import QuarticExponential
-from protocols.maximum import TreeMaximum
+from protocols.additive.arithmetic import Arithmetic
+from protocols.additive.chebyshev import interpolate
+from protocols.additive.exponential import QuarticExponential
+from protocols.additive.maximum import TreeMaximum
+from protocols.additive.packing import CausalRows
+from protocols.additive.reciprocal import GoldschmidtReciprocal
+from protocols.additive.stock import StockGelu, exponential, reciprocal
 from protocols.operation import CausalProtocol, UnaryProtocol
-from protocols.packing import CausalRows
-from protocols.reciprocal import GoldschmidtReciprocal
 from protocols.share import Share
-from protocols.stock import StockGelu, exponential, reciprocal
 
 
 class GeluWithoutPieces(UnaryProtocol):

@@ -17,7 +17,7 @@ from protocols.registry import PLANS
 from tests.mpcinfer.test_private_models import GPT2, LLAMA
 from tests.mpcinfer.three_parties import random_model, run_model
 from tests.openings import listed, reason
-from tests.protocols.crypten.conftest import Recorder
+from tests.protocols.additive.crypten.conftest import Recorder
 
 
 def _is_document(frame: Frame) -> bool:

@@ -29,8 +29,8 @@ from parties.errors import PeerClosed
 from parties.link import Link
 from parties.local import local_pair
 from parties.meter import CLIENT, SERVER, Meter
-from protocols.crypten.engine import CrypTenArithmetic, crypten_engine
-from protocols.dealer import serve_dealer
+from protocols.additive.crypten.engine import CrypTenArithmetic, crypten_engine
+from protocols.additive.dealer import serve_dealer
 from protocols.fss.supply import DealerSupply
 from protocols.plan import Plan
 

@@ -15,7 +15,7 @@ from mpcinfer.catalogue import crypten, fss, gates, listing
 from mpcinfer.catalogue.entry import Entry, ErrorKind, StatedError, source_of, summary_of
 from mpcinfer.models.folded import folded_config
 from mpcinfer.models.load import load_config
-from protocols.costs import PrimitiveCosts
+from protocols.additive.costs import PrimitiveCosts
 from protocols.fss.gate import Gate
 from protocols.fss.material import Dpf
 from protocols.registry import ENGINES, get_plan

@@ -1,0 +1,96 @@
+"""Causal rows packed end to end: hidden keys are left out instead of masked.
+
+Query i of T stands at position start + i and sees start + i + 1 keys. Packed, the rows of a [T, S] matrix lie
+one after the other in a vector of N visible entries. Which entry lies where is public. Tensors on the `meta`
+device only change shape: no index is built for a bill.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from protocols.additive.arithmetic import Arithmetic
+from protocols.share import Share
+
+
+@dataclass(frozen=True, slots=True)
+class CausalRows:
+    """The packing of scores [..., T, S], S = start + T.
+
+    Attributes:
+        tokens: T, queries.
+        start: keys that were there before the first query.
+    """
+
+    tokens: int
+    start: int
+
+    @property
+    def keys(self) -> int:
+        """S, the longest row."""
+        return self.start + self.tokens
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Visible keys of every row."""
+        return tuple(range(self.start + 1, self.keys + 1))
+
+    @property
+    def visible(self) -> int:
+        """N, entries of all rows together."""
+        return self.tokens * (self.start + 1 + self.keys) // 2
+
+    def pack(self, engine: Arithmetic, x: Share) -> Share:
+        """[..., T, S] -> [..., N]."""
+
+        def change(value: torch.Tensor) -> torch.Tensor:
+            if value.is_meta:
+                return value.new_empty((*value.shape[:-2], self.visible))
+            return value.flatten(-2)[..., _places(self.tokens, self.start)]
+
+        return engine.rearrange(x, change)
+
+    def unpack(self, engine: Arithmetic, x: Share) -> Share:
+        """[..., N] -> [..., T, S] with exact zeros on hidden keys."""
+
+        def change(value: torch.Tensor) -> torch.Tensor:
+            flat = value.new_zeros((*value.shape[:-1], self.tokens * self.keys))
+            if not value.is_meta:
+                flat[..., _places(self.tokens, self.start)] = value
+            return flat.reshape(*value.shape[:-1], self.tokens, self.keys)
+
+        return engine.rearrange(x, change)
+
+    def spread(self, engine: Arithmetic, rows: Share) -> Share:
+        """One number a row, [..., T], repeated for each of its visible keys: [..., N]."""
+
+        def change(value: torch.Tensor) -> torch.Tensor:
+            if value.is_meta:
+                return value.new_empty((*value.shape[:-1], self.visible))
+            return value[..., _rows(self.tokens, self.start)]
+
+        return engine.rearrange(rows, change)
+
+    def hide(self, engine: Arithmetic, x: Share) -> Share:
+        """[..., T, S] with exact zeros written over hidden keys."""
+
+        def change(value: torch.Tensor) -> torch.Tensor:
+            return value if value.is_meta else value.tril(self.start)
+
+        return engine.rearrange(x, change)
+
+
+@lru_cache(maxsize=64)
+def _places(tokens: int, start: int) -> torch.Tensor:
+    """Where the visible entries lie in the flattened [T, S] matrix, row by row."""
+    return torch.ones(tokens, start + tokens, dtype=torch.bool).tril(start).flatten().nonzero().squeeze(1)
+
+
+@lru_cache(maxsize=64)
+def _rows(tokens: int, start: int) -> torch.Tensor:
+    """The row of every visible entry."""
+    lengths = torch.arange(start + 1, start + tokens + 1)
+    return torch.arange(tokens).repeat_interleave(lengths)

@@ -1,0 +1,50 @@
+"""Softmax of long rows, where CrypTen's own returns 4e9, and the rules of causal attention."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from parties.errors import RangeError
+from protocols.additive.softmax import TreeSoftmax
+from protocols.additive.stock import StockSoftmax
+from tests.roundings import ROUNDINGS, clear_engine, on_grid, share
+
+UNIT = 2.0**-16
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("scale", [0.0, 1.0, 25.0])
+@pytest.mark.parametrize(("tokens", "start"), [(1, 1023), (2, 300), (96, 0)])
+def test_long_rows(tokens: int, start: int, scale: float, rounding: str) -> None:
+    generator = torch.Generator().manual_seed(tokens)
+    scores = on_grid(
+        scale * torch.randn(1, 1, tokens, start + tokens, generator=generator, dtype=torch.float64)
+    )
+    engine = clear_engine(ROUNDINGS[rounding])
+    got = engine.open_to(0, TreeSoftmax()(engine, share(engine, scores), start))
+    visible = torch.ones(tokens, start + tokens, dtype=torch.bool).tril(start)
+    expected = scores.masked_fill(~visible, float("-inf")).softmax(-1)
+    assert float((got - expected).abs().max()) <= TreeSoftmax.max_abs_error + (start + tokens) * UNIT
+    assert not bool(got.masked_fill(visible, 0.0).any())
+
+
+def test_hidden_scores_have_no_influence() -> None:
+    engine = clear_engine()
+    scores = torch.zeros(1, 1, 3, 3, dtype=torch.float64)
+    wild = scores + 1e6 * torch.ones(3, 3, dtype=torch.float64).triu(1)
+    first, second = (TreeSoftmax()(engine, share(engine, x), 0).value for x in (scores, wild))
+    assert torch.equal(first, second)
+
+
+def test_a_single_key_gets_everything() -> None:
+    engine = clear_engine()
+    for protocol in (TreeSoftmax(), StockSoftmax()):
+        got = protocol(engine, share(engine, torch.full((1, 2, 1, 1), -77.0)), 0)
+        assert torch.equal(engine.open_to(0, got), torch.ones(1, 2, 1, 1, dtype=torch.float64))
+
+
+def test_stock_softmax_refuses_long_rows() -> None:
+    engine = clear_engine()
+    with pytest.raises(RangeError, match="at most 200 keys, not 201"):
+        StockSoftmax()(engine, share(engine, torch.zeros(1, 1, 1, 201)), 200)
