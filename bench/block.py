@@ -38,7 +38,8 @@ from parties.meter import CLIENT, SERVER, Meter, Phase
 from parties.randomness import SystemRandom
 from parties.tcp import Listener, connect
 from protocols.additive.crypten.engine import CrypTenArithmetic
-from protocols.registry import get_plan, resolve
+from protocols.additive.registry import resolve
+from protocols.registry import get_plan
 
 DEFAULT_VARIANT = "SM+LN+G"
 """GPT-2's own."""

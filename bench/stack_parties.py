@@ -43,12 +43,13 @@ from protocols.fss.matrix import Matrix, Products
 from protocols.fss.opening import Open
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
+from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.ring import signed
 from protocols.fss.seeds import drawn_masks, weight_streams
 from protocols.fss.shapes import no_data
 from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
-from protocols.registry import get_plan, resolve_fss
+from protocols.registry import get_plan
 from protocols.share import Share
 
 _TIMEOUT_S = 300.0

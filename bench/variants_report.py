@@ -134,7 +134,7 @@ def _total(model: Model, plan: Plan) -> BillRow | None:
 
 def _choices(model: Model, plan: str) -> tuple[str, ...]:
     """What a plan of the engine `fss` must replace for the model: histograms hold scores up to some 128."""
-    fits = get_plan(plan).engine != "fss" or _total(model, get_plan(plan)) is not None
+    fits = get_plan(plan).suite != "fss" or _total(model, get_plan(plan)) is not None
     return () if fits else ("maximum=tree",)
 
 

@@ -81,7 +81,7 @@ class ClearModel:
         """With an empty cache."""
         if not self._fixed_point:
             session = self._plain_session()
-        elif self._plan.engine == "fss":
+        elif self._plan.suite == "fss":
             session = Session(reference_decoder(self._model, self._plan, room=self._room))
         else:
             session = self._fixed_session()

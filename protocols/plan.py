@@ -1,92 +1,64 @@
-"""A plan: which protocol computes each operation, and in which ring."""
+"""A plan: which protocol of which suite computes each operation."""
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 from parties.errors import ConfigError
 
-LINEAR = {
-    "session": "Masked weights are opened once a session; then one message a layer, to the server alone.",
-    "beaver": "Beaver's product, opened on every call.",
-}
-TRUNCATION = {
-    "local": "Each party divides its share; wrong with probability |value| / 2^32 at 16 fraction bits.",
-    "exact": "A masked value is opened and divided; it cannot fail.",
-}
-COMPARISON = {
-    "packed": "Single bits are sent, only as many as a public bound leaves open.",
-    "words": "CrypTen's own, on 64-bit words.",
-}
-"""How the engine `crypten` computes its primitives, by name."""
-
-FREE, FAITHFUL = "free", "faithful"
-"""The truncations of engine `fss`: at random, and exact."""
-
 DEFAULT_PLAN = "fss"
 """Of all commands and calls."""
-
-_FIXED = {"name", "engine", "ring_bits", "frac_bits", "fold"}
+FREE, FAITHFUL = "free", "faithful"
+"""The truncations of the suite `fss`: at random, and exact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One name an operation; names are those of `protocols.registry`. Its digest is part of the handshake.
 
-    An engine has operations of its own. Where it lacks one, the name is empty; the defaults are those of the
-    engine `crypten`.
-
     Attributes:
-        engine: who supplies the primitives: `crypten` or `fss`.
-        ring_bits, frac_bits: (engine `crypten`) Z_2^ring_bits with frac_bits fraction bits. The engine `fss`
-            has rings and fraction bits of every wire's own, from the model's ranges.
+        suite: whose operations these are: `crypten` or `fss`.
+        choices: operation -> protocol, for every operation that the suite has.
         fold: norm gains and biases are folded into the next weights, in cleartext, by the server.
-        linear, comparison: (engine `crypten`) see `LINEAR` and `COMPARISON`.
-        truncation: engine `crypten`: see `TRUNCATION`. Engine `fss`: `free`, without a message, up or down at
-            random; `faithful` by gates, as the fixed-point reference.
-        softmax: (engine `crypten`) in one piece; the engine `fss` has `maximum`, `exponential` and
-            `reciprocal` instead.
-        power: scores to an even power, where a model's attention has them instead of exp.
-        embedding: (engine `fss`) how the client's tokens become rows of the server's table.
     """
 
     name: str
-    engine: str = "crypten"
-    ring_bits: int = 64
-    frac_bits: int = 16
+    suite: str
+    choices: Mapping[str, str] = field(hash=False)
     fold: bool = True
-    linear: str = "session"
-    truncation: str = "local"
-    comparison: str = "packed"
-    softmax: str = "tree"
-    gelu: str = "piecewise"
-    silu: str = "piecewise"
-    relu: str = "compare"
-    inverse_sqrt: str = "octaves"
-    maximum: str = ""
-    exponential: str = ""
-    power: str = "squares"
-    reciprocal: str = ""
-    embedding: str = ""
-
-    @property
-    def choices(self) -> dict[str, str]:
-        """Operation -> name, for the operations that the engine has."""
-        names = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {operation: name for operation, name in names.items() if operation not in _FIXED and name}
 
     @property
     def faithful(self) -> bool:
-        """Whether the engine `fss` truncates exactly."""
-        return self.truncation == FAITHFUL
+        """Whether truncation is exact, by gates."""
+        return self.choices.get("truncation") == FAITHFUL
 
     def digest(self) -> str:
         """Sixteen hex digits that both parties must agree on."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as plain values; `from_json` reads them back."""
+        return {"name": self.name, "suite": self.suite, "choices": dict(self.choices), "fold": self.fold}
+
+    @staticmethod
+    def from_json(value: object) -> Plan:
+        """The plan of `to_json`, of whatever suite; see `protocols.registry.check`.
+
+        Raises:
+            ConfigError: fields are missing, unknown or of another type.
+        """
+        fields = cast(dict[str, Any], value) if isinstance(value, dict) else {}
+        types = {"name": str, "suite": str, "choices": dict, "fold": bool}
+        sound = set(fields) == set(types) and all(isinstance(fields[key], types[key]) for key in types)
+        if not sound or not all(isinstance(word, str) for pair in fields["choices"].items() for word in pair):
+            raise ConfigError("no plan: it has a name, a suite, choices and whether weights are folded")
+        return Plan(**fields)
 
     def replace(self, **choices: str) -> Plan:
         """This plan with other protocols for some operations.
@@ -100,4 +72,29 @@ class Plan:
                 f"plan {self.name} has no operation {unknown[0]!r}; it has {', '.join(sorted(self.choices))}"
             )
         name = "+".join([self.name, *(f"{key}={value}" for key, value in sorted(choices.items()))])
-        return dataclasses.replace(self, **{**choices, "name": name})
+        return dataclasses.replace(self, name=name, choices={**self.choices, **choices})
+
+
+def check_choices(plan: Plan, suite: str, operations: Mapping[str, Mapping[str, object]]) -> None:
+    """That a plan is for a suite, and names one of its protocols for each of its operations and no others.
+
+    Raises:
+        ConfigError: the message lists what there is.
+    """
+    if plan.suite != suite:
+        raise ConfigError(f"plan {plan.name} is for the suite {plan.suite}, not {suite}")
+    for operation, name in plan.choices.items():
+        if operation not in operations:
+            raise ConfigError(f"suite {suite} has no {operation}; it has {', '.join(sorted(operations))}")
+        if name not in operations[operation]:
+            raise ConfigError(f"{operation} has no protocol {name!r}; {suggest(name, operations[operation])}")
+    missing = sorted(set(operations) - set(plan.choices))
+    if missing:
+        raise ConfigError(f"plan {plan.name} names no protocol for {', '.join(missing)}")
+
+
+def suggest(name: str, known: Mapping[str, object]) -> str:
+    """What was meant, perhaps, and all that there is."""
+    near = difflib.get_close_matches(name, known, n=1)
+    question = f"did you mean {near[0]!r}? " if near else ""
+    return f"{question}there are {', '.join(sorted(known))}"

@@ -17,9 +17,9 @@ from parties.bill import Bill
 from parties.errors import ConfigError
 from parties.meter import Meter
 from protocols.additive.counting import CountingArithmetic
+from protocols.additive.registry import resolve
 from protocols.additive.weight import Weight
 from protocols.plan import Plan
-from protocols.registry import resolve
 from protocols.share import Share
 
 
@@ -67,7 +67,7 @@ def count(
         )
     passes = answer_passes(tokens, new_tokens, speculate, right)
     config, _ = as_run(config, None, folds=plan.fold)
-    if plan.engine == "fss":
+    if plan.suite == "fss":
         least = tokens + new_tokens - 1
         if room is not None and not least <= room <= config.context:
             raise ConfigError(f"room for {room} tokens; the run has {least}, the context {config.context}")

@@ -15,9 +15,9 @@ from parties.meter import Meter
 from protocols.fss.counting import Counting
 from protocols.fss.gate import shape_only
 from protocols.fss.matrix import Matrix
+from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.seeds import charge_seeds
 from protocols.plan import Plan
-from protocols.registry import resolve_fss
 from protocols.share import Held, Share
 
 

@@ -13,8 +13,9 @@ from parties.meter import Meter
 from parties.randomness import Randomness
 from protocols.fss.clear import Clear
 from protocols.fss.matrix import Matrix
+from protocols.fss.registry import resolve as resolve_fss
+from protocols.fss.registry import truncating
 from protocols.plan import Plan
-from protocols.registry import resolve_fss, truncating
 from protocols.share import Share
 
 

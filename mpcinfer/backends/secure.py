@@ -25,8 +25,8 @@ from parties.meter import CLIENT, SERVER, Phase
 from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.packing import CausalRows
 from protocols.additive.power_weights import relu_weights
+from protocols.additive.registry import Suite
 from protocols.additive.weight import Weight
-from protocols.registry import Suite
 from protocols.share import Share
 
 MARGIN = 4.0

@@ -11,10 +11,11 @@ from mpcinfer.catalogue.entry import SAMPLE, Entry, ErrorKind, SampleCost, State
 from mpcinfer.models.config import ModelConfig
 from parties.meter import Meter
 from protocols.additive.counting import CountingArithmetic
+from protocols.additive.registry import Suite, resolve
 from protocols.additive.shapes import without_data
 from protocols.operation import CausalProtocol, RangedProtocol, Security, UnaryProtocol
 from protocols.plan import Plan
-from protocols.registry import ENGINES, Suite, get_plan, resolve
+from protocols.registry import SUITES, get_plan
 
 LARGEST = 128.0
 """Bound on compared numbers."""
@@ -104,7 +105,7 @@ def crypten_entries(config: ModelConfig, tokens: int) -> list[Entry]:
     """Every protocol of the engine, in the registry's order, each counted in the plan `crypten`."""
     return [
         _entry(operation, name, registered, config, tokens)
-        for operation, table in ENGINES["crypten"].items()
+        for operation, table in SUITES["crypten"].operations.items()
         for name, registered in table.items()
     ]
 

@@ -27,10 +27,11 @@ from protocols.fss.gate import shape_only
 from protocols.fss.octave_cells import Function
 from protocols.fss.powers import PowerWires
 from protocols.fss.protocol import FssProtocol
+from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.rescale import narrow
 from protocols.fss.suite import FssSuite, OctaveWires
 from protocols.plan import FAITHFUL, Plan
-from protocols.registry import ENGINES, get_plan, resolve_fss
+from protocols.registry import SUITES, get_plan
 from protocols.share import Held, Share
 
 SAMPLE_POWER = 4
@@ -187,7 +188,7 @@ def fss_entries(config: ModelConfig, tokens: int) -> list[Entry]:
     """
     return [
         _entry(operation, name, config, tokens)
-        for operation, table in ENGINES["fss"].items()
+        for operation, table in SUITES["fss"].operations.items()
         for name in table
     ]
 

@@ -11,7 +11,7 @@ from mpcinfer.catalogue.gates import gate_entries
 from mpcinfer.catalogue.sample import SAMPLE_MODEL, SAMPLE_TOKENS
 from mpcinfer.models.folded import folded_config
 from mpcinfer.models.load import load_config
-from protocols.registry import ENGINES, PLANS
+from protocols.registry import PLANS, SUITES
 
 
 def protocols(
@@ -40,11 +40,11 @@ def gates(model: str = SAMPLE_MODEL, tokens: int = SAMPLE_TOKENS) -> list[Entry]
 def plans() -> dict[str, Any]:
     """Every plan with its choices, and what there is to choose from for each operation, as plain values."""
     rows = [
-        {"name": plan.name, "engine": plan.engine, "digest": plan.digest(), "choices": dict(plan.choices)}
+        {"name": plan.name, "engine": plan.suite, "digest": plan.digest(), "choices": dict(plan.choices)}
         for plan in PLANS.values()
     ]
     known = {
-        engine: {operation: list(protocols) for operation, protocols in operations.items()}
-        for engine, operations in ENGINES.items()
+        engine: {operation: list(protocols) for operation, protocols in suite.operations.items()}
+        for engine, suite in SUITES.items()
     }
     return {"plans": rows, "known": known}

@@ -106,7 +106,7 @@ def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) 
         dealer = Address.load(parties.dealer, parties.dealer_key)
     keys, server = load_secret(parties.key), Address.load(parties.server, parties.server_key)
     public = load_public(model)
-    if chosen.engine == ENGINE:
+    if chosen.suite == ENGINE:
         compile_kernels()
     with connect_client(
         public,

@@ -27,6 +27,7 @@ from mpcinfer.models.ranges import calibrate
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
 from parties.errors import ConfigError, RangeError
+from protocols.additive.primitives import FRAC_BITS
 from protocols.plan import Plan
 
 _SAMPLE_TOKENS = 24
@@ -131,10 +132,10 @@ def _error(model: Model, plan: Plan, ids: list[int]) -> float:
     """Of the last token's logits against the float model; exact truncation."""
     wide = {name: value.double() for name, value in model.weights.items()}
     right = Session(Decoder(PlainBackend(), *static(model.config, wide))).step(ids)
-    if plan.engine == "fss":
+    if plan.suite == "fss":
         got = Session(reference_decoder(model, plan)).step(ids)
     else:
-        backend = FixedBackend(plan.frac_bits)
+        backend = FixedBackend(FRAC_BITS)
         config, weights = fold_all(model.config, model.weights)
         got = Session(Decoder(backend, config, backend.load(weights))).step(ids)
     return float((got - right).abs().max())

@@ -54,7 +54,7 @@ def serve(
     from mpcinfer.roles.server import serve_sessions
 
     identity, chosen = Identity.load(key, client_key), plan_from(plan, choices)
-    if chosen.engine == ENGINE:
+    if chosen.suite == ENGINE:
         compile_kernels()
     serve_sessions(
         load_public(model),

@@ -21,10 +21,11 @@ from parties.keys import KeyPair
 from parties.link import Link
 from protocols.additive.crypten.engine import CrypTenArithmetic, crypten_engine
 from protocols.additive.crypten.truncation import check_local_truncation, failure_probability
+from protocols.additive.primitives import FRAC_BITS
+from protocols.additive.registry import resolve
 from protocols.additive.source import InsecureServerDealer
 from protocols.additive.weight import Weight
 from protocols.plan import Plan
-from protocols.registry import resolve
 from protocols.share import Share
 
 ENGINE = "crypten"
@@ -58,10 +59,10 @@ class CrypTenPrivateSession(PrivateSession):
         require_ranges(public)
         config, weights = as_run(public.config, weights, folds=plan.fold)
         suite, ranges = resolve(plan), dict(public.ranges)
-        self._local_truncation = plan.truncation == "local"
+        self._local_truncation = plan.choices["truncation"] == "local"
         if self._local_truncation:
             largest = max(value for key, value in ranges.items() if key.endswith(_OUTPUTS))
-            check_local_truncation(largest, 1.0, 2 * plan.frac_bits, LIKELIEST_FAILURE)
+            check_local_truncation(largest, 1.0, 2 * FRAC_BITS, LIKELIEST_FAILURE)
         backend = SecureBackend(engine, suite, config.vocabulary, ranges)
         self._engine, self._foresight = engine, Foresight(plan, suite, config, ranges)
         self._session: Session[Share, Weight] = Session(

@@ -63,7 +63,7 @@ def deal_to_disk(
             a full disk.
         RangeError: values of the model need more than 64 bits.
     """
-    if plan.engine != "fss":
+    if plan.suite != "fss":
         raise ConfigError(f"plan {plan.name} takes its correlations while it runs; deal for plan fss")
     if min(prompt, answer, count) < 1:
         raise ConfigError("prompt, answer and count are at least 1")

@@ -70,7 +70,7 @@ ENGINES: dict[str, Engine] = {
 
 def engine_of(plan: Plan) -> Engine:
     """The engine of a plan."""
-    return ENGINES[plan.engine]
+    return ENGINES[plan.suite]
 
 
 def deal_session(server: Link, client: Link) -> str:

@@ -10,10 +10,10 @@ from mpcinfer.roles.session import rewind_cache
 from parties.meter import Meter
 from protocols.additive.correlations import Request
 from protocols.additive.counting import CountingArithmetic
+from protocols.additive.registry import Suite
 from protocols.additive.schedule import Schedule
 from protocols.additive.weight import Weight
 from protocols.plan import Plan
-from protocols.registry import Suite
 from protocols.share import Share
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -21,8 +20,9 @@ from parties.meter import Meter
 from protocols.fss.counting import Counting
 from protocols.fss.machine import Machine
 from protocols.fss.matrix import Matrix
+from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan
-from protocols.registry import check, resolve_fss
+from protocols.registry import check
 from protocols.share import Share
 
 
@@ -106,7 +106,7 @@ class Program:
     def to_document(self) -> dict[str, Any]:
         """What the dealer must know, as plain values."""
         return {
-            "plan": dataclasses.asdict(self.plan),
+            "plan": self.plan.to_json(),
             "model": self.config.to_json(),
             "ranges": dict(self.ranges),
             "room": self.room,
@@ -120,7 +120,7 @@ class Program:
             PeerMismatch: the document is none.
         """
         try:
-            plan = Plan(**cast(dict[str, Any], document["plan"]))
+            plan = Plan.from_json(document["plan"])
             config = ModelConfig.from_json(cast(dict[str, Any], document["model"]))
             ranges = {str(key): float(value) for key, value in document["ranges"].items()}
             return cls.of(plan, config, ranges, int(document["room"]))

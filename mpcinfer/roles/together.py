@@ -82,7 +82,7 @@ def _compile(plan: str, choices: Sequence[str], on_progress: Callable[[Progress]
         if on_progress is not None:
             on_progress(Progress(stage=Stage.COMPILING, done=done, of=of))
 
-    if plan_from(plan, choices).engine == fss_connect.ENGINE:
+    if plan_from(plan, choices).suite == fss_connect.ENGINE:
         warm(tell)
 
 

@@ -24,7 +24,7 @@ from protocols.fss.maximum import MAX_RING_BITS
 from protocols.kernels.entries import MIN_DOMAIN_BITS, Layout
 from protocols.kernels.histogram import suffix_counts
 from protocols.plan import Plan
-from protocols.registry import ENGINES, PLANS
+from protocols.registry import PLANS, SUITES
 
 _PLAN, _FAITHFUL, _NARROW = "fss", "fss-faithful", "tiny-python"
 _ROWS = 43
@@ -84,7 +84,7 @@ def _rehearsals() -> Generator[tuple[Plan, ModelConfig, tuple[int, ...], float]]
         yield plan, form, (_ROWS, 1), small
     yield plan, GPT2, (_ROWS, 1), _WIDE_WEIGHT
     yield plan, GPT2, (_LONG, 1), small
-    for operation, protocols in ENGINES[plan.engine].items():
+    for operation, protocols in SUITES[plan.suite].operations.items():
         for name in protocols:
             if operation != "truncation" and name != plan.choices[operation]:
                 for form in forms[:3]:

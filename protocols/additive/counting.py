@@ -12,11 +12,12 @@ from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Meter, Phase
 from protocols.additive.correlations import Shape, broadcast_shape, matmul_shape
 from protocols.additive.costs import Cost, PrimitiveCosts, payload_bytes
+from protocols.additive.primitives import COMPARISON, FRAC_BITS, LINEAR, TRUNCATION
 from protocols.additive.schedule import Schedule
 from protocols.additive.shapes import ShapeArithmetic, without_data
 from protocols.additive.stock_maximum import maximum_steps
 from protocols.additive.weight import Weight
-from protocols.plan import COMPARISON, LINEAR, TRUNCATION, Plan
+from protocols.plan import Plan
 from protocols.seeding import SEED_BYTES, SEED_LABEL
 from protocols.share import Share
 
@@ -72,10 +73,10 @@ class CountingArithmetic(ShapeArithmetic):
         """The counter of the engine that a plan describes."""
         return cls(
             meter,
-            frac_bits=plan.frac_bits,
-            linear=plan.linear,
-            truncation=plan.truncation,
-            comparison=plan.comparison,
+            frac_bits=FRAC_BITS,
+            linear=plan.choices["linear"],
+            truncation=plan.choices["truncation"],
+            comparison=plan.choices["comparison"],
             schedule=schedule,
         )
 

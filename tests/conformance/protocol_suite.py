@@ -13,13 +13,14 @@ from parties.meter import CLIENT, Meter
 from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.counting import CountingArithmetic
 from protocols.plan import Plan
+from protocols.registry import get_plan
 from protocols.share import Share
 from tests.protocols.additive.crypten.conftest import Run, run_parties
 from tests.roundings import ROUNDINGS, clear_engine, on_grid, share
 
 Apply = Callable[[Arithmetic, Share], Share]
 UNIT = 2.0**-16
-PLAN = Plan(name="conformance")
+PLAN = get_plan("crypten")
 
 
 @dataclass(frozen=True)

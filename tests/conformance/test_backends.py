@@ -18,8 +18,9 @@ from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
 from parties.meter import Meter
 from protocols.additive.cleartext import IdealCleartextArithmetic
+from protocols.additive.registry import resolve
 from protocols.plan import Plan
-from protocols.registry import get_plan, resolve
+from protocols.registry import get_plan
 from tests.conformance.backend_suite import CHECKS, Open, Rejected, check_all
 from tests.controls.backends import TWINS
 from tests.mpcinfer.three_parties import random_model

@@ -6,7 +6,8 @@ import pytest
 
 from mpcinfer.catalogue.fss import wires_of
 from protocols.fss.activations import ActivationWires, LookupActivation
-from protocols.registry import ENGINES, FSS_GELU, get_plan
+from protocols.fss.registry import GELU
+from protocols.registry import SUITES, get_plan
 from tests.conformance.fss_protocol_suite import (
     CONFIG,
     TOKENS,
@@ -23,7 +24,7 @@ ELSEWHERE = {"embedding"}
 """Exact, and with weights: `fss_cases` has its gates, `test_fss_models` the whole."""
 REGISTERED = [
     (operation, name)
-    for operation, protocols in ENGINES["fss"].items()
+    for operation, protocols in SUITES["fss"].operations.items()
     for name in protocols
     if operation not in ELSEWHERE
 ]
@@ -82,8 +83,8 @@ def test_rejects_an_error_that_is_stated_too_large() -> None:
 
 def test_a_protocol_that_is_registered_is_held_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the list of cases is made of is the registry itself."""
-    monkeypatch.setitem(FSS_GELU, "planted", StatesTooLittle)
-    assert "planted" in ENGINES["fss"]["gelu"]
+    monkeypatch.setitem(GELU, "planted", StatesTooLittle)
+    assert "planted" in SUITES["fss"].operations["gelu"]
     [made] = cases("gelu", "planted")
     with pytest.raises(AssertionError, match="more than is stated"):
         check_error(made)

@@ -29,8 +29,9 @@ from mpcinfer.models.widths import Widths
 from parties.meter import Meter
 from protocols.fss.matrix import Matrix
 from protocols.fss.octaves import line_error
+from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.suite import FssSuite
-from protocols.registry import get_plan, resolve_fss
+from protocols.registry import get_plan
 from protocols.share import Share
 from tests.mpcinfer.attention_bounds import power_bound, relu_bound
 from tests.mpcinfer.backends.error_bounds import SLOPE, Bounded, ErrorBoundBackend

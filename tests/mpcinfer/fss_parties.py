@@ -39,14 +39,14 @@ from protocols.fss.seeds import DealerSeeds, RunStreams, charge_seeds, drawn_mas
 from protocols.fss.spool import Reader
 from protocols.fss.supply import RunShape
 from protocols.plan import Plan
-from protocols.registry import ENGINES, get_plan
+from protocols.registry import SUITES, get_plan
 from protocols.share import Share
 from tests.protocols.fss.replay import Replay, Watched, as_drawn, as_noted
 
 FREE, FAITHFUL = get_plan("fss"), get_plan("fss-faithful")
 ALTERNATIVES = {
     f"{operation}={name}": FREE.replace(**{operation: name})
-    for operation, protocols in ENGINES["fss"].items()
+    for operation, protocols in SUITES["fss"].operations.items()
     for name in protocols
     if name != FREE.choices[operation] and name != FAITHFUL.truncation
 }

@@ -21,8 +21,8 @@ from parties.errors import RangeError
 from parties.meter import Meter
 from parties.randomness import InsecureTestRandom
 from protocols.fss.clear import Clear
+from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan
-from protocols.registry import resolve_fss
 from protocols.share import Share
 from tests.mpcinfer.fss_bounds import check_every_operation
 from tests.mpcinfer.fss_parties import (

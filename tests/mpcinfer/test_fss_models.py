@@ -23,8 +23,8 @@ from parties.errors import ConfigError, RangeError
 from parties.meter import Meter
 from parties.randomness import InsecureTestRandom
 from protocols.fss.clear import Clear
+from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan
-from protocols.registry import resolve_fss
 from protocols.share import Share
 from tests.mpcinfer.forms import LLAMA_FORM
 from tests.mpcinfer.fss_bounds import FssBounds, check_every_operation

@@ -43,5 +43,5 @@ def test_every_frame_has_a_listed_reason(config: ModelConfig, plan: Plan) -> Non
     frames = [frame for recorder in recorders for frame in (*recorder.sent, *recorder.received)]
     opened = [frame.label for frame in frames if "/" in frame.label]
     assert all(_is_document(frame) for frame in frames if "/" not in frame.label)
-    assert {reason(label, plan.engine) for label in opened} <= set(listed(plan.engine))
+    assert {reason(label, plan.suite) for label in opened} <= set(listed(plan.suite))
     assert any(label.endswith("/output") for label in opened)

@@ -179,7 +179,7 @@ def run_model(
         room: tokens that a session of the FSS suite has room for.
     """
     public = PublicModel.of(model)
-    deal, open_session = _fss(plan, public, room) if plan.engine == "fss" else _crypten(plan, public)
+    deal, open_session = _fss(plan, public, room) if plan.suite == "fss" else _crypten(plan, public)
 
     def server(link: Link, dealer: Link) -> Bill:
         with open_session(link, dealer, dict(model.weights)) as session:

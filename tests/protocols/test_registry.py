@@ -8,21 +8,23 @@ import inspect
 import pytest
 
 from parties.errors import ConfigError
+from protocols.additive.registry import resolve
 from protocols.fss.protocol import FssProtocol
+from protocols.fss.registry import resolve as resolve_fss
+from protocols.fss.registry import truncating
 from protocols.fss.suite import FssSuite
 from protocols.plan import FAITHFUL, Plan
-from protocols.registry import ENGINES, PLANS, check, disclosures, get_plan, resolve, resolve_fss, truncating
+from protocols.registry import PLANS, SUITES, check, disclosures, get_plan
 
 RESOLVERS = {"crypten": resolve, "fss": resolve_fss}
-OPERATIONS = [(engine, operation) for engine, operations in ENGINES.items() for operation in operations]
-FIELDS = {field.name for field in dataclasses.fields(Plan)}
+OPERATIONS = [(engine, operation) for engine, suite in SUITES.items() for operation in suite.operations]
 
 
 @pytest.mark.parametrize("name", PLANS)
 def test_presets_resolve_under_their_own_names(name: str) -> None:
     plan = get_plan(name)
     assert plan.name == name
-    RESOLVERS[plan.engine](plan)
+    RESOLVERS[plan.suite](plan)
 
 
 def test_presets_differ() -> None:
@@ -31,25 +33,24 @@ def test_presets_differ() -> None:
 
 @pytest.mark.parametrize(("engine", "operation"), OPERATIONS)
 def test_every_protocol_can_be_chosen(engine: str, operation: str) -> None:
-    assert operation in FIELDS
     preset = get_plan(engine)
     digests = {preset.digest()}
-    for name in ENGINES[engine][operation]:
+    for name in SUITES[engine].operations[operation]:
         plan = truncating(preset, exactly=True) if name == FAITHFUL else preset.replace(**{operation: name})
         RESOLVERS[engine](plan)
         digests.add(plan.digest())
-    assert len(digests) == 1 + len(ENGINES[engine][operation])
+    assert len(digests) == 1 + len(SUITES[engine].operations[operation])
 
 
 @pytest.mark.parametrize("name", PLANS)
 def test_a_plan_names_what_its_engine_has_and_nothing_else(name: str) -> None:
     plan = get_plan(name)
-    assert set(plan.choices) == set(ENGINES[plan.engine])
+    assert set(plan.choices) == set(SUITES[plan.suite].operations)
 
 
 OTHER_CHOICES = [
     (operation, name)
-    for operation, protocols in ENGINES["fss"].items()
+    for operation, protocols in SUITES["fss"].operations.items()
     for name in protocols
     if name not in (get_plan("fss").choices[operation], FAITHFUL)
 ]
@@ -58,7 +59,7 @@ OTHER_CHOICES = [
 @pytest.mark.parametrize(("operation", "name"), OTHER_CHOICES)
 def test_a_choice_reaches_the_suite_and_nothing_else_changes(operation: str, name: str) -> None:
     usual, other = (_by_operation(resolve_fss(plan)) for plan in _with_and_without(operation, name))
-    expected = type(ENGINES["fss"][operation][name]())  # pyright: ignore
+    expected = type(SUITES["fss"].operations[operation][name]())  # pyright: ignore
     changed = {key for key in usual if usual[key] is not other[key]}
     assert changed == ({"gelu", "gelu_tanh"} if operation == "gelu" else {operation})
     assert all(other[key] is expected for key in changed)
@@ -86,11 +87,20 @@ def test_the_faithful_plan_is_a_choice_of_truncation() -> None:
 
 
 def test_everything_of_the_suite_is_documented() -> None:
-    for table in ENGINES["fss"].values():
+    for table in SUITES["fss"].operations.values():
         for make in table.values():
             protocol = make()  # pyright: ignore
             assert isinstance(protocol, FssProtocol)
             assert inspect.getdoc(type(protocol))
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_plans_as_plain_values(name: str) -> None:
+    plain = get_plan(name).to_json()
+    assert Plan.from_json(plain) == get_plan(name)
+    for wrong in ({}, {**plain, "more": 1}, {**plain, "choices": {"gelu": 1}}, {**plain, "fold": 1}, []):
+        with pytest.raises(ConfigError, match="no plan"):
+            Plan.from_json(wrong)  # pyright: ignore
 
 
 def test_an_unknown_plan() -> None:
@@ -98,9 +108,9 @@ def test_an_unknown_plan() -> None:
         get_plan("cryptn")
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", SUITES)
 def test_an_unknown_protocol(engine: str) -> None:
-    known = sorted(ENGINES[engine]["gelu"])
+    known = sorted(SUITES[engine].operations["gelu"])
     plan = get_plan(engine).replace(gelu=known[0] + "x")
     near = f"did you mean '{known[0]}'?"
     with pytest.raises(ConfigError) as raised:
@@ -118,14 +128,21 @@ def test_an_operation_that_the_engine_does_not_have(preset: str, operation: str,
         get_plan(preset).replace(**{operation: "x"})
 
 
+def _changed(preset: str, suite: str = "", **choices: str) -> Plan:
+    """A preset with choices that nobody checked; without those that are empty."""
+    plan = get_plan(preset)
+    named = {operation: name for operation, name in {**plan.choices, **choices}.items() if name}
+    return dataclasses.replace(plan, suite=suite or plan.suite, choices=named)
+
+
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        (Plan(name="x", engine="fs"), "no engine 'fs'; did you mean 'fss'"),
-        (Plan(name="x", engine="fss"), "engine fss has no linear; it has .*embedding"),
-        (Plan(name="x", maximum="tree"), "engine crypten has no maximum; it has .*softmax"),
-        (Plan(name="x", gelu=""), "plan x names no protocol for gelu"),
-        (Plan(name="x", truncation="faithful"), "truncation has no protocol 'faithful'.*exact, local"),
+        (_changed("crypten", suite="fs"), "no suite 'fs'; did you mean 'fss'"),
+        (_changed("crypten", suite="fss"), "suite fss has no linear; it has .*embedding"),
+        (_changed("crypten", maximum="tree"), "suite crypten has no maximum; it has .*softmax"),
+        (_changed("crypten", gelu=""), "plan crypten names no protocol for gelu"),
+        (_changed("crypten", truncation="faithful"), "truncation has no protocol 'faithful'.*exact, local"),
     ],
 )
 def test_a_plan_that_does_not_fit_its_engine(plan: Plan, message: str) -> None:
@@ -134,9 +151,9 @@ def test_a_plan_that_does_not_fit_its_engine(plan: Plan, message: str) -> None:
 
 
 def test_suites_are_for_their_own_engine() -> None:
-    with pytest.raises(ConfigError, match="plan fss is for engine fss, not crypten"):
+    with pytest.raises(ConfigError, match="plan fss is for the suite fss, not crypten"):
         resolve(get_plan("fss"))
-    with pytest.raises(ConfigError, match="plan crypten is for engine crypten, not fss"):
+    with pytest.raises(ConfigError, match="plan crypten is for the suite crypten, not fss"):
         resolve_fss(get_plan("crypten"))
 
 

@@ -31,10 +31,11 @@ from protocols.additive.crypten import beaver, packed_comparison
 from protocols.additive.crypten.comparison import less_than_zero as words_less_than_zero
 from protocols.additive.crypten.native import native
 from protocols.additive.crypten.session import CrypTenSession, Keys
+from protocols.additive.primitives import COMPARISON, FRAC_BITS, LINEAR, TRUNCATION
 from protocols.additive.source import InsecureServerDealer
 from protocols.additive.weight import Weight
 from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
-from protocols.plan import COMPARISON, LINEAR, TRUNCATION, Plan
+from protocols.plan import Plan
 from protocols.share import Share
 
 _BIAS = 1 << 62
@@ -45,9 +46,12 @@ def crypten_engine(
     link: Link, dealer: Link | InsecureServerDealer, plan: Plan, keys: Keys
 ) -> Generator[CrypTenArithmetic]:
     """The engine, for the calling thread, while inside. See `CrypTenSession` for arguments and errors."""
-    with CrypTenSession(link, dealer, keys, plan.frac_bits) as session:
+    with CrypTenSession(link, dealer, keys, FRAC_BITS) as session:
         yield CrypTenArithmetic(
-            session, linear=plan.linear, truncation=plan.truncation, comparison=plan.comparison
+            session,
+            linear=plan.choices["linear"],
+            truncation=plan.choices["truncation"],
+            comparison=plan.choices["comparison"],
         )
 
 

@@ -18,7 +18,7 @@ from mpcinfer.models.load import load_config
 from protocols.additive.costs import PrimitiveCosts
 from protocols.fss.gate import Gate
 from protocols.fss.material import Dpf
-from protocols.registry import ENGINES, get_plan
+from protocols.registry import SUITES, get_plan
 
 ENTRIES = {(e.engine, e.operation, e.name): e for e in listing.protocols()}
 
@@ -37,13 +37,13 @@ def gate_classes(base: type) -> set[type]:
 def test_it_has_all_that_is_registered_and_nothing_else() -> None:
     registered = {
         (engine, operation, name)
-        for engine, operations in ENGINES.items()
-        for operation, table in operations.items()
+        for engine, suite in SUITES.items()
+        for operation, table in suite.operations.items()
         for name in table
     }
     assert set(ENTRIES) == registered
-    assert set(fss.SAMPLES) == set(ENGINES["fss"])
-    assert set(crypten.SAMPLES) == set(ENGINES["crypten"])
+    assert set(fss.SAMPLES) == set(SUITES["fss"].operations)
+    assert set(crypten.SAMPLES) == set(SUITES["crypten"].operations)
 
 
 def test_every_gate_has_a_sample() -> None:

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mpcinfer.cli.main import app
-from protocols.registry import ENGINES, PLANS
+from protocols.registry import PLANS, SUITES
 
 
 def run(*arguments: str, width: int = 80) -> str:
@@ -21,9 +21,9 @@ def run(*arguments: str, width: int = 80) -> str:
 def test_protocols_as_a_table(width: int) -> None:
     table = run("protocols", width=width)
     assert max(len(line) for line in table.splitlines()) <= width
-    for engine, operations in ENGINES.items():
+    for engine, suite in SUITES.items():
         assert f"engine {engine}" in table
-        for operation, names in operations.items():
+        for operation, names in suite.operations.items():
             assert operation in table
             assert all(name in table for name in names)
     for text in ("SIGMA", "CrypTen 0.4.1", "semi-honest parties", "rounds", " rel", "exact"):
@@ -41,7 +41,7 @@ def test_protocols_as_json() -> None:
     rows = json.loads(run("protocols", "--json"))
     keys = {"operation", "name", "engine", "security", "rounds", "online_bits_to_server", "error", "source"}
     assert all(keys <= set(row) for row in rows)
-    assert len(rows) == sum(len(names) for table in ENGINES.values() for names in table.values())
+    assert len(rows) == sum(len(names) for suite in SUITES.values() for names in suite.operations.values())
 
 
 def test_gates() -> None:

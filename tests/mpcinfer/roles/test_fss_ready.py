@@ -20,7 +20,7 @@ from protocols.registry import PLANS, get_plan
 from tests.mpcinfer.test_private_models import GPT2, LLAMA, RELU
 from tests.mpcinfer.three_parties import random_model
 
-FSS = [name for name, plan in PLANS.items() if plan.engine == "fss"]
+FSS = [name for name, plan in PLANS.items() if plan.suite == "fss"]
 
 
 @pytest.mark.parametrize("plan", FSS)

@@ -70,9 +70,9 @@ BODIES: dict[str, Body] = {
     "stock maximum of two": lambda e: e.native("max", zeros(e, 2), dim=0, keepdim=True),
 }
 PLANS = [
-    Plan(name="session-local-packed"),
-    Plan(name="beaver-local-words", linear="beaver", comparison="words"),
-    Plan(name="session-exact-packed", truncation="exact"),
+    get_plan("crypten"),
+    get_plan("crypten").replace(linear="beaver", comparison="words"),
+    get_plan("crypten").replace(truncation="exact"),
 ]
 
 

@@ -22,8 +22,9 @@ from protocols.additive.crypten.engine import CrypTenArithmetic, crypten_engine
 from protocols.additive.dealer import Dealt, serve_dealer
 from protocols.additive.source import InsecureServerDealer
 from protocols.plan import Plan
+from protocols.registry import get_plan
 
-BEAVER = Plan(name="test", linear="beaver", comparison="words")
+BEAVER = get_plan("crypten").replace(linear="beaver", comparison="words")
 """The library's own way, as far as a plan can say it."""
 XORED = ("and", "b2a", "b2a.packed", "carry.node")
 ALONE = ("weight", "carry.leaf")

@@ -10,12 +10,12 @@ import torch
 
 from parties.meter import CLIENT, SERVER, Phase
 from protocols.additive.crypten.engine import CrypTenArithmetic
-from protocols.plan import Plan
+from protocols.registry import get_plan
 from protocols.share import Share
 
 Parties = Callable[..., Any]
 SHAPES = [(1,), (6,), (2, 3, 4), (0,)]
-EXACT = Plan(name="t", truncation="exact")
+EXACT = get_plan("crypten").replace(truncation="exact")
 
 
 def zeros(engine: CrypTenArithmetic, *shape: int) -> Share:
@@ -86,7 +86,7 @@ def test_linear(parties: Parties, linear: str, transposed: bool) -> None:
             with engine.meter.span("linear"):
                 engine.linear(zeros(engine, m, n if transposed else k), weight, transposed=transposed)
 
-    run = parties(body, plan=Plan(name="t", linear=linear))
+    run = parties(body, plan=get_plan("crypten").replace(linear=linear))
     row, (a, b) = run.row("linear"), (n, k) if transposed else (k, n)
     # In session mode the client sends and waits for nothing, so three calls in a row are one round.
     rounds, to_server, to_client = (

@@ -19,10 +19,11 @@ from protocols.additive.correlations import Kind, Request
 from protocols.additive.counting import CountingArithmetic
 from protocols.additive.crypten.engine import CrypTenArithmetic
 from protocols.additive.dealer import REQUESTS, SEED, Dealt, serve_dealer
+from protocols.additive.registry import resolve
 from protocols.additive.schedule import Schedule
 from protocols.additive.source import DealerSource, InsecureServerDealer, Trust
 from protocols.plan import Plan
-from protocols.registry import resolve
+from protocols.registry import get_plan
 from protocols.share import Share
 from tests.deadlines import SILENCE_S
 
@@ -37,7 +38,7 @@ def work(engine: Any) -> Share:
     y = engine.linear(x, weight)
     y = engine.matmul(engine.rearrange(y, lambda t: t.transpose(0, 1)), x)
     y = engine.mul(engine.square(y), engine.less_than_zero(y))
-    y = resolve(Plan(name="t")).gelu(engine, engine.mul_public(y, 0.5))
+    y = resolve(get_plan("crypten")).gelu(engine, engine.mul_public(y, 0.5))
     return engine.linear(engine.linear(engine.rearrange(y, lambda t: t[:1]), weight), weight, transposed=True)
 
 
@@ -53,7 +54,7 @@ def schedule_of(plan: Plan) -> list[Request]:
 def test_a_whole_pass_can_be_announced(
     parties: Parties, linear: str, truncation: str, comparison: str
 ) -> None:
-    plan = Plan(name="t", linear=linear, truncation=truncation, comparison=comparison)
+    plan = get_plan("crypten").replace(linear=linear, truncation=truncation, comparison=comparison)
 
     def ahead(engine: CrypTenArithmetic) -> int:
         engine.prefetch(schedule_of(plan))
@@ -252,7 +253,7 @@ def test_the_server_as_dealer_is_named_in_the_bill(parties: Parties) -> None:
         y = engine.mul(engine.linear(x, weight), engine.less_than_zero(x))
         return engine.open_to(CLIENT, y), engine.session.source.trust
 
-    run = parties(body, plan=Plan(name="t"), insecure=True)
+    run = parties(body, plan=get_plan("crypten"), insecure=True)
     opened, trust = run.results[CLIENT]
     assert torch.allclose(opened, value @ value * (value < 0), atol=8 * 2.0**-16)
     assert trust is Trust.TEST_ONLY

@@ -17,7 +17,7 @@ from protocols.additive.crypten.compat import import_crypten
 from protocols.additive.crypten.engine import CrypTenArithmetic
 from protocols.additive.crypten.native import DOMAINS, REFUSED, check
 from protocols.additive.crypten.truncation import check_local_truncation, failure_probability
-from protocols.plan import Plan
+from protocols.registry import get_plan
 from protocols.share import Share
 
 Parties = Callable[..., Any]
@@ -162,7 +162,7 @@ def test_local_truncation_fails_as_often_as_documented(parties: Parties) -> None
 
 def test_exact_truncation_does_not_fail(parties: Parties) -> None:
     ring = torch.full((20_000,), (1 << 62) - 1)
-    plan = Plan(name="t", truncation="exact")
+    plan = get_plan("crypten").replace(truncation="exact")
     run = parties(lambda e: e.open_to(CLIENT, e.truncate(integers(e, ring, 32), 16)), plan=plan)
     assert float((run.results[CLIENT] - 2.0**30).abs().max()) <= 2 * UNIT
 

@@ -11,7 +11,7 @@ import torch
 from parties.errors import ConfigError, CorrelationExhausted, RangeError
 from parties.meter import CLIENT, SERVER
 from protocols.additive.crypten.engine import CrypTenArithmetic
-from protocols.plan import Plan
+from protocols.registry import get_plan
 from protocols.share import Share
 
 UNIT = 2.0**-16
@@ -54,7 +54,7 @@ def test_mul_broadcasts(parties: Parties, generator: torch.Generator, truncation
     got = opened(
         parties,
         lambda engine: engine.mul(shared(engine, SERVER, a), shared(engine, CLIENT, b)),
-        plan=Plan(name="t", truncation=truncation),
+        plan=get_plan("crypten").replace(truncation=truncation),
     )
     assert got.shape == (3, 4, 5)
     assert float((got - a * b).abs().max()) <= product_error(a, b)
@@ -74,7 +74,7 @@ def test_product_with_integers_is_not_truncated(parties: Parties) -> None:
 @pytest.mark.parametrize("truncation", ["local", "exact"])
 def test_square(parties: Parties, generator: torch.Generator, truncation: str) -> None:
     a = torch.randn(50, dtype=torch.float64, generator=generator) * 10
-    plan = Plan(name="t", truncation=truncation)
+    plan = get_plan("crypten").replace(truncation=truncation)
     got = opened(parties, lambda engine: engine.square(shared(engine, CLIENT, a)), plan=plan)
     assert float((got - a * a).abs().max()) <= product_error(a, a)
 
@@ -107,7 +107,7 @@ def test_linear(
         again = engine.linear(shared(engine, CLIENT, 2 * x), weight, transposed=transposed)
         return engine.open_to(CLIENT, engine.concat([first, again], 0))
 
-    run = parties(step, plan=Plan(name="t", linear=linear))
+    run = parties(step, plan=get_plan("crypten").replace(linear=linear))
     exact = x @ (matrix.T if transposed else matrix)
     tolerance = product_error(2 * x, matrix, terms=x.shape[-1])
     assert float((run.results[CLIENT] - torch.cat([exact, 2 * exact])).abs().max()) <= tolerance
@@ -121,7 +121,7 @@ def test_one_hot_rows_times_a_table(parties: Parties, generator: torch.Generator
         weight = engine.weight("table", table if engine.rank == SERVER else None, table.shape)
         return engine.linear(engine.share_from(CLIENT, rows if engine.rank else None, (3, 8), 0), weight)
 
-    got = opened(parties, step, plan=Plan(name="t"))
+    got = opened(parties, step, plan=get_plan("crypten"))
     assert float((got - table[[5, 0, 5]]).abs().max()) <= UNIT / 2
 
 
@@ -139,7 +139,7 @@ def test_less_than_zero_is_exact(parties: Parties, generator: torch.Generator, c
         value = mask.value + ring if engine.rank == SERVER else mask.value
         return engine.less_than_zero(Share(value, 16))
 
-    plan = Plan(name="t", comparison=comparison)
+    plan = get_plan("crypten").replace(comparison=comparison)
     assert torch.equal(opened(parties, step, plan=plan), (ring < 0).double())
 
 
@@ -154,7 +154,7 @@ def test_exact_truncation_rounds_to_a_neighbour(
         value = mask.value + ring if engine.rank == SERVER else mask.value
         return engine.truncate(Share(value, drop), 0)
 
-    got = opened(parties, step, plan=Plan(name="t", truncation="exact"))
+    got = opened(parties, step, plan=get_plan("crypten").replace(truncation="exact"))
     up = got - (ring >> drop).double()
     exact = up.abs() < 2.0**-50 * ring.double().abs() + 2  # float64 holds the difference of large values
     assert bool(exact.all())
@@ -205,7 +205,7 @@ def test_impossible_truncation_is_refused(parties: Parties) -> None:
 
 @pytest.mark.parametrize("field", ["linear", "truncation", "comparison"])
 def test_unknown_choices_are_refused(parties: Parties, field: str) -> None:
-    run = parties(lambda engine: None, plan=Plan(name="t").replace(**{field: "magic"}), check=False)
+    run = parties(lambda engine: None, plan=get_plan("crypten").replace(**{field: "magic"}), check=False)
     assert isinstance(run.errors[SERVER], ConfigError)
     assert "magic" in str(run.errors[SERVER])
 
@@ -218,4 +218,4 @@ def test_a_weights_mask_hides_one_weight_only(parties: Parties) -> None:
             engine.weight("w", value if engine.rank == SERVER else None, (2, 3))
 
     with pytest.raises(CorrelationExhausted, match="'w' is spent"):
-        parties(body, plan=Plan(name="t"))
+        parties(body, plan=get_plan("crypten"))

@@ -11,8 +11,8 @@ import torch
 from parties.meter import CLIENT, SERVER
 from protocols.additive.correlations import Request, Stream
 from protocols.additive.crypten.engine import CrypTenArithmetic
-from protocols.plan import Plan
-from protocols.registry import PLANS, Suite, resolve
+from protocols.additive.registry import Suite, resolve
+from protocols.registry import PLANS, get_plan
 from protocols.share import Share
 from tests.openings import listed, reason
 
@@ -42,7 +42,7 @@ def inference(suite: Suite) -> Callable[[CrypTenArithmetic], object]:
 PLANS_OF_TEST = [
     PLANS["crypten"],
     PLANS["crypten-stock"],
-    Plan(name="exact", truncation="exact", comparison="words"),
+    get_plan("crypten").replace(truncation="exact", comparison="words"),
 ]
 
 
@@ -125,7 +125,7 @@ def worst(words: torch.Tensor, why: str) -> float:
 def test_opened_values_are_uniform(parties: Parties, secret: str) -> None:
     seen: set[str] = set()
     for comparison in ("packed", "words"):
-        plan = Plan(name="t", truncation="exact", comparison=comparison)
+        plan = get_plan("crypten").replace(truncation="exact", comparison=comparison)
         for why, opened in opened_words(parties(every_primitive(SECRETS[secret]), plan=plan)).items():
             assert worst(opened, why) < 1, why
             seen.add(why)
@@ -146,7 +146,8 @@ def test_no_word_is_opened_twice(parties: Parties) -> None:
 
 
 def test_messages_do_not_depend_on_secrets(parties: Parties) -> None:
-    runs = [parties(every_primitive(SECRETS[secret]), plan=Plan(name="t")) for secret in ("zeros", "ramp")]
+    plan = get_plan("crypten")
+    runs = [parties(every_primitive(SECRETS[secret]), plan=plan) for secret in ("zeros", "ramp")]
     shapes = [
         [(frame.label, frame.specs, frame.depth) for frame in run.channels[rank].sent]
         for run in runs
@@ -191,7 +192,7 @@ def test_weak_masks_are_noticed(
         engine.linear(x, engine.weight("w", value if engine.rank == SERVER else None, value.shape))
         return x.value
 
-    run = parties(multiplied, plan=Plan(name="t"))
+    run = parties(multiplied, plan=get_plan("crypten"))
     words = torch.cat([tensor.flatten() for tensor in run.opened("other/linear")])
     assert worst(words, "linear") > 1
 

@@ -1,0 +1,19 @@
+"""How the suite `crypten` computes its primitives, by name."""
+
+from __future__ import annotations
+
+FRAC_BITS = 16
+"""Of all values; rings have 64 bits."""
+
+LINEAR = {
+    "session": "Masked weights are opened once a session; then one message a layer, to the server alone.",
+    "beaver": "Beaver's product, opened on every call.",
+}
+TRUNCATION = {
+    "local": "Each party divides its share; wrong with probability |value| / 2^32 at 16 fraction bits.",
+    "exact": "A masked value is opened and divided; it cannot fail.",
+}
+COMPARISON = {
+    "packed": "Single bits are sent, only as many as a public bound leaves open.",
+    "words": "CrypTen's own, on 64-bit words.",
+}

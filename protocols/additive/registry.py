@@ -1,0 +1,121 @@
+"""The suite `crypten`: every protocol by operation and name, and its plans.
+
+A new protocol is one class and one line here: from it follow the plan's choices, the tests and the tables of
+costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from protocols.additive.gelu import FinePiecewiseGelu, PiecewiseGelu
+from protocols.additive.inverse_sqrt import InverseSqrt, OctaveInverseSqrt
+from protocols.additive.power_weights import SquaringPower
+from protocols.additive.primitives import COMPARISON, LINEAR, TRUNCATION
+from protocols.additive.relu import CompareRelu
+from protocols.additive.silu import PiecewiseSilu
+from protocols.additive.softmax import TreeSoftmax
+from protocols.additive.stock import StockGelu, StockInverseSqrt, StockSilu, StockSoftmax
+from protocols.operation import CausalPowerProtocol, CausalProtocol, UnaryProtocol
+from protocols.plan import Plan, check_choices
+
+NAME = "crypten"
+
+PowerOfRange = Callable[[int, float, float, float], CausalPowerProtocol]
+InverseSqrtOfRange = Callable[[float, float], InverseSqrt]
+
+SOFTMAX: dict[str, Callable[[], CausalProtocol]] = {"tree": TreeSoftmax, "stock": StockSoftmax}
+GELU: dict[str, Callable[[], UnaryProtocol]] = {
+    "piecewise": PiecewiseGelu,
+    "fine": FinePiecewiseGelu,
+    "stock": StockGelu,
+}
+SILU: dict[str, Callable[[], UnaryProtocol]] = {"piecewise": PiecewiseSilu, "stock": StockSilu}
+RELU: dict[str, Callable[[], UnaryProtocol]] = {"compare": CompareRelu}
+POWER: dict[str, PowerOfRange] = {"squares": SquaringPower}
+INVERSE_SQRT: dict[str, InverseSqrtOfRange] = {"octaves": OctaveInverseSqrt, "stock": StockInverseSqrt}
+
+OPERATIONS: dict[str, Mapping[str, object]] = {
+    "linear": LINEAR,
+    "truncation": TRUNCATION,
+    "comparison": COMPARISON,
+    "softmax": SOFTMAX,
+    "gelu": GELU,
+    "silu": SILU,
+    "relu": RELU,
+    "inverse_sqrt": INVERSE_SQRT,
+    "power": POWER,
+}
+
+_CHOICES = {
+    "linear": "session",
+    "truncation": "local",
+    "comparison": "packed",
+    "softmax": "tree",
+    "gelu": "piecewise",
+    "silu": "piecewise",
+    "relu": "compare",
+    "inverse_sqrt": "octaves",
+    "power": "squares",
+}
+_STOCK = {
+    "linear": "beaver",
+    "comparison": "words",
+    "softmax": "stock",
+    "gelu": "stock",
+    "silu": "stock",
+    "inverse_sqrt": "stock",
+}
+PLANS = {
+    "crypten": Plan(name="crypten", suite=NAME, choices=_CHOICES),
+    "crypten-stock": Plan(name="crypten-stock", suite=NAME, choices={**_CHOICES, **_STOCK}, fold=False),
+}
+"""`crypten` has our compositions on CrypTen's primitives; `crypten-stock` has the library's own, and opens
+its weights on every call, as its users' code does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The protocols of a plan, ready to be called.
+
+    Attributes:
+        softmax: `softmax(engine, scores, start)`.
+        gelu, silu, relu: `gelu(engine, x)`.
+        inverse_sqrt: `inverse_sqrt(low, high)` for a public range, then `(engine, x)` or `normalise`.
+        power: `power(power, low, high, largest)` for public ranges, then `(engine, scores, start, epsilon)`.
+    """
+
+    softmax: CausalProtocol
+    gelu: UnaryProtocol
+    silu: UnaryProtocol
+    relu: UnaryProtocol
+    inverse_sqrt: InverseSqrtOfRange
+    power: PowerOfRange
+
+
+def check(plan: Plan) -> None:
+    """That a plan of this suite names what is registered; everything goes together.
+
+    Raises:
+        ConfigError: it does not; see `check_choices`.
+    """
+    check_choices(plan, NAME, OPERATIONS)
+
+
+def resolve(plan: Plan) -> Suite:
+    """The protocols that a plan of this suite names.
+
+    Raises:
+        ConfigError: as `check`.
+    """
+    check(plan)
+    names = plan.choices
+    return Suite(
+        softmax=SOFTMAX[names["softmax"]](),
+        gelu=GELU[names["gelu"]](),
+        silu=SILU[names["silu"]](),
+        relu=RELU[names["relu"]](),
+        inverse_sqrt=INVERSE_SQRT[names["inverse_sqrt"]],
+        power=POWER[names["power"]],
+    )

@@ -1,0 +1,152 @@
+"""The suite `fss`: every protocol by operation and name, and its plans.
+
+A new protocol is one class and one line here: from it follow the plan's choices, the tests and the tables of
+costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from parties.errors import ConfigError
+from protocols.fss.activations import (
+    ActivationProtocol,
+    FineLinesActivation,
+    FineLookupActivation,
+    LinesActivation,
+    LookupActivation,
+)
+from protocols.fss.exponentials import ExponentialProtocol, LookupExponential, SplitExponentialProtocol
+from protocols.fss.suite import (
+    EmbeddingProtocol,
+    ExactTruncation,
+    FreeTruncation,
+    FssSuite,
+    HistogramMaximum,
+    MaximumProtocol,
+    OctaveLookup,
+    OctaveProtocol,
+    PowerProtocol,
+    PrivateEmbedding,
+    PublicEmbedding,
+    SquaringPower,
+    TreeMaximum,
+    TruncationProtocol,
+)
+from protocols.plan import FAITHFUL, FREE, Plan, check_choices
+
+NAME = "fss"
+
+_LOOKUPS: dict[str, Callable[[], ActivationProtocol]] = {
+    "lookup": LookupActivation,
+    "fine": FineLookupActivation,
+}
+_LINES: dict[str, Callable[[], ActivationProtocol]] = {
+    "lines": LinesActivation,
+    "fine-lines": FineLinesActivation,
+}
+GELU: dict[str, Callable[[], ActivationProtocol]] = {**_LINES, **_LOOKUPS}
+SILU: dict[str, Callable[[], ActivationProtocol]] = {**_LINES, **_LOOKUPS}
+RELU: dict[str, Callable[[], ActivationProtocol]] = {**_LOOKUPS}
+MAXIMUM: dict[str, Callable[[], MaximumProtocol]] = {"histogram": HistogramMaximum, "tree": TreeMaximum}
+EXPONENTIAL: dict[str, Callable[[], ExponentialProtocol]] = {
+    "split": SplitExponentialProtocol,
+    "lookup": LookupExponential,
+}
+POWER: dict[str, Callable[[], PowerProtocol]] = {"squares": SquaringPower}
+OCTAVES: dict[str, Callable[[], OctaveProtocol]] = {"octaves": OctaveLookup}
+EMBEDDING: dict[str, Callable[[], EmbeddingProtocol]] = {
+    "private": PrivateEmbedding,
+    "public": PublicEmbedding,
+}
+TRUNCATION: dict[str, Callable[[], TruncationProtocol]] = {FREE: FreeTruncation, FAITHFUL: ExactTruncation}
+
+OPERATIONS: dict[str, Mapping[str, object]] = {
+    "truncation": TRUNCATION,
+    "embedding": EMBEDDING,
+    "gelu": GELU,
+    "silu": SILU,
+    "relu": RELU,
+    "maximum": MAXIMUM,
+    "exponential": EXPONENTIAL,
+    "power": POWER,
+    "reciprocal": OCTAVES,
+    "inverse_sqrt": OCTAVES,
+}
+
+_CHOICES = {
+    "truncation": FREE,
+    "embedding": "private",
+    "gelu": "lines",
+    "silu": "fine-lines",
+    "relu": "lookup",
+    "maximum": "histogram",
+    "exponential": "split",
+    "power": "squares",
+    "reciprocal": "octaves",
+    "inverse_sqrt": "octaves",
+}
+_EXACT = {"truncation": FAITHFUL, "gelu": "lookup", "silu": "fine", "exponential": "lookup"}
+PLANS = {
+    "fss": Plan(name="fss", suite=NAME, choices=_CHOICES),
+    "fss-faithful": Plan(name="fss-faithful", suite=NAME, choices={**_CHOICES, **_EXACT}),
+}
+"""`fss` is the suite of masked values and function keys; `fss-faithful` rounds as the fixed-point reference
+does, bit by bit."""
+
+
+def check(plan: Plan) -> None:
+    """That a plan of this suite names what is registered, and that goes together.
+
+    Raises:
+        ConfigError: it does not; see `check_choices`. Or exact truncation, and what rounds by masks.
+    """
+    check_choices(plan, NAME, OPERATIONS)
+    if not plan.faithful:
+        return
+    for operation, name in plan.choices.items():
+        if exact := _exact_form(OPERATIONS[operation][name]):
+            truncation = plan.choices["truncation"]
+            raise ConfigError(
+                f"{operation}={name} rounds by masks: with truncation={truncation} take {operation}={exact}"
+            )
+
+
+def truncating(plan: Plan, *, exactly: bool) -> Plan:
+    """A plan of this suite with exact or with free truncation, and protocols that go with it."""
+    if not exactly:
+        return plan.replace(truncation=FREE)
+    protocols = {operation: OPERATIONS[operation][name] for operation, name in plan.choices.items()}
+    exact = {operation: form for operation, each in protocols.items() if (form := _exact_form(each))}
+    return plan.replace(truncation=FAITHFUL, **exact)
+
+
+def resolve(plan: Plan) -> FssSuite:
+    """The protocols that a plan of this suite names.
+
+    Raises:
+        ConfigError: as `check`.
+    """
+    check(plan)
+    names = plan.choices
+    gelu = GELU[names["gelu"]]()
+    return FssSuite(
+        activations={
+            "gelu": gelu,
+            "gelu_tanh": gelu,
+            "silu": SILU[names["silu"]](),
+            "relu": RELU[names["relu"]](),
+        },
+        maximum=MAXIMUM[names["maximum"]](),
+        exponential=EXPONENTIAL[names["exponential"]](),
+        power=POWER[names["power"]](),
+        reciprocal=OCTAVES[names["reciprocal"]](),
+        inverse_sqrt=OCTAVES[names["inverse_sqrt"]](),
+        embedding=EMBEDDING[names["embedding"]](),
+        truncation=TRUNCATION[names["truncation"]](),
+    )
+
+
+def _exact_form(protocol: object) -> str:
+    """What a protocol gives way to where truncation is exact; empty where it need not."""
+    return getattr(protocol, "exact_form", "")
