@@ -10,6 +10,10 @@ are used twice meet:
 * what the party draws for linear layers;
 * some bits of what the dealer sent it.
 
+Keys and queries that RoPE has turned are published whole where truncation is exact. They are a public function of
+a uniform value (which is in the view as the server holds it), a multiple of 2^`rotation` at position 0 and even
+elsewhere: their low bits are passed over.
+
 One thing is left out: the client's mask of the output. The server's message is the logits minus that mask, and the
 logits are what the client is meant to get: with fixed secrets it determines its mask from the message. The message
 stays, so what is tested is that this mask was used for nothing else.
@@ -37,11 +41,14 @@ from protocols.fss.preparation import Preparation
 from protocols.fss.ring import low
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
+from tests.joint import Bits
 from tests.mpcinfer.fss_parties import Material, Steps, Whole, deal, run_dealt
 from tests.openings import listed, reason
 
 ELEMENTS = 8
-"""Of every array, evenly spaced: the same places in arrays of the same shape. All bits of each are taken."""
+"""Of every array, evenly spaced: the same places in arrays of the same shape."""
+END_BITS = 8
+"""Lowest and highest bits of an element that is not opened; of opened ones all are taken."""
 MATERIAL_BITS = 512
 """Of each file from the dealer."""
 
@@ -58,6 +65,30 @@ class Seen:
     bits: int
     values: torch.Tensor
     ignored: int = 0
+
+    @property
+    def places(self) -> list[int]:
+        """The bits that are looked at."""
+        places = range(self.ignored, self.bits)
+        if self.what.startswith("opened"):
+            return list(places)
+        return sorted({*places[:END_BITS], *places[-END_BITS:]})
+
+    @property
+    def elements(self) -> torch.Tensor:
+        """The elements that are looked at: of what was dealt all, which are few."""
+        values, count = self.values.flatten(), self.values.numel()
+        if self.what.startswith("dealt") or count <= ELEMENTS:
+            return values
+        return values[torch.arange(ELEMENTS) * count // ELEMENTS]
+
+    def taken(self) -> torch.Tensor:
+        """Those bits of those elements, element by element."""
+        return (self.elements[:, None] >> torch.tensor(self.places) & 1).flatten()
+
+    def names(self) -> list[str]:
+        """Of `taken`."""
+        return [f"{self.what} [{e}] bit {bit}" for e in range(len(self.elements)) for bit in self.places]
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,9 +243,15 @@ def _less_the_clients(held: tuple[str, Share], server: Step, client: Step) -> Se
 
 def _one_way(whole: Whole, frames: Sequence[Frame]) -> list[Seen]:
     """What one party alone sends: frames for reasons of which the list says so."""
-    lines = listed("fss")
+    lines, rotation = listed("fss"), whole.program.widths.precision.rotation
+    turned = rotation if whole.faithful and whole.program.folded.positions == "rope" else 0
     return [
-        Seen(f"sent {frame.label} {i}", spec.bits, to_tensor(unpack(buffer, spec)))
+        Seen(
+            f"sent {frame.label} {i}",
+            spec.bits,
+            to_tensor(unpack(buffer, spec)),
+            ignored=turned if i < 2 and frame.label.endswith(".attn/publish") else 0,
+        )
         for frame in frames
         if lines[reason(frame.label, "fss")].startswith("to the ")
         for i, (buffer, spec) in enumerate(zip(frame.payload, frame.specs, strict=True))
@@ -235,3 +272,26 @@ def _some_bits(file: io.BytesIO) -> torch.Tensor:
     content = np.frombuffer(file.getvalue(), np.uint8)
     places = np.random.default_rng(len(content)).choice(8 * len(content), MATERIAL_BITS, replace=False)
     return torch.from_numpy((content[places // 8] >> (places % 8) & 1).astype(np.int64))
+
+
+def joint_bits(whole: Whole, steps: Steps, seeds: Sequence[int]) -> tuple[Bits, Bits]:
+    """The server's and the client's view over sessions with fresh seeds and the same secrets."""
+    rows, names = ([], []), list[list[str]]()
+    for seed in seeds:
+        both = views(whole, steps, seed)
+        for taken, view in zip(rows, both, strict=True):
+            taken.append(torch.cat([seen.taken() for seen in view]).to(torch.bool))
+        names = names or [[name for seen in view for name in seen.names()] for view in both]
+    server, client = (
+        _without_padding(Bits.of(torch.stack(taken), each)) for taken, each in zip(rows, names, strict=True)
+    )
+    return server, client
+
+
+def _without_padding(bits: Bits) -> Bits:
+    """Without bits from the dealer that are 0 in all runs: those after the last element of what is packed."""
+    padding = (bits.signs == 1.0).all(0).tolist()
+    dealt = [name.startswith("dealt") for name in bits.names]
+    left = [i for i, pair in enumerate(zip(padding, dealt, strict=True)) if pair != (True, True)]
+    assert len(bits.names) - len(left) < sum(dealt) // 4
+    return bits.only(left)
