@@ -295,3 +295,20 @@ def _without_padding(bits: Bits) -> Bits:
     left = [i for i, pair in enumerate(zip(padding, dealt, strict=True)) if pair != (True, True)]
     assert len(bits.names) - len(left) < sum(dealt) // 4
     return bits.only(left)
+
+
+def shown(bits: Bits) -> Bits:
+    """What others let a party know: without its own draws, and without what it takes them off."""
+    return bits.only([i for i, name in enumerate(bits.names) if not name.startswith("own ")])
+
+
+def opened_low_bits(bits: Bits) -> Bits:
+    """Of everything that is opened, sent one way or held by the server: its first element's lowest bit."""
+    kinds = ("opened", "sent", "held")
+    return bits.only(
+        [
+            i
+            for i, name in enumerate(bits.names)
+            if name.startswith(kinds) and "[0] bit 0" in f"{name} " and "own mask" not in name
+        ]
+    )
