@@ -1,10 +1,10 @@
 """Whether bits that are seen together are independent: every pair, every triple, and linear relations.
 
 Bits of many runs are taken as signs. Where they are fair and independent, the product of two or three of them is
-a fair sign, afresh in every run, so that by Hoeffding's inequality |z| = |sum| / sqrt(runs) exceeds t with a
-probability of at most 2 exp(-t^2 / 2). `limit` is the t which the largest |z| of so many exceeds with probability
-ALARM, at most. A relation that holds in every run has |z| = sqrt(runs): with 100 runs that is 10, and the limit of
-a hundred million pairs is 8.1.
+a fair sign, afresh in every run, and its sum over all runs is binomial: z = sum / sqrt(runs). `limit` is what the
+largest |z| of so many such sums reaches with probability ALARM, at most, whatever they have to do with each other.
+A relation that holds in every run has |z| = sqrt(runs): with 72 runs that is 8.5, and the limit of five hundred
+million pairs is 7.5.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Relation:
 
     Attributes:
         z: its |z|.
-        limit: what independent bits stay below.
+        limit: what independent bits stay below, nearly always.
         names: of the bits in it.
     """
 
@@ -65,15 +65,20 @@ class Relation:
 
     @property
     def is_found(self) -> bool:
-        return self.z > self.limit
+        return self.z >= self.limit - 1e-3
 
     def __str__(self) -> str:
         return f"|z| = {self.z:.1f}, limit {self.limit:.1f}: {', '.join(self.names)}"
 
 
-def limit(count: int) -> float:
-    """What the largest |z| of so many exceeds with probability ALARM, at most."""
-    return math.sqrt(2.0 * math.log(2.0 * count / ALARM))
+def limit(count: int, runs: int) -> float:
+    """What the largest |z| of so many sums reaches with probability ALARM, at most."""
+    allowed, ways, wrong = ALARM / count * 2.0 ** (runs - 1), 0, -1
+    while ways + math.comb(runs, wrong + 1) <= allowed:
+        wrong += 1
+        ways += math.comb(runs, wrong)
+    assert wrong >= 0, f"{runs} runs cannot tell {count} relations from chance"
+    return (runs - 2 * wrong) / math.sqrt(runs)
 
 
 def worst_pair(bits: Bits) -> Relation:
@@ -90,7 +95,7 @@ def worst_pair(bits: Bits) -> Relation:
             if float(largest) > best:
                 best, found = float(largest), (first + at // z.shape[1], first + second + at % z.shape[1])
     names = tuple(bits.names[i - 1] if i else _CONSTANT for i in found)
-    return Relation(best / math.sqrt(bits.runs), limit(math.comb(count, 2)), names)
+    return Relation(best / math.sqrt(bits.runs), limit(math.comb(count, 2), bits.runs), names)
 
 
 def worst_triple(bits: Bits) -> Relation:
@@ -104,7 +109,7 @@ def worst_triple(bits: Bits) -> Relation:
         if float(z.flatten()[at]) > best:
             best, found = float(z.max()), (i, i + 1 + at // z.shape[1], i + 1 + at % z.shape[1])
     names = tuple(bits.names[i] for i in found)
-    return Relation(best / math.sqrt(bits.runs), limit(math.comb(count, 3)), names)
+    return Relation(best / math.sqrt(bits.runs), limit(math.comb(count, 3), bits.runs), names)
 
 
 def _blocks(signs: torch.Tensor) -> Generator[tuple[int, torch.Tensor]]:

@@ -41,13 +41,12 @@ from protocols.fss.preparation import Preparation
 from protocols.fss.ring import low
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
-from tests.joint import Bits
 from tests.mpcinfer.fss_parties import Material, Steps, Whole, deal, run_dealt
 from tests.openings import listed, reason
 
 ELEMENTS = 8
 """Of every array, evenly spaced: the same places in arrays of the same shape."""
-END_BITS = 8
+END_BITS = 4
 """Lowest and highest bits of an element that is not opened; of opened ones all are taken."""
 MATERIAL_BITS = 512
 """Of each file from the dealer."""
@@ -161,7 +160,9 @@ def _mask(both: BothNotes, honest: Callable[[Party, Any], torch.Tensor]) -> Call
     return mask
 
 
-def _exchange(both: BothNotes, honest: Callable[..., list[torch.Tensor]]) -> Callable[..., list[torch.Tensor]]:
+def _exchange(
+    both: BothNotes, honest: Callable[..., list[torch.Tensor]]
+) -> Callable[..., list[torch.Tensor]]:
     def exchange(self: Party, arrays: Any, reason: str) -> list[torch.Tensor]:
         sums = honest(self, arrays, reason)
         both[self.rank].open(f"{self.meter.label}/{reason}", [each.clone() for each in sums])
@@ -272,43 +273,3 @@ def _some_bits(file: io.BytesIO) -> torch.Tensor:
     content = np.frombuffer(file.getvalue(), np.uint8)
     places = np.random.default_rng(len(content)).choice(8 * len(content), MATERIAL_BITS, replace=False)
     return torch.from_numpy((content[places // 8] >> (places % 8) & 1).astype(np.int64))
-
-
-def joint_bits(whole: Whole, steps: Steps, seeds: Sequence[int]) -> tuple[Bits, Bits]:
-    """The server's and the client's view over sessions with fresh seeds and the same secrets."""
-    rows, names = ([], []), list[list[str]]()
-    for seed in seeds:
-        both = views(whole, steps, seed)
-        for taken, view in zip(rows, both, strict=True):
-            taken.append(torch.cat([seen.taken() for seen in view]).to(torch.bool))
-        names = names or [[name for seen in view for name in seen.names()] for view in both]
-    server, client = (
-        _without_padding(Bits.of(torch.stack(taken), each)) for taken, each in zip(rows, names, strict=True)
-    )
-    return server, client
-
-
-def _without_padding(bits: Bits) -> Bits:
-    """Without bits from the dealer that are 0 in all runs: those after the last element of what is packed."""
-    padding = (bits.signs == 1.0).all(0).tolist()
-    dealt = [name.startswith("dealt") for name in bits.names]
-    left = [i for i, pair in enumerate(zip(padding, dealt, strict=True)) if pair != (True, True)]
-    assert len(bits.names) - len(left) < sum(dealt) // 4
-    return bits.only(left)
-
-
-def shown(bits: Bits) -> Bits:
-    """What others let a party know: without its own draws, and without what it takes them off."""
-    return bits.only([i for i, name in enumerate(bits.names) if not name.startswith("own ")])
-
-
-def opened_low_bits(bits: Bits) -> Bits:
-    """Of everything that is opened, sent one way or held by the server: its first element's lowest bit."""
-    kinds = ("opened", "sent", "held")
-    return bits.only(
-        [
-            i
-            for i, name in enumerate(bits.names)
-            if name.startswith(kinds) and "[0] bit 0" in f"{name} " and "own mask" not in name
-        ]
-    )
