@@ -1,10 +1,10 @@
 """Whether bits that are seen together are independent: every pair, every triple, and linear relations.
 
-Bits of many runs are taken as signs. Where they are fair and independent, the product of two or three of them is
-a fair sign, afresh in every run, and its sum over all runs is binomial: z = sum / sqrt(runs). `limit` is what the
-largest |z| of so many such sums reaches with probability ALARM, at most, whatever they have to do with each other.
-A relation that holds in every run has |z| = sqrt(runs): with 72 runs that is 8.5, and the limit of five hundred
-million pairs is 7.5.
+Bits of many runs are taken as signs. Where they are fair and independent, the product of two or three of
+them is a fair sign, afresh in every run, and its sum over all runs is binomial: z = sum / sqrt(runs).
+`limit` is what the largest |z| of so many such sums reaches with probability ALARM, at most, whatever they
+have to do with each other. A relation that holds in every run has |z| = sqrt(runs): with 72 runs that is
+8.5, and the limit of five hundred million pairs is 7.5.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
+import numpy as np
 import torch
 
 ALARM = 1e-6
@@ -127,10 +127,11 @@ def linear_relation(bits: Bits) -> tuple[str, ...]:
     The first relation is found that there is, of any length; there must be `SPARE_RUNS` more runs than bits.
     """
     assert bits.signs.shape[1] + 1 + SPARE_RUNS <= bits.runs
-    columns = (bits.signs < 0).T.tolist()
+    packed = [np.packbits(column).tobytes() for column in (bits.signs.T < 0).numpy()]
+    constant = np.packbits(np.ones(bits.runs, np.uint8)).tobytes()
     basis: dict[int, tuple[int, int]] = {}  # by highest bit: a sum of columns, and which they are
-    for number, column in enumerate([[True] * bits.runs, *columns]):
-        rest, which = reduce(lambda word, bit: word << 1 | bit, column, 0), 1 << number
+    for number, column in enumerate([constant, *packed]):
+        rest, which = int.from_bytes(column), 1 << number
         while rest and (known := basis.get(rest.bit_length())):
             rest, which = rest ^ known[0], which ^ known[1]
         if not rest:

@@ -1,6 +1,7 @@
 """Sessions whose masks are used twice, in one way each; a joint test of all openings must tell.
 
-Dealer and parties agree on the masks, and every single opening is uniform. What is wrong shows in two together.
+Dealer and parties agree on the masks, and every single opening is uniform. What is wrong shows in two
+together.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ Hand = Callable[[str, Mask, torch.Tensor], torch.Tensor]
 def _handing(hand: Callable[[], Hand]) -> Generator[None]:
     """Parties and dealer hand out masks in that way, each in every pass afresh; they draw as ever."""
 
-    def replaced(honest: Callable[[Machine, Item], torch.Tensor]) -> Callable[[Machine, Item], torch.Tensor]:
+    def replaced(honest: Callable[..., torch.Tensor]) -> Callable[[Machine, Item], torch.Tensor]:
         def mask(machine: Machine, item: Item) -> torch.Tensor:
             assert isinstance(item, Mask)
-            own: Hand = machine.__dict__.setdefault("hand", hand())
+            own: Hand = vars(machine).setdefault("hand", hand())
             return own(machine.meter.label, item, honest(machine, item)).clone()
 
         return mask
@@ -85,7 +86,7 @@ def _one_for_value_and_sign() -> Generator[None]:
 
     def first_of_gate(honest: Callable[..., Shares]) -> Callable[..., Shares]:
         def apply(machine: Machine, gate: Gate, *inputs: Share) -> Shares:
-            machine.__dict__["hand"] = hand()
+            vars(machine)["hand"] = hand()
             return honest(machine, gate, *inputs)
 
         return apply

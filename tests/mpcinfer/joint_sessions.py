@@ -1,7 +1,7 @@
-"""Sessions of tiny models, the same secrets under fresh seeds, and the strongest relations among all their bits.
+"""Sessions of tiny models, the same secrets under fresh seeds: the strongest relations among all their bits.
 
-It takes many runs, which the type checks that go with all tests would slow down by a factor of five: they are made in
-a process of their own, without these checks.
+It takes many runs, which the type checks that go with all tests would slow down several times: they are made
+in a process of their own, without these checks.
 """
 
 from __future__ import annotations
@@ -67,7 +67,11 @@ def relations(name: str, plan: str) -> tuple[Found, Found]:
 
 
 def relation_where_masks_are_used(twice: str, name: str, plan: str) -> Relation:
-    """The strongest pair in what others let the server know, its own masks aside, where masks are used twice."""
+    """The strongest pair in what others show the server, its own masks aside, where masks are used twice.
+
+    Args:
+        twice: where, one of `TWICE`.
+    """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(find_relation_where_masks_are_used, twice, name, plan).result()
 
@@ -128,8 +132,7 @@ def _taken(view: Sequence[Seen]) -> torch.Tensor:
 
 def _without_padding(bits: Bits) -> Bits:
     """Without bits from the dealer that are 0 in all runs: those after the last element of what is packed."""
-    zero = (bits.signs == 1.0).all(0).tolist()
-    dealt = [name.startswith("dealt") for name in bits.names]
-    left = [i for i, pair in enumerate(zip(zero, dealt, strict=True)) if pair != (True, True)]
-    assert len(bits.names) - len(left) < sum(dealt) // 4
+    zero, dealt = (bits.signs == 1.0).all(0), [name.startswith("dealt") for name in bits.names]
+    left = [i for i, is_dealt in enumerate(dealt) if not (is_dealt and bool(zero[i]))]
+    assert len(dealt) - len(left) < sum(dealt) // 4
     return bits.only(left)

@@ -1,22 +1,24 @@
-"""Everything that a party has of a session on the FSS suite, whole model and all passes, for joint statistics.
+"""All that a party has of a session on the FSS suite, whole model and all passes, for joint statistics.
 
-A party's view is what it receives and what it draws itself. Here that is brought into a form in which masks that
-are used twice meet:
+A party's view is what it receives and what it draws itself. Here that is brought into a form in which masks
+that are used twice meet:
 
 * opened sums x + r, and what is left of them less the party's own summand of r;
 * that summand;
-* frames that one party alone sends; what the server holds after a linear layer or `Hold`, also less its own mask;
+* frames that one party alone sends; what the server holds after a linear layer or `Hold`, less its own mask;
   the same less the client's mask, for the client, who is sent a function of it;
 * what the party draws for linear layers;
 * some bits of what the dealer sent it.
 
-Keys and queries that RoPE has turned are published whole where truncation is exact. They are a public function of
-a uniform value (which is in the view as the server holds it), a multiple of 2^`rotation` at position 0 and even
-elsewhere: their low bits are passed over.
+Keys and queries that RoPE has turned are published whole where truncation is exact. They are a public
+function of a uniform value, which at position 0 is a multiple of 2^`rotation`: as many low bits are passed
+over.
 
-One thing is left out: the client's mask of the output. The server's message is the logits minus that mask, and the
-logits are what the client is meant to get: with fixed secrets it determines its mask from the message. The message
-stays, so what is tested is that this mask was used for nothing else.
+One thing is left out: the client's mask of the output. The server's message is the logits minus that mask,
+and the logits are what the client is meant to get: with fixed secrets its mask follows from the message. The
+message stays, so what is tested is that this mask was used for nothing else. Nor are the logits themselves
+in the view: they are the same in all runs where truncation is exact, and rounded by the client's own masks
+where it is free.
 """
 
 from __future__ import annotations
@@ -38,7 +40,6 @@ from protocols.fss.linear import Hold, Linear, ToClient, Veil
 from protocols.fss.material import Mask
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
-from protocols.fss.ring import low
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
 from tests.mpcinfer.fss_parties import Material, Steps, Whole, deal, run_dealt
@@ -272,4 +273,4 @@ def _dealt(material: Sequence[Material], rank: int) -> list[Seen]:
 def _some_bits(file: io.BytesIO) -> torch.Tensor:
     content = np.frombuffer(file.getvalue(), np.uint8)
     places = np.random.default_rng(len(content)).choice(8 * len(content), MATERIAL_BITS, replace=False)
-    return torch.from_numpy((content[places // 8] >> (places % 8) & 1).astype(np.int64))
+    return torch.tensor((content[places // 8] >> (places % 8) & 1).astype(np.int64))

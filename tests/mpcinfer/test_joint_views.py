@@ -1,9 +1,9 @@
 """Of a whole session, all that a party has is independent bit by bit: in pairs, in triples, in sums.
 
-A session is set-up and two passes over one cache of keys and values; secrets stay the same, seeds are fresh. Limits
-come from the number of relations that are looked at (`tests.joint`). All seeds are fixed: a test fails always or
-never. Mask reuse is what this is for: `tests.controls.masks` has sessions in which every opening by itself is
-uniform, and two of them differ by the difference of their secrets.
+A session is set-up and two passes over one cache of keys and values; secrets stay the same, seeds are fresh.
+Limits come from the number of relations that are looked at (`tests.joint`). All seeds are fixed: a test fails
+always or never. Mask reuse is what this is for: `tests.controls.masks` has sessions in which every opening by
+itself is uniform, and two of them differ by the difference of their secrets.
 """
 
 from __future__ import annotations
