@@ -148,7 +148,18 @@ def run_private(
     wrap: Callable[[Channel, int], Channel] = lambda channel, rank: channel,
 ) -> PrivateRun:
     """Deals, then runs all passes at both parties; all material must be used up."""
-    material, ends = deal(whole.program, [len(ids) for ids in steps], seed), local_pair()
+    return run_dealt(whole, steps, deal(whole.program, [len(ids) for ids in steps], seed), seed, wrap)
+
+
+def run_dealt(
+    whole: Whole,
+    steps: Steps,
+    material: Sequence[Material],
+    seed: int,
+    wrap: Callable[[Channel, int], Channel] = lambda channel, rank: channel,
+) -> PrivateRun:
+    """As `run_private`, of what was dealt with that seed."""
+    ends = local_pair()
     traces = (Trace(wrap(ends[0], 0), keep=True), Trace(wrap(ends[1], 1), keep=True))
 
     def party(link: Link) -> tuple[list[Pass], Bill]:

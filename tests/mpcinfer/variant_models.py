@@ -25,9 +25,11 @@ FOLDED = "folded "
 
 
 @cache
-def variant_model(name: str, *, final_norm: bool = True, tied_head: bool = True) -> Model:
+def variant_model(
+    name: str, *, final_norm: bool = True, tied_head: bool = True, sizes: ModelConfig = BASE
+) -> Model:
     """A variant with weights like trained ones: FFNs change the residual, and do not mangle it."""
-    base = dataclasses.replace(BASE, final_norm=final_norm, tied_head=tied_head)
+    base = dataclasses.replace(sizes, final_norm=final_norm, tied_head=tied_head)
     config = variant(name.removeprefix(FOLDED), base)
     weights = random_weights(config, seed=3)
     for key in weights:

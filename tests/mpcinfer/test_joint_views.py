@@ -1,0 +1,36 @@
+"""Of a whole session, all that a party has is independent bit by bit: in pairs, in triples, in sums.
+
+A session is set-up and two passes over one cache of keys and values; secrets stay the same, seeds are fresh.
+Limits come from the number of relations that are looked at (`tests.joint`). All seeds are fixed: a test fails
+always or never. Mask reuse is what this is for: `tests.controls.masks` has sessions in which every opening by
+itself is uniform, and two of them differ by the difference of their secrets.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.controls.masks import TWICE
+from tests.mpcinfer.joint_sessions import NAMES, PLANS, relation_where_masks_are_used, relations
+
+FAITHFUL_TWICE = ("for a look-up's value and its sign",)
+"""Free truncation rounds an index at random: what a look-up finds has no fixed lowest bit there."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("name", NAMES)
+def test_no_bits_of_a_session_are_related(name: str, plan: str) -> None:
+    for found in relations(name, plan):
+        assert not found.pair.is_found, str(found.pair)
+        assert not found.triple.is_found, str(found.triple)
+        assert found.linear == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("twice", TWICE)
+def test_masks_that_are_used_twice_are_noticed(twice: str) -> None:
+    """Where no party looks at its own masks: two things that others show the server agree in every run."""
+    form = ("power", "fss-faithful") if twice in FAITHFUL_TWICE else ("gpt2", "fss")
+    found = relation_where_masks_are_used(twice, *form)
+    assert found.is_found, str(found)
