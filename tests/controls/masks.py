@@ -16,7 +16,6 @@ import torch
 
 from parties.meter import CLIENT
 from parties.randomness import AesCtrStream, Randomness
-from protocols.correlations import derive_key
 from protocols.fss import linear
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Shares
@@ -26,6 +25,7 @@ from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
 from protocols.fss.ring import low
 from protocols.fss.seeds import PartySeeds
+from protocols.seeding import derive_key
 from protocols.share import Share
 from protocols.tensors import drawn
 

@@ -48,7 +48,7 @@ ALTERNATIVES = {
     f"{operation}={name}": FREE.replace(**{operation: name})
     for operation, protocols in SUITES["fss"].operations.items()
     for name in protocols
-    if name != FREE.choices[operation] and name != FAITHFUL.truncation
+    if name != FREE.choices[operation] and name != FAITHFUL.choices["truncation"]
 }
 """The plan `fss` with one protocol replaced by another that is registered."""
 QUICK = Precision(cells=4, exact_cells=4)
