@@ -11,11 +11,12 @@ from mpcinfer.catalogue.entry import SAMPLE, Entry, ErrorKind, SampleCost, State
 from mpcinfer.models.config import ModelConfig
 from parties.meter import Meter
 from protocols.additive.counting import CountingArithmetic
+from protocols.additive.operation import CausalProtocol, RangedProtocol, UnaryProtocol
 from protocols.additive.registry import Suite, resolve
 from protocols.additive.shapes import without_data
-from protocols.operation import CausalProtocol, RangedProtocol, Security, UnaryProtocol
 from protocols.plan import Plan
 from protocols.registry import SUITES, get_plan
+from protocols.trust import Security
 
 LARGEST = 128.0
 """Bound on compared numbers."""

@@ -34,9 +34,9 @@ from protocols.fss.split_exponential import SplitExponential
 from protocols.fss.square import Square
 from protocols.fss.truncation import FaithfulTruncation
 from protocols.fss.widening import Widen
-from protocols.operation import Security
 from protocols.registry import get_plan
 from protocols.share import Held, Share
+from protocols.trust import Security
 
 GateSample = tuple[Gate, tuple[Share, ...], int, str]
 """A gate, its inputs, how many elements it computes and what one is."""

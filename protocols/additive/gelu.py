@@ -6,8 +6,8 @@ from typing import final
 
 from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.chebyshev import ChebyshevSeries
+from protocols.additive.operation import UnaryProtocol
 from protocols.additive.piecewise import PiecewiseGate
-from protocols.operation import UnaryProtocol
 from protocols.share import Share
 
 TANH_FORM_GAP = 4.8e-4

@@ -10,7 +10,7 @@ from typing import final
 from parties.errors import RangeError
 from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.chebyshev import interpolate
-from protocols.operation import RangedProtocol
+from protocols.additive.operation import RangedProtocol
 from protocols.share import Share
 
 DEGREE = 8

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import final
 
 from protocols.additive.arithmetic import Arithmetic
+from protocols.additive.operation import RowMaximum
 from protocols.knockout import Level
-from protocols.operation import RowMaximum
 from protocols.share import Share
 
 LARGEST = 32767.0

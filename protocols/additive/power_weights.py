@@ -10,9 +10,9 @@ import torch
 from parties.errors import RangeError
 from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.inverse_sqrt import OctaveInverseSqrt
+from protocols.additive.operation import CausalPowerProtocol
 from protocols.additive.packing import CausalRows
 from protocols.additive.reciprocal import GoldschmidtReciprocal
-from protocols.operation import CausalPowerProtocol
 from protocols.share import Share
 
 LARGEST_POWER, LEAST_MEAN = 2.0**14, 2.0**-10

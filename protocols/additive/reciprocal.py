@@ -7,7 +7,7 @@ from typing import final
 
 from parties.errors import RangeError
 from protocols.additive.arithmetic import Arithmetic
-from protocols.operation import RangedProtocol
+from protocols.additive.operation import RangedProtocol
 from protocols.share import Share
 
 RESIDUAL = 2.0**-9

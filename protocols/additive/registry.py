@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from protocols.additive.gelu import FinePiecewiseGelu, PiecewiseGelu
 from protocols.additive.inverse_sqrt import InverseSqrt, OctaveInverseSqrt
+from protocols.additive.operation import CausalPowerProtocol, CausalProtocol, UnaryProtocol
 from protocols.additive.power_weights import SquaringPower
 from protocols.additive.primitives import COMPARISON, LINEAR, TRUNCATION
 from protocols.additive.relu import CompareRelu
 from protocols.additive.silu import PiecewiseSilu
 from protocols.additive.softmax import TreeSoftmax
 from protocols.additive.stock import StockGelu, StockInverseSqrt, StockSilu, StockSoftmax
-from protocols.operation import CausalPowerProtocol, CausalProtocol, UnaryProtocol
 from protocols.plan import Plan, check_choices
 
 NAME = "crypten"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 from protocols.additive.arithmetic import Arithmetic
-from protocols.operation import UnaryProtocol
+from protocols.additive.operation import UnaryProtocol
 from protocols.share import Share
 
 LARGEST = 32767.0

@@ -6,8 +6,8 @@ from typing import final
 
 from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.chebyshev import ChebyshevSeries
+from protocols.additive.operation import UnaryProtocol
 from protocols.additive.piecewise import PiecewiseGate
-from protocols.operation import UnaryProtocol
 from protocols.share import Share
 
 # x tanh(x / 2) / 2 on [0, 8.25], made as GELU's series.

@@ -9,9 +9,9 @@ import torch
 from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.exponential import QuarticExponential
 from protocols.additive.maximum import TreeMaximum
+from protocols.additive.operation import CausalProtocol, RowMaximum
 from protocols.additive.packing import CausalRows
 from protocols.additive.reciprocal import GoldschmidtReciprocal
-from protocols.operation import CausalProtocol, RowMaximum
 from protocols.share import Share
 
 SLACK = 0.01

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum
 from typing import ClassVar
 
 import torch
 
-from parties.errors import CorrelationExhausted, InsecureRefused, PeerClosed, PeerTimeout
+from parties.errors import CorrelationExhausted, InsecureRefused, PeerClosed
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter
 from parties.randomness import SystemRandom
@@ -21,17 +20,11 @@ from protocols.additive.correlations import Request, Shape, Stream, corrections
 from protocols.additive.dealer import REQUESTS, SEED, WINDOW_BYTES
 from protocols.seeding import SEED_BYTES, SEED_LABEL
 from protocols.tensors import from_wire
+from protocols.trust import Trust, naming_the_dealer
 
 INSECURE_NOTE = (
     "INSECURE: the server was the dealer: it can decrypt everything; its dealing cost 0 offline bytes"
 )
-
-
-class Trust(Enum):
-    """Who must be honest for the correlated randomness to hide anything."""
-
-    TEST_ONLY = "the server deals and can decrypt everything"
-    TRUSTED_DEALER = "a third party that colludes with neither"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +158,6 @@ class DealerSource(CorrelationSource):
     def _recv(self, specs: Sequence[Spec], label: str) -> list[RingArray]:
         with naming_the_dealer():
             return self._link.recv(specs, label)
-
-
-@contextmanager
-def naming_the_dealer() -> Generator[None]:
-    """Says in a failure inside that it was the dealer who failed."""
-    try:
-        yield
-    except PeerClosed as error:
-        raise PeerClosed(f"the dealer: {error}") from None
-    except PeerTimeout as error:
-        raise PeerTimeout(f"the dealer: {error}") from None
 
 
 class InsecureServerDealer:

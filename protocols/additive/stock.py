@@ -15,7 +15,7 @@ import torch
 from parties.errors import RangeError
 from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.inverse_sqrt import InverseSqrt
-from protocols.operation import CausalProtocol, UnaryProtocol
+from protocols.additive.operation import CausalProtocol, UnaryProtocol
 from protocols.share import Share
 
 HIDDEN = -100.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from typing import ClassVar
 
-from protocols.operation import Security
+from protocols.trust import Security
 
 
 class FssProtocol(ABC):  # noqa: B024 - what it declares has defaults

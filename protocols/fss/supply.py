@@ -18,11 +18,11 @@ from parties.errors import CorrelationExhausted, PeerClosed, PeerMismatch
 from parties.link import Link
 from parties.meter import SERVER
 from parties.randomness import Randomness
-from protocols.additive.source import naming_the_dealer
 from protocols.fss.seeds import PartySeeds, RunStreams, WeightStreams, weight_streams
 from protocols.fss.spool import Reader, Spool
 from protocols.fss.transport import WINDOW_BYTES, Dealt, Inbox, Part
 from protocols.kernels.aes import Hash
+from protocols.trust import naming_the_dealer
 
 RUNS = "deal.runs"
 MAX_RUNS = 4096

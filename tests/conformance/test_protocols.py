@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from parties.errors import RangeError
 from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.gelu import TANH_FORM_GAP
+from protocols.additive.operation import CausalProtocol, UnaryProtocol
 from protocols.additive.registry import GELU, INVERSE_SQRT, POWER, RELU, SILU, SOFTMAX
-from protocols.operation import CausalProtocol, UnaryProtocol
 from protocols.registry import get_plan
 from protocols.share import Share
 from tests.conformance.protocol_suite import (

@@ -21,10 +21,11 @@ from protocols.additive.crypten.engine import CrypTenArithmetic
 from protocols.additive.dealer import REQUESTS, SEED, Dealt, serve_dealer
 from protocols.additive.registry import resolve
 from protocols.additive.schedule import Schedule
-from protocols.additive.source import DealerSource, InsecureServerDealer, Trust
+from protocols.additive.source import DealerSource, InsecureServerDealer
 from protocols.plan import Plan
 from protocols.registry import get_plan
 from protocols.share import Share
+from protocols.trust import Trust
 from tests.deadlines import SILENCE_S
 
 Parties = Callable[..., Any]

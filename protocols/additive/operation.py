@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from enum import Enum
 from typing import ClassVar
 
 from protocols.additive.arithmetic import Arithmetic
 from protocols.share import Share
-
-
-class Security(Enum):
-    """Against whom a protocol holds."""
-
-    SEMI_HONEST_DEALER = "semi-honest parties, a dealer that colludes with neither"
+from protocols.trust import Security
 
 
 class UnaryProtocol(ABC):
