@@ -11,6 +11,7 @@ import torch
 
 from mpcinfer.backends.fss_weights import encoded
 from mpcinfer.models.fold import fold
+from mpcinfer.models.known_ranges import require_known
 from mpcinfer.roles.crypten_session import require_ranges
 from mpcinfer.roles.fss_program import Program
 from mpcinfer.roles.fss_session import FssPrivateSession
@@ -149,6 +150,16 @@ def fss_over(
     return FssPrivateSession(link, program, weights, supply, tally, asked)
 
 
+def checked_weights(program: Program, name: str, weights: Mapping[str, torch.Tensor]) -> dict[str, Matrix]:
+    """`encoded_weights` of a model of that name.
+
+    Raises:
+        RangeError: a weight is too large, or a token's row for the ranges that both parties have.
+    """
+    require_known(name, weights, program.ranges)
+    return encoded_weights(program, weights)
+
+
 def encoded_weights(program: Program, weights: Mapping[str, torch.Tensor]) -> dict[str, Matrix]:
     """The server's weights in fixed point, folded as the program reads them.
 
@@ -167,7 +178,7 @@ def _own_weights(program: Program, terms: Terms) -> Mapping[str, Matrix] | None:
         return None
     ahead, wanted = terms.encoded or {}, program.matrices()
     if any(name not in ahead or ahead[name].frac_bits != each.frac_bits for name, each in wanted.items()):
-        return encoded_weights(program, terms.weights)
+        return checked_weights(program, terms.public.name, terms.weights)
     return {name: _in_rings_of(each, ahead[name]) for name, each in wanted.items()}
 
 

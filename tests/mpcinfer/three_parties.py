@@ -18,7 +18,7 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.models.ranges import calibrate
 from mpcinfer.roles.crypten_session import CrypTenPrivateSession
 from mpcinfer.roles.exchange import StepClient, serve_steps
-from mpcinfer.roles.fss_connect import encoded_weights, fss_over
+from mpcinfer.roles.fss_connect import checked_weights, fss_over
 from mpcinfer.roles.fss_dealing import serve_fss
 from mpcinfer.roles.fss_program import Program
 from mpcinfer.roles.session import PrivateSession
@@ -156,7 +156,7 @@ def _fss(plan: Plan, public: PublicModel, room: int | None) -> tuple[Callable[[L
         link: Link, dealer: Link, weights: dict[str, torch.Tensor] | None
     ) -> Generator[PrivateSession]:
         assert link.rank is not None
-        own = None if weights is None else encoded_weights(program, weights)
+        own = None if weights is None else checked_weights(program, public.name, weights)
         with (
             closing(DealerSupply(link.rank, dealer)) as supply,
             closing(fss_over(link, program, own, supply)) as session,
