@@ -1,15 +1,17 @@
 """Ranges that need no prompts: what weights alone say of how large values get, whatever the prompt is.
 
-    embedding                   exact: the largest entry of a token's row, of a token's row plus a position's
-    the first norm              exact: least and greatest variance or mean square over all tokens and positions
-    norms                       a normalised row of D numbers is at most sqrt(D) long, so is each of them
-    linear layers after norms,  |n W_j + c_j| <= sqrt(D) |W_j| + |c_j|, gain and bias multiplied in (Cauchy and
-    values, logits              Schwarz); for a gated unit the product of its two bounds
-    softmax, power attention    weights are positive and sum to at most 1: outputs are at most the largest value
+    embedding           exact: the largest entry of a token's row, and of a token's row plus a position's
+    the first norm      exact: least and greatest variance or mean square over all tokens and positions
+    norms               a normalised row of D numbers is at most sqrt(D) long, so is each of its numbers
+    linear layers       after norms, and values and logits: |n W_j + c_j| <= sqrt(D) |W_j| + |c_j|, gain and
+                        bias multiplied in (Cauchy and Schwarz); for gated units the product of both bounds
+    attention           softmax and powers: weights are positive and sum to at most 1, so that no output is
+                        larger than the largest value
 
-The residual follows in part: where a token's row is larger than those of the prompts, what blocks add to it is
-taken for no larger than the rows that were seen. What blocks write, scores, ReLU attention, least mean squares
-after the first block, and everything in models without norms but their embedding, are what prompts showed.
+The residual follows in part: where a token's row is larger than those of the prompts, what blocks add to it
+is taken for no larger than the rows that were seen. What blocks write, scores, ReLU attention, least mean
+squares after the first norm, and everything but the embedding of models without norms in their blocks, are
+what prompts showed.
 """
 
 from __future__ import annotations
@@ -71,9 +73,9 @@ def require_known(name: str, weights: Mapping[str, torch.Tensor], ranges: Mappin
         return
     token = int(table.abs().amax(-1).argmax())
     raise RangeError(
-        f"{name}: its ranges say that numbers of the token table are at most {stored:.5g}, but token {token} has "
-        f"{largest:.5g}: a prompt with such a token would go wrong in silence. Make its ranges again, both parties "
-        f"alike: `mpcinfer calibrate {name} --prompts FILE --out FOLDER/ranges.json`"
+        f"{name}: its ranges say that numbers of the token table are at most {stored:.5g}, but token "
+        f"{token} has {largest:.5g}: a prompt with such a token would go wrong in silence. Make its ranges "
+        f"again, for both parties: `mpcinfer calibrate {name} --prompts FILE --out FOLDER/ranges.json`"
     )
 
 
@@ -131,9 +133,7 @@ def _columns(
     return math.sqrt(config.width) * scaled.square().sum(0).sqrt() + offset.abs()
 
 
-def _widen_norms(
-    config: ModelConfig, weights: Mapping[str, torch.Tensor], ranges: dict[str, float]
-) -> None:
+def _widen_norms(config: ModelConfig, weights: Mapping[str, torch.Tensor], ranges: dict[str, float]) -> None:
     """Rows of the first norm are known; those of the others are a token's plus what blocks wrote."""
     kind = "variance" if config.norm == "layernorm" else "mean_square"
     least, greatest = _first_rows(config, weights)
@@ -155,7 +155,8 @@ def _first_rows(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> tup
     if config.norm == "layernorm":
         table, rows = table - table.mean(-1, keepdim=True), rows - rows.mean(-1, keepdim=True)
     squares, least, greatest = rows.square().sum(-1), float("inf"), 0.0
-    for part in table.split(_CHUNK):
+    for start in range(0, len(table), _CHUNK):
+        part = table[start : start + _CHUNK]
         sums = part.square().sum(-1)[:, None] + 2 * part @ rows.T + squares
         low, high = torch.aminmax(sums)
         least, greatest = min(least, float(low)), max(greatest, float(high))

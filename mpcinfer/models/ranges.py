@@ -44,7 +44,7 @@ from parties.errors import ConfigError, RangeError
 
 
 def calibrate(model: Model, prompts: Sequence[str]) -> dict[str, float]:
-    """Runs the float model over prompts and returns the ranges of everything in it, and what is known besides.
+    """Runs the float model over prompts: the ranges of everything in it, and what is known without them.
 
     Args:
         model: runs as it is; fold its norms first to calibrate the folded form.
