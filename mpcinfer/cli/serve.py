@@ -23,6 +23,7 @@ def serve(
     model: options.Model = "tiny-python",
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
+    check_ranges: options.CheckRanges = False,
     timeout: options.Timeout = 60.0,
     once: options.Once = False,
     insecure_dealer: Annotated[
@@ -66,6 +67,7 @@ def serve(
         timeout_s=timeout,
         once=once,
         say=announce,
+        check_ranges=check_ranges,
     )
 
 

@@ -56,7 +56,10 @@ def ready(terms: Terms) -> Terms:
     plan, public = terms.plan, terms.public
     require_ranges(public)
     weights = terms.weights
-    program = Program.of(plan, public.config, public.ranges)  # its tables are kept for the session's
+    checked = terms.check_ranges
+    program = Program.of(
+        plan, public.config, public.ranges, check_ranges=checked
+    )  # its tables are kept for the session's
     if weights is not None:
         ahead = Loading(lambda: checked_weights(program, public.name, weights))
         terms = dataclasses.replace(terms, encoded=ahead)

@@ -37,6 +37,7 @@ def serve_sessions(
     timeout_s: float,
     once: bool,
     say: Say,
+    check_ranges: bool = False,
 ) -> None:
     """Serves sessions until the process is ended, or one with `once`.
 
@@ -51,6 +52,7 @@ def serve_sessions(
             With neither the server is its own dealer: insecure, and not every plan allows it.
         timeout_s: longest silence of a peer.
         say: is told of progress, a line at a time.
+        check_ranges: as for `connect_client`; clients that do not ask for it are refused.
 
     Raises:
         ConfigError: the endpoint or the model cannot be used.
@@ -65,6 +67,7 @@ def serve_sessions(
             dealer=dealer,
             material=material,
             timeout_s=timeout_s,
+            check_ranges=check_ranges,
         )
     )
     if not once:
