@@ -25,8 +25,9 @@ AGREED = ", --check-ranges"
 """What both parties say of the plan where ranges are checked."""
 CHECKED = f"ranges were checked: every pass ran twice, the second time under labels that begin with {CHECK!r}"
 """A line of the bill."""
-TOLERANCE = 1 / 16
-"""Of the largest logit that calibration saw: what two evaluations in range may differ by."""
+TOLERANCE = 1 / 32
+"""Of the largest logit that calibration saw: what two evaluations in range may differ by. Measured: 1/170 at most,
+which decision 0022 has model by model."""
 _PREFIX = f"{CHECK}."
 
 
