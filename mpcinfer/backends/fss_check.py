@@ -26,8 +26,8 @@ AGREED = ", --check-ranges"
 CHECKED = f"ranges were checked: every pass ran twice, the second time under labels that begin with {CHECK!r}"
 """A line of the bill."""
 TOLERANCE = 1 / 32
-"""Of the largest logit that calibration saw: what two evaluations in range may differ by. Measured: 1/170 at most,
-which decision 0022 has model by model."""
+"""Of the largest logit that calibration saw: what two evaluations in range may differ by. They were seen to
+by 1/170 at most; decision 0022 has it model by model."""
 _PREFIX = f"{CHECK}."
 
 

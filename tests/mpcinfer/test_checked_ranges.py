@@ -1,4 +1,4 @@
-"""Ranges that are checked: a value beyond its range is an error at the client, and silence without the check."""
+"""Ranges that are checked: a value beyond its range is an error at the client, and silence without."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from mpcinfer.backends.counting import count
 from mpcinfer.backends.fss_check import CHECK, require_agreement, tolerance
 from mpcinfer.backends.fss_second import second_evaluation
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.folded import folded_config
+from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.ranges import calibrate
@@ -23,7 +25,6 @@ from mpcinfer.roles.exchange import StepClient
 from mpcinfer.roles.fss_connect import fss_session
 from mpcinfer.roles.fss_program import Program
 from mpcinfer.roles.terms import Terms
-from parties.bill import Bill
 from parties.errors import ConfigError, HandshakeFailed, PeerClosed, RangeError
 from parties.link import Link
 from parties.threads import run_two_threads
@@ -33,14 +34,18 @@ from tests.mpcinfer.fss_parties import FAITHFUL, FREE
 from tests.mpcinfer.test_private_models import GPT2, LLAMA, POWER, PROMPT, _costs, _decode
 from tests.mpcinfer.three_parties import random_model, run_model
 
-ONE = dataclasses.replace(GPT2, layers=1)
-MODELS = {"gpt2": GPT2, "llama": dataclasses.replace(LLAMA, layers=1), "power4": POWER}
+SMALL = {"layers": 1, "width": 16, "head_width": 8, "hidden": 24}
+ONE, TWO = dataclasses.replace(GPT2, **SMALL), dataclasses.replace(GPT2, **{**SMALL, "layers": 2})
+MODELS = {
+    "gpt2": TWO,
+    "llama": dataclasses.replace(LLAMA, **SMALL),
+    "power4": dataclasses.replace(POWER, **SMALL),
+}
 OUT = {
     "embedding": (("embedding/",), 16.0),
     "gelu input": (("ffn.in/",), 8.0),
     "residual": (("/add", "out/linear", "embedding/embed", "embedding/add_positions"), 16.0),
     "scores": (("scores/",), 16.0),
-    "queries, keys and values": (("attn.qkv/", "attn.mix/"), 64.0),
     "norms": (("variance_max",), 32.0),
     "logits": (("logits/",), 4.0),
 }
@@ -88,13 +93,15 @@ def refused(steps: StepClient) -> str:
     return str(caught.value)
 
 
-@plans
-@pytest.mark.parametrize("kind", OUT)
+@pytest.mark.parametrize(
+    ("kind", "plan"),
+    [*((kind, FREE) for kind in OUT), *((kind, FAITHFUL) for kind in ("gelu input", "residual", "scores"))],
+)
 def test_a_value_beyond_its_range_is_an_error_with_the_check_and_silence_without(
     kind: str, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if kind == "embedding":  # the server would refuse them
-        monkeypatch.setattr(fss_connect, "require_known", lambda *of: None)
+    # The server would refuse ranges that do not hold its tokens.
+    monkeypatch.setattr(fss_connect, "require_known", lambda *of: None)
     model, narrow = narrowed(kind)
     wrong = prompt_logits(narrow, plan)
     assert float((wrong - prompt_logits(model, plan)).abs().max()) > tolerance(model.ranges)
@@ -108,7 +115,16 @@ def test_a_value_beyond_its_range_is_an_error_with_the_check_and_silence_without
 
 @plans
 @pytest.mark.parametrize("name", MODELS)
-def test_answers_in_range_are_the_same_and_billed_as_counted(name: str, plan: Plan) -> None:
+def test_answers_in_range_are_the_same_and_billed_as_counted(
+    name: str, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart: list[float] = []
+
+    def agree(first: torch.Tensor, second: torch.Tensor, ranges: dict[str, float]) -> None:
+        require_agreement(first, second, ranges)
+        apart.append(float((first - second).abs().max()) / tolerance(ranges))
+
+    monkeypatch.setattr("mpcinfer.roles.fss_program.require_agreement", agree)
     config, model = MODELS[name], model_of(MODELS[name])
     (plain, tokens), usual, _ = run_model(model, plan, _decode, room=ROOM)
     (logits, again), bill, server_bill = run_model(model, plan, _decode, room=ROOM, check_ranges=True)
@@ -119,28 +135,13 @@ def test_answers_in_range_are_the_same_and_billed_as_counted(name: str, plan: Pl
     assert _costs(bill) == _costs(server_bill)
     first = {label: costs for label, costs in _costs(bill).items() if not label.startswith(CHECK)}
     assert first == _costs(usual)
-    assert _rounds(bill, CHECK) == usual.total.rounds
-    assert any("ranges were checked" in note for note in bill.notes)
-
-
-def _rounds(bill: Bill, prefix: str) -> int:
-    return sum(row.rounds for row in bill.rows if row.label.startswith(prefix))
-
-
-@plans
-def test_evaluations_in_range_are_far_closer_than_allowed(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fifth of the tolerance at most; that it is no zero shows that two evaluations were compared."""
-    apart: list[float] = []
-
-    def agree(first: torch.Tensor, second: torch.Tensor, ranges: dict[str, float]) -> None:
-        require_agreement(first, second, ranges)
-        apart.append(float((first - second).abs().max()) / tolerance(ranges))
-
-    monkeypatch.setattr("mpcinfer.roles.fss_program.require_agreement", agree)
-    for config in MODELS.values():
-        run_model(model_of(config), plan, _decode, room=ROOM, check_ranges=True)
-    assert len(apart) == 3 * len(MODELS)
+    rounds = sum(row.rounds for row in bill.rows if row.label.startswith(CHECK))
+    assert rounds >= usual.total.rounds
+    assert rounds == usual.total.rounds or plan.faithful
+    # Two evaluations were compared a pass, and are far closer than they have to be.
+    assert len(apart) == 3
     assert 0 < max(apart) < 0.2
+    assert any("ranges were checked" in note for note in bill.notes)
 
 
 def test_passes_are_taken_back_and_drafts_checked_as_ever() -> None:
@@ -184,11 +185,11 @@ def test_weights_have_masks_of_their_own_in_the_second_evaluation() -> None:
 
 
 def test_where_scores_have_no_room_the_second_evaluation_takes_the_tree() -> None:
-    model = model_of(ONE)
-    ranges = {**model.ranges, "layer0.attn.scores/matmul": 80.0}
-    assert second_evaluation(FREE, ONE, model.ranges, room=ROOM).plan == FREE
-    second = second_evaluation(FREE, ONE, ranges, room=ROOM)
-    assert second.plan.maximum == "tree"
+    config, ranges = folded_config(load_config("tiny-python")), dict(load_ranges_of("tiny-python"))
+    assert second_evaluation(FREE, config, ranges, room=ROOM).plan == FREE
+    ranges["layer1.attn.scores/matmul"] = 150.0  # of the 8 bits that histograms hold
+    count(config, FREE, tokens=ROOM, ranges=ranges)
+    assert second_evaluation(FREE, config, ranges, room=ROOM).plan.maximum == "tree"
 
 
 # -- who agrees to it ----------------------------------------------------------------------------------------
@@ -206,7 +207,7 @@ def _open(terms: Callable[[int], Terms]) -> None:
 @pytest.mark.parametrize("asking", [0, 1], ids=["the server", "the client"])
 def test_parties_of_which_one_checks_are_told_so(asking: int) -> None:
     public = PublicModel.of(model_of(ONE))
-    nowhere = Address("tcp://127.0.0.1:1", bytes(40))
+    nowhere = Address("tcp://127.0.0.1:1", "")
 
     def terms(rank: int) -> Terms:
         return Terms(plan=FREE, public=public, dealer=nowhere, check_ranges=rank == asking)
