@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from mpcinfer.models.precision import PROFILE
 from parties.errors import ConfigError, RangeError
 from parties.meter import Meter
 from protocols.fss.matrix import Matrix
@@ -28,6 +27,8 @@ CHECKED = f"ranges were checked: every pass ran twice, the second time under lab
 TOLERANCE = 1 / 32
 """Of the largest logit that calibration saw: what two evaluations in range may differ by. They were seen to
 by 1/170 at most; decision 0022 has it model by model."""
+LEAST_TOLERANCE = 2.0**-4
+"""Of small logits: 16 of the steps in which they come under `fss`."""
 _PREFIX = f"{CHECK}."
 
 
@@ -67,7 +68,7 @@ def require_checkable(plan: Plan, *, folder: bool = False) -> None:
 
 def tolerance(ranges: Mapping[str, float]) -> float:
     """What logits of two evaluations may differ by."""
-    return TOLERANCE * (ranges.get("head.logits/head", 0.0) or PROFILE.logits)
+    return max(TOLERANCE * ranges.get("head.logits/head", 0.0), LEAST_TOLERANCE)
 
 
 def require_agreement(first: torch.Tensor, second: torch.Tensor, ranges: Mapping[str, float]) -> None:

