@@ -23,6 +23,7 @@ def cost(
     choices: Sequence[str] | None = None,
     part: Part = "all",
     room: int | None = None,
+    check_ranges: bool = False,
 ) -> Bill:
     """What a private run would cost, exactly, without running it.
 
@@ -37,6 +38,8 @@ def cost(
         room: (engine `fss`) the most tokens of the session, which some rings are as wide as; None for no more
             than these tokens. A session where nobody says otherwise has room for 1024, or for its
             model's context where that is less.
+        check_ranges: (engine `fss`, calibrated models) every pass runs twice, so that the client is told of
+            values that left their ranges.
 
     Raises:
         ConfigError: no such model or plan, tokens that do not fit the context, or impossible numbers of
@@ -53,4 +56,5 @@ def cost(
         part=part,
         ranges=None if shape else load_ranges_of(model),
         room=room,
+        check_ranges=check_ranges,
     )

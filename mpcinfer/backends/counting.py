@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
+from mpcinfer.backends.fss_check import require_checkable
 from mpcinfer.backends.fss_counting import count_fss
 from mpcinfer.backends.parts import Part, Pass, answer_passes, needed
 from mpcinfer.backends.secure import SecureBackend
@@ -34,6 +35,7 @@ def count(
     part: Part = "all",
     ranges: Mapping[str, float] | None = None,
     room: int | None = None,
+    check_ranges: bool = False,
 ) -> Bill:
     """Rounds and bytes that a session would measure; they depend on shapes alone.
 
@@ -49,12 +51,14 @@ def count(
         room: (engine `fss`) the most tokens of the session, which some rings are as wide as; None for no more
             than these tokens. A session where nobody says otherwise has room for `DEFAULT_ROOM`, at most its
             model's context.
+        check_ranges: (engine `fss`, calibrated models) every pass runs twice, then under labels of `check.`.
 
     Returns:
         A bill with `seconds` None and no wire bytes. Setup holds the weights that the part needs.
 
     Raises:
-        ConfigError: fewer than one token, or more than the context or the room holds.
+        ConfigError: fewer than one token, or more than the context or the room holds; ranges cannot be
+            checked.
     """
     if tokens < 1 or new_tokens < 1:
         raise ConfigError(f"a run has at least one token and one new token, not {tokens} and {new_tokens}")
@@ -66,12 +70,22 @@ def count(
             f"a pass has 0 to {MOST_DRAFTS} drafts, all or fewer of them right, not {speculate} and {right}"
         )
     passes = answer_passes(tokens, new_tokens, speculate, right)
+    if check_ranges:
+        require_checkable(plan)
     config, _ = as_run(config, None, folds=plan.fold)
     if plan.suite == "fss":
         least = tokens + new_tokens - 1
         if room is not None and not least <= room <= config.context:
             raise ConfigError(f"room for {room} tokens; the run has {least}, the context {config.context}")
-        return count_fss(config, plan, passes, room=room or least, part=part, ranges=ranges or None)
+        return count_fss(
+            config,
+            plan,
+            passes,
+            room=room or least,
+            part=part,
+            ranges=ranges or None,
+            check_ranges=check_ranges,
+        )
     meter = Meter(timed=False)
     backend = SecureBackend(
         CountingArithmetic.of_plan(plan, meter), resolve(plan), config.vocabulary, ranges or None

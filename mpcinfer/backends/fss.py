@@ -16,6 +16,7 @@ import torch
 
 from mpcinfer.backends.base import Backend
 from mpcinfer.backends.fss_attention import softmax_attention
+from mpcinfer.backends.fss_check import plain_name
 from mpcinfer.backends.fss_power_attention import power_attention, relu_attention
 from mpcinfer.backends.fss_wires import activation_wires, inverse_root
 from mpcinfer.backends.plain import rope_angles
@@ -118,11 +119,10 @@ class FssBackend(Backend[Share, Matrix]):
             held = Held.SERVER_HELD if stays else Held.SERVER_MASKED
             return self.machine.one(Linear(weight, held=held), x)
         stays |= weight.name.endswith(RESIDUAL_WRITERS) and not self.machine.faithful
-        stays |= weight.name == "head.input.weight" and not self._config.final_norm
+        name = plain_name(weight.name)
+        stays |= name == "head.input.weight" and not self._config.final_norm
         held = Held.SERVER_HELD if stays else Held.SERVER_MASKED
-        return self.machine.one(
-            Linear(weight, held=held), self._in_ring(x, self._widths.reader_bits(weight.name))
-        )
+        return self.machine.one(Linear(weight, held=held), self._in_ring(x, self._widths.reader_bits(name)))
 
     def _in_ring(self, x: Share, ring_bits: int | None) -> Share:
         """A residual that the server holds, in the ring of the layer that reads it; None for other values."""
@@ -150,7 +150,7 @@ class FssBackend(Backend[Share, Matrix]):
 
     def _norm_widths(self) -> tuple[NormWidths, int]:
         """The norm at hand, and the ring of the layer that reads it."""
-        label = self.machine.meter.label
+        label = self._label
         if label.startswith("head"):
             return self._widths.head_norm, self._widths.head_bits
         if label.endswith("norm1"):
@@ -345,4 +345,8 @@ class FssBackend(Backend[Share, Matrix]):
 
     @property
     def _layer(self) -> int:
-        return int(self.machine.meter.label.split(".")[0].removeprefix("layer"))
+        return int(self._label.split(".")[0].removeprefix("layer"))
+
+    @property
+    def _label(self) -> str:
+        return plain_name(self.machine.meter.label)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mpcinfer.backends.fss import FssBackend
+from mpcinfer.backends.fss_check import CHECK, for_check
+from mpcinfer.backends.fss_second import Evaluation, second_evaluation
 from mpcinfer.backends.fss_weights import count_setup, matrices
 from mpcinfer.backends.parts import Part, Pass, needed
 from mpcinfer.models.config import ModelConfig
@@ -29,21 +31,36 @@ def count_fss(
     room: int,
     part: Part,
     ranges: Mapping[str, float] | None,
+    check_ranges: bool = False,
 ) -> Bill:
     """As `mpcinfer.backends.counting.count`, of these passes; `config` is folded."""
-    widths = Widths(config, ranges, room=room, faithful=plan.faithful)
-    suite = resolve_fss(plan)
     counting = Counting(Meter(timed=False), faithful=plan.faithful)
-    public_table = suite.embedding.public_table
-    weights = matrices(config, widths, needed(config, part), public_table=public_table)
+    first = Evaluation(plan, Widths(config, ranges, room=room, faithful=plan.faithful))
+    decoder = _decoder(counting, config, first, part)
+    second, checking, expected = None, decoder, decoder.weights
+    if check_ranges:
+        second = second_evaluation(plan, config, ranges, room=room)
+        checking = _decoder(counting, config, second, part)
+        expected = {**expected, **for_check(checking.weights)}
     charge_seeds(counting.meter)
-    count_setup(counting, weights)
-    decoder = Decoder(FssBackend(counting, config, widths, suite), config, weights)
+    count_setup(counting, expected)
     cache: KVCache[Share] = KVCache()
     for each in passes:
         cache.rewind(each.start, decoder.backend.first_tokens)
-        _pass(decoder, widths, cache, each, part)
+        _pass(decoder, first.widths, cache, each, part)
+        if second is not None:
+            with counting.meter.span(CHECK):
+                _pass(checking, second.widths, cache.beside(), each, part)
     return counting.meter.bill()
+
+
+def _decoder(
+    counting: Counting, config: ModelConfig, evaluation: Evaluation, part: Part
+) -> Decoder[Share, Matrix]:
+    """The part's, with its weights."""
+    suite, widths = resolve_fss(evaluation.plan), evaluation.widths
+    weights = matrices(config, widths, needed(config, part), public_table=suite.embedding.public_table)
+    return Decoder(FssBackend(counting, config, widths, suite), config, weights)
 
 
 def _pass(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
 
 import torch
 
+from mpcinfer.backends.fss_check import evaluation_span
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.fold import centre, scale_query
 from mpcinfer.models.widths import Widths
 from parties.errors import RangeError
 from parties.link import Link
-from parties.meter import CLIENT, Phase
+from parties.meter import CLIENT, Meter, Phase
 from parties.randomness import Randomness
 from protocols.fss.counting import Counting
 from protocols.fss.gate import Message
@@ -132,14 +134,22 @@ def _finish(config: ModelConfig, name: str, value: torch.Tensor) -> None:
 def send_setup(link: Link, own: Mapping[str, Matrix], streams: WeightStreams) -> None:
     """The server's part of the setup: weights minus masks, to the client, and what the plan gives away."""
     pace = Pace(link)
-    with link.meter.phase(Phase.SETUP), link.meter.span("setup", "setup"):
+    with link.meter.phase(Phase.SETUP):
         for name, matrix in own.items():
-            if matrix.masked:
-                mask = streams(name, matrix.shape)
-                _send(link, pace, matrix.value, matrix.ring_bits, f"setup/{name}", mask)
-            if matrix.public is not None:
-                _send(link, pace, matrix.public.value, matrix.public.ring_bits, f"{_PUBLIC}/{name}")
+            with _billed(link.meter, name):
+                if matrix.masked:
+                    mask = streams(name, matrix.shape)
+                    _send(link, pace, matrix.value, matrix.ring_bits, f"setup/{name}", mask)
+                if matrix.public is not None:
+                    _send(link, pace, matrix.public.value, matrix.public.ring_bits, f"{_PUBLIC}/{name}")
         pace.settle()
+
+
+@contextmanager
+def _billed(meter: Meter, name: str) -> Generator[None]:
+    """Charges what is sent of a weight to the set-up of its evaluation."""
+    with evaluation_span(meter, name), meter.span("setup", "setup"):
+        yield
 
 
 def _send(
@@ -176,14 +186,16 @@ def receive_setup(
             tell(done, of)
 
     pace = Pace(link, came)
-    with link.meter.phase(Phase.SETUP), link.meter.span("setup", "setup"):
+    with link.meter.phase(Phase.SETUP):
         for name, matrix in expected.items():
             value, public = matrix.value, matrix.public
-            if matrix.masked:
-                value = receive_in_pieces(link, matrix.shape, matrix.ring_bits, f"setup/{name}", pace)
-            if public is not None:
-                table = receive_in_pieces(link, matrix.shape, public.ring_bits, f"{_PUBLIC}/{name}", pace)
-                public = PublicCopy(table, public.ring_bits)
+            with _billed(link.meter, name):
+                if matrix.masked:
+                    value = receive_in_pieces(link, matrix.shape, matrix.ring_bits, f"setup/{name}", pace)
+                if public is not None:
+                    at = f"{_PUBLIC}/{name}"
+                    table = receive_in_pieces(link, matrix.shape, public.ring_bits, at, pace)
+                    public = PublicCopy(table, public.ring_bits)
             received[name] = dataclasses.replace(matrix, value=value, public=public)
     return received
 
@@ -198,12 +210,13 @@ def _sent_bits(matrix: Matrix) -> Generator[int]:
 
 def count_setup(counting: Counting, expected: Mapping[str, Matrix]) -> None:
     """The bill of the setup."""
-    with counting.meter.phase(Phase.SETUP), counting.meter.span("setup", "setup"):
-        for matrix in expected.values():
-            if matrix.masked:
-                counting.send(Message((CLIENT,), ((matrix.ring_bits, matrix.shape),)))
-            if matrix.public is not None:
-                counting.send(Message((CLIENT,), ((matrix.public.ring_bits, matrix.shape),)))
+    with counting.meter.phase(Phase.SETUP):
+        for name, matrix in expected.items():
+            with _billed(counting.meter, name):
+                if matrix.masked:
+                    counting.send(Message((CLIENT,), ((matrix.ring_bits, matrix.shape),)))
+                if matrix.public is not None:
+                    counting.send(Message((CLIENT,), ((matrix.public.ring_bits, matrix.shape),)))
 
 
 def _frac_bits(name: str, widths: Widths) -> int:

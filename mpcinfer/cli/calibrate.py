@@ -19,9 +19,10 @@ def calibrate(
 ) -> None:
     """Run the float model on sample prompts and record how large its values get.
 
-    A private run sizes its inverse square roots by these ranges, with a margin. They are public: both
-    parties must have the same. Take prompts like those that will be asked; values outside of what was seen
-    lose accuracy without warning, because nobody can look at them.
+    A private run sizes its rings and tables by these ranges, with a margin. They are public: both parties
+    must have the same. What the weights alone say, such as the largest number of any token's row, is taken
+    from them. For the rest take prompts like those that will be asked: a value beyond its range makes an
+    answer wrong without warning, because nobody can look at it; `generate --check-ranges` tells the client.
     """
     from mpcinfer.models.load import load_model
     from mpcinfer.models.ranges import calibrate as calibrate_model

@@ -40,6 +40,7 @@ def chat(
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
     speculate: options.Speculate = 0,
     draft_model: options.DraftModel = None,
+    check_ranges: options.CheckRanges = False,
     timeout: options.Timeout = 120.0,
 ) -> None:
     """Talk with a chat model that neither sees your words nor shows its weights.
@@ -82,6 +83,7 @@ def chat(
         insecure_dealer=False,
         on_progress=bar.show,
         room=room,
+        check_ranges=check_ranges,
     )
     with closing(bar), running(model, local, plan, choices or [], parties) as runner:
         from mpcinfer.chat import Conversation

@@ -30,6 +30,7 @@ class Parties:
         room: the most tokens of a session; None for the engine's default.
         on_progress: is told how far the session is.
         prompt: makes the first prompt, where it is known.
+        check_ranges: every pass is evaluated twice, and the client told of values that left their ranges.
     """
 
     server: str | None
@@ -43,6 +44,7 @@ class Parties:
     on_progress: Callable[[Progress], None]
     room: int | None = None
     prompt: Callable[[PublicModel], str] | None = None
+    check_ranges: bool = False
 
 
 @contextmanager
@@ -55,6 +57,8 @@ def running(
         ConfigError: the command line leaves open where to run, or names what there is not.
         PeerError: a party went away or sent what it should not.
     """
+    if parties.check_ranges:
+        _require_checkable(local, plan, choices, parties)
     if local in (Local.PLAIN, Local.FIXED):
         from mpcinfer.clear import ClearModel
         from mpcinfer.models.load import load_model
@@ -73,6 +77,7 @@ def running(
             prompt=parties.prompt,
             say=announce,
             on_progress=parties.on_progress,
+            check_ranges=parties.check_ranges,
         ) as client:
             yield client
     else:
@@ -119,8 +124,21 @@ def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) 
         first=0 if parties.prompt is None else len(public.tokenizer.encode(parties.prompt(public))),
         timeout_s=parties.timeout_s,
         on_progress=parties.on_progress,
+        check_ranges=parties.check_ranges,
     ) as client:
         yield client
+
+
+def _require_checkable(local: Local | None, plan: str, choices: Sequence[str], parties: Parties) -> None:
+    """Raises ConfigError where ranges are not checked: before any process starts."""
+    from mpcinfer.backends.fss_check import require_checkable
+    from mpcinfer.plans import plan_from
+
+    if local in (Local.PLAIN, Local.FIXED):
+        raise ConfigError(
+            "--check-ranges is for private runs; --local fixed by itself names a value that leaves its range"
+        )
+    require_checkable(plan_from(plan, choices), folder=parties.material is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

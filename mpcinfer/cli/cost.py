@@ -44,6 +44,7 @@ def cost(
         int | None,
         typer.Option(min=1, help="Tokens of the session; rings of engine fss depend on it. These alone."),
     ] = None,
+    check_ranges: options.CheckRanges = False,
     layers: Annotated[bool, typer.Option("--layers", help="Also by layer.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="Also label by label.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The whole bill as JSON.")] = False,
@@ -69,6 +70,7 @@ def cost(
         "accepted": accepted,
         "part": part.value,
         "room": room,
+        "check_ranges": check_ranges,
     }
     answer = counted(["cost", *settings.items()], model, lambda: _count(model, settings))
     bill = Bill.from_json(answer["bill"])

@@ -44,6 +44,7 @@ def generate(
     speculate: options.Speculate = 0,
     draft_model: options.DraftModel = None,
     chat: Annotated[bool, typer.Option("--chat", help="Wrap the prompt in the chat template.")] = False,
+    check_ranges: options.CheckRanges = False,
     timeout: options.Timeout = 60.0,
     layers: Annotated[bool, typer.Option("--layers", help="The bill by layer, too.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="The bill label by label, too.")] = False,
@@ -92,6 +93,7 @@ def generate(
         insecure_dealer=insecure_dealer,
         on_progress=bar.show,
         prompt=None if speculate else asked,  # with drafts its pass has more tokens
+        check_ranges=check_ranges,
     )
     with closing(bar), running(model, local, plan, choices or [], parties) as runner:
         from mpcinfer.roles.client import PrivateClient

@@ -38,6 +38,15 @@ Material = Annotated[
     Path | None,
     typer.Option(help="A folder of correlations that `mpcinfer deal` made, instead of a dealer."),
 ]
+CheckRanges = Annotated[
+    bool,
+    typer.Option(
+        "--check-ranges",
+        help="Run every pass twice, the second time in wider rings, and end with an error instead of a wrong "
+        "answer where a value left its calibrated range; the client alone is told. Twice the rounds, over "
+        "twice the bytes. The same at both parties; plans fss, with a dealer.",
+    ),
+]
 Speculate = Annotated[
     int,
     typer.Option(

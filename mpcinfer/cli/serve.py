@@ -23,6 +23,7 @@ def serve(
     model: options.Model = "tiny-python",
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
+    check_ranges: options.CheckRanges = False,
     timeout: options.Timeout = 60.0,
     idle: options.Idle = 600.0,
     once: options.Once = False,
@@ -68,6 +69,7 @@ def serve(
         idle_s=idle,
         once=once,
         say=announce,
+        check_ranges=check_ranges,
     )
 
 

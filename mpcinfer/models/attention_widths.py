@@ -105,7 +105,7 @@ def weighting(config: ModelConfig, layer: int, seen: Seen, p: Precision, room: i
         ConfigError: the ranges lack something.
     """
     prefix = f"layer{layer}.attn"
-    values = seen.largest(f"{prefix}.qkv/linear", PROFILE.linear)
+    values = min(seen.largest(f"{prefix}.qkv/linear", PROFILE.linear), seen.bound(f"{prefix}.mix"))
     if config.attention == "softmax":
         return _softmax_weighting(prefix, values, seen, p, room)
     rows = (room - 1).bit_length()

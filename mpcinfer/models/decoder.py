@@ -17,11 +17,22 @@ from parties.errors import ConfigError
 
 @dataclass(slots=True)
 class KVCache(Generic[TensorT]):
-    """Keys and values [B, H_kv, S, K] seen so far, a pair a layer; shares when the backend is secure."""
+    """Keys and values [B, H_kv, S, K] seen so far, a pair a layer; shares when the backend is secure.
+
+    Attributes:
+        other: of a second evaluation of the same tokens, where there is one.
+    """
 
     length: int = 0
     keys: list[TensorT] = field(default_factory=list[TensorT])
     values: list[TensorT] = field(default_factory=list[TensorT])
+    other: KVCache[TensorT] | None = None
+
+    def beside(self) -> KVCache[TensorT]:
+        """That of the second evaluation."""
+        if self.other is None:
+            self.other = KVCache()
+        return self.other
 
     def extend(self, layer: int, k: TensorT, v: TensorT, backend: Backend[TensorT, WeightT]) -> None:
         """Appends one step's keys and values [B, H_kv, T, K] to a layer's."""
@@ -40,6 +51,8 @@ class KVCache(Generic[TensorT]):
         for kept in (self.keys, self.values):
             kept[:] = [first_tokens(each, length) for each in kept]
         self.length = length
+        if self.other is not None:
+            self.other.rewind(length, first_tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from parties.errors import ConfigError, RangeError
 MARGIN = 2.0
 """Values may grow beyond what calibration saw by this factor; scores, whose range is narrow, by 1.5."""
 SCORE_MARGIN = 1.5
+BOUND_MARGIN = 1.0625
+"""What cannot be exceeded in real arithmetic may be in fixed point, by what norms and weights are rounded."""
 POWER_MARGIN = 4.0
 """Mean squares may leave their calibrated range by this factor at either end."""
 RING_BITS = 64
@@ -94,12 +96,21 @@ class Seen:
     ranges: Mapping[str, float] | None
 
     def largest(self, label: str, otherwise: float, margin: float = MARGIN) -> float:
-        """What was seen times a margin; `otherwise`, margin included, for a shape.
+        """What was seen times a margin, or what is known where that takes no more bits; `otherwise`, margin
+        included, for a shape.
 
         Raises:
             ConfigError: the ranges lack it.
         """
-        return otherwise if self.ranges is None else margin * self.range(label)
+        if self.ranges is None:
+            return otherwise
+        usual, bound = margin * self.range(label), self.bound(label.rpartition("/")[0])
+        return bound if integer_bits(bound) <= integer_bits(usual) else usual
+
+    def bound(self, label: str) -> float:
+        """What a label's output cannot exceed; infinite where nobody knows."""
+        known = None if self.ranges is None else self.ranges.get(f"{label}/bound")
+        return float("inf") if known is None else BOUND_MARGIN * known
 
     def range(self, label: str) -> float:
         """As it was seen; only for ranges that are there. Raises ConfigError as `largest`."""
@@ -110,7 +121,9 @@ class Seen:
 
 
 def integer_bits(largest: float) -> int:
-    """The least b with 2^b > largest."""
+    """The least b with 2^b > largest; more than any ring has for what has no limit."""
+    if largest == float("inf"):
+        return 2 * RING_BITS
     return math.floor(math.log2(max(largest, 2.0**-8))) + 1
 
 

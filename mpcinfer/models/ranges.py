@@ -1,4 +1,4 @@
-"""Calibration: how large every value gets when the float model runs on sample prompts.
+"""Calibration: how large every value gets when the float model runs on sample prompts, and what weights say.
 
 A range is a number under `label/quantity`. The label is the decoder's nested spans (`embedding`, `layer3`,
 `layer3.attn`, `layer3.attn.qkv`, `layer3.ffn.gelu_tanh`, `head.norm`, ...); the quantity is
@@ -18,9 +18,11 @@ A range is a number under `label/quantity`. The label is the decoder's nested sp
                         power attention: least and greatest mean over those keys of the scores' powers
     epsilon_min, epsilon_max
                         power attention with an epsilon a head: the least and the greatest
+    bound               what the label's output cannot exceed, whatever the prompt, where that is known
 
-Every quantity is the greatest seen, those that end in `_min` the least. They are what was seen, without a
-margin: whoever sizes a ring or guards a range adds one.
+Every quantity but `bound` is the greatest seen, those that end in `_min` the least, without a margin: whoever
+sizes a ring or guards a range adds one. Where weights alone say more than prompts, they are what weights say:
+`mpcinfer.models.known_ranges`.
 """
 
 from __future__ import annotations
@@ -35,13 +37,14 @@ from mpcinfer.backends.base import Backend
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
 from mpcinfer.models.decoder import Decoder
+from mpcinfer.models.known_ranges import widened
 from mpcinfer.models.model import Model
 from mpcinfer.models.static import static
 from parties.errors import ConfigError, RangeError
 
 
 def calibrate(model: Model, prompts: Sequence[str]) -> dict[str, float]:
-    """Runs the float model over prompts and returns the ranges of everything in it.
+    """Runs the float model over prompts: the ranges of everything in it, and what is known without them.
 
     Args:
         model: runs as it is; fold its norms first to calibrate the folded form.
@@ -65,7 +68,7 @@ def calibrate(model: Model, prompts: Sequence[str]) -> dict[str, float]:
             raise ConfigError("a calibration prompt has no tokens")
         with torch.no_grad():
             decoder.forward(backend.tokens(ids, len(ids)), len(ids))
-    return dict(sorted(backend.ranges.items()))
+    return widened(model.config, model.weights, backend.ranges)
 
 
 @final

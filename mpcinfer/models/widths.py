@@ -274,10 +274,9 @@ class Widths:
         largest = self._seen.largest(f"{prefix}.in/linear", PROFILE.pre_activation)
         out = self._seen.largest(f"{prefix}.out/linear", PROFILE.residual)
         if config.ffn == "glu":
-            product = self._seen.largest(f"{prefix}.product/mul", PROFILE.product)
             fraction, out_scale = p.gate, 2 * p.gate + p.weight
             out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
-            bent = max(out_bits, ring(product, 2 * p.gate, slack=1, what=f"{prefix}.product"))
+            bent = max(out_bits, self._product_bits(prefix, largest, out_bits))
             out_bits = bent - (2 * p.gate - self._held(2 * p.gate))
         else:
             fraction, out_scale = p.activation, p.activation + p.weight
@@ -294,6 +293,17 @@ class Widths:
             bent_bits=bent,
             out_bits=out_bits,
         )
+
+    def _product_bits(self, prefix: str, factor: float, room: int) -> int:
+        """Of a gated product: for all that two factors allow where that fits in `room`, or for what was seen.
+
+        Args:
+            factor: largest value of either.
+        """
+        seen, what, frac = self._seen, f"{prefix}.product", 2 * self.precision.gate
+        bits = ring(seen.largest(f"{prefix}.product/mul", PROFILE.product), frac, slack=1, what=what)
+        known = integer_bits(min(factor**2, seen.bound(what))) + frac + 1
+        return known if known <= room else bits
 
     def _held(self, frac_bits: int) -> int:
         """Fraction bits that are left of so many when a product goes to the server."""

@@ -20,7 +20,7 @@ from mpcinfer.roles.terms import Terms
 from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.speculation import NO_FOLDER, Draft, Speculation, look_up, speculation
 from parties.bill import Bill
-from parties.errors import ConfigError
+from parties.errors import ConfigError, RangeError
 from parties.keys import KeyPair
 from parties.link import Link
 from parties.meter import CLIENT, Meter
@@ -95,6 +95,8 @@ class PrivateClient:
                 correlations.
             CorrelationExhausted: there is no material for it.
             PeerError: the server or the dealer went away or sent what it should not.
+            RangeError: where ranges are checked, a value left its range; the token that it was for, and all
+                after it, are not told to `on_text`.
         """
         drafting = speculation(speculate, draft)
         if drafting is not None:
@@ -184,8 +186,9 @@ def connect_client(
     first: int = 0,
     timeout_s: float = 60.0,
     on_progress: Callable[[Progress], None] | None = None,
+    check_ranges: bool = False,
 ) -> Generator[PrivateClient]:
-    """A session with a server, ended in order when the block ends without an error.
+    """A session with a server, ended in order when the block ends without an error, or with RangeError.
 
     Args:
         public: the model's public part; the handshake compares it with the server's.
@@ -199,11 +202,15 @@ def connect_client(
             on their way. The server learns it a little earlier.
         timeout_s: longest wait for the server to come up, and longest silence afterwards.
         on_progress: is told how far the dealing is; called from other threads, too.
+        check_ranges: every pass runs twice, the second time in wider rings, and `complete` raises RangeError
+            where a value left its range. Twice the rounds, over twice the bytes. The server must ask for it
+            too. It sees a session that ends, as after an answer. Plans of the engine `fss`, with a dealer.
 
     Raises:
-        HandshakeFailed: another version, plan, model or key at the server.
+        HandshakeFailed: another version, plan, model or key at the server, or only one of the two checks
+            ranges.
         PeerError: the server or the dealer went away or sent what it should not.
-        ConfigError, RangeError: the model cannot be run under the plan.
+        ConfigError, RangeError: the model cannot be run under the plan, or ranges cannot be checked.
     """
     engine = engine_of(plan)
     terms = engine.ready(
@@ -217,6 +224,7 @@ def connect_client(
             room=room,
             first=first,
             on_progress=on_progress,
+            check_ranges=check_ranges,
         )
     )
     channel = connect(
@@ -224,5 +232,9 @@ def connect_client(
     )
     with Link(channel, Meter(), CLIENT) as link, engine.open(link, terms) as session:
         client = PrivateClient(public, StepClient(link, session), channel)
-        yield client
+        try:
+            yield client
+        except RangeError:  # of this answer: the server need not know
+            client.finish()
+            raise
         client.finish()

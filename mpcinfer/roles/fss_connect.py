@@ -9,8 +9,10 @@ from contextlib import closing, contextmanager
 
 import torch
 
+from mpcinfer.backends.fss_check import AGREED, for_check
 from mpcinfer.backends.fss_weights import encoded
 from mpcinfer.models.fold import fold
+from mpcinfer.models.known_ranges import require_known
 from mpcinfer.roles.crypten_session import require_ranges
 from mpcinfer.roles.fss_program import Program
 from mpcinfer.roles.fss_session import FssPrivateSession
@@ -61,7 +63,8 @@ def _with_dealer(link: Link, terms: Terms) -> Generator[PrivateSession]:
     its first pass has.  3. The dealer hears of plan, model, ranges and room from both, and deals that pass
     while  4. masked weights go to the client.
     """
-    agreed = greet(link, terms.plan.digest(), terms.public.digest())
+    checked = AGREED if terms.check_ranges else ""
+    agreed = greet(link, terms.plan.digest() + checked, terms.public.digest())
     tally = Tally(terms.on_progress)
     assert terms.dealer is not None
     with dealer_link(agreed, terms.dealer, terms.keys, terms.timeout_s) as dealer:
@@ -114,7 +117,7 @@ def agreed_program(link: Link, terms: Terms) -> tuple[Program, int]:
     public, meter = terms.public, link.meter
     with meter.phase(Phase.CONTROL), meter.span("session", "control"):
         if link.rank == CLIENT:
-            program = Program.of(terms.plan, public.config, public.ranges, terms.room)
+            program = _program(terms, terms.room)
             first = terms.first if terms.first <= program.room else 0
             link.send_document({"room": program.room, "first": first}, _ROOM)
             return program, first
@@ -126,7 +129,12 @@ def agreed_program(link: Link, terms: Terms) -> tuple[Program, int]:
         )
     if type(first) is not int or not 0 <= first <= room:
         raise PeerMismatch(f"the client begins with {first!r} tokens, in room for {room}")
-    return Program.of(terms.plan, public.config, public.ranges, room), first
+    return _program(terms, room), first
+
+
+def _program(terms: Terms, room: int | None) -> Program:
+    public = terms.public
+    return Program.of(terms.plan, public.config, public.ranges, room, check_ranges=terms.check_ranges)
 
 
 def fss_over(
@@ -149,6 +157,16 @@ def fss_over(
     return FssPrivateSession(link, program, weights, supply, tally, asked)
 
 
+def checked_weights(program: Program, name: str, weights: Mapping[str, torch.Tensor]) -> dict[str, Matrix]:
+    """`encoded_weights` of a model of that name.
+
+    Raises:
+        RangeError: a weight is too large, or a token's row for the ranges that both parties have.
+    """
+    require_known(name, weights, program.ranges)
+    return encoded_weights(program, weights)
+
+
 def encoded_weights(program: Program, weights: Mapping[str, torch.Tensor]) -> dict[str, Matrix]:
     """The server's weights in fixed point, folded as the program reads them.
 
@@ -158,7 +176,10 @@ def encoded_weights(program: Program, weights: Mapping[str, torch.Tensor]) -> di
     config, folded = program.config, weights
     if program.plan.fold:
         config, folded = fold(config, weights)
-    return encoded(config, program.widths, folded, public_table=program.public_table)
+    result = encoded(config, program.widths, folded, public_table=program.public_table)
+    if program.second is not None:
+        result |= for_check(encoded(config, program.second.widths, folded, public_table=program.public_table))
+    return result
 
 
 def _own_weights(program: Program, terms: Terms) -> Mapping[str, Matrix] | None:
@@ -167,7 +188,7 @@ def _own_weights(program: Program, terms: Terms) -> Mapping[str, Matrix] | None:
         return None
     ahead, wanted = terms.encoded or {}, program.matrices()
     if any(name not in ahead or ahead[name].frac_bits != each.frac_bits for name, each in wanted.items()):
-        return encoded_weights(program, terms.weights)
+        return checked_weights(program, terms.public.name, terms.weights)
     return {name: _in_rings_of(each, ahead[name]) for name, each in wanted.items()}
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.roles.crypten_session import require_ranges
-from mpcinfer.roles.fss_connect import encoded_weights, fss_over
+from mpcinfer.roles.fss_connect import checked_weights, encoded_weights, fss_over
 from mpcinfer.roles.fss_dealing import ModelDealer, Writers, serve_fss
 from mpcinfer.roles.fss_program import Program
 from mpcinfer.roles.kernel_mark import is_warm
@@ -47,7 +47,7 @@ def ready(terms: Terms) -> Terms:
     """A party's terms, after a rehearsal where kernels may have to be compiled.
 
     A server's have its weights in fixed point, for the usual room, or on their way there: whoever looks at
-    those waits, and gets RangeError where a weight is too large.
+    those waits, and gets RangeError where one, or a token's row, is too large.
 
     Raises:
         ConfigError: the model was never calibrated, or the plan cannot be run.
@@ -56,9 +56,13 @@ def ready(terms: Terms) -> Terms:
     plan, public = terms.plan, terms.public
     require_ranges(public)
     weights = terms.weights
-    program = Program.of(plan, public.config, public.ranges)  # its tables are kept for the session's
+    checked = terms.check_ranges
+    program = Program.of(
+        plan, public.config, public.ranges, check_ranges=checked
+    )  # its tables are kept for the session's
     if weights is not None:
-        terms = dataclasses.replace(terms, encoded=Loading(lambda: encoded_weights(program, weights)))
+        ahead = Loading(lambda: checked_weights(program, public.name, weights))
+        terms = dataclasses.replace(terms, encoded=ahead)
     if not is_warm():
         rehearse(plan, public.config, public.ranges)
     return terms

@@ -10,6 +10,7 @@ from itertools import accumulate
 
 import torch
 
+from mpcinfer.backends.fss_check import CHECKED
 from mpcinfer.backends.fss_weights import receive_setup, send_setup
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.roles.fss_program import Program
@@ -93,7 +94,7 @@ class FssPrivateSession(PrivateSession):
 
     @property
     def notes(self) -> list[str]:
-        said = disclosures(self._program.plan)
+        said = [*disclosures(self._program.plan), *([CHECKED] if self._program.second is not None else [])]
         if self._unused:
             dealt = f"{self._unused_bytes:,} of the offline bytes"
             said.append(f"{self._unused} passes were dealt for and never run: {dealt}")
@@ -192,7 +193,7 @@ class FssPrivateSession(PrivateSession):
             faithful=self._program.plan.faithful,
             products=None if ahead is None else ahead.take(self._collected, shape.tokens, shape.rows),
         )
-        meter, layers = self._link.meter, self._program.folded.layers
+        meter, layers = self._link.meter, self._program.layers
         with meter.phase(Phase.OFFLINE), self._progress.layers(meter, Stage.OFFLINE, layers):
             self._program.walk(machine, self._weights, self._shadow, shape.tokens, rows=shape.rows)
         _require_used(material.linear.left_bytes)
@@ -218,7 +219,7 @@ class FssPrivateSession(PrivateSession):
                 faithful=self._program.plan.faithful,
             )
             tokens, rows = ready.shape.tokens, ready.shape.rows
-            with self._progress.layers(self._link.meter, Stage.ONLINE, self._program.folded.layers):
+            with self._progress.layers(self._link.meter, Stage.ONLINE, self._program.layers):
                 logits = self._program.walk(machine, self._weights, self._cache, tokens, ids, rows=rows)
             _require_used(material.gates.left_bytes + len(ready.results))
         return logits

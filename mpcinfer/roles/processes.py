@@ -42,6 +42,7 @@ def neighbours(
     insecure_dealer: bool,
     say: Say | None,
     through: Callable[[str], str] | None = None,
+    check_ranges: bool = False,
 ) -> Generator[Neighbours]:
     """A server and a dealer with fresh keys; both end with the block, however it ends.
 
@@ -60,6 +61,7 @@ def neighbours(
         serve = ["--model", model, "--plan", plan, *(f"--set={choice}" for choice in choices)]
         serve += ["--listen", at_server, "--dealer", dealer_of_server, "--timeout", str(timeout_s)]
         serve += ["--insecure-dealer"] if insecure_dealer else []
+        serve += ["--check-ranges"] if check_ranges else []
         processes.start("server", _command("serve", *serve, *_keys(keys, "server", "client", "dealer")))
         yield Neighbours(
             keys=pairs["client"],

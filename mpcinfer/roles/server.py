@@ -38,6 +38,7 @@ def serve_sessions(
     idle_s: float = IDLE_S,
     once: bool,
     say: Say,
+    check_ranges: bool = False,
 ) -> None:
     """Serves sessions until the process is ended, or one with `once`.
 
@@ -53,6 +54,7 @@ def serve_sessions(
         timeout_s: longest silence of a peer.
         idle_s: longest silence of the client between two steps, after which its session ends.
         say: is told of progress, a line at a time.
+        check_ranges: as for `connect_client`; clients that do not ask for it are refused.
 
     Raises:
         ConfigError: the endpoint or the model cannot be used.
@@ -68,6 +70,7 @@ def serve_sessions(
             material=material,
             timeout_s=timeout_s,
             idle_s=idle_s,
+            check_ranges=check_ranges,
         )
     )
     if not once:

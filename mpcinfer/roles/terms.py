@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from mpcinfer.backends.fss_check import require_checkable
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.progress import Progress
@@ -47,6 +48,11 @@ class Terms:
         first: how many tokens the client's first pass will have, 0 where it does not know: the engine `fss`
             has it dealt while the session is set up.
         on_progress: is told how far the dealing is, now and then, from any thread.
+        check_ranges: every pass is evaluated twice, and the client told where a value left its range; the
+            same at both parties (the handshake sees to it).
+
+    Raises:
+        ConfigError: ranges to be checked under another engine than `fss`, or over a folder.
 
     With neither dealer nor material the server makes the correlations itself, which is insecure: it could
     decrypt everything. Both parties must agree to it, and the bill says so.
@@ -64,6 +70,11 @@ class Terms:
     room: int | None = None
     first: int = 0
     on_progress: Callable[[Progress], None] | None = None
+    check_ranges: bool = False
+
+    def __post_init__(self) -> None:
+        if self.check_ranges:
+            require_checkable(self.plan, folder=self.material is not None)
 
 
 def greet(link: Link, agreement: str, model: str) -> Session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mpcinfer.models.find import find_model
@@ -32,6 +33,7 @@ def private(
     say: Say | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     through: Callable[[str], str] | None = None,
+    check_ranges: bool = False,
 ) -> Generator[PrivateClient]:
     """A client connected to a server and a dealer that run as processes on this machine.
 
@@ -43,7 +45,7 @@ def private(
         plan, choices: a preset, and `operation=protocol` replacements.
         timeout_s: longest silence of a peer.
         insecure_dealer: the server is its own dealer and could decrypt everything; to measure with.
-        room, on_progress: as for `connect_client`.
+        room, on_progress, check_ranges: as for `connect_client`.
         prompt: the first prompt, where it is known: correlations for as many tokens are dealt while masked
             weights are on their way.
         say: is told what the processes report.
@@ -65,11 +67,25 @@ def private(
         insecure_dealer=insecure_dealer,
         say=say,
         through=through,
+        check_ranges=check_ranges,
     ) as others:
         if on_progress is not None:
             on_progress(Progress(stage=Stage.STARTING, done=0, of=0))
-        with _client(others, model, plan, choices, timeout_s, room, prompt, on_progress) as client:
+        settings = _Settings(
+            timeout_s=timeout_s, room=room, on_progress=on_progress, check_ranges=check_ranges
+        )
+        with _client(others, model, plan, choices, prompt, settings) as client:
             yield client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    """What the client is asked for."""
+
+    timeout_s: float
+    room: int | None
+    on_progress: Callable[[Progress], None] | None
+    check_ranges: bool
 
 
 def _compile(plan: str, choices: Sequence[str], on_progress: Callable[[Progress], None] | None) -> None:
@@ -92,10 +108,8 @@ def _client(
     model: str,
     plan: str,
     choices: Sequence[str],
-    timeout_s: float,
-    room: int | None,
     prompt: Callable[[PublicModel], str] | None,
-    on_progress: Callable[[Progress], None] | None,
+    settings: _Settings,
 ) -> Generator[PrivateClient]:
     """The client's part, once the others are on their way."""
     from mpcinfer.models.load import load_public
@@ -113,10 +127,11 @@ def _client(
             keys=others.keys,
             server=others.server,
             dealer=others.dealer,
-            room=room,
+            room=settings.room,
             first=0 if prompt is None else len(public.tokenizer.encode(prompt(public))),
-            timeout_s=max(timeout_s, _START_S),
-            on_progress=on_progress,
+            timeout_s=max(settings.timeout_s, _START_S),
+            on_progress=settings.on_progress,
+            check_ranges=settings.check_ranges,
         ) as client,
     ):
         yield client

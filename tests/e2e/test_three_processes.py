@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import socket
@@ -13,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from mpcinfer.models.folder import load_public_folder, save_model
+from mpcinfer.models.folder import load_model_folder, load_public_folder, save_model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.client import PrivateClient, connect_client
 from mpcinfer.roles.together import private
-from parties.errors import ConfigError, CorrelationExhausted, HandshakeFailed, PeerClosed
+from parties.errors import ConfigError, CorrelationExhausted, HandshakeFailed, PeerClosed, RangeError
 from parties.keys import KeyPair, new_keypair
 from parties.launch import Processes
 from protocols.plan import Plan
@@ -113,6 +114,16 @@ def test_an_insecure_dealer_is_named_in_the_bill(model: Path) -> None:
         bill = client.finish()
     assert any("decrypt everything" in note for note in bill.notes)
     assert bill.total.offline_bytes_to_server == 0
+
+
+def test_a_value_beyond_its_range_ends_the_session_as_an_answer_does(model: Path, tmp_path: Path) -> None:
+    narrow, lines = load_model_folder(model), list[str]()
+    ranges = {name: value / 16 if "ffn.in/" in name else value for name, value in narrow.ranges.items()}
+    save_model(tmp_path / "narrow", dataclasses.replace(narrow, ranges=ranges))
+    running = private(str(tmp_path / "narrow"), check_ranges=True, timeout_s=HANG_S, say=lines.append)
+    with pytest.raises(RangeError, match="mpcinfer calibrate"), running as client:
+        client.complete("def f(x", max_new_tokens=2)
+    assert any("server: session over" in line for line in lines), lines
 
 
 @pytest.mark.parametrize("victim", ["server", "dealer"])

@@ -30,6 +30,17 @@ def _is_document(frame: Frame) -> bool:
 @pytest.mark.parametrize("config", [GPT2, LLAMA], ids=["gpt2", "llama"])
 @pytest.mark.parametrize("plan", PLANS.values(), ids=list(PLANS))
 def test_every_frame_has_a_listed_reason(config: ModelConfig, plan: Plan) -> None:
+    frames_with_reasons(config, plan, check_ranges=False)
+
+
+def test_so_has_every_frame_where_ranges_are_checked() -> None:
+    opened = frames_with_reasons(GPT2, PLANS["fss"], check_ranges=True)
+    outputs = [label for label in opened if label.endswith("/output")]
+    assert sorted(outputs) == ["check.output/output", "output/output"]
+
+
+def frames_with_reasons(config: ModelConfig, plan: Plan, *, check_ranges: bool) -> set[str]:
+    """Runs a pass; the labels of what was opened in it."""
     recorders: list[Recorder] = []
 
     def wrap(channel: Channel, rank: int) -> Channel:
@@ -39,9 +50,11 @@ def test_every_frame_has_a_listed_reason(config: ModelConfig, plan: Plan) -> Non
     def use(steps: StepClient) -> None:
         steps.step([1, 2, 3], 2)
 
-    run_model(random_model(dataclasses.replace(config, layers=1)), plan, use, wrap)
+    model = random_model(dataclasses.replace(config, layers=1))
+    run_model(model, plan, use, wrap, check_ranges=check_ranges)
     frames = [frame for recorder in recorders for frame in (*recorder.sent, *recorder.received)]
     opened = [frame.label for frame in frames if "/" in frame.label]
     assert all(_is_document(frame) for frame in frames if "/" not in frame.label)
     assert {reason(label, plan.suite) for label in opened} <= set(listed(plan.suite))
     assert any(label.endswith("/output") for label in opened)
+    return set(opened)

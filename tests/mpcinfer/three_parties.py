@@ -18,7 +18,7 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.models.ranges import calibrate
 from mpcinfer.roles.crypten_session import CrypTenPrivateSession
 from mpcinfer.roles.exchange import StepClient, serve_steps
-from mpcinfer.roles.fss_connect import encoded_weights, fss_over
+from mpcinfer.roles.fss_connect import checked_weights, fss_over
 from mpcinfer.roles.fss_dealing import serve_fss
 from mpcinfer.roles.fss_program import Program
 from mpcinfer.roles.session import PrivateSession
@@ -145,8 +145,10 @@ def _crypten(plan: Plan, public: PublicModel) -> tuple[Callable[[Link, Link], ob
     return serve_dealer, open_session
 
 
-def _fss(plan: Plan, public: PublicModel, room: int | None) -> tuple[Callable[[Link, Link], object], Open]:
-    program = Program.of(plan, public.config, public.ranges, room)
+def _fss(
+    plan: Plan, public: PublicModel, room: int | None, check_ranges: bool
+) -> tuple[Callable[[Link, Link], object], Open]:
+    program = Program.of(plan, public.config, public.ranges, room, check_ranges=check_ranges)
 
     def deal(server: Link, client: Link) -> object:
         return serve_fss(server, client, Program.from_document(program.to_document()))
@@ -156,7 +158,7 @@ def _fss(plan: Plan, public: PublicModel, room: int | None) -> tuple[Callable[[L
         link: Link, dealer: Link, weights: dict[str, torch.Tensor] | None
     ) -> Generator[PrivateSession]:
         assert link.rank is not None
-        own = None if weights is None else encoded_weights(program, weights)
+        own = None if weights is None else checked_weights(program, public.name, weights)
         with (
             closing(DealerSupply(link.rank, dealer)) as supply,
             closing(fss_over(link, program, own, supply)) as session,
@@ -172,14 +174,17 @@ def run_model(
     use: Callable[[StepClient], T],
     wrap: Wrap = as_it_is,
     room: int | None = None,
+    *,
+    check_ranges: bool = False,
 ) -> tuple[T, Bill, Bill]:
     """A whole session over `model`; what `use` made of the client, the client's and the server's bill.
 
     Args:
         room: tokens that a session of the FSS suite has room for.
+        check_ranges: whether that session evaluates every pass twice.
     """
-    public = PublicModel.of(model)
-    deal, open_session = _fss(plan, public, room) if plan.suite == "fss" else _crypten(plan, public)
+    public, fss = PublicModel.of(model), plan.suite == "fss"
+    deal, open_session = _fss(plan, public, room, check_ranges) if fss else _crypten(plan, public)
 
     def server(link: Link, dealer: Link) -> Bill:
         with open_session(link, dealer, dict(model.weights)) as session:

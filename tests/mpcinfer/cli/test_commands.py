@@ -117,6 +117,14 @@ def test_a_bill_with_drafts_has_fewer_rounds() -> None:
     assert plain["online_bytes_to_server"] < none_right["online_bytes_to_server"]
 
 
+def test_a_bill_with_checked_ranges_has_the_second_evaluation_by_itself() -> None:
+    asked = ["cost", "tiny-python", "--tokens", "4", "--json"]
+    usual, checked = (json.loads(run(*asked, *more)) for more in ([], ["--check-ranges"]))
+    assert checked["rounds"] == 2 * usual["rounds"]
+    first = [row for row in checked["labels"] if not row["label"].startswith("check.")]
+    assert first == usual["labels"]
+
+
 def test_sampling_repeats_for_a_seed() -> None:
     options = ["generate", "def ", "--local", "plain", "--tokens", "8", "--temperature", "1", "--seed"]
     assert run(*options, "5") == run(*options, "5")
@@ -143,6 +151,16 @@ def test_keys_are_made_once_and_shown(tmp_path: Path) -> None:
         (["cost", "gpt2", "--plan", "crytpen"], "did you mean 'crypten'"),
         (["cost", "gpt2", "--set", "gelu=foo"], "gelu has no protocol 'foo'"),
         (["cost", "gpt2", "--plan", "crypten", "--set", "linear=foo"], "linear has no protocol 'foo'"),
+        (
+            ["cost", "tiny-python", "--plan", "crypten", "--check-ranges"],
+            "--check-ranges is for plans of the",
+        ),
+        (["cost", "gpt2", "--check-ranges"], "ranges are checked of calibrated models"),
+        (["generate", "x", "--local", "fixed", "--check-ranges"], "--local fixed by itself names"),
+        (
+            ["generate", "x", "--local", "private", "--plan", "crypten", "--check-ranges"],
+            "--check-ranges is for plans of the",
+        ),
         (["cost", "gpt2", "--set", "fold=no"], "has no operation 'fold'"),
         (["cost", "gpt2", "--set", "gelu"], "OPERATION=PROTOCOL"),
         (["generate", "x", "--local", "plain", "--draft-model", "tiny-power4"], "--speculate N"),

@@ -20,6 +20,7 @@ from mpcinfer.tokenizer import Tokenizer
 from parties.errors import ConfigError, RangeError
 from tests.mpcinfer.forms import LLAMA_FORM
 
+BOUNDED = ("attn.qkv", "attn.mix", "ffn.in")
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 TOKENIZER = Tokenizer(
     backend=byte_level_bpe({text: index for index, text in enumerate(ALPHABET)}, [], pre="gpt-2")
@@ -83,6 +84,8 @@ def test_the_keys_of_a_gpt2() -> None:
     ends = ("variance_min", "variance_max", "normalised", "norm")
     expected |= {"embedding/embed", "embedding/add_positions", "head.logits/head"}
     expected |= {f"head.norm/{end}" for end in ends}
+    bounded = ("embedding", "head.logits", *(f"layer{i}.{end}" for i in range(2) for end in BOUNDED))
+    expected |= {f"{label}/bound" for label in bounded}
     assert set(calibrate(model_of(GPT2), ["ab c"])) == expected
 
 

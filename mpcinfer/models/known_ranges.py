@@ -1,0 +1,163 @@
+"""Ranges that need no prompts: what weights alone say of how large values get, whatever the prompt is.
+
+    embedding           exact: the largest entry of a token's row, and of a token's row plus a position's
+    the first norm      exact: least and greatest variance or mean square over all tokens and positions
+    norms               a normalised row of D numbers is at most sqrt(D) long, so is each of its numbers
+    linear layers       after norms, and values and logits: |n W_j + c_j| <= sqrt(D) |W_j| + |c_j|, gain and
+                        bias multiplied in (Cauchy and Schwarz); for gated units the product of both bounds
+    attention           softmax and powers: weights are positive and sum to at most 1, so that no output is
+                        larger than the largest value
+
+The residual follows in part: where a token's row is larger than those of the prompts, what blocks add to it
+is taken for no larger than the rows that were seen. What blocks write, scores, ReLU attention, least mean
+squares after the first norm, and everything but the embedding of models without norms in their blocks, are
+what prompts showed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.static import static
+from parties.errors import RangeError
+
+_CHUNK = 4096
+"""Tokens whose rows are added to all positions at once."""
+_ROUNDING = 1 - 2.0**-7
+"""Weights may have been rounded to 16 bits after their ranges were made; `BOUND_MARGIN` is wider."""
+
+
+def widened(
+    config: ModelConfig, weights: Mapping[str, torch.Tensor], seen: Mapping[str, float]
+) -> dict[str, float]:
+    """Ranges from prompts together with those that are known.
+
+    Args:
+        weights: as they are trained.
+        seen: under the keys of `mpcinfer.models.ranges`.
+
+    Returns:
+        The same keys, none narrower than before, and `bound` of every label that has one.
+    """
+    with torch.no_grad():
+        config, weights = static(config, weights)
+        result = {**seen, **_embedding(config, weights)}
+        for layer in range(config.layers if config.block_norms else 0):
+            result |= _layer(config, weights, layer, seen)
+        if config.final_norm:
+            table = weights["embed.tokens"].T if config.tied_head else weights["head.weight"]
+            result["head.logits/bound"] = float(_columns(config, weights, "head.norm", table, None).max())
+        if config.block_norms:
+            _widen_norms(config, weights, result)
+    return dict(sorted(result.items()))
+
+
+def require_known(name: str, weights: Mapping[str, torch.Tensor], ranges: Mapping[str, float]) -> None:
+    """Whether stored ranges hold every token's row.
+
+    Args:
+        name: of the model, for the error.
+        ranges: the parties'; empty ones hold anything.
+
+    Raises:
+        RangeError: a token has a larger number than they say, so that a prompt with it would go wrong.
+    """
+    stored = ranges.get("embedding/embed", float("inf"))
+    table = weights["embed.tokens"]
+    largest = max(abs(float(end)) for end in torch.aminmax(table))
+    if largest * _ROUNDING <= stored:
+        return
+    token = int(table.abs().amax(-1).argmax())
+    raise RangeError(
+        f"{name}: its ranges say that numbers of the token table are at most {stored:.5g}, but token "
+        f"{token} has {largest:.5g}: a prompt with such a token would go wrong in silence. Make its ranges "
+        f"again, for both parties: `mpcinfer calibrate {name} --prompts FILE --out FOLDER/ranges.json`"
+    )
+
+
+def _embedding(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """Any token may be at any position, so that columns' extremes add up."""
+    table = weights["embed.tokens"].double()
+    result = {"embedding/embed": float(table.abs().max())}
+    if config.positions == "learned":
+        rows = weights["embed.positions"].double()
+        most, least = table.amax(0) + rows.amax(0), table.amin(0) + rows.amin(0)
+        result["embedding/add_positions"] = float(torch.maximum(most, -least).max())
+    return result | {"embedding/bound": max(result.values())}
+
+
+def _layer(
+    config: ModelConfig, weights: Mapping[str, torch.Tensor], layer: int, seen: Mapping[str, float]
+) -> dict[str, float]:
+    """Bounds of what reads a layer's norms, and of attention's output."""
+    prefix = f"layer{layer}"
+
+    def columns(norm: str, linear: str) -> torch.Tensor:
+        matrix, bias = (weights.get(f"{prefix}.{linear}.{part}") for part in ("weight", "bias"))
+        assert matrix is not None
+        return _columns(config, weights, f"{prefix}.{norm}", matrix, bias)
+
+    qkv = columns("norm1", "attn.qkv")
+    result = {f"{prefix}.attn.qkv/bound": float(qkv.max())}
+    if config.attention in ("softmax", "power") and seen.get(f"{prefix}.attn.power/epsilon_min", 0.0) >= 0:
+        values = qkv[-config.kv_heads * config.head_width :]
+        result[f"{prefix}.attn.mix/bound"] = float(values.max())
+    if config.has_ffn(layer) and config.ffn != "fused":
+        inner = columns("norm2", "ffn.in")
+        result[f"{prefix}.ffn.in/bound"] = float(inner.max())
+        if config.ffn == "glu":
+            gate, up = inner.chunk(2)
+            result[f"{prefix}.ffn.product/bound"] = float((gate * up).max())
+    return result
+
+
+def _columns(
+    config: ModelConfig,
+    weights: Mapping[str, torch.Tensor],
+    norm: str,
+    matrix: torch.Tensor,
+    bias: torch.Tensor | None,
+) -> torch.Tensor:
+    """Bounds [columns] of a linear layer, matrix [D, columns], that reads a norm."""
+    gain, shift = weights.get(f"{norm}.weight"), weights.get(f"{norm}.bias")
+    matrix = matrix.double()
+    scaled = matrix if gain is None else gain.double()[:, None] * matrix
+    if config.norm == "layernorm":  # normalised rows have mean zero
+        scaled = scaled - scaled.mean(0)
+    offset = matrix.new_zeros(matrix.shape[1]) if shift is None else shift.double() @ matrix
+    offset = offset if bias is None else offset + bias.double()
+    return math.sqrt(config.width) * scaled.square().sum(0).sqrt() + offset.abs()
+
+
+def _widen_norms(config: ModelConfig, weights: Mapping[str, torch.Tensor], ranges: dict[str, float]) -> None:
+    """Rows of the first norm are known; those of the others are a token's plus what blocks wrote."""
+    kind = "variance" if config.norm == "layernorm" else "mean_square"
+    least, greatest = _first_rows(config, weights)
+    seen = ranges["layer0.norm1/" + kind + "_max"]
+    for key in [key for key in ranges if key.endswith(f"/{kind}_max")]:
+        label = key.removesuffix(f"/{kind}_max")
+        ranges[f"{label}/normalised"] = math.sqrt(config.width)
+        if key != f"layer0.norm1/{kind}_max" and greatest > seen:
+            ranges[key] = max(ranges[key], (math.sqrt(greatest) + math.sqrt(ranges[key])) ** 2)
+    ranges[f"layer0.norm1/{kind}_min"] = min(ranges[f"layer0.norm1/{kind}_min"], least)
+    ranges[f"layer0.norm1/{kind}_max"] = max(seen, greatest)
+
+
+def _first_rows(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> tuple[float, float]:
+    """Least and greatest mean square of a token's row plus a position's, centred for layer norms."""
+    table, rows = weights["embed.tokens"].double(), torch.zeros(1, config.width, dtype=torch.float64)
+    if config.positions == "learned":
+        rows = weights["embed.positions"].double()
+    if config.norm == "layernorm":
+        table, rows = table - table.mean(-1, keepdim=True), rows - rows.mean(-1, keepdim=True)
+    squares, least, greatest = rows.square().sum(-1), float("inf"), 0.0
+    for start in range(0, len(table), _CHUNK):
+        part = table[start : start + _CHUNK]
+        sums = part.square().sum(-1)[:, None] + 2 * part @ rows.T + squares
+        low, high = torch.aminmax(sums)
+        least, greatest = min(least, float(low)), max(greatest, float(high))
+    return max(least, 0.0) / config.width, greatest / config.width
