@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Generic, TypeVar
 
 import torch
 
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
+from mpcinfer.models.site import Part, Site
 from parties.errors import ConfigError
 
 TensorT = TypeVar("TensorT")
@@ -22,6 +23,23 @@ class Backend(ABC, Generic[TensorT, WeightT]):
     Shape legend: B batch, T tokens of this step, S tokens so far (cache included), D model, H heads,
     K head width, F hidden, V vocabulary. Weights are [in, out].
     """
+
+    _site: Site | None = None
+
+    @property
+    def site(self) -> Site:
+        """Where the operation at hand stands in the model; the decoder says so."""
+        assert self._site is not None, "no operation of a decoder"
+        return self._site
+
+    @contextmanager
+    def at(self, layer: int | None, part: Part) -> Generator[None]:
+        """What happens inside stands there."""
+        before, self._site = self._site, Site(layer, part)
+        try:
+            yield
+        finally:
+            self._site = before
 
     def span(self, name: str, kind: str = "") -> AbstractContextManager[object]:
         """Names what happens inside, for bills and range errors; spans nest, `kind` groups across layers."""

@@ -150,10 +150,9 @@ class FssBackend(Backend[Share, Matrix]):
 
     def _norm_widths(self) -> tuple[NormWidths, int]:
         """The norm at hand, and the ring of the layer that reads it."""
-        label = self._label
-        if label.startswith("head"):
+        if self.site.part == "norm":
             return self._widths.head_norm, self._widths.head_bits
-        if label.endswith("norm1"):
+        if self.site.part == "norm1":
             attention = self._widths.attention(self._layer)
             return attention.norm, attention.qkv_bits
         ffn = self._widths.ffn(self._layer)
@@ -345,8 +344,6 @@ class FssBackend(Backend[Share, Matrix]):
 
     @property
     def _layer(self) -> int:
-        return int(self._label.split(".")[0].removeprefix("layer"))
-
-    @property
-    def _label(self) -> str:
-        return plain_name(self.machine.meter.label)
+        layer = self.site.layer
+        assert layer is not None, "no operation of a block"
+        return layer

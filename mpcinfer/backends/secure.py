@@ -130,7 +130,7 @@ class SecureBackend(Backend[Share, Weight]):
             return relu_weights(self.engine, positive, rows)
         (low, high), largest = UNCALIBRATED_DIVISORS, 2.0
         if self._ranges is not None:
-            prefix, seen = self.engine.meter.label.removesuffix(".power"), Seen(self._ranges)
+            prefix, seen = self.site.key, Seen(self._ranges)
             low, high = divisor_bounds(form, prefix, seen, scaled=epsilon is not None)
             largest = score_bound(form, prefix, seen)
         added = form.epsilon if epsilon is None else epsilon.share
@@ -150,7 +150,7 @@ class SecureBackend(Backend[Share, Weight]):
 
     def norm(self, x: Share, weight: Weight | None, bias: Weight | None, kind: NormKind, eps: float) -> Share:
         engine = self.engine
-        low, high = self._norm_range(f"{engine.meter.label}/{_SPREAD[kind]}")
+        low, high = self._norm_range(f"{self.site.key}/{_SPREAD[kind]}")
         # A norm does not change when its row is scaled: a power of two brings mean squares around 4, and
         # those of a range too wide for that above 2^-8, below which 16 fraction bits say little.
         shift = max(1 - round(math.log2(low * high) / 4), math.ceil(-4 - math.log2(low) / 2))

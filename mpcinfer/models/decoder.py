@@ -12,6 +12,7 @@ from typing import Generic
 
 from mpcinfer.backends.base import Backend, TensorT, WeightT
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.site import Part, Site
 from parties.errors import ConfigError
 
 
@@ -107,7 +108,7 @@ class Decoder(Generic[TensorT, WeightT]):
             if self.config.head_input:
                 x = self._linear(x, "head.input", "input")
             if self.config.final_norm:
-                x = self._norm(x, "head.norm", "norm")
+                x = self._norm(x, None, "norm")
             with self.backend.span("logits", "linear"):
                 table = self.weights["embed.tokens" if self.config.tied_head else "head.weight"]
                 return self.backend.head(x, table, self.config.tied_head)
@@ -116,8 +117,8 @@ class Decoder(Generic[TensorT, WeightT]):
         """Causal self-attention with grouped heads."""
         backend, config = self.backend, self.config
         if config.block_norms:
-            x = self._norm(x, f"layer{layer}.norm1", "norm1")
-        with backend.span("attn"):
+            x = self._norm(x, layer, "norm1")
+        with backend.at(layer, "attn"), backend.span("attn"):
             qkv = self._linear(x, f"layer{layer}.attn.qkv", "qkv")
             kv_width = config.kv_heads * config.head_width
             q, k, v = backend.split(qkv, [config.heads * config.head_width, kv_width, kv_width])
@@ -143,8 +144,8 @@ class Decoder(Generic[TensorT, WeightT]):
         """MLP, gated unit, or a matrix alone."""
         backend, config = self.backend, self.config
         if config.block_norms:
-            x = self._norm(x, f"layer{layer}.norm2", "norm2")
-        with backend.span("ffn"):
+            x = self._norm(x, layer, "norm2")
+        with backend.at(layer, "ffn"), backend.span("ffn"):
             if config.ffn == "fused":
                 return self._linear(x, f"layer{layer}.ffn.out", "out")
             x = self._linear(x, f"layer{layer}.ffn.in", "in")
@@ -156,9 +157,10 @@ class Decoder(Generic[TensorT, WeightT]):
                     x = backend.activation(x, config.activation)
             return self._linear(x, f"layer{layer}.ffn.out", "out")
 
-    def _norm(self, x: TensorT, name: str, label: str) -> TensorT:
+    def _norm(self, x: TensorT, layer: int | None, part: Part) -> TensorT:
+        name = Site(layer, part).key
         weight, bias = self.weights.get(f"{name}.weight"), self.weights.get(f"{name}.bias")
-        with self.backend.span(label, self.config.norm):
+        with self.backend.at(layer, part), self.backend.span(part, self.config.norm):
             return self.backend.norm(x, weight, bias, self.config.norm, self.config.norm_eps)
 
     def _linear(self, x: TensorT, name: str, label: str) -> TensorT:

@@ -1,0 +1,26 @@
+"""Where in a model an operation stands: what its ranges and rings belong to, whatever the bill calls it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Part = Literal["norm1", "attn", "norm2", "ffn", "norm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A part of a block, or of what follows the last one.
+
+    Attributes:
+        layer: of the block, from 0; None after the last.
+        part: `norm` is the final one.
+    """
+
+    layer: int | None
+    part: Part
+
+    @property
+    def key(self) -> str:
+        """What keys of its calibrated ranges begin with: `layer3.attn`, `head.norm`."""
+        return f"head.{self.part}" if self.layer is None else f"layer{self.layer}.{self.part}"
