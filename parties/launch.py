@@ -110,13 +110,14 @@ class Processes:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         try:
             if kind is None:
-                self._wait_for_all()
+                self.settle()
         finally:
             self._end_all()
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
 
-    def _wait_for_all(self) -> None:
+    def settle(self) -> None:
+        """Lets the processes finish by themselves, for as long as patience lasts."""
         deadline = time.monotonic() + self._patience_s
         for child in self._children:
             self._wait(child, deadline)
@@ -127,7 +128,7 @@ class Processes:
         try:
             for child in running:
                 child.process.terminate()
-            self._wait_for_all()
+            self.settle()
         finally:
             for child in running:
                 if child.process.poll() is None:

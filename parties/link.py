@@ -24,7 +24,8 @@ from parties.wire import (
     unpack,
 )
 
-MAX_DOCUMENT_BYTES = 1 << 24
+MAX_DOCUMENT_BYTES = 1 << 20
+"""As Python's objects a document takes up to some 70 times that."""
 
 
 class Link:

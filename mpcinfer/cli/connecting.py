@@ -125,6 +125,7 @@ def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) 
         timeout_s=parties.timeout_s,
         on_progress=parties.on_progress,
         check_ranges=parties.check_ranges,
+        insecure_dealer=parties.insecure_dealer,
     ) as client:
         yield client
 

@@ -70,6 +70,7 @@ def serve(
         once=once,
         say=announce,
         check_ranges=check_ranges,
+        insecure_dealer=insecure_dealer,
     )
 
 

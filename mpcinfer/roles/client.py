@@ -16,7 +16,7 @@ from mpcinfer.roles.engines import engine_of
 from mpcinfer.roles.exchange import StepClient
 from mpcinfer.roles.next_pass import NextPass
 from mpcinfer.roles.progress import Progress
-from mpcinfer.roles.terms import Terms
+from mpcinfer.roles.terms import Terms, require_source
 from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.speculation import NO_FOLDER, Draft, Speculation, look_up, speculation
 from parties.bill import Bill
@@ -187,6 +187,7 @@ def connect_client(
     timeout_s: float = 60.0,
     on_progress: Callable[[Progress], None] | None = None,
     check_ranges: bool = False,
+    insecure_dealer: bool = False,
 ) -> Generator[PrivateClient]:
     """A session with a server, ended in order when the block ends without an error, or with RangeError.
 
@@ -194,8 +195,6 @@ def connect_client(
         public: the model's public part; the handshake compares it with the server's.
         dealer: where correlations come from.
         material: a folder with correlations for this client, made by `mpcinfer deal`, instead of a dealer.
-            With neither the client agrees to a server that is its own dealer: insecure, and not every plan
-            allows it.
         room: the most tokens of the session, prompt and answers together; plans of the engine `fss` compute
             in rings as wide as that needs. At most the model's context; None for a default.
         first: how many tokens the first prompt has, where that is known: it is dealt while masked weights are
@@ -205,13 +204,17 @@ def connect_client(
         check_ranges: every pass runs twice, the second time in wider rings, and `complete` raises RangeError
             where a value left its range. Twice the rounds, over twice the bytes. The server must ask for it
             too. It sees a session that ends, as after an answer. Plans of the engine `fss`, with a dealer.
+        insecure_dealer: with neither dealer nor material, the client agrees to a server that is its own
+            dealer and can decrypt everything; to measure with. Not every plan allows it.
 
     Raises:
         HandshakeFailed: another version, plan, model or key at the server, or only one of the two checks
             ranges.
         PeerError: the server or the dealer went away or sent what it should not.
         ConfigError, RangeError: the model cannot be run under the plan, or ranges cannot be checked.
+        InsecureRefused: neither dealer nor material, and an insecure dealer was not asked for.
     """
+    require_source(dealer, material, insecure_dealer)
     engine = engine_of(plan)
     terms = engine.ready(
         Terms(
@@ -225,6 +228,7 @@ def connect_client(
             first=first,
             on_progress=on_progress,
             check_ranges=check_ranges,
+            insecure_dealer=insecure_dealer,
         )
     )
     channel = connect(

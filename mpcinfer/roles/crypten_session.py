@@ -15,7 +15,7 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.foresight import Foresight
 from mpcinfer.roles.session import PrivateSession, rewind_cache
-from mpcinfer.roles.terms import Terms, announce, dealer_link, greet
+from mpcinfer.roles.terms import Terms, announce, dealer_link, greet, require_source
 from parties.errors import ConfigError
 from parties.keys import KeyPair
 from parties.link import Link
@@ -136,6 +136,7 @@ def crypten_session(link: Link, terms: Terms) -> Generator[PrivateSession]:
     if terms.material is not None:
         raise ConfigError(f"plan {terms.plan.name} takes its correlations from a dealer, not from a folder")
     model = terms.public.digest()
+    require_source(terms.dealer, None, terms.insecure_dealer)
     with connected_engine(link, terms.plan, model, terms.keys, terms.dealer, terms.timeout_s) as engine:
         yield CrypTenPrivateSession(engine, terms.plan, terms.public, terms.weights)
 

@@ -11,7 +11,7 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address, Identity
 from mpcinfer.roles.engines import engine_of
 from mpcinfer.roles.exchange import serve_steps
-from mpcinfer.roles.terms import IDLE_S, Terms
+from mpcinfer.roles.terms import IDLE_S, Terms, require_source
 from parties.bill import Bill
 from parties.channel import Channel
 from parties.errors import HandshakeFailed, MpcInferError, PeerTimeout
@@ -39,6 +39,7 @@ def serve_sessions(
     once: bool,
     say: Say,
     check_ranges: bool = False,
+    insecure_dealer: bool = False,
 ) -> None:
     """Serves sessions until the process is ended, or one with `once`.
 
@@ -50,16 +51,19 @@ def serve_sessions(
         identity: the server's keys, and the client that may connect.
         dealer: where correlations come from.
         material: a folder with correlations for this server, made by `mpcinfer deal`, instead of a dealer.
-            With neither the server is its own dealer: insecure, and not every plan allows it.
         timeout_s: longest silence of a peer.
         idle_s: longest silence of the client between two steps, after which its session ends.
         say: is told of progress, a line at a time.
+        insecure_dealer: with neither, the server is its own dealer and could decrypt everything; to measure
+            with. Not every plan allows it.
         check_ranges: as for `connect_client`; clients that do not ask for it are refused.
 
     Raises:
         ConfigError: the endpoint or the model cannot be used.
+        InsecureRefused: neither dealer nor material, and not asked for.
         MpcInferError: with `once`, whatever ended the session.
     """
+    require_source(dealer, material, insecure_dealer)
     terms = engine_of(plan).ready(
         Terms(
             plan=plan,
@@ -71,6 +75,7 @@ def serve_sessions(
             timeout_s=timeout_s,
             idle_s=idle_s,
             check_ranges=check_ranges,
+            insecure_dealer=insecure_dealer,
         )
     )
     if not once:

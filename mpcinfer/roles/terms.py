@@ -15,7 +15,7 @@ from mpcinfer.backends.fss_check import require_checkable
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.progress import Progress
-from parties.errors import PeerTimeout
+from parties.errors import InsecureRefused, PeerTimeout
 from parties.handshake import ROLES, Hello, Session, shake_hands
 from parties.keys import KeyPair
 from parties.link import Link
@@ -42,6 +42,7 @@ class Terms:
         keys: this party's.
         dealer: where correlations come from.
         material: a folder of correlations that `mpcinfer deal` made, instead of a dealer.
+        insecure_dealer: with neither, the server makes the correlations itself.
         timeout_s: longest wait for a connection, and longest silence of a peer.
         idle_s: longest silence of the client between two steps of a session.
         room: the most tokens the session will hold, where the plan's engine asks for it; the client decides.
@@ -54,8 +55,8 @@ class Terms:
     Raises:
         ConfigError: ranges to be checked under another engine than `fss`, or over a folder.
 
-    With neither dealer nor material the server makes the correlations itself, which is insecure: it could
-    decrypt everything. Both parties must agree to it, and the bill says so.
+    A server that is its own dealer is insecure: it could decrypt everything. Both parties must agree to it,
+    and the bill says so.
     """
 
     plan: Plan
@@ -65,6 +66,7 @@ class Terms:
     keys: KeyPair | None = None
     dealer: Address | None = None
     material: Path | None = None
+    insecure_dealer: bool = False
     timeout_s: float = 60.0
     idle_s: float = IDLE_S
     room: int | None = None
@@ -75,6 +77,15 @@ class Terms:
     def __post_init__(self) -> None:
         if self.check_ranges:
             require_checkable(self.plan, folder=self.material is not None)
+
+
+def require_source(dealer: Address | None, material: Path | None, insecure_dealer: bool) -> None:
+    """Raises InsecureRefused where the server alone could make correlations, and that was not asked for."""
+    if dealer is None and material is None and not insecure_dealer:
+        raise InsecureRefused(
+            "say where correlations come from: a dealer, or material that one wrote. A server that is its "
+            "own dealer can decrypt everything; to measure with one, both ask for it: insecure_dealer=True"
+        )
 
 
 def greet(link: Link, agreement: str, model: str) -> Session:

@@ -11,6 +11,7 @@ from mpcinfer.models.find import find_model
 from mpcinfer.roles.kernel_mark import is_warm
 from mpcinfer.roles.processes import Neighbours, Say, neighbours
 from mpcinfer.roles.progress import Progress, Stage
+from parties.errors import RangeError
 from protocols.plan import DEFAULT_PLAN
 
 if TYPE_CHECKING:  # what a client computes with is imported while the other processes start
@@ -74,8 +75,12 @@ def private(
         settings = _Settings(
             timeout_s=timeout_s, room=room, on_progress=on_progress, check_ranges=check_ranges
         )
-        with _client(others, model, plan, choices, prompt, settings) as client:
-            yield client
+        try:
+            with _client(others, model, plan, choices, prompt, settings) as client:
+                yield client
+        except RangeError:  # the session has ended as after an answer
+            others.processes.settle()
+            raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +132,7 @@ def _client(
             keys=others.keys,
             server=others.server,
             dealer=others.dealer,
+            insecure_dealer=others.dealer is None,
             room=settings.room,
             first=0 if prompt is None else len(public.tokenizer.encode(prompt(public))),
             timeout_s=max(settings.timeout_s, _START_S),

@@ -25,7 +25,8 @@ class TcpChannel(Channel):
     Attributes:
         peer_key: the peer's authenticated public key in Z85; None on an unencrypted connection.
         secure: whether the connection is encrypted and authenticated.
-        recv_timeout_s: how long `recv` waits for a sign of life; may be changed at any time.
+        recv_timeout_s: how long `recv` waits for a message, or for the next chunk of a long one; may be
+            changed at any time.
     """
 
     def __init__(self, wire: Wire, peer_key: str | None, recv_timeout_s: float) -> None:
@@ -54,7 +55,8 @@ class TcpChannel(Channel):
         while True:
             lost = wire.gate.lost  # looked at first: what arrived before the loss is still delivered
             while (chunk := wire.received()) is not None:
-                deadline = None
+                if len(chunk) == chunks.CHUNK_BYTES:  # of those only so many as are awaited can come
+                    deadline = None
                 message = self._incoming.add(chunk, most_bytes)
                 if message is not None:
                     return message
@@ -86,7 +88,7 @@ class TcpChannel(Channel):
         What is still queued in this process is not yet sent: ask after the peer has answered. None where the
         kernel does not tell (not Linux) or the connection has ended.
         """
-        if self._wire is None or self._connection is None:
+        if self._wire is None or self._connection is None or self._wire.gate.lost:
             return None
         return self._wire.connections.kernel_bytes(self._connection)
 

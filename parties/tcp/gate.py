@@ -125,7 +125,7 @@ class Gate:
         return self.ours in (descriptor, None)
 
     def _end_the_oldest(self) -> None:
-        waiting = self._connections.waiting(self.ours)
+        waiting = self._connections.waiting(None if self.lost else self.ours)
         for descriptor in waiting[: len(waiting) - MAX_WAITING]:
             self._connections.end(descriptor)
 

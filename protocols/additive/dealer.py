@@ -30,6 +30,7 @@ WINDOW_BYTES = 1 << 26
 MASK_CACHE_BYTES = 1 << 31
 """Weight masks beyond this are derived afresh for every use instead of kept."""
 MAX_WAITING = 1 << 20
+MAX_REQUESTS_BYTES = 1 << 24
 SEED, REQUESTS = "seed", "requests"
 
 
@@ -77,7 +78,7 @@ class _Session:
         while True:
             while self._waiting and self._fits(self._waiting[0]):
                 self._answer(self._waiting.popleft())
-            document = self._link.recv_document(REQUESTS)
+            document = self._link.recv_document(REQUESTS, MAX_REQUESTS_BYTES)
             if document == {"end": True}:
                 return self._dealt
             self._hear(document)

@@ -59,7 +59,7 @@ class Pace:
     def _wait(self) -> None:
         self._confirmed += BATCH_PIECES
         with self._link.meter.phase(Phase.CONTROL):
-            document = self._link.recv_document(_LABEL)
+            document = self._link.recv_document(_LABEL, max_bytes=64)
         if document != {"received": self._confirmed}:
             raise PeerMismatch(f"{_LABEL}: expected a receipt of {self._confirmed} pieces")
 

@@ -164,14 +164,17 @@ class Bundle:
     def __init__(self, folder: Path, index: int, manifest: Manifest) -> None:
         self._descriptors: dict[Part, int] = {}
         try:
-            header = _read_header(_header(folder, index), len(manifest.lengths))
+            with _header(folder, index).open("rb") as header_file:
+                for part in Part:
+                    self._descriptors[part] = os.open(_part(folder, index, part), os.O_RDONLY)
+                _unlink(folder, index)
+                _sync(folder)
+                header = _read_header(header_file.read(), len(manifest.lengths))
             self.dealt = [Dealt.of(sizes) for sizes in header["dealt"]]
             self.seeds = PartySeeds(header["hash"], header["main"])
             for part in Part:
-                self._descriptors[part] = os.open(_part(folder, index, part), os.O_RDONLY)
-                _require_size(
-                    folder, self._descriptors[part], [d.to_party(manifest.rank)[part] for d in self.dealt]
-                )
+                sizes = [d.to_party(manifest.rank)[part] for d in self.dealt]
+                _require_size(folder, self._descriptors[part], sizes)
         except (OSError, MalformedFrame, PeerMismatch) as error:
             self.close()
             raise ConfigError(f"{folder}: bundle {index} is damaged: {error}") from None
@@ -198,17 +201,21 @@ class Store:
         folder: made by `mpcinfer deal`.
 
     Raises:
-        ConfigError: there is no such folder, it is damaged, or another process uses it.
+        ConfigError: there is no such folder, it is damaged or open to others, or another process uses it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.manifest = folder, Manifest.load(folder)
+        if folder.stat().st_mode & 0o077:
+            raise ConfigError(f"{folder} is open to others than its owner: chmod 700 {folder}")
         self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._lock)
             raise ConfigError(f"{folder} is in use by another process") from None
+        for gone in range(self.next):  # a crash may have left their names
+            _unlink(folder, gone)
 
     @property
     def next(self) -> int:
@@ -253,7 +260,7 @@ class Store:
     def take(self, index: int) -> Bundle:
         """Uses a bundle; those before it are lost.
 
-        1. The counter goes past it, on disk.  2. Its files are opened, and lose their names.
+        1. The counter goes past it, on disk.  2. Its files are opened, and lose their names.  3. It is read.
 
         Raises:
             CorrelationExhausted: it was used before, or there is none of that number.
@@ -265,18 +272,15 @@ class Store:
         try:
             return Bundle(self.folder, index, self.manifest)
         finally:
-            self._unlink(range(index, index + 1))
+            _unlink(self.folder, index)
 
     def _go_past(self, index: int) -> None:
         first = self.next
         if first < index:
             _replace(self.folder / _NEXT, f"{index}\n".encode())
-            self._unlink(range(first, index))
-
-    def _unlink(self, indices: range) -> None:
-        for gone in indices:
-            for path in (_header(self.folder, gone), *(_part(self.folder, gone, part) for part in Part)):
-                path.unlink(missing_ok=True)
+            for gone in range(first, index):
+                _unlink(self.folder, gone)
+            _sync(self.folder)
 
     def bind_weights(self, digest: str) -> None:
         """The folder's masks hide these weights and no others: two that one mask hid could be compared.
@@ -307,6 +311,7 @@ def new_folder(folder: Path) -> Path:
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
         if any(folder.iterdir()):
             raise ConfigError(f"{folder} is not empty: correlations are dealt into a folder of their own")
     except OSError as error:
@@ -322,9 +327,24 @@ def _part(folder: Path, index: int, part: Part) -> Path:
     return folder / f"{index:06d}.{part.name.lower()}"
 
 
-def _read_header(path: Path, runs: int) -> dict[str, Any]:
+def _unlink(folder: Path, index: int) -> None:
+    """Takes the names of a bundle's files away."""
+    for path in (_header(folder, index), *(_part(folder, index, part) for part in Part)):
+        path.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Names that were taken away stay so after a crash."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_header(raw: bytes, runs: int) -> dict[str, Any]:
     """Seeds and sizes; raises MalformedFrame for anything else."""
-    header = from_bytes(path.read_bytes(), _MAX_HEADER_BYTES)
+    header = from_bytes(raw, _MAX_HEADER_BYTES)
     match header:
         case {"hash": bytes() as key, "main": bytes() as main, "dealt": list()} if (
             len(key) == len(main) == SEED_BYTES

@@ -254,6 +254,24 @@ def test_a_longer_message_than_is_awaited_is_refused() -> None:
             listening.recv(300_000)
 
 
+def test_a_trickle_does_not_keep_a_reader_waiting() -> None:
+    listening, connecting = tcp_pair(secure=False)
+    with listening, connecting, ThreadPoolExecutor(1) as pool:
+        listening.recv_timeout_s = 4 * SILENCE_S
+        wire = connecting._open()  # pyright: ignore[reportPrivateUsage]
+
+        def trickle() -> None:
+            wire.send(b"\xff\xff")
+            for _ in range(12):
+                time.sleep(SILENCE_S)
+                wire.send(b"")
+
+        sent = pool.submit(trickle)
+        with pytest.raises(PeerTimeout):
+            listening.recv(64)
+        assert not sent.done()
+
+
 def test_too_many_parts_are_not_sent() -> None:
     listening, connecting = tcp_pair()
     with listening, connecting:

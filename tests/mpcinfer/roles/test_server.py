@@ -9,9 +9,10 @@ import pytest
 from mpcinfer.models.load import load_model, load_public
 from mpcinfer.roles import server
 from mpcinfer.roles.addresses import Address, Identity
+from mpcinfer.roles.client import connect_client
 from mpcinfer.roles.exchange import serve_steps
 from mpcinfer.roles.session import PrivateSession
-from parties.errors import HandshakeFailed, MpcInferError, PeerTimeout
+from parties.errors import HandshakeFailed, InsecureRefused, MpcInferError, PeerTimeout
 from parties.link import Link
 from parties.meter import SERVER, Meter
 from protocols.registry import get_plan
@@ -60,6 +61,27 @@ def test_a_peer_that_leaves_in_the_handshake_does_not_end_the_server(monkeypatch
 
 def test_one_that_was_started_for_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _serve(True, monkeypatch)[-1] == "HandshakeFailed"
+
+
+def test_a_server_that_deals_for_itself_is_asked_for_by_name() -> None:
+    with pytest.raises(InsecureRefused, match="insecure_dealer=True"):
+        server.serve_sessions(
+            load_public("tiny-python"),
+            {},
+            get_plan("crypten"),
+            listen="tcp://127.0.0.1:*",
+            identity=Identity(LISTENER, CONNECTOR.public),
+            dealer=None,
+            timeout_s=1.0,
+            once=True,
+            say=print,
+        )
+    address = Address("tcp://127.0.0.1:1", LISTENER.public)
+    client = connect_client(
+        load_public("tiny-python"), get_plan("crypten"), keys=CONNECTOR, server=address, dealer=None
+    )
+    with pytest.raises(InsecureRefused, match="insecure_dealer=True"), client:
+        pass
 
 
 def test_an_idle_client_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

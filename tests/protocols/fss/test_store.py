@@ -19,6 +19,7 @@ from parties.link import Link
 from parties.meter import CLIENT, SERVER, Phase
 from parties.randomness import InsecureTestRandom
 from parties.threads import run_two_threads
+from protocols.fss import store as store_module
 from protocols.fss.seeds import DealerSeeds
 from protocols.fss.spool import Reader
 from protocols.fss.store import VERSION, BundleWriter, Manifest, Store, new_folder
@@ -329,7 +330,7 @@ def test_a_party_that_is_killed_never_uses_a_bundle_twice(
 def test_the_counter_is_on_disk_before_anything_is_read(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The order of what happens to the disk: write, fsync, rename, fsync of the folder, then the bundle."""
+    """The order of what happens to the disk: the counter, the bundle's names, each synced; then it is read."""
     happened: list[str] = []
     for name in ("write", "fsync", "rename", "unlink"):
         real = getattr(os, name)
@@ -339,7 +340,24 @@ def test_the_counter_is_on_disk_before_anything_is_read(
             return _real(*arguments)  # type: ignore[operator]
 
         monkeypatch.setattr(os, name, told)
-    read = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: (happened.append("read"), read(path))[1])
+    read = store_module._read_header  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(store_module, "_read_header", lambda *what: (happened.append("read"), read(*what))[1])
     store.take(0).close()
-    assert happened[:5] == ["write", "fsync", "rename", "fsync", "read"]
+    counter, names = ["write", "fsync", "rename", "fsync"], ["unlink"] * 3 + ["fsync"]
+    assert happened[:9] == [*counter, *names, "read"]
+
+
+def test_names_that_a_crash_left_are_taken_away(folders: list[Path]) -> None:
+    (folders[SERVER] / "next").write_text("2\n")
+    with closing(Store(folders[SERVER])):
+        assert [path.name for path in sorted(folders[SERVER].glob("0*"))] == [
+            "000002.bundle",
+            "000002.gates",
+            "000002.linear",
+        ]
+
+
+def test_a_folder_that_others_can_open_is_refused(folders: list[Path]) -> None:
+    folders[CLIENT].chmod(0o750)
+    with pytest.raises(ConfigError, match="open to others"):
+        Store(folders[CLIENT])
