@@ -187,3 +187,4 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
         if path.relative_to(ROOT).parts[0] in SHIPPED and path.suffix != ".pyc"
     }
     assert names == expected
+    assert {f"{package}/py.typed" for package in SHIPPED} <= names  # type checkers look for these
