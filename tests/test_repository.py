@@ -29,7 +29,9 @@ MAX_LINES = 400
 
 def repository_files() -> Iterator[Path]:
     """Our own files: those at the top and those in our folders, without caches."""
-    yield from (path for path in ROOT.iterdir() if path.is_file())
+    yield from (
+        path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"
+    )  # a file in a worktree
     for folder in FOLDERS:
         yield from (p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 
