@@ -45,7 +45,7 @@ def entropy(
 
         mpcinfer entropy tiny-python --data notes.txt
 
-        mpcinfer entropy runs/norm-free --out plots/
+        mpcinfer entropy norm-free --out plots/
     """
     from mpcinfer.cli.entropies import show_entropies
 
