@@ -69,9 +69,9 @@ def commands_in(text: str, program: str = PROGRAM) -> Iterator[tuple[str, bool]]
     fences = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     blocks = [inside for language, inside in fences if language in ("", "sh", "console", "toml")]
     blocks += re.findall(r"^(?:    | *(?:#|\$|RUN) |\t).*$", text, re.MULTILINE)
-    before = r"(?:[ \t#$]|RUN |\$\(BIN\)/|[^`\n]*[|;] )*"
+    before = r'(?:[ \t#$]|RUN |do |\$\(BIN\)/|"\$python" -m |[^`\n]*[|;] )*'
     for match in re.finditer(rf"^{before}({program}.*)$", "\n".join(blocks), re.MULTILINE):
-        yield re.split(r"\s{2,}|\s+#|;| && ", match[1])[0].strip(), False
+        yield re.split(r"\s{2,}|\s+#|;| &&? ?", match[1])[0].strip(), False
     for match in re.finditer(rf": ({program}[^`\n;]*)$", text, re.MULTILINE):
         yield match[1].strip(), False
     for match in re.finditer(rf"\(({program}[^`)\n]*)\)", text):
@@ -82,7 +82,8 @@ def _pages() -> Iterator[tuple[str, str]]:
     patterns = ("*.md", "docs/**/*.md", "examples/**/*", "mpcinfer/**/*.md", "*file", "*.yml")
     for path in sorted({path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}):
         if path.suffix in (".md", ".yml", ".sh", ".ipynb", ".py", ""):
-            yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8")
+            yield str(path.relative_to(ROOT)), f"```sh\n{text}\n```" if path.suffix == ".sh" else text
 
 
 def _strings() -> Iterator[tuple[str, str]]:
