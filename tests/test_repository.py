@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 import yaml
 
 from tests.deadlines import HANG_S
+from tests.shown_commands import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ("mpcinfer", "protocols", "parties")
-FOLDERS = (*SHIPPED, "bench", "tests", "docs", "scripts", ".ci")
+FOLDERS = (*SHIPPED, "bench", "examples", "tests", "docs", "scripts", ".ci")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 ROLES = ("server", "client", "dealer")
 MAX_LINES = 400
@@ -29,7 +29,9 @@ MAX_LINES = 400
 
 def repository_files() -> Iterator[Path]:
     """Our own files: those at the top and those in our folders, without caches."""
-    yield from (path for path in ROOT.iterdir() if path.is_file())
+    yield from (
+        path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"
+    )  # a file in a worktree
     for folder in FOLDERS:
         yield from (p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 
@@ -110,39 +112,6 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
     assert [link for link in local if not (document.parent / link).exists()] == []
 
 
-def shell_lines(text: str) -> Iterator[str]:
-    """Lines of indented or fenced blocks, continuation lines joined."""
-    joined = re.sub(r"\\\n\s*", "", text)
-    fences = re.findall(r"^```(?:sh|console)?\n(.*?)^```", joined, re.MULTILINE | re.DOTALL)
-    indented = [line for line in joined.splitlines() if line.startswith("    ")]
-    for line in [*indented, *"\n".join(fences).splitlines()]:
-        yield line.strip().removeprefix("$ ")
-
-
-def check_arguments(arguments: list[str]) -> None:
-    """Parses a command line of `mpcinfer` without running it; raises where the CLI would refuse it."""
-    from mpcinfer.cli.main import app
-
-    command: Any = typer.main.get_command(app)
-    while hasattr(command, "commands"):
-        name, *arguments = arguments
-        command = command.commands[name]
-    command.make_context(name, list(arguments))
-
-
-def documented_commands() -> list[str]:
-    lines = [line for document in DOCUMENTS for line in shell_lines(document.read_text(encoding="utf-8"))]
-    return [line for line in lines if line.startswith("mpcinfer ") and " --help" not in line]
-
-
-def test_documented_commands_are_ones_the_cli_takes() -> None:
-    commands = documented_commands()
-    assert len(commands) >= 5
-    for line in commands:
-        words = shlex.split(re.split(r"\s{3,}|\s+#", line)[0])  # what follows a gap is a remark
-        check_arguments(words[1:])
-
-
 def test_documented_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = {
@@ -161,7 +130,7 @@ def compose() -> dict[str, Any]:
 def test_compose_commands_are_ones_the_cli_takes(role: str) -> None:
     command = compose()[role]["command"]
     words = shlex.split(command) if isinstance(command, str) else command
-    check_arguments([re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word) for word in words])
+    parse([re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word) for word in words])
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -189,3 +158,4 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
         if path.relative_to(ROOT).parts[0] in SHIPPED and path.suffix != ".pyc"
     }
     assert names == expected
+    assert {f"{package}/py.typed" for package in SHIPPED} <= names  # type checkers look for these

@@ -56,7 +56,7 @@ def deal(
             answer=answer,
             count=count,
             out=out,
-            command=_command(model, plan, choices or [], prompt, answer, count),
+            command=again(model, plan, choices or [], prompt, answer, count),
             on_progress=show,
         )
     finally:
@@ -64,8 +64,8 @@ def deal(
     announce(f"dealt {last.of} passes of {count} conversations, {human_bytes(last.bytes)}, into {out}")
 
 
-def _command(model: str, plan: str, choices: list[str], prompt: int, answer: int, count: int) -> str:
-    """What makes more of these."""
+def again(model: str, plan: str, choices: list[str], prompt: int, answer: int, count: int) -> str:
+    """The command line that makes more of these."""
     words = ["mpcinfer", "deal", "--model", model, "--plan", plan, *(f"--set={choice}" for choice in choices)]
     words += ["--prompt", str(prompt), "--answer", str(answer), "--count", str(count), "--out", "FOLDER"]
     return shlex.join(words)

@@ -10,7 +10,7 @@ from rich.table import Table
 from mpcinfer.entropy.curves import entropy_curve
 from mpcinfer.entropy.held_out import held_out_tokens, is_run
 from mpcinfer.entropy.measure import HeadEntropies
-from mpcinfer.entropy.plots import require_plots
+from mpcinfer.entropy.plots import can_draw, how_to_draw, require_plots
 from mpcinfer.entropy.report import write_report
 from mpcinfer.entropy.summary import summarise
 from mpcinfer.models.load import load_model
@@ -23,10 +23,10 @@ from parties.errors import ConfigError
 
 
 def show_entropies(
-    model: str, data: str | None, out: Path | None, windows: int, tokens: int | None, *, pictures: bool
+    model: str, data: str | None, out: Path | None, windows: int, tokens: int | None, *, pictures: bool | None
 ) -> None:
     """Measures a model's heads; arguments are those of the command."""
-    if out is not None and pictures:
+    if out is not None and pictures:  # asked for: better no minutes of measuring before it fails
         require_plots()
     console = Console(highlight=False)
     found = _measured(model, data, windows, tokens)
@@ -36,8 +36,11 @@ def show_entropies(
     if out is None:
         return
     curve = entropy_curve(read_log(Path(model) / FOLDER)) if (Path(model) / FOLDER / FILE).exists() else []
-    names = write_report(out, found, curve, Path(model).name, pictures=pictures)
+    drawn = can_draw() if pictures is None else pictures
+    names = write_report(out, found, curve, Path(model).name, pictures=drawn)
     console.print(f"written to {out}: {', '.join(names)}", markup=False)
+    if pictures is None and not drawn:
+        console.print(f"tables alone; {how_to_draw()}", markup=False, soft_wrap=True)
 
 
 def _measured(name: str, data: str | None, windows: int, tokens: int | None) -> HeadEntropies:

@@ -25,7 +25,14 @@ def entropy(
     tokens: Annotated[
         int | None, typer.Option(min=2, help="Tokens a window.", show_default="the context, at most 256")
     ] = None,
-    pictures: Annotated[bool, typer.Option(help="PNG files beside the CSV files.")] = True,
+    pictures: Annotated[
+        bool | None,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="PNG files beside the CSV files.",
+            show_default="where matplotlib is installed",
+        ),
+    ] = None,
 ) -> None:
     """Measure the entropy of every attention head over held-out text.
 
@@ -38,7 +45,7 @@ def entropy(
 
         mpcinfer entropy tiny-python --data notes.txt
 
-        mpcinfer entropy runs/norm-free --out plots/
+        mpcinfer entropy norm-free --out plots/
     """
     from mpcinfer.cli.entropies import show_entropies
 

@@ -35,6 +35,8 @@ def fold(
     alone: the same function, with less to compute. Where attention is by powers, the scores of each head are
     divided by a number that brings divisors near 1; that needs --prompts.
 
+    Bills before and after are of calibrated widths with --prompts, and of the default widths without.
+
     Everything else that folds (norm gains, temperatures, scales) folds in every private run by itself.
     """
     from mpcinfer.cli.folding import write_folded

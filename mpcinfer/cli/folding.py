@@ -14,6 +14,7 @@ from mpcinfer.backends.counting import count
 from mpcinfer.backends.fixed import FixedBackend
 from mpcinfer.backends.fss_reference import reference_decoder
 from mpcinfer.backends.plain import PlainBackend
+from mpcinfer.cli.shown import shown_model, shown_path
 from mpcinfer.cli.tables import human_bytes
 from mpcinfer.generation import Session
 from mpcinfer.models.attention_only import AttentionOnly, fold_attention_only
@@ -50,6 +51,8 @@ def write_folded(
     if texts:
         after = dataclasses.replace(after, ranges=calibrate(after, texts))
         before = dataclasses.replace(before, ranges=calibrate(before, texts))
+    else:  # the new model has no ranges yet; bills are of the same widths or they compare nothing
+        before = dataclasses.replace(before, ranges={})
     save_model(out, after, torch.float32)
     _print_bills(console, (before, after), chosen, min(tokens, before.config.context))
     if texts:
@@ -58,7 +61,7 @@ def write_folded(
     else:
         console.print(
             f"{out}: written, not calibrated. Before a private run: "
-            f"mpcinfer calibrate {out} --prompts FILE --out {out / 'ranges.json'}",
+            f"mpcinfer calibrate {shown_model(out)} --prompts FILE --out {shown_path(out / 'ranges.json')}",
             soft_wrap=True,
         )
 
@@ -99,8 +102,9 @@ def _print_conditions(console: Console, folded: AttentionOnly) -> None:
 
 
 def _print_bills(console: Console, models: tuple[Model, Model], plan: Plan, tokens: int) -> None:
-    """The blocks' bills."""
-    table = Table(f"blocks, {tokens} tokens, {plan.name}", header_style="bold", box=None)
+    """The blocks' bills, both with ranges or both without."""
+    widths = "widths as calibrated" if models[1].ranges else "default widths"
+    table = Table(f"blocks, {tokens} tokens, {plan.name}, {widths}", header_style="bold", box=None)
     for name in ("rounds", "online", "offline", "setup"):
         table.add_column(name, justify="right")
     for name, model in zip(("before", "after"), models, strict=True):

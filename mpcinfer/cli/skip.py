@@ -20,7 +20,7 @@ def skip(
 
     [bold]Example[/bold]
 
-        mpcinfer skip material/server --to 7
+        mpcinfer skip material/server --to 2
     """
     from mpcinfer.cli.progress import announce
     from protocols.fss.store import Store

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from mpcinfer.cli.shown import shown_model
 from mpcinfer.cli.train_progress import TrainingProgress
 from mpcinfer.cli.train_settings import run_options
 from mpcinfer.models.folder import load_model_folder
@@ -67,4 +68,9 @@ def _report(console: Console, out: Path, run: Run) -> None:
         f"{out}: {exported.config.parameters:,} parameters, {run.state.step} steps, "
         f"held-out loss {loss:.4f}, perplexity {perplexity(loss):.2f}"
     )
-    console.print(f"try: mpcinfer generate --local {out} 'for i in'", markup=False, highlight=False)
+    console.print(
+        f"try: mpcinfer generate 'for i in' --local plain --model {shown_model(out)}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,  # a line to paste stays one
+    )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,10 +25,20 @@ if TYPE_CHECKING:
 _CALM, _WARM, _COLD, _GREY = "#4c72b0", "#c44e52", "#55a3c4", "#8c8c8c"
 
 
+def how_to_draw() -> str:
+    """What a user types who has no matplotlib, for the Python that runs this."""
+    return f"pictures need matplotlib: {shlex.quote(sys.executable)} -m pip install 'mpcinfer[plots]'"
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
 def require_plots() -> None:
     """Raises ConfigError where matplotlib is not installed."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ConfigError("pictures need matplotlib: pip install 'mpcinfer[plots]', or ask for tables alone")
+    if not can_draw():
+        raise ConfigError(f"{how_to_draw()}, or ask for tables alone")
 
 
 def heatmap(path: Path, entropies: HeadEntropies, title: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import deque
 from collections.abc import Sequence
 from itertools import accumulate
@@ -123,5 +124,5 @@ def _apart(store: Store, mine: int, theirs: int) -> str:
         return said + "was an old copy of its folder put back? Its operator can give up those before ours"
     return (
         f"{said}to go on there would give up {theirs - mine} bundles. If you know why, and trust it: "
-        f"mpcinfer skip {store.folder} --to {theirs}"
+        f"mpcinfer skip {shlex.quote(str(store.folder))} --to {theirs}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,9 +116,19 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, trained: tuple[Path, Train
 def test_pictures_without_matplotlib(
     tmp_path: Path, trained: tuple[Path, Trained], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Tables come all the same; pictures that were asked for are an error before anything is measured."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    output = run(str(trained[0]), "--out", str(tmp_path / "plots"))
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == [
+        "bins.csv",
+        "curves.csv",
+        "heads.csv",
+    ]
+    assert f"{sys.executable} -m pip install 'mpcinfer[plots]'" in output
+    assert "pip install" not in run(str(trained[0]), "--out", str(tmp_path / "plots"), "--no-pictures")
     with pytest.raises(ConfigError, match=r"pip install 'mpcinfer\[plots\]'"):
-        run(str(trained[0]), "--out", str(tmp_path))
+        run(str(trained[0]), "--out", str(tmp_path / "none"), "--pictures")
+    assert not (tmp_path / "none").exists()
 
 
 def test_nan_is_told_and_drawn(tmp_path: Path, trained: tuple[Path, Trained]) -> None:

@@ -10,12 +10,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import mpcinfer
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.cli.main import app
+from mpcinfer.cli.tables import human_bytes
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.folder import load_model_folder, save_model
 from mpcinfer.models.model import Model
+from mpcinfer.models.ranges import calibrate
 from mpcinfer.models.static import static
+from mpcinfer.models.stored_ranges import save_ranges
 from parties.errors import ConfigError
 from tests.mpcinfer.variant_models import PROMPTS, variant_model
 
@@ -71,6 +75,31 @@ def test_without_prompts_the_user_is_told_to_calibrate(tmp_path: Path) -> None:
     text = run(str(folder(tmp_path, "SM+ScFuFFN")), "--out", str(out))
     assert load_model_folder(out).ranges == {}
     assert "mpcinfer calibrate" in text
+
+
+@pytest.mark.parametrize("plan", ["fss", "crypten"])
+def test_bills_are_of_the_same_widths(tmp_path: Path, plan: str) -> None:
+    """A calibrated model that is folded without prompts: neither bill may profit from ranges."""
+    trained, out = folder(tmp_path, "SM(t)+ScFuFFN"), tmp_path / "folded"
+    run(str(trained), "--out", str(out), "--prompts", prompts(tmp_path))
+    save_ranges(trained / "ranges.json", calibrate(load_model_folder(trained), PROMPTS))
+    text = run(str(trained), "--out", str(out), "--plan", plan, "--tokens", "16")
+    assert "default widths" in text
+    before, after = (printed_bill(text, row) for row in ("before", "after"))
+    for row, model in (("before", trained), ("after", out)):
+        config = load_model_folder(model).config
+        total = mpcinfer.cost(config, plan=plan, tokens=16, part="stack").total
+        online = total.online_bytes_to_server + total.online_bytes_to_client
+        offline = total.offline_bytes_to_server + total.offline_bytes_to_client
+        sizes = [human_bytes(size) for size in (online, offline, total.setup_bytes)]
+        assert printed_bill(text, row) == [f"{total.rounds:,}", *sizes]
+    assert before != after
+
+
+def printed_bill(text: str, row: str) -> list[str]:
+    """A line of the bills as its cells."""
+    [line] = [line for line in text.splitlines() if re.match(rf" *{row} .*[kM]B", line)]
+    return re.split(r"\s{2,}", line.strip())[1:]
 
 
 def test_bad_bases_keep_their_ffns(tmp_path: Path) -> None:
