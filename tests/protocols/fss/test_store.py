@@ -330,7 +330,7 @@ def test_a_party_that_is_killed_never_uses_a_bundle_twice(
 def test_the_counter_is_on_disk_before_anything_is_read(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The order of what happens to the disk: the counter, the bundle's names, each synced; then it is read."""
+    """The order of what happens on disk: the counter, the bundle's names, each synced; then it is read."""
     happened: list[str] = []
     for name in ("write", "fsync", "rename", "unlink"):
         real = getattr(os, name)
