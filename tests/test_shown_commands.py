@@ -138,6 +138,7 @@ def test_a_cheap_command_runs(line: str) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("line", lines(private=True))
 def test_a_private_answer_runs(line: str) -> None:

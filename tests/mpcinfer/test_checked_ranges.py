@@ -95,7 +95,11 @@ def refused(steps: StepClient) -> str:
 
 @pytest.mark.parametrize(
     ("kind", "plan"),
-    [*((kind, FREE) for kind in OUT), *((kind, FAITHFUL) for kind in ("gelu input", "residual"))],
+    [
+        ("gelu input", FREE),
+        *(pytest.param(kind, FREE, marks=pytest.mark.long) for kind in OUT if kind != "gelu input"),
+        *(pytest.param(kind, FAITHFUL, marks=pytest.mark.long) for kind in ("gelu input", "residual")),
+    ],
 )
 def test_a_value_beyond_its_range_is_an_error_with_the_check_and_silence_without(
     kind: str, plan: Plan, monkeypatch: pytest.MonkeyPatch
@@ -113,7 +117,14 @@ def test_a_value_beyond_its_range_is_an_error_with_the_check_and_silence_without
     assert _costs(bill) == _costs(counted)
 
 
-@pytest.mark.parametrize(("name", "plan"), [*((name, FREE) for name in MODELS), ("one layer", FAITHFUL)])
+@pytest.mark.parametrize(
+    ("name", "plan"),
+    [
+        ("one layer", FREE),
+        *(pytest.param(name, FREE, marks=pytest.mark.long) for name in MODELS if name != "one layer"),
+        pytest.param("one layer", FAITHFUL, marks=pytest.mark.long),
+    ],
+)
 def test_answers_in_range_are_the_same_and_billed_as_counted(
     name: str, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:

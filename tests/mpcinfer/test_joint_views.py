@@ -17,9 +17,17 @@ FAITHFUL_TWICE = ("for a look-up's value and its sign",)
 """Free truncation rounds an index at random: what a look-up finds has no fixed lowest bit there."""
 
 
+SHORT = {("gpt2", "fss"), ("power", "fss-faithful")}
+CASES = [
+    pytest.param(name, plan, marks=() if (name, plan) in SHORT else pytest.mark.long)
+    for name in NAMES
+    for plan in PLANS
+]
+FIRST = "for equal shapes and widths"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "plan"), CASES)
 def test_no_bits_of_a_session_are_related(name: str, plan: str) -> None:
     for found in relations(name, plan):
         assert not found.pair.is_found, str(found.pair)
@@ -28,7 +36,9 @@ def test_no_bits_of_a_session_are_related(name: str, plan: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("twice", TWICE)
+@pytest.mark.parametrize(
+    "twice", [FIRST, *(pytest.param(each, marks=pytest.mark.long) for each in TWICE if each != FIRST)]
+)
 def test_masks_that_are_used_twice_are_noticed(twice: str) -> None:
     """Where no party looks at its own masks: two things that others show the server agree in every run."""
     form = ("power", "fss-faithful") if twice in FAITHFUL_TWICE else ("gpt2", "fss")

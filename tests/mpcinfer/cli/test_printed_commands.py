@@ -94,6 +94,7 @@ def examples(source: str) -> list[list[str]]:
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_readme_between_machines() -> None:
     """Server, dealer and client as README starts them, with this machine's address for theirs."""
