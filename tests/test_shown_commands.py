@@ -130,6 +130,7 @@ def lines(*, private: bool = False) -> list[str]:
     return sorted({each.line for each in chosen if not ONLY_AFTER_THE_PAGE & set(each.words)})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", lines())
 def test_a_cheap_command_runs(line: str) -> None:
     result = CliRunner().invoke(app, Shown("", line, prose=False).words, prog_name="mpcinfer")
