@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import torch
 
-from mpcinfer.backends.fss_check import require_checkable
 from mpcinfer.backends.fss_counting import count_fss
+from mpcinfer.backends.fss_range_check import require_checkable
 from mpcinfer.backends.parts import Part, Pass, answer_passes, needed
 from mpcinfer.backends.secure import SecureBackend
 from mpcinfer.models.config import ModelConfig

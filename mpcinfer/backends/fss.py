@@ -16,8 +16,8 @@ import torch
 
 from mpcinfer.backends.base import Backend
 from mpcinfer.backends.fss_attention import softmax_attention
-from mpcinfer.backends.fss_check import plain_name
 from mpcinfer.backends.fss_power_attention import power_attention, relu_attention
+from mpcinfer.backends.fss_range_check import plain_name
 from mpcinfer.backends.fss_wires import activation_wires, inverse_root
 from mpcinfer.backends.plain import rope_angles
 from mpcinfer.models.attention_widths import NormWidths

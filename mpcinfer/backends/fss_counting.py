@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mpcinfer.backends.fss import FssBackend
-from mpcinfer.backends.fss_check import CHECK, for_check
-from mpcinfer.backends.fss_second import Evaluation, second_evaluation
+from mpcinfer.backends.fss_range_check import CHECK, for_check
+from mpcinfer.backends.fss_second_evaluation import Evaluation, second_evaluation
 from mpcinfer.backends.fss_weights import count_setup, matrices
 from mpcinfer.backends.parts import Part, Pass, needed
 from mpcinfer.models.config import ModelConfig

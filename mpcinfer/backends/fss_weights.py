@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-from mpcinfer.backends.fss_check import evaluation_span
+from mpcinfer.backends.fss_range_check import evaluation_span
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.fold import centre, scale_query
 from mpcinfer.models.widths import Widths

@@ -132,7 +132,7 @@ def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) 
 
 def _require_checkable(local: Local | None, plan: str, choices: Sequence[str], parties: Parties) -> None:
     """Raises ConfigError where ranges are not checked: before any process starts."""
-    from mpcinfer.backends.fss_check import require_checkable
+    from mpcinfer.backends.fss_range_check import require_checkable
     from mpcinfer.plans import plan_from
 
     if local in (Local.PLAIN, Local.FIXED):

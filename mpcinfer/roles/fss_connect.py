@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 
 import torch
 
-from mpcinfer.backends.fss_check import AGREED, for_check
+from mpcinfer.backends.fss_range_check import AGREED, for_check
 from mpcinfer.backends.fss_weights import encoded
 from mpcinfer.models.fold import fold
 from mpcinfer.models.known_ranges import require_known

@@ -9,8 +9,8 @@ from typing import Any, cast
 import torch
 
 from mpcinfer.backends.fss import FssBackend
-from mpcinfer.backends.fss_check import CHECK, for_check, of_check, require_agreement
-from mpcinfer.backends.fss_second import Evaluation, second_evaluation
+from mpcinfer.backends.fss_range_check import CHECK, for_check, of_check, require_agreement
+from mpcinfer.backends.fss_second_evaluation import Evaluation, second_evaluation
 from mpcinfer.backends.fss_weights import matrices
 from mpcinfer.generation import Session
 from mpcinfer.models.config import ModelConfig

@@ -10,7 +10,7 @@ from itertools import accumulate
 
 import torch
 
-from mpcinfer.backends.fss_check import CHECKED
+from mpcinfer.backends.fss_range_check import CHECKED
 from mpcinfer.backends.fss_weights import receive_setup, send_setup
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.roles.fss_program import Program

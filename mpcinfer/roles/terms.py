@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from mpcinfer.backends.fss_check import require_checkable
+from mpcinfer.backends.fss_range_check import require_checkable
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.progress import Progress

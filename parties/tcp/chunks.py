@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
-from parties import zmtp
 from parties.errors import MalformedFrame, RangeError
+from parties.tcp import zmtp
 from parties.wire import Buffer
 
 CHUNK_BYTES = 1 << 18

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 
-from parties import zmtp
-from parties.connections import Event
 from parties.errors import HandshakeFailed, PeerTimeout
 from parties.keys import KeyPair, check_key, require_keys
+from parties.tcp import zmtp
 from parties.tcp.channel import CONNECT_TIMEOUT_S, RECV_TIMEOUT_S, TcpChannel
+from parties.tcp.connections import Event
 from parties.tcp.socket import RETRY_S, Wire
 
 _ATTEMPT_S = 3.0  # until an attempt that got no answer at all is repeated

@@ -11,8 +11,8 @@ import threading
 
 import zmq
 
-from parties.connections import Connections, Event
-from parties.doorkeeper import DoorKeeper
+from parties.tcp.connections import Connections, Event
+from parties.tcp.doorkeeper import DoorKeeper
 
 MAX_WAITING = 32
 """Connections that are not in yet; of more, the oldest are ended."""

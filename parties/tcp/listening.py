@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from parties import zmtp
 from parties.errors import ConfigError, HandshakeFailed, PeerTimeout
 from parties.keys import KeyPair, check_key, require_keys
+from parties.tcp import zmtp
 from parties.tcp.channel import CONNECT_TIMEOUT_S, RECV_TIMEOUT_S, TcpChannel
 from parties.tcp.socket import Wire
 

@@ -8,12 +8,12 @@ from collections.abc import Generator
 
 import zmq
 
-from parties import zmtp
-from parties.connections import Connections
-from parties.doorkeeper import GRANT_S, DoorKeeper
 from parties.errors import ConfigError, MalformedFrame, PeerClosed
 from parties.keys import KeyPair
+from parties.tcp import zmtp
 from parties.tcp.chunks import CHUNK_BYTES
+from parties.tcp.connections import Connections
+from parties.tcp.doorkeeper import GRANT_S, DoorKeeper
 from parties.tcp.gate import Gate
 from parties.wire import Buffer
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from mpcinfer.backends.counting import count
-from mpcinfer.backends.fss_check import CHECK, require_agreement, tolerance
-from mpcinfer.backends.fss_second import second_evaluation
+from mpcinfer.backends.fss_range_check import CHECK, require_agreement, tolerance
+from mpcinfer.backends.fss_second_evaluation import second_evaluation
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folded import folded_config
 from mpcinfer.models.load import load_config, load_ranges_of

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import zmq
 
-from parties import kernel, zmtp
-from parties.connections import Connections, Event
 from parties.errors import ConfigError
+from parties.tcp import os_sockets, zmtp
+from parties.tcp.connections import Connections, Event
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,34 +49,34 @@ def tcp() -> tuple[socket.socket, socket.socket]:
     return one, other
 
 
-@pytest.mark.skipif(not kernel.can_count(), reason="only Linux tells")
+@pytest.mark.skipif(not os_sockets.can_count(), reason="only Linux tells")
 def test_counters_and_descriptors(tcp: tuple[socket.socket, socket.socket]) -> None:
     one, other = tcp
     with one, other:
-        cookie = kernel.socket_cookie(one.fileno())
+        cookie = os_sockets.socket_cookie(one.fileno())
         one.sendall(bytes(1234))
         assert len(other.recv(1234, socket.MSG_WAITALL)) == 1234
-        assert kernel.tcp_bytes(one.fileno(), cookie) == (1234, 0)
-        assert kernel.tcp_bytes(other.fileno(), kernel.socket_cookie(other.fileno())) == (0, 1234)
-        assert kernel.tcp_bytes(other.fileno(), cookie) is None, "another socket behind the descriptor"
-        assert kernel.tcp_bytes(one.fileno(), b"") is None
+        assert os_sockets.tcp_bytes(one.fileno(), cookie) == (1234, 0)
+        assert os_sockets.tcp_bytes(other.fileno(), os_sockets.socket_cookie(other.fileno())) == (0, 1234)
+        assert os_sockets.tcp_bytes(other.fileno(), cookie) is None, "another socket behind the descriptor"
+        assert os_sockets.tcp_bytes(one.fileno(), b"") is None
         descriptor = one.fileno()
-    assert kernel.socket_cookie(descriptor) == b""
-    assert kernel.tcp_bytes(descriptor, cookie) is None
+    assert os_sockets.socket_cookie(descriptor) == b""
+    assert os_sockets.tcp_bytes(descriptor, cookie) is None
 
 
-@pytest.mark.skipif(not kernel.can_count(), reason="only Linux tells")
+@pytest.mark.skipif(not os_sockets.can_count(), reason="only Linux tells")
 def test_a_descriptor_that_is_no_socket() -> None:
     reader, writer = os.pipe()
     try:
-        assert kernel.socket_cookie(reader) == b""
+        assert os_sockets.socket_cookie(reader) == b""
         os.write(writer, b"still open")
     finally:
         os.close(reader)
         os.close(writer)
 
 
-@pytest.mark.skipif(not kernel.can_count(), reason="only Linux tells")
+@pytest.mark.skipif(not os_sockets.can_count(), reason="only Linux tells")
 def test_our_connection_among_strangers(tcp: tuple[socket.socket, socket.socket]) -> None:
     one, other = tcp
     connections = Connections(secure=True, listening=True)

@@ -12,15 +12,14 @@ from pathlib import Path
 import pytest
 import zmq
 
-from parties import kernel
 from parties.errors import MalformedFrame, MpcInferError, PeerClosed
 from parties.keys import new_keypair
-from parties.tcp import CHUNK_BYTES, MAX_QUEUED_BYTES, MAX_WAITING, Listener, TcpChannel, connect
+from parties.tcp import CHUNK_BYTES, MAX_QUEUED_BYTES, MAX_WAITING, Listener, TcpChannel, connect, os_sockets
 from tests.deadlines import HANG_S, SILENCE_S, until
 from tests.parties.pairs import CONNECTOR, LISTENER, tcp_pair
 from tests.parties.strangers import CLAIMS, resident_bytes, strangers
 
-pytestmark = pytest.mark.skipif(not kernel.can_count(), reason="only Linux tells")
+pytestmark = pytest.mark.skipif(not os_sockets.can_count(), reason="only Linux tells")
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from parties import kernel
 from parties.errors import (
     ConfigError,
     HandshakeFailed,
@@ -21,7 +20,7 @@ from parties.errors import (
     RangeError,
 )
 from parties.keys import KeyPair
-from parties.tcp import CHUNK_BYTES, Listener, TcpChannel, channel, chunks, connect
+from parties.tcp import CHUNK_BYTES, Listener, TcpChannel, channel, chunks, connect, os_sockets
 from tests.deadlines import HANG_S, SILENCE_S
 from tests.parties.pairs import CONNECTOR, LISTENER, tcp_pair
 
@@ -68,7 +67,7 @@ def _accepting() -> Generator[tuple[str, ThreadPoolExecutor, Listener]]:
         yield listener.endpoint, pool, listener
 
 
-@pytest.mark.skipif(not kernel.can_count(), reason="only Linux tells")
+@pytest.mark.skipif(not os_sockets.can_count(), reason="only Linux tells")
 @pytest.mark.parametrize("secure", [True, False])
 def test_bytes_are_those_of_the_kernel(secure: bool) -> None:
     listening, connecting = tcp_pair(secure=secure)
@@ -127,7 +126,7 @@ def test_the_right_peer_gets_in_after_strangers() -> None:
             with accepted.result() as listening, connecting:
                 connecting.send([b"hello"])
                 assert listening.recv() == [b"hello"]
-                if kernel.can_count():
+                if os_sockets.can_count():
                     assert listening.kernel_bytes() is not None
 
 

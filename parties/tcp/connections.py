@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 
-from parties import kernel, zmtp
+from parties.tcp import os_sockets, zmtp
 
 
 class Event(IntEnum):
@@ -41,7 +41,7 @@ class Connections:
         event, value = struct.unpack("=HI", report)
         if event in (Event.ACCEPTED, Event.CONNECTED):
             self._cookies.pop(value, None)  # the newest is last
-            self._cookies[value] = kernel.socket_cookie(value)
+            self._cookies[value] = os_sockets.socket_cookie(value)
         elif event == Event.DISCONNECTED:
             self._cookies.pop(value, None)
         return event, value
@@ -73,8 +73,8 @@ class Connections:
 
     def end(self, descriptor: int) -> None:
         """Ends a connection; its owner notices as if the other end had."""
-        kernel.shut_down(descriptor, self._cookies.get(descriptor, b""))
+        os_sockets.shut_down(descriptor, self._cookies.get(descriptor, b""))
 
     def kernel_bytes(self, descriptor: int) -> tuple[int, int] | None:
         """TCP payload (sent, received) of a connection by the kernel's count; None where it does not tell."""
-        return kernel.tcp_bytes(descriptor, self._cookies.get(descriptor, b""))
+        return os_sockets.tcp_bytes(descriptor, self._cookies.get(descriptor, b""))

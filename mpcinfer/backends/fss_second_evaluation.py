@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mpcinfer.backends.fss import FssBackend
-from mpcinfer.backends.fss_check import require_checkable
+from mpcinfer.backends.fss_range_check import require_checkable
 from mpcinfer.backends.fss_weights import matrices
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.wider import wider_ranges
+from mpcinfer.models.wider_ranges import wider_ranges
 from mpcinfer.models.widths import Widths
 from parties.errors import ConfigError, RangeError
 from parties.meter import Meter
