@@ -14,10 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mpcinfer.backends.fss_range_check import for_check
+from mpcinfer.backends.fss_second_evaluation import second_evaluation
 from mpcinfer.backends.fss_weights import count_setup, encoded, receive_setup, send_setup
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
+from mpcinfer.models.wider_ranges import wider_ranges
 from mpcinfer.models.widths import Precision, Widths
 from mpcinfer.roles.fss_dealing import ModelDealer, Writers
 from mpcinfer.roles.fss_program import Program
@@ -81,7 +84,20 @@ class Whole:
     def server_weights(self) -> dict[str, Matrix]:
         """In fixed point."""
         config, weights = fold(self.model.config, self.model.weights)
-        return encoded(config, self.program.widths, weights, public_table=self.program.public_table)
+        table, second = self.program.public_table, self.program.second
+        result = encoded(config, self.program.widths, weights, public_table=table)
+        if second is not None:
+            result |= for_check(encoded(config, second.widths, weights, public_table=table))
+        return result
+
+    def checked(self, precision: Precision = QUICK) -> Whole:
+        """The same with every pass evaluated twice."""
+        program = self.program
+        second = second_evaluation(program.plan, program.folded, program.ranges, room=program.room)
+        bits = wider_ranges(program.ranges, 1)
+        widths = Widths(program.folded, bits, room=program.room, precision=precision, faithful=self.faithful)
+        second = dataclasses.replace(second, widths=widths)
+        return Whole(self.model, dataclasses.replace(program, second=second))
 
 
 @dataclass(eq=False)

@@ -11,13 +11,13 @@ from __future__ import annotations
 import pytest
 
 from tests.controls.masks import TWICE
-from tests.mpcinfer.joint_sessions import NAMES, PLANS, relation_where_masks_are_used, relations
+from tests.mpcinfer.joint_sessions import CHECKED, NAMES, PLANS, relation_where_masks_are_used, relations
 
 FAITHFUL_TWICE = ("for a look-up's value and its sign",)
 """Free truncation rounds an index at random: what a look-up finds has no fixed lowest bit there."""
 
 
-SHORT = {("gpt2", "fss"), ("power", "fss-faithful")}
+SHORT = {("gpt2", "fss"), ("power", "fss-faithful"), (CHECKED, "fss")}
 CASES = [
     pytest.param(name, plan, marks=() if (name, plan) in SHORT else pytest.mark.long)
     for name in NAMES
