@@ -14,9 +14,10 @@ from unittest.mock import patch
 
 import torch
 
+from mpcinfer.backends.fss_range_check import plain_name
 from parties.meter import CLIENT
 from parties.randomness import AesCtrStream, Randomness
-from protocols.fss import linear
+from protocols.fss import linear, seeds
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Shares
 from protocols.fss.linear import Linear
@@ -156,11 +157,24 @@ def _one_for_both_sides() -> Generator[None]:
         yield
 
 
+@contextmanager
+def _one_for_both_evaluations() -> Generator[None]:
+    """The second evaluation's weights are hidden by the masks of the first's."""
+    honest = seeds.weight_stream
+
+    def stream(seed: bytes, name: str, shape: tuple[int, ...]) -> Randomness:
+        return honest(seed, plain_name(name), shape)
+
+    with patch.object(seeds, "weight_stream", stream):
+        yield
+
+
 TWICE: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "for equal shapes and widths": lambda: _handing(_again_elsewhere),
     "in all passes": _one_for_all_passes,
     "in all layers": lambda: _handing(_again_in_later_layers),
     "on both sides of a linear layer": _one_for_both_sides,
     "for a look-up's value and its sign": _one_for_value_and_sign,
+    "for weights of both evaluations": _one_for_both_evaluations,
 }
 """Where masks are used twice."""

@@ -72,6 +72,8 @@ def relations(name: str, plan: str) -> tuple[Found, Found]:
 def relation_where_masks_are_used(twice: str, name: str, plan: str) -> Relation:
     """The strongest pair in what others show the server, its own masks aside, where masks are used twice.
 
+    Of a session that evaluates passes twice, in what others show the client.
+
     Args:
         twice: where, one of `TWICE`.
     """
@@ -88,9 +90,10 @@ def find_relations(name: str, plan: str) -> tuple[Found, Found]:
 
 def find_relation_where_masks_are_used(twice: str, name: str, plan: str) -> Relation:
     """See `relation_where_masks_are_used`."""
-    with TWICE[twice]():
-        server, _ = joint_bits(_whole(name, plan), STEPS, SEEDS)
-    return worst_pair(server.only(_shown(server)))
+    with TWICE[twice](), patch.object(fss_program, "require_agreement"):
+        server, client = joint_bits(_whole(name, plan), STEPS, SEEDS)
+    seen = client if name == CHECKED else server  # masked weights go to the client
+    return worst_pair(seen.only(_shown(seen)))
 
 
 def _whole(name: str, plan: str) -> Whole:

@@ -13,8 +13,12 @@ import pytest
 from tests.controls.masks import TWICE
 from tests.mpcinfer.joint_sessions import CHECKED, NAMES, PLANS, relation_where_masks_are_used, relations
 
-FAITHFUL_TWICE = ("for a look-up's value and its sign",)
-"""Free truncation rounds an index at random: what a look-up finds has no fixed lowest bit there."""
+FORMS = {
+    # Free truncation rounds an index at random: what a look-up finds has no fixed lowest bit there.
+    "for a look-up's value and its sign": ("power", "fss-faithful"),
+    "for weights of both evaluations": (CHECKED, "fss"),
+}
+"""Of the sessions in which masks are used twice there; of others `gpt2` under `fss`."""
 
 
 SHORT = {("gpt2", "fss"), ("power", "fss-faithful"), (CHECKED, "fss")}
@@ -41,6 +45,6 @@ def test_no_bits_of_a_session_are_related(name: str, plan: str) -> None:
 )
 def test_masks_that_are_used_twice_are_noticed(twice: str) -> None:
     """Where no party looks at its own masks: two things that others show the server agree in every run."""
-    form = ("power", "fss-faithful") if twice in FAITHFUL_TWICE else ("gpt2", "fss")
+    form = FORMS.get(twice, ("gpt2", "fss"))
     found = relation_where_masks_are_used(twice, *form)
     assert found.is_found, str(found)
