@@ -54,10 +54,10 @@ def evaluation_span(meter: Meter, name: str) -> AbstractContextManager[object]:
 
 
 def require_checkable(plan: Plan, *, folder: bool = False) -> None:
-    """Raises ConfigError where ranges cannot be checked: under another suite, or over a folder."""
+    """Raises ConfigError where ranges cannot be checked: under another engine, or over a folder."""
     if plan.suite != "fss":
         raise ConfigError(
-            f"--check-ranges is for plans of the suite fss, whose rings are as wide as values were seen to "
+            f"--check-ranges is for plans of the engine fss, whose rings are as wide as values were seen to "
             f"get; plan {plan.name} computes in 64 bits throughout"
         )
     if folder:
