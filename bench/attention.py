@@ -21,11 +21,11 @@ from rich.console import Console
 from bench.block import GPT2_BLOCK
 from bench.markdown import table
 from bench.records import RECORDS, Record
-from mpcinfer.backends.counting import count
+from mpcinfer.counting import count
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.variants import variant
+from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
-from protocols.registry import get_plan
 
 PLANS = ("fss", "crypten")
 LENGTHS = (128, 512, 1024)

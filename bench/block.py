@@ -21,15 +21,16 @@ import torch
 from rich.console import Console
 
 from bench.records import RECORDS, Record
-from mpcinfer.backends.counting import count
 from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.backends.secure import SecureBackend
+from mpcinfer.counting import count
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
-from mpcinfer.roles.addresses import Address
-from mpcinfer.roles.crypten_session import connected_engine
-from mpcinfer.roles.engines import deal_session
+from mpcinfer.roles.dealer import deal_session
+from mpcinfer.sessions.addresses import Address
+from mpcinfer.suites.additive.backend import SecureBackend
+from mpcinfer.suites.additive.session import connected_engine
+from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
 from parties.handshake import Hello, shake_hands
 from parties.keys import KeyPair
@@ -39,7 +40,6 @@ from parties.randomness import SystemRandom
 from parties.tcp import Listener, connect
 from protocols.additive.crypten.engine import CrypTenArithmetic
 from protocols.additive.registry import resolve
-from protocols.registry import get_plan
 
 DEFAULT_VARIANT = "SM+LN+G"
 """GPT-2's own."""

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from bench.markdown import table
 from mpcinfer import cost
 from mpcinfer.catalogue import listing
-from mpcinfer.catalogue.entry import Entry
 from mpcinfer.cli.tables import human_bytes
+from mpcinfer.suites.entry import Entry
+from mpcinfer.suites.registry import PLANS
 from parties.bill import BillRow
 from parties.errors import RangeError
-from protocols.registry import PLANS
 
 PROMPT_TOKENS = 32
 """Of the whole models' prompts."""

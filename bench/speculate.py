@@ -30,12 +30,12 @@ from bench.markdown import table
 from bench.records import RECORDS, Record
 from bench.relay import relays
 from mpcinfer import Answer, load_model, private
-from mpcinfer.backends.fss_reference import reference_decoder
 from mpcinfer.generation import Remembered, Session, complete, generate
 from mpcinfer.speculation import Speculation
+from mpcinfer.suites.fss.reference import reference_decoder
+from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
 from parties.randomness import SystemRandom
-from protocols.registry import get_plan
 
 FILE = "speculate.jsonl"
 PIECE, STRIDE = 24, 9

@@ -22,13 +22,13 @@ from bench.attention import EPSILON, attention_rows
 from bench.block import DEFAULT_VARIANT, GPT2_BLOCK, block_input, block_weights, described, measure
 from bench.records import RECORDS, Record
 from bench.stack_parties import Measured, centred, measure_stack
-from mpcinfer.backends.counting import count
 from mpcinfer.backends.plain import PlainBackend
+from mpcinfer.counting import count
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.variants import variant
+from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill, BillRow
-from protocols.registry import get_plan
 
 _COMPARED = (
     "rounds",

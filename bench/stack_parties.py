@@ -19,16 +19,17 @@ import torch
 
 from bench.block import GPT2_BLOCK, block_input, block_weights
 from bench.timed_party import Step, TimedParty
-from mpcinfer.backends.fss import FssBackend
-from mpcinfer.backends.fss_weights import encoded, matrices, receive_setup, send_setup
 from mpcinfer.backends.parts import needed
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
 from mpcinfer.models.folded import folded_config
 from mpcinfer.models.load import load_ranges_of
-from mpcinfer.models.widths import Widths
-from mpcinfer.roles.fss_ready import rehearse
+from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.ready import rehearse
+from mpcinfer.suites.fss.weights import encoded, matrices, receive_setup, send_setup
+from mpcinfer.suites.fss.widths import Widths
+from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
 from parties.keys import KeyPair
 from parties.link import Link
@@ -42,6 +43,7 @@ from protocols.fss.machine import Machine
 from protocols.fss.matrix import Matrix, Products
 from protocols.fss.opening import Open
 from protocols.fss.party import Party
+from protocols.fss.plans import is_faithful
 from protocols.fss.preparation import Preparation
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.ring import signed
@@ -49,7 +51,6 @@ from protocols.fss.seeds import drawn_masks, weight_streams
 from protocols.fss.shapes import no_data
 from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
-from protocols.registry import get_plan
 from protocols.share import Share
 
 _TIMEOUT_S = 300.0
@@ -75,7 +76,7 @@ class Case:
     @property
     def widths(self) -> Widths:
         plan = get_plan(self.plan)
-        return Widths(folded_config(self.config), None, room=self.tokens, faithful=plan.faithful)
+        return Widths(folded_config(self.config), None, room=self.tokens, faithful=is_faithful(plan))
 
     def seed(self, purpose: int) -> bytes:
         """Sixteen bytes a purpose; a real session's come from the dealer, at random."""

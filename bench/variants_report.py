@@ -18,7 +18,7 @@ from bench.markdown import table
 from bench.records import RECORDS, Record
 from bench.variants import BASE, Entry, runs
 from mpcinfer import ClearModel, private
-from mpcinfer.backends.counting import count
+from mpcinfer.counting import count
 from mpcinfer.entropy.curves import EntropyAtStep, entropy_curve
 from mpcinfer.entropy.measure import causal_bound
 from mpcinfer.entropy.plots import figure
@@ -27,12 +27,12 @@ from mpcinfer.models.folder import load_model_folder, save_model
 from mpcinfer.models.model import Model
 from mpcinfer.models.ranges import calibrate
 from mpcinfer.plans import plan_from
+from mpcinfer.suites.registry import get_plan
 from mpcinfer.training.log import read_log
 from mpcinfer.training.options import FOLDER
 from parties.bill import BillRow
 from parties.errors import ConfigError, RangeError
 from protocols.plan import Plan
-from protocols.registry import get_plan
 
 FILE = "variants.jsonl"
 PLANS = ("fss", "crypten")
@@ -133,8 +133,9 @@ def _total(model: Model, plan: Plan) -> BillRow | None:
 
 
 def _choices(model: Model, plan: str) -> tuple[str, ...]:
-    """What a plan of the engine `fss` must replace for the model: histograms hold scores up to some 128."""
-    fits = get_plan(plan).suite != "fss" or _total(model, get_plan(plan)) is not None
+    """What a plan must replace for the model: histograms hold scores up to some 128."""
+    chosen = get_plan(plan)
+    fits = "maximum" not in chosen.choices or _total(model, chosen) is not None
     return () if fits else ("maximum=tree",)
 
 

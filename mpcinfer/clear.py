@@ -7,18 +7,16 @@ from collections.abc import Sequence
 import torch
 
 from mpcinfer.answer import Answer, OnText, answer
-from mpcinfer.backends.fixed import FixedBackend
-from mpcinfer.backends.fss_reference import reference_decoder
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.generation import Predict, Remembered, Session
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
 from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.speculation import Draft, look_up, speculation
+from mpcinfer.suites.registry import suite_of
 from protocols.plan import DEFAULT_PLAN
 
 
@@ -28,10 +26,10 @@ class ClearModel:
     Args:
         model: weights and tokenizer.
         fixed_point: compute in fixed point, norms folded as in a private run, instead of in float.
-        plan: whose fixed point. Engine `crypten`: Z_2^64 with 16 fraction bits and faithful rounding. Engine
+        plan: whose fixed point. Suite `crypten`: Z_2^64 with 16 fraction bits and faithful rounding. Suite
             `fss`: its rings and tables with exact truncation, which `fss-faithful` equals bit by bit.
         choices: `operation=protocol` replacements of the plan's.
-        room: tokens that the private session has room for; engine `fss` has rings and scales as wide as that
+        room: tokens that the private session has room for; suite `fss` has rings and scales as wide as that
             needs. None for the most that a session has by default.
     """
 
@@ -79,18 +77,12 @@ class ClearModel:
 
     def _remembering(self) -> Remembered:
         """With an empty cache."""
-        if not self._fixed_point:
-            session = self._plain_session()
-        elif self._plan.suite == "fss":
-            session = Session(reference_decoder(self._model, self._plan, room=self._room))
+        if self._fixed_point:
+            suite = suite_of(self._plan)
+            session = Session(suite.reference(self._model, self._plan, room=self._room))
         else:
-            session = self._fixed_session()
+            session = self._plain_session()
         return Remembered(session.step, session.rewind)
 
     def _plain_session(self) -> Session[torch.Tensor, torch.Tensor]:
         return Session(Decoder(PlainBackend(), *static(self._model.config, self._model.weights)))
-
-    def _fixed_session(self) -> Session[torch.Tensor, torch.Tensor]:
-        config, weights = fold(self._model.config, self._model.weights)
-        backend = FixedBackend()
-        return Session(Decoder(backend, config, backend.load(weights)))

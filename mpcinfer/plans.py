@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mpcinfer.suites.registry import check, get_plan
 from parties.errors import ConfigError
 from protocols.plan import Plan
-from protocols.registry import check, get_plan
 
 
 def plan_from(name: str, choices: Sequence[str] | None = None) -> Plan:

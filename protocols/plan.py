@@ -14,16 +14,16 @@ from parties.errors import ConfigError
 
 DEFAULT_PLAN = "fss"
 """Of all commands and calls."""
-FREE, FAITHFUL = "free", "faithful"
-"""The truncations of the suite `fss`: at random, and exact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One name an operation; names are those of `protocols.registry`. Its digest is part of the handshake.
+    """One name an operation; names are those that its suite has registered.
+
+    Its digest is part of the handshake.
 
     Attributes:
-        suite: whose operations these are: `crypten` or `fss`.
+        suite: whose operations these are.
         choices: operation -> protocol, for every operation that the suite has.
         fold: norm gains and biases are folded into the next weights, in cleartext, by the server.
     """
@@ -32,11 +32,6 @@ class Plan:
     suite: str
     choices: Mapping[str, str] = field(hash=False)
     fold: bool = True
-
-    @property
-    def faithful(self) -> bool:
-        """Whether truncation is exact, by gates."""
-        return self.choices.get("truncation") == FAITHFUL
 
     def digest(self) -> str:
         """Sixteen hex digits that both parties must agree on."""
@@ -48,7 +43,7 @@ class Plan:
 
     @staticmethod
     def from_json(value: object) -> Plan:
-        """The plan of `to_json`, of whatever suite; see `protocols.registry.check`.
+        """The plan of `to_json`, of whatever suite; see `Suite.check`.
 
         Raises:
             ConfigError: fields are missing, unknown or of another type.
@@ -91,6 +86,15 @@ def check_choices(plan: Plan, suite: str, operations: Mapping[str, Mapping[str, 
     missing = sorted(set(operations) - set(plan.choices))
     if missing:
         raise ConfigError(f"plan {plan.name} names no protocol for {', '.join(missing)}")
+
+
+def disclosures_of(plan: Plan, operations: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """What a plan's choices give away beyond what every run does: a sentence each, from their `reveals`."""
+    said = [
+        (operation, name, getattr(operations[operation][name], "reveals", ""))
+        for operation, name in plan.choices.items()
+    ]
+    return [f"{operation}={name} {reveals}" for operation, name, reveals in said if reveals]
 
 
 def suggest(name: str, known: Mapping[str, object]) -> str:

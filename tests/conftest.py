@@ -22,8 +22,8 @@ settings.register_profile("tests", deadline=None, derandomize="CI" in os.environ
 settings.load_profile("tests")
 
 _COMPILE = """
-from mpcinfer.roles.kernel_mark import is_warm
-from mpcinfer.roles.warm import warm
+from mpcinfer.suites.kernel_mark import is_warm
+from mpcinfer.suites.fss.warm import warm
 is_warm() or warm()
 """
 _MANY = 200

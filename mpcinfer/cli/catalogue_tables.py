@@ -9,21 +9,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mpcinfer.catalogue.entry import Entry
+from mpcinfer.suites.entry import Entry
 
 _WIDE = 110
 """Columns of a terminal from which on sources stand in the table."""
 
 
 def print_protocols(entries: Sequence[Entry], sample: str) -> None:
-    """A table an engine, and what its columns mean.
+    """A table a suite, and what its columns mean.
 
     Args:
         sample: what costs were counted on.
     """
     console = Console(highlight=False)
-    for name in dict.fromkeys(entry.engine for entry in entries):
-        these = [entry for entry in entries if entry.engine == name]
+    for name in dict.fromkeys(entry.suite for entry in entries):
+        these = [entry for entry in entries if entry.suite == name]
         console.print(protocol_table(name, these, sources=console.width >= _WIDE))
         console.print()
     _print_legend(console, entries, sample)
@@ -34,7 +34,7 @@ def print_protocols(entries: Sequence[Entry], sample: str) -> None:
 def print_gates(entries: Sequence[Entry], sample: str) -> None:
     """One table, likewise."""
     console = Console(highlight=False)
-    table = _costs_table("gates of the engine fss", ("gate", "what it computes"))
+    table = _costs_table("gates", ("gate", "what it computes"))
     for entry in entries:
         table.add_row(entry.name, escape(entry.summary), *cost_cells(entry))
     console.print(table)
@@ -43,11 +43,11 @@ def print_gates(entries: Sequence[Entry], sample: str) -> None:
 
 
 def print_plans(document: Mapping[str, Any]) -> None:
-    """A table an engine: what each plan names for each operation, from `catalogue.listing.plans`."""
+    """A table a suite: what each plan names for each operation, from `catalogue.listing.plans`."""
     console = Console(highlight=False)
-    for engine, operations in document["known"].items():
-        named = [plan for plan in document["plans"] if plan["engine"] == engine]
-        table = Table(title=f"engine {engine}", title_justify="left", header_style="bold", box=None)
+    for suite, operations in document["known"].items():
+        named = [plan for plan in document["plans"] if plan["suite"] == suite]
+        table = Table(title=f"suite {suite}", title_justify="left", header_style="bold", box=None)
         for heading in ("operation", *(plan["name"] for plan in named), "others"):
             table.add_column(heading)
         for operation, known in operations.items():
@@ -58,9 +58,9 @@ def print_plans(document: Mapping[str, Any]) -> None:
         console.print()
 
 
-def protocol_table(engine: str, entries: Sequence[Entry], *, sources: bool = True) -> Table:
-    """One engine's protocols, operation by operation; sources take a wide terminal."""
-    table = _costs_table(f"protocols of the engine {engine}", ("operation", "name"))
+def protocol_table(suite: str, entries: Sequence[Entry], *, sources: bool = True) -> Table:
+    """One suite's protocols, operation by operation; sources take a wide terminal."""
+    table = _costs_table(f"protocols of the suite {suite}", ("operation", "name"))
     table.add_column("error", justify="right", no_wrap=True)
     if sources:
         table.add_column("source", overflow="fold")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from mpcinfer.cli.kernels import compile_kernels
 from mpcinfer.cli.options import Local
 from mpcinfer.cli.progress import announce
-from mpcinfer.roles.progress import Progress
 from mpcinfer.roles.together import private
+from mpcinfer.sessions.progress import Progress
 from mpcinfer.speculation import NO_FOLDER, Draft, look_up
+from mpcinfer.suites.suite import DEALER
 from parties.errors import ConfigError
 
 if TYPE_CHECKING:  # imported while the other parties start
@@ -27,7 +28,7 @@ class Parties:
     """What the command line says about the other parties.
 
     Attributes:
-        room: the most tokens of a session; None for the engine's default.
+        room: the most tokens of a session; None for the suite's default.
         on_progress: is told how far the session is.
         prompt: makes the first prompt, where it is known.
         check_ranges: every pass is evaluated twice, and the client told of values that left their ranges.
@@ -90,9 +91,9 @@ def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) 
     """A client of a server elsewhere."""
     from mpcinfer.models.load import load_public
     from mpcinfer.plans import plan_from
-    from mpcinfer.roles.addresses import Address
     from mpcinfer.roles.client import connect_client
-    from mpcinfer.roles.fss_connect import ENGINE
+    from mpcinfer.sessions.addresses import Address
+    from mpcinfer.suites.registry import suite_of
     from parties.keys import load_secret
 
     chosen = plan_from(plan, choices)
@@ -102,7 +103,8 @@ def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) 
             "--local private to start one on this machine, --local plain to run without privacy"
         )
     dealer = None
-    if not parties.insecure_dealer and parties.material is None:
+    suite = suite_of(chosen)
+    if not parties.insecure_dealer and parties.material is None and DEALER in suite.helpers:
         if parties.dealer_key is None:
             raise ConfigError(
                 "say who the dealer is: --dealer-key, the dealer's .public file; or --material, a folder "
@@ -111,8 +113,7 @@ def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) 
         dealer = Address.load(parties.dealer, parties.dealer_key)
     keys, server = load_secret(parties.key), Address.load(parties.server, parties.server_key)
     public = load_public(model)
-    if chosen.suite == ENGINE:
-        compile_kernels()
+    compile_kernels([suite])
     with connect_client(
         public,
         chosen,
@@ -132,14 +133,15 @@ def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) 
 
 def _require_checkable(local: Local | None, plan: str, choices: Sequence[str], parties: Parties) -> None:
     """Raises ConfigError where ranges are not checked: before any process starts."""
-    from mpcinfer.backends.fss_range_check import require_checkable
     from mpcinfer.plans import plan_from
+    from mpcinfer.suites.registry import suite_of
 
     if local in (Local.PLAIN, Local.FIXED):
         raise ConfigError(
             "--check-ranges is for private runs; --local fixed by itself names a value that leaves its range"
         )
-    require_checkable(plan_from(plan, choices), folder=parties.material is not None)
+    chosen = plan_from(plan, choices)
+    suite_of(chosen).require_checkable(chosen, folder=parties.material is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

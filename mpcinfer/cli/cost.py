@@ -88,7 +88,7 @@ def _count(model: str, settings: dict[str, Any]) -> dict[str, Any]:
     """The bill, and what the plan discloses."""
     from mpcinfer.costs import cost as count
     from mpcinfer.plans import plan_from
-    from protocols.registry import disclosures
+    from mpcinfer.suites.registry import disclosures
 
     plan = plan_from(settings["plan"], settings["choices"])
     return {"bill": count(model, **settings).to_json(), "disclosures": list(disclosures(plan))}

@@ -37,31 +37,32 @@ def deal(
     from mpcinfer.cli.tables import human_bytes
     from mpcinfer.models.load import load_config, load_ranges_of
     from mpcinfer.plans import plan_from
-    from mpcinfer.roles.deal import Written, deal_to_disk
+    from mpcinfer.suites.registry import suite_of
+    from mpcinfer.suites.suite import Ahead
 
-    compile_kernels()
-    bar, last = Waiting(), Written(runs=0, of=0, bytes=0)
+    chosen = plan_from(plan, choices)
+    suite = suite_of(chosen)
+    compile_kernels([suite])
+    bar, passes, written = Waiting(), 0, 0
 
-    def show(written: Written) -> None:
-        nonlocal last
-        last = written
-        bar.step("dealing", written.runs, written.of, f"{written.runs} of {written.of} passes")
+    def show(done: int, of: int, size: int) -> None:
+        nonlocal passes, written
+        passes, written = of, size
+        bar.step("dealing", done, of, f"{done} of {of} passes")
 
+    ahead = Ahead(
+        prompt=prompt,
+        answer=answer,
+        count=count,
+        out=out,
+        command=again(model, plan, choices or [], prompt, answer, count),
+        on_progress=show,
+    )
     try:
-        deal_to_disk(
-            plan_from(plan, choices),
-            load_config(model),
-            dict(load_ranges_of(model)),
-            prompt=prompt,
-            answer=answer,
-            count=count,
-            out=out,
-            command=again(model, plan, choices or [], prompt, answer, count),
-            on_progress=show,
-        )
+        suite.deal_ahead(chosen, load_config(model), load_ranges_of(model), ahead)
     finally:
         bar.close()
-    announce(f"dealt {last.of} passes of {count} conversations, {human_bytes(last.bytes)}, into {out}")
+    announce(f"dealt {passes} passes of {count} conversations, {human_bytes(written)}, into {out}")
 
 
 def again(model: str, plan: str, choices: list[str], prompt: int, answer: int, count: int) -> str:

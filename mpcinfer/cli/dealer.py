@@ -30,11 +30,11 @@ def dealer(
             --client-key keys/client.public
     """
     from mpcinfer.cli.progress import announce
-    from mpcinfer.roles.addresses import Identity
     from mpcinfer.roles.dealer import deal_sessions
-    from mpcinfer.roles.kernel_mark import is_warm
+    from mpcinfer.sessions.addresses import Identity
+    from mpcinfer.suites.registry import SUITES
 
-    if not is_warm():
+    if not all(suite.compiled() for suite in SUITES.values()):
         announce("compiling kernels (once), ahead of the first session; `mpcinfer warm` does it all")
     deal_sessions(
         listen_server=listen_server,

@@ -10,16 +10,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from mpcinfer.backends.counting import count
-from mpcinfer.backends.fixed import FixedBackend
-from mpcinfer.backends.fss_reference import reference_decoder
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.cli.shown import shown_model, shown_path
 from mpcinfer.cli.tables import human_bytes
+from mpcinfer.counting import count
 from mpcinfer.generation import Session
 from mpcinfer.models.attention_only import AttentionOnly, fold_attention_only
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import fold as fold_all
 from mpcinfer.models.folder import save_model
 from mpcinfer.models.load import load_model
 from mpcinfer.models.model import Model
@@ -27,8 +24,8 @@ from mpcinfer.models.power_scale import power_scales, scale_power
 from mpcinfer.models.ranges import calibrate
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
+from mpcinfer.suites.registry import suite_of
 from parties.errors import ConfigError, RangeError
-from protocols.additive.primitives import FRAC_BITS
 from protocols.plan import Plan
 
 _SAMPLE_TOKENS = 24
@@ -136,10 +133,5 @@ def _error(model: Model, plan: Plan, ids: list[int]) -> float:
     """Of the last token's logits against the float model; exact truncation."""
     wide = {name: value.double() for name, value in model.weights.items()}
     right = Session(Decoder(PlainBackend(), *static(model.config, wide))).step(ids)
-    if plan.suite == "fss":
-        got = Session(reference_decoder(model, plan)).step(ids)
-    else:
-        backend = FixedBackend(FRAC_BITS)
-        config, weights = fold_all(model.config, model.weights)
-        got = Session(Decoder(backend, config, backend.load(weights))).step(ids)
+    got = Session(suite_of(plan).reference(model, plan)).step(ids)
     return float((got - right).abs().max())

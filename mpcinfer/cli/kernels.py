@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from mpcinfer.cli.progress import Waiting, announce
-from mpcinfer.roles.kernel_mark import is_warm
-from mpcinfer.roles.progress import Progress, Stage
+from mpcinfer.sessions.progress import Progress, Stage
+from mpcinfer.suites.kernel_mark import cache_folder
+from mpcinfer.suites.suite import Suite
 
 
-def compile_kernels(*, always: bool = False) -> None:
-    """Compiles all that is missing, with a bar; with `always` even where nothing should be.
+def compile_kernels(suites: Iterable[Suite], *, always: bool = False) -> None:
+    """Compiles all that suites are missing, with a bar; with `always` even where nothing should be.
 
     Raises:
         ConfigError: the cache folder is not the user's alone.
     """
-    if is_warm() and not always:
+    missing = [suite for suite in suites if always or not suite.compiled()]
+    if not missing:
         return
-    from mpcinfer.roles.warm import cache_folder, warm
-
-    started, bar = time.perf_counter(), Waiting()
+    started, bar, count = time.perf_counter(), Waiting(), 0
     bar.show(Progress(stage=Stage.COMPILING, done=0, of=0))
     try:
-        count = warm(lambda done, of: bar.show(Progress(stage=Stage.COMPILING, done=done, of=of)))
+        for suite in missing:
+            count += suite.compile(
+                lambda done, of: bar.show(Progress(stage=Stage.COMPILING, done=done, of=of))
+            )
     finally:
         bar.close()
     folder = cache_folder()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from mpcinfer.catalogue.entry import Entry
 from mpcinfer.catalogue.sample import SAMPLE_MODEL, SAMPLE_TOKENS
 from mpcinfer.cli.counted import counted
 from mpcinfer.cli.models import models
+from mpcinfer.suites.entry import Entry
 
 listed = typer.Typer(
     help="List protocols, gates, plans and models, with what they cost.", no_args_is_help=True
@@ -25,16 +24,9 @@ SampleModel = Annotated[
 SampleTokens = Annotated[int, typer.Option("--tokens", min=1, help="Tokens of the one pass counted.")]
 
 
-class Engine(StrEnum):
-    """Whose protocols to list."""
-
-    FSS = "fss"
-    CRYPTEN = "crypten"
-
-
 @listed.command("protocols")
 def protocols(
-    engine: Annotated[Engine | None, typer.Option(help="Of one engine only.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Of one suite only: fss or crypten.")] = None,
     model: SampleModel = SAMPLE_MODEL,
     tokens: SampleTokens = SAMPLE_TOKENS,
     as_json: AsJson = False,
@@ -46,14 +38,13 @@ def protocols(
 
     [bold]Examples[/bold]
 
-        mpcinfer list protocols --engine fss
+        mpcinfer list protocols --suite fss
         mpcinfer generate "for i in" --local private --plan fss --set maximum=tree
         mpcinfer cost gpt2 --plan fss --set gelu=fine
     """
     from mpcinfer.cli.catalogue_tables import print_protocols
 
-    every = counted(["protocols", tokens], model, lambda: _documents("protocols", model, tokens))
-    rows = [row for row in every if engine is None or row["engine"] == engine.value]
+    rows = counted(["protocols", suite, tokens], model, lambda: _documents("protocols", model, tokens, suite))
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
@@ -66,7 +57,7 @@ def gates(
     tokens: SampleTokens = SAMPLE_TOKENS,
     as_json: AsJson = False,
 ) -> None:
-    """Every gate of the engine fss, with rounds and bits: what its protocols are made of."""
+    """Every gate of the suite fss, with rounds and bits: what its protocols are made of."""
     from mpcinfer.cli.catalogue_tables import print_gates
 
     rows = counted(["gates", tokens], model, lambda: _documents("gates", model, tokens))
@@ -93,10 +84,10 @@ def plans(as_json: AsJson = False) -> None:
         print_plans(document)
 
 
-def _documents(what: str, model: str, tokens: int) -> list[dict[str, Any]]:
+def _documents(what: str, model: str, tokens: int, suite: str | None = None) -> list[dict[str, Any]]:
     from mpcinfer.catalogue import listing
 
-    entries = listing.gates(model, tokens) if what == "gates" else listing.protocols(None, model, tokens)
+    entries = listing.gates(model, tokens) if what == "gates" else listing.protocols(suite, model, tokens)
     return [entry.to_json() for entry in entries]
 
 

@@ -21,7 +21,7 @@ from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
 from mpcinfer.cli.tables import human_bytes
-from mpcinfer.roles.progress import Progress, Stage
+from mpcinfer.sessions.progress import Progress, Stage
 
 _console = Console(stderr=True, highlight=False)
 _RANKS = {stage: rank for rank, stage in enumerate(Stage)} | {Stage.DEALING: list(Stage).index(Stage.SETUP)}

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from mpcinfer.cli import options
-from mpcinfer.roles.addresses import Address, Identity
+from mpcinfer.sessions.addresses import Address, Identity
+from mpcinfer.suites.suite import DEALER
 from parties.errors import ConfigError
 from protocols.plan import DEFAULT_PLAN
 
@@ -50,20 +51,21 @@ def serve(
     from mpcinfer.cli.progress import announce
     from mpcinfer.models.load import load_model, load_public
     from mpcinfer.plans import plan_from
-    from mpcinfer.roles.fss_connect import ENGINE
-    from mpcinfer.roles.loading import Loading
     from mpcinfer.roles.server import serve_sessions
+    from mpcinfer.sessions.loading import Loading
+    from mpcinfer.suites.registry import suite_of
 
     identity, chosen = Identity.load(key, client_key), plan_from(plan, choices)
-    if chosen.suite == ENGINE:
-        compile_kernels()
+    suite = suite_of(chosen)
+    compile_kernels([suite])
+    without = insecure_dealer or material is not None or DEALER not in suite.helpers
     serve_sessions(
         load_public(model),
         Loading(lambda: load_model(model).weights),
         chosen,
         listen=listen,
         identity=identity,
-        dealer=_dealer(dealer, dealer_key, material, insecure_dealer),
+        dealer=None if without else _dealer(dealer, dealer_key),
         material=material,
         timeout_s=timeout,
         idle_s=idle,
@@ -74,10 +76,8 @@ def serve(
     )
 
 
-def _dealer(endpoint: str, key: Path | None, material: Path | None, insecure: bool) -> Address | None:
-    """The dealer, unless correlations come from elsewhere."""
-    if insecure or material is not None:
-        return None
+def _dealer(endpoint: str, key: Path | None) -> Address:
+    """Where it is, and its key."""
     if key is None:
         raise ConfigError(
             "say who the dealer is: --dealer-key, the dealer's .public file; or --material, a folder that "

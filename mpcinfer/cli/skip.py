@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -23,10 +22,7 @@ def skip(
         mpcinfer skip material/server --to 2
     """
     from mpcinfer.cli.progress import announce
-    from protocols.fss.store import Store
+    from mpcinfer.suites.registry import suite_holding
 
-    with closing(Store(folder)) as store:
-        before = store.next
-        store.skip_to(to)
-        left = store.manifest.count - to
-    announce(f"gave up {to - before} bundles; {left} are left in {folder}")
+    given_up, left = suite_holding(folder).skip(folder, to)
+    announce(f"gave up {given_up} bundles; {left} are left in {folder}")

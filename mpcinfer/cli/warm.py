@@ -11,5 +11,6 @@ def warm() -> None:
     environments with these sources. Without this command the first private run does the same.
     """
     from mpcinfer.cli.kernels import compile_kernels
+    from mpcinfer.suites.registry import SUITES
 
-    compile_kernels(always=True)
+    compile_kernels(SUITES.values(), always=True)

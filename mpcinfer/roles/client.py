@@ -11,14 +11,15 @@ import torch
 from mpcinfer.answer import Answer, OnText, answer
 from mpcinfer.generation import Predict, Remembered
 from mpcinfer.models.public import PublicModel
-from mpcinfer.roles.addresses import Address
-from mpcinfer.roles.engines import engine_of
-from mpcinfer.roles.exchange import StepClient
 from mpcinfer.roles.next_pass import NextPass
-from mpcinfer.roles.progress import Progress
-from mpcinfer.roles.terms import Terms, require_source
 from mpcinfer.sampling import Sampler, greedy
+from mpcinfer.sessions.addresses import Address
+from mpcinfer.sessions.exchange import StepClient
+from mpcinfer.sessions.progress import Progress
+from mpcinfer.sessions.terms import Terms, require_source
 from mpcinfer.speculation import NO_FOLDER, Draft, Speculation, look_up, speculation
+from mpcinfer.suites.registry import suite_of
+from mpcinfer.suites.suite import DEALER
 from parties.bill import Bill
 from parties.errors import ConfigError, RangeError
 from parties.keys import KeyPair
@@ -214,9 +215,10 @@ def connect_client(
         ConfigError, RangeError: the model cannot be run under the plan, or ranges cannot be checked.
         InsecureRefused: neither dealer nor material, and an insecure dealer was not asked for.
     """
-    require_source(dealer, material, insecure_dealer)
-    engine = engine_of(plan)
-    terms = engine.ready(
+    suite = suite_of(plan)
+    if DEALER in suite.helpers:
+        require_source(dealer, material, insecure_dealer)
+    terms = suite.ready(
         Terms(
             plan=plan,
             public=public,
@@ -234,7 +236,7 @@ def connect_client(
     channel = connect(
         server.endpoint, keys, server.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
     )
-    with Link(channel, Meter(), CLIENT) as link, engine.open(link, terms) as session:
+    with Link(channel, Meter(), CLIENT) as link, suite.open(link, terms) as session:
         client = PrivateClient(public, StepClient(link, session), channel)
         try:
             yield client

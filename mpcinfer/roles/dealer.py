@@ -6,9 +6,10 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-from mpcinfer.roles.addresses import Identity
-from mpcinfer.roles.engines import ENGINES, deal_session
-from parties.errors import HandshakeFailed, MpcInferError, PeerTimeout
+from mpcinfer.sessions.addresses import Identity
+from mpcinfer.sessions.terms import DEAL_SESSION
+from mpcinfer.suites.registry import SUITES
+from parties.errors import HandshakeFailed, MpcInferError, PeerMismatch, PeerTimeout
 from parties.handshake import Hello, shake_hands
 from parties.link import Link
 from parties.meter import Meter
@@ -43,8 +44,8 @@ def deal_sessions(
         ConfigError: an endpoint cannot be used.
         MpcInferError: with `once`, whatever ended the session.
     """
-    for engine in ENGINES.values():  # while parties are on their way
-        threading.Thread(target=engine.rehearse, daemon=True).start()
+    for suite in SUITES.values():  # while parties are on their way
+        threading.Thread(target=suite.rehearse_dealing, daemon=True).start()
     say(f"dealer: for servers at {listen_server}, for clients at {listen_client}")
     while True:
         try:
@@ -83,3 +84,21 @@ def _deal_once(
             if theirs.parent != other.parent:
                 raise HandshakeFailed("server and client are not in the same session")
             return deal_session(to_server, to_client)
+
+
+def deal_session(server: Link, client: Link) -> str:
+    """Serves one session, after the handshakes with both parties; a line about it.
+
+    Raises:
+        HandshakeFailed: the parties do not want the same.
+        PeerMismatch: they want a suite that there is none of, or what that suite's dealer refuses.
+        PeerClosed, PeerTimeout: a party went away or said nothing before the channel's deadline.
+    """
+    wanted, other = (link.recv_document(DEAL_SESSION) for link in (server, client))
+    if wanted != other:
+        differ = sorted(key for key in {*wanted, *other} if wanted.get(key) != other.get(key))
+        raise HandshakeFailed(f"server and client want different sessions: {', '.join(differ)} differ")
+    suite = SUITES.get(str(wanted.get("suite")))
+    if suite is None:
+        raise PeerMismatch(f"no suite {wanted.get('suite')!r}; there are {', '.join(SUITES)}")
+    return suite.deal(server, client, wanted)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpcinfer.roles.addresses import Address
+from mpcinfer.sessions.addresses import Address
+from mpcinfer.suites.suite import DEALER
 from parties.keys import KeyPair, new_keypair
 from parties.launch import Processes
 
@@ -23,7 +24,7 @@ class Neighbours:
 
     Attributes:
         keys: the client's.
-        dealer: None where the server deals for itself.
+        dealer: None where there is none, or the server deals for itself.
     """
 
     keys: KeyPair
@@ -40,6 +41,7 @@ def neighbours(
     choices: Sequence[str],
     timeout_s: float,
     insecure_dealer: bool,
+    helpers: Collection[str],
     say: Say | None,
     through: Callable[[str], str] | None = None,
     check_ranges: bool = False,
@@ -47,7 +49,8 @@ def neighbours(
     """A server and a dealer with fresh keys; both end with the block, however it ends.
 
     Args:
-        as for `mpcinfer.roles.together.private`.
+        helpers: roles that the plan's suite needs besides server and client.
+        others: as for `mpcinfer.roles.together.private`.
     """
     with tempfile.TemporaryDirectory(prefix="mpcinfer-") as folder, Processes(on_line=say) as processes:
         keys = Path(folder)
@@ -55,7 +58,8 @@ def neighbours(
         listening = [f"tcp://127.0.0.1:{port}" for port in _free_ports(3)]
         at_server, for_server, for_client = listening
         server, dealer_of_server, dealer = map(through, listening) if through is not None else listening
-        if not insecure_dealer:
+        with_dealer = DEALER in helpers and not insecure_dealer
+        if with_dealer:
             listen = ["--listen-server", for_server, "--listen-client", for_client]
             processes.start("dealer", _command("dealer", *listen, *_keys(keys, "dealer", "server", "client")))
         serve = ["--model", model, "--plan", plan, *(f"--set={choice}" for choice in choices)]
@@ -66,7 +70,7 @@ def neighbours(
         yield Neighbours(
             keys=pairs["client"],
             server=Address(server, pairs["server"].public),
-            dealer=None if insecure_dealer else Address(dealer, pairs["dealer"].public),
+            dealer=Address(dealer, pairs["dealer"].public) if with_dealer else None,
             processes=processes,
         )
 

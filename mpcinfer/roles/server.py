@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from mpcinfer.models.public import PublicModel
-from mpcinfer.roles.addresses import Address, Identity
-from mpcinfer.roles.engines import engine_of
-from mpcinfer.roles.exchange import serve_steps
-from mpcinfer.roles.terms import IDLE_S, Terms, require_source
+from mpcinfer.sessions.addresses import Address, Identity
+from mpcinfer.sessions.exchange import serve_steps
+from mpcinfer.sessions.terms import IDLE_S, Terms, require_source
+from mpcinfer.suites.registry import disclosures, suite_of
+from mpcinfer.suites.suite import DEALER
 from parties.bill import Bill
 from parties.channel import Channel
 from parties.errors import HandshakeFailed, MpcInferError, PeerTimeout
@@ -19,7 +20,6 @@ from parties.link import Link
 from parties.meter import SERVER, Meter
 from parties.tcp import Listener
 from protocols.plan import Plan
-from protocols.registry import disclosures
 
 Say = Callable[[str], None]
 _WAIT_S = 3600.0
@@ -63,8 +63,10 @@ def serve_sessions(
         InsecureRefused: neither dealer nor material, and not asked for.
         MpcInferError: with `once`, whatever ended the session.
     """
-    require_source(dealer, material, insecure_dealer)
-    terms = engine_of(plan).ready(
+    suite = suite_of(plan)
+    if DEALER in suite.helpers:
+        require_source(dealer, material, insecure_dealer)
+    terms = suite.ready(
         Terms(
             plan=plan,
             public=public,
@@ -109,6 +111,6 @@ def serve_channel(channel: Channel, terms: Terms) -> Bill:
     """Serves one session over a connected channel, which is closed at the end; the server's bill."""
     with (
         Link(channel, Meter(), SERVER) as link,
-        engine_of(terms.plan).open(link, terms) as session,
+        suite_of(terms.plan).open(link, terms) as session,
     ):
         return serve_steps(link, session, terms.idle_s)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mpcinfer.models.find import find_model
-from mpcinfer.roles.kernel_mark import is_warm
 from mpcinfer.roles.processes import Neighbours, Say, neighbours
-from mpcinfer.roles.progress import Progress, Stage
+from mpcinfer.sessions.progress import Progress, Stage
+from mpcinfer.suites.registry import get_plan, suite_of
+from mpcinfer.suites.suite import Suite
 from parties.errors import RangeError
 from protocols.plan import DEFAULT_PLAN
 
@@ -58,14 +59,16 @@ def private(
         PeerError: a process died or fell silent; the message has its last words.
     """
     find_model(model)
-    if not is_warm():
-        _compile(plan, choices, on_progress)
+    suite = suite_of(get_plan(plan))
+    if not suite.compiled():
+        _compile(suite, on_progress)
     with neighbours(
         model,
         plan=plan,
         choices=choices,
         timeout_s=timeout_s,
         insecure_dealer=insecure_dealer,
+        helpers=suite.helpers,
         say=say,
         through=through,
         check_ranges=check_ranges,
@@ -73,7 +76,11 @@ def private(
         if on_progress is not None:
             on_progress(Progress(stage=Stage.STARTING, done=0, of=0))
         settings = _Settings(
-            timeout_s=timeout_s, room=room, on_progress=on_progress, check_ranges=check_ranges
+            timeout_s=timeout_s,
+            room=room,
+            on_progress=on_progress,
+            check_ranges=check_ranges,
+            insecure_dealer=insecure_dealer,
         )
         try:
             with _client(others, model, plan, choices, prompt, settings) as client:
@@ -91,20 +98,17 @@ class _Settings:
     room: int | None
     on_progress: Callable[[Progress], None] | None
     check_ranges: bool
+    insecure_dealer: bool
 
 
-def _compile(plan: str, choices: Sequence[str], on_progress: Callable[[Progress], None] | None) -> None:
-    """Every kernel, where the plan has any."""
-    from mpcinfer.plans import plan_from
-    from mpcinfer.roles import fss_connect
-    from mpcinfer.roles.warm import warm
+def _compile(suite: Suite, on_progress: Callable[[Progress], None] | None) -> None:
+    """Every kernel of a suite."""
 
     def tell(done: int, of: int) -> None:
         if on_progress is not None:
             on_progress(Progress(stage=Stage.COMPILING, done=done, of=of))
 
-    if plan_from(plan, choices).suite == fss_connect.ENGINE:
-        warm(tell)
+    suite.compile(tell)
 
 
 @contextmanager
@@ -120,10 +124,9 @@ def _client(
     from mpcinfer.models.load import load_public
     from mpcinfer.plans import plan_from
     from mpcinfer.roles.client import connect_client
-    from mpcinfer.roles.engines import engine_of
 
     public, chosen = load_public(model), plan_from(plan, choices)
-    engine_of(chosen).require()
+    suite_of(chosen).require()
     with (
         others.processes.naming_the_dead(),
         connect_client(
@@ -132,7 +135,7 @@ def _client(
             keys=others.keys,
             server=others.server,
             dealer=others.dealer,
-            insecure_dealer=others.dealer is None,
+            insecure_dealer=settings.insecure_dealer,
             room=settings.room,
             first=0 if prompt is None else len(public.tokenizer.encode(prompt(public))),
             timeout_s=max(settings.timeout_s, _START_S),

@@ -1,4 +1,4 @@
-"""The suite `crypten`: every protocol by operation and name, and its plans.
+"""The suite `crypten`: every protocol by operation and name.
 
 A new protocol is one class and one line here: from it follow the plan's choices, the tests and the tables of
 costs.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from protocols.additive.gelu import FinePiecewiseGelu, PiecewiseGelu
 from protocols.additive.inverse_sqrt import InverseSqrt, OctaveInverseSqrt
 from protocols.additive.operation import CausalPowerProtocol, CausalProtocol, UnaryProtocol
+from protocols.additive.plans import NAME
 from protocols.additive.power_weights import SquaringPower
 from protocols.additive.primitives import COMPARISON, LINEAR, TRUNCATION
 from protocols.additive.relu import CompareRelu
@@ -19,8 +20,6 @@ from protocols.additive.silu import PiecewiseSilu
 from protocols.additive.softmax import TreeSoftmax
 from protocols.additive.stock import StockGelu, StockInverseSqrt, StockSilu, StockSoftmax
 from protocols.plan import Plan, check_choices
-
-NAME = "crypten"
 
 PowerOfRange = Callable[[int, float, float, float], CausalPowerProtocol]
 InverseSqrtOfRange = Callable[[float, float], InverseSqrt]
@@ -47,32 +46,6 @@ OPERATIONS: dict[str, Mapping[str, object]] = {
     "inverse_sqrt": INVERSE_SQRT,
     "power": POWER,
 }
-
-_CHOICES = {
-    "linear": "session",
-    "truncation": "local",
-    "comparison": "packed",
-    "softmax": "tree",
-    "gelu": "piecewise",
-    "silu": "piecewise",
-    "relu": "compare",
-    "inverse_sqrt": "octaves",
-    "power": "squares",
-}
-_STOCK = {
-    "linear": "beaver",
-    "comparison": "words",
-    "softmax": "stock",
-    "gelu": "stock",
-    "silu": "stock",
-    "inverse_sqrt": "stock",
-}
-PLANS = {
-    "crypten": Plan(name="crypten", suite=NAME, choices=_CHOICES),
-    "crypten-stock": Plan(name="crypten-stock", suite=NAME, choices={**_CHOICES, **_STOCK}, fold=False),
-}
-"""`crypten` has our compositions on CrypTen's primitives; `crypten-stock` has the library's own, and opens
-its weights on every call, as its users' code does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The suite `fss`: every protocol by operation and name, and its plans.
+"""The suite `fss`: every protocol by operation and name.
 
 A new protocol is one class and one line here: from it follow the plan's choices, the tests and the tables of
 costs.
@@ -17,6 +17,7 @@ from protocols.fss.activations import (
     LookupActivation,
 )
 from protocols.fss.exponentials import ExponentialProtocol, LookupExponential, SplitExponentialProtocol
+from protocols.fss.plans import FAITHFUL, FREE, NAME, is_faithful
 from protocols.fss.suite import (
     EmbeddingProtocol,
     ExactTruncation,
@@ -33,9 +34,7 @@ from protocols.fss.suite import (
     TreeMaximum,
     TruncationProtocol,
 )
-from protocols.plan import FAITHFUL, FREE, Plan, check_choices
-
-NAME = "fss"
+from protocols.plan import Plan, check_choices
 
 _LOOKUPS: dict[str, Callable[[], ActivationProtocol]] = {
     "lookup": LookupActivation,
@@ -74,26 +73,6 @@ OPERATIONS: dict[str, Mapping[str, object]] = {
     "inverse_sqrt": OCTAVES,
 }
 
-_CHOICES = {
-    "truncation": FREE,
-    "embedding": "private",
-    "gelu": "lines",
-    "silu": "fine-lines",
-    "relu": "lookup",
-    "maximum": "histogram",
-    "exponential": "split",
-    "power": "squares",
-    "reciprocal": "octaves",
-    "inverse_sqrt": "octaves",
-}
-_EXACT = {"truncation": FAITHFUL, "gelu": "lookup", "silu": "fine", "exponential": "lookup"}
-PLANS = {
-    "fss": Plan(name="fss", suite=NAME, choices=_CHOICES),
-    "fss-faithful": Plan(name="fss-faithful", suite=NAME, choices={**_CHOICES, **_EXACT}),
-}
-"""`fss` is the suite of masked values and function keys; `fss-faithful` rounds as the fixed-point reference
-does, bit by bit."""
-
 
 def check(plan: Plan) -> None:
     """That a plan of this suite names what is registered, and that goes together.
@@ -102,7 +81,7 @@ def check(plan: Plan) -> None:
         ConfigError: it does not; see `check_choices`. Or exact truncation, and what rounds by masks.
     """
     check_choices(plan, NAME, OPERATIONS)
-    if not plan.faithful:
+    if not is_faithful(plan):
         return
     for operation, name in plan.choices.items():
         if exact := _exact_form(OPERATIONS[operation][name]):

@@ -38,7 +38,7 @@ from protocols.fss.transport import Dealt, Part
 from protocols.seeding import SEED_BYTES
 
 VERSION = 2
-_MANIFEST, _NEXT, _LOCK, _WEIGHTS = "material.json", "next", "lock", "weights"
+MANIFEST, _NEXT, _LOCK, _WEIGHTS = "material.json", "next", "lock", "weights"
 _MAX_HEADER_BYTES = 1 << 20
 
 
@@ -73,7 +73,7 @@ class Manifest:
             ConfigError: there is none, or of another version.
         """
         try:
-            fields = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+            fields = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             manifest = cls(**fields)
             sound = manifest.version == VERSION and manifest.rank in (SERVER, CLIENT)
         except (OSError, ValueError, TypeError) as error:
@@ -85,7 +85,7 @@ class Manifest:
     def save(self, folder: Path) -> None:
         """Makes the folder usable; the last step of dealing."""
         text = json.dumps({**asdict(self), "lengths": list(self.lengths)}, indent=1)
-        _replace(folder / _MANIFEST, text.encode())
+        _replace(folder / MANIFEST, text.encode())
 
 
 class BundleWriter:

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from mpcinfer.catalogue.fss import Wires, wires_of
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.suites.fss.catalogue import Wires, wires_of
+from mpcinfer.suites.registry import get_plan
 from protocols.fss.gate import Shares
 from protocols.fss.machine import Machine
 from protocols.fss.octave_cells import Function
+from protocols.fss.plans import FAITHFUL, is_faithful
 from protocols.fss.rescale import narrow
 from protocols.fss.suite import FssSuite, OctaveProtocol, OctaveWires
-from protocols.plan import FAITHFUL
-from protocols.registry import get_plan
 from protocols.share import Share
 from tests.protocols.fss.harness import Program, Run, Secret, Weight, run
 
@@ -117,7 +117,7 @@ def _real(done: Run) -> Real:
 def cases(operation: str, name: str) -> list[Case]:
     """Of a registered protocol, alone in the plan `fss`; exact truncation in `fss-faithful`."""
     plan = get_plan("fss-faithful" if name == FAITHFUL else "fss").replace(**{operation: name})
-    return cases_on(operation, name, wires_of(CONFIG, TOKENS, plan), faithful=plan.faithful)
+    return cases_on(operation, name, wires_of(CONFIG, TOKENS, plan), faithful=is_faithful(plan))
 
 
 def cases_on(operation: str, name: str, wires: Wires, *, faithful: bool = False) -> list[Case]:

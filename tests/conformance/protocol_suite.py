@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
+from mpcinfer.suites.registry import get_plan
 from parties.bill import BillRow
 from parties.meter import CLIENT, Meter
 from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.counting import CountingArithmetic
 from protocols.plan import Plan
-from protocols.registry import get_plan
 from protocols.share import Share
 from tests.protocols.additive.crypten.conftest import Run, run_parties
 from tests.roundings import ROUNDINGS, clear_engine, on_grid, share

@@ -10,17 +10,17 @@ import pytest
 
 from mpcinfer.backends.fixed import FixedBackend
 from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.backends.secure import SecureBackend
 from mpcinfer.generation import Session
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
+from mpcinfer.suites.additive.backend import SecureBackend
+from mpcinfer.suites.registry import get_plan
 from parties.meter import Meter
 from protocols.additive.cleartext import IdealCleartextArithmetic
 from protocols.additive.registry import resolve
 from protocols.plan import Plan
-from protocols.registry import get_plan
 from tests.conformance.backend_suite import CHECKS, Open, Rejected, check_all
 from tests.controls.backends import TWINS
 from tests.mpcinfer.three_parties import random_model

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mpcinfer.catalogue.fss import wires_of
+from mpcinfer.suites.fss.catalogue import wires_of
+from mpcinfer.suites.registry import SUITES, get_plan
 from protocols.fss.activations import ActivationWires, LookupActivation
 from protocols.fss.registry import GELU
-from protocols.registry import SUITES, get_plan
 from tests.conformance.fss_protocol_suite import (
     CONFIG,
     TOKENS,

@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpcinfer.suites.registry import get_plan
 from parties.errors import RangeError
 from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.gelu import TANH_FORM_GAP
 from protocols.additive.operation import CausalProtocol, UnaryProtocol
 from protocols.additive.registry import GELU, INVERSE_SQRT, POWER, RELU, SILU, SOFTMAX
-from protocols.registry import get_plan
 from protocols.share import Share
 from tests.conformance.protocol_suite import (
     UNIT,

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import torch
 
-from mpcinfer.backends.fss_range_check import plain_name
+from mpcinfer.suites.fss.range_check import plain_name
 from parties.meter import CLIENT
 from parties.randomness import AesCtrStream, Randomness
 from protocols.fss import linear, seeds

@@ -16,14 +16,14 @@ import pytest
 
 from mpcinfer.models.folder import load_model_folder, load_public_folder, save_model
 from mpcinfer.models.public import PublicModel
-from mpcinfer.roles.addresses import Address
 from mpcinfer.roles.client import PrivateClient, connect_client
 from mpcinfer.roles.together import private
+from mpcinfer.sessions.addresses import Address
+from mpcinfer.suites.registry import get_plan
 from parties.errors import ConfigError, CorrelationExhausted, HandshakeFailed, PeerClosed, RangeError
 from parties.keys import KeyPair, new_keypair
 from parties.launch import Processes
 from protocols.plan import Plan
-from protocols.registry import get_plan
 from tests.deadlines import HANG_S, until
 from tests.mpcinfer.test_private_models import GPT2, RELU
 from tests.mpcinfer.three_parties import random_model

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import torch
 
-from mpcinfer.models.attention_widths import AttentionWidths
 from mpcinfer.models.config import AttentionForm
-from mpcinfer.models.precision import Precision
+from mpcinfer.suites.fss.attention_widths import AttentionWidths
+from mpcinfer.suites.fss.precision import Precision
 from protocols.fss.activation import Activation
 from tests.mpcinfer.backends.error_bounds import Bounded
 

@@ -20,18 +20,18 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from mpcinfer.backends.fss import FssBackend
-from mpcinfer.backends.fss_wires import activation_wires, exponential_wires
-from mpcinfer.models.attention_widths import NormWidths
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
 from mpcinfer.models.folded import query_exponent
-from mpcinfer.models.widths import Widths
+from mpcinfer.suites.fss.attention_widths import NormWidths
+from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.widths import Widths
+from mpcinfer.suites.fss.wires import activation_wires, exponential_wires
+from mpcinfer.suites.registry import get_plan
 from parties.meter import Meter
 from protocols.fss.matrix import Matrix
 from protocols.fss.octaves import line_error
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.suite import FssSuite
-from protocols.registry import get_plan
 from protocols.share import Share
 from tests.mpcinfer.attention_bounds import power_bound, relu_bound
 from tests.mpcinfer.backends.error_bounds import SLOPE, Bounded, ErrorBoundBackend

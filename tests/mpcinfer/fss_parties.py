@@ -14,16 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mpcinfer.backends.fss_range_check import for_check
-from mpcinfer.backends.fss_second_evaluation import second_evaluation
-from mpcinfer.backends.fss_weights import count_setup, encoded, receive_setup, send_setup
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
-from mpcinfer.models.wider_ranges import wider_ranges
-from mpcinfer.models.widths import Precision, Widths
-from mpcinfer.roles.fss_dealing import ModelDealer, Writers
-from mpcinfer.roles.fss_program import Program
+from mpcinfer.suites.fss.dealing import ModelDealer, Writers
+from mpcinfer.suites.fss.program import Program
+from mpcinfer.suites.fss.range_check import for_check
+from mpcinfer.suites.fss.second_evaluation import second_evaluation
+from mpcinfer.suites.fss.weights import count_setup, encoded, receive_setup, send_setup
+from mpcinfer.suites.fss.wider_ranges import wider_ranges
+from mpcinfer.suites.fss.widths import Precision, Widths
+from mpcinfer.suites.registry import SUITES, get_plan
 from parties.bill import Bill
 from parties.channel import Channel
 from parties.link import Link
@@ -37,12 +38,12 @@ from protocols.fss.clear import Clear
 from protocols.fss.counting import Counting
 from protocols.fss.dealing import Dealing, Writer
 from protocols.fss.matrix import Matrix, Products
+from protocols.fss.plans import is_faithful
 from protocols.fss.preparation import Preparation
 from protocols.fss.seeds import DealerSeeds, RunStreams, charge_seeds, drawn_masks, weight_streams
 from protocols.fss.spool import Reader
 from protocols.fss.supply import RunShape
 from protocols.plan import Plan
-from protocols.registry import SUITES, get_plan
 from protocols.share import Share
 from tests.protocols.fss.replay import Replay, Watched, as_drawn, as_noted
 
@@ -73,13 +74,13 @@ class Whole:
     def of(cls, model: Model, plan: Plan, room: int, precision: Precision = QUICK) -> Whole:
         program = Program.of(plan, model.config, model.ranges, room)
         widths = Widths(
-            program.folded, program.ranges, room=room, precision=precision, faithful=plan.faithful
+            program.folded, program.ranges, room=room, precision=precision, faithful=is_faithful(plan)
         )
         return cls(model, dataclasses.replace(program, widths=widths))
 
     @property
     def faithful(self) -> bool:
-        return self.program.plan.faithful
+        return is_faithful(self.program.plan)
 
     def server_weights(self) -> dict[str, Matrix]:
         """In fixed point."""

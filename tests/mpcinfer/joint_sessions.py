@@ -17,8 +17,8 @@ import torch
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.model import Model
-from mpcinfer.models.widths import Precision
-from mpcinfer.roles import fss_program
+from mpcinfer.suites.fss import program
+from mpcinfer.suites.fss.widths import Precision
 from protocols.plan import Plan
 from tests.controls.masks import TWICE
 from tests.joint import SPARE_RUNS, Bits, Relation, linear_relation, worst_pair, worst_triple
@@ -83,14 +83,14 @@ def relation_where_masks_are_used(twice: str, name: str, plan: str) -> Relation:
 
 def find_relations(name: str, plan: str) -> tuple[Found, Found]:
     """See `relations`."""
-    with patch.object(fss_program, "require_agreement"):  # tables this coarse explain any difference
+    with patch.object(program, "require_agreement"):  # tables this coarse explain any difference
         server, client = joint_bits(_whole(name, plan), STEPS, SEEDS)
     return _found(server), _found(client)
 
 
 def find_relation_where_masks_are_used(twice: str, name: str, plan: str) -> Relation:
     """See `relation_where_masks_are_used`."""
-    with TWICE[twice](), patch.object(fss_program, "require_agreement"):
+    with TWICE[twice](), patch.object(program, "require_agreement"):
         server, client = joint_bits(_whole(name, plan), STEPS, SEEDS)
     seen = client if name == CHECKED else server  # masked weights go to the client
     return worst_pair(seen.only(_shown(seen)))

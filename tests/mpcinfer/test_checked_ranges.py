@@ -10,26 +10,27 @@ from pathlib import Path
 import pytest
 import torch
 
-from mpcinfer.backends.counting import count
-from mpcinfer.backends.fss_range_check import CHECK, require_agreement, tolerance
-from mpcinfer.backends.fss_second_evaluation import second_evaluation
+from mpcinfer.counting import count
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folded import folded_config
 from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.ranges import calibrate
-from mpcinfer.roles import fss_connect
-from mpcinfer.roles.addresses import Address
-from mpcinfer.roles.exchange import StepClient
-from mpcinfer.roles.fss_connect import fss_session
-from mpcinfer.roles.fss_program import Program
-from mpcinfer.roles.terms import Terms
+from mpcinfer.sessions.addresses import Address
+from mpcinfer.sessions.exchange import StepClient
+from mpcinfer.sessions.terms import Terms
+from mpcinfer.suites.fss import connect
+from mpcinfer.suites.fss.connect import fss_session
+from mpcinfer.suites.fss.program import Program
+from mpcinfer.suites.fss.range_check import CHECK, require_agreement, tolerance
+from mpcinfer.suites.fss.second_evaluation import second_evaluation
+from mpcinfer.suites.registry import get_plan
 from parties.errors import ConfigError, HandshakeFailed, PeerClosed, RangeError
 from parties.link import Link
 from parties.threads import run_two_threads
+from protocols.fss.plans import is_faithful
 from protocols.plan import Plan
-from protocols.registry import get_plan
 from tests.mpcinfer.fss_parties import FAITHFUL, FREE
 from tests.mpcinfer.test_private_models import GPT2, LLAMA, POWER, PROMPT, _costs, _decode
 from tests.mpcinfer.three_parties import random_model, run_model
@@ -105,7 +106,7 @@ def test_a_value_beyond_its_range_is_an_error_with_the_check_and_silence_without
     kind: str, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The server would refuse ranges that do not hold its tokens.
-    monkeypatch.setattr(fss_connect, "require_known", lambda *of: None)
+    monkeypatch.setattr(connect, "require_known", lambda *of: None)
     model, narrow = narrowed(kind)
     wrong = prompt_logits(narrow, plan)
     assert float((wrong - prompt_logits(model, plan)).abs().max()) > tolerance(model.ranges)
@@ -134,12 +135,12 @@ def test_answers_in_range_are_the_same_and_billed_as_counted(
         require_agreement(first, second, ranges)
         apart.append(float((first - second).abs().max()) / tolerance(ranges))
 
-    monkeypatch.setattr("mpcinfer.roles.fss_program.require_agreement", agree)
+    monkeypatch.setattr("mpcinfer.suites.fss.program.require_agreement", agree)
     config, model = MODELS[name], model_of(MODELS[name])
     (plain, tokens), usual, _ = run_model(model, plan, _decode, room=ROOM)
     (logits, again), bill, server_bill = run_model(model, plan, _decode, room=ROOM, check_ranges=True)
     assert again == tokens
-    assert torch.equal(logits, plain) or not plan.faithful
+    assert torch.equal(logits, plain) or not is_faithful(plan)
     sizes = {"tokens": len(PROMPT), "new_tokens": 3, "ranges": model.ranges}
     assert _costs(bill) == _costs(count(config, plan, **sizes, check_ranges=True))
     assert _costs(bill) == _costs(server_bill)
@@ -147,7 +148,7 @@ def test_answers_in_range_are_the_same_and_billed_as_counted(
     assert first == _costs(usual)
     rounds = sum(row.rounds for row in bill.rows if row.label.startswith(CHECK))
     assert rounds >= usual.total.rounds
-    assert rounds == usual.total.rounds or plan.faithful
+    assert rounds == usual.total.rounds or is_faithful(plan)
     # Two evaluations were compared a pass, and are far closer than they have to be.
     assert len(apart) == 3
     assert 0 < max(apart) < 1 / 3

@@ -8,19 +8,20 @@ from functools import cache
 import pytest
 import torch
 
-from mpcinfer.backends.counting import count
-from mpcinfer.backends.fss import FssBackend
 from mpcinfer.backends.plain import PlainBackend
+from mpcinfer.counting import count
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.model import Model
-from mpcinfer.models.precision import Precision
 from mpcinfer.models.ranges import calibrate
-from mpcinfer.models.widths import Widths
+from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.precision import Precision
+from mpcinfer.suites.fss.widths import Widths
 from parties.errors import RangeError
 from parties.meter import Meter
 from parties.randomness import InsecureTestRandom
 from protocols.fss.clear import Clear
+from protocols.fss.plans import is_faithful
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan
 from protocols.share import Share
@@ -122,7 +123,7 @@ def test_so_are_runs_whose_output_is_opened_and_cut(name: str, plan: Plan) -> No
     assert model.program.widths.attention(0).reopened
     assert not whole(name, plan).program.widths.attention(0).reopened
     done = private(name, plan, reopened=True)
-    reference = run_clear(model, STEPS) if plan.faithful else run_replayed(model, STEPS, done)
+    reference = run_clear(model, STEPS) if is_faithful(plan) else run_replayed(model, STEPS, done)
     assert equal(done.logits, reference)
     assert all(costs(bill) == costs(run_counted(model, STEPS)) for bill in done.bills)
     assert bool((done.logits[0] - private(name, plan).logits[0]).abs().max() < 0.5)
@@ -181,8 +182,8 @@ def test_every_operation_is_within_its_own_bound_of_float(name: str, plan: Plan)
     if not FORMS[name].block_norms:
         pytest.skip("bounds are for residuals that both parties have")
     model = Whole.of(calibrated(name), plan, ROOM, Precision())
-    randomness = None if plan.faithful else InsecureTestRandom(3)
-    machine = Clear(Meter(), faithful=plan.faithful, randomness=randomness)
+    randomness = None if is_faithful(plan) else InsecureTestRandom(3)
+    machine = Clear(Meter(), faithful=is_faithful(plan), randomness=randomness)
     program = model.program
     backend = FssBackend(machine, program.folded, program.widths, resolve_fss(plan))
     checked = check_every_operation(backend, program.widths)
@@ -218,7 +219,7 @@ def test_logits_are_near_those_of_float(name: str, plan: Plan) -> None:
     program = Whole.of(model, plan, ROOM, Precision())
     plain = Decoder(PlainBackend(), model.config, model.weights)
     right = plain.forward(torch.tensor([PROMPT]), len(PROMPT), rows=1).reshape(-1)
-    rounding = None if plan.faithful else InsecureTestRandom(5)
+    rounding = None if is_faithful(plan) else InsecureTestRandom(5)
     (logits,) = run_clear(program, [PROMPT], rounding)
     assert float((logits - right).abs().max()) < 0.1 * float(right.std())
 

@@ -9,20 +9,21 @@ from functools import cache
 import pytest
 import torch
 
-from mpcinfer.backends.counting import count
-from mpcinfer.backends.fss import FssBackend
 from mpcinfer.backends.plain import PlainBackend
+from mpcinfer.counting import count
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.fold import fold, fold_centring, scale_queries
 from mpcinfer.models.model import Model
 from mpcinfer.models.ranges import calibrate
-from mpcinfer.models.widths import Precision
+from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.widths import Precision
 from parties.bill import Bill
 from parties.errors import ConfigError, RangeError
 from parties.meter import Meter
 from parties.randomness import InsecureTestRandom
 from protocols.fss.clear import Clear
+from protocols.fss.plans import is_faithful
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan
 from protocols.share import Share
@@ -107,7 +108,7 @@ def test_a_free_run_is_the_reference_under_the_dealers_masks_bit_by_bit(config: 
 def test_so_are_runs_of_other_protocols(name: str) -> None:
     plan, config = OTHERS[name], MODELS[FORMS.get(name.split("=", maxsplit=1)[0], "relu")]
     model, done = whole(config, plan), private(config, plan)
-    reference = run_clear(model, STEPS) if plan.faithful else run_replayed(model, STEPS, done)
+    reference = run_clear(model, STEPS) if is_faithful(plan) else run_replayed(model, STEPS, done)
     assert equal(done.logits, reference)
 
 
@@ -164,8 +165,8 @@ def test_that_is_what_users_are_told(config: ModelConfig, plan: Plan) -> None:
 @models
 def test_every_operation_is_within_its_own_bound_of_float(config: ModelConfig, plan: Plan) -> None:
     model = Whole.of(random_model(config), plan, ROOM, Precision())
-    randomness = None if plan.faithful else InsecureTestRandom(3)
-    machine = Clear(Meter(), faithful=plan.faithful, randomness=randomness)
+    randomness = None if is_faithful(plan) else InsecureTestRandom(3)
+    machine = Clear(Meter(), faithful=is_faithful(plan), randomness=randomness)
     program = model.program
     backend = FssBackend(machine, program.folded, program.widths, resolve_fss(plan))
     checked = check_every_operation(backend, program.widths)
@@ -243,7 +244,7 @@ def test_logits_are_within_the_derived_bound_of_float(name: str, plan: Plan) -> 
     model = fine(MODELS[name], plan)
     right, error = bounded(model)
     assert float(error.max()) < 0.2 * float(right.std())  # a bound that says something
-    (logits,) = run_clear(model, [PROMPT]) if plan.faithful else run_replayed(model, [PROMPT])
+    (logits,) = run_clear(model, [PROMPT]) if is_faithful(plan) else run_replayed(model, [PROMPT])
     assert bool(((logits - right).abs() <= error).all())
 
 
@@ -319,7 +320,7 @@ def with_a_wild_token(factor: float) -> Model:
 def test_the_reference_refuses_a_prompt_that_leaves_its_widths(plan: Plan) -> None:
     model = Whole.of(with_a_wild_token(20.0), plan, ROOM)
     assert len(run_clear(model, [PROMPT])) == 1
-    reference = run_clear if plan.faithful else run_replayed
+    reference = run_clear if is_faithful(plan) else run_replayed
     with pytest.raises(RangeError, match="embedding"):
         reference(model, [[*PROMPT, WILD]])
 

@@ -8,10 +8,11 @@ from functools import cache
 import pytest
 import torch
 
-from mpcinfer.backends.counting import count
-from mpcinfer.roles.fss_program import Program
+from mpcinfer.counting import count
+from mpcinfer.suites.fss.program import Program
 from parties.bill import Bill
 from parties.randomness import InsecureTestRandom
+from protocols.fss.plans import is_faithful
 from protocols.plan import Plan
 from tests.mpcinfer.fss_parties import (
     FAITHFUL,
@@ -104,7 +105,7 @@ def test_the_reference_is_near_the_papers_function(form: Form, plan: Plan) -> No
     weights = {key: value.double() for key, value in model.weights.items()}
     right = paper.logits(model.config, weights, PROMPT)[-1]
     usual = Whole(model, Program.of(plan, model.config, model.ranges, ROOM))
-    rounding = None if plan.faithful else InsecureTestRandom(3)
+    rounding = None if is_faithful(plan) else InsecureTestRandom(3)
     (logits,) = run_clear(usual, [PROMPT], rounding)
     assert float((logits - right).abs().max()) < 0.02 * float(right.std())
 

@@ -7,13 +7,13 @@ import dataclasses
 import pytest
 
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.roles.exchange import StepClient
+from mpcinfer.sessions.exchange import StepClient
+from mpcinfer.suites.registry import PLANS
 from parties.channel import Channel
 from parties.documents import from_bytes
 from parties.link import MAX_DOCUMENT_BYTES
 from parties.wire import Frame
 from protocols.plan import Plan
-from protocols.registry import PLANS
 from tests.mpcinfer.test_private_models import GPT2, LLAMA
 from tests.mpcinfer.three_parties import random_model, run_model
 from tests.openings import listed, reason

@@ -7,18 +7,18 @@ import dataclasses
 import pytest
 import torch
 
-from mpcinfer.backends.counting import count
 from mpcinfer.backends.fixed import FixedBackend
+from mpcinfer.counting import count
 from mpcinfer.generation import Session
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
-from mpcinfer.roles.exchange import StepClient, checked
+from mpcinfer.sessions.exchange import StepClient, checked
+from mpcinfer.suites.registry import PLANS, get_plan
 from parties.bill import Bill, BillRow
 from parties.errors import ConfigError, PeerMismatch, RangeError
 from protocols.plan import Plan
-from protocols.registry import PLANS, get_plan
 from tests.mpcinfer.forms import LLAMA_FORM
 from tests.mpcinfer.three_parties import random_model, run_model
 

@@ -7,15 +7,15 @@ from functools import cache
 import pytest
 import torch
 
-from mpcinfer.backends.counting import count
 from mpcinfer.backends.fixed import FixedBackend
+from mpcinfer.counting import count
 from mpcinfer.generation import Session
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
-from mpcinfer.roles.exchange import StepClient
+from mpcinfer.sessions.exchange import StepClient
+from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
-from protocols.registry import get_plan
 from tests.mpcinfer.models import paper
 from tests.mpcinfer.three_parties import run_model
 from tests.mpcinfer.variant_models import FOLDED, variant_model

@@ -7,12 +7,12 @@ import dataclasses
 import pytest
 import torch
 
-from mpcinfer.backends.counting import count
-from mpcinfer.backends.fss_weights import matrices
+from mpcinfer.counting import count
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.suites.fss.weights import matrices
+from mpcinfer.suites.registry import get_plan
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan
-from protocols.registry import get_plan
 from tests.mpcinfer.fss_parties import Steps, Whole, run_clear, run_private
 from tests.mpcinfer.test_fss_models import GPT2, LLAMA, costs
 from tests.mpcinfer.three_parties import random_model

@@ -11,10 +11,10 @@ import torch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.model import Model
 from mpcinfer.models.ranges import calibrate
-from mpcinfer.roles.exchange import StepClient
+from mpcinfer.sessions.exchange import StepClient
+from mpcinfer.suites.registry import get_plan
 from parties.errors import RangeError
 from protocols.plan import Plan
-from protocols.registry import get_plan
 from tests.mpcinfer.fss_parties import FAITHFUL, FREE, Whole, run_clear, run_private
 from tests.mpcinfer.test_fss_models import MODELS
 from tests.mpcinfer.three_parties import random_model, run_model

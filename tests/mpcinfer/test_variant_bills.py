@@ -6,14 +6,14 @@ import dataclasses
 
 import pytest
 
-from mpcinfer.backends.counting import count
+from mpcinfer.counting import count
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folded import attention_only_config
 from mpcinfer.models.operations import nonlinear_operations
 from mpcinfer.models.variants import variant
 from mpcinfer.models.zoo import zoo
+from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
-from protocols.registry import get_plan
 
 LAYERS = 3
 GPT2 = dataclasses.replace(zoo()["gpt2"].config, layers=LAYERS)

@@ -16,12 +16,12 @@ from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.ranges import calibrate
-from mpcinfer.roles.crypten_session import CrypTenPrivateSession
-from mpcinfer.roles.exchange import StepClient, serve_steps
-from mpcinfer.roles.fss_connect import checked_weights, fss_over
-from mpcinfer.roles.fss_dealing import serve_fss
-from mpcinfer.roles.fss_program import Program
-from mpcinfer.roles.session import PrivateSession
+from mpcinfer.sessions.exchange import StepClient, serve_steps
+from mpcinfer.sessions.session import PrivateSession
+from mpcinfer.suites.additive.session import CrypTenPrivateSession
+from mpcinfer.suites.fss.connect import checked_weights, fss_over
+from mpcinfer.suites.fss.dealing import serve_fss
+from mpcinfer.suites.fss.program import Program
 from mpcinfer.tokenizer import Tokenizer
 from parties.bill import Bill
 from parties.channel import Channel

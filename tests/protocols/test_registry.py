@@ -7,14 +7,15 @@ import inspect
 
 import pytest
 
+from mpcinfer.suites.registry import PLANS, SUITES, check, disclosures, get_plan
 from parties.errors import ConfigError
 from protocols.additive.registry import resolve
+from protocols.fss.plans import FAITHFUL, is_faithful
 from protocols.fss.protocol import FssProtocol
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.registry import truncating
 from protocols.fss.suite import FssSuite
-from protocols.plan import FAITHFUL, Plan
-from protocols.registry import PLANS, SUITES, check, disclosures, get_plan
+from protocols.plan import Plan
 
 RESOLVERS = {"crypten": resolve, "fss": resolve_fss}
 OPERATIONS = [(engine, operation) for engine, suite in SUITES.items() for operation in suite.operations]
@@ -77,7 +78,7 @@ def _by_operation(suite: FssSuite) -> dict[str, type]:
 
 def test_the_faithful_plan_is_a_choice_of_truncation() -> None:
     plan = truncating(get_plan("fss"), exactly=True)
-    assert plan.faithful
+    assert is_faithful(plan)
     assert plan.choices == get_plan("fss-faithful").choices
     assert not truncating(plan, exactly=False).faithful
     with pytest.raises(ConfigError, match="with truncation=faithful take gelu=lookup"):

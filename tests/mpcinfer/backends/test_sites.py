@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from mpcinfer.backends.counting import count
-from mpcinfer.backends.fss import FssBackend
-from mpcinfer.backends.secure import SecureBackend
+from mpcinfer.counting import count
 from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.models.site import Site
+from mpcinfer.suites.additive.backend import SecureBackend
+from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.registry import PLANS, get_plan
 from parties.bill import Bill
-from protocols.registry import PLANS, get_plan
 
 
 def _bill(model: str, plan: str) -> Bill:

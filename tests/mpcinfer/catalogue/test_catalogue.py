@@ -10,17 +10,20 @@ import torch
 
 import protocols.fss
 from mpcinfer import cost
-from mpcinfer.backends.fss_wires import activation_wires
-from mpcinfer.catalogue import crypten, fss, gates, listing
-from mpcinfer.catalogue.entry import Entry, ErrorKind, StatedError, source_of, summary_of
+from mpcinfer.catalogue import listing
 from mpcinfer.models.folded import folded_config
 from mpcinfer.models.load import load_config
+from mpcinfer.suites.additive import catalogue as crypten
+from mpcinfer.suites.entry import Entry, ErrorKind, StatedError, source_of, summary_of
+from mpcinfer.suites.fss import catalogue as fss
+from mpcinfer.suites.fss import gates
+from mpcinfer.suites.fss.wires import activation_wires
+from mpcinfer.suites.registry import SUITES, get_plan
 from protocols.additive.costs import PrimitiveCosts
 from protocols.fss.gate import Gate
 from protocols.fss.material import Dpf
-from protocols.registry import SUITES, get_plan
 
-ENTRIES = {(e.engine, e.operation, e.name): e for e in listing.protocols()}
+ENTRIES = {(e.suite, e.operation, e.name): e for e in listing.protocols()}
 
 
 def gate_classes(base: type) -> set[type]:
@@ -55,7 +58,7 @@ def test_every_gate_has_a_sample() -> None:
 def test_documentation_and_error_are_there(entry: Entry) -> None:
     assert entry.summary
     assert entry.security.startswith("semi-honest")
-    primitive = entry.engine == "crypten" and entry.operation in ("linear", "truncation", "comparison")
+    primitive = entry.suite == "crypten" and entry.operation in ("linear", "truncation", "comparison")
     assert bool(entry.source) == (entry.error is not None) == (not primitive)
 
 
@@ -150,7 +153,7 @@ def test_choices_change_what_is_counted() -> None:
 def test_samples_follow_the_model_and_the_tokens() -> None:
     few = {(e.operation, e.name): e for e in listing.protocols("fss", "gpt2", 16)}
     assert few["maximum", "tree"].cost.rounds == 2 * 4 - 1
-    assert {e.engine for e in listing.protocols("crypten")} == {"crypten"}
+    assert {e.suite for e in listing.protocols("crypten")} == {"crypten"}
 
 
 def test_entries_as_plain_values() -> None:

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mpcinfer.cli.main import app
-from protocols.registry import PLANS, SUITES
+from mpcinfer.suites.registry import PLANS, SUITES
 
 
 def run(*arguments: str, width: int = 80) -> str:
@@ -32,14 +32,14 @@ def test_protocols_as_a_table(width: int) -> None:
 
 
 def test_protocols_of_one_engine() -> None:
-    table = run("protocols", "--engine", "crypten", "--tokens", "16")
+    table = run("protocols", "--suite", "crypten", "--tokens", "16")
     assert "histogram" not in table
     assert "gpt2, 16 tokens" in table
 
 
 def test_protocols_as_json() -> None:
     rows = json.loads(run("protocols", "--json"))
-    keys = {"operation", "name", "engine", "security", "rounds", "online_bits_to_server", "error", "source"}
+    keys = {"operation", "name", "suite", "security", "rounds", "online_bits_to_server", "error", "source"}
     assert all(keys <= set(row) for row in rows)
     assert len(rows) == sum(len(names) for suite in SUITES.values() for names in suite.operations.values())
 

@@ -14,7 +14,7 @@ from mpcinfer.models.known_ranges import require_known, widened
 from mpcinfer.models.model import Model
 from mpcinfer.models.ranges import RecordingBackend, calibrate
 from mpcinfer.models.static import static
-from mpcinfer.models.widths import Widths
+from mpcinfer.suites.fss.widths import Widths
 from parties.errors import RangeError
 from tests.mpcinfer.forms import LLAMA_FORM
 from tests.mpcinfer.three_parties import random_model

@@ -8,18 +8,18 @@ from functools import cache
 import pytest
 import torch
 
-from mpcinfer.backends.counting import count
 from mpcinfer.backends.parts import answer_passes
 from mpcinfer.clear import ClearModel
+from mpcinfer.counting import count
 from mpcinfer.generation import Completion, Remembered, complete, generate
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.load import load_model
 from mpcinfer.models.model import Model
-from mpcinfer.roles.exchange import StepClient
 from mpcinfer.roles.next_pass import NextPass
+from mpcinfer.sessions.exchange import StepClient
 from mpcinfer.speculation import Speculation, speculation
+from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
-from protocols.registry import get_plan
 from tests.mpcinfer.test_private_models import GPT2, LLAMA, _costs
 from tests.mpcinfer.three_parties import random_model, run_model
 

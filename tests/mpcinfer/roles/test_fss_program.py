@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mpcinfer.models.load import load_config, load_ranges_of
-from mpcinfer.roles.fss_program import Program
+from mpcinfer.suites.fss.program import Program
+from mpcinfer.suites.registry import get_plan
 from parties.errors import ConfigError
-from protocols.registry import get_plan
 
 MODEL = "tiny-python"
 

@@ -11,12 +11,12 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.variants import variant
-from mpcinfer.roles.fss_connect import encoded_weights
-from mpcinfer.roles.fss_program import Program
-from mpcinfer.roles.fss_ready import ready, rehearse, rehearse_dealing
-from mpcinfer.roles.terms import Terms
+from mpcinfer.sessions.terms import Terms
+from mpcinfer.suites.fss.connect import encoded_weights
+from mpcinfer.suites.fss.program import Program
+from mpcinfer.suites.fss.ready import ready, rehearse, rehearse_dealing
+from mpcinfer.suites.registry import PLANS, get_plan
 from parties.errors import ConfigError
-from protocols.registry import PLANS, get_plan
 from tests.mpcinfer.test_private_models import GPT2, LLAMA, RELU
 from tests.mpcinfer.three_parties import random_model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -11,20 +12,21 @@ from typing import Any
 import pytest
 import torch
 
-from mpcinfer.backends.counting import count
+from mpcinfer.counting import count
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
-from mpcinfer.roles.deal import deal_to_disk
-from mpcinfer.roles.engines import deal_session
-from mpcinfer.roles.exchange import StepClient, serve_steps
-from mpcinfer.roles.fss_connect import encoded_weights, fss_over, fss_session
-from mpcinfer.roles.fss_dealing import serve_fss
-from mpcinfer.roles.fss_program import Program
-from mpcinfer.roles.progress import Progress, Stage
-from mpcinfer.roles.session import rewind_cache
-from mpcinfer.roles.tally import Tally
-from mpcinfer.roles.terms import Terms, announce
+from mpcinfer.roles.dealer import deal_session
+from mpcinfer.sessions.exchange import StepClient, serve_steps
+from mpcinfer.sessions.progress import Progress, Stage
+from mpcinfer.sessions.session import rewind_cache
+from mpcinfer.sessions.tally import Tally
+from mpcinfer.sessions.terms import Terms, announce
+from mpcinfer.suites.fss.connect import encoded_weights, fss_over, fss_session
+from mpcinfer.suites.fss.dealing import serve_fss
+from mpcinfer.suites.fss.program import Program
+from mpcinfer.suites.registry import get_plan, suite_of
+from mpcinfer.suites.suite import Ahead
 from parties.bill import Bill
 from parties.errors import (
     ConfigError,
@@ -40,7 +42,7 @@ from parties.threads import run_two_threads
 from protocols.fss.clear import Clear
 from protocols.fss.counting import Counting
 from protocols.fss.supply import DealerSupply
-from protocols.registry import get_plan
+from protocols.plan import Plan
 from protocols.share import Share
 from tests.mpcinfer.test_private_models import GPT2, LLAMA
 from tests.mpcinfer.three_parties import random_model, run_model, run_three
@@ -221,11 +223,11 @@ def test_a_dealer_refuses_parties_that_want_different_sessions() -> None:
         deal_session(*links)
 
 
-def test_a_dealer_refuses_engines_that_it_does_not_know() -> None:
+def test_a_dealer_refuses_suites_that_it_does_not_know() -> None:
     (server_end, server), (client_end, client) = local_pair(), local_pair()
     for end in (server, client):
         announce(Link(end, Meter(), None), "ot")
-    with pytest.raises(PeerMismatch, match="no engine 'ot'"):
+    with pytest.raises(PeerMismatch, match="no suite 'ot'"):
         deal_session(*(Link(end, Meter(), None) for end in (server_end, client_end)))
 
 
@@ -271,9 +273,8 @@ def test_progress_counts_passes_and_bytes() -> None:
 def material(tmp_path: Path) -> Path:
     """Two conversations: prompts of five tokens, three new ones."""
     out = tmp_path / "material"
-    deal_to_disk(
-        FAITHFUL, SMALL, dict(small().ranges), prompt=5, answer=3, count=2, out=out, command="mpcinfer deal"
-    )
+    ahead = Ahead(prompt=5, answer=3, count=2, out=out, command="mpcinfer deal")
+    suite_of(FAITHFUL).deal_ahead(FAITHFUL, SMALL, small().ranges, ahead)
     return out
 
 
@@ -350,9 +351,8 @@ def test_material_for_another_model_is_refused(material: Path) -> None:
 
 def test_material_of_different_dealings_is_refused(material: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    deal_to_disk(
-        FAITHFUL, SMALL, dict(small().ranges), prompt=5, answer=3, count=1, out=other, command="mpcinfer deal"
-    )
+    ahead = Ahead(prompt=5, answer=3, count=1, out=other, command="mpcinfer deal")
+    suite_of(FAITHFUL).deal_ahead(FAITHFUL, SMALL, small().ranges, ahead)
 
     def party(link: Link) -> None:
         folder = other / "client" if link.rank else material / "server"
@@ -364,14 +364,17 @@ def test_material_of_different_dealings_is_refused(material: Path, tmp_path: Pat
 
 
 def test_what_cannot_be_dealt_to_disk(tmp_path: Path) -> None:
-    ranges: dict[str, float] = dict(small().ranges)
-    sizes: dict[str, Any] = {"prompt": 5, "answer": 3, "count": 1, "command": ""}
+    ahead = Ahead(prompt=5, answer=3, count=1, out=tmp_path / "a", command="")
+
+    def deal(plan: Plan, ranges: Mapping[str, float], **changed: int) -> None:
+        suite_of(plan).deal_ahead(plan, SMALL, ranges, dataclasses.replace(ahead, **changed))
+
     with pytest.raises(ConfigError, match="plan crypten"):
-        deal_to_disk(get_plan("crypten"), SMALL, ranges, out=tmp_path / "a", **sizes)
+        deal(get_plan("crypten"), small().ranges)
     with pytest.raises(ConfigError, match="calibrated"):
-        deal_to_disk(FAITHFUL, SMALL, {}, out=tmp_path / "a", **sizes)
+        deal(FAITHFUL, {})
     with pytest.raises(ConfigError, match="context of 24"):
-        deal_to_disk(FAITHFUL, SMALL, ranges, out=tmp_path / "a", **{**sizes, "prompt": 22})
+        deal(FAITHFUL, small().ranges, prompt=22)
     with pytest.raises(ConfigError, match="at least 1"):
-        deal_to_disk(FAITHFUL, SMALL, ranges, out=tmp_path / "a", **{**sizes, "count": 0})
+        deal(FAITHFUL, small().ranges, count=0)
     assert not (tmp_path / "a").exists()

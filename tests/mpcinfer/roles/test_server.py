@@ -8,14 +8,14 @@ import pytest
 
 from mpcinfer.models.load import load_model, load_public
 from mpcinfer.roles import server
-from mpcinfer.roles.addresses import Address, Identity
 from mpcinfer.roles.client import connect_client
-from mpcinfer.roles.exchange import serve_steps
-from mpcinfer.roles.session import PrivateSession
+from mpcinfer.sessions.addresses import Address, Identity
+from mpcinfer.sessions.exchange import serve_steps
+from mpcinfer.sessions.session import PrivateSession
+from mpcinfer.suites.registry import get_plan
 from parties.errors import HandshakeFailed, InsecureRefused, MpcInferError, PeerTimeout
 from parties.link import Link
 from parties.meter import SERVER, Meter
-from protocols.registry import get_plan
 from tests.deadlines import SILENCE_S
 from tests.parties.pairs import CONNECTOR, LISTENER, tcp_pair
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from mpcinfer import private
-from mpcinfer.roles.kernel_mark import is_warm
-from mpcinfer.roles.warm import cache_folder, warm
+from mpcinfer.suites.fss.warm import cache_folder, warm
+from mpcinfer.suites.kernel_mark import is_warm
 
 _RUN = """
 import sys
 from mpcinfer.models.config import ModelConfig
 from parties.compiled import in_use, times_compiled
-from protocols.registry import get_plan
+from mpcinfer.suites.registry import get_plan
 from tests.mpcinfer.test_private_models import GPT2, LLAMA, RELU
 from tests.mpcinfer.three_parties import random_model, run_model
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from mpcinfer.backends.counting import count
+from mpcinfer.counting import count
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Meter
@@ -17,7 +18,6 @@ from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.counting import CountingArithmetic
 from protocols.additive.schedule import Schedule
 from protocols.plan import Plan
-from protocols.registry import get_plan
 from protocols.share import Share
 from tests.protocols.additive.crypten.conftest import run_parties
 

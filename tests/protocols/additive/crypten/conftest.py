@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
 from parties.channel import MAX_MESSAGE_BYTES, Channel
 from parties.link import Link
@@ -22,7 +23,6 @@ from protocols.additive.crypten.engine import CrypTenArithmetic, crypten_engine
 from protocols.additive.dealer import Dealt, serve_dealer
 from protocols.additive.source import InsecureServerDealer
 from protocols.plan import Plan
-from protocols.registry import get_plan
 
 BEAVER = get_plan("crypten").replace(linear="beaver", comparison="words")
 """The library's own way, as far as a plan can say it."""

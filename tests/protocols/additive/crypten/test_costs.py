@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from mpcinfer.suites.registry import get_plan
 from parties.meter import CLIENT, SERVER, Phase
 from protocols.additive.crypten.engine import CrypTenArithmetic
-from protocols.registry import get_plan
 from protocols.share import Share
 
 Parties = Callable[..., Any]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from mpcinfer.suites.registry import get_plan
 from parties.errors import CorrelationExhausted, InsecureRefused, PeerClosed, PeerMismatch, PeerTimeout
 from parties.link import Link
 from parties.local import local_pair
@@ -23,7 +24,6 @@ from protocols.additive.registry import resolve
 from protocols.additive.schedule import Schedule
 from protocols.additive.source import DealerSource, InsecureServerDealer
 from protocols.plan import Plan
-from protocols.registry import get_plan
 from protocols.share import Share
 from protocols.trust import Trust
 from tests.deadlines import SILENCE_S

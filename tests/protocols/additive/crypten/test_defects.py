@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from mpcinfer.suites.registry import get_plan
 from parties.errors import ConfigError, CorrelationExhausted, InsecureRefused, RangeError
 from parties.meter import CLIENT, SERVER
 from protocols.additive.crypten import compat
@@ -17,7 +18,6 @@ from protocols.additive.crypten.compat import import_crypten
 from protocols.additive.crypten.engine import CrypTenArithmetic
 from protocols.additive.crypten.native import DOMAINS, REFUSED, check
 from protocols.additive.crypten.truncation import check_local_truncation, failure_probability
-from protocols.registry import get_plan
 from protocols.share import Share
 
 Parties = Callable[..., Any]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from mpcinfer.suites.registry import get_plan
 from parties.errors import ConfigError, CorrelationExhausted, RangeError
 from parties.meter import CLIENT, SERVER
 from protocols.additive.crypten.engine import CrypTenArithmetic
-from protocols.registry import get_plan
 from protocols.share import Share
 
 UNIT = 2.0**-16

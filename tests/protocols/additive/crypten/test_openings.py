@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from mpcinfer.suites.registry import PLANS, get_plan
 from parties.meter import CLIENT, SERVER
 from protocols.additive.correlations import Request, Stream
 from protocols.additive.crypten.engine import CrypTenArithmetic
 from protocols.additive.registry import Suite, resolve
-from protocols.registry import PLANS, get_plan
 from protocols.share import Share
 from tests.openings import listed, reason
 

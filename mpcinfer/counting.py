@@ -1,0 +1,77 @@
+"""A private run's bill without the run: the decoder on shapes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mpcinfer.backends.parts import Part, answer_passes
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.fold import as_run
+from mpcinfer.speculation import MOST_DRAFTS
+from mpcinfer.suites.registry import suite_of
+from mpcinfer.suites.suite import Run
+from parties.bill import Bill
+from parties.errors import ConfigError
+from protocols.plan import Plan
+
+
+def count(
+    config: ModelConfig,
+    plan: Plan,
+    *,
+    tokens: int,
+    new_tokens: int = 1,
+    speculate: int = 0,
+    accepted: int | None = None,
+    part: Part = "all",
+    ranges: Mapping[str, float] | None = None,
+    room: int | None = None,
+    check_ranges: bool = False,
+) -> Bill:
+    """Rounds and bytes that a session would measure; they depend on shapes alone.
+
+    Args:
+        tokens: of the prompt, which takes one forward pass and gives the first new token.
+        new_tokens: how many tokens are generated; each after the first is a pass of one token over the
+            cache, unless
+        speculate: drafts are checked, so many in every pass, of which
+        accepted: so many are right; None for all.
+        part: `all` with the opening of the logits at the client; `embedding`; `stack`, the blocks between
+            embedding and head; `head`, the final norm and the logits of one token a pass and of each draft.
+        ranges: calibrated ranges; they decide how wide rings are, and what an inverse square root takes.
+        room: the most tokens of the session, which rings of some suites are as wide as; None for no more than
+            these tokens. A session where nobody says otherwise has more room.
+        check_ranges: (calibrated models, suites that can) every pass runs twice, then under labels of
+            `check.`.
+
+    Returns:
+        A bill with `seconds` None and no wire bytes. Setup holds the weights that the part needs.
+
+    Raises:
+        ConfigError: fewer than one token, or more than the context or the room holds; ranges cannot be
+            checked.
+    """
+    if tokens < 1 or new_tokens < 1:
+        raise ConfigError(f"a run has at least one token and one new token, not {tokens} and {new_tokens}")
+    least = tokens + new_tokens - 1
+    if least > config.context:
+        raise ConfigError(f"{tokens} + {new_tokens} tokens do not fit the context of {config.context}")
+    if room is not None and not least <= room <= config.context:
+        raise ConfigError(f"room for {room} tokens; the run has {least}, the context {config.context}")
+    right = speculate if accepted is None else accepted
+    if not 0 <= right <= speculate <= MOST_DRAFTS:
+        raise ConfigError(
+            f"a pass has 0 to {MOST_DRAFTS} drafts, all or fewer of them right, not {speculate} and {right}"
+        )
+    suite = suite_of(plan)
+    if check_ranges:
+        suite.require_checkable(plan)
+    run = Run(
+        config=as_run(config, None, folds=plan.fold)[0],
+        passes=answer_passes(tokens, new_tokens, speculate, right),
+        room=room or least,
+        part=part,
+        ranges=ranges or None,
+        check_ranges=check_ranges,
+    )
+    return suite.count(plan, run)

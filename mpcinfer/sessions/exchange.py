@@ -1,0 +1,240 @@
+"""The conversation around a private run: which pass is next, what to prepare, and the bills at the end.
+
+    client -> server   session.step   {"start": s, "tokens": T, "rows": R}: the next pass; tokens from s
+                                      on are forgotten, and logits opened after the last R of the T
+                                      {"start": s, "prepare": [T, ...], "rows": R, "settle": bool}: passes
+                                      that may come
+                                      {"end": true}
+    server -> client   session.bill   the server's bill, once, at the end
+    client -> server   session.end    {}: the client has what it wants, the connection may go
+
+These are control frames: they reveal how many tokens each pass has, after how many of them the client wants
+to know what comes next, and how many are forgotten again; nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+
+from mpcinfer.sessions.session import PrivateSession
+from mpcinfer.sessions.terms import IDLE_S, patience
+from parties.bill import Bill, BillRow
+from parties.errors import PeerMismatch
+from parties.link import Link
+from parties.meter import Phase
+
+_STEP, _BILL, _END = "session.step", "session.bill", "session.end"
+_MAX_STEP_BYTES = 1 << 15
+_AGREED = (
+    "rounds",
+    "online_bytes_to_server",
+    "online_bytes_to_client",
+    "offline_bytes_to_server",
+    "offline_bytes_to_client",
+    "setup_bytes",
+    "setup_rounds",
+)
+
+
+def serve_steps(link: Link, session: PrivateSession, idle_s: float = IDLE_S) -> Bill:
+    """The server's side: follows the client's steps until it ends the session.
+
+    Args:
+        idle_s: the longest silence of the client before a step.
+
+    Returns:
+        The server's bill.
+
+    Raises:
+        PeerMismatch: the client asked for a step that the context cannot hold.
+        PeerError: the client went away, said nothing, or sent what it should not.
+    """
+    while _follow(link, session, idle_s):
+        pass
+    session.finish()
+    bill = link.meter.bill()
+    with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"):
+        link.send_document(bill.to_json(), _BILL)
+        link.recv_document(_END, max_bytes=16)
+    return bill
+
+
+def _follow(link: Link, session: PrivateSession, idle_s: float) -> bool:
+    """One step of the client's; False when it was the end."""
+    with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"), patience(link, idle_s):
+        document = link.recv_document(_STEP, _MAX_STEP_BYTES)
+    match document:
+        case {"end": True}:
+            return False
+        case {"start": int() as start, "tokens": int() as tokens, "rows": int() as rows}:
+            _require_room(session, start, [tokens], rows)
+            _at(session, start)
+            session.advance(None, tokens, rows)
+        case {"start": int() as start, "prepare": list(), "rows": int() as rows, "settle": bool() as settle}:
+            lengths = _lengths(document)
+            _require_room(session, start, lengths, rows, session.prepared_end)
+            _prepare(session, start, lengths, rows, settle)
+        case _:
+            raise PeerMismatch("a step says how many tokens it has, what to prepare, or that it is the end")
+    return True
+
+
+def _lengths(document: dict[str, Any]) -> list[int]:
+    lengths = cast(list[object], document["prepare"])
+    if not lengths or not all(type(tokens) is int for tokens in lengths):
+        raise PeerMismatch("what is to be prepared is a list of numbers of tokens")
+    return cast(list[int], lengths)
+
+
+def _require_room(
+    session: PrivateSession, start: int, lengths: Sequence[int], rows: int, end: int | None = None
+) -> None:
+    """Passes follow tokens that the session holds, or `end`, fit its room, and have as many rows."""
+    if not (0 <= start <= session.length or start == end):
+        raise PeerMismatch(f"a step from token {start} on, after {session.length}")
+    room, tokens = session.context - start, sum(lengths)
+    if min(lengths) < 1 or tokens > room:
+        raise PeerMismatch(f"the client asked for {tokens} tokens, the context has room for {room}")
+    if not 1 <= rows <= min(lengths):
+        raise PeerMismatch(f"the client asked for logits after {rows} of {min(lengths)} tokens")
+
+
+def _at(session: PrivateSession, start: int) -> None:
+    """Forgets tokens from `start` on."""
+    if start != session.length:
+        session.rewind(start)
+
+
+def _prepare(session: PrivateSession, start: int, lengths: Sequence[int], rows: int, settle: bool) -> None:
+    """Asks for passes; where they do not follow those asked for before, those are given up."""
+    if start != session.prepared_end:
+        session.rewind(start)
+    session.prepare(lengths, rows)
+    if settle:
+        session.settle()
+
+
+class StepClient:
+    """The client's side: announces each step, then runs it with the server."""
+
+    def __init__(self, link: Link, session: PrivateSession) -> None:
+        self._link, self._session = link, session
+        self._start = 0
+        self._more = 0
+
+    @property
+    def length(self) -> int:
+        """Tokens that the next step follows."""
+        return self._start
+
+    @property
+    def context(self) -> int:
+        """The most tokens the session can hold."""
+        return self._session.context
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether passes can be asked for that nobody foresaw; see `PrivateSession.on_demand`."""
+        return self._session.on_demand
+
+    def rewind(self, length: int) -> None:
+        """The next step follows the first `length` tokens; what came after them is forgotten."""
+        assert 0 <= length <= self._start, f"{length} of {self._start} tokens"
+        self._start = length
+
+    def restart(self) -> None:
+        """The next step starts a new sequence."""
+        self.rewind(0)
+
+    def expect(self, steps: int) -> None:
+        """How many steps of one token may follow the next step: passes to prepare ahead of time."""
+        self._more = steps
+
+    def prepare(self, lengths: Sequence[int]) -> None:
+        """Prepares passes of these lengths after the tokens so far, and waits until they are ready.
+
+        Raises:
+            CorrelationExhausted: there is no material for them.
+            PeerError: the server or the dealer went away or sent what it should not.
+        """
+        self._ask(self._start, lengths, settle=True)
+
+    def step(self, ids: Sequence[int], rows: int = 1, *, then: int = 0) -> torch.Tensor:
+        """Runs new tokens; logits [rows, V] of what comes after each of the last `rows` of them.
+
+        Args:
+            then: of how many tokens, a row each, the next step will most likely be if it follows this one: it
+                is dealt for meanwhile, and given up if it does not come. 0 for what `expect` says.
+
+        Raises:
+            CorrelationExhausted: there is no material for them.
+            PeerError: the server or the dealer went away or sent what it should not.
+        """
+        session, start = self._session, self._start
+        _at(session, start)
+        then = then or int(self._more > 0)
+        while wanted := session.wanted(len(ids), rows, then):
+            after, tokens, wanted_rows = wanted
+            self._ask(after, [tokens], wanted_rows)
+        self._say({"start": start, "tokens": len(ids), "rows": rows})
+        logits = session.advance(ids, len(ids), rows)
+        assert logits is not None
+        self._start, self._more = start + len(ids), self._more - 1
+        return logits
+
+    def bill_so_far(self) -> Bill:
+        """This party's bill up to now, which nobody has confirmed."""
+        return self._link.meter.bill()
+
+    def finish(self) -> Bill:
+        """Ends the steps; this party's bill, confirmed by the server's. The server waits for `part`.
+
+        Raises:
+            PeerMismatch: the two bills disagree on what was exchanged.
+        """
+        self._say({"end": True})
+        self._session.finish()
+        meter = self._link.meter
+        with meter.phase(Phase.CONTROL), meter.span("session", "control"):
+            its = Bill.from_json(self._link.recv_document(_BILL))
+        bill = checked(meter.bill(), its)
+        bill.notes.extend(self._session.notes)
+        return bill
+
+    def part(self) -> None:
+        """Lets the server go; after `finish`."""
+        with self._link.meter.phase(Phase.CONTROL):
+            self._link.send_document({}, _END)
+
+    def _ask(self, start: int, lengths: Sequence[int], rows: int = 1, *, settle: bool = False) -> None:
+        self._session.check(start, lengths, rows)
+        self._say({"start": start, "prepare": list(lengths), "rows": rows, "settle": settle})
+        _prepare(self._session, start, lengths, rows, settle)
+
+    def _say(self, document: dict[str, Any]) -> None:
+        meter = self._link.meter
+        with meter.phase(Phase.CONTROL), meter.span("session", "control"):
+            self._link.send_document(document, _STEP)
+
+
+def checked(client: Bill, server: Bill) -> Bill:
+    """The client's bill, which the server's must confirm: both metered the same frames.
+
+    Raises:
+        PeerMismatch: a label's rounds or bytes differ, or a label has a bill at one party only.
+    """
+    theirs = {row.label: row for row in server.rows}
+    for row in client.rows:
+        other = theirs.pop(row.label, BillRow(label=row.label))
+        for name in _AGREED:
+            mine, its = getattr(row, name), getattr(other, name)
+            if mine != its:
+                raise PeerMismatch(f"{row.label}: {name} is {mine} here and {its} at the server")
+    surplus = [row.label for row in theirs.values() if any(getattr(row, name) for name in _AGREED)]
+    if surplus:
+        raise PeerMismatch(f"only the server has a bill for {surplus[0]}")
+    client.notes.extend(note for note in server.notes if note not in client.notes)
+    return client

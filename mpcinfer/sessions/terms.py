@@ -1,0 +1,147 @@
+"""What a party brings to a session, and how it meets the dealer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mpcinfer.models.public import PublicModel
+from mpcinfer.sessions.addresses import Address
+from mpcinfer.sessions.progress import Progress
+from parties.errors import ConfigError, InsecureRefused, PeerTimeout
+from parties.handshake import ROLES, Hello, Session, shake_hands
+from parties.keys import KeyPair
+from parties.link import Link
+from parties.meter import Meter
+from parties.randomness import SystemRandom
+from parties.tcp import TcpChannel, connect
+from protocols.plan import Plan
+
+DEAL_SESSION = "deal.session"
+IDLE_S = 600.0
+MOST_IDLE_S = 3600.0
+"""A dealer waits so long for a session's next request, and a server may."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Terms:
+    """One party's side of a session.
+
+    Attributes:
+        plan, public: the same at both parties (the handshake sees to it).
+        weights: the server's, in float; None at the client.
+        encoded: what the plan's suite made of them ahead, by name; for it alone to read.
+        keys: this party's.
+        dealer: where correlations come from.
+        material: a folder of correlations that `mpcinfer deal` made, instead of a dealer.
+        insecure_dealer: with neither, the server makes the correlations itself.
+        timeout_s: longest wait for a connection, and longest silence of a peer.
+        idle_s: longest silence of the client between two steps of a session.
+        room: the most tokens the session will hold, where the plan's suite asks for it; the client decides.
+        first: how many tokens the client's first pass will have, 0 where it does not know: it may be dealt
+            for while the session is set up.
+        on_progress: is told how far the dealing is, now and then, from any thread.
+        check_ranges: every pass is evaluated twice, and the client told where a value left its range; the
+            same at both parties (the handshake sees to it).
+
+    A server that is its own dealer is insecure: it could decrypt everything. Both parties must agree to it,
+    and the bill says so.
+    """
+
+    plan: Plan
+    public: PublicModel
+    weights: Mapping[str, torch.Tensor] | None = None
+    encoded: Mapping[str, object] | None = None
+    keys: KeyPair | None = None
+    dealer: Address | None = None
+    material: Path | None = None
+    insecure_dealer: bool = False
+    timeout_s: float = 60.0
+    idle_s: float = IDLE_S
+    room: int | None = None
+    first: int = 0
+    on_progress: Callable[[Progress], None] | None = None
+    check_ranges: bool = False
+
+
+def require_source(dealer: Address | None, material: Path | None, insecure_dealer: bool) -> None:
+    """Raises InsecureRefused where the server alone could make correlations, and that was not asked for."""
+    if dealer is None and material is None and not insecure_dealer:
+        raise InsecureRefused(
+            "say where correlations come from: a dealer, or material that one wrote. A server that is its "
+            "own dealer can decrypt everything; to measure with one, both ask for it: insecure_dealer=True"
+        )
+
+
+def require_ranges(public: PublicModel) -> None:
+    """Raises ConfigError for a model that was never calibrated."""
+    if not public.ranges:
+        raise ConfigError(
+            f"{public.name} was never calibrated, so nobody knows which values a private run must hold: "
+            "run `mpcinfer calibrate` and put the ranges.json it writes into the model's folder"
+        )
+
+
+def greet(link: Link, agreement: str, model: str) -> Session:
+    """The handshake with the other party.
+
+    Args:
+        agreement: what both must say about the plan.
+        model: what both must say about the model.
+
+    Raises:
+        HandshakeFailed: the other party is of another version, plan or model.
+    """
+    assert link.rank is not None
+    hello = Hello(role=ROLES[link.rank], plan=agreement, model=model)
+    return shake_hands(link, hello, ROLES[1 - link.rank], SystemRandom())
+
+
+@contextmanager
+def dealer_link(session: Session, dealer: Address, keys: KeyPair | None, timeout_s: float) -> Generator[Link]:
+    """A connection to the dealer of a session between two parties, after the handshake.
+
+    Raises:
+        HandshakeFailed: the dealer is of another version or key.
+        PeerTimeout: nobody answered.
+    """
+    channel = connect(
+        dealer.endpoint, keys, dealer.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
+    )
+    with Link(channel, Meter(), None) as link:
+        hello = dataclasses.replace(session.mine, parent=session.id)
+        shake_hands(link, hello, "dealer", SystemRandom())
+        yield link
+
+
+@contextmanager
+def patience(link: Link, idle_s: float) -> Generator[None]:
+    """Waits so long for what comes inside, or longer where the channel does: a person may be thinking about
+    the next prompt.
+
+    Raises:
+        PeerTimeout: nothing came; says that this ends an idle session.
+    """
+    channel = link.channel
+    if not isinstance(channel, TcpChannel):
+        yield
+        return
+    usual, channel.recv_timeout_s = channel.recv_timeout_s, max(idle_s, channel.recv_timeout_s)
+    try:
+        yield
+    except PeerTimeout:
+        idle = f"idle for {channel.recv_timeout_s:g} s: the peer asked for nothing, and the session ends"
+        raise PeerTimeout(idle) from None
+    finally:
+        channel.recv_timeout_s = usual
+
+
+def announce(link: Link, suite: str, **document: Any) -> None:
+    """Tells the dealer which suite's correlations the session takes, and for what."""
+    link.send_document({"suite": suite, **document}, DEAL_SESSION)

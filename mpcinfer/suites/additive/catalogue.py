@@ -1,0 +1,151 @@
+"""What the suite `crypten` has registered, counted on samples of a GPT-2 block's shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.suites.entry import SAMPLE, Entry, ErrorKind, SampleCost, StatedError, source_of, summary_of
+from parties.meter import Meter
+from protocols.additive.counting import CountingArithmetic
+from protocols.additive.operation import CausalProtocol, RangedProtocol, UnaryProtocol
+from protocols.additive.plans import PLANS
+from protocols.additive.registry import OPERATIONS, Suite, resolve
+from protocols.additive.shapes import without_data
+from protocols.plan import Plan
+from protocols.trust import Security
+
+LARGEST = 128.0
+"""Bound on compared numbers."""
+ROW_RANGE = (0.1, 150.0)
+"""Of what inverse square roots are taken of; the widest that all of them hold."""
+
+POWER = (4, 0.1, 100.0, 4.0)
+"""Power, divisors and scores, as range training leaves them."""
+
+Run = Callable[[CountingArithmetic, Suite, ModelConfig, int], tuple[int, str]]
+"""Computes a sample; how many elements it has, and what one is."""
+
+
+def _linear(engine: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int) -> tuple[int, str]:
+    x = without_data((1, tokens, config.width), engine.frac_bits)
+    weight = engine.weight("w", None, (config.width, config.width))
+    with engine.meter.span(SAMPLE):
+        engine.linear(x, weight)
+    return tokens * config.width, "element"
+
+
+def _truncation(
+    engine: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int
+) -> tuple[int, str]:
+    x = without_data((1, tokens, config.width), 2 * engine.frac_bits)
+    with engine.meter.span(SAMPLE):
+        engine.truncate(x, engine.frac_bits)
+    return math.prod(x.shape), "element"
+
+
+def _comparison(
+    engine: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int
+) -> tuple[int, str]:
+    x = without_data((1, tokens, config.width), engine.frac_bits)
+    with engine.meter.span(SAMPLE):
+        engine.less_than_zero(x, LARGEST)
+    return math.prod(x.shape), "element"
+
+
+def _softmax(engine: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int) -> tuple[int, str]:
+    scores = without_data((1, config.heads, tokens, tokens), engine.frac_bits)
+    with engine.meter.span(SAMPLE):
+        suite.softmax(engine, scores, 0)
+    return config.heads * tokens * (tokens + 1) // 2, "score"
+
+
+def _unary(operation: str) -> Run:
+    def run(engine: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int) -> tuple[int, str]:
+        x = without_data((1, tokens, config.hidden), engine.frac_bits)
+        with engine.meter.span(SAMPLE):
+            getattr(suite, operation)(engine, x)
+        return math.prod(x.shape), "element"
+
+    return run
+
+
+def _inverse_sqrt(
+    engine: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int
+) -> tuple[int, str]:
+    x = without_data((1, tokens, 1), engine.frac_bits)
+    with engine.meter.span(SAMPLE):
+        suite.inverse_sqrt(*ROW_RANGE)(engine, x)
+    return tokens, "row"
+
+
+def _power(engine: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int) -> tuple[int, str]:
+    scores = without_data((1, config.heads, tokens, tokens), engine.frac_bits)
+    with engine.meter.span(SAMPLE):
+        suite.power(*POWER)(engine, scores, 0, 0.1)
+    return config.heads * tokens * (tokens + 1) // 2, "score"
+
+
+SAMPLES: dict[str, Run] = {
+    "linear": _linear,
+    "truncation": _truncation,
+    "comparison": _comparison,
+    "softmax": _softmax,
+    "gelu": _unary("gelu"),
+    "silu": _unary("silu"),
+    "relu": _unary("relu"),
+    "inverse_sqrt": _inverse_sqrt,
+    "power": _power,
+}
+
+
+def crypten_entries(config: ModelConfig, tokens: int) -> list[Entry]:
+    """Every protocol of the suite, in the registry's order, each counted in the plan `crypten`."""
+    return [
+        _entry(operation, name, registered, config, tokens)
+        for operation, table in OPERATIONS.items()
+        for name, registered in table.items()
+    ]
+
+
+def _entry(operation: str, name: str, registered: object, config: ModelConfig, tokens: int) -> Entry:
+    plan = PLANS["crypten"].replace(**{operation: name})
+    cost = _count(plan, operation, config, tokens)
+    security = getattr(registered, "security", Security.SEMI_HONEST_DEALER)
+    return Entry(
+        suite="crypten",
+        operation=operation,
+        name=name,
+        summary=summary_of(registered),
+        security=security.value,
+        cost=cost,
+        error=_error(resolve(plan), operation),
+        source=source_of(registered),
+    )
+
+
+def _count(plan: Plan, operation: str, config: ModelConfig, tokens: int) -> SampleCost:
+    meter = Meter(timed=False)
+    with torch.no_grad():
+        elements, element = SAMPLES[operation](
+            CountingArithmetic.of_plan(plan, meter), resolve(plan), config, tokens
+        )
+    return SampleCost.of(meter.bill(), elements, element)
+
+
+def _error(suite: Suite, operation: str) -> StatedError | None:
+    if operation == "inverse_sqrt":
+        protocol: RangedProtocol = suite.inverse_sqrt(*ROW_RANGE)
+        return StatedError(protocol.max_rel_error, ErrorKind.RELATIVE)
+    if operation == "power":
+        return StatedError(suite.power(*POWER).max_abs_error)
+    protocols: dict[str, UnaryProtocol | CausalProtocol] = {
+        "softmax": suite.softmax,
+        "gelu": suite.gelu,
+        "silu": suite.silu,
+        "relu": suite.relu,
+    }
+    return StatedError(protocols[operation].max_abs_error) if operation in protocols else None

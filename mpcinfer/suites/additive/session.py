@@ -1,0 +1,149 @@
+"""A private run on CrypTen's primitives, from a link to opened logits."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+from mpcinfer.generation import Session
+from mpcinfer.models.decoder import Decoder
+from mpcinfer.models.fold import as_run
+from mpcinfer.models.public import PublicModel
+from mpcinfer.sessions.addresses import Address
+from mpcinfer.sessions.session import PrivateSession, rewind_cache
+from mpcinfer.sessions.terms import Terms, announce, dealer_link, greet, require_ranges, require_source
+from mpcinfer.suites.additive.backend import SecureBackend
+from mpcinfer.suites.additive.foresight import Foresight
+from parties.errors import ConfigError
+from parties.keys import KeyPair
+from parties.link import Link
+from protocols.additive.crypten.engine import CrypTenArithmetic, crypten_engine
+from protocols.additive.crypten.truncation import check_local_truncation, failure_probability
+from protocols.additive.plans import NAME
+from protocols.additive.primitives import FRAC_BITS
+from protocols.additive.registry import resolve
+from protocols.additive.source import InsecureServerDealer
+from protocols.additive.weight import Weight
+from protocols.plan import Plan
+from protocols.share import Share
+
+LIKELIEST_FAILURE = 1e-6
+"""Local truncation is refused where the model's largest number would go wrong more often than this."""
+_OUTPUTS = ("/add", "/linear", "/matmul", "/mul", "/norm", "/activation", "/embed", "/head")
+
+
+class CrypTenPrivateSession(PrivateSession):
+    """A model on CrypTen's shares, with its KV cache. Correlations of a step are announced as it starts.
+
+    Args:
+        engine: this party's primitives, connected to the other party and to the dealer.
+        plan: the same at both parties (the handshake saw to it).
+        public: shape and ranges.
+        weights: the server's weights in float; None at the client.
+
+    Raises:
+        ConfigError: the model was never calibrated.
+        RangeError: its values span more than the plan's protocols can hold, or are so large that local
+            truncation would often go wrong.
+    """
+
+    def __init__(
+        self,
+        engine: CrypTenArithmetic,
+        plan: Plan,
+        public: PublicModel,
+        weights: Mapping[str, torch.Tensor] | None,
+    ) -> None:
+        require_ranges(public)
+        config, weights = as_run(public.config, weights, folds=plan.fold)
+        suite, ranges = resolve(plan), dict(public.ranges)
+        self._local_truncation = plan.choices["truncation"] == "local"
+        if self._local_truncation:
+            largest = max(value for key, value in ranges.items() if key.endswith(_OUTPUTS))
+            check_local_truncation(largest, 1.0, 2 * FRAC_BITS, LIKELIEST_FAILURE)
+        backend = SecureBackend(engine, suite, config.vocabulary, ranges)
+        self._engine, self._foresight = engine, Foresight(plan, suite, config, ranges)
+        self._session: Session[Share, Weight] = Session(
+            Decoder(backend, config, backend.load(config, weights))
+        )
+
+    @property
+    def length(self) -> int:
+        return self._session.cache.length
+
+    @property
+    def context(self) -> int:
+        return self._session.decoder.config.context
+
+    @property
+    def notes(self) -> list[str]:
+        if not self._local_truncation:
+            return []
+        numbers = self._foresight.truncated
+        chance = numbers * failure_probability(1.0, 2 * self._engine.frac_bits)
+        return [
+            f"{numbers:,} numbers were truncated locally, as CrypTen does: one of magnitude 1 goes wrong "
+            f"with probability 2^-32, so {chance:.1g} are expected to; none with --set truncation=exact"
+        ]
+
+    def rewind(self, length: int) -> None:
+        rewind_cache(self._session.cache, length)
+        self._foresight.rewind(length)
+
+    @property
+    def prepared_end(self) -> int:
+        return self.length
+
+    @property
+    def on_demand(self) -> bool:
+        return True
+
+    def wanted(self, tokens: int, rows: int, then: int) -> None:
+        """Nothing: the correlations of a step come while it runs."""
+
+    def check(self, start: int, lengths: Sequence[int], rows: int = 1) -> None:
+        """A dealer makes whatever is asked for."""
+
+    def prepare(self, lengths: Sequence[int], rows: int = 1) -> None:
+        """Nothing: the correlations of a step come while it runs."""
+
+    def settle(self) -> None:
+        """Nothing to wait for."""
+
+    def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
+        self._engine.prefetch(self._foresight.requests(count, rows))
+        return self._session.advance(ids, count, rows)
+
+
+@contextmanager
+def crypten_session(link: Link, terms: Terms) -> Generator[PrivateSession]:
+    """A session on CrypTen's primitives.
+
+    Raises:
+        ConfigError: correlations from a folder, or see `CrypTenPrivateSession`.
+    """
+    if terms.material is not None:
+        raise ConfigError(f"plan {terms.plan.name} takes its correlations from a dealer, not from a folder")
+    model = terms.public.digest()
+    require_source(terms.dealer, None, terms.insecure_dealer)
+    with connected_engine(link, terms.plan, model, terms.keys, terms.dealer, terms.timeout_s) as engine:
+        yield CrypTenPrivateSession(engine, terms.plan, terms.public, terms.weights)
+
+
+@contextmanager
+def connected_engine(
+    link: Link, plan: Plan, model: str, keys: KeyPair | None, dealer: Address | None, timeout_s: float
+) -> Generator[CrypTenArithmetic]:
+    """The plan's engine after handshakes with the peer and the dealer. `model` is what both must agree on."""
+    agreed_plan = plan.digest() if dealer is not None else f"{plan.digest()}, insecure: the server deals"
+    agreed = greet(link, agreed_plan, model)
+    with ExitStack() as stack:
+        source: Link | InsecureServerDealer
+        if dealer is None:
+            source = InsecureServerDealer(allow_insecure=True)
+        else:
+            source = stack.enter_context(dealer_link(agreed, dealer, keys, timeout_s))
+            announce(source, NAME)
+        yield stack.enter_context(crypten_engine(link, source, plan, agreed.key))

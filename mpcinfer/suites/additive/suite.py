@@ -1,0 +1,73 @@
+"""The suite `crypten`: additive shares of Z_2^64 on CrypTen's primitives, with a dealer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from mpcinfer.suites.suite import Document, Run, Suite
+from parties.errors import ConfigError
+from protocols.additive import plans
+from protocols.plan import Plan
+
+if TYPE_CHECKING:
+    from mpcinfer.models.config import ModelConfig
+    from mpcinfer.models.decoder import Decoder
+    from mpcinfer.models.model import Model
+    from mpcinfer.sessions.session import PrivateSession
+    from mpcinfer.sessions.terms import Terms
+    from mpcinfer.suites.entry import Entry
+    from parties.bill import Bill
+    from parties.link import Link
+
+
+class AdditiveSuite(Suite):
+    """Everything in 64 bits with 16 fraction bits; correlations from a dealer while a step runs."""
+
+    name = plans.NAME
+    plans = plans.PLANS
+
+    @property
+    def operations(self) -> Mapping[str, Mapping[str, object]]:
+        from protocols.additive.registry import OPERATIONS
+
+        return OPERATIONS
+
+    def require(self) -> None:
+        from protocols.additive.crypten.compat import import_crypten
+
+        import_crypten()
+
+    def count(self, plan: Plan, run: Run) -> Bill:
+        from mpcinfer.suites.additive.counting import count_additive
+
+        return count_additive(plan, run)
+
+    def reference(self, model: Model, plan: Plan, *, room: int | None = None) -> Decoder[Any, Any]:
+        """Norms folded, every product truncated exactly; no approximation of a plan's protocols."""
+        from mpcinfer.suites.additive.reference import reference_decoder
+
+        return reference_decoder(model)
+
+    def entries(self, config: ModelConfig, tokens: int) -> list[Entry]:
+        from mpcinfer.suites.additive.catalogue import crypten_entries
+
+        return crypten_entries(config, tokens)
+
+    def require_checkable(self, plan: Plan, *, folder: bool = False) -> None:
+        raise ConfigError(
+            "--check-ranges is for plans of the suite fss, whose rings are as wide as values were seen to "
+            f"get; plan {plan.name} computes in 64 bits throughout"
+        )
+
+    def open(self, link: Link, terms: Terms) -> AbstractContextManager[PrivateSession]:
+        from mpcinfer.suites.additive.session import crypten_session
+
+        return crypten_session(link, terms)
+
+    def deal(self, server: Link, client: Link, document: Document) -> str:
+        from protocols.additive.dealer import serve_dealer
+
+        dealt = serve_dealer(server, client)
+        return f"{dealt.correlations:,} correlations, {dealt.bytes_to_server:,} bytes"

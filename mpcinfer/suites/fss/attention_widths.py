@@ -1,0 +1,169 @@
+"""Fraction bits and bounds of attention weights of every kind, from how large scores and divisors get.
+
+Rows of power and ReLU attention are multiplied by public powers of two, so that a row of L keys has the sum
+that one of 2^row_bits would have, up to a factor of two: what is divided, and by what, then varies as means
+do and not with L.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mpcinfer.models.bounds import PROFILE, SCORE_MARGIN, Seen, divisor_bounds, integer_bits, score_bound
+from mpcinfer.models.config import AttentionForm, ModelConfig
+from mpcinfer.suites.fss.precision import Precision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NormWidths:
+    """A norm: x is kept to `keep` fraction bits, squares are summed in `square_bits`, the root has `frac`.
+
+    Their product has `held` fraction bits when it goes to the server: a ring `cut` bits narrower.
+    """
+
+    low: float
+    high: float
+    keep: int
+    frac: int
+    held: int
+    square_bits: int
+
+    @property
+    def cut(self) -> int:
+        return self.keep + self.frac - self.held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighting:
+    """Attention weights, before rows are divided.
+
+    Attributes:
+        scores: bound on scores, offsets and shift included.
+        output: bound on weights times values, divided.
+        frac: fraction bits of a weight: of exp, a power, or ReLU.
+        factor: fraction bits of what is multiplied last for a power.
+        row_bits: rows are brought to 2^row_bits keys; 0 for softmax, whose sums are taken as they are.
+        low, high: of divisors: sums of exp; means of powers plus epsilon.
+        largest_sum: of a row's weights; largest_mix: of weights times values.
+        mixed: fraction bits of weights times values, before they are divided.
+        inverse: fraction bits of what they are multiplied with.
+    """
+
+    scores: float
+    output: float
+    frac: int
+    factor: int = 0
+    row_bits: int = 0
+    low: float = 1.0
+    high: float = 1.0
+    largest_sum: float
+    largest_mix: float
+    mixed: int
+    inverse: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionWidths:
+    """Rings of one layer's attention."""
+
+    norm: NormWidths
+    """Of the profile where the block has none."""
+    weighting: Weighting
+    qkv_bits: int
+    """Of the linear layer into queries, keys and values."""
+    reading: int
+    """Fraction bits of that layer's weights."""
+    extended: tuple[bool, bool]
+    """Whether queries and keys, and values, are published in a narrow ring and opened again in the wide one
+    that attention needs."""
+    wire_integer: int
+    """That narrow ring, without fraction bits."""
+    score_bits: int
+    score_integer: int
+    """log2 of the bound on scores."""
+    mix_bits: int
+    sum_bits: int
+    quotient_bits: int
+    """Of attention's output as it is computed: that of the layer which reads it, with all fraction bits; or
+    what it needs by itself where it is opened."""
+    held: int
+    """Its fraction bits when it goes to the server."""
+    reopened: bool
+    """Whether it is: opened and cut, where `out_bits` has no room for its fraction bits."""
+    writing: int
+    """Fraction bits of the weights that read it."""
+    out_bits: int
+
+
+def weighting(config: ModelConfig, layer: int, seen: Seen, p: Precision, room: int) -> Weighting:
+    """What a layer's attention weights are kept in.
+
+    Args:
+        room: the most keys of a row.
+
+    Raises:
+        ConfigError: the ranges lack something.
+    """
+    prefix = f"layer{layer}.attn"
+    values = min(seen.largest(f"{prefix}.qkv/linear", PROFILE.linear), seen.bound(f"{prefix}.mix"))
+    if config.attention == "softmax":
+        return _softmax_weighting(prefix, values, seen, p, room)
+    rows = (room - 1).bit_length()
+    if config.attention == "relu":
+        return _relu_weighting(config.form, prefix, values, seen, p, rows)
+    return _power_weighting(config, prefix, values, seen, p, rows)
+
+
+def _softmax_weighting(prefix: str, values: float, seen: Seen, p: Precision, room: int) -> Weighting:
+    largest_sum = room * math.exp(2.0**p.step)  # maxima are exact to 2^step
+    return Weighting(
+        scores=seen.largest(f"{prefix}.scores/matmul", PROFILE.scores, SCORE_MARGIN),
+        output=values,
+        frac=p.power,
+        low=math.exp(-(2.0**p.step) - 0.125),
+        high=largest_sum,
+        largest_sum=largest_sum,
+        largest_mix=largest_sum * values,
+        mixed=p.mixed,
+        inverse=p.inverse + integer_bits(largest_sum),
+    )
+
+
+def _relu_weighting(
+    form: AttentionForm, prefix: str, values: float, seen: Seen, p: Precision, rows: int
+) -> Weighting:
+    scores = score_bound(form, prefix, seen)
+    output = seen.largest(f"{prefix}.mix/matmul", scores * values)
+    return Weighting(
+        scores=scores,
+        output=output,
+        frac=p.power,
+        row_bits=rows,
+        largest_sum=scores * 2.0**rows,
+        largest_mix=output * 2.0**rows,
+        mixed=p.mixed,
+        inverse=p.rotation,
+    )
+
+
+def _power_weighting(
+    config: ModelConfig, prefix: str, values: float, seen: Seen, p: Precision, rows: int
+) -> Weighting:
+    low, high = divisor_bounds(config.form, prefix, seen, scaled=config.attention_scaled)
+    output = seen.largest(f"{prefix}.mix/matmul", values)
+    factor = max(p.square - 1, math.ceil((p.divisor - math.log2(low)) / 2))
+    return Weighting(
+        scores=score_bound(config.form, prefix, seen),
+        output=output,
+        frac=factor + (p.square if config.power == 6 else factor),
+        factor=factor,
+        row_bits=rows,
+        low=low,
+        high=high,
+        largest_sum=high * 2.0**rows,
+        largest_mix=output * high * 2.0**rows,
+        # A row of L keys counts as 2^row_bits, which is less than twice as many as a multiple of it.
+        mixed=max(p.mixed - 3 + math.ceil(1 - math.log2(low)), 4),
+        inverse=p.inverse + integer_bits(high),
+    )

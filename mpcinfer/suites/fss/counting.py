@@ -1,0 +1,79 @@
+"""The bill of a run under the FSS suite, on shapes alone."""
+
+from __future__ import annotations
+
+from mpcinfer.backends.parts import Part, Pass, needed
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.decoder import Decoder, KVCache
+from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.range_check import CHECK, for_check
+from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
+from mpcinfer.suites.fss.weights import count_setup, matrices
+from mpcinfer.suites.fss.widths import Widths
+from mpcinfer.suites.suite import Run
+from parties.bill import Bill
+from parties.meter import Meter
+from protocols.fss.counting import Counting
+from protocols.fss.gate import shape_only
+from protocols.fss.matrix import Matrix
+from protocols.fss.plans import is_faithful
+from protocols.fss.registry import resolve as resolve_fss
+from protocols.fss.seeds import charge_seeds
+from protocols.plan import Plan
+from protocols.share import Held, Share
+
+
+def count_fss(plan: Plan, run: Run) -> Bill:
+    """As `Suite.count`."""
+    config, ranges, room, part = run.config, run.ranges, run.room, run.part
+    counting = Counting(Meter(timed=False), faithful=is_faithful(plan))
+    first = Evaluation(plan, Widths(config, ranges, room=room, faithful=is_faithful(plan)))
+    decoder = _decoder(counting, config, first, part)
+    second, checking, expected = None, decoder, decoder.weights
+    if run.check_ranges:
+        second = second_evaluation(plan, config, ranges, room=room)
+        checking = _decoder(counting, config, second, part)
+        expected = {**expected, **for_check(checking.weights)}
+    charge_seeds(counting.meter)
+    count_setup(counting, expected)
+    cache: KVCache[Share] = KVCache()
+    for each in run.passes:
+        cache.rewind(each.start, decoder.backend.first_tokens)
+        _pass(decoder, first.widths, cache, each, part)
+        if second is not None:
+            with counting.meter.span(CHECK):
+                _pass(checking, second.widths, cache.beside(), each, part)
+    return counting.meter.bill()
+
+
+def _decoder(
+    counting: Counting, config: ModelConfig, evaluation: Evaluation, part: Part
+) -> Decoder[Share, Matrix]:
+    """The part's, with its weights."""
+    suite, widths = resolve_fss(evaluation.plan), evaluation.widths
+    weights = matrices(config, widths, needed(config, part), public_table=suite.embedding.public_table)
+    return Decoder(FssBackend(counting, config, widths, suite), config, weights)
+
+
+def _pass(
+    decoder: Decoder[Share, Matrix], widths: Widths, cache: KVCache[Share], run: Pass, part: Part
+) -> None:
+    """One forward pass, or the part of it."""
+    backend, width = decoder.backend, decoder.config.width
+    if part == "all":
+        tokens = backend.tokens(None, run.tokens)
+        backend.open_logits(decoder.forward(tokens, run.tokens, cache=cache, rows=run.rows))
+        return
+    if part == "embedding":
+        decoder.embedding(backend.tokens(None, run.tokens), run.start)
+    else:
+        rows = run.tokens if part == "stack" else run.rows
+        frac_bits, ring_bits = widths.precision.residual, widths.residual_bits
+        residual = shape_only((1, rows, width), frac_bits, ring_bits, Held.MASKED)
+        if not decoder.config.block_norms:
+            residual = shape_only((1, rows, width), frac_bits, widths.held_bits, Held.SERVER_HELD)
+        if part == "stack":
+            decoder.stack(residual, start=run.start, cache=cache)
+        else:
+            decoder.head(residual)
+    cache.length += run.tokens

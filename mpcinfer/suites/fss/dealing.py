@@ -1,0 +1,148 @@
+"""Dealing for a model: its program walked on masks, run after run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mpcinfer.models.decoder import KVCache
+from mpcinfer.sessions.session import rewind_cache
+from mpcinfer.sessions.terms import MOST_IDLE_S, patience
+from mpcinfer.suites.fss.program import Program
+from parties.errors import PeerMismatch
+from parties.link import Link
+from parties.meter import CLIENT, SERVER, Meter
+from parties.randomness import Randomness, SystemRandom
+from protocols.fss.dealing import Dealing, Writer
+from protocols.fss.plans import is_faithful
+from protocols.fss.preparation import Offline
+from protocols.fss.products_ahead import ProductsAhead
+from protocols.fss.seeds import DealerSeeds, drawn_masks, weight_streams
+from protocols.fss.supply import RUNS, RunShape, asked_runs
+from protocols.fss.transport import WINDOW_BYTES, Dealt, Outbox, Part, counted
+from protocols.share import Share
+
+_MAX_REQUEST_BYTES = 1 << 17
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Writers:
+    """Where a run's material goes: gates' to the server and to the client, linear layers' to the server."""
+
+    server: Writer
+    client: Writer
+    linear: Writer
+
+
+class ModelDealer:
+    """Deals the runs of a model in order. Of its cache of keys and values it has the masks.
+
+    Args:
+        program: what is run.
+        seeds: both parties'; the dealer draws what they draw.
+    """
+
+    def __init__(self, program: Program, seeds: DealerSeeds) -> None:
+        self._program, self._seeds = program, seeds
+        self._matrices, self._hash = program.matrices(), seeds.server.public_hash()
+        self._cache: KVCache[Share] = KVCache()
+        masks = drawn_masks(weight_streams(seeds.server.weights))
+        self._products = ProductsAhead(self._walk_ahead, self._linear_stream, masks)
+
+    def deal(self, number: int, run: RunShape, writers: Writers) -> Dealt:
+        """Writes the material of one run.
+
+        Args:
+            number: counts the runs of a session; no two have the same.
+            run: one that starts before the end of the run before makes that end be forgotten.
+
+        Raises:
+            PeerMismatch: the run starts beyond what was dealt before.
+            CorrelationExhausted: a run of that number, or a later one, was dealt before.
+        """
+        if run.start > self._cache.length:
+            raise PeerMismatch(f"a run from token {run.start} on, with {self._cache.length} dealt before")
+        rewind_cache(self._cache, run.start)
+        sizes = [0, 0, 0]
+
+        def tally(index: int) -> Callable[[int], None]:
+            def add(count: int) -> None:
+                sizes[index] += count
+
+            return add
+
+        server, client = self._seeds.server.streams(number), self._seeds.client.streams(number)
+        dealing = Dealing(
+            Meter(timed=False),
+            writers=(counted(writers.server, tally(0)), counted(writers.client, tally(1))),
+            linear=counted(writers.linear, tally(2)),
+            streams=(server.gates, client.gates),
+            linear_streams=(server.linear, client.linear),
+            hash=self._hash,
+            products=self._products.take(number, run.tokens, run.rows),
+            faithful=is_faithful(self._program.plan),
+        )
+        self._program.walk(dealing, self._matrices, self._cache, run.tokens, rows=run.rows)
+        return Dealt(*sizes)
+
+    def _walk_ahead(self, machine: Offline, tokens: int, rows: int) -> None:
+        self._program.walk(machine, self._matrices, KVCache(), tokens, rows=rows)
+
+    def _linear_stream(self, number: int) -> Randomness:
+        return self._seeds.client.linear_ahead(number)
+
+
+def serve_fss(
+    server: Link,
+    client: Link,
+    program: Program,
+    *,
+    randomness: Randomness | None = None,
+    window_bytes: int = WINDOW_BYTES,
+) -> tuple[int, int]:
+    """Deals one session; returns when both parties end it.
+
+    Args:
+        server, client: links to the parties, with no rank: nothing is charged here.
+        randomness: makes the seeds; the operating system's where None.
+        window_bytes: how much is sent to a party ahead of what it has taken.
+
+    Returns:
+        Runs and bytes dealt.
+
+    Raises:
+        PeerMismatch: the parties ask for different runs, or for impossible ones.
+        PeerClosed, PeerTimeout: a party went away or said nothing before the channel's deadline.
+    """
+    seeds = DealerSeeds.fresh(randomness or SystemRandom())
+    seeds.server.send(server)
+    seeds.client.send(client)
+    dealer = ModelDealer(program, seeds)
+    boxes = [Outbox(link, window_bytes=window_bytes) for link in (server, client)]
+    writers = Writers(
+        server=boxes[SERVER].writer(Part.GATES),
+        client=boxes[CLIENT].writer(Part.GATES),
+        linear=boxes[SERVER].writer(Part.LINEAR),
+    )
+    number = total = 0
+    while True:
+        runs = _next_runs(server, client, number, program.room)
+        if runs is None:
+            return number, total
+        for run in runs:
+            dealt = dealer.deal(number, run, writers)
+            for box in boxes:
+                box.end_run(dealt)
+            number, total = number + 1, total + sum(dealt.to_plain())
+        for box in boxes:
+            box.drain()
+
+
+def _next_runs(server: Link, client: Link, first: int, room: int) -> list[RunShape] | None:
+    """What both parties ask for; None at the end of the session."""
+    with patience(server, MOST_IDLE_S):
+        asked = server.recv_document(RUNS, _MAX_REQUEST_BYTES)
+    other = client.recv_document(RUNS, _MAX_REQUEST_BYTES)
+    if asked != other:
+        raise PeerMismatch(f"the server asks for {asked}, the client for {other}")
+    return asked_runs(asked, first, room)

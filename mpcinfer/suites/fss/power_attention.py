@@ -1,0 +1,152 @@
+"""Causal attention without exp: powers of scores over their mean plus epsilon, or ReLU over the row's length.
+
+1. Scores plus offset and shift, additive; opened.
+2. Their powers, or ReLU; opened, for powers with each row's sum plus epsilon L.
+3. Weights times values; for powers opened together with each row's reciprocal. Their product, or for ReLU the
+   product with the public 1 / L, goes to the server.
+
+No maximum is found and no exp taken. Rows of L keys are multiplied by the public 2^(row_bits - ceil(log2 L))
+before they are opened: all that comes after then has the range of a mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from mpcinfer.models.config import AttentionForm
+from mpcinfer.suites.fss.attention import divide, hold_quotient, row_sums
+from mpcinfer.suites.fss.attention_widths import AttentionWidths
+from mpcinfer.suites.fss.precision import Precision
+from mpcinfer.suites.fss.wires import power_wires, relu_wires
+from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
+from protocols.fss.kept import Kept
+from protocols.fss.machine import Machine
+from protocols.fss.matrix import Matrix
+from protocols.fss.opening import Open
+from protocols.fss.polynomial import Product
+from protocols.fss.rescale import cut, narrow, nearest, view
+from protocols.fss.suite import FssSuite
+from protocols.share import Share
+
+
+def power_attention(
+    machine: Machine,
+    suite: FssSuite,
+    q: Share,
+    k: Kept,
+    v: Kept,
+    widths: AttentionWidths,
+    p: Precision,
+    form: AttentionForm,
+    offset: Matrix | None,
+    epsilon: Matrix | None,
+) -> Share:
+    """s^power / (mean s^power + epsilon) / L of scores s, times v, held by the server for the next layer.
+
+    Args:
+        q: masked [B, H, T, K], divided by sqrt(K) already.
+        k, v: masked [B, H, S, K], kept; the queries are the last T of the S positions.
+        offset: [H], the server's, with the fraction bits of scores.
+        epsilon: [H], the server's, in place of the form's.
+
+    Cost: at most 4 rounds for power 2, 5 for power 4, 6 for others, and one more as `hold_quotient` says.
+    """
+    seen, weights, span = CausalBlocks.whole(q.shape[-2], k.shape[-2]), widths.weighting, machine.meter.span
+    with span("scores", "matmul"):
+        wires = power_wires(widths, p, form.power)
+        scores = _open_scores(machine, q, k, seen, form.shift, offset, wires.read_frac)
+    with span("power", "power"):
+        powers = suite.power(machine, wires, scores)
+        sums = row_sums(machine, [powers], seen)
+        sums = machine.add_public(machine.reduce(sums, widths.sum_bits), _added(sums, seen, form, epsilon))
+        sums = _as_means(machine, sums, seen, weights.row_bits)
+        powers, sums = machine.apply(Open(), powers, sums)
+    with span("mix", "matmul"):
+        mixed = machine.one(CausalMix(seen), powers, v, v.summand)
+        return divide(machine, suite, _as_means(machine, mixed, seen, weights.row_bits), sums, widths, p)
+
+
+def relu_attention(
+    machine: Machine,
+    suite: FssSuite,
+    q: Share,
+    k: Kept,
+    v: Kept,
+    widths: AttentionWidths,
+    p: Precision,
+    form: AttentionForm,
+    offset: Matrix | None,
+) -> Share:
+    """max(s, 0) / L of scores s, times v, held by the server for the next layer. Arguments as above.
+
+    Cost: at most 5 rounds, and one more as `hold_quotient` says.
+    """
+    seen, weights, span = CausalBlocks.whole(q.shape[-2], k.shape[-2]), widths.weighting, machine.meter.span
+    with span("scores", "matmul"):
+        scores = _open_scores(machine, q, k, seen, form.shift, offset, weights.frac)
+    with span("relu", "relu"):
+        protocol = suite.activations["relu"]
+        around = relu_wires(protocol, widths, p, faithful=machine.faithful)
+        drop = scores.frac_bits - weights.frac
+        (scores,) = nearest(machine, (scores, weights.frac, scores.ring_bits - drop))
+        (index,) = (
+            narrow(machine, (scores, around.index_frac, around.index_bits)) if protocol.indexed else (scores,)
+        )
+        (positive,) = machine.apply(Open(), protocol(machine, "relu", around, scores, index))
+    with span("mix", "matmul"):
+        mixed = machine.one(CausalMix(seen), positive, v, v.summand)
+        mixed = cut(machine, _as_means(machine, mixed, seen, weights.row_bits), weights.mixed)
+        (mixed,) = machine.apply(Open(), mixed)
+        quotient = machine.one(Product(widths.quotient_bits), view(machine, mixed, weights.mixed))
+        shares = _by_row(seen, lambda length: round(2.0 ** (_bits(length) + weights.inverse) / length))
+        quotient = machine.mul_integer(quotient, shares, weights.inverse)
+        return hold_quotient(machine, quotient, widths, p)
+
+
+def _open_scores(
+    machine: Machine,
+    q: Share,
+    k: Kept,
+    seen: CausalBlocks,
+    shift: float,
+    offset: Matrix | None,
+    frac_bits: int,
+) -> Share:
+    """q k^T plus offsets and shift, where it can be seen, masked; with the fraction bits that are read."""
+    scores = machine.one(CausalProduct(seen), q, k, k.summand)
+    if shift:
+        scores = machine.add_public(scores, round(shift * 2.0**scores.frac_bits))
+    if offset is not None:
+        assert offset.frac_bits == scores.frac_bits
+        scores = machine.add_public(scores, offset.value[:, None])  # at the server alone
+    (scores,) = machine.apply(Open(), cut(machine, scores, frac_bits))
+    return scores
+
+
+def _added(sums: Share, seen: CausalBlocks, form: AttentionForm, epsilon: Matrix | None) -> torch.Tensor:
+    """epsilon L for every row, at the scale of the sums: [T, 1], or [H, T, 1] at the server alone."""
+    if epsilon is None:
+        return _by_row(seen, lambda length: round(form.epsilon * length * 2.0**sums.frac_bits))
+    rows = epsilon.value[:, None, None].to(torch.int64)
+    if rows.is_meta:
+        return rows
+    scaled = rows.double() * _by_row(seen, lambda length: length).double()
+    return (scaled * 2.0 ** (sums.frac_bits - epsilon.frac_bits)).round().to(torch.int64)
+
+
+def _as_means(machine: Machine, x: Share, seen: CausalBlocks, row_bits: int) -> Share:
+    """Rows [.., T, .] over 2^ceil(log2 L), exactly: times what is left to 2^row_bits, and the point moves."""
+    factors = _by_row(seen, lambda length: 1 << (row_bits - _bits(length)))
+    return machine.scaled(machine.mul_integer(x, factors), -row_bits)
+
+
+def _by_row(seen: CausalBlocks, number: Callable[[int], int]) -> torch.Tensor:
+    """A public integer of the length of every row, [T, 1]."""
+    return torch.tensor([number(length) for length in seen.lengths], dtype=torch.int64)[:, None]
+
+
+def _bits(length: int) -> int:
+    """ceil(log2 L)."""
+    return (length - 1).bit_length()

@@ -1,0 +1,176 @@
+"""The model as a program of FSS gates, as server, client and dealer run it: alike to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+
+from mpcinfer.generation import Session
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.decoder import Decoder, KVCache
+from mpcinfer.models.folded import folded_config
+from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.range_check import CHECK, for_check, of_check, require_agreement
+from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
+from mpcinfer.suites.fss.weights import matrices
+from mpcinfer.suites.fss.widths import DEFAULT_ROOM, Widths
+from parties.errors import ConfigError, PeerMismatch
+from parties.meter import Meter
+from protocols.fss.counting import Counting
+from protocols.fss.machine import Machine
+from protocols.fss.matrix import Matrix
+from protocols.fss.plans import is_faithful
+from protocols.fss.registry import check
+from protocols.fss.registry import resolve as resolve_fss
+from protocols.plan import Plan
+from protocols.share import Share
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """What a pass computes.
+
+    Attributes:
+        plan: says whether truncations are exact.
+        config: the shape as the model has it; `folded` as it is run.
+        room: the most tokens a session holds: sums over keys are as wide as that needs.
+        second: evaluates every pass once more, which shows whether values stayed in range; None for none.
+    """
+
+    plan: Plan
+    config: ModelConfig
+    ranges: Mapping[str, float]
+    room: int
+    folded: ModelConfig
+    widths: Widths
+    second: Evaluation | None = None
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        config: ModelConfig,
+        ranges: Mapping[str, float],
+        room: int | None = None,
+        *,
+        check_ranges: bool = False,
+    ) -> Program:
+        """The program of a model.
+
+        Args:
+            ranges: calibrated ranges; empty for the profile of shapes without weights.
+            room: at most the model's context; None for `DEFAULT_ROOM`, or the context where that is less.
+            check_ranges: every pass is evaluated twice, in twice the rounds and over twice the bytes.
+
+        Raises:
+            ConfigError: a room beyond the context, ranges that lack something, unknown protocols, or one that
+                does not hold the model's values; ranges to be checked where there are none.
+            RangeError: something needs more than 64 bits.
+        """
+        check(plan)
+        room = min(DEFAULT_ROOM, config.context) if room is None else room
+        if not 1 <= room <= config.context:
+            raise ConfigError(f"room for {room} tokens; the model has a context of {config.context}")
+        folded = folded_config(config) if plan.fold else config
+        widths = Widths(folded, ranges or None, room=room, faithful=is_faithful(plan))
+        second = second_evaluation(plan, folded, ranges, room=room) if check_ranges else None
+        program = cls(plan, config, dict(ranges), room, folded, widths, second)
+        # All limits are met now, not in the middle of a run.
+        counting = Counting(Meter(timed=False), faithful=is_faithful(plan))
+        program.walk(counting, program.matrices(), KVCache(), 1)
+        return program
+
+    def matrices(self) -> dict[str, Matrix]:
+        """Names, shapes and rings of the weights, those of a second evaluation after the others."""
+        result = matrices(self.folded, self.widths, public_table=self.public_table)
+        if self.second is not None:
+            result |= for_check(matrices(self.folded, self.second.widths, public_table=self.public_table))
+        return result
+
+    @property
+    def layers(self) -> int:
+        """How many layers a pass goes through."""
+        return self.folded.layers * (1 if self.second is None else 2)
+
+    @property
+    def public_table(self) -> bool:
+        """Whether the plan gives the token table to the client."""
+        return resolve_fss(self.plan).embedding.public_table
+
+    def walk(
+        self,
+        machine: Machine,
+        weights: Mapping[str, Matrix],
+        cache: KVCache[Share],
+        count: int,
+        ids: Sequence[int] | None = None,
+        *,
+        rows: int = 1,
+    ) -> torch.Tensor | None:
+        """One pass over `count` tokens after those in the cache.
+
+        Returns:
+            The logits [rows, V] after the last `rows` of them, where this machine gets them.
+
+        Raises:
+            RangeError: where it does and ranges are checked: a value left its range. The pass is over.
+        """
+        usual = Evaluation(self.plan, self.widths)
+        logits = self._evaluated(machine, usual, weights, cache, count, ids, rows)
+        if self.second is None:
+            return logits
+        with machine.meter.span(CHECK):
+            other = self._evaluated(machine, self.second, of_check(weights), cache.beside(), count, ids, rows)
+        if logits is not None and other is not None:
+            require_agreement(logits, other, self.ranges)
+        return logits
+
+    def _evaluated(
+        self,
+        machine: Machine,
+        evaluation: Evaluation,
+        weights: Mapping[str, Matrix],
+        cache: KVCache[Share],
+        count: int,
+        ids: Sequence[int] | None,
+        rows: int,
+    ) -> torch.Tensor | None:
+        """One evaluation of a pass."""
+        backend = FssBackend(machine, self.folded, evaluation.widths, resolve_fss(evaluation.plan))
+        return Session(Decoder(backend, self.folded, weights), cache).advance(ids, count, rows)
+
+    def dealt_bytes(self, tokens: int) -> int:
+        """What a dealer sends the client for a first pass; it is counted, in a tenth of a second."""
+        counting = Counting(Meter(timed=False), faithful=is_faithful(self.plan))
+        self.walk(counting, self.matrices(), KVCache(), tokens)
+        return counting.meter.bill().total.offline_bytes_to_client
+
+    def to_document(self) -> dict[str, Any]:
+        """What the dealer must know, as plain values."""
+        checked = {} if self.second is None else {"check_ranges": True}
+        return {
+            "plan": self.plan.to_json(),
+            "model": self.config.to_json(),
+            "ranges": dict(self.ranges),
+            "room": self.room,
+            **checked,
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Program:
+        """The program of `to_document`.
+
+        Raises:
+            PeerMismatch: the document is none.
+        """
+        try:
+            plan = Plan.from_json(document["plan"])
+            config = ModelConfig.from_json(cast(dict[str, Any], document["model"]))
+            ranges = {str(key): float(value) for key, value in document["ranges"].items()}
+            check_ranges = document.get("check_ranges") is True
+            return cls.of(plan, config, ranges, int(document["room"]), check_ranges=check_ranges)
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+            raise PeerMismatch(f"no description of a model to deal for: {error}") from None

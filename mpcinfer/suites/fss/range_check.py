@@ -1,0 +1,75 @@
+"""Whether every value stayed in its range: a pass is evaluated twice, the second time in wider rings.
+
+A value beyond its range wraps around, and in another ring it becomes another number. So two evaluations, each
+with its own masks, agree to within what rounding explains, or something left its range. The client alone gets
+both logits, and compares them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from parties.errors import RangeError
+from parties.meter import Meter
+from protocols.fss.matrix import Matrix
+
+CHECK = "check"
+"""What labels of the second evaluation, and names of its weights, begin with."""
+AGREED = ", --check-ranges"
+"""What both parties say of the plan where ranges are checked."""
+CHECKED = f"ranges were checked: every pass ran twice, the second time under labels that begin with {CHECK!r}"
+"""A line of the bill."""
+TOLERANCE = 1 / 32
+"""Of the largest logit that calibration saw: what two evaluations in range may differ by. They were seen to
+by 1/170 at most; decision 0022 has it model by model."""
+LEAST_TOLERANCE = 2.0**-4
+"""Of small logits: 16 of the steps in which they come under `fss`."""
+_PREFIX = f"{CHECK}."
+
+
+def plain_name(name: str) -> str:
+    """A label or a weight's name, whichever evaluation it is of."""
+    return name.removeprefix(_PREFIX)
+
+
+def for_check(weights: Mapping[str, Matrix]) -> dict[str, Matrix]:
+    """Weights under names of the second evaluation: their masks are others."""
+    names = {name: f"{_PREFIX}{name}" for name in weights}
+    return {names[name]: dataclasses.replace(each, name=names[name]) for name, each in weights.items()}
+
+
+def of_check(weights: Mapping[str, Matrix]) -> dict[str, Matrix]:
+    """The second evaluation's weights under their usual names."""
+    return {plain_name(name): each for name, each in weights.items() if name.startswith(_PREFIX)}
+
+
+def evaluation_span(meter: Meter, name: str) -> AbstractContextManager[object]:
+    """What charges a weight's costs to its evaluation: nothing, for the first."""
+    return meter.span(CHECK) if name.startswith(_PREFIX) else nullcontext()
+
+
+def tolerance(ranges: Mapping[str, float]) -> float:
+    """What logits of two evaluations may differ by."""
+    return max(TOLERANCE * ranges.get("head.logits/head", 0.0), LEAST_TOLERANCE)
+
+
+def require_agreement(first: torch.Tensor, second: torch.Tensor, ranges: Mapping[str, float]) -> None:
+    """Whether two evaluations gave the same logits [rows, V], rounding aside.
+
+    Raises:
+        RangeError: some value left its range in one of them; the logits say nothing.
+    """
+    apart, allowed = float((first - second).abs().max()), tolerance(ranges)
+    if apart <= allowed:
+        return
+    raise RangeError(
+        f"a value left its calibrated range, so this answer would be wrong: evaluated again in wider rings, "
+        f"logits are {apart:.3g} apart, and rounding explains {allowed:.3g}. Let the server calibrate the "
+        "model on prompts like this one, and give both parties the new ranges: "
+        "`mpcinfer calibrate MODEL --prompts FILE --out FOLDER/ranges.json`. With the weights at hand, "
+        "`mpcinfer generate PROMPT --model MODEL --local fixed` names the value"
+    )

@@ -1,0 +1,48 @@
+"""The FSS suite's reference on one machine: the same program in the clear, every range checked."""
+
+from __future__ import annotations
+
+from mpcinfer.models.decoder import Decoder
+from mpcinfer.models.fold import fold
+from mpcinfer.models.model import Model
+from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.weights import encoded
+from mpcinfer.suites.fss.widths import Widths
+from parties.errors import ConfigError
+from parties.meter import Meter
+from parties.randomness import Randomness
+from protocols.fss.clear import Clear
+from protocols.fss.matrix import Matrix
+from protocols.fss.registry import resolve as resolve_fss
+from protocols.fss.registry import truncating
+from protocols.plan import Plan
+from protocols.share import Share
+
+
+def reference_decoder(
+    model: Model, plan: Plan, *, room: int | None = None, rounding: Randomness | None = None
+) -> Decoder[Share, Matrix]:
+    """A model as a plan of the engine `fss` computes it.
+
+    Args:
+        model: calibrated.
+        plan: for its protocols; whether it truncates exactly is said by `rounding`.
+        room: tokens the session has room for, which some rings and scales depend on; None for the default.
+        rounding: None rounds down, as `fss-faithful` does, bit by bit; otherwise truncation rounds at random,
+            as under `fss`, with these draws.
+
+    Raises:
+        ConfigError: the model was never calibrated.
+        RangeError: its values need rings of over 64 bits; later, where a value leaves its ring.
+    """
+    if not model.ranges:
+        raise ConfigError(f"{model.name} was never calibrated: run `mpcinfer calibrate`")
+    config, weights = fold(model.config, model.weights)
+    faithful = rounding is None
+    suite = resolve_fss(truncating(plan, exactly=faithful))
+    widths = Widths(config, model.ranges, room=room, faithful=faithful)
+    machine = Clear(Meter(), faithful=faithful, randomness=rounding)
+    backend = FssBackend(machine, config, widths, suite)
+    return Decoder(
+        backend, config, encoded(config, widths, weights, public_table=suite.embedding.public_table)
+    )

@@ -1,0 +1,69 @@
+"""The second evaluation of a pass, in rings as much wider as they can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.decoder import Decoder
+from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.weights import matrices
+from mpcinfer.suites.fss.wider_ranges import wider_ranges
+from mpcinfer.suites.fss.widths import Widths
+from parties.errors import ConfigError, RangeError
+from parties.meter import Meter
+from protocols.fss.counting import Counting
+from protocols.fss.plans import is_faithful
+from protocols.fss.registry import resolve as resolve_fss
+from protocols.plan import Plan
+
+MOST_BITS = 4
+"""A value up to 2^4 times beyond its ring keeps its place in the wider one, and loses it in the usual one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How a pass is evaluated: by a plan's protocols, in rings."""
+
+    plan: Plan
+    widths: Widths
+
+
+def second_evaluation(
+    plan: Plan, config: ModelConfig, ranges: Mapping[str, float] | None, *, room: int
+) -> Evaluation:
+    """One in which every wire has another ring than usual: a value beyond its range is another wrong value.
+
+    Rings are `MOST_BITS` bits wider, or fewer where not so many fit. Where the plan's maximum has no room for
+    wider scores, the second evaluation takes the tree.
+
+    Args:
+        config: folded as the plan wants it.
+        ranges: calibrated.
+
+    Raises:
+        ConfigError: there are no calibrated ranges.
+        RangeError: not even one bit fits.
+    """
+    if not ranges:
+        raise ConfigError("ranges are checked of calibrated models: run `mpcinfer calibrate`")
+    reason = ""
+    for chosen in (plan, plan.replace(maximum="tree")):
+        for bits in range(MOST_BITS, 0, -1):
+            try:
+                widths = Widths(config, wider_ranges(ranges, bits), room=room, faithful=is_faithful(plan))
+                _require_all(chosen, config, widths)
+            except (ConfigError, RangeError) as error:
+                reason = str(error)
+            else:
+                return Evaluation(chosen, widths)
+    raise RangeError(f"ranges cannot be checked, wider rings do not fit: {reason}")
+
+
+def _require_all(plan: Plan, config: ModelConfig, widths: Widths) -> None:
+    """Meets all limits now."""
+    suite, counting = resolve_fss(plan), Counting(Meter(timed=False), faithful=is_faithful(plan))
+    backend = FssBackend(counting, config, widths, suite)
+    weights = matrices(config, widths, public_table=suite.embedding.public_table)
+    backend.open_logits(Decoder(backend, config, weights).forward(backend.tokens(None, 1), 1, rows=1))

@@ -1,0 +1,116 @@
+"""The suite `fss`: masked values and function secret sharing, with a dealer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mpcinfer.suites import kernel_mark
+from mpcinfer.suites.suite import Ahead, Document, Run, Suite
+from parties.errors import ConfigError
+from protocols.fss import plans
+from protocols.plan import Plan
+
+if TYPE_CHECKING:
+    from mpcinfer.models.config import ModelConfig
+    from mpcinfer.models.decoder import Decoder
+    from mpcinfer.models.model import Model
+    from mpcinfer.sessions.session import PrivateSession
+    from mpcinfer.sessions.terms import Terms
+    from mpcinfer.suites.entry import Entry
+    from parties.bill import Bill
+    from parties.link import Link
+
+
+class FssSuite(Suite):
+    """Rings as narrow as a model's ranges allow, and kernels compiled for the processor.
+
+    Correlations come from a dealer, or from a folder that one wrote."""
+
+    name = plans.NAME
+    plans = plans.PLANS
+
+    @property
+    def operations(self) -> Mapping[str, Mapping[str, object]]:
+        from protocols.fss.registry import OPERATIONS
+
+        return OPERATIONS
+
+    def check(self, plan: Plan) -> None:
+        from protocols.fss.registry import check
+
+        check(plan)
+
+    def count(self, plan: Plan, run: Run) -> Bill:
+        from mpcinfer.suites.fss.counting import count_fss
+
+        return count_fss(plan, run)
+
+    def reference(self, model: Model, plan: Plan, *, room: int | None = None) -> Decoder[Any, Any]:
+        """With exact truncation, whatever the plan's: `fss-faithful` equals it bit by bit."""
+        from mpcinfer.suites.fss.reference import reference_decoder
+
+        return reference_decoder(model, plan, room=room)
+
+    def entries(self, config: ModelConfig, tokens: int) -> list[Entry]:
+        from mpcinfer.suites.fss.catalogue import fss_entries
+
+        return fss_entries(config, tokens)
+
+    def gates(self, config: ModelConfig, tokens: int) -> list[Entry]:
+        from mpcinfer.suites.fss.gates import gate_entries
+
+        return gate_entries(config, tokens)
+
+    def require_checkable(self, plan: Plan, *, folder: bool = False) -> None:
+        if folder:
+            raise ConfigError(
+                "--check-ranges needs a dealer: material from `mpcinfer deal` is for one evaluation a pass"
+            )
+
+    def ready(self, terms: Terms) -> Terms:
+        from mpcinfer.suites.fss.ready import ready
+
+        return ready(super().ready(terms))
+
+    def open(self, link: Link, terms: Terms) -> AbstractContextManager[PrivateSession]:
+        from mpcinfer.suites.fss.connect import fss_session
+
+        return fss_session(link, terms)
+
+    def compiled(self) -> bool:
+        return kernel_mark.is_warm()
+
+    def compile(self, tell: Callable[[int, int], None] | None = None) -> int:
+        from mpcinfer.suites.fss.warm import warm
+
+        return warm(tell)
+
+    def rehearse_dealing(self) -> None:
+        from mpcinfer.suites.fss.ready import rehearse_dealing
+
+        rehearse_dealing()
+
+    def deal(self, server: Link, client: Link, document: Document) -> str:
+        from mpcinfer.suites.fss.dealing import serve_fss
+        from mpcinfer.suites.fss.program import Program
+
+        runs, size = serve_fss(server, client, Program.from_document(document))
+        return f"{runs:,} passes, {size:,} bytes"
+
+    def deal_ahead(self, plan: Plan, config: ModelConfig, ranges: Mapping[str, float], job: Ahead) -> None:
+        from mpcinfer.suites.fss.deal_to_disk import deal_to_disk
+
+        deal_to_disk(plan, config, ranges, job)
+
+    def holds(self, folder: Path) -> bool:
+        from protocols.fss.store import MANIFEST
+
+        return (folder / MANIFEST).exists()
+
+    def skip(self, folder: Path, to: int) -> tuple[int, int]:
+        from mpcinfer.suites.fss.deal_to_disk import skip
+
+        return skip(folder, to)

@@ -1,0 +1,356 @@
+"""From how large values get to the rings that hold them: fraction bits and widths of the FSS suite's wires.
+
+A value needs only the ring of whoever reads it next. Going backwards from a reader that wants `w` bits at `f`
+fraction bits, a producer whose result has `g` fraction bits must compute in w + g - f bits: truncation
+drops bits at the low end and nothing adds any at the top (views do, see `protocols/fss/polynomial.py`).
+
+Ranges come from `mpcinfer calibrate` with the margins below; shapes without weights take `PROFILE`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from mpcinfer.models.bounds import MARGIN, POWER_MARGIN, PROFILE, Seen, integer_bits
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.folded import query_exponent
+from mpcinfer.suites.fss.attention_widths import AttentionWidths, NormWidths, Weighting, weighting
+from mpcinfer.suites.fss.precision import RING_BITS, Precision, fits, ring
+from parties.errors import RangeError
+
+RESIDUAL_WRITERS = ("attn.out.weight", "ffn.out.weight")
+LEAST_WRITING = 10
+"""Fraction bits that the weights after attention keep, or its output is opened and cut."""
+DEFAULT_ROOM = 1024
+"""Tokens that a session holds where nobody says how many."""
+
+
+def _precision(config: ModelConfig) -> Precision:
+    """The defaults; without norms in the blocks the residual stays in one ring, which weights must share."""
+    return Precision() if config.block_norms else Precision(weight=13, mixed=10, value=11, power=12, score=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FfnWidths:
+    """Rings of one layer's FFN."""
+
+    norm: NormWidths
+    """Of the profile where the block has none."""
+    in_bits: int
+    reading: int
+    """Fraction bits of the weights that read the norm or the residual."""
+    wire_bits: int
+    """Of the pre-activation as it is published."""
+    index_bits: int
+    bent_bits: int
+    """In which the activation, and what it gates, is computed."""
+    out_bits: int
+
+
+class Widths:
+    """Widths of a model's wires.
+
+    Args:
+        config: the shape.
+        ranges: calibrated ranges, see `mpcinfer.models.ranges`; None for `PROFILE`.
+        room: the most tokens a session will hold; at most the context. Sums over keys need room for it. None
+            for `DEFAULT_ROOM`.
+        precision: fraction bits.
+        faithful: exact truncation needs a bit of slack where free truncation needs none.
+
+    Raises:
+        RangeError: something needs more than 64 bits.
+        ConfigError: the ranges lack something.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        ranges: Mapping[str, float] | None = None,
+        *,
+        room: int | None = None,
+        precision: Precision | None = None,
+        faithful: bool = False,
+    ) -> None:
+        self.config, self._seen, self._faithful = config, Seen(ranges), faithful
+        self.room = min(DEFAULT_ROOM if room is None else room, config.context)
+        self.precision = precision or _precision(config)
+        self._attentions: dict[int, AttentionWidths] = {}
+        self._ffns: dict[int, FfnWidths] = {}
+
+    # -- the residual, the embedding, the head ---------------------------------------------------------------
+
+    @cached_property
+    def residual_bits(self) -> int:
+        """The residual wire; a bit of slack lets norms read it into wider rings."""
+        labels = ["embedding/embed", "embedding/add_positions"]
+        layers = range(self.config.layers)
+        labels += [
+            f"layer{i}{end}" for i in layers for end in ("/add", ".attn.out/linear", ".ffn.out/linear")
+        ]
+        labels += ["head.input/linear"] if self.config.final_norm else []
+        largest = PROFILE.residual
+        if self._seen.ranges is not None:
+            largest = MARGIN * max(self._seen.ranges.get(label, 0.0) for label in labels)
+        return ring(largest, self.precision.residual, slack=2, what="the residual")
+
+    @cached_property
+    def held_bits(self) -> int:
+        """The residual at the server, where the blocks have no norms: as wide as what attention adds allows.
+
+        A layer that reads it and needs more gets it through both parties.
+        """
+        p = self.precision
+        drop = max(self._quotient_frac(w) + self._writing(w) for w in self._weightings) - p.residual
+        return min(RING_BITS - max(drop, p.activation + p.weight - p.residual), RING_BITS)
+
+    @cached_property
+    def input_bits(self) -> int:
+        """The matrix before the final norm, whose result is truncated into the residual's ring; where there
+        is no norm the head reads it as it is."""
+        if not self.config.final_norm:
+            return self.head_bits
+        return fits(self.residual_bits + self.precision.weight, "head.input")
+
+    @cached_property
+    def embedding_bits(self) -> int:
+        """Token rows, plus positions where they are learned."""
+        largest = max(self._seen.largest("embedding/embed", PROFILE.embedding), 2.0**-4)
+        if self.config.positions == "learned":
+            largest = max(largest, self._seen.largest("embedding/add_positions", PROFILE.embedding))
+        return ring(largest, self.precision.embedding, slack=2, what="the embedding")
+
+    @cached_property
+    def head_norm(self) -> NormWidths:
+        """The final norm."""
+        return self._norm("head.norm")
+
+    @cached_property
+    def gain_frac(self) -> int:
+        """Fraction bits of the final norm's gain: as the head's ring leaves room for, at most a weight's."""
+        room = RING_BITS - self._head_bits(0)
+        if room < 1:
+            raise RangeError(f"the logits need {RING_BITS + 1 - room} bits, a ring has at most {RING_BITS}")
+        return min(room, self.precision.weight)
+
+    @cached_property
+    def head_bits(self) -> int:
+        """Norm gain, or the matrix of a head without a norm, and vocabulary are two linear layers on one
+        server-held value."""
+        if not self.config.final_norm:
+            return self._head_bits(0)
+        return self._head_bits(self.gain_frac) - self.head_norm.cut
+
+    def _head_bits(self, gain_frac: int) -> int:
+        p = self.precision
+        table = p.embedding if self.config.tied_head else p.weight
+        if self.config.final_norm:
+            read = self.head_norm.keep + self.head_norm.frac + gain_frac
+        else:
+            read = p.residual + (p.weight if self.config.head_input else 0)
+        return integer_bits(self._seen.largest("head.logits/head", PROFILE.logits)) + read + table + 1
+
+    @cached_property
+    def logits_bits(self) -> int:
+        """Of the logits as they go to the client."""
+        return ring(
+            self._seen.largest("head.logits/head", PROFILE.logits),
+            self.precision.logits,
+            slack=1,
+            what="the logits",
+        )
+
+    # -- layers --------------------------------------------------------------------------------------------
+
+    def attention(self, layer: int) -> AttentionWidths:
+        """Rings of a layer's attention."""
+        if layer not in self._attentions:
+            self._attentions[layer] = self._attention(layer)
+        return self._attentions[layer]
+
+    def ffn(self, layer: int) -> FfnWidths:
+        """Rings of a layer's FFN."""
+        if layer not in self._ffns:
+            self._ffns[layer] = self._ffn(layer)
+        return self._ffns[layer]
+
+    def _attention(self, layer: int) -> AttentionWidths:
+        config, p = self.config, self.precision
+        prefix = f"layer{layer}.attn"
+        weights = self._weightings[layer]
+        softmax = config.attention == "softmax"
+        integer = integer_bits(weights.scores + (2.0 ** (p.step + 1) if softmax else 0.0))
+        # What reads scores of other kinds reads them into wider rings.
+        score_bits = integer + p.query + p.key + (1 + self._faithful if softmax else 2)
+        qkv = self._seen.largest(f"{prefix}.qkv/linear", PROFILE.linear)
+        mix_bits = ring(weights.largest_mix, weights.frac + p.value, slack=2, what=f"{prefix}.mix")
+        norm, scale, limit = self._read(f"layer{layer}.norm1")
+        turned = scale + (p.rotation if config.positions == "rope" else 0)
+        by_position = config.temperature == "position"
+        tempered = turned + (p.weight if by_position else 0)
+        qkv = max(qkv, self._seen.largest(f"{prefix}/temper", PROFILE.linear) if by_position else 0.0)
+        own = integer_bits(qkv) + tempered + 2
+        # Queries come divided by sqrt(K).
+        cut = max(tempered - query_exponent(config) - p.query, turned - p.key)
+        products, values = score_bits + cut, mix_bits + scale - p.value
+        extended = (products > limit, values > limit)
+        qkv_bits = max([own, *(need for need in (products, values) if need <= limit)])
+        finer = self._finer(limit - qkv_bits)
+        frac, what = self._quotient_frac(weights), f"{prefix}.out"
+        out = self._seen.largest(f"{prefix}.out/linear", PROFILE.residual)
+        writing, reopened = self._writing(weights), not self._has_room(weights)
+        out_bits = self._into_residual(out, frac + writing, what)
+        alone = ring(weights.output, weights.mixed + weights.inverse, slack=2, what=what)
+        held = frac if reopened else self._held(frac)
+        return AttentionWidths(
+            norm=norm,
+            weighting=weights,
+            qkv_bits=fits(qkv_bits + finer, f"{prefix}.qkv") - norm.cut,
+            reading=p.weight + finer,
+            extended=extended,
+            wire_integer=integer_bits(qkv) + 2,
+            score_bits=score_bits,
+            score_integer=integer,
+            mix_bits=mix_bits,
+            sum_bits=ring(weights.largest_sum, weights.frac, slack=2, what=f"{prefix}: row sums"),
+            quotient_bits=alone if reopened else out_bits,
+            held=held,
+            reopened=reopened,
+            writing=writing,
+            out_bits=out_bits - (frac - held),
+        )
+
+    @cached_property
+    def _weightings(self) -> list[Weighting]:
+        """Every layer's."""
+        layers = range(self.config.layers)
+        return [weighting(self.config, layer, self._seen, self.precision, self.room) for layer in layers]
+
+    def _room(self, weights: Weighting) -> int:
+        """What a ring that holds the residual has left for the weights that read attention's output with all
+        its fraction bits."""
+        return RING_BITS - (self.residual_bits - self.precision.residual) - weights.mixed - weights.inverse
+
+    def _has_room(self, weights: Weighting) -> bool:
+        """Whether it is enough."""
+        return self._room(weights) >= min(LEAST_WRITING, self.precision.weight)
+
+    def _writing(self, weights: Weighting) -> int:
+        """Fraction bits of the weights that read attention's output."""
+        room = self._room(weights) if self._has_room(weights) else RING_BITS
+        return min(room, self.precision.weight)
+
+    def _quotient_frac(self, weights: Weighting) -> int:
+        """Fraction bits of attention's output as the next layer reads it."""
+        return weights.mixed + weights.inverse if self._has_room(weights) else self.precision.mixed
+
+    def _ffn(self, layer: int) -> FfnWidths:
+        config, p = self.config, self.precision
+        prefix = f"layer{layer}.ffn"
+        norm, scale, _ = self._read(f"layer{layer}.norm2")
+        if config.ffn == "fused":
+            out = self._into_residual(0.0, scale, f"{prefix}.out") - norm.cut
+            return FfnWidths(
+                norm=norm,
+                in_bits=out,
+                reading=p.weight,
+                wire_bits=1,
+                index_bits=1,
+                bent_bits=out,
+                out_bits=out,
+            )
+        largest = self._seen.largest(f"{prefix}.in/linear", PROFILE.pre_activation)
+        out = self._seen.largest(f"{prefix}.out/linear", PROFILE.residual)
+        if config.ffn == "glu":
+            fraction, out_scale = p.gate, 2 * p.gate + p.weight
+            out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
+            bent = max(out_bits, self._product_bits(prefix, largest, out_bits))
+            out_bits = bent - (2 * p.gate - self._held(2 * p.gate))
+        else:
+            fraction, out_scale = p.activation, p.activation + p.weight
+            bent = out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
+        wire_bits = ring(largest, fraction, slack=2, what=f"{prefix}.in")
+        in_bits = max(wire_bits + scale - fraction, integer_bits(largest) + scale + 2)
+        finer = self._finer(RING_BITS - in_bits)
+        return FfnWidths(
+            norm=norm,
+            in_bits=fits(in_bits + finer, f"{prefix}.in") - norm.cut,
+            reading=p.weight + finer,
+            wire_bits=wire_bits,
+            index_bits=integer_bits(largest) + p.index + 1,
+            bent_bits=bent,
+            out_bits=out_bits,
+        )
+
+    def _product_bits(self, prefix: str, factor: float, room: int) -> int:
+        """Of a gated product: for all that two factors allow where that fits in `room`, or for what was seen.
+
+        Args:
+            factor: largest value of either.
+        """
+        seen, what, frac = self._seen, f"{prefix}.product", 2 * self.precision.gate
+        bits = ring(seen.largest(f"{prefix}.product/mul", PROFILE.product), frac, slack=1, what=what)
+        known = integer_bits(min(factor**2, seen.bound(what))) + frac + 1
+        return known if known <= room else bits
+
+    def _held(self, frac_bits: int) -> int:
+        """Fraction bits that are left of so many when a product goes to the server."""
+        return frac_bits if self._faithful else min(frac_bits, self.precision.held)
+
+    def _finer(self, room: int) -> int:
+        """Bits that weights have beyond the usual, of those that a ring has room for.
+
+        None where the residual is read as it is: its ring is short.
+        """
+        p = self.precision
+        return min(p.reading - p.weight, max(room, 0)) if self.config.block_norms else 0
+
+    def _read(self, label: str) -> tuple[NormWidths, int, int]:
+        """What a linear layer reads: a norm's rows or the residual; fraction bits of its result, and the
+        widest ring it can have."""
+        p = self.precision
+        if not self.config.block_norms:
+            return self._norm(label, *PROFILE.mean_square), p.residual + p.weight, self.held_bits
+        norm = self._norm(label)
+        return norm, norm.keep + norm.frac + p.weight, RING_BITS
+
+    def reader_bits(self, name: str) -> int | None:
+        """The ring in which a layer reads a residual that the server holds; None for layers that do not."""
+        if name == "head.input.weight":
+            return self.input_bits
+        layer, part = name.split(".", 1)
+        index = int(layer.removeprefix("layer"))
+        if part == "attn.qkv.weight":
+            return self.attention(index).qkv_bits
+        reads = part == "ffn.in.weight" or (part == "ffn.out.weight" and self.config.ffn == "fused")
+        return self.ffn(index).in_bits if reads else None
+
+    def _norm(self, label: str, low: float = 0.0, high: float = 0.0) -> NormWidths:
+        """A norm of rows whose mean squares are between two numbers, which a block without norms has not:
+        calibrated, where none are given."""
+        p, missing = self.precision, high > 0
+        if not missing:
+            low, high = self._mean_squares(label)
+        keep = min(max(p.row - math.floor(math.log2(low) / 2), 4), p.residual)
+        frac = p.inverse + math.ceil(math.log2(high) / 2)
+        squares = ring(high * self.config.width, 2 * keep, slack=2, what=f"{label}: sum of squares")
+        frac = max(frac, 2)
+        held = keep + frac if missing else self._held(keep + frac)
+        return NormWidths(low=low, high=high, keep=keep, frac=frac, held=held, square_bits=squares)
+
+    def _mean_squares(self, label: str) -> tuple[float, float]:
+        if self._seen.ranges is None:
+            return PROFILE.mean_square
+        kind = "variance" if self.config.norm == "layernorm" else "mean_square"
+        low = max(self._seen.range(f"{label}/{kind}_min") / POWER_MARGIN, self.config.norm_eps)
+        return low, self._seen.range(f"{label}/{kind}_max") * POWER_MARGIN
+
+    def _into_residual(self, largest: float, scale: int, what: str) -> int:
+        """The ring of a linear layer whose result is truncated into the residual."""
+        p = self.precision
+        own = ring(largest, scale, slack=2, what=what)
+        wide = self.residual_bits if self.config.block_norms else self.held_bits
+        return fits(max(own, wide + scale - p.residual), what)

@@ -1,0 +1,127 @@
+"""Rings, fraction bits and ranges around the FSS suite's nonlinear steps: from a model's widths.
+
+Functions are made once for each set of widths, so that their tables are, too.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpcinfer.suites.fss.attention_widths import AttentionWidths, NormWidths
+from mpcinfer.suites.fss.precision import Precision, ring
+from mpcinfer.suites.fss.widths import FfnWidths
+from protocols.fss.activations import ActivationProtocol, ActivationWires
+from protocols.fss.exponentials import ExponentialWires
+from protocols.fss.octave_cells import Function
+from protocols.fss.powers import PowerWires
+from protocols.fss.suite import OctaveWires
+
+_ABOVE = 1.1
+"""Inverses may be above that of the least number: lines near it are read a cell below."""
+
+
+def activation_wires(
+    protocol: ActivationProtocol, ffn: FfnWidths, p: Precision, frac_bits: int, *, faithful: bool
+) -> ActivationWires:
+    """Around an activation of a value with `frac_bits` fraction bits."""
+    index_frac = protocol.index_frac(p.index, frac_bits)
+    return ActivationWires(
+        ring_bits=ffn.bent_bits,
+        frac_bits=frac_bits,
+        index_bits=ffn.index_bits + index_frac - p.index,
+        index_frac=index_frac,
+        table_frac=min(p.table + protocol.finer_bits, frac_bits),
+        centred=faithful,
+    )
+
+
+def exponential_wires(
+    attention: AttentionWidths, p: Precision, *, coarse: bool, faithful: bool
+) -> ExponentialWires:
+    """Around exp of a row's maximum, coarse or exact, minus its scores."""
+    return ExponentialWires(
+        ring_bits=attention.mix_bits,
+        frac_bits=p.power,
+        index_bits=score_index_bits(attention, p.score),
+        index_frac=p.score,
+        low=-(2.0**p.step) - 2.0 ** (1 - p.score) if coarse else 0.0,
+        centred=faithful,
+    )
+
+
+def power_wires(attention: AttentionWidths, p: Precision, power: int) -> PowerWires:
+    """Around a power of scores."""
+    return PowerWires(
+        power=power,
+        integer_bits=attention.score_integer,
+        square_frac=p.square,
+        factor_frac=attention.weighting.factor,
+        ring_bits=attention.mix_bits,
+    )
+
+
+def relu_wires(
+    protocol: ActivationProtocol, attention: AttentionWidths, p: Precision, *, faithful: bool
+) -> ActivationWires:
+    """Around ReLU of scores."""
+    index_frac = protocol.index_frac(p.index, attention.weighting.frac)
+    return ActivationWires(
+        ring_bits=attention.mix_bits,
+        frac_bits=attention.weighting.frac,
+        index_bits=score_index_bits(attention, index_frac),
+        index_frac=index_frac,
+        table_frac=min(p.table + protocol.finer_bits, attention.weighting.frac),
+        centred=faithful,
+    )
+
+
+def score_index_bits(attention: AttentionWidths, frac_bits: int) -> int:
+    """The ring of scores, and of how far they are below their row's maximum."""
+    return attention.score_integer + 1 + frac_bits
+
+
+@lru_cache(maxsize=256)
+def reciprocal(attention: AttentionWidths, p: Precision, *, faithful: bool) -> tuple[Function, OctaveWires]:
+    """1 / x of a row's divisor: a sum of exp, or a mean of powers plus epsilon, as 2^row_bits keys have it.
+
+    A row may count as up to twice as many keys as it should (`Weighting`), never as fewer.
+    """
+    weights = attention.weighting
+    unit = 2.0 ** (weights.frac + weights.row_bits)
+    low = weights.low / (2.0 if weights.row_bits else 1.0)
+
+    def function(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        return unit / np.maximum(sums, 1.0)
+
+    return function, OctaveWires(
+        low=low * unit,
+        high=weights.high * unit * 1.01,
+        cells_bits=p.exact_cells if faithful else p.cells,
+        ring_bits=ring(_ABOVE / low, weights.inverse, slack=2, what="a reciprocal"),
+        frac_bits=weights.inverse,
+        faithful=faithful,
+    )
+
+
+@lru_cache(maxsize=256)
+def inverse_root(
+    norm: NormWidths, p: Precision, *, width: int, eps: float, faithful: bool
+) -> tuple[Function, OctaveWires]:
+    """1 / sqrt(mean + eps) of the sum of squares of a row of `width` elements."""
+    unit = 4.0**norm.keep * width
+
+    def function(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 1.0 / np.sqrt(squares / unit + eps)
+
+    return function, OctaveWires(
+        low=norm.low * unit,
+        high=norm.high * unit,
+        cells_bits=p.exact_cells if faithful else p.cells,
+        ring_bits=ring(_ABOVE / math.sqrt(norm.low + eps), norm.frac, slack=2, what="an inverse root"),
+        frac_bits=norm.frac,
+        faithful=faithful,
+    )

@@ -1,0 +1,221 @@
+"""What a suite is to everything outside its folder: its protocols, its bill, its sessions, its helpers.
+
+Importing a suite's class must be quick, as the command line does it before it knows whether anything is to be
+computed: what needs torch or compiled kernels is imported within methods.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from parties.errors import ConfigError, PeerMismatch
+from protocols.plan import Plan, check_choices
+
+if TYPE_CHECKING:
+    from mpcinfer.backends.parts import Part, Pass
+    from mpcinfer.models.config import ModelConfig
+    from mpcinfer.models.decoder import Decoder
+    from mpcinfer.models.model import Model
+    from mpcinfer.sessions.session import PrivateSession
+    from mpcinfer.sessions.terms import Terms
+    from mpcinfer.suites.entry import Entry
+    from parties.bill import Bill
+    from parties.link import Link
+
+Document = Mapping[str, Any]
+DEALER = "dealer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What is to be counted.
+
+    Attributes:
+        config: folded as the plan wants it.
+        passes: one after the other, over one cache.
+        room: the most tokens of the session.
+        part: of the model.
+        ranges: calibrated; None for shapes without weights.
+        check_ranges: every pass is evaluated twice.
+    """
+
+    config: ModelConfig
+    passes: Sequence[Pass]
+    room: int
+    part: Part
+    ranges: Mapping[str, float] | None
+    check_ranges: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """Conversations to deal for before anybody asks.
+
+    Attributes:
+        prompt: tokens of every prompt.
+        answer: the most new tokens of every answer.
+        count: conversations.
+        out: a new or empty folder; `out`/server and `out`/client are for the parties.
+        command: what the parties are told to run for more.
+        on_progress: is told how many passes are dealt, of how many, and how many bytes that is.
+    """
+
+    prompt: int
+    answer: int
+    count: int
+    out: Path
+    command: str
+    on_progress: Callable[[int, int, int], None] | None = None
+
+
+class Suite(ABC):
+    """One suite of protocols; `mpcinfer.suites.registry` knows all of them.
+
+    Attributes:
+        name: as in plans.
+        plans: presets by name.
+        helpers: roles that take part besides server and client: `dealer`, or none.
+    """
+
+    name: ClassVar[str]
+    plans: ClassVar[Mapping[str, Plan]]
+    helpers: ClassVar[tuple[str, ...]] = (DEALER,)
+
+    @property
+    @abstractmethod
+    def operations(self) -> Mapping[str, Mapping[str, object]]:
+        """Protocols by operation and name; one that discloses something says it in its `reveals`."""
+
+    def check(self, plan: Plan) -> None:
+        """That a plan names what is registered, and that it goes together.
+
+        Raises:
+            ConfigError: it does not; the message lists what there is.
+        """
+        check_choices(plan, self.name, self.operations)
+
+    def require(self) -> None:
+        """Raises ConfigError where this machine lacks what the suite needs."""
+        return
+
+    # -- without a session -----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def count(self, plan: Plan, run: Run) -> Bill:
+        """The bill of a run, on shapes alone: what `open`ed sessions of it measure, to the byte.
+
+        Raises:
+            ConfigError, RangeError: the plan cannot run the model.
+        """
+
+    @abstractmethod
+    def reference(self, model: Model, plan: Plan, *, room: int | None = None) -> Decoder[Any, Any]:
+        """The model on one machine in the clear, in the plan's fixed point.
+
+        Args:
+            room: tokens of the session it stands for, where rings depend on it; None for the default.
+
+        Raises:
+            ConfigError: the plan's numbers depend on ranges, and the model was never calibrated.
+            RangeError: something does not fit; also in its steps.
+        """
+
+    @abstractmethod
+    def entries(self, config: ModelConfig, tokens: int) -> list[Entry]:
+        """Every protocol, counted on a block of a shape whose norms are folded."""
+
+    def gates(self, config: ModelConfig, tokens: int) -> list[Entry]:
+        """What its protocols are made of, likewise; nothing where it has no gates of its own."""
+        return []
+
+    # -- a session at a party --------------------------------------------------------------------------------
+
+    def require_checkable(self, plan: Plan, *, folder: bool = False) -> None:
+        """Raises ConfigError where ranges cannot be checked.
+
+        Args:
+            folder: correlations come from one.
+        """
+        raise ConfigError(f"--check-ranges: plan {plan.name} does not check the ranges of values")
+
+    def ready(self, terms: Terms) -> Terms:
+        """A party's terms, after what can be done before it meets the others.
+
+        Raises:
+            ConfigError: the plan cannot run the model.
+            RangeError: the model's values do not fit.
+        """
+        if terms.check_ranges:
+            self.require_checkable(terms.plan, folder=terms.material is not None)
+        return terms
+
+    @abstractmethod
+    def open(self, link: Link, terms: Terms) -> AbstractContextManager[PrivateSession]:
+        """A party's session over a fresh link: handshakes, helpers, and weights first.
+
+        Raises:
+            ConfigError: the terms lack something.
+            HandshakeFailed: the peer or a helper is of another version, plan or model.
+            PeerError: the peer or a helper went away or sent what it should not.
+        """
+
+    # -- kernels ---------------------------------------------------------------------------------------------
+
+    def compiled(self) -> bool:
+        """Whether all its kernels are compiled on this machine."""
+        return True
+
+    def compile(self, tell: Callable[[int, int], None] | None = None) -> int:
+        """Compiles those that are not, and returns how many they were.
+
+        Args:
+            tell: is told how many are compiled, and of how many, as far as can be known; from any thread.
+
+        Raises:
+            ConfigError: the cache folder is not the user's alone.
+        """
+        return 0
+
+    # -- the dealer ------------------------------------------------------------------------------------------
+
+    def rehearse_dealing(self) -> None:
+        """What a dealer can do before parties come."""
+        return
+
+    def deal(self, server: Link, client: Link, document: Document) -> str:
+        """Serves one session of both parties, as the document that they announced says; a line about it.
+
+        Raises:
+            PeerMismatch: the document says something else.
+            PeerClosed, PeerTimeout: a party went away or said nothing before the channel's deadline.
+        """
+        raise PeerMismatch(f"the suite {self.name} takes no dealer")
+
+    def deal_ahead(self, plan: Plan, config: ModelConfig, ranges: Mapping[str, float], job: Ahead) -> None:
+        """Writes correlations for conversations to come: `out`/server for the server, `out`/client for the
+        client. Whoever has both can decrypt what is computed with them.
+
+        Raises:
+            ConfigError: the plan takes none from a folder, tokens that do not fit the context, a folder that
+                is not empty, or a full disk.
+            RangeError: values of the model do not fit.
+        """
+        raise ConfigError(f"plan {plan.name} takes its correlations while it runs, none from a folder")
+
+    def holds(self, folder: Path) -> bool:
+        """Whether a folder has correlations of this suite."""
+        return False
+
+    def skip(self, folder: Path, to: int) -> tuple[int, int]:
+        """Gives up the bundles of a party's folder before number `to`; how many these were and how many are
+        left.
+
+        Raises:
+            ConfigError: the folder is not one of this suite's, or has no such bundle.
+        """
+        raise ConfigError(f"{folder}: no folder of correlations")

@@ -1,0 +1,34 @@
+"""The plans of the suite `fss`, as names alone: reading them loads no protocol."""
+
+from __future__ import annotations
+
+from protocols.plan import Plan
+
+NAME = "fss"
+FREE, FAITHFUL = "free", "faithful"
+"""Truncation at random, and exact."""
+
+_CHOICES = {
+    "truncation": FREE,
+    "embedding": "private",
+    "gelu": "lines",
+    "silu": "fine-lines",
+    "relu": "lookup",
+    "maximum": "histogram",
+    "exponential": "split",
+    "power": "squares",
+    "reciprocal": "octaves",
+    "inverse_sqrt": "octaves",
+}
+_EXACT = {"truncation": FAITHFUL, "gelu": "lookup", "silu": "fine", "exponential": "lookup"}
+PLANS = {
+    "fss": Plan(name="fss", suite=NAME, choices=_CHOICES),
+    "fss-faithful": Plan(name="fss-faithful", suite=NAME, choices={**_CHOICES, **_EXACT}),
+}
+"""`fss` is the suite of masked values and function keys; `fss-faithful` rounds as the fixed-point reference
+does, bit by bit."""
+
+
+def is_faithful(plan: Plan) -> bool:
+    """Whether a plan truncates exactly, by gates."""
+    return plan.choices["truncation"] == FAITHFUL
