@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Sequence
 from functools import lru_cache
@@ -20,6 +21,7 @@ from typing import Any
 import mpcinfer
 import parties
 import protocols
+from mpcinfer.suites.registry import SUITES
 from parties.errors import ConfigError
 from parties.kernel_cache import cache_root, own_folder
 
@@ -64,10 +66,11 @@ def _keep(path: Path, text: str) -> None:
 
 @lru_cache(maxsize=1)
 def _sources() -> str:
-    """A digest of all sources of the three packages that a count depends on."""
+    """A digest of all sources that a count depends on: the three packages', and those of other suites."""
     digest = hashlib.sha256()
-    for package in (mpcinfer, protocols, parties):
-        root = Path(str(package.__file__)).parent
+    others = {type(suite).__module__.partition(".")[0] for suite in SUITES.values()} - {"mpcinfer"}
+    packages = [mpcinfer, protocols, parties, *(sys.modules[name] for name in sorted(others))]
+    for root in (Path(str(folder)) for package in packages for folder in package.__path__):
         for path in sorted(root.rglob("*.py")):
             digest.update(f"{path.relative_to(root)}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())

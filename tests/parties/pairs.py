@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -78,3 +79,10 @@ PAIRS: dict[str, MakePair] = {
     "shaped over local": _shaped,
     "shaped and traced tcp": _shaped_tcp,
 }
+
+
+def free_endpoint() -> str:
+    """An endpoint of the loopback interface that nothing listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"

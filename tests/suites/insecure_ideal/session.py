@@ -1,0 +1,79 @@
+"""A session on the ideal functionality: a handshake, and then steps."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from mpcinfer.generation import Session
+from mpcinfer.models.config import weight_shapes
+from mpcinfer.models.decoder import Decoder
+from mpcinfer.models.fold import as_run
+from mpcinfer.sessions.session import PrivateSession
+from mpcinfer.sessions.terms import Terms, greet
+from parties.link import Link
+from parties.meter import CLIENT
+from tests.suites.insecure_ideal.backend import InsecureIdealBackend
+from tests.suites.insecure_ideal.functionality import InsecureParty
+
+
+class InsecureIdealSession(PrivateSession):
+    """Nothing is prepared: there is nothing to prepare."""
+
+    def __init__(self, link: Link, terms: Terms) -> None:
+        config, weights = as_run(terms.public.config, terms.weights, folds=terms.plan.fold)
+        backend = InsecureIdealBackend(InsecureParty(link), client=link.rank == CLIENT)
+        if weights is None:
+            loaded = {
+                name: torch.empty(shape, device="meta") for name, shape in weight_shapes(config).items()
+            }
+        else:
+            loaded = backend.load(weights)
+        self._session = Session(Decoder(backend, config, loaded))
+
+    @property
+    def length(self) -> int:
+        return self._session.cache.length
+
+    @property
+    def context(self) -> int:
+        return self._session.decoder.config.context
+
+    @property
+    def notes(self) -> list[str]:
+        return ["INSECURE: the server saw every value"]
+
+    @property
+    def prepared_end(self) -> int:
+        return self.length
+
+    @property
+    def on_demand(self) -> bool:
+        return True
+
+    def rewind(self, length: int) -> None:
+        self._session.rewind(length)
+
+    def wanted(self, tokens: int, rows: int, then: int) -> None:
+        """Nothing."""
+
+    def check(self, start: int, lengths: Sequence[int], rows: int = 1) -> None:
+        """Everything goes."""
+
+    def prepare(self, lengths: Sequence[int], rows: int = 1) -> None:
+        """Nothing."""
+
+    def settle(self) -> None:
+        """Nothing."""
+
+    def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
+        return self._session.advance(ids, count, rows)
+
+
+@contextmanager
+def insecure_session(link: Link, terms: Terms) -> Generator[PrivateSession]:
+    """A party's session after the handshake with the other."""
+    greet(link, terms.plan.digest(), terms.public.digest())
+    yield InsecureIdealSession(link, terms)
