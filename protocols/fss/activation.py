@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from parties.errors import ConfigError
-from protocols.fss.clear import Clear
+from protocols.fss.clear_side import ClearSide
 from protocols.fss.curves import curve
-from protocols.fss.dealing import Dealing
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.lookup import Lookup
 from protocols.fss.material import Items, Shape
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.fss.polynomial import Form, deal_product, evaluate_product, form_of, key_items, known_form
 from protocols.fss.shapes import broadcast
 from protocols.fss.tables import Table, tabulate
@@ -79,7 +79,7 @@ class _ActivationGate(Gate):
     def outputs(self, *inputs: Share) -> Shares:
         return (shape_only(self._shape(*inputs), self._scale(*inputs), self._ring_bits),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         self._check(*inputs)
         x, index, *factors = inputs
         opened = self._lookup.run(party, index, self.reason)
@@ -93,7 +93,7 @@ class _ActivationGate(Gate):
             value -= evaluate_product(party, "curve", forms, curve, bits) << self._shift
         return (Share(value, self._scale(*inputs), self._ring_bits),)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         x, index, *factors = inputs
         opened, signs = self._lookup.deal(dealing, index)
         assert opened.sign is not None
@@ -106,7 +106,7 @@ class _ActivationGate(Gate):
             deal_product(dealing, "curve", forms, curve, bits)
         return self.outputs(*inputs)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         x, index, *factors = inputs
         value = torch.where(index.value >= 0, x.value, 0) - (self._table.at(index.value) << self._shift)
         exact = value.double()

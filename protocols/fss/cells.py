@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.fss.point_keys import PointKeys
 from protocols.fss.ring import low, shift_right, signed
 from protocols.kernels.window_table import WindowTable
@@ -89,7 +89,7 @@ class RowTable:
         inside = (cell >= self.low) & (cell < self.high)
         return torch.where(inside, torch.from_numpy(self.values)[row, place], 0)
 
-    def read(self, party: Party, keys: PointKeys, cell: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+    def read(self, party: PartySide, keys: PointKeys, cell: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
         """This party's summand of s T, s the keys' signs, from public cells and rows."""
         first = to_words((cell - (self.high - 1)).reshape(-1))
         sums = torch.from_numpy(keys.window_lookup(first, self.backwards, row.reshape(-1).numpy()))

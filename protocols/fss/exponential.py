@@ -8,12 +8,12 @@ from typing import ClassVar, final
 import numpy as np
 
 from parties.errors import ConfigError, RangeError
-from protocols.fss.clear import Clear
-from protocols.fss.dealing import Dealing
+from protocols.fss.clear_side import ClearSide
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.lookup import Lookup
 from protocols.fss.material import Items
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.fss.polynomial import Form, deal_product, evaluate_product, form_of, key_items, known_form
 from protocols.fss.tables import Table, tabulate
 from protocols.fss.terms import coefficients, secrets
@@ -86,7 +86,7 @@ class Exponential(Gate):
     def outputs(self, *inputs: Share) -> Shares:
         return tuple(shape_only(index.shape, self._frac_bits, self._ring_bits) for index in inputs)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         results: list[Share] = []
         for index, opened in zip(inputs, self._lookup.run_each(party, inputs, self.reason), strict=True):
             assert opened.value is not None
@@ -95,7 +95,7 @@ class Exponential(Gate):
             results.append(Share(result, self._frac_bits, self._ring_bits))
         return tuple(results)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         answers = [self._lookup.deal(dealing, index) for index in inputs]
         for index, (opened, signs) in zip(inputs, answers, strict=True):
             assert opened.value is not None
@@ -103,10 +103,10 @@ class Exponential(Gate):
             deal_product(dealing, "key", self._forms(index), known, self._ring_bits)
         return self.outputs(*inputs)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         return tuple(self._clear_one(clear, index) for index in inputs)
 
-    def _clear_one(self, clear: Clear, index: Share) -> Share:
+    def _clear_one(self, clear: ClearSide, index: Share) -> Share:
         if index.value.numel() and int(index.value.min()) < self._least:
             got, least = (v / 2.0**self._index_frac for v in (int(index.value.min()), self._least))
             raise RangeError(f"{clear.meter.label}: exp(-z) at z = {got:.6g}, at least {least:.6g}")

@@ -12,14 +12,14 @@ import torch
 
 from parties.errors import ConfigError, RangeError
 from protocols.fss.cells import Cells
-from protocols.fss.clear import Clear, Rounding
+from protocols.fss.clear_side import ClearSide, Rounding
 from protocols.fss.curves import curve
-from protocols.fss.dealing import Dealing
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.line_lookup import LineLookup
 from protocols.fss.line_table import LineTable, line_table
 from protocols.fss.material import Items
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.fss.polynomial import Form, deal_product, evaluate_product, form_of, key_items
 from protocols.fss.shapes import broadcast
 from protocols.fss.terms import coefficients, secrets
@@ -87,7 +87,7 @@ class _LineGate(Gate):
         shape = broadcast(*(x.shape for x in inputs))
         return (shape_only(shape, self._scale(*inputs), self._ring_bits + self.extra_bits),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         self._check(*inputs)
         index, x, *factors = inputs
         opened = self._lookup.run(party, index, self.reason)
@@ -99,7 +99,7 @@ class _LineGate(Gate):
         value -= evaluate_product(party, "line", self._line(*inputs), line, bits)
         return (Share(value, self._scale(*inputs), bits),)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         index, x, *factors = inputs
         opened, line = self._lookup.deal(dealing, index)
         others = [secrets(factor) for factor in factors]
@@ -109,7 +109,7 @@ class _LineGate(Gate):
         deal_product(dealing, "line", self._line(*inputs), [line, *others], bits)
         return self.outputs(*inputs)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         index, x, *factors = inputs
         self._check_range(clear, index)
         floor, shape = clear.rounding is Rounding.FLOOR, index.value.shape
@@ -122,7 +122,7 @@ class _LineGate(Gate):
         clear.check_magnitude(exact, self._ring_bits + self.extra_bits, self._scale(*inputs))
         return (Share(value, self._scale(*inputs), self._ring_bits + self.extra_bits),)
 
-    def _check_range(self, clear: Clear, index: Share) -> None:
+    def _check_range(self, clear: ClearSide, index: Share) -> None:
         """The cell may be the next one, and must not come round."""
         most = (1 << (self._cells.ring_bits - 1)) - (1 << self._cells.rest_bits)
         if index.value.numel() and (largest := int(index.value.max())) > most:

@@ -23,11 +23,11 @@ from typing import final
 import torch
 
 from protocols.fss.cells import masked_number
-from protocols.fss.dealing import Dealing
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.line_table import LineTable
 from protocols.fss.lookup import share_of_sign
 from protocols.fss.material import Dpf, Items, Mask, Shape
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.fss.point_keys import PointKeys, read_all
 from protocols.fss.polynomial import Form
 from protocols.fss.terms import Coefficient, Computed, coefficients, secrets, some_of
@@ -82,7 +82,7 @@ class LineLookup:
 
         return Computed(compute)
 
-    def run(self, party: Party, index: Share, reason: str) -> OpenedLine:
+    def run(self, party: PartySide, index: Share, reason: str) -> OpenedLine:
         """A party's step: one exchange."""
         point, *masks = self.items(index.shape).values()
         value = masked_number(index, self._cells).reshape(-1)
@@ -100,7 +100,7 @@ class LineLookup:
         opened = party.exchange(list(zip(masked, self._widths, strict=True)), reason)
         return self._opened(opened)
 
-    def deal(self, dealing: Dealing, index: Share) -> tuple[OpenedLine, Computed]:
+    def deal(self, dealing: DealerSide, index: Share) -> tuple[OpenedLine, Computed]:
         """The dealer's step: the masks of what is opened, and the secrets of `form`."""
         point, *masks = self.items(index.shape).values()
         cell, place = self._cells.cut(index.value)

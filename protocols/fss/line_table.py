@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from protocols.fss.cells import Cells, RowTable
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.fss.point_keys import PointKeys
 from protocols.fss.ring import signed
 
@@ -51,7 +51,7 @@ class LineTable:
         return self.value_unit * self.values.at(cell, a) - self.slopes.at(cell, a) * self.rest(b)
 
     def read(
-        self, party: Party, keys: PointKeys, cell: torch.Tensor, a: torch.Tensor
+        self, party: PartySide, keys: PointKeys, cell: torch.Tensor, a: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """This party's summands of s T and s U, from one walk through its keys."""
         both = self._both.read(party, keys, cell, a)

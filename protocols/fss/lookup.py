@@ -27,9 +27,9 @@ import torch
 
 from parties.errors import ConfigError
 from protocols.fss.comparison import share_below_mask
-from protocols.fss.dealing import Dealing
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.material import Dpf, Item, Items, Mask, Shape
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.fss.point_keys import PointKeys, read_all
 from protocols.fss.ring import low, top_bit
 from protocols.fss.shapes import no_data
@@ -117,12 +117,12 @@ class Lookup:
         """What it opens, without data."""
         return self._opened([no_data(shape) for _ in self.arrays(shape)])
 
-    def run(self, party: Party, index: Share, reason: str) -> Opened:
+    def run(self, party: PartySide, index: Share, reason: str) -> Opened:
         """A party's step: one exchange."""
         (opened,) = self.run_each(party, [index], reason)
         return opened
 
-    def run_each(self, party: Party, indices: Sequence[Share], reason: str) -> list[Opened]:
+    def run_each(self, party: PartySide, indices: Sequence[Share], reason: str) -> list[Opened]:
         """The same of several indices, in one exchange."""
         masked: list[tuple[torch.Tensor, int]] = []
         for index in indices:
@@ -136,7 +136,7 @@ class Lookup:
         opened, step = party.exchange(masked, reason), len(masked) // max(1, len(indices))
         return [self._opened(opened[start : start + step]) for start in range(0, len(masked), step)]
 
-    def deal(self, dealing: Dealing, index: Share) -> tuple[Opened, torch.Tensor]:
+    def deal(self, dealing: DealerSide, index: Share) -> tuple[Opened, torch.Tensor]:
         """The dealer's step: the masks of what is opened, and the signs s."""
         point, *masks = self.items(index.shape).values()
         signs = dealing.point_keys(point, low(index.value, self._key_bits))
@@ -145,7 +145,7 @@ class Lookup:
             fresh = [fresh[0] ^ top_bit(index.value, self._bits)]
         return self._opened(fresh), signs
 
-    def _summands(self, party: Party, point: Item, index: Share) -> list[torch.Tensor]:
+    def _summands(self, party: PartySide, point: Item, index: Share) -> list[torch.Tensor]:
         """This party's summands of V and, where it is wanted, its XOR share of d."""
         value = index.value.reshape(-1)
 
@@ -160,7 +160,7 @@ class Lookup:
         summands = read_all(party.point_keys(point), value.numel(), read)
         return [summand.reshape(index.shape) for summand in summands]
 
-    def _sign_alone(self, party: Party, point: Item, index: Share) -> list[torch.Tensor]:
+    def _sign_alone(self, party: PartySide, point: Item, index: Share) -> list[torch.Tensor]:
         """This party's XOR share of d less the top bit of r, which the dealer puts into the mask."""
         borrow = share_below_mask(party, point, low(index.value, self._key_bits))
         public = 1 ^ top_bit(index.value, self._bits)

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from protocols.fss.parts import parts
 from protocols.kernels import truth_table
@@ -150,3 +153,12 @@ def sent_bytes(items: Items) -> tuple[int, int]:
     """Bytes of all items to the server and to the client."""
     pairs = [item.sent_bytes for item in items.values()]
     return sum(server for server, _ in pairs), sum(client for _, client in pairs)
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """Where material goes: a connection, a file, a list."""
+
+    def __call__(self, data: NDArray[np.uint8]) -> None:
+        """Takes the next bytes."""
+        ...

@@ -13,11 +13,11 @@ import torch
 
 from parties.errors import ConfigError, RangeError
 from protocols.fss.cells import Cells, RowTable, masked_number
-from protocols.fss.clear import Clear, Rounding
-from protocols.fss.dealing import Dealing
+from protocols.fss.clear_side import ClearSide, Rounding
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.material import Dpf, Items, Mask
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.fss.point_keys import PointKeys, read_all
 from protocols.fss.polynomial import (
     Form,
@@ -102,7 +102,7 @@ class SplitExponential(Gate):
         frac_bits = self._frac_bits + self.extra_bits
         return tuple(shape_only(index.shape, frac_bits, self._bits) for index in inputs)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         masked: list[tuple[torch.Tensor, int]] = []
         for index in inputs:
             point, mask = self._to_open(index)
@@ -116,7 +116,7 @@ class SplitExponential(Gate):
             )
         return tuple(results)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         known: list[list[TermList]] = []
         for index in inputs:
             point, mask = self._to_open(index)
@@ -127,17 +127,17 @@ class SplitExponential(Gate):
             deal_product(dealing, "key", self._forms(index), values, self._bits)
         return self.outputs(*inputs)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         return tuple(self._clear_one(clear, index) for index in inputs)
 
-    def _clear_one(self, clear: Clear, index: Share) -> Share:
+    def _clear_one(self, clear: ClearSide, index: Share) -> Share:
         self._check_range(clear, index)
         floor, shape = clear.rounding is Rounding.FLOOR, tuple(index.value.shape)
         mask = torch.zeros_like(index.value) if floor else clear.mask(shape, index.ring_bits)
         cell, a, b = self._cells.places(index.value, mask)
         return self._result(self._table.at(cell, a) * self._factor(b))
 
-    def _read(self, party: Party, point: Dpf, value: torch.Tensor) -> torch.Tensor:
+    def _read(self, party: PartySide, point: Dpf, value: torch.Tensor) -> torch.Tensor:
         """This party's summand of V."""
 
         def read(keys: PointKeys, part: slice) -> list[torch.Tensor]:
@@ -150,7 +150,7 @@ class SplitExponential(Gate):
         """Keys, and the mask of what they give."""
         return Dpf(index.shape, self._cells.bits), Mask(index.shape, self._value_bits)
 
-    def _check_range(self, clear: Clear, index: Share) -> None:
+    def _check_range(self, clear: ClearSide, index: Share) -> None:
         """Below it a private run might give zero."""
         if index.value.numel() and int(index.value.min()) < self._least:
             got, least = (v / 2.0**self._index_frac for v in (int(index.value.min()), self._least))
