@@ -73,16 +73,14 @@ def _items(forms: tuple[Form, ...], bits: int) -> dict[tuple[int, ...], Shared]:
     return items
 
 
-def deal_product(
-    dealing: DealerSide, name: str, forms: Sequence[Form], values: Sequence[TermList], bits: int
-) -> None:
-    """Hands out the shares of `key_items`; `values` are each form's secrets."""
+def deal_product(dealing: DealerSide, forms: Sequence[Form], values: Sequence[TermList], bits: int) -> None:
+    """Hands out the shares of a product of forms, as in `key_items`; `values` are each form's secrets."""
     for piece in _pieces(forms, values):
         dealing.share_together(tuple(_items(piece.forms, bits).values()), piece.share_out)
 
 
 def evaluate_product(
-    party: PartySide, name: str, forms: Sequence[Form], terms: Sequence[TermList], bits: int
+    party: PartySide, forms: Sequence[Form], terms: Sequence[TermList], bits: int
 ) -> torch.Tensor:
     """This party's additive share of a product of forms; `terms` are each form's coefficients.
 
@@ -187,12 +185,12 @@ class Product(Gate):
     def run(self, party: PartySide, *inputs: Share) -> Shares:
         self._check(*inputs)
         forms = [form_of(x) for x in inputs]
-        value = evaluate_product(party, "key", forms, [coefficients(x) for x in inputs], self._ring_bits)
+        value = evaluate_product(party, forms, [coefficients(x) for x in inputs], self._ring_bits)
         return (Share(value, sum(x.frac_bits for x in inputs), self._ring_bits),)
 
     def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         forms = [form_of(x) for x in inputs]
-        deal_product(dealing, "key", forms, [secrets(x) for x in inputs], self._ring_bits)
+        deal_product(dealing, forms, [secrets(x) for x in inputs], self._ring_bits)
         return self.outputs(*inputs)
 
     def clear(self, clear: ClearSide, *inputs: Share) -> Shares:

@@ -72,9 +72,9 @@ class FaithfulTruncation(Gate):
         mine = share_below_mask(party, point, low(x.value, self._drop)) ^ party.mask(mask)
         (opened,) = party.exchange([(mine, 1)], self.reason)
         view, bit = self._forms(x)
-        up = evaluate_product(party, "view", [view], [coefficients(self._view(x))], self._ring_bits)
+        up = evaluate_product(party, [view], [coefficients(self._view(x))], self._ring_bits)
         carry = [coefficients(_as_bit(opened))]
-        down = evaluate_product(party, "carry", [bit], carry, self._ring_bits)
+        down = evaluate_product(party, [bit], carry, self._ring_bits)
         return (Share(up - down, x.frac_bits - self._drop, self._ring_bits),)
 
     def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
@@ -83,8 +83,8 @@ class FaithfulTruncation(Gate):
         dealing.point_keys(point, low(x.value, self._drop))
         fresh = _as_bit(dealing.mask(mask))
         view, bit = self._forms(x)
-        deal_product(dealing, "view", [view], [secrets(self._view(x))], self._ring_bits)
-        deal_product(dealing, "carry", [bit], [secrets(fresh)], self._ring_bits)
+        deal_product(dealing, [view], [secrets(self._view(x))], self._ring_bits)
+        deal_product(dealing, [bit], [secrets(fresh)], self._ring_bits)
         return self.outputs(x)
 
     def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
