@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from protocols.fss.parts import parts
 from protocols.kernels import truth_table
 from protocols.kernels.dpf import DpfKeys
-from protocols.kernels.idpf import IdpfKeys
 
 Shape = tuple[int, ...]
 BLOCK_BYTES = 16
@@ -138,15 +136,6 @@ class Packed:
 
 Item = Mask | Shared | Packed | Dpf | Idpf
 Items = dict[str, Item]
-
-
-@dataclass(frozen=True, slots=True)
-class PrefixKeys:
-    """One party's keys of an `Idpf` item."""
-
-    common: IdpfKeys
-    root: torch.Tensor
-    """int64 [elements, 2]."""
 
 
 def sent_bytes(items: Items) -> tuple[int, int]:

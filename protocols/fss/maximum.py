@@ -20,11 +20,10 @@ from protocols.fss.material import Idpf, Item, Items, Mask, Shape
 from protocols.fss.one_hot import OneHots
 from protocols.fss.party_side import PartySide
 from protocols.fss.ring import low
-from protocols.kernels import idpf
 from protocols.kernels.entries import MIN_DOMAIN_BITS
 from protocols.kernels.histogram import suffix_counts
 from protocols.share import Held, Share
-from protocols.tensors import to_tensor, to_words
+from protocols.tensors import to_words
 
 MAX_RING_BITS = 8
 MAX_COUNT_BITS = 16
@@ -207,8 +206,4 @@ def _zero_share(party: PartySide, opened: torch.Tensor, bits: int, value_bits: i
     item = _zero_item(len(opened), bits, value_bits)
     if not isinstance(item, Idpf):
         return OneHots(tuple(opened.shape), bits, value_bits).at(party, opened)
-    keys = party.prefix_keys(item)
-    points, one = to_words(opened), np.ones(1, np.int64)
-    root = to_words(keys.root)
-    share = idpf.range_lookup(party.rank, keys.common, root, bits, points, 1, one, party.hash)
-    return to_tensor(share.view(np.uint64))
+    return torch.from_numpy(party.prefix_keys(item).at(to_words(opened)))

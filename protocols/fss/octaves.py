@@ -12,11 +12,11 @@ from parties.errors import ConfigError, RangeError
 from protocols.fss.clear_side import ClearSide, Rounding
 from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Shares, shape_only
-from protocols.fss.material import Idpf, Items, PrefixKeys
+from protocols.fss.material import Idpf, Items
 from protocols.fss.octave_cells import REST_BITS, Function, octave_cells
 from protocols.fss.party_side import PartySide
+from protocols.fss.point_keys import PrefixKeys
 from protocols.fss.ring import low as residue
-from protocols.kernels import idpf
 from protocols.share import Held, Share
 from protocols.tensors import to_words
 
@@ -126,10 +126,7 @@ class Octaves(Gate):
         self, party: PartySide, keys: PrefixKeys, masked: torch.Tensor, ring_bits: int
     ) -> torch.Tensor:
         """Sums over all windows."""
-        lines = self._cells.lines(masked, ring_bits)
-        return torch.from_numpy(
-            idpf.line_lookup(party.rank, keys.common, to_words(keys.root), lines, party.hash)
-        )
+        return torch.from_numpy(keys.line_lookup(self._cells.lines(masked, ring_bits)))
 
     def _compare(
         self, party: PartySide, keys: PrefixKeys, masked: torch.Tensor, ring_bits: int
@@ -141,8 +138,7 @@ class Octaves(Gate):
 
         def at_most(points: torch.Tensor) -> torch.Tensor:
             words = to_words(residue(points, ring_bits))
-            sums = idpf.prefix_sum(party.rank, keys.common, to_words(keys.root), words, party.hash)
-            return torch.from_numpy(sums)
+            return torch.from_numpy(keys.prefix_sum(words))
 
         total = -steps.sum() * at_most(lifted.unsqueeze(0))[0] + party.first * values[0]
         for start in range(0, len(above), _POINTS):

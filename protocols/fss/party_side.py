@@ -21,10 +21,9 @@ from protocols.fss.material import (
     Item,
     Mask,
     Packed,
-    PrefixKeys,
     Shared,
 )
-from protocols.fss.point_keys import KeyParts, PointKeys, TableKeys, TreeKeys
+from protocols.fss.point_keys import KeyParts, PointKeys, PrefixKeys, TableKeys, TreeKeys
 from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
 from protocols.kernels.dpf import DpfKeys
@@ -131,8 +130,9 @@ class PartySide:
         count, levels = math.prod(item.shape), max(item.depths)
         cw = self._material.words(count * levels * BLOCK_BYTES // 8).reshape(levels, count, 2)
         values = self._material.ring(item.values_shape, item.value_bits)
-        root = to_tensor(self._stream.uint64((count, 2)))
-        return PrefixKeys(IdpfKeys(item.bits, item.depths, cw, to_words(values)), root)
+        root = self._stream.uint64((count, 2))
+        common = IdpfKeys(item.bits, item.depths, cw, to_words(values))
+        return PrefixKeys(self.rank, common, root, self.hash)
 
     def exchange(self, arrays: Sequence[tuple[torch.Tensor, int]], reason: str) -> list[torch.Tensor]:
         """Sends summands of the given widths and receives the peer's: one round; the sums."""
