@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from protocols.fss.gate import Gate, Shares
-from protocols.fss.material import Item, PrefixKeys, Shared
+from protocols.fss.material import Item, Shared
 from protocols.fss.party import Party
-from protocols.fss.point_keys import KeyParts
+from protocols.fss.point_keys import KeyParts, PrefixKeys
 from protocols.share import Share
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from bench.markdown import table
 from bench.records import RECORDS, Record
-from bench.variants import BASE, Entry, runs
+from bench.variants_runs import BASE, Entry, runs
 from mpcinfer import ClearModel, private
 from mpcinfer.counting import count
 from mpcinfer.entropy.curves import EntropyAtStep, entropy_curve

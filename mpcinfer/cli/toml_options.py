@@ -20,7 +20,7 @@ def toml_options(path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         path: a key is an option's name without dashes in front, `_` as good as `-` inside; an argument counts
             as an option. A table becomes a list of `name=value`, for options that may be repeated.
-        kinds: the command's parameters and their annotations.
+        kinds: the command's options and their types.
 
     Raises:
         ConfigError: no such file, no TOML, a key that is no option, or a value of another type.
@@ -43,9 +43,8 @@ def toml_options(path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _converted(where: str, value: object, annotation: Any) -> Any:
-    """A value as the option takes it, where its type fits the annotation `kind | None`."""
-    kind = next(entry for entry in (*get_args(annotation), annotation) if entry is not type(None))
+def _converted(where: str, value: object, kind: Any) -> Any:
+    """A value as the option takes it, where its type fits."""
     if get_origin(kind) is list:
         return _texts(where, value)
     if get_origin(kind) is Literal:

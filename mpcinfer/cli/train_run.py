@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from mpcinfer.training.speed import measured_steps
 from parties.errors import ConfigError
 
 
-def train_as_given(given: dict[str, Any]) -> None:
-    """Trains as asked; options by the names of the command's parameters, those not given left out."""
+def train_as_given(given: Mapping[str, Any]) -> None:
+    """Trains as asked; options as in `TrainOptions`, those not given left out."""
     out, minutes, workers = given.get("out"), given.get("minutes"), given.get("workers", 1)
     device, resume = given.get("device", "cpu"), given.get("resume", False)
     if out is None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from functools import lru_cache
 from typing import ClassVar, final
 
@@ -12,22 +11,16 @@ import numpy as np
 import torch
 
 from parties.errors import ConfigError
-from protocols.fss.clear import Clear
+from protocols.fss.activation_gate import ActivationGate
+from protocols.fss.clear_side import ClearSide
 from protocols.fss.curves import curve
-from protocols.fss.dealing import Dealing
-from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.lookup import Lookup
-from protocols.fss.material import Items, Shape
-from protocols.fss.party import Party
-from protocols.fss.polynomial import Form, deal_product, evaluate_product, form_of, key_items, known_form
-from protocols.fss.shapes import broadcast
 from protocols.fss.tables import Table, tabulate
-from protocols.fss.terms import coefficients, secrets
-from protocols.share import Held, Share
+from protocols.share import Share
 
 
-class _ActivationGate(Gate):
-    """y = d x - c(i) of a masked x and its index i, d = 1{i >= 0}, times further masked factors.
+class _LookupGate(ActivationGate):
+    """y = d x - c(i), c(i) from a table of one number an index.
 
     Subclasses say which factors; see `Activation` for everything else.
     """
@@ -47,12 +40,17 @@ class _ActivationGate(Gate):
             raise ConfigError(f"an index of {index_frac} fraction bits of a value of {frac_bits}")
         if not frac_bits - ring_bits < table_frac <= frac_bits:
             raise ConfigError(f"a table of {table_frac} fraction bits for a value of {frac_bits}")
-        self._kind = kind
-        self._ring_bits, self._frac_bits = ring_bits, frac_bits
-        self._index_frac, self._table_frac, self._centred = index_frac, table_frac, centred
+        self._kind, self._index_frac = kind, index_frac
+        self._table_frac, self._centred = table_frac, centred
         self._table = _correction_table(kind, index_bits, index_frac, table_frac, centred)
-        self._lookup = Lookup(self._table, table_frac=table_frac, index_bits=index_bits, sign=True)
-        self._shift = frac_bits - table_frac
+        lookup = Lookup(self._table, table_frac=table_frac, index_bits=index_bits, sign=True)
+        super().__init__(
+            lookup,
+            x_frac=frac_bits,
+            frac_bits=frac_bits,
+            ring_bits=ring_bits,
+            lack_shift=frac_bits - table_frac,
+        )
 
     @property
     def max_abs_error(self) -> float:
@@ -65,90 +63,13 @@ class _ActivationGate(Gate):
             return unit / 4.0 + rounding
         return unit / 2.0 + curve(self._kind).bend * unit**2 / 2.0 + rounding
 
-    def items(self, *inputs: Share) -> Items:
-        index = inputs[1]
-        items = self._lookup.items(index.shape)
-        items.update(key_items("ramp", self._ramp(*inputs), self._ring_bits))
-        if self._table.values.size:
-            items.update(key_items("curve", self._curve(*inputs), self._ring_bits - self._shift))
-        return items
-
-    def messages(self, *inputs: Share) -> tuple[Message, ...]:
-        return exchange(*self._lookup.arrays(inputs[1].shape))
-
-    def outputs(self, *inputs: Share) -> Shares:
-        return (shape_only(self._shape(*inputs), self._scale(*inputs), self._ring_bits),)
-
-    def run(self, party: Party, *inputs: Share) -> Shares:
-        self._check(*inputs)
-        x, index, *factors = inputs
-        opened = self._lookup.run(party, index, self.reason)
-        assert opened.sign is not None
-        others = [coefficients(factor) for factor in factors]
-        ramp = [coefficients(opened.sign), coefficients(x), *others]
-        value = evaluate_product(party, "ramp", self._ramp(*inputs), ramp, self._ring_bits)
-        if opened.value is not None:
-            curve = [[1], coefficients(opened.value), *others]
-            forms, bits = self._curve(*inputs), self._ring_bits - self._shift
-            value -= evaluate_product(party, "curve", forms, curve, bits) << self._shift
-        return (Share(value, self._scale(*inputs), self._ring_bits),)
-
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        x, index, *factors = inputs
-        opened, signs = self._lookup.deal(dealing, index)
-        assert opened.sign is not None
-        others = [secrets(factor) for factor in factors]
-        ramp = [secrets(opened.sign), secrets(x), *others]
-        deal_product(dealing, "ramp", self._ramp(*inputs), ramp, self._ring_bits)
-        if opened.value is not None:
-            curve = [[signs], secrets(opened.value), *others]
-            forms, bits = self._curve(*inputs), self._ring_bits - self._shift
-            deal_product(dealing, "curve", forms, curve, bits)
-        return self.outputs(*inputs)
-
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
-        x, index, *factors = inputs
-        value = torch.where(index.value >= 0, x.value, 0) - (self._table.at(index.value) << self._shift)
-        exact = value.double()
-        for factor in factors:
-            value, exact = value * factor.value, exact * factor.value.double()
-        clear.check_magnitude(exact, self._ring_bits, self._scale(*inputs))
-        return (Share(value, self._scale(*inputs), self._ring_bits),)
-
-    @abstractmethod
-    def _check(self, *inputs: Share) -> None:
-        """That there are as many inputs as the gate takes, and they are as promised."""
-
-    def _check_wires(self, x: Share, *factors: Share) -> None:
-        assert x.frac_bits == self._frac_bits, f"{x!r} instead of {self._frac_bits} fraction bits"
-        for wire in (x, *factors):
-            assert wire.held is Held.MASKED, f"{wire!r} is not masked"
-            if wire.drop is None and wire.ring_bits < self._ring_bits:
-                raise ConfigError(f"{wire!r} is read into {self._ring_bits} bits: take a view")
-
-    def _ramp(self, *inputs: Share) -> list[Form]:
-        """d x, and further factors."""
-        x, index, *factors = inputs
-        sign = self._lookup.shapes(index.shape).sign
-        assert sign is not None
-        return [form_of(share) for share in (sign, x, *factors)]
-
-    def _curve(self, *inputs: Share) -> list[Form]:
-        """s V, and further factors."""
-        _, index, *factors = inputs
-        value = self._lookup.shapes(index.shape).value
-        assert value is not None
-        return [known_form(index.shape), *(form_of(share) for share in (value, *factors))]
-
-    def _shape(self, *inputs: Share) -> Shape:
-        return broadcast(*(x.shape for x in inputs))
-
-    def _scale(self, *inputs: Share) -> int:
-        return self._frac_bits + sum(factor.frac_bits for factor in inputs[2:])
+    def _alone(self, clear: ClearSide, x: Share, index: Share) -> torch.Tensor:
+        ramp, lack = torch.where(index.value >= 0, x.value, 0), self._table.at(index.value)
+        return ramp - (lack << self._lack_shift)
 
 
 @final
-class Activation(_ActivationGate):
+class Activation(_LookupGate):
     """f(x) of a masked x and its index i, which is x with few fraction bits; an additive share at x's scale.
 
     1. One look-up of the index (see `lookup.py`) opens, masked, d = 1{i >= 0} and V = s c(i), where c =
@@ -186,13 +107,13 @@ class Activation(_ActivationGate):
 
     reason: ClassVar[str] = "activation"
 
-    def _check(self, *inputs: Share) -> None:
-        x, _ = inputs
-        self._check_wires(x)
+    def _wires(self, *inputs: Share) -> tuple[Share, Share, tuple[Share, ...]]:
+        x, index = inputs
+        return x, index, ()
 
 
 @final
-class GatedActivation(_ActivationGate):
+class GatedActivation(_LookupGate):
     """f(x) u of a masked gate x, its index, and a masked u: a gated unit, as an additive share.
 
     As `Activation` with another factor in every product: nothing more is opened, and the scale of the result
@@ -208,9 +129,9 @@ class GatedActivation(_ActivationGate):
 
     reason: ClassVar[str] = "gated"
 
-    def _check(self, *inputs: Share) -> None:
-        x, _, factor = inputs
-        self._check_wires(x, factor)
+    def _wires(self, *inputs: Share) -> tuple[Share, Share, tuple[Share, ...]]:
+        x, index, factor = inputs
+        return x, index, (factor,)
 
 
 @lru_cache(maxsize=64)

@@ -15,11 +15,11 @@ from typing import ClassVar, final
 
 import torch
 
-from protocols.fss.clear import Clear
-from protocols.fss.dealing import Dealing
+from protocols.fss.clear_side import ClearSide
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Shares, shape_only
 from protocols.fss.material import Items, Shape, Shared
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.kernels.ring import ring_bmm
 from protocols.kernels.rows import pack_rows, unpack_rows
 from protocols.share import Share
@@ -123,7 +123,7 @@ class CausalProduct(Gate):
         shapes = self._blocks.shapes(q.shape[:-2])
         return tuple(shape_only(shape, q.frac_bits + k.frac_bits, q.ring_bits) for shape in shapes)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         q, k, own = inputs
         queries, *both = self.items(*inputs).values()
         left = torch.cat([q.value, party.shared(queries)], -1)
@@ -132,7 +132,7 @@ class CausalProduct(Gate):
         values = (product.add_(party.shared(item)) for product, item in zip(products, both, strict=True))
         return self._results(values, q, k)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         q, k, _ = inputs
         queries, *both = self.items(*inputs).values()
         dealing.share(queries, q.value)
@@ -140,7 +140,7 @@ class CausalProduct(Gate):
             dealing.share(item, product)
         return self.outputs(*inputs)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         q, k, _ = inputs
         if not _fits_words(q, k, k.shape[-1]):
             for group, _ in self._blocks.groups():
@@ -194,7 +194,7 @@ class CausalMix(Gate):
         w, v = inputs[0], inputs[-2]
         return (shape_only(self._shape(v), w.frac_bits + v.frac_bits, v.ring_bits),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         *weights, v, own = inputs
         *masks, both = self.items(*inputs).values()
         negated = -v.value
@@ -207,7 +207,7 @@ class CausalMix(Gate):
             parts.append(part.add_(ring_bmm(hidden, negated[..., :seen, :], v.ring_bits)))
         return self._result(torch.cat(parts, -2).add_(party.shared(both)), *inputs)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         *weights, v, _ = inputs
         *masks, both = self.items(*inputs).values()
         for item, w in zip(masks, weights, strict=True):
@@ -215,7 +215,7 @@ class CausalMix(Gate):
         dealing.share(both, self._mixed(*inputs, ring_bits=v.ring_bits))
         return self.outputs(*inputs)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         *weights, v, _ = inputs
         if not all(_fits_words(w, v, v.shape[-2]) for w in weights):
             for rows in self._rows(*weights):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import final
 
 import torch
 
-from parties.errors import RangeError
 from parties.meter import Meter
 from parties.randomness import Randomness
+from protocols.fss.clear_side import ClearSide
 from protocols.fss.gate import Gate, Shares
 from protocols.fss.machine import Machine, in_range
 from protocols.fss.ring import low
@@ -17,17 +16,8 @@ from protocols.share import Share
 from protocols.tensors import drawn
 
 
-class Rounding(Enum):
-    """How the reference truncates."""
-
-    FLOOR = "floor"
-    """As the exact gates of a faithful plan do: equal to a private run bit by bit."""
-    SAMPLED = "sampled"
-    """As free truncation does: up with the probability of what is cut off, drawn from test randomness."""
-
-
 @final
-class Clear(Machine):
+class Clear(ClearSide, Machine):
     """Runs a program in the clear. Nothing wraps: a value outside its ring raises RangeError with its label.
 
     Args:
@@ -35,14 +25,8 @@ class Clear(Machine):
     """
 
     def __init__(self, meter: Meter, *, faithful: bool = True, randomness: Randomness | None = None) -> None:
-        super().__init__(meter, faithful=faithful)
-        self._randomness = randomness
-        self._column_sums: dict[tuple[int, bool], tuple[torch.Tensor, float]] = {}
-
-    @property
-    def rounding(self) -> Rounding:
-        """How it truncates."""
-        return Rounding.FLOOR if self._randomness is None else Rounding.SAMPLED
+        Machine.__init__(self, meter, faithful=faithful)
+        ClearSide.__init__(self, meter, randomness)
 
     def apply(self, gate: Gate, *inputs: Share) -> Shares:
         return tuple(self._checked(result) for result in gate.clear(self, *inputs))
@@ -64,40 +48,8 @@ class Clear(Machine):
             value = value + low(noise, drop)
         return value >> drop
 
-    def mask(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
-        """A uniform mask, for a gate whose rounding depends on its input's. For sampled rounding only."""
-        assert self._randomness is not None
-        return drawn(self._randomness, shape, bits)
-
     def _shift(self, a: Share, drop: int) -> torch.Tensor:
         return self.shifted(a.value, drop)
 
     def _checked(self, a: Share) -> Share:
         return in_range(a, 0, self.meter.label)
-
-    def fits_words(self, x: torch.Tensor, weight: torch.Tensor, *, transposed: bool) -> bool:
-        """Whether no product of x with this weight can leave int64; then the ring can be checked afterwards.
-
-        By max|x| times the largest sum of magnitudes in a column of the weight. That is kept, and the weight
-        with it, so that no other comes to lie at its address.
-        """
-        key = (weight.data_ptr(), transposed)
-        if key not in self._column_sums:
-            wide = weight.abs().double() if weight.dim() == 1 else _column_sums(weight, int(transposed))
-            self._column_sums[key] = weight, float(wide.max())
-        largest = float(x.abs().max()) if x.numel() else 0.0
-        return largest * self._column_sums[key][1] < 2.0**62
-
-    def check_magnitude(self, values: torch.Tensor, ring_bits: int, frac_bits: int) -> None:
-        """For gates whose results int64 might not hold: raises RangeError by the results in float64."""
-        largest = float(values.abs().max()) if values.numel() else 0.0
-        if largest >= 2.0 ** (ring_bits - 1):
-            limit = 2.0 ** (ring_bits - 1 - frac_bits)
-            got = largest / 2.0**frac_bits
-            raise RangeError(f"{self.meter.label}: {got:.6g} does not fit, at most {limit:.6g}")
-
-
-def _column_sums(weight: torch.Tensor, dim: int) -> torch.Tensor:
-    """Sums of magnitudes along an axis, some rows at a time: a copy in wider numbers takes much memory."""
-    parts = [weight[start : start + 1024].double().abs().sum(dim) for start in range(0, len(weight), 1024)]
-    return torch.cat(parts) if dim else torch.stack(parts).sum(0)

@@ -9,18 +9,18 @@ from typing import ClassVar, final
 import torch
 
 from parties.errors import ConfigError
-from protocols.fss.clear import Clear
-from protocols.fss.dealing import Dealing
+from protocols.fss.clear_side import ClearSide
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.material import Dpf, Item, Items, Mask
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.fss.point_keys import PointKeys, read_all
 from protocols.fss.ring import low, top_bit
 from protocols.share import Held, Share
 from protocols.tensors import to_words
 
 
-def share_below_mask(party: Party, item: Item, point: torch.Tensor) -> torch.Tensor:
+def share_below_mask(party: PartySide, item: Item, point: torch.Tensor) -> torch.Tensor:
     """This party's XOR share, 0 or 1, of whether a public point lies below the point of its key.
 
     Args:
@@ -70,7 +70,7 @@ class IsNegative(Gate):
         (x,) = inputs
         return (shape_only(x.shape, 0, 1, Held.MASKED),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         (x,) = inputs
         assert x.held is Held.MASKED, f"{x!r} is not masked"
         borrow, mask = self.items(x).values()
@@ -79,13 +79,13 @@ class IsNegative(Gate):
         bit = low(opened, 1) ^ top_bit(x.value, x.ring_bits)
         return (Share(bit, 0, 1, Held.MASKED),)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         (x,) = inputs
         borrow, mask = self.items(x).values()
         dealing.point_keys(borrow, low(x.value, x.ring_bits - 1))
         fresh = low(dealing.mask(mask), 1)
         return (Share(fresh ^ top_bit(x.value, x.ring_bits), 0, 1, Held.MASKED),)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         (x,) = inputs
         return (Share((x.value < 0).to(torch.int64), 0, 1, Held.MASKED),)

@@ -8,11 +8,11 @@ from typing import ClassVar, final
 import torch
 
 from parties.meter import CLIENT, SERVER
-from protocols.fss.clear import Clear
-from protocols.fss.dealing import Dealing, sum_of_draws
+from protocols.fss.clear_side import ClearSide
+from protocols.fss.dealer_side import DealerSide, sum_of_draws
 from protocols.fss.gate import Gate, Message, Shares, shape_only
-from protocols.fss.party import Party
-from protocols.fss.preparation import Offline
+from protocols.fss.offline_side import OfflineSide
+from protocols.fss.party_side import PartySide
 from protocols.share import Held, Share
 
 
@@ -41,21 +41,21 @@ class HoldTokens(Gate):
     def outputs(self, *inputs: Share) -> Shares:
         return (shape_only(self._shape, 0, self._ring_bits, Held.SERVER_HELD),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         if party.rank == CLIENT:
             party.send([(self._one_hot() - party.prepared.popleft(), self._ring_bits)], self.reason)
             return self.outputs()
         (held,) = party.receive([(self._ring_bits, self._shape)], self.reason)
         return (Share(held, 0, self._ring_bits, Held.SERVER_HELD),)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         mask = sum_of_draws(dealing.linear_streams[CLIENT:], self._shape, self._ring_bits)
         return (Share(mask, 0, self._ring_bits, Held.SERVER_HELD),)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         return (Share(self._one_hot(), 0, self._ring_bits, Held.SERVER_HELD),)
 
-    def prepare(self, preparation: Offline, *inputs: Share) -> Shares:
+    def prepare(self, preparation: OfflineSide, *inputs: Share) -> Shares:
         if preparation.rank == SERVER:
             return self.outputs()
         mask = preparation.draw(self._shape, self._ring_bits)

@@ -2,26 +2,98 @@
 
 from __future__ import annotations
 
+import math
+from abc import abstractmethod
 from functools import lru_cache
 from typing import ClassVar, final
 
 import numpy as np
+import torch
 
 from parties.errors import ConfigError, RangeError
-from protocols.fss.clear import Clear
-from protocols.fss.dealing import Dealing
+from protocols.fss.clear_side import ClearSide
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.lookup import Lookup
 from protocols.fss.material import Items
-from protocols.fss.party import Party
-from protocols.fss.polynomial import Form, deal_product, evaluate_product, form_of, key_items, known_form
+from protocols.fss.party_side import PartySide
+from protocols.fss.polynomial import deal_product, evaluate_product, key_items
 from protocols.fss.tables import Table, tabulate
-from protocols.fss.terms import coefficients, secrets
 from protocols.share import Share
 
 
+class ExponentialGate(Gate):
+    """exp(-z) of masked indices: one look-up each, times a number that the dealer knows.
+
+    Args:
+        lookup: of one value and no sign.
+        low: the least z that may occur.
+        index_frac: fraction bits of an index.
+        frac_bits, ring_bits: of the result.
+    """
+
+    reason: ClassVar[str] = "exponential"
+
+    def __init__(
+        self, lookup: Lookup, *, low: float, index_frac: int, frac_bits: int, ring_bits: int
+    ) -> None:
+        self._lookup, self._index_frac = lookup, index_frac
+        self._least = math.floor(low * 2.0**index_frac)
+        self._result_frac, self._result_bits = frac_bits, ring_bits
+
+    def items(self, *inputs: Share) -> Items:
+        items: Items = {}
+        for i, index in enumerate(inputs):
+            items |= {f"{name}{i}": item for name, item in self._lookup.items(index.shape).items()}
+        for i, index in enumerate(inputs):
+            items |= key_items(f"key{i}", self._lookup.forms(index.shape), self._result_bits)
+        return items
+
+    def messages(self, *inputs: Share) -> tuple[Message, ...]:
+        return exchange(*(array for index in inputs for array in self._lookup.arrays(index.shape)))
+
+    def outputs(self, *inputs: Share) -> Shares:
+        return tuple(shape_only(index.shape, self._result_frac, self._result_bits) for index in inputs)
+
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
+        results: list[Share] = []
+        for index, opened in zip(inputs, self._lookup.run_each(party, inputs, self.reason), strict=True):
+            forms, terms = self._lookup.forms(index.shape), self._lookup.coefficients(opened)
+            results.append(self._result(evaluate_product(party, forms, terms, self._result_bits)))
+        return tuple(results)
+
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
+        answers = [self._lookup.deal(dealing, index) for index in inputs]
+        for index, (opened, signs) in zip(inputs, answers, strict=True):
+            known = self._lookup.secrets(opened, signs * self._factor(index.value), index)
+            deal_product(dealing, self._lookup.forms(index.shape), known, self._result_bits)
+        return self.outputs(*inputs)
+
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
+        for index in inputs:
+            self._check_range(clear, index)
+        return tuple(self._result(self._value(clear, index)) for index in inputs)
+
+    @abstractmethod
+    def _factor(self, mask: torch.Tensor) -> torch.Tensor | int:
+        """The dealer's number, from the index's mask."""
+
+    @abstractmethod
+    def _value(self, clear: ClearSide, index: Share) -> torch.Tensor:
+        """The function of an index in its range."""
+
+    def _check_range(self, clear: ClearSide, index: Share) -> None:
+        """Below it a private run might give zero."""
+        if index.value.numel() and int(index.value.min()) < self._least:
+            got, least = (v / 2.0**self._index_frac for v in (int(index.value.min()), self._least))
+            raise RangeError(f"{clear.meter.label}: exp(-z) at z = {got:.6g}, at least {least:.6g}")
+
+    def _result(self, value: torch.Tensor) -> Share:
+        return Share(value, self._result_frac, self._result_bits)
+
+
 @final
-class Exponential(Gate):
+class Exponential(ExponentialGate):
     """exp(-z) of a masked index z >= low, as an additive share; z is a row's maximum minus a score, say.
 
     1. One look-up of the index (see `lookup.py`) opens V = s exp(-z) under a mask, s a sign of the dealer's.
@@ -49,8 +121,6 @@ class Exponential(Gate):
     Reveals: V plus a mask that is uniform in V's ring.
     """
 
-    reason: ClassVar[str] = "exponential"
-
     def __init__(
         self,
         *,
@@ -61,61 +131,20 @@ class Exponential(Gate):
         low: float,
         centred: bool = False,
     ) -> None:
-        self._ring_bits, self._frac_bits = ring_bits, frac_bits
-        self._index_frac = index_frac
         self._table = _exponential_table(frac_bits, index_bits, index_frac, low, centred)
         if self._table.value_bits - 1 > ring_bits:
             raise ConfigError(f"exp up to {np.exp(-low):.4g} does not fit {ring_bits} bits")
-        self._least = int(np.floor(low * 2.0**index_frac))
-        self._lookup = Lookup(self._table, table_frac=frac_bits, index_bits=index_bits, sign=False)
+        lookup = Lookup(self._table, table_frac=frac_bits, index_bits=index_bits, sign=False)
+        super().__init__(lookup, low=low, index_frac=index_frac, frac_bits=frac_bits, ring_bits=ring_bits)
         step = 2.0 ** -(index_frac + centred)
         self.max_relative_error = float(np.expm1(step))
         self.max_rounding_error = 2.0 ** -(frac_bits + 1)
 
-    def items(self, *inputs: Share) -> Items:
-        items: Items = {}
-        for i, index in enumerate(inputs):
-            items |= {f"{name}{i}": item for name, item in self._lookup.items(index.shape).items()}
-        for i, index in enumerate(inputs):
-            items |= key_items(f"key{i}", self._forms(index), self._ring_bits)
-        return items
+    def _factor(self, mask: torch.Tensor) -> int:
+        return 1
 
-    def messages(self, *inputs: Share) -> tuple[Message, ...]:
-        return exchange(*(array for index in inputs for array in self._lookup.arrays(index.shape)))
-
-    def outputs(self, *inputs: Share) -> Shares:
-        return tuple(shape_only(index.shape, self._frac_bits, self._ring_bits) for index in inputs)
-
-    def run(self, party: Party, *inputs: Share) -> Shares:
-        results: list[Share] = []
-        for index, opened in zip(inputs, self._lookup.run_each(party, inputs, self.reason), strict=True):
-            assert opened.value is not None
-            terms = [[1], coefficients(opened.value)]
-            result = evaluate_product(party, "key", self._forms(index), terms, self._ring_bits)
-            results.append(Share(result, self._frac_bits, self._ring_bits))
-        return tuple(results)
-
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        answers = [self._lookup.deal(dealing, index) for index in inputs]
-        for index, (opened, signs) in zip(inputs, answers, strict=True):
-            assert opened.value is not None
-            known = [[signs], secrets(opened.value)]
-            deal_product(dealing, "key", self._forms(index), known, self._ring_bits)
-        return self.outputs(*inputs)
-
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
-        return tuple(self._clear_one(clear, index) for index in inputs)
-
-    def _clear_one(self, clear: Clear, index: Share) -> Share:
-        if index.value.numel() and int(index.value.min()) < self._least:
-            got, least = (v / 2.0**self._index_frac for v in (int(index.value.min()), self._least))
-            raise RangeError(f"{clear.meter.label}: exp(-z) at z = {got:.6g}, at least {least:.6g}")
-        return Share(self._table.at(index.value), self._frac_bits, self._ring_bits)
-
-    def _forms(self, index: Share) -> list[Form]:
-        value = self._lookup.shapes(index.shape).value
-        assert value is not None
-        return [known_form(index.shape), form_of(value)]
+    def _value(self, clear: ClearSide, index: Share) -> torch.Tensor:
+        return self._table.at(index.value)
 
 
 @lru_cache(maxsize=64)

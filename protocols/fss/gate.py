@@ -9,18 +9,16 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from parties.meter import CLIENT, SERVER
+from protocols.fss.clear_side import ClearSide
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.material import Items, Shape
+from protocols.fss.offline_side import OfflineSide
+from protocols.fss.party_side import PartySide
 from protocols.fss.shapes import no_data
 from protocols.share import Held, Share
-
-if TYPE_CHECKING:
-    from protocols.fss.clear import Clear
-    from protocols.fss.dealing import Dealing
-    from protocols.fss.party import Party
-    from protocols.fss.preparation import Offline
 
 Shares = tuple[Share, ...]
 
@@ -73,18 +71,18 @@ class Gate(ABC):
         """Shapes, rings and kinds of the results: shares on the `meta` device."""
 
     @abstractmethod
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         """A party's online step."""
 
     @abstractmethod
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         """The dealer's step: hands out the items, in order; returns the masks of the results."""
 
     @abstractmethod
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         """The function itself, on the secrets."""
 
-    def prepare(self, preparation: Offline, *inputs: Share) -> Shares:
+    def prepare(self, preparation: OfflineSide, *inputs: Share) -> Shares:
         """A party's offline step. Most gates have none."""
         return self.outputs(*inputs)
 

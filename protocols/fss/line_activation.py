@@ -4,33 +4,26 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from functools import lru_cache
 from typing import ClassVar, final
 
 import torch
 
 from parties.errors import ConfigError, RangeError
+from protocols.fss.activation_gate import ActivationGate
 from protocols.fss.cells import Cells
-from protocols.fss.clear import Clear, Rounding
+from protocols.fss.clear_side import ClearSide, Rounding
 from protocols.fss.curves import curve
-from protocols.fss.dealing import Dealing
-from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.line_lookup import LineLookup
 from protocols.fss.line_table import LineTable, line_table
-from protocols.fss.material import Items
-from protocols.fss.party import Party
-from protocols.fss.polynomial import Form, deal_product, evaluate_product, form_of, key_items
-from protocols.fss.shapes import broadcast
-from protocols.fss.terms import coefficients, secrets
-from protocols.share import Held, Share
+from protocols.share import Share
 
 RESULT_FRAC = 16
 """Fraction bits of the result, factors aside: slopes times the rest of a number are rounded to them."""
 
 
-class _LineGate(Gate):
-    """y = e x - c of a masked x, e = 1{j >= 0} and c the line of its index's cell j, times further factors.
+class _LineGate(ActivationGate):
+    """y = e x - c, e = 1{j >= 0} and c the line of the index's cell j.
 
     Subclasses say which factors; see `LineActivation` for everything else.
     """
@@ -55,103 +48,45 @@ class _LineGate(Gate):
             raise ConfigError(f"an index of {index_bits} bits has less than four cells")
         if min(value_bits, slope_bits) < 3:
             raise ConfigError(f"lines of {value_bits} and {slope_bits} bits: they have 3 at least")
-        self._kind, self._ring_bits, self._frac_bits = kind, ring_bits, frac_bits
-        self._index_frac, self._cell_frac = index_frac, cell_frac
+        self._kind, self._index_frac, self._cell_frac = kind, index_frac, cell_frac
         self.extra_bits = min(max(0, RESULT_FRAC - frac_bits), 64 - ring_bits)
         self._cells = Cells(index_bits, index_frac - cell_frac)
         fraction = frac_bits + self.extra_bits
         self._table = _table(kind, self._cells, index_frac, fraction, value_bits, slope_bits)
-        self._lookup = LineLookup(self._table)
+        lookup = LineLookup(self._table)
+        super().__init__(
+            lookup,
+            x_frac=frac_bits,
+            frac_bits=fraction,
+            ring_bits=ring_bits + self.extra_bits,
+            ramp_shift=self.extra_bits,
+        )
 
     @property
     def max_abs_error(self) -> float:
         """Bound on |y - f(x)| for an x as it is read; see `LineActivation`."""
         bend, cell = curve(self._kind).bend, 2.0**-self._cell_frac
-        place = 2.0 ** -(self._frac_bits + self.extra_bits)
+        place = 2.0**-self._result_frac
         step = self._table.slope_unit * place * 2.0**self._index_frac
         steepest = (1 << (self._table.slope_bits - 2)) - 1
         line = bend * cell**2 / 16.0 + step * cell / 4.0 + self._table.value_unit * place / 2.0
-        unit = 0.0 if self._index_frac == self._frac_bits else 2.0**-self._index_frac
+        unit = 0.0 if self._index_frac == self._x_frac else 2.0**-self._index_frac
         return line + steepest * place / 2.0 + unit / 2.0 + bend * unit**2 / 2.0
 
-    def items(self, *inputs: Share) -> Items:
-        items = self._lookup.items(inputs[0].shape)
-        items.update(key_items("ramp", self._ramp(*inputs), self._ring_bits))
-        items.update(key_items("line", self._line(*inputs), self._ring_bits + self.extra_bits))
-        return items
-
-    def messages(self, *inputs: Share) -> tuple[Message, ...]:
-        return exchange(*self._lookup.arrays(inputs[0].shape))
-
-    def outputs(self, *inputs: Share) -> Shares:
-        shape = broadcast(*(x.shape for x in inputs))
-        return (shape_only(shape, self._scale(*inputs), self._ring_bits + self.extra_bits),)
-
-    def run(self, party: Party, *inputs: Share) -> Shares:
-        self._check(*inputs)
-        index, x, *factors = inputs
-        opened = self._lookup.run(party, index, self.reason)
-        others = [coefficients(factor) for factor in factors]
-        ramp = [coefficients(opened.sign), coefficients(x), *others]
-        value = evaluate_product(party, "ramp", self._ramp(*inputs), ramp, self._ring_bits) << self.extra_bits
-        line = [self._lookup.coefficients(opened), *others]
-        bits = self._ring_bits + self.extra_bits
-        value -= evaluate_product(party, "line", self._line(*inputs), line, bits)
-        return (Share(value, self._scale(*inputs), bits),)
-
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        index, x, *factors = inputs
-        opened, line = self._lookup.deal(dealing, index)
-        others = [secrets(factor) for factor in factors]
-        ramp = [secrets(opened.sign), secrets(x), *others]
-        deal_product(dealing, "ramp", self._ramp(*inputs), ramp, self._ring_bits)
-        bits = self._ring_bits + self.extra_bits
-        deal_product(dealing, "line", self._line(*inputs), [line, *others], bits)
-        return self.outputs(*inputs)
-
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
-        index, x, *factors = inputs
+    def _alone(self, clear: ClearSide, x: Share, index: Share) -> torch.Tensor:
         self._check_range(clear, index)
-        floor, shape = clear.rounding is Rounding.FLOOR, index.value.shape
-        mask = torch.zeros_like(index.value) if floor else clear.mask(tuple(shape), index.ring_bits)
+        floor, shape = clear.rounding is Rounding.FLOOR, tuple(index.value.shape)
+        mask = torch.zeros_like(index.value) if floor else clear.mask(shape, index.ring_bits)
         cell, a, b = self._cells.places(index.value, mask)
-        value = (torch.where(cell >= 0, x.value, 0) << self.extra_bits) - self._table.at(cell, a, b)
-        exact = value.double()
-        for factor in factors:
-            value, exact = value * factor.value, exact * factor.value.double()
-        clear.check_magnitude(exact, self._ring_bits + self.extra_bits, self._scale(*inputs))
-        return (Share(value, self._scale(*inputs), self._ring_bits + self.extra_bits),)
+        ramp = torch.where(cell >= 0, x.value, 0) << self._ramp_shift
+        return ramp - self._table.at(cell, a, b)
 
-    def _check_range(self, clear: Clear, index: Share) -> None:
+    def _check_range(self, clear: ClearSide, index: Share) -> None:
         """The cell may be the next one, and must not come round."""
         most = (1 << (self._cells.ring_bits - 1)) - (1 << self._cells.rest_bits)
         if index.value.numel() and (largest := int(index.value.max())) > most:
             got, limit = (number / 2.0**self._index_frac for number in (largest, most))
             raise RangeError(f"{clear.meter.label}: {got:.6g} does not fit, at most {limit:.6g}")
-
-    @abstractmethod
-    def _check(self, *inputs: Share) -> None:
-        """That there are as many inputs as the gate takes, and they are as promised."""
-
-    def _check_wires(self, x: Share, *factors: Share) -> None:
-        assert x.frac_bits == self._frac_bits, f"{x!r} instead of {self._frac_bits} fraction bits"
-        for wire in (x, *factors):
-            assert wire.held is Held.MASKED, f"{wire!r} is not masked"
-            if wire.drop is None:
-                raise ConfigError(f"{wire!r} is read into another ring: take a view")
-
-    def _ramp(self, *inputs: Share) -> list[Form]:
-        """e x, and further factors."""
-        index, *others = inputs
-        return [Form(index.shape, True, (0,)), *map(form_of, others)]
-
-    def _line(self, *inputs: Share) -> list[Form]:
-        """c, and further factors."""
-        index, _, *factors = inputs
-        return [self._lookup.form(index.shape), *map(form_of, factors)]
-
-    def _scale(self, *inputs: Share) -> int:
-        return self._frac_bits + self.extra_bits + sum(factor.frac_bits for factor in inputs[2:])
 
 
 @final
@@ -196,9 +131,9 @@ class LineActivation(_LineGate):
 
     reason: ClassVar[str] = "activation"
 
-    def _check(self, *inputs: Share) -> None:
-        _, x = inputs
-        self._check_wires(x)
+    def _wires(self, *inputs: Share) -> tuple[Share, Share, tuple[Share, ...]]:
+        index, x = inputs
+        return x, index, ()
 
 
 @final
@@ -218,9 +153,9 @@ class GatedLineActivation(_LineGate):
 
     reason: ClassVar[str] = "gated"
 
-    def _check(self, *inputs: Share) -> None:
-        _, x, factor = inputs
-        self._check_wires(x, factor)
+    def _wires(self, *inputs: Share) -> tuple[Share, Share, tuple[Share, ...]]:
+        index, x, factor = inputs
+        return x, index, (factor,)
 
 
 @lru_cache(maxsize=64)

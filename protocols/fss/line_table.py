@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from protocols.fss.cells import Cells, RowTable
-from protocols.fss.party import Party
+from protocols.fss.cells import Cells
+from protocols.fss.party_side import PartySide
 from protocols.fss.point_keys import PointKeys
 from protocols.fss.ring import signed
+from protocols.fss.tables import Table
 
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -34,8 +35,8 @@ class LineTable:
     """
 
     cells: Cells
-    values: RowTable
-    slopes: RowTable
+    values: Table
+    slopes: Table
     value_bits: int
     slope_bits: int
     value_unit: int
@@ -51,12 +52,12 @@ class LineTable:
         return self.value_unit * self.values.at(cell, a) - self.slopes.at(cell, a) * self.rest(b)
 
     def read(
-        self, party: Party, keys: PointKeys, cell: torch.Tensor, a: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, party: PartySide, keys: PointKeys, cell: torch.Tensor, a: torch.Tensor
+    ) -> list[torch.Tensor]:
         """This party's summands of s T and s U, from one walk through its keys."""
         both = self._both.read(party, keys, cell, a)
         value = signed(both, self._low_bits)
-        return value, (both - value) >> self._low_bits
+        return [value, (both - value) >> self._low_bits]
 
     @cached_property
     def _low_bits(self) -> int:
@@ -64,9 +65,9 @@ class LineTable:
         return int(np.abs(self.values.values).sum(1).max()).bit_length() + 1
 
     @cached_property
-    def _both(self) -> RowTable:
+    def _both(self) -> Table:
         """T in the low bits of a word, U above them."""
-        return RowTable(self.values.low, self.values.values + (self.slopes.values << self._low_bits))
+        return Table(self.values.low, self.values.values + (self.slopes.values << self._low_bits))
 
 
 def line_table(
@@ -112,7 +113,7 @@ def line_table(
     values = np.rint(middle * 2.0**frac_bits / value_unit)
     used = np.flatnonzero((values != 0).any(1) | (slopes != 0).any(1))
     kept = slice(int(used[0]), int(used[-1]) + 1)
-    tables = [RowTable(kept.start - most, part[kept].T.astype(np.int64)) for part in (values, slopes)]
+    tables = [Table(kept.start - most, part[kept].T.astype(np.int64)) for part in (values, slopes)]
     step = float(slope_step * unit * 2.0**frac_bits)
     return LineTable(cells, tables[0], tables[1], value_bits, slope_bits, value_unit, step)
 

@@ -14,12 +14,12 @@ from typing import ClassVar, final
 import torch
 
 from parties.meter import CLIENT, SERVER
-from protocols.fss.clear import Clear
-from protocols.fss.dealing import Dealing, sum_of_draws
+from protocols.fss.clear_side import ClearSide
+from protocols.fss.dealer_side import DealerSide, sum_of_draws
 from protocols.fss.gate import Gate, Message, Shares, shape_only
 from protocols.fss.matrix import Matrix, Products, times
-from protocols.fss.party import Party
-from protocols.fss.preparation import Offline
+from protocols.fss.offline_side import OfflineSide
+from protocols.fss.party_side import PartySide
 from protocols.share import Held, Share
 
 
@@ -41,7 +41,7 @@ class Hold(Gate):
         (x,) = inputs
         return (shape_only(x.shape, x.frac_bits, x.ring_bits, Held.SERVER_HELD),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         (x,) = inputs
         if party.rank == CLIENT:
             party.send([(x.value - party.prepared.popleft(), x.ring_bits)], self.reason)
@@ -49,16 +49,16 @@ class Hold(Gate):
         (theirs,) = party.receive([(x.ring_bits, x.shape)], self.reason)
         return (Share(x.value + theirs, x.frac_bits, x.ring_bits, Held.SERVER_HELD),)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         (x,) = inputs
         mask = sum_of_draws(dealing.linear_streams[CLIENT:], x.shape, x.ring_bits)
         return (Share(mask, x.frac_bits, x.ring_bits, Held.SERVER_HELD),)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         (x,) = inputs
         return (Share(x.value, x.frac_bits, x.ring_bits, Held.SERVER_HELD),)
 
-    def prepare(self, preparation: Offline, *inputs: Share) -> Shares:
+    def prepare(self, preparation: OfflineSide, *inputs: Share) -> Shares:
         (x,) = inputs
         if preparation.rank == SERVER:
             return self.outputs(x)
@@ -80,22 +80,22 @@ class Veil(Gate):
         (x,) = inputs
         return (shape_only(x.shape, x.frac_bits, x.ring_bits, Held.SERVER_MASKED),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         (x,) = inputs
         if party.rank == CLIENT:
             return self.outputs(x)
         return (Share(x.value + party.prepared.popleft(), x.frac_bits, x.ring_bits, Held.SERVER_MASKED),)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         (x,) = inputs
         own = sum_of_draws(dealing.linear_streams[:CLIENT], x.shape, x.ring_bits)
         return (Share(own - x.value, x.frac_bits, x.ring_bits, Held.SERVER_MASKED),)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         (x,) = inputs
         return (Share(x.value, x.frac_bits, x.ring_bits, Held.SERVER_MASKED),)
 
-    def prepare(self, preparation: Offline, *inputs: Share) -> Shares:
+    def prepare(self, preparation: OfflineSide, *inputs: Share) -> Shares:
         (x,) = inputs
         if preparation.rank == SERVER:
             preparation.prepared.append(preparation.draw(x.shape, x.ring_bits))
@@ -143,7 +143,7 @@ class Linear(Gate):
         frac_bits = x.frac_bits + weight.frac_bits
         return (shape_only((*x.shape[:-1], columns), frac_bits, x.ring_bits, self._held),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         (x,), (y,) = inputs, self.outputs(*inputs)
         if party.rank == CLIENT:
             return (y,)
@@ -152,7 +152,7 @@ class Linear(Gate):
         result = product + party.prepared.popleft() + self._bias(y)
         return (Share(result, y.frac_bits, y.ring_bits, self._held),)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         (x,), (y,) = inputs, self.outputs(*inputs)
         rest = sum_of_draws(dealing.linear_streams[CLIENT:], y.shape, y.ring_bits)
         product = self._product(dealing.products, x.value, y.ring_bits)
@@ -161,7 +161,7 @@ class Linear(Gate):
         mask = sum_of_draws(own, y.shape, y.ring_bits)
         return (Share(mask, y.frac_bits, y.ring_bits, self._held),)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         (x,), (y,) = inputs, self.outputs(*inputs)
         weight = self._weight.value
         if self._columns is not None:
@@ -174,7 +174,7 @@ class Linear(Gate):
         result = self._times(x.value, weight) + self._bias(y)
         return (Share(result, y.frac_bits, y.ring_bits, self._held),)
 
-    def prepare(self, preparation: Offline, *inputs: Share) -> Shares:
+    def prepare(self, preparation: OfflineSide, *inputs: Share) -> Shares:
         (x,), (y,) = inputs, self.outputs(*inputs)
         ahead = self._held is Held.SERVER_HELD
         dealt = preparation.dealt(y.shape, y.ring_bits)
@@ -226,7 +226,7 @@ class ToClient(Gate):
         (x,) = inputs
         return (shape_only(x.shape, x.frac_bits, x.ring_bits),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         (x,) = inputs
         if party.rank == SERVER:
             party.send([(x.value, x.ring_bits)], self.reason)
@@ -234,14 +234,14 @@ class ToClient(Gate):
         (theirs,) = party.receive([(x.ring_bits, x.shape)], self.reason)
         return (Share(theirs + party.prepared.popleft(), x.frac_bits, x.ring_bits),)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         return self.outputs(*inputs)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         (x,) = inputs
         return (Share(x.value, x.frac_bits, x.ring_bits),)
 
-    def prepare(self, preparation: Offline, *inputs: Share) -> Shares:
+    def prepare(self, preparation: OfflineSide, *inputs: Share) -> Shares:
         (x,) = inputs
         if preparation.rank == CLIENT:
             preparation.prepared.append(x.value)

@@ -10,6 +10,9 @@
 4. V, in the smallest ring in which it can be read as a view, and d, as a bit, are opened in one exchange,
    each under a fresh uniform mask of its own width.
 
+An index may be cut into cells (`cells.py`): then all this is done with the cell's number, and the table has a
+row for every place in a cell, which is public.
+
 Without a table the key has k - 1 bits and d takes one prefix parity, as in `IsNegative`.
 Source: docs/protocols.md, section 5; prefix parities are those of Grotto (CCS 2023).
 """
@@ -18,6 +21,7 @@ Source: docs/protocols.md, section 5; prefix parities are those of Grotto (CCS 2
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -26,14 +30,17 @@ import numpy as np
 import torch
 
 from parties.errors import ConfigError
+from protocols.fss.cells import Cells
 from protocols.fss.comparison import share_below_mask
-from protocols.fss.dealing import Dealing
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.material import Dpf, Item, Items, Mask, Shape
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.fss.point_keys import PointKeys, read_all
+from protocols.fss.polynomial import Form, TermList, form_of, known_form
 from protocols.fss.ring import low, top_bit
 from protocols.fss.shapes import no_data
 from protocols.fss.tables import Table
+from protocols.fss.terms import coefficients, secrets
 from protocols.share import Held, Share
 from protocols.tensors import to_words
 
@@ -45,11 +52,11 @@ class Opened:
     """What a look-up opens: masked values at a party, their masks at the dealer.
 
     Attributes:
-        value: V = s T[i] as a view, to be read into rings of any width; None where there is no table.
+        values: V = s T[i] of every table, as views, to be read into rings of any width.
         sign: d = 1{i >= 0} as a bit; None where it was not asked for.
     """
 
-    value: Share | None
+    values: tuple[Share, ...]
     sign: Share | None
 
 
@@ -69,106 +76,151 @@ def share_of_sign(keys: PointKeys, masked: torch.Tensor, bits: int, first: int) 
     return torch.from_numpy(share).to(torch.int64).reshape(masked.shape)
 
 
-@final
-class Lookup:
-    """The steps on this file's page, for gates to use.
+class PointLookup(ABC):
+    """The steps on this file's page, for gates to use; subclasses read the tables.
 
     Args:
-        table: its window lies in the index's ring, or where the sign is not wanted ends with 2^(k-1), which
-            comes round to the least index and takes its place; may be empty where the sign is wanted.
-        table_frac: fraction bits of the table.
-        index_bits: k, 2 to 20.
+        cells: how indices are cut. The tables and the sign are of cells, and tables may have a row for every
+            place in one.
+        widths: rings of the tables' values, none where the sign alone is wanted.
+        table_frac: their fraction bits.
         sign: whether d is wanted.
-
-    Raises:
-        ConfigError: the index does not hold the window, or nothing is wanted.
     """
 
-    def __init__(self, table: Table, *, table_frac: int, index_bits: int, sign: bool) -> None:
-        if not 2 <= index_bits <= MAX_INDEX_BITS:
-            raise ConfigError(f"an index has 2 to {MAX_INDEX_BITS} bits, got {index_bits}")
-        half = 1 << (index_bits - 1)
-        self._has_table = table.values.size > 0
-        last = half if sign else half + 1
-        if self._has_table and not (
-            -half <= table.low < table.high <= last and table.values.size <= 2 * half
-        ):
-            raise ConfigError(f"indices {table.low} to {table.high - 1} do not fit {index_bits} bits")
-        if not (self._has_table or sign):
-            raise ConfigError("a table of zeros needs no look-up")
-        self._table, self._table_frac = table, table_frac
-        self._bits, self._sign = index_bits, sign
-        self._key_bits = index_bits if self._has_table else index_bits - 1
+    def __init__(self, cells: Cells, *, widths: tuple[int, ...], table_frac: int, sign: bool) -> None:
+        self._cells, self._table_frac, self._sign = cells, table_frac, sign
+        self._widths = (*widths, 1) if sign else widths
+        self._tables = len(widths)
+        self._key_bits = cells.bits if widths else cells.bits - 1
 
     def items(self, shape: Shape) -> Items:
         """What it takes from the dealer: keys, and a mask for everything that is opened."""
-        items: Items = {"point": Dpf(shape, self._key_bits)}
-        if self._has_table:
-            items["value mask"] = Mask(shape, self._table.value_bits)
-        if self._sign:
-            items["sign mask"] = Mask(shape, 1)
-        return items
+        masks = {f"mask{i}": Mask(shape, bits) for i, bits in enumerate(self._widths)}
+        return {"point": Dpf(shape, self._key_bits), **masks}
 
     def arrays(self, shape: Shape) -> list[tuple[int, Shape]]:
         """Widths and shapes of what is exchanged."""
-        return [(item.bits, shape) for item in self.items(shape).values() if isinstance(item, Mask)]
+        return [(bits, shape) for bits in self._widths]
 
     def shapes(self, shape: Shape) -> Opened:
         """What it opens, without data."""
-        return self._opened([no_data(shape) for _ in self.arrays(shape)])
+        return self._opened([no_data(shape) for _ in self._widths])
 
-    def run(self, party: Party, index: Share, reason: str) -> Opened:
+    def forms(self, shape: Shape) -> list[Form]:
+        """The forms whose product is what was looked up, s V; none where there is no table."""
+        values = self.shapes(shape).values
+        return [known_form(shape), *map(form_of, values)] if values else []
+
+    def coefficients(self, opened: Opened) -> list[TermList]:
+        """A party's coefficients of `forms`."""
+        return [[1], *map(coefficients, opened.values)]
+
+    def secrets(self, opened: Opened, signs: torch.Tensor, index: Share) -> list[TermList]:
+        """The dealer's secrets of `forms`.
+
+        Args:
+            opened, signs: what `deal` returned; signs may have a factor of the dealer's, which the product
+                then has as well.
+            index: the index's mask.
+        """
+        return [[signs], *map(secrets, opened.values)]
+
+    def run(self, party: PartySide, index: Share, reason: str) -> Opened:
         """A party's step: one exchange."""
         (opened,) = self.run_each(party, [index], reason)
         return opened
 
-    def run_each(self, party: Party, indices: Sequence[Share], reason: str) -> list[Opened]:
+    def run_each(self, party: PartySide, indices: Sequence[Share], reason: str) -> list[Opened]:
         """The same of several indices, in one exchange."""
         masked: list[tuple[torch.Tensor, int]] = []
         for index in indices:
             assert index.held is Held.MASKED, f"{index!r} is not masked"
-            assert index.ring_bits == self._bits, f"{index!r} instead of {self._bits} bits"
+            assert index.ring_bits == self._cells.ring_bits, f"{index!r}: not {self._cells.ring_bits} bits"
             point, *masks = self.items(index.shape).values()
-            summands = (self._summands if self._has_table else self._sign_alone)(party, point, index)
-            widths = (bits for bits, _ in self.arrays(index.shape))
-            for summand, mask, bits in zip(summands, masks, widths, strict=True):
+            summands = (self._summands if self._tables else self._sign_alone)(party, point, index)
+            for summand, mask, bits in zip(summands, masks, self._widths, strict=True):
                 masked.append((summand.add_(party.mask(mask)), bits))
-        opened, step = party.exchange(masked, reason), len(masked) // max(1, len(indices))
+        opened, step = party.exchange(masked, reason), len(self._widths)
         return [self._opened(opened[start : start + step]) for start in range(0, len(masked), step)]
 
-    def deal(self, dealing: Dealing, index: Share) -> tuple[Opened, torch.Tensor]:
+    def deal(self, dealing: DealerSide, index: Share) -> tuple[Opened, torch.Tensor]:
         """The dealer's step: the masks of what is opened, and the signs s."""
         point, *masks = self.items(index.shape).values()
-        signs = dealing.point_keys(point, low(index.value, self._key_bits))
+        cell, _ = self._cells.cut(index.value)
+        signs = dealing.point_keys(point, low(cell, self._key_bits))
         fresh = [dealing.mask(mask) for mask in masks]
-        if not self._has_table:
-            fresh = [fresh[0] ^ top_bit(index.value, self._bits)]
+        if not self._tables:
+            fresh = [fresh[0] ^ top_bit(index.value, self._cells.ring_bits)]
         return self._opened(fresh), signs
 
-    def _summands(self, party: Party, point: Item, index: Share) -> list[torch.Tensor]:
+    @abstractmethod
+    def _read(
+        self, party: PartySide, keys: PointKeys, cell: torch.Tensor, place: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """This party's summands of the values, from masked cells and public places, flat."""
+
+    def _summands(self, party: PartySide, point: Item, index: Share) -> list[torch.Tensor]:
         """This party's summands of V and, where it is wanted, its XOR share of d."""
         value = index.value.reshape(-1)
 
         def read(keys: PointKeys, part: slice) -> list[torch.Tensor]:
-            first = to_words(value[part] - (self._table.high - 1))
-            sums = torch.from_numpy(keys.window_lookup(first, self._table.backwards))
-            summands = [sums if party.first else sums.neg_()]
+            cell, place = self._cells.cut(value[part])
+            summands = self._read(party, keys, cell, place)
             if self._sign:
-                summands.append(share_of_sign(keys, value[part], self._bits, party.first))
+                summands.append(share_of_sign(keys, cell, self._cells.bits, party.first))
             return summands
 
         summands = read_all(party.point_keys(point), value.numel(), read)
         return [summand.reshape(index.shape) for summand in summands]
 
-    def _sign_alone(self, party: Party, point: Item, index: Share) -> list[torch.Tensor]:
+    def _sign_alone(self, party: PartySide, point: Item, index: Share) -> list[torch.Tensor]:
         """This party's XOR share of d less the top bit of r, which the dealer puts into the mask."""
         borrow = share_below_mask(party, point, low(index.value, self._key_bits))
-        public = 1 ^ top_bit(index.value, self._bits)
+        public = 1 ^ top_bit(index.value, self._cells.ring_bits)
         return [borrow ^ public if party.first else borrow]
 
     def _opened(self, values: list[torch.Tensor]) -> Opened:
-        sign = Share(values[-1], 0, 1, Held.MASKED) if self._sign else None
-        if not self._has_table:
-            return Opened(None, sign)
-        view = Share(values[0], self._table_frac, self._table.value_bits, Held.MASKED, drop=0)
-        return Opened(view, sign)
+        views = tuple(
+            Share(value, self._table_frac, bits, Held.MASKED, drop=0)
+            for value, bits in zip(values[: self._tables], self._widths, strict=False)
+        )
+        return Opened(views, Share(values[-1], 0, 1, Held.MASKED) if self._sign else None)
+
+
+@final
+class Lookup(PointLookup):
+    """One table.
+
+    Args:
+        table: its window lies in the cells' ring, or where the sign is not wanted ends with 2^(k-1), which
+            comes round to the least index and takes its place; may be empty where the sign is wanted. It has
+            a row for every place in a cell, or one for all.
+        table_frac: fraction bits of the table.
+        index_bits: of the index.
+        sign: whether d is wanted.
+        rest_bits: of the index's places in cells, so that cells have k = index_bits - rest_bits bits.
+
+    Raises:
+        ConfigError: k is not from 2 to 20, the index does not hold the window, or nothing is wanted.
+    """
+
+    def __init__(
+        self, table: Table, *, table_frac: int, index_bits: int, sign: bool, rest_bits: int = 0
+    ) -> None:
+        bits = index_bits - rest_bits
+        if not 2 <= bits <= MAX_INDEX_BITS:
+            raise ConfigError(f"a look-up's index has 2 to {MAX_INDEX_BITS} bits, got {bits}")
+        half, has_table = 1 << (bits - 1), table.values.size > 0
+        last = half if sign else half + 1
+        if has_table and not (-half <= table.low < table.high <= last and table.high - table.low <= 2 * half):
+            raise ConfigError(f"indices {table.low} to {table.high - 1} do not fit {bits} bits")
+        if not (has_table or sign):
+            raise ConfigError("a table of zeros needs no look-up")
+        widths = (table.value_bits,) if has_table else ()
+        super().__init__(Cells(index_bits, rest_bits), widths=widths, table_frac=table_frac, sign=sign)
+        self._table = table
+
+    def _read(
+        self, party: PartySide, keys: PointKeys, cell: torch.Tensor, place: torch.Tensor
+    ) -> list[torch.Tensor]:
+        return [self._table.read(party, keys, cell, place if self._cells.rest_bits else None)]

@@ -140,6 +140,19 @@ class Machine(ABC):
         return a
 
 
+class MaskMachine(Machine):
+    """A machine that has the masks of values: what is public leaves them as they are."""
+
+    def add_public(self, a: Share, value: int | torch.Tensor) -> Share:
+        return a
+
+    def _shift(self, a: Share, drop: int) -> torch.Tensor:
+        """The mask after truncation; that of a server-held value x - a is -a."""
+        if a.held is not Held.SERVER_HELD or a.value.is_meta:
+            return super()._shift(a, drop)
+        return -super()._shift(Share(-a.value, a.frac_bits, a.ring_bits), drop)
+
+
 def _fit(a: Share, b: Share) -> None:
     _plain(a)
     _plain(b)

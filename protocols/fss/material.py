@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from protocols.fss.parts import parts
 from protocols.kernels import truth_table
 from protocols.kernels.dpf import DpfKeys
-from protocols.kernels.idpf import IdpfKeys
 
 Shape = tuple[int, ...]
 BLOCK_BYTES = 16
@@ -137,16 +138,16 @@ Item = Mask | Shared | Packed | Dpf | Idpf
 Items = dict[str, Item]
 
 
-@dataclass(frozen=True, slots=True)
-class PrefixKeys:
-    """One party's keys of an `Idpf` item."""
-
-    common: IdpfKeys
-    root: torch.Tensor
-    """int64 [elements, 2]."""
-
-
 def sent_bytes(items: Items) -> tuple[int, int]:
     """Bytes of all items to the server and to the client."""
     pairs = [item.sent_bytes for item in items.values()]
     return sum(server for server, _ in pairs), sum(client for _, client in pairs)
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """Where material goes: a connection, a file, a list."""
+
+    def __call__(self, data: NDArray[np.uint8]) -> None:
+        """Takes the next bytes."""
+        ...

@@ -13,18 +13,17 @@ import numpy as np
 import torch
 
 from parties.errors import ConfigError
-from protocols.fss.clear import Clear
-from protocols.fss.dealing import Dealing
+from protocols.fss.clear_side import ClearSide
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.material import Idpf, Item, Items, Mask, Shape
 from protocols.fss.one_hot import OneHots
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.fss.ring import low
-from protocols.kernels import idpf
 from protocols.kernels.entries import MIN_DOMAIN_BITS
 from protocols.kernels.histogram import suffix_counts
 from protocols.share import Held, Share
-from protocols.tensors import to_tensor, to_words
+from protocols.tensors import to_words
 
 MAX_RING_BITS = 8
 MAX_COUNT_BITS = 16
@@ -109,7 +108,7 @@ class CoarseMaximum(Gate):
         (x,) = inputs
         return (shape_only((*x.shape[:-1], len(self._lengths)), x.frac_bits, x.ring_bits),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         (x,) = inputs
         assert x.held is Held.MASKED, f"{x!r} is not masked"
         masked = [(self._count(party, x, rows), rows.bits) for rows in self._groups]
@@ -123,7 +122,7 @@ class CoarseMaximum(Gate):
             value[..., rows.places] = party.first * top - total
         return (Share(value, x.frac_bits, x.ring_bits),)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         (x,) = inputs
         masks: list[torch.Tensor] = []
         for rows in self._groups:
@@ -135,7 +134,7 @@ class CoarseMaximum(Gate):
                 _deal_zero(dealing, mask.reshape(-1)[part], rows.bits, x.ring_bits)
         return self.outputs(x)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         (x,) = inputs
         starts = np.cumsum((0, *self._lengths[:-1]))
         value = np.maximum.reduceat(x.value.numpy(), starts, axis=-1)
@@ -155,7 +154,7 @@ class CoarseMaximum(Gate):
     def _counts(self, x: Share, rows: _Rows) -> Shape:
         return (*x.shape[:-1], len(rows.lengths), (1 << x.ring_bits) - 1)
 
-    def _count(self, party: Party, x: Share, rows: _Rows) -> torch.Tensor:
+    def _count(self, party: PartySide, x: Share, rows: _Rows) -> torch.Tensor:
         """This party's summand of the counts of some rows, masked."""
         vectors, shape = self._vectors(x, rows), self._counts(x, rows)
         starts = np.cumsum(np.tile(np.array(rows.lengths), math.prod(x.shape[:-1])))
@@ -194,7 +193,7 @@ def _zero_item(count: int, bits: int, value_bits: int) -> Item:
     return table if sum(table.sent_bytes) <= sum(key.sent_bytes) else key
 
 
-def _deal_zero(dealing: Dealing, mask: torch.Tensor, bits: int, value_bits: int) -> None:
+def _deal_zero(dealing: DealerSide, mask: torch.Tensor, bits: int, value_bits: int) -> None:
     item = _zero_item(len(mask), bits, value_bits)
     if isinstance(item, Idpf):
         dealing.prefix_keys(item, mask)
@@ -202,13 +201,9 @@ def _deal_zero(dealing: Dealing, mask: torch.Tensor, bits: int, value_bits: int)
         OneHots(tuple(mask.shape), bits, value_bits).deal(dealing, mask)
 
 
-def _zero_share(party: Party, opened: torch.Tensor, bits: int, value_bits: int) -> torch.Tensor:
+def _zero_share(party: PartySide, opened: torch.Tensor, bits: int, value_bits: int) -> torch.Tensor:
     """This party's share of whether what was opened is the mask alone."""
     item = _zero_item(len(opened), bits, value_bits)
     if not isinstance(item, Idpf):
         return OneHots(tuple(opened.shape), bits, value_bits).at(party, opened)
-    keys = party.prefix_keys(item)
-    points, one = to_words(opened), np.ones(1, np.int64)
-    root = to_words(keys.root)
-    share = idpf.range_lookup(party.rank, keys.common, root, bits, points, 1, one, party.hash)
-    return to_tensor(share.view(np.uint64))
+    return torch.from_numpy(party.prefix_keys(item).at(to_words(opened)))

@@ -9,14 +9,14 @@ from typing import ClassVar, final
 import torch
 
 from parties.errors import ConfigError, RangeError
-from protocols.fss.clear import Clear, Rounding
-from protocols.fss.dealing import Dealing
+from protocols.fss.clear_side import ClearSide, Rounding
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Shares, shape_only
-from protocols.fss.material import Idpf, Items, PrefixKeys
+from protocols.fss.material import Idpf, Items
 from protocols.fss.octave_cells import REST_BITS, Function, octave_cells
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
+from protocols.fss.point_keys import PrefixKeys
 from protocols.fss.ring import low as residue
-from protocols.kernels import idpf
 from protocols.share import Held, Share
 from protocols.tensors import to_words
 
@@ -110,7 +110,7 @@ class Octaves(Gate):
         more = 0 if self._faithful else REST_BITS
         return (shape_only(s.shape, self._frac_bits + more, self._ring_bits + more),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         (s,) = inputs
         assert s.held is Held.MASKED, f"{s!r} is not masked"
         keys = party.prefix_keys(self.items(s)["prefixes"])
@@ -123,15 +123,14 @@ class Octaves(Gate):
         return Share(value, shape.frac_bits, shape.ring_bits)
 
     def _read_lines(
-        self, party: Party, keys: PrefixKeys, masked: torch.Tensor, ring_bits: int
+        self, party: PartySide, keys: PrefixKeys, masked: torch.Tensor, ring_bits: int
     ) -> torch.Tensor:
         """Sums over all windows."""
-        lines = self._cells.lines(masked, ring_bits)
-        return torch.from_numpy(
-            idpf.line_lookup(party.rank, keys.common, to_words(keys.root), lines, party.hash)
-        )
+        return torch.from_numpy(keys.line_lookup(self._cells.lines(masked, ring_bits)))
 
-    def _compare(self, party: Party, keys: PrefixKeys, masked: torch.Tensor, ring_bits: int) -> torch.Tensor:
+    def _compare(
+        self, party: PartySide, keys: PrefixKeys, masked: torch.Tensor, ring_bits: int
+    ) -> torch.Tensor:
         """Sum over all cells but the first of 1{s >= start} times the step in value."""
         starts, values = self._cells.exact
         steps, above = values[1:] - values[:-1], starts[1:]
@@ -139,8 +138,7 @@ class Octaves(Gate):
 
         def at_most(points: torch.Tensor) -> torch.Tensor:
             words = to_words(residue(points, ring_bits))
-            sums = idpf.prefix_sum(party.rank, keys.common, to_words(keys.root), words, party.hash)
-            return torch.from_numpy(sums)
+            return torch.from_numpy(keys.prefix_sum(words))
 
         total = -steps.sum() * at_most(lifted.unsqueeze(0))[0] + party.first * values[0]
         for start in range(0, len(above), _POINTS):
@@ -149,7 +147,7 @@ class Octaves(Gate):
             total += (step * (at_most(masked - part) + party.first * no_wrap)).sum(0)
         return total
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         (s,) = inputs
         item, mask = self.items(s)["prefixes"], s.value.reshape(-1)
         if self._faithful:
@@ -159,7 +157,7 @@ class Octaves(Gate):
             dealing.prefix_keys(item, residue(-1 - mask, s.ring_bits), rests)
         return self.outputs(s)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         (s,) = inputs
         self._check_range(clear, s)
         if self._faithful or clear.rounding is Rounding.FLOOR:
@@ -168,7 +166,7 @@ class Octaves(Gate):
         mask = clear.mask(s.shape, s.ring_bits)
         return (self._result(s, self._cells.at_random_cell(s.value, mask, s.ring_bits)),)
 
-    def _check_range(self, clear: Clear, s: Share) -> None:
+    def _check_range(self, clear: ClearSide, s: Share) -> None:
         """Outside, a private run would give zero, or the value of another cell."""
         if s.value.numel():
             least, most = int(s.value.min()), int(s.value.max())

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from protocols.fss.dealing import Dealing
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.material import Packed, Shape
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.kernels.entries import Layout, add_one, entries_at
 from protocols.tensors import to_tensor, to_words
 
@@ -49,7 +49,7 @@ class OneHots:
         """What it takes of the dealer."""
         return Packed(math.prod(self.shape) * self.layout.vector_bytes)
 
-    def deal(self, dealing: Dealing, points: torch.Tensor) -> None:
+    def deal(self, dealing: DealerSide, points: torch.Tensor) -> None:
         """Hands out vectors that are 1 at these points, taken modulo 2^domain_bits."""
         layout, flat = self.layout, to_words(points).reshape(-1)
         at_once = max(1, PIECE_BYTES // layout.vector_bytes)
@@ -64,7 +64,9 @@ class OneHots:
 
         dealing.packed(self.item, [size * layout.vector_bytes for size in sizes], complement)
 
-    def rows(self, party: Party, starts: NDArray[np.int64]) -> Generator[tuple[int, int, NDArray[np.uint8]]]:
+    def rows(
+        self, party: PartySide, starts: NDArray[np.int64]
+    ) -> Generator[tuple[int, int, NDArray[np.uint8]]]:
         """This party's part, some rows of vectors at a time, until all are taken.
 
         Args:
@@ -80,7 +82,7 @@ class OneHots:
         for (first, last), piece in zip(pairwise(cuts), pieces, strict=True):
             yield first, last, piece.reshape(-1, size)
 
-    def at(self, party: Party, points: torch.Tensor) -> torch.Tensor:
+    def at(self, party: PartySide, points: torch.Tensor) -> torch.Tensor:
         """This party's additive share of the entries at public points, one a vector."""
         (packed,) = party.packed(self.item, [self.item.size_bytes])
         entry = entries_at(

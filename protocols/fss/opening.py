@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import ClassVar, final
 
 from parties.meter import CLIENT, SERVER
-from protocols.fss.clear import Clear
-from protocols.fss.dealing import Dealing
+from protocols.fss.clear_side import ClearSide
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.material import Items, Mask
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.share import Held, Share
 
 
@@ -32,7 +32,7 @@ class Open(Gate):
     def outputs(self, *inputs: Share) -> Shares:
         return tuple(shape_only(x.shape, x.frac_bits, x.ring_bits, Held.MASKED) for x in inputs)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         masks = [party.mask(item) for item in self.items(*inputs).values()]
         masked = [(x.value + mask, x.ring_bits) for x, mask in zip(inputs, masks, strict=True)]
         opened = party.exchange(masked, self.reason)
@@ -41,13 +41,13 @@ class Open(Gate):
             for value, x in zip(opened, inputs, strict=True)
         )
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         masks = [dealing.mask(item) for item in self.items(*inputs).values()]
         return tuple(
             Share(mask, x.frac_bits, x.ring_bits, Held.MASKED) for mask, x in zip(masks, inputs, strict=True)
         )
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         return tuple(Share(x.value, x.frac_bits, x.ring_bits, Held.MASKED) for x in inputs)
 
 
@@ -67,7 +67,7 @@ class Publish(Gate):
     def outputs(self, *inputs: Share) -> Shares:
         return tuple(shape_only(x.shape, x.frac_bits, x.ring_bits, Held.MASKED) for x in inputs)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         if party.rank == SERVER:
             party.send([(x.value, x.ring_bits) for x in inputs], self.reason)
             values = [x.value for x in inputs]
@@ -78,8 +78,8 @@ class Publish(Gate):
             for value, x in zip(values, inputs, strict=True)
         )
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         return tuple(Share(x.value, x.frac_bits, x.ring_bits, Held.MASKED) for x in inputs)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         return tuple(Share(x.value, x.frac_bits, x.ring_bits, Held.MASKED) for x in inputs)

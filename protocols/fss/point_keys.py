@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from protocols.kernels import dpf
+from protocols.kernels import dpf, idpf
 from protocols.kernels.aes import Hash
+from protocols.kernels.lines import Lines
 from protocols.kernels.truth_table import TruthTables
 from protocols.kernels.window_table import WindowTable
 
@@ -69,6 +70,32 @@ class TableKeys(PointKeys):
         self, first: Words, table: WindowTable, which: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
         return self.tables.window_lookup(first, table, which)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class PrefixKeys:
+    """Keys of an `Idpf` item: incremental point functions, whose prefixes have additive shares."""
+
+    rank: int
+    common: idpf.IdpfKeys
+    root: Words
+    hash: Hash
+
+    def prefix_sum(self, points: Words) -> NDArray[np.int64]:
+        """Shares of 1{alpha <= x} at points uint64 [P, elements]; see `idpf.prefix_sum`."""
+        return idpf.prefix_sum(self.rank, self.common, self.root, points, self.hash)
+
+    def line_lookup(self, lines: Lines) -> NDArray[np.int64]:
+        """Shares of where alpha's prefixes lie on lines; see `idpf.line_lookup`."""
+        return idpf.line_lookup(self.rank, self.common, self.root, lines, self.hash)
+
+    def at(self, points: Words) -> NDArray[np.int64]:
+        """Shares of 1{alpha = x} at a point uint64 [elements] each; see `idpf.range_lookup`."""
+        one = np.ones(1, np.int64)
+        return idpf.range_lookup(
+            self.rank, self.common, self.root, self.common.bits, points, 1, one, self.hash
+        )
 
 
 KeyParts = Generator[tuple[slice, PointKeys]]

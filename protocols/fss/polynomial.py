@@ -28,13 +28,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from protocols.fss.clear import Clear
-from protocols.fss.dealing import Dealing
+from protocols.fss.clear_side import ClearSide
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.forms import Form, layout_of, monomials
 from protocols.fss.gate import Gate, Shares, shape_only
 from protocols.fss.material import Items, Shape, Shared
 from protocols.fss.parts import parts
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.fss.shapes import broadcast
 from protocols.fss.terms import Coefficient, Terms, coefficients, listed, secrets
 from protocols.kernels.forms import evaluate, share_out
@@ -73,16 +73,14 @@ def _items(forms: tuple[Form, ...], bits: int) -> dict[tuple[int, ...], Shared]:
     return items
 
 
-def deal_product(
-    dealing: Dealing, name: str, forms: Sequence[Form], values: Sequence[TermList], bits: int
-) -> None:
-    """Hands out the shares of `key_items`; `values` are each form's secrets."""
+def deal_product(dealing: DealerSide, forms: Sequence[Form], values: Sequence[TermList], bits: int) -> None:
+    """Hands out the shares of a product of forms, as in `key_items`; `values` are each form's secrets."""
     for piece in _pieces(forms, values):
         dealing.share_together(tuple(_items(piece.forms, bits).values()), piece.share_out)
 
 
 def evaluate_product(
-    party: Party, name: str, forms: Sequence[Form], terms: Sequence[TermList], bits: int
+    party: PartySide, forms: Sequence[Form], terms: Sequence[TermList], bits: int
 ) -> torch.Tensor:
     """This party's additive share of a product of forms; `terms` are each form's coefficients.
 
@@ -184,18 +182,18 @@ class Product(Gate):
         shape = broadcast(*(x.shape for x in inputs))
         return (shape_only(shape, sum(x.frac_bits for x in inputs), self._ring_bits),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         self._check(*inputs)
         forms = [form_of(x) for x in inputs]
-        value = evaluate_product(party, "key", forms, [coefficients(x) for x in inputs], self._ring_bits)
+        value = evaluate_product(party, forms, [coefficients(x) for x in inputs], self._ring_bits)
         return (Share(value, sum(x.frac_bits for x in inputs), self._ring_bits),)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         forms = [form_of(x) for x in inputs]
-        deal_product(dealing, "key", forms, [secrets(x) for x in inputs], self._ring_bits)
+        deal_product(dealing, forms, [secrets(x) for x in inputs], self._ring_bits)
         return self.outputs(*inputs)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         value = math.prod((x.value for x in inputs), start=torch.tensor(1))
         largest = math.prod(float(x.value.abs().max()) if x.value.numel() else 0.0 for x in inputs)
         frac_bits = sum(x.frac_bits for x in inputs)
@@ -237,7 +235,7 @@ class SumOfSquares(Gate):
         (x,) = inputs
         return (shape_only((*x.shape[:-1], 1), 2 * x.frac_bits, self._ring_bits),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         (x,) = inputs
         items = self.items(x)
         mask, wrap, cross, square = (party.shared(item) for item in items.values())
@@ -245,7 +243,7 @@ class SumOfSquares(Gate):
         rows = (2 * p * (u * wrap - mask) + u * cross + party.first * p * p).sum(-1, keepdim=True)
         return (Share(rows + square, 2 * x.frac_bits, self._ring_bits),)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         (x,) = inputs
         mask, wrap = secrets(x)
         square = (mask * mask).sum(-1, keepdim=True)
@@ -254,7 +252,7 @@ class SumOfSquares(Gate):
             dealing.share(item, value)
         return self.outputs(x)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         (x,) = inputs
         exact = x.value.double().square().sum(-1)
         clear.check_magnitude(exact, self._ring_bits, 2 * x.frac_bits)

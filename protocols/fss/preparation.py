@@ -7,8 +7,6 @@ sends that share, masked, ahead of time; online the server alone computes.
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from collections import deque
 from collections.abc import Sequence
 from typing import final
 
@@ -18,54 +16,29 @@ from parties.link import Link
 from parties.meter import SERVER, Meter
 from parties.randomness import Randomness
 from parties.wire import Spec
-from protocols.fss.dealing import held_shift
 from protocols.fss.gate import Gate, Shares
-from protocols.fss.machine import Machine
+from protocols.fss.machine import MaskMachine
 from protocols.fss.matrix import Products
+from protocols.fss.offline_side import OfflineSide
 from protocols.fss.shapes import no_data
 from protocols.fss.spool import Reader
 from protocols.share import Share
 from protocols.tensors import drawn, to_tensor, to_words
 
 
-class Offline(Machine):
+class Offline(OfflineSide, MaskMachine):
     """Runs the offline step of gates. Only server-held values have data, and only at the client.
 
-    Attributes:
-        rank: whose step it is.
-        products: the client's, with what it has of the weights.
-        prepared: results for the online run, in order.
+    Args:
+        rank, products: as of `OfflineSide`.
     """
 
     def __init__(self, meter: Meter, rank: int, products: Products, *, faithful: bool = False) -> None:
-        super().__init__(meter, faithful=faithful)
-        self.rank, self.products = rank, products
-        self.prepared: deque[torch.Tensor] = deque()
+        MaskMachine.__init__(self, meter, faithful=faithful)
+        OfflineSide.__init__(self, rank, products)
 
     def apply(self, gate: Gate, *inputs: Share) -> Shares:
         return gate.prepare(self, *inputs)
-
-    def add_public(self, a: Share, value: int | torch.Tensor) -> Share:
-        return a
-
-    def _shift(self, a: Share, drop: int) -> torch.Tensor:
-        return held_shift(a, drop, super()._shift)
-
-    @abstractmethod
-    def draw(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
-        """The next elements of this party's stream."""
-
-    @abstractmethod
-    def dealt(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
-        """What the dealer sent the server: its next elements there, no data at the client."""
-
-    @abstractmethod
-    def send(self, arrays: Sequence[tuple[torch.Tensor, int]], reason: str) -> None:
-        """To the other party, as offline traffic."""
-
-    @abstractmethod
-    def receive(self, shape: tuple[int, ...], bits: int, reason: str) -> torch.Tensor:
-        """From the other party, as offline traffic."""
 
 
 @final

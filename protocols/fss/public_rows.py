@@ -11,12 +11,12 @@ import torch
 
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER
-from protocols.fss.clear import Clear
-from protocols.fss.dealing import Dealing, sum_of_draws
+from protocols.fss.clear_side import ClearSide
+from protocols.fss.dealer_side import DealerSide, sum_of_draws
 from protocols.fss.gate import Gate, Message, Shares, shape_only
 from protocols.fss.matrix import Matrix
-from protocols.fss.party import Party
-from protocols.fss.preparation import Offline
+from protocols.fss.offline_side import OfflineSide
+from protocols.fss.party_side import PartySide
 from protocols.fss.ring import signed
 from protocols.share import Held, Share
 
@@ -42,14 +42,14 @@ class OwnTokens(Gate):
     def outputs(self, *inputs: Share) -> Shares:
         return (shape_only(self._shape, 0, self._bits),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         own = self._own() if party.rank == CLIENT else torch.zeros(self._shape, dtype=torch.int64)
         return (Share(own, 0, self._bits),)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         return self.outputs()
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         return (Share(self._own(), 0, self._bits),)
 
     def _own(self) -> torch.Tensor:
@@ -92,7 +92,7 @@ class PublicRows(Gate):
         shape, held = (*ids.shape, self._table.shape[1]), Held.SERVER_MASKED
         return (shape_only(shape, self._table.frac_bits, self._public.ring_bits, held),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         (ids,), (y,) = inputs, self.outputs(*inputs)
         own = party.prepared.popleft()
         if party.rank == CLIENT:
@@ -101,16 +101,16 @@ class PublicRows(Gate):
         (theirs,) = party.receive([(y.ring_bits, y.shape)], self.reason)
         return (Share(theirs + own, y.frac_bits, y.ring_bits, y.held),)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         (y,) = self.outputs(*inputs)
         mask = sum_of_draws(dealing.linear_streams, y.shape, y.ring_bits)
         return (Share(mask, y.frac_bits, y.ring_bits, y.held),)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         (ids,), (y,) = inputs, self.outputs(*inputs)
         return (Share(self._rows(ids), y.frac_bits, y.ring_bits, y.held),)
 
-    def prepare(self, preparation: Offline, *inputs: Share) -> Shares:
+    def prepare(self, preparation: OfflineSide, *inputs: Share) -> Shares:
         (y,) = self.outputs(*inputs)
         preparation.prepared.append(preparation.draw(y.shape, y.ring_bits))
         return (y,)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, final
 
-from protocols.fss.clear import Clear
-from protocols.fss.dealing import Dealing
+from protocols.fss.clear_side import ClearSide
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Shares, shape_only
 from protocols.fss.material import Items, Shared
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.fss.polynomial import square_wraps
 from protocols.fss.terms import coefficients, secrets
 from protocols.share import Held, Share
@@ -44,14 +44,14 @@ class Square(Gate):
         (x,) = inputs
         return (shape_only(x.shape, 2 * x.frac_bits, self._ring_bits),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         (x,) = inputs
         mask, square, wrap, cross = (party.shared(item) for item in self.items(x).values())
         p, _, u = coefficients(x)
         value = 2 * p * (u * wrap - mask) + u * cross + square + party.first * p * p
         return (Share(value, 2 * x.frac_bits, self._ring_bits),)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         (x,) = inputs
         items = self.items(x)
         mask, wrap = secrets(x)
@@ -60,7 +60,7 @@ class Square(Gate):
             dealing.share(item, value)
         return self.outputs(x)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         (x,) = inputs
         clear.check_magnitude(x.value.double().square(), self._ring_bits, 2 * x.frac_bits)
         return (Share(x.value * x.value, 2 * x.frac_bits, self._ring_bits),)

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from parties.documents import from_bytes, to_bytes
 from parties.errors import ConfigError, CorrelationExhausted, MalformedFrame, PeerMismatch
 from parties.meter import CLIENT, SERVER
-from protocols.fss.dealing import Writer
+from protocols.fss.material import Writer
 from protocols.fss.seeds import PartySeeds
 from protocols.fss.transport import Dealt, Part
 from protocols.seeding import SEED_BYTES

@@ -13,7 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from parties.errors import ConfigError
+from protocols.fss.party_side import PartySide
+from protocols.fss.point_keys import PointKeys
 from protocols.kernels.window_table import WindowTable
+from protocols.tensors import to_words
 
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -23,11 +26,11 @@ _LARGEST = 2.0**52
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Integers T[low], .., T[high - 1]; T is zero at all other indices.
+    """Integers T[low], .., T[high - 1], or a row of them for every place; T is zero at all other indices.
 
     Attributes:
         low: first index of the window.
-        values: int64 [W]; W may be 0.
+        values: int64 [W], or [places, W]; W may be 0.
     """
 
     low: int
@@ -36,7 +39,7 @@ class Table:
     @property
     def high(self) -> int:
         """One more than the window's last index."""
-        return self.low + self.values.size
+        return self.low + self.values.shape[-1]
 
     @property
     def value_bits(self) -> int:
@@ -47,16 +50,24 @@ class Table:
     @cached_property
     def backwards(self) -> WindowTable:
         """From the last index to the first, as a window of points relative to a masked index reads it."""
-        return WindowTable(np.ascontiguousarray(self.values[::-1]))
+        return WindowTable(np.ascontiguousarray(self.values[..., ::-1]))
 
-    def at(self, index: torch.Tensor) -> torch.Tensor:
-        """T of signed indices, int64 of any shape."""
+    def at(self, index: torch.Tensor, row: torch.Tensor | None = None) -> torch.Tensor:
+        """T of signed indices, int64 of any shape; of these rows, where there are some."""
         if not self.values.size:
             return torch.zeros_like(index)
         values = torch.from_numpy(self.values)
-        place = (index - self.low).clamp(0, self.values.size - 1)
+        entry = (index - self.low).clamp(0, self.values.shape[-1] - 1)
         inside = (index >= self.low) & (index < self.high)
-        return torch.where(inside, values[place], 0)
+        return torch.where(inside, values[entry] if row is None else values[row, entry], 0)
+
+    def read(
+        self, party: PartySide, keys: PointKeys, index: torch.Tensor, row: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """This party's summand of s T, s the keys' signs, from masked indices and public rows, all flat."""
+        rows = None if row is None else row.numpy()
+        sums = torch.from_numpy(keys.window_lookup(to_words(index - (self.high - 1)), self.backwards, rows))
+        return sums if party.first else sums.neg_()
 
 
 def tabulate(

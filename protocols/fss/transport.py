@@ -23,7 +23,7 @@ from parties.errors import PeerMismatch
 from parties.link import Link
 from parties.meter import SERVER
 from parties.wire import Spec
-from protocols.fss.dealing import Writer
+from protocols.fss.material import Writer
 from protocols.fss.spool import Spool
 
 CHUNK_BYTES = 1 << 20

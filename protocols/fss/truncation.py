@@ -7,13 +7,13 @@ from typing import ClassVar, final
 import torch
 
 from parties.errors import ConfigError
-from protocols.fss.clear import Clear
+from protocols.fss.clear_side import ClearSide
 from protocols.fss.comparison import share_below_mask
-from protocols.fss.dealing import Dealing
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.machine import in_range
 from protocols.fss.material import Dpf, Items, Mask
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.fss.polynomial import Form, deal_product, evaluate_product, form_of, key_items
 from protocols.fss.ring import low
 from protocols.fss.terms import coefficients, secrets
@@ -65,29 +65,29 @@ class FaithfulTruncation(Gate):
         (x,) = inputs
         return (shape_only(x.shape, x.frac_bits - self._drop, self._ring_bits),)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         (x,) = inputs
         assert x.held is Held.MASKED, f"{x!r} is not masked"
         point, mask, *_ = self.items(x).values()
         mine = share_below_mask(party, point, low(x.value, self._drop)) ^ party.mask(mask)
         (opened,) = party.exchange([(mine, 1)], self.reason)
         view, bit = self._forms(x)
-        up = evaluate_product(party, "view", [view], [coefficients(self._view(x))], self._ring_bits)
+        up = evaluate_product(party, [view], [coefficients(self._view(x))], self._ring_bits)
         carry = [coefficients(_as_bit(opened))]
-        down = evaluate_product(party, "carry", [bit], carry, self._ring_bits)
+        down = evaluate_product(party, [bit], carry, self._ring_bits)
         return (Share(up - down, x.frac_bits - self._drop, self._ring_bits),)
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         (x,) = inputs
         point, mask, *_ = self.items(x).values()
         dealing.point_keys(point, low(x.value, self._drop))
         fresh = _as_bit(dealing.mask(mask))
         view, bit = self._forms(x)
-        deal_product(dealing, "view", [view], [secrets(self._view(x))], self._ring_bits)
-        deal_product(dealing, "carry", [bit], [secrets(fresh)], self._ring_bits)
+        deal_product(dealing, [view], [secrets(self._view(x))], self._ring_bits)
+        deal_product(dealing, [bit], [secrets(fresh)], self._ring_bits)
         return self.outputs(x)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         (x,) = inputs
         self._forms(x)  # that as many bits can be dropped
         in_range(x, 1, f"{clear.meter.label}: {self.reason}")

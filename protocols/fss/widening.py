@@ -7,12 +7,12 @@ from typing import ClassVar, final
 import torch
 
 from parties.errors import ConfigError
-from protocols.fss.clear import Clear
-from protocols.fss.dealing import Dealing
+from protocols.fss.clear_side import ClearSide
+from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.machine import in_range
 from protocols.fss.material import Items, Mask, Shared
-from protocols.fss.party import Party
+from protocols.fss.party_side import PartySide
 from protocols.fss.terms import coefficients, secrets
 from protocols.share import Held, Share
 
@@ -56,7 +56,7 @@ class Widen(Gate):
         pairs = zip(inputs, self._ring_bits, strict=True)
         return tuple(shape_only(x.shape, x.frac_bits, bits, Held.MASKED) for x, bits in pairs)
 
-    def run(self, party: Party, *inputs: Share) -> Shares:
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
         items, public, tops = self.items(*inputs), list[torch.Tensor](), list[tuple[torch.Tensor, int]]()
         for i, (x, bits) in enumerate(zip(inputs, self._above(*inputs), strict=True)):
             p, _, u = coefficients(_view(x))
@@ -69,7 +69,7 @@ class Widen(Gate):
             Share(p + (top << x.ring_bits), x.frac_bits, bits, Held.MASKED) for x, p, top, bits in results
         )
 
-    def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         items, results = self.items(*inputs), list[Share]()
         for i, (x, bits) in enumerate(zip(inputs, self._ring_bits, strict=True)):
             mask, wrap = secrets(_view(x))
@@ -78,7 +78,7 @@ class Widen(Gate):
             results.append(Share(mask + (top << x.ring_bits), x.frac_bits, bits, Held.MASKED))
         return tuple(results)
 
-    def clear(self, clear: Clear, *inputs: Share) -> Shares:
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         self._above(*inputs)
         pairs = zip(inputs, self._ring_bits, strict=True)
         checked = [(in_range(x, 1, f"{clear.meter.label}: {self.reason}"), bits) for x, bits in pairs]

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from parties.errors import RangeError
 from protocols.kernels import dpf_compiled
 from protocols.kernels.aes import Hash
+from protocols.kernels.checks import require_below, require_bits, require_rank, require_shape
 from protocols.kernels.window import inner_levels
 from protocols.kernels.window_table import WindowTable
 
@@ -52,8 +53,8 @@ class DpfKeys:
     blocks: Words
 
     def __post_init__(self) -> None:
-        _require_bits(self.bits, MAX_BITS)
-        _require_shape("correction words", self.blocks, (inner_levels(self.bits) + 1, self.count, 2))
+        require_bits(self.bits, MAX_BITS)
+        require_shape("correction words", self.blocks, (inner_levels(self.bits) + 1, self.count, 2))
 
     @property
     def count(self) -> int:
@@ -87,8 +88,8 @@ class DpfKeys:
         Raises:
             RangeError: there are more or fewer words.
         """
-        _require_bits(bits, MAX_BITS)
-        _require_shape("correction words", words, (cls.key_bytes(bits, count) // 8,))
+        require_bits(bits, MAX_BITS)
+        require_shape("correction words", words, (cls.key_bytes(bits, count) // 8,))
         return cls(bits, words.reshape(inner_levels(bits) + 1, count, 2))
 
 
@@ -111,10 +112,10 @@ def generate(alpha: Words, bits: int, roots: Words, hash: Hash) -> tuple[DpfKeys
     Cost:
         2 (levels + 1) hashes a key.
     """
-    _require_bits(bits, MAX_BITS)
-    _require_shape("points", alpha, (alpha.size,))
-    _require_shape("roots", roots, (2, alpha.size, 2))
-    _require_below(alpha, bits)
+    require_bits(bits, MAX_BITS)
+    require_shape("points", alpha, (alpha.size,))
+    require_shape("roots", roots, (2, alpha.size, 2))
+    require_below(alpha, bits)
     blocks = np.empty((inner_levels(bits) + 1, alpha.size, 2), np.uint64)
     signs = dpf_compiled.generate(bits, alpha, roots, hash, blocks)
     return DpfKeys(bits, blocks), signs
@@ -143,10 +144,10 @@ def prefix_parity(rank: int, keys: DpfKeys, root: Words, points: Words, hash: Ha
         Storrier, Vadapalli, Lyons, Henry, "Grotto: Screaming fast (2+1)-PC or Z_2^n via (2,2)-DPFs"
         (CCS 2023), section 4: prefix parities.
     """
-    _require_rank(rank)
-    _require_shape("roots", root, (keys.count, 2))
-    _require_shape("points", points, (*points.shape[:1], keys.count))
-    _require_below(points, keys.bits)
+    require_rank(rank)
+    require_shape("roots", root, (keys.count, 2))
+    require_shape("points", points, (*points.shape[:1], keys.count))
+    require_below(points, keys.bits)
     return dpf_compiled.prefix_parity(rank, keys.bits, keys.blocks, root, points, hash)
 
 
@@ -182,10 +183,10 @@ def window_lookup(
     Cost:
         About W / 64 + 2 levels hashes and W + 128 entries a key.
     """
-    _require_rank(rank)
-    _require_bits(keys.bits, MAX_WINDOW_BITS)
-    _require_shape("roots", root, (keys.count, 2))
-    _require_shape("first points", first, (keys.count,))
+    require_rank(rank)
+    require_bits(keys.bits, MAX_WINDOW_BITS)
+    require_shape("roots", root, (keys.count, 2))
+    require_shape("first points", first, (keys.count,))
     if table.size > 1 << keys.bits:
         raise RangeError(f"expected a table of 1 to 2^{keys.bits} entries, got {table.size}")
     table.starts(which, keys.count)
@@ -198,29 +199,9 @@ def expand_all(rank: int, keys: DpfKeys, root: Words, hash: Hash) -> NDArray[np.
     Raises:
         RangeError: a shape does not fit, or the domain has more than 32 bits.
     """
-    _require_rank(rank)
-    _require_bits(keys.bits, MAX_WINDOW_BITS)
-    _require_shape("roots", root, (keys.count, 2))
+    require_rank(rank)
+    require_bits(keys.bits, MAX_WINDOW_BITS)
+    require_shape("roots", root, (keys.count, 2))
     leaves = dpf_compiled.expand_all(rank, keys.bits, keys.blocks, root, hash)
     every = leaves.view(np.uint8).reshape(keys.count, leaves.shape[1] * BLOCK_BYTES)
     return np.unpackbits(every, axis=1, bitorder="little")[:, : 1 << keys.bits]
-
-
-def _require_rank(rank: int) -> None:
-    if rank not in {0, 1}:
-        raise RangeError(f"expected rank 0 or 1, got {rank}")
-
-
-def _require_bits(bits: int, most: int) -> None:
-    if not 1 <= bits <= most:
-        raise RangeError(f"expected a domain of 1 to {most} bits, got {bits}")
-
-
-def _require_shape(what: str, array: Words, expected: tuple[int, ...]) -> None:
-    if array.shape != expected:
-        raise RangeError(f"{what}: expected shape {expected}, got {array.shape}")
-
-
-def _require_below(points: Words, bits: int) -> None:
-    if points.size and int(points.max()) >> bits:
-        raise RangeError(f"expected points below 2^{bits}, got a larger one")

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from parties.errors import RangeError
 from protocols.kernels import idpf_compiled
 from protocols.kernels.aes import Hash
+from protocols.kernels.checks import require_below, require_bits, require_rank, require_shape
 from protocols.kernels.lines import Lines
 
 Words = NDArray[np.uint64]
@@ -53,10 +54,8 @@ class IdpfKeys:
 
     def __post_init__(self) -> None:
         _require_depths(self.bits, self.depths)
-        _require_shape("correction words", self.cw, (self.depths[-1], self.count, 2))
-        _require_shape(
-            "values", self.values, (min(2, max(1, len(self.values))), len(self.depths), self.count)
-        )
+        require_shape("correction words", self.cw, (self.depths[-1], self.count, 2))
+        require_shape("values", self.values, (min(2, max(1, len(self.values))), len(self.depths), self.count))
 
     @property
     def count(self) -> int:
@@ -99,12 +98,12 @@ def generate(
         2 (max(depths) + len(depths)) hashes a key.
     """
     _require_depths(bits, depths)
-    _require_shape("points", alpha, (alpha.size,))
-    _require_shape("roots", roots, (2, alpha.size, 2))
-    _require_below(alpha, bits)
+    require_shape("points", alpha, (alpha.size,))
+    require_shape("roots", roots, (2, alpha.size, 2))
+    require_below(alpha, bits)
     wanted = np.ones((1, len(depths), alpha.size), np.uint64)
     if payload is not None:
-        _require_shape("payload", payload, wanted.shape[1:])
+        require_shape("payload", payload, wanted.shape[1:])
         wanted = np.concatenate([wanted, payload[None]])
     cw = np.empty((depths[-1], alpha.size, 2), np.uint64)
     values = np.empty_like(wanted)
@@ -145,11 +144,11 @@ def range_lookup(
     Cost:
         About 2 W + 2 depth hashes a key, W being the largest count; memory for 4 W nodes of 64 keys.
     """
-    _require_rank(rank)
-    _require_shape("roots", root, (keys.count, 2))
-    _require_shape("first prefixes", first, (keys.count,))
+    require_rank(rank)
+    require_shape("roots", root, (keys.count, 2))
+    require_shape("first prefixes", first, (keys.count,))
     counts = np.full(keys.count, count, np.int64) if isinstance(count, int) else count
-    _require_shape("counts", counts, (keys.count,))
+    require_shape("counts", counts, (keys.count,))
     if table.ndim != 1 or (counts.size and not 0 <= int(counts.min()) <= int(counts.max()) <= table.size):
         raise RangeError(f"expected counts from 0 to the table's length, got a table of shape {table.shape}")
     values = keys.values_at(depth)[0]
@@ -181,8 +180,8 @@ def line_lookup(rank: int, keys: IdpfKeys, root: Words, lines: Lines, hash: Hash
     Cost:
         About 2 W + 2 depth hashes a key and range.
     """
-    _require_rank(rank)
-    _require_shape("roots", root, (keys.count, 2))
+    require_rank(rank)
+    require_shape("roots", root, (keys.count, 2))
     if len(keys.values) != 2:
         raise RangeError("lines are read from keys with payloads")
     lines.check(keys.count)
@@ -211,35 +210,17 @@ def prefix_sum(rank: int, keys: IdpfKeys, root: Words, points: Words, hash: Hash
     Cost:
         2 bits + 1 hashes a point.
     """
-    _require_rank(rank)
+    require_rank(rank)
     if len(keys.depths) != keys.bits:
         raise RangeError(f"expected values at all depths from 1 to {keys.bits}, got {keys.depths}")
-    _require_shape("roots", root, (keys.count, 2))
-    _require_shape("points", points, (*points.shape[:1], keys.count))
-    _require_below(points, keys.bits)
+    require_shape("roots", root, (keys.count, 2))
+    require_shape("points", points, (*points.shape[:1], keys.count))
+    require_below(points, keys.bits)
     return idpf_compiled.prefix_sum(rank, keys.cw, keys.values[0], root, points, hash)
 
 
-def _require_rank(rank: int) -> None:
-    if rank not in {0, 1}:
-        raise RangeError(f"expected rank 0 or 1, got {rank}")
-
-
 def _require_depths(bits: int, depths: tuple[int, ...]) -> None:
-    if not 1 <= bits <= MAX_BITS:
-        raise RangeError(f"expected a domain of 1 to {MAX_BITS} bits, got {bits}")
+    require_bits(bits, MAX_BITS)
     increasing = all(upper < lower for upper, lower in itertools.pairwise(depths))
     if not depths or not increasing or depths[0] < 1 or depths[-1] > bits:
         raise RangeError(f"expected increasing depths from 1 to {bits}, got {depths}")
-
-
-def _require_shape(
-    what: str, array: NDArray[np.uint64] | NDArray[np.int64], expected: tuple[int, ...]
-) -> None:
-    if array.shape != expected:
-        raise RangeError(f"{what}: expected shape {expected}, got {array.shape}")
-
-
-def _require_below(points: Words, bits: int) -> None:
-    if points.size and int(points.max()) >> bits:
-        raise RangeError(f"expected points below 2^{bits}, got a larger one")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from protocols.kernels import idpf_bulk, idpf_kernels
 from protocols.kernels.aes import Hash
-from protocols.kernels.chunks import CHUNK, Part, parts
+from protocols.kernels.chunks import CHUNK, parts
 from protocols.kernels.lines import Lines
 from protocols.kernels.processor import uses_compiled
 from protocols.kernels.window import nodes_in_range
@@ -58,65 +58,36 @@ def range_lookup(
     hash: Hash,
 ) -> NDArray[np.int64]:
     """See `idpf.range_lookup`; `cw` ends at the depth, and no count is larger than the table."""
-    if 0 < 2 * len(root) <= CHUNK and len(table) > 1:
-        return _by_segments(rank, cw, values, root, first, counts, table, hash)
-    held = nodes_in_range(len(cw), len(table), len(cw))
-    tables = np.ascontiguousarray(table).view(np.uint64)[:, None]
-    sums = np.empty(len(root), np.uint64)
-    for part in parts(len(root)):
-        total = part.room(sums)
-        loops().sum_range(
-            rank,
-            part.of(cw, 1),
-            part.of(values),
-            part.of(root),
-            part.of(first),
-            part.of(counts.view(np.uint64)),
-            tables,
-            held,
-            hash.round_keys,
-            total,
-        )
-        part.keep(total, sums)
-    return sums.view(np.int64)
-
-
-def _by_segments(
-    rank: int,
-    cw: Words,
-    values: Words,
-    root: Words,
-    first: Words,
-    counts: NDArray[np.int64],
-    table: NDArray[np.int64],
-    hash: Hash,
-) -> NDArray[np.int64]:
-    """A few keys, each as often as a chunk has room for it: every copy takes a segment of the table."""
     keys, depth = len(root), len(cw)
-    copies = CHUNK // keys
-    length = -(-len(table) // copies)
-    offsets = np.repeat(np.arange(copies) * length, keys)
-    entries = np.zeros(copies * length, np.uint64)
-    entries[: len(table)] = table.view(np.uint64)
-    tables = np.zeros((length, CHUNK), np.uint64)
-    tables[:, : copies * keys] = np.repeat(entries.reshape(copies, length).T, keys, axis=1)
-    starts = np.tile(first, copies) + offsets.astype(np.uint64)
-    if depth < 64:
-        starts &= np.uint64((1 << depth) - 1)
-    sums = np.empty(CHUNK, np.uint64)
-    loops().sum_range(
-        rank,
-        _chunk(np.tile(cw, (1, copies, 1)), 1),
-        _chunk(np.tile(values, copies)),
-        _chunk(np.tile(root, (copies, 1))),
-        _chunk(starts),
-        _chunk(np.clip(np.tile(counts, copies) - offsets, 0, length).view(np.uint64)),
-        tables,
-        nodes_in_range(depth, length, depth),
-        hash.round_keys,
-        sums,
-    )
-    return sums[: copies * keys].reshape(copies, keys).sum(0).view(np.int64)
+    copies, length, offsets = _segments(keys, len(table))
+    tables = _lanes(table[None], copies, length, keys)[0]
+    lengths = np.clip(_copies(counts, copies, 0) - offsets, 0, length).view(np.uint64)
+    starts = _modulo((_copies(first, copies, 0) + offsets.view(np.uint64))[None], np.array([depth]))[0]
+    copied = _copies(cw, copies, 1), _copies(values, copies, 0), _copies(root, copies, 0)
+    held = nodes_in_range(depth, length, depth)
+    sums = np.empty(copies * keys, np.uint64)
+    for part in parts(len(sums)):
+        total = part.room(sums)
+        given = (part.of(copied[0], 1), part.of(copied[1]), part.of(copied[2]), part.of(starts))
+        loops().sum_range(rank, *given, part.of(lengths), tables, held, hash.round_keys, total)
+        part.keep(total, sums)
+    return _total(sums, copies)
+
+
+def _segments(keys: int, width: int) -> tuple[int, int, NDArray[np.int64]]:
+    """How few keys fill a chunk: each as often as there is room, every copy for a segment of a table.
+
+    Returns:
+        Copies of a key, the length of a segment, and where that of every copy begins: int64 [copies keys].
+    """
+    copies = CHUNK // keys if 0 < 2 * keys <= CHUNK and width > 1 else 1
+    length = -(-width // copies)
+    return copies, length, np.repeat(np.arange(copies) * length, keys).astype(np.int64)
+
+
+def _total(sums: Words, copies: int) -> NDArray[np.int64]:
+    """The sums of all copies of every key."""
+    return sums.reshape(copies, -1).sum(0, dtype=np.uint64).view(np.int64)
 
 
 def line_lookup(
@@ -126,17 +97,14 @@ def line_lookup(
 
     A few keys are repeated, each copy for a segment of every range.
     """
-    keys, width = len(root), lines.values.shape[1]
-    copies = CHUNK // keys if 0 < 2 * keys <= CHUNK else 1
-    length = -(-width // copies)
-    offsets = np.repeat(np.arange(copies) * length, keys).astype(np.int64)
+    keys = len(root)
+    copies, length, offsets = _segments(keys, lines.values.shape[1])
     tables, slopes = (_tables(_Same(array), copies, length, keys) for array in (lines.values, lines.slopes))
-    reach = length if copies > 1 else width
-    counts = np.clip(_copies(lines.counts, copies, 1) - offsets, 0, reach).view(np.uint64)
+    counts = np.clip(_copies(lines.counts, copies, 1) - offsets, 0, length).view(np.uint64)
     first = _modulo(_copies(lines.first, copies, 1) + offsets.view(np.uint64), lines.depths)
     places = _copies(lines.places, copies, 1).view(np.uint64)
     copied = _copies(cw, copies, 1), _copies(values, copies, 2), _copies(root, copies, 0)
-    held = _nodes_of_lines(tuple(lines.depths.tolist()), reach)
+    held = _nodes_of_lines(tuple(lines.depths.tolist()), length)
     sums = np.empty(copies * keys, np.uint64)
     for part in parts(len(sums)):
         total = part.room(sums)
@@ -156,7 +124,7 @@ def line_lookup(
             total,
         )
         part.keep(total, sums)
-    return sums.reshape(copies, keys).sum(0, dtype=np.uint64).view(np.int64)
+    return _total(sums, copies)
 
 
 class _Same:
@@ -174,14 +142,19 @@ class _Same:
 
 @lru_cache(maxsize=256)
 def _tables(of: _Same, copies: int, length: int, keys: int) -> Words:
+    """`_lanes` of public values."""
+    return _lanes(of.array, copies, length, keys)
+
+
+def _lanes(array: NDArray[np.int64], copies: int, length: int, keys: int) -> Words:
     """[L, W] as [L, W, 1] for all keys, or [L, length, CHUNK]: a segment for each copy of every key."""
-    array = of.array.view(np.uint64)
+    words = array.view(np.uint64)
     if copies == 1:
-        return np.ascontiguousarray(array[..., None])
-    padded = np.zeros((len(array), copies * length), np.uint64)
-    padded[:, : array.shape[1]] = array
-    segments = padded.reshape(len(array), copies, length).transpose(0, 2, 1)
-    lanes = np.zeros((len(array), length, CHUNK), np.uint64)
+        return np.ascontiguousarray(words[..., None])
+    padded = np.zeros((len(words), copies * length), np.uint64)
+    padded[:, : words.shape[1]] = words
+    segments = padded.reshape(len(words), copies, length).transpose(0, 2, 1)
+    lanes = np.zeros((len(words), length, CHUNK), np.uint64)
     lanes[..., : copies * keys] = np.repeat(segments, keys, axis=-1)
     return lanes
 
@@ -210,11 +183,6 @@ def _modulo(first: Words, depths: NDArray[np.int64]) -> Words:
     return first & (np.uint64(0xFFFFFFFFFFFFFFFF) >> (64 - depths).astype(np.uint64))[:, None]
 
 
-def _chunk(array: NDArray[np.uint64], axis: int = 0) -> NDArray[np.uint64]:
-    """The array with zeros up to a whole chunk of keys; read-only, as kernels are compiled for."""
-    return Part(0, array.shape[axis], True).of(array, axis)
-
-
 def prefix_sum(
     rank: int, cw: Words, values: Words, root: Words, points: Words, hash: Hash
 ) -> NDArray[np.int64]:
@@ -223,9 +191,7 @@ def prefix_sum(
     copies = max(1, min(count, CHUNK // max(keys, 1)))  # few keys fill a chunk with several points each
     rows = np.zeros((-(-count // copies), copies * keys), np.uint64)
     rows.reshape(-1)[: points.size] = points.reshape(-1)
-    cw, values, root = (
-        np.concatenate([array] * copies, axis) for array, axis in ((cw, 1), (values, 1), (root, 0))
-    )
+    cw, values, root = (_copies(array, copies, axis) for array, axis in ((cw, 1), (values, 1), (root, 0)))
     sums = np.empty(rows.shape, np.uint64)
     for part in parts(len(root)):
         levels, shares, roots = part.of(cw, 1), part.of(values, 1), part.of(root)

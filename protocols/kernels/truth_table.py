@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parties.errors import RangeError
+from protocols.kernels.checks import require_below, require_bits
 from protocols.kernels.jit import kernel
 from protocols.kernels.lookup import LEAF_BITS, masked_sum
 from protocols.kernels.window_table import WindowTable
@@ -46,8 +47,7 @@ def share(drawn: NDArray[np.uint8], bits: int, alpha: Words) -> tuple[NDArray[np
         RangeError: a point or a size does not fit.
     """
     _require_size(bits, alpha.size, drawn.size)
-    if alpha.size and int(alpha.max()) >> bits:
-        raise RangeError(f"expected points below 2^{bits}, got a larger one")
+    require_below(alpha, bits)
     place = np.arange(alpha.size) * table_bytes(bits) + (alpha >> np.uint64(3)).astype(np.int64)
     bit = (_ONE << (alpha & np.uint64(7))).astype(np.uint8)
     changed = drawn.copy()
@@ -92,8 +92,7 @@ class TruthTables:
         """
         if points.ndim != 2 or points.shape[1] != len(self.words):
             raise RangeError(f"points: expected one a key of {len(self.words)}, got shape {points.shape}")
-        if points.size and int(points.max()) >> self.bits:
-            raise RangeError(f"expected points below 2^{self.bits}, got a larger one")
+        require_below(points, self.bits)
         parities = np.empty(points.shape, np.uint8)
         for row, out in zip(points, parities, strict=True):
             _parities(self.words, np.ascontiguousarray(row), out)
@@ -117,8 +116,7 @@ class TruthTables:
 
 
 def _require_size(bits: int, count: int, size: int) -> None:
-    if not 1 <= bits <= MAX_BITS:
-        raise RangeError(f"expected a domain of 1 to {MAX_BITS} bits, got {bits}")
+    require_bits(bits, MAX_BITS)
     if size != count * table_bytes(bits):
         raise RangeError(f"expected {count} tables of {table_bytes(bits)} bytes, got {size} bytes")
 

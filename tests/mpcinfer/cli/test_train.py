@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from mpcinfer.cli.toml_options import toml_options
 from mpcinfer.cli.train import train
+from mpcinfer.cli.train_options import TrainOptions
 from mpcinfer.cli.train_settings import run_options
 from mpcinfer.models.folder import load_model_folder
 from mpcinfer.training.options import RunOptions
@@ -182,8 +183,7 @@ def test_the_documented_file_is_one(tmp_path: Path) -> None:
     """The example in docs/training.md: every key an option, every value accepted."""
     page = (Path(__file__).parents[3] / "docs" / "training.md").read_text()
     (tmp_path / "run.toml").write_text(page.split("```toml\n")[1].split("```")[0])
-    kinds = get_type_hints(train)
-    given = toml_options(tmp_path / "run.toml", kinds)
+    given = toml_options(tmp_path / "run.toml", get_type_hints(TrainOptions))
     options = run_options(given, None)
     assert options.config.ffn == "fused"
     assert options.config.temperature == "head"

@@ -23,7 +23,6 @@ from protocols.fss.polynomial import (
     evaluate_product,
     form_of,
     key_items,
-    known_form,
 )
 from protocols.fss.tables import Table, tabulate
 from protocols.fss.terms import coefficients, secrets
@@ -67,13 +66,13 @@ class Probe(Gate):
         (index,) = inputs
         opened = self._lookup.run(party, self._cut(index), self.reason)
         terms: list[list[TermList]] = []
-        if opened.value is not None:
-            terms.append([[1], coefficients(opened.value)])
+        if opened.values:
+            terms.append(self._lookup.coefficients(opened))
         if opened.sign is not None:
             terms.append([coefficients(opened.sign)])
         shares = [
-            evaluate_product(party, name, forms, known, 30)
-            for (name, forms), known in zip(self._forms(index).items(), terms, strict=True)
+            evaluate_product(party, forms, known, 30)
+            for forms, known in zip(self._forms(index).values(), terms, strict=True)
         ]
         pairs = zip(shares, self.outputs(index), strict=True)
         return tuple(Share(value, like.frac_bits, 30) for value, like in pairs)
@@ -82,12 +81,12 @@ class Probe(Gate):
         (index,) = inputs
         opened, signs = self._lookup.deal(dealing, self._cut(index))
         known: list[list[TermList]] = []
-        if opened.value is not None:
-            known.append([[signs], secrets(opened.value)])
+        if opened.values:
+            known.append(self._lookup.secrets(opened, signs, index))
         if opened.sign is not None:
             known.append([secrets(opened.sign)])
-        for (name, forms), values in zip(self._forms(index).items(), known, strict=True):
-            deal_product(dealing, name, forms, values, 30)
+        for forms, values in zip(self._forms(index).values(), known, strict=True):
+            deal_product(dealing, forms, values, 30)
         return self.outputs(index)
 
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
@@ -102,8 +101,8 @@ class Probe(Gate):
     def _forms(self, index: Share) -> dict[str, list[Form]]:
         shapes = self._lookup.shapes(index.shape)
         forms: dict[str, list[Form]] = {}
-        if shapes.value is not None:
-            forms["value"] = [known_form(index.shape), form_of(shapes.value)]
+        if shapes.values:
+            forms["value"] = self._lookup.forms(index.shape)
         if shapes.sign is not None:
             forms["sign"] = [form_of(shapes.sign)]
         return forms
