@@ -11,8 +11,10 @@ import pytest
 import torch
 from hypothesis import settings
 
-from mpcinfer.cli import counted
+from tests import type_checks
 from tests.deadlines import TEST_S
+
+type_checks.install()  # before anything is imported that is to be checked
 
 # Threads that wait for each other's cores make small models slower, and a busy machine much slower.
 torch.set_num_threads(1)
@@ -38,6 +40,8 @@ def _counted_by_nobody_else(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a test counts with something replaced must never be another one's answer."""
+    from mpcinfer.cli import counted
+
     own = tmp_path_factory.getbasetemp() / f"counted-{next(_NUMBERS)}"
     monkeypatch.setattr(counted, "cache_root", lambda: own)
 

@@ -32,12 +32,14 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 PLANS = ["crypten", "fss"]
 OTHER = {"crypten": "crypten-stock", "fss": "fss-faithful"}
 PATIENT = ["--timeout", str(HANG_S)]
+SMALL = dataclasses.replace(GPT2, layers=1, width=16, head_width=8, hidden=24)
+"""What processes do does not depend on the model; their start takes longer than its passes."""
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    save_model(folder, random_model(GPT2))
+    save_model(folder, random_model(SMALL))
     return folder
 
 
@@ -66,7 +68,7 @@ class Parties:
         )
 
 
-@pytest.fixture(params=PLANS)
+@pytest.fixture(params=[pytest.param("crypten", marks=pytest.mark.long), "fss"])
 def parties(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Generator[Parties]:
     pairs = {name: new_keypair(tmp_path, name) for name in ("server", "client", "dealer", "stranger")}
     server, for_server, for_client = (f"tcp://127.0.0.1:{port}" for port in _free_ports(3))

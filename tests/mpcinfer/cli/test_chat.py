@@ -24,6 +24,8 @@ from mpcinfer.models.load import load_model
 from parties.bill import BillRow
 from tests.deadlines import HANG_S
 from tests.mpcinfer.test_chat import TEMPLATE
+from tests.mpcinfer.test_private_models import GPT2
+from tests.mpcinfer.three_parties import random_model
 
 
 @pytest.fixture(scope="module")
@@ -133,18 +135,28 @@ def test_the_line_after_a_private_turn() -> None:
     )
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of one layer: a session's processes take longer to start than to answer."""
+    config = dataclasses.replace(GPT2, layers=1, width=16, head_width=8, hidden=24, context=96)
+    made, path = random_model(config), tmp_path_factory.mktemp("small")
+    tokenizer = dataclasses.replace(made.tokenizer, chat_template=TEMPLATE)
+    save_model(path, dataclasses.replace(made, tokenizer=tokenizer))
+    return path
+
+
 @pytest.mark.e2e
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", ["fss-faithful", "crypten"])
-def test_a_private_conversation(folder: Path, plan: str) -> None:
-    same = ("--plan", plan, "--room", "64")
+def test_a_private_conversation(small: Path, plan: str) -> None:
+    same = ("--plan", plan, "--room", "96")
     waiting = ("--timeout", str(HANG_S))
-    result = chat(folder, "x = 1\ny = 2\n/bill\n", "--local", "private", *same, *waiting)
+    result = chat(small, "x = 1\ny = 2\n/bill\n", "--local", "private", *same, *waiting)
     turns = [line for line in result.stderr.splitlines() if " rounds · " in line]
     assert len(turns) == 2
     assert result.stderr.count("The bill, by kind of operation") == 2  # of /bill, and at the end
     assert "exactly as billed" in result.stderr
     rounds = [int(number.replace(",", "")) for number in re.findall(r"([\d,]+) rounds · ", "\n".join(turns))]
-    passes = cost("tiny-python", tokens=3, plan=plan).total.rounds
+    passes = cost(str(small), tokens=3, plan=plan).total.rounds
     assert plan == "crypten" or rounds == [3 * passes, 3 * passes]
-    assert result.stdout == chat(folder, "x = 1\ny = 2\n", "--local", "fixed", *same).stdout
+    assert result.stdout == chat(small, "x = 1\ny = 2\n", "--local", "fixed", *same).stdout

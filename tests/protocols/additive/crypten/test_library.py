@@ -40,11 +40,10 @@ BINARY = [
 MPC = [
     ["relu", "approximations", "comparators", "matmul", "broadcast_matmul"],
     ["softmax"],
-    ["max_min_pairwise"],
     ["max_min_log_reduction"],
-    ["max_min_double_log_reduction"],
-    ["max_min_accelerated_cascade"],
 ]
+MPC_LONG = [["max_min_pairwise"], ["max_min_double_log_reduction"], ["max_min_accelerated_cascade"]]
+"""The same test of other ways to a maximum than the library's default."""
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +86,9 @@ def test_binary() -> None:
     run("test_binary", "TestBinary", *BINARY)
 
 
-@pytest.mark.parametrize("names", MPC, ids=" ".join)
+@pytest.mark.parametrize(
+    "names", [*MPC, *(pytest.param(each, marks=pytest.mark.long) for each in MPC_LONG)], ids=" ".join
+)
 def test_mpc(names: list[str]) -> None:
     run("test_mpc", "TestTFP", *names)
 
@@ -96,4 +97,4 @@ def test_no_method_is_left_out(modules: dict[str, ModuleType]) -> None:
     communicator = methods(modules["test_communicator"].TestCommunicatorMultiProcess)
     assert communicator == {*COMMUNICATOR, *PICKLED, "name"}
     assert methods(modules["test_binary"].TestBinary) == set(BINARY)
-    assert {name for names in MPC for name in names} < methods(modules["test_mpc"].TestTFP)
+    assert {name for names in (*MPC, *MPC_LONG) for name in names} < methods(modules["test_mpc"].TestTFP)
