@@ -9,15 +9,14 @@ import typer
 from mpcinfer.cli import options
 from protocols.plan import DEFAULT_PLAN
 
-ASSISTANT, SHIPPED = "smollm2-135m-instruct", "tiny-python"
-
 
 def demo(
     prompt: Annotated[
-        str | None, typer.Argument(help=f"A question, or code to complete with --model {SHIPPED}.")
+        str | None, typer.Argument(help=f"A question, or code to complete with --model {options.SHIPPED}.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help=f"A name from `mpcinfer models`; {ASSISTANT} where it is installed.")
+        str | None,
+        typer.Option(help=f"A name from `mpcinfer models`; {options.ASSISTANT} where it is installed."),
     ] = None,
     plan: options.PlanName = DEFAULT_PLAN,
     tokens: Annotated[int, typer.Option(min=1, help="The most tokens to generate.")] = 16,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from mpcinfer.cli.demo import ASSISTANT, SHIPPED
+from mpcinfer.cli.options import ASSISTANT, SHIPPED
 from mpcinfer.cli.progress import Answering, Waiting, announce
 from mpcinfer.cli.tables import print_bill
 from mpcinfer.models.zoo import SMOLLM2_COMMAND, zoo

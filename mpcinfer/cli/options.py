@@ -10,6 +10,8 @@ import typer
 
 from mpcinfer.speculation import MOST_DRAFTS
 
+ASSISTANT, SHIPPED = "smollm2-135m-instruct", "tiny-python"
+"""Models that commands take where nobody names one."""
 Model = Annotated[str, typer.Option(help="A name from `mpcinfer models`, or a path.")]
 PlanName = Annotated[str, typer.Option("--plan", help="Which protocols; the same at both parties.")]
 Choices = Annotated[
