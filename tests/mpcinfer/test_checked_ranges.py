@@ -25,7 +25,7 @@ from mpcinfer.suites.fss.connect import fss_session
 from mpcinfer.suites.fss.program import Program
 from mpcinfer.suites.fss.range_check import CHECK, require_agreement, tolerance
 from mpcinfer.suites.fss.second_evaluation import second_evaluation
-from mpcinfer.suites.registry import get_plan
+from mpcinfer.suites.registry import get_plan, suite_of
 from parties.errors import ConfigError, HandshakeFailed, PeerClosed, RangeError
 from parties.link import Link
 from parties.threads import run_two_threads
@@ -227,13 +227,13 @@ def test_parties_of_which_one_checks_are_told_so(asking: int) -> None:
         _open(terms)
 
 
-def test_the_engine_crypten_and_folders_refuse(tmp_path: Path) -> None:
+def test_the_suite_crypten_and_folders_refuse(tmp_path: Path) -> None:
     public, crypten = PublicModel.of(model_of(ONE)), get_plan("crypten")
-    with pytest.raises(ConfigError, match=r"--check-ranges is for plans of the engine fss.*crypten"):
-        Terms(plan=crypten, public=public, check_ranges=True)
+    with pytest.raises(ConfigError, match=r"--check-ranges is for plans of the suite fss.*crypten"):
+        suite_of(crypten).ready(Terms(plan=crypten, public=public, check_ranges=True))
     with pytest.raises(ConfigError, match="--check-ranges needs a dealer"):
-        Terms(plan=FREE, public=public, material=tmp_path, check_ranges=True)
-    with pytest.raises(ConfigError, match="--check-ranges is for plans of the engine fss"):
+        suite_of(FREE).ready(Terms(plan=FREE, public=public, material=tmp_path, check_ranges=True))
+    with pytest.raises(ConfigError, match="--check-ranges is for plans of the suite fss"):
         count(ONE, crypten, tokens=4, check_ranges=True)
     with pytest.raises(ConfigError, match="calibrated"):
         count(ONE, FREE, tokens=4, check_ranges=True)

@@ -21,8 +21,8 @@ def run(*arguments: str, width: int = 80) -> str:
 def test_protocols_as_a_table(width: int) -> None:
     table = run("protocols", width=width)
     assert max(len(line) for line in table.splitlines()) <= width
-    for engine, suite in SUITES.items():
-        assert f"engine {engine}" in table
+    for name, suite in SUITES.items():
+        assert f"suite {name}" in table
         for operation, names in suite.operations.items():
             assert operation in table
             assert all(name in table for name in names)
@@ -31,7 +31,7 @@ def test_protocols_as_a_table(width: int) -> None:
     assert "…" not in table  # nothing was cut off
 
 
-def test_protocols_of_one_engine() -> None:
+def test_protocols_of_one_suite() -> None:
     table = run("protocols", "--suite", "crypten", "--tokens", "16")
     assert "histogram" not in table
     assert "gpt2, 16 tokens" in table
