@@ -83,7 +83,7 @@ def test_the_faithful_plan_is_a_choice_of_truncation() -> None:
     assert not is_faithful(truncating(plan, exactly=False))
     with pytest.raises(ConfigError, match="with truncation=faithful take gelu=lookup"):
         check(get_plan("fss").replace(truncation="faithful"))
-    assert not get_plan("fss").faithful
+    assert not is_faithful(get_plan("fss"))
     assert resolve_fss(plan).truncation.faithful
 
 
