@@ -17,7 +17,7 @@ from mpcinfer.speculation import MOST_DRAFTS
 from parties.bill import Bill
 from parties.errors import ConfigError
 from parties.meter import Meter
-from protocols.additive.counting import CountingArithmetic
+from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.registry import resolve
 from protocols.additive.weight import Weight
 from protocols.plan import Plan

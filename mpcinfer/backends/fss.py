@@ -25,7 +25,7 @@ from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, N
 from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.widths import RESIDUAL_WRITERS, Widths
 from parties.errors import ConfigError
-from protocols.fss.activations import ActivationProtocol, ActivationWires
+from protocols.fss.activation_protocols import ActivationProtocol, ActivationWires
 from protocols.fss.kept import Kept
 from protocols.fss.kept import keep as hold_on
 from protocols.fss.linear import Hold, Linear, ToClient, Veil

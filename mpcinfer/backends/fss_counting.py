@@ -14,7 +14,7 @@ from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.widths import Widths
 from parties.bill import Bill
 from parties.meter import Meter
-from protocols.fss.counting import Counting
+from protocols.fss.counting_machine import Counting
 from protocols.fss.gate import shape_only
 from protocols.fss.matrix import Matrix
 from protocols.fss.registry import resolve as resolve_fss

@@ -10,10 +10,10 @@ import torch
 from mpcinfer.catalogue.entry import SAMPLE, Entry, ErrorKind, SampleCost, StatedError, source_of, summary_of
 from mpcinfer.models.config import ModelConfig
 from parties.meter import Meter
-from protocols.additive.counting import CountingArithmetic
+from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.operation import CausalProtocol, RangedProtocol, UnaryProtocol
 from protocols.additive.registry import Suite, resolve
-from protocols.additive.shapes import without_data
+from protocols.additive.shape_arithmetic import without_data
 from protocols.plan import Plan
 from protocols.registry import SUITES, get_plan
 from protocols.trust import Security

@@ -23,7 +23,7 @@ def skip(
         mpcinfer skip material/server --to 2
     """
     from mpcinfer.cli.progress import announce
-    from protocols.fss.store import Store
+    from protocols.fss.bundle_store import Store
 
     with closing(Store(folder)) as store:
         before = store.next

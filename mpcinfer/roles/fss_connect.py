@@ -22,10 +22,10 @@ from mpcinfer.roles.terms import Terms, announce, dealer_link, greet
 from parties.errors import ConfigError, PeerMismatch
 from parties.link import Link
 from parties.meter import CLIENT, Phase
+from protocols.fss.bundle_store import Store
 from protocols.fss.matrix import Matrix, PublicCopy
 from protocols.fss.seeds import charge_seeds
-from protocols.fss.store import Store
-from protocols.fss.stored import StoredSupply
+from protocols.fss.stored_supply import StoredSupply
 from protocols.fss.supply import DealerSupply, RunShape, Supply
 
 ENGINE = "fss"

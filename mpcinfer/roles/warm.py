@@ -20,7 +20,7 @@ from mpcinfer.roles.kernel_mark import mark_warm
 from parties.compiled import kernel_folder, kernels, on_compile
 from parties.kernel_cache import KernelFolder
 from protocols import kernels as sources
-from protocols.fss.maximum import MAX_RING_BITS
+from protocols.fss.coarse_maximum import MAX_RING_BITS
 from protocols.kernels.entries import MIN_DOMAIN_BITS, Layout
 from protocols.kernels.histogram import suffix_counts
 from protocols.plan import Plan

@@ -14,8 +14,8 @@ import torch
 from parties.errors import ConfigError
 from protocols.fss.cells import Cells
 from protocols.fss.clear_side import ClearSide, Rounding
-from protocols.fss.exponential import ExponentialGate
 from protocols.fss.lookup import Lookup
+from protocols.fss.lookup_exponential import ExponentialGate
 from protocols.fss.tables import Table
 from protocols.share import Share
 

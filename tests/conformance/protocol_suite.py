@@ -11,7 +11,7 @@ import torch
 from parties.bill import BillRow
 from parties.meter import CLIENT, Meter
 from protocols.additive.arithmetic import Arithmetic
-from protocols.additive.counting import CountingArithmetic
+from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.plan import Plan
 from protocols.registry import get_plan
 from protocols.share import Share

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mpcinfer.catalogue.fss import wires_of
-from protocols.fss.activations import ActivationWires, LookupActivation
+from protocols.fss.activation_protocols import ActivationWires, LookupActivation
 from protocols.fss.registry import GELU
 from protocols.registry import SUITES, get_plan
 from tests.conformance.fss_protocol_suite import (

@@ -11,7 +11,7 @@ import torch
 from mpcinfer.models.attention_widths import AttentionWidths
 from mpcinfer.models.config import AttentionForm
 from mpcinfer.models.precision import Precision
-from protocols.fss.activation import Activation
+from protocols.fss.lookup_activation import Activation
 from tests.mpcinfer.backends.error_bounds import Bounded
 
 

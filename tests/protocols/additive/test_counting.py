@@ -14,7 +14,7 @@ from parties.bill import Bill
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Meter
 from protocols.additive.arithmetic import Arithmetic
-from protocols.additive.counting import CountingArithmetic
+from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.schedule import Schedule
 from protocols.plan import Plan
 from protocols.registry import get_plan

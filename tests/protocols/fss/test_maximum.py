@@ -9,10 +9,10 @@ import torch
 
 from parties.errors import ConfigError
 from parties.randomness import InsecureTestRandom
+from protocols.fss.coarse_maximum import CoarseMaximum
 from protocols.fss.gate import Shares, shape_only
 from protocols.fss.machine import Machine
 from protocols.fss.material import Idpf, Packed
-from protocols.fss.maximum import CoarseMaximum
 from protocols.fss.ring import signed
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor

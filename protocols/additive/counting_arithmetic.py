@@ -15,7 +15,7 @@ from protocols.additive.correlations import Shape, broadcast_shape, matmul_shape
 from protocols.additive.costs import Cost, PrimitiveCosts, payload_bytes
 from protocols.additive.primitives import FRAC_BITS, check_primitives
 from protocols.additive.schedule import Schedule
-from protocols.additive.shapes import ShapeArithmetic, without_data
+from protocols.additive.shape_arithmetic import ShapeArithmetic, without_data
 from protocols.additive.stock_maximum import maximum_steps
 from protocols.additive.weight import Weight
 from protocols.plan import Plan
