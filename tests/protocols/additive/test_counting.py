@@ -136,7 +136,7 @@ def test_an_insecure_run_has_no_dealer_to_pay() -> None:
 
 
 def test_refuses_what_it_cannot_count() -> None:
-    with pytest.raises(ConfigError, match="session and beaver, not 'magic'"):
+    with pytest.raises(ConfigError, match="'session' or 'beaver', not 'magic'"):
         CountingArithmetic(Meter(timed=False), linear="magic")
     engine = CountingArithmetic(Meter(timed=False))
     with pytest.raises(ConfigError, match="no sigmoid of its own"):
