@@ -15,7 +15,7 @@ from protocols.kernels import idpf
 from protocols.kernels.aes import Hash
 from protocols.kernels.dpf import DpfKeys, generate, prefix_parity, window_lookup
 from protocols.kernels.lines import Lines
-from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
+from protocols.kernels.ring_products import ring_matmul, ring_matmul_transposed
 from protocols.kernels.window import nodes_in_range
 from protocols.kernels.window_table import WindowTable
 

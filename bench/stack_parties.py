@@ -48,9 +48,9 @@ from protocols.fss.preparation import Preparation
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.ring import signed
 from protocols.fss.seeds import drawn_masks, weight_streams
-from protocols.fss.shapes import no_data
 from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
+from protocols.meta_tensors import no_data
 from protocols.share import Share
 
 _TIMEOUT_S = 300.0

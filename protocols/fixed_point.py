@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 
 from parties.errors import ConfigError, RangeError
-from protocols.kernels.ring import ring_bmm
+from protocols.kernels.ring_products import ring_bmm
 
 Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

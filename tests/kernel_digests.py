@@ -29,7 +29,7 @@ from protocols.kernels.entries import Layout
 from protocols.kernels.histogram import suffix_counts
 from protocols.kernels.lines import Lines
 from protocols.kernels.processor import kernel_set
-from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
+from protocols.kernels.ring_products import ring_matmul, ring_matmul_transposed
 from protocols.kernels.window_table import WindowTable
 from tests.mpcinfer.fss_parties import FREE, Whole, deal, run_private
 from tests.mpcinfer.three_parties import random_model

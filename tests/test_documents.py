@@ -12,10 +12,10 @@ import torch
 import mpcinfer
 from parties.meter import CLIENT, Meter
 from protocols.additive.cleartext import IdealCleartextArithmetic
-from protocols.additive.counting import CountingArithmetic
-from protocols.fss.activations import ActivationWires
+from protocols.additive.counting_arithmetic import CountingArithmetic
+from protocols.fss.activation_protocols import ActivationWires
 from protocols.fss.clear import Clear
-from protocols.fss.counting import Counting
+from protocols.fss.counting_machine import Counting
 from protocols.fss.gate import Shares, shape_only
 from protocols.fss.machine import Machine
 from protocols.share import Held, Share

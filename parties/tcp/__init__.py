@@ -12,16 +12,16 @@ announce. A peer that dies closes its connection and is noticed at once. A peer 
 vanishes without a word is noticed by `recv`'s deadline, or by the kernel's keep-alive probes (about a minute;
 they carry no payload), whichever comes first.
 
-What others can make this process hold in memory is bounded (`gate.py`): strangers by `MAX_WAITING`
+What others can make this process hold in memory is bounded (`watcher.py`): strangers by `MAX_WAITING`
 connections of `CHUNK_BYTES` each, for at most `HANDSHAKE_S` seconds; the peer by `MAX_QUEUED_BYTES`.
 """
 
 from parties.tcp.channel import TcpChannel
 from parties.tcp.chunks import CHUNK_BYTES
 from parties.tcp.connecting import connect
-from parties.tcp.gate import MAX_QUEUED_BYTES, MAX_WAITING
 from parties.tcp.listening import Listener
 from parties.tcp.socket import HANDSHAKE_S
+from parties.tcp.watcher import MAX_QUEUED_BYTES, MAX_WAITING
 
 __all__ = [
     "CHUNK_BYTES",

@@ -43,7 +43,7 @@ class TcpChannel(Channel):
         """
         assert parts, "a message has at least one part"
         wire = self._open()
-        if wire.gate.lost:
+        if wire.watcher.lost:
             raise PeerClosed("the connection to the peer is lost")
         for chunk in chunks.chunks(parts):
             wire.send(chunk)
@@ -53,7 +53,7 @@ class TcpChannel(Channel):
         wire = self._open()
         deadline: float | None = None
         while True:
-            lost = wire.gate.lost  # looked at first: what arrived before the loss is still delivered
+            lost = wire.watcher.lost  # looked at first: what arrived before the loss is still delivered
             while (chunk := wire.received()) is not None:
                 if len(chunk) == chunks.CHUNK_BYTES:  # of those only so many as are awaited can come
                     deadline = None
@@ -72,7 +72,7 @@ class TcpChannel(Channel):
         """Sends what is queued, for at most `LINGER_S` seconds, then ends the connection; safe to repeat."""
         if self._wire is not None:
             wire, self._wire = self._wire, None
-            wire.close(0.0 if wire.gate.lost else LINGER_S)
+            wire.close(0.0 if wire.watcher.lost else LINGER_S)
 
     def wire_bytes(self, parts: Sequence[Buffer]) -> int:
         """Exact TCP payload of a message: framing, and encryption's overhead, of each chunk."""
@@ -88,7 +88,7 @@ class TcpChannel(Channel):
         What is still queued in this process is not yet sent: ask after the peer has answered. None where the
         kernel does not tell (not Linux) or the connection has ended.
         """
-        if self._wire is None or self._connection is None or self._wire.gate.lost:
+        if self._wire is None or self._connection is None or self._wire.watcher.lost:
             return None
         return self._wire.connections.kernel_bytes(self._connection)
 
@@ -99,6 +99,6 @@ class TcpChannel(Channel):
 
 
 def _why(wire: Wire) -> str:
-    if wire.gate.flooded:
+    if wire.watcher.flooded:
         return "the peer was cut off: more than it may send ahead waited to be read"
     return "the peer ended the connection, died, or sent what no program of ours sends"

@@ -68,10 +68,10 @@ def _attempt(
 ) -> PeerTimeout | HandshakeFailed | None:
     """Tries once to connect; None where it worked, else why it did not but may next time."""
     wire.connect(endpoint, peer_key)
-    gate, answer_by = wire.gate, time.monotonic() + _ATTEMPT_S
-    while not gate.succeeded:
-        if gate.failed is not None:
-            return _refusal(gate.failed, endpoint)
+    watcher, answer_by = wire.watcher, time.monotonic() + _ATTEMPT_S
+    while not watcher.succeeded:
+        if watcher.failed is not None:
+            return _refusal(watcher.failed, endpoint)
         remaining = (deadline if wire.connections else min(deadline, answer_by)) - time.monotonic()
         if remaining <= 0:
             what = "a connection, but no end of the handshake" if wire.connections else "no answer"

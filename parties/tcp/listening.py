@@ -60,12 +60,12 @@ class Listener:
             PeerTimeout: nobody with an allowed key came; says who was turned away.
             HandshakeFailed: the peer left in the middle of the handshake.
         """
-        wire, gate = self._wire, self._wire.gate
-        doorkeeper = gate.doorkeeper
+        wire, watcher = self._wire, self._wire.watcher
+        doorkeeper = watcher.doorkeeper
         assert doorkeeper is not None
         deadline = time.monotonic() + timeout_s
         try:
-            while not gate.succeeded:
+            while not watcher.succeeded:
                 now = time.monotonic()
                 if doorkeeper.peer_left(len(wire.connections)):
                     raise HandshakeFailed("the peer left in the middle of the handshake")

@@ -1,4 +1,4 @@
-"""A 0MQ socket for one connection, with the context it lives in and the gate that watches it."""
+"""A 0MQ socket for one connection, with the context it lives in and the thread that watches it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from parties.tcp import zmtp
 from parties.tcp.chunks import CHUNK_BYTES
 from parties.tcp.connections import Connections
 from parties.tcp.doorkeeper import GRANT_S, DoorKeeper
-from parties.tcp.gate import Gate
+from parties.tcp.watcher import ConnectionWatcher
 from parties.wire import Buffer
 
 HANDSHAKE_S = 15.0
@@ -28,11 +28,11 @@ Socket = zmq.Socket[bytes]
 
 
 class Wire:
-    """A socket, its gate and the context they live in.
+    """A socket, its watcher and the context they live in.
 
     Args:
         keys: this party's; None for no encryption.
-        allowed: at the listening end, whom the gate lets in; None at the connecting end.
+        allowed: at the listening end, whom the watcher lets in; None at the connecting end.
     """
 
     def __init__(self, keys: KeyPair | None, *, listening: bool, allowed: frozenset[str]) -> None:
@@ -58,10 +58,12 @@ class Wire:
             self.socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
             self.socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
         doorkeeper = self._guard(allowed) if listening else None
-        self.gate = Gate(self.context, self.socket.get_monitor_socket(), self.connections, doorkeeper)
+        self.watcher = ConnectionWatcher(
+            self.context, self.socket.get_monitor_socket(), self.connections, doorkeeper
+        )
         self.poller = zmq.Poller()
         self.poller.register(self.socket, zmq.POLLIN)
-        self.poller.register(self.gate.news, zmq.POLLIN)
+        self.poller.register(self.watcher.news, zmq.POLLIN)
 
     def _guard(self, allowed: frozenset[str]) -> DoorKeeper:
         """Lets nobody in without the door-keeper's word."""
@@ -93,9 +95,9 @@ class Wire:
             self.socket.connect(endpoint)
 
     def wait(self, timeout_s: float) -> None:
-        """Until a chunk came or the gate has news, at most so long."""
+        """Until a chunk came or the watcher has news, at most so long."""
         self.poller.poll(milliseconds(timeout_s))
-        self.gate.hear()
+        self.watcher.hear()
 
     def send(self, chunk: Buffer) -> None:
         """Queues a chunk.
@@ -122,22 +124,22 @@ class Wire:
             return None
         if frame.more:
             raise MalformedFrame("a message of several frames")
-        self.gate.delivered += zmtp.message_bytes([len(frame)], self.secure)
+        self.watcher.delivered += zmtp.message_bytes([len(frame)], self.secure)
         return frame.buffer
 
     def established(self) -> int | None:
         """The descriptor of the connection that is in; None where it cannot be told from a stranger's."""
         self.socket.poll(milliseconds(GRANT_S), zmq.POLLOUT)  # until 0MQ has handed it to the socket
         deadline = time.monotonic() + GRANT_S
-        while self.gate.ours is None and not self.gate.lost and time.monotonic() < deadline:
+        while self.watcher.ours is None and not self.watcher.lost and time.monotonic() < deadline:
             self.wait(RETRY_S)
-        return self.gate.ours
+        return self.watcher.ours
 
     def close(self, linger_s: float) -> None:
         """Closes everything; waits at most `linger_s` for queued messages to leave. Safe to repeat."""
         if not self.socket.closed:
             self.socket.disable_monitor()
-            self.gate.close()
+            self.watcher.close()
             self.socket.close(milliseconds(linger_s))
             self.context.term()
 

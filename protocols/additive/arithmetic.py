@@ -127,6 +127,11 @@ class Arithmetic(ABC):
             for piece, (a, _) in zip(pieces, pairs, strict=True)
         ]
 
+    def rescaled(self, product: torch.Tensor, a: Share, b: Share) -> Share:
+        """The product of two factors' ring elements: truncated to `frac_bits` where both have fractions."""
+        exact = Share(product, a.frac_bits + b.frac_bits)
+        return self.truncate(exact, self.frac_bits) if a.frac_bits and b.frac_bits else exact
+
     # -- interactive: an engine's own ---------------------------------------------------------------------
 
     @abstractmethod

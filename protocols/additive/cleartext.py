@@ -42,13 +42,13 @@ class IdealCleartextArithmetic(Arithmetic):
         return a if dropped == 0 else Share(self._rounding(a.value, dropped), frac_bits)
 
     def mul(self, a: Share, b: Share) -> Share:
-        return self._product(fixed_point.mul(a.value, b.value, *self._place(a, b)), a, b)
+        return self.rescaled(fixed_point.mul(a.value, b.value, *self._place(a, b)), a, b)
 
     def square(self, a: Share) -> Share:
         return self.mul(a, a)
 
     def matmul(self, a: Share, b: Share) -> Share:
-        return self._product(fixed_point.matmul(a.value, b.value, *self._place(a, b)), a, b)
+        return self.rescaled(fixed_point.matmul(a.value, b.value, *self._place(a, b)), a, b)
 
     def less_than_zero(self, a: Share, largest: float | None = None) -> Share:
         if largest is not None and fixed_point.largest_magnitude(a.value) > largest * 2.0**a.frac_bits:
@@ -88,7 +88,3 @@ class IdealCleartextArithmetic(Arithmetic):
 
     def _place(self, a: Share, b: Share) -> tuple[int, str]:
         return a.frac_bits + b.frac_bits, self.meter.label
-
-    def _product(self, product: torch.Tensor, a: Share, b: Share) -> Share:
-        exact = Share(product, a.frac_bits + b.frac_bits)
-        return self.truncate(exact, self.frac_bits) if a.frac_bits and b.frac_bits else exact

@@ -21,7 +21,7 @@ from parties.randomness import AesCtrStream, Randomness
 from parties.wire import Spec
 from protocols.additive.bits import from_slice, slice_bytes, squeeze, squeezed_bytes
 from protocols.additive.carry import MAX_BLOCKS, MAX_WORD_BITS, Level, leaf_level, node_level
-from protocols.kernels.ring import ring_bmm, ring_matmul, ring_matmul_transposed
+from protocols.kernels.ring_products import ring_bmm, ring_matmul, ring_matmul_transposed
 from protocols.seeding import derive_key, weight_stream
 from protocols.tensors import drawn, from_wire
 

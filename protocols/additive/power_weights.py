@@ -9,9 +9,9 @@ import torch
 
 from parties.errors import RangeError
 from protocols.additive.arithmetic import Arithmetic
+from protocols.additive.causal_rows import CausalRows
 from protocols.additive.inverse_sqrt import OctaveInverseSqrt
 from protocols.additive.operation import CausalPowerProtocol
-from protocols.additive.packing import CausalRows
 from protocols.additive.reciprocal import GoldschmidtReciprocal
 from protocols.share import Share
 

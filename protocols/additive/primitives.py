@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from parties.errors import ConfigError
+
 FRAC_BITS = 16
 """Of all values; rings have 64 bits."""
 
@@ -17,3 +19,13 @@ COMPARISON = {
     "packed": "Single bits are sent, only as many as a public bound leaves open.",
     "words": "CrypTen's own, on 64-bit words.",
 }
+
+
+_KNOWN = {"linear": LINEAR, "truncation": TRUNCATION, "comparison": COMPARISON}
+
+
+def check_primitives(**choices: str) -> None:
+    """Raises ConfigError where a choice, by what it is a choice of, is none of the above."""
+    for name, choice in choices.items():
+        if choice not in _KNOWN[name]:
+            raise ConfigError(f"{name} is {' or '.join(map(repr, _KNOWN[name]))}, not {choice!r}")

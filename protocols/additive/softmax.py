@@ -7,10 +7,10 @@ from typing import final
 import torch
 
 from protocols.additive.arithmetic import Arithmetic
+from protocols.additive.causal_rows import CausalRows
 from protocols.additive.exponential import QuarticExponential
 from protocols.additive.maximum import TreeMaximum
 from protocols.additive.operation import CausalProtocol, RowMaximum
-from protocols.additive.packing import CausalRows
 from protocols.additive.reciprocal import GoldschmidtReciprocal
 from protocols.share import Share
 

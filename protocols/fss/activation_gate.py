@@ -16,8 +16,8 @@ from protocols.fss.lookup import PointLookup
 from protocols.fss.material import Items
 from protocols.fss.party_side import PartySide
 from protocols.fss.polynomial import Form, deal_product, evaluate_product, form_of, key_items
-from protocols.fss.shapes import broadcast
 from protocols.fss.terms import coefficients, secrets
+from protocols.meta_tensors import broadcast
 from protocols.share import Held, Share
 
 

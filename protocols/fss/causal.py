@@ -20,7 +20,7 @@ from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Shares, shape_only
 from protocols.fss.material import Items, Shape, Shared
 from protocols.fss.party_side import PartySide
-from protocols.kernels.ring import ring_bmm
+from protocols.kernels.ring_products import ring_bmm
 from protocols.kernels.rows import pack_rows, unpack_rows
 from protocols.share import Share
 

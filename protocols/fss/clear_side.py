@@ -39,8 +39,9 @@ class ClearSide:
         return Rounding.FLOOR if self._randomness is None else Rounding.SAMPLED
 
     def mask(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
-        """A uniform mask, for a gate whose rounding depends on its input's. For sampled rounding only."""
-        assert self._randomness is not None
+        """A mask for a gate whose rounding depends on its input's; zero where all is rounded down."""
+        if self._randomness is None:
+            return torch.zeros(shape, dtype=torch.int64)
         return drawn(self._randomness, shape, bits)
 
     def fits_words(self, x: torch.Tensor, weight: torch.Tensor, *, transposed: bool) -> bool:

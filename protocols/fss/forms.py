@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.fss.material import Shape
-from protocols.fss.shapes import broadcast
+from protocols.meta_tensors import broadcast
 
 Numbers = NDArray[np.int64]
 
@@ -38,7 +38,7 @@ def monomials(forms: Sequence[Form]) -> list[tuple[int, ...]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """What the loops over a product need to know; see `protocols.kernels.forms`.
+    """What the loops over a product need to know; see `protocols.kernels.form_products`.
 
     Attributes:
         shape: of the result.

@@ -17,7 +17,7 @@ from protocols.fss.dealer_side import DealerSide
 from protocols.fss.material import Items, Shape
 from protocols.fss.offline_side import OfflineSide
 from protocols.fss.party_side import PartySide
-from protocols.fss.shapes import no_data
+from protocols.meta_tensors import no_data
 from protocols.share import Held, Share
 
 Shares = tuple[Share, ...]

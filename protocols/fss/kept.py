@@ -15,7 +15,7 @@ import torch
 
 from protocols.fss.machine import Machine
 from protocols.fss.polynomial import Product
-from protocols.fss.shapes import end_to_end
+from protocols.meta_tensors import end_to_end
 from protocols.share import Share
 
 _MORE_ROWS = 64

@@ -12,7 +12,7 @@ import torch
 from parties.errors import ConfigError, RangeError
 from protocols.fss.activation_gate import ActivationGate
 from protocols.fss.cells import Cells
-from protocols.fss.clear_side import ClearSide, Rounding
+from protocols.fss.clear_side import ClearSide
 from protocols.fss.curves import curve
 from protocols.fss.line_lookup import LineLookup
 from protocols.fss.line_table import LineTable, line_table
@@ -75,9 +75,7 @@ class _LineGate(ActivationGate):
 
     def _alone(self, clear: ClearSide, x: Share, index: Share) -> torch.Tensor:
         self._check_range(clear, index)
-        floor, shape = clear.rounding is Rounding.FLOOR, tuple(index.value.shape)
-        mask = torch.zeros_like(index.value) if floor else clear.mask(shape, index.ring_bits)
-        cell, a, b = self._cells.places(index.value, mask)
+        cell, a, b = self._cells.places(index.value, clear.mask(index.shape, index.ring_bits))
         ramp = torch.where(cell >= 0, x.value, 0) << self._ramp_shift
         return ramp - self._table.at(cell, a, b)
 

@@ -38,9 +38,9 @@ from protocols.fss.party_side import PartySide
 from protocols.fss.point_keys import PointKeys, read_all
 from protocols.fss.polynomial import Form, TermList, form_of, known_form
 from protocols.fss.ring import low, top_bit
-from protocols.fss.shapes import no_data
 from protocols.fss.tables import Table
 from protocols.fss.terms import coefficients, secrets
+from protocols.meta_tensors import no_data
 from protocols.share import Held, Share
 from protocols.tensors import to_words
 

@@ -11,8 +11,8 @@ from parties.errors import ConfigError, RangeError
 from parties.meter import Meter
 from protocols.fss.gate import Gate, Shares
 from protocols.fss.ring import shift_right
-from protocols.fss.shapes import combined, end_to_end, no_data
 from protocols.kernels.rows import sum_rows
+from protocols.meta_tensors import combined, end_to_end, no_data
 from protocols.share import Held, Share
 
 

@@ -11,8 +11,8 @@ import torch
 from parties.randomness import Randomness
 from protocols.fss.material import Shape
 from protocols.fss.parts import parts
-from protocols.fss.shapes import no_data
-from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
+from protocols.kernels.ring_products import ring_matmul, ring_matmul_transposed
+from protocols.meta_tensors import no_data
 from protocols.tensors import drawn
 
 _DRAWN_ELEMENTS = 1 << 19

@@ -35,10 +35,10 @@ from protocols.fss.gate import Gate, Shares, shape_only
 from protocols.fss.material import Items, Shape, Shared
 from protocols.fss.parts import parts
 from protocols.fss.party_side import PartySide
-from protocols.fss.shapes import broadcast
 from protocols.fss.terms import Coefficient, Terms, coefficients, listed, secrets
-from protocols.kernels.forms import evaluate, share_out
-from protocols.kernels.threads import in_parts
+from protocols.kernels.form_products import evaluate, share_out
+from protocols.kernels.parallel import in_parts
+from protocols.meta_tensors import broadcast
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor, to_words
 
@@ -96,7 +96,7 @@ def evaluate_product(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Piece:
-    """Some neighbouring elements of a product, as the loops in `protocols.kernels.forms` take them.
+    """Some neighbouring elements of a product, as the loops in `protocols.kernels.form_products` take them.
 
     Attributes:
         elements: which of all.
@@ -110,7 +110,7 @@ class _Piece:
     numbers: NDArray[np.int64]
 
     def evaluate(self, shares: NDArray[np.uint64], first: int, out: NDArray[np.uint64]) -> None:
-        """Fills `out` with a party's share of the product; see `protocols.kernels.forms`."""
+        """Fills `out` with a party's share of the product; see `protocols.kernels.form_products`."""
         layout = layout_of(self.forms)
         around = (*layout.of_products, first)
         in_parts(

@@ -20,8 +20,8 @@ from protocols.fss.gate import Gate, Shares
 from protocols.fss.machine import MaskMachine
 from protocols.fss.matrix import Products
 from protocols.fss.offline_side import OfflineSide
-from protocols.fss.shapes import no_data
 from protocols.fss.spool import Reader
+from protocols.meta_tensors import no_data
 from protocols.share import Share
 from protocols.tensors import drawn, to_tensor, to_words
 

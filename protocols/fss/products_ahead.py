@@ -20,7 +20,7 @@ from parties.meter import CLIENT, Meter
 from parties.randomness import Randomness
 from protocols.fss.matrix import Factor, Noted, Products
 from protocols.fss.preparation import Offline
-from protocols.fss.shapes import no_data
+from protocols.meta_tensors import no_data
 from protocols.tensors import drawn
 
 PASSES = 4

@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from parties.errors import ConfigError
-from protocols.fss.activations import (
+from protocols.fss.activation_protocols import (
     ActivationProtocol,
     FineLinesActivation,
     FineLookupActivation,
     LinesActivation,
     LookupActivation,
 )
-from protocols.fss.exponentials import ExponentialProtocol, LookupExponential, SplitExponentialProtocol
+from protocols.fss.exponential_protocols import (
+    ExponentialProtocol,
+    LookupExponential,
+    SplitExponentialProtocol,
+)
 from protocols.fss.plans import FAITHFUL, FREE, NAME, is_faithful
 from protocols.fss.suite import (
     EmbeddingProtocol,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from protocols.fss.faithful_truncation import FaithfulTruncation
 from protocols.fss.linear import Hold, Veil
 from protocols.fss.machine import Machine
 from protocols.fss.opening import Open, Publish
 from protocols.fss.polynomial import Product
-from protocols.fss.truncation import FaithfulTruncation
 from protocols.share import Share
 
 Wire = tuple[Share, int, int]

@@ -13,9 +13,9 @@ import torch
 
 from parties.errors import ConfigError
 from protocols.fss.cells import Cells
-from protocols.fss.clear_side import ClearSide, Rounding
-from protocols.fss.exponential import ExponentialGate
+from protocols.fss.clear_side import ClearSide
 from protocols.fss.lookup import Lookup
+from protocols.fss.lookup_exponential import ExponentialGate
 from protocols.fss.tables import Table
 from protocols.share import Share
 
@@ -83,9 +83,7 @@ class SplitExponential(ExponentialGate):
         return self._rest(self._cells.cut(mask)[1])
 
     def _value(self, clear: ClearSide, index: Share) -> torch.Tensor:
-        floor, shape = clear.rounding is Rounding.FLOOR, tuple(index.value.shape)
-        mask = torch.zeros_like(index.value) if floor else clear.mask(shape, index.ring_bits)
-        cell, a, b = self._cells.places(index.value, mask)
+        cell, a, b = self._cells.places(index.value, clear.mask(index.shape, index.ring_bits))
         return self._table.at(cell, a) * self._rest(b)
 
     def _rest(self, b: torch.Tensor) -> torch.Tensor:

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from protocols.fss.activations import ActivationProtocol
+from protocols.fss.activation_protocols import ActivationProtocol
+from protocols.fss.coarse_maximum import CoarseMaximum
 from protocols.fss.embedding import HoldTokens
-from protocols.fss.exponentials import ExponentialProtocol
+from protocols.fss.exponential_protocols import ExponentialProtocol
+from protocols.fss.faithful_truncation import FaithfulTruncation
 from protocols.fss.linear import Linear
 from protocols.fss.machine import Machine
 from protocols.fss.matrix import Matrix
-from protocols.fss.maximum import CoarseMaximum
 from protocols.fss.octave_cells import Function
 from protocols.fss.octaves import Octaves, line_error
 from protocols.fss.powers import PowerWires, even_power, power_error
@@ -25,7 +26,6 @@ from protocols.fss.protocol import FssProtocol
 from protocols.fss.public_rows import OwnTokens, PublicRows
 from protocols.fss.square import Square
 from protocols.fss.tree_maximum import row_maximum
-from protocols.fss.truncation import FaithfulTruncation
 from protocols.share import Share
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from protocols.fss.forms import Form
 from protocols.fss.ring import shift_right, top_bit
-from protocols.kernels.forms import BIT, LISTED, VALUE, VIEW
+from protocols.kernels.form_products import BIT, LISTED, VALUE, VIEW
 from protocols.share import Share
 from protocols.tensors import to_words
 
@@ -24,7 +24,7 @@ Coefficient = torch.Tensor | int
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Factor:
-    """What the loops in `protocols.kernels.forms` take of a factor: flat values, and numbers."""
+    """What the loops in `protocols.kernels.form_products` take of a factor: flat values, and numbers."""
 
     values: NDArray[np.uint64]
     numbers: tuple[int, ...]

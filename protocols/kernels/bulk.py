@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from protocols.kernels.aes import INNER, LEAF
 from protocols.kernels.bulk_loops import convert_nodes, expand_nodes, turn_nodes
-from protocols.kernels.chunks import CHUNK
+from protocols.kernels.key_chunks import CHUNK
 
 Words = NDArray[np.uint64]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.kernels.chunks import CHUNK
 from protocols.kernels.jit import kernel
+from protocols.kernels.key_chunks import CHUNK
 from protocols.kernels.prefix_shares import add_entries, add_places
 from protocols.kernels.registers import GROUP
 from protocols.kernels.tree import close, convert, correct, descend, expand, turn

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from protocols.kernels import dpf_bulk, dpf_kernels
 from protocols.kernels.aes import Hash
-from protocols.kernels.chunks import parts
+from protocols.kernels.key_chunks import parts
 from protocols.kernels.processor import uses_compiled
 from protocols.kernels.window import inner_levels, nodes_by_level, touched_leaves
 from protocols.kernels.window_table import WindowTable

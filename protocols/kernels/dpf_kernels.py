@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.kernels.aes import LEAF, hash_group
-from protocols.kernels.chunks import CHUNK
 from protocols.kernels.jit import kernel
+from protocols.kernels.key_chunks import CHUNK
 from protocols.kernels.leaves import copy_to_rows, leaf_parities, make_leaves, sum_leaves
 from protocols.kernels.neighbours import expand_neighbours, load_roots, room_for_nodes
 from protocols.kernels.registers import GROUP

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from protocols.kernels.entries import Bytes, Layout
 from protocols.kernels.jit import kernel
-from protocols.kernels.threads import in_threads
+from protocols.kernels.parallel import in_threads
 
 Units = NDArray[np.unsignedinteger[Any]]
 _THREAD_BYTES = 1 << 18

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from protocols.kernels import idpf_bulk, idpf_kernels
 from protocols.kernels.aes import Hash
-from protocols.kernels.chunks import CHUNK, parts
+from protocols.kernels.key_chunks import CHUNK, parts
 from protocols.kernels.lines import Lines
 from protocols.kernels.processor import uses_compiled
 from protocols.kernels.window import nodes_in_range

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.kernels.aes import INNER, VALUE, hash_group
-from protocols.kernels.chunks import CHUNK
 from protocols.kernels.jit import kernel
+from protocols.kernels.key_chunks import CHUNK
 from protocols.kernels.neighbours import expand_neighbours, load_roots, room_for_nodes
 from protocols.kernels.prefix_shares import (
     add_entries,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.kernels.jit import kernel
-from protocols.kernels.lookup import masked_sum
+from protocols.kernels.masked_sums import masked_sum
 
 Words = NDArray[np.uint64]
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from protocols.kernels.jit import kernel
-from protocols.kernels.threads import in_threads
+from protocols.kernels.parallel import in_threads
 
 Rows = NDArray[np.int64]
 Loop = Callable[[Rows, Rows, Rows], None]

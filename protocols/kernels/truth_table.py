@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from parties.errors import RangeError
 from protocols.kernels.checks import require_below, require_bits
 from protocols.kernels.jit import kernel
-from protocols.kernels.lookup import LEAF_BITS, masked_sum
+from protocols.kernels.masked_sums import LEAF_BITS, masked_sum
 from protocols.kernels.window_table import WindowTable
 
 Words = NDArray[np.uint64]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parties.errors import RangeError
-from protocols.kernels.lookup import LEAF_BITS
+from protocols.kernels.masked_sums import LEAF_BITS
 
 
 class WindowTable:

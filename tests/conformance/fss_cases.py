@@ -12,18 +12,19 @@ import torch
 from numpy.typing import NDArray
 
 from parties.meter import CLIENT
-from protocols.fss.activation import Activation, GatedActivation
 from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
 from protocols.fss.clear import Clear
+from protocols.fss.coarse_maximum import CoarseMaximum
 from protocols.fss.comparison import IsNegative
 from protocols.fss.embedding import HoldTokens
-from protocols.fss.exponential import Exponential
+from protocols.fss.faithful_truncation import FaithfulTruncation
 from protocols.fss.gate import Gate, Shares
 from protocols.fss.line_activation import GatedLineActivation, LineActivation
 from protocols.fss.linear import Hold, Linear, ToClient, Veil
+from protocols.fss.lookup_activation import Activation, GatedActivation
+from protocols.fss.lookup_exponential import Exponential
 from protocols.fss.machine import Machine
 from protocols.fss.matrix import Matrix, PublicCopy
-from protocols.fss.maximum import CoarseMaximum
 from protocols.fss.octaves import Octaves
 from protocols.fss.opening import Open, Publish
 from protocols.fss.party import Party
@@ -31,7 +32,6 @@ from protocols.fss.polynomial import Product, SumOfSquares
 from protocols.fss.public_rows import OwnTokens, PublicRows
 from protocols.fss.split_exponential import SplitExponential
 from protocols.fss.square import Square
-from protocols.fss.truncation import FaithfulTruncation
 from protocols.fss.widening import Widen
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Secret, Weight

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 import protocols.fss
 from protocols.fss import material, polynomial
-from protocols.fss.exponential import Exponential
 from protocols.fss.gate import Gate
 from protocols.fss.line_activation import LineActivation
+from protocols.fss.lookup_exponential import Exponential
 from protocols.fss.octaves import Octaves
 from protocols.fss.opening import Open
 from protocols.fss.split_exponential import SplitExponential

@@ -6,7 +6,7 @@ import pytest
 
 from mpcinfer.suites.fss.catalogue import wires_of
 from mpcinfer.suites.registry import SUITES, get_plan
-from protocols.fss.activations import ActivationWires, LookupActivation
+from protocols.fss.activation_protocols import ActivationWires, LookupActivation
 from protocols.fss.registry import GELU
 from tests.conformance.fss_protocol_suite import (
     CONFIG,

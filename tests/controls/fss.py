@@ -20,8 +20,8 @@ from protocols.fss.cells import Cells
 from protocols.fss.clear import Clear
 from protocols.fss.comparison import IsNegative, share_below_mask
 from protocols.fss.dealing import Dealing
-from protocols.fss.exponential import Exponential
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
+from protocols.fss.lookup_exponential import Exponential
 from protocols.fss.machine import Machine
 from protocols.fss.material import Dpf, Idpf, Items, Mask, Packed, Shared
 from protocols.fss.opening import Open

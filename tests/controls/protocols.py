@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from protocols.additive.arithmetic import Arithmetic
+from protocols.additive.causal_rows import CausalRows
 from protocols.additive.chebyshev import interpolate
 from protocols.additive.exponential import QuarticExponential
 from protocols.additive.maximum import TreeMaximum
 from protocols.additive.operation import CausalProtocol, UnaryProtocol
-from protocols.additive.packing import CausalRows
 from protocols.additive.reciprocal import GoldschmidtReciprocal
 from protocols.additive.stock import StockGelu, exponential, reciprocal
 from protocols.share import Share

@@ -35,7 +35,7 @@ from parties.threads import run_two_threads
 from parties.trace import Trace
 from parties.wire import Frame, decode
 from protocols.fss.clear import Clear
-from protocols.fss.counting import Counting
+from protocols.fss.counting_machine import Counting
 from protocols.fss.dealing import Dealing, Writer
 from protocols.fss.matrix import Matrix, Products
 from protocols.fss.plans import is_faithful

@@ -22,7 +22,7 @@ from mpcinfer.models.config import (
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Phase
 from protocols.additive.arithmetic import Arithmetic
-from protocols.additive.packing import CausalRows
+from protocols.additive.causal_rows import CausalRows
 from protocols.additive.power_weights import relu_weights
 from protocols.additive.registry import Suite
 from protocols.additive.weight import Weight

@@ -10,11 +10,11 @@ import torch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.suites.entry import SAMPLE, Entry, ErrorKind, SampleCost, StatedError, source_of, summary_of
 from parties.meter import Meter
-from protocols.additive.counting import CountingArithmetic
+from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.operation import CausalProtocol, RangedProtocol, UnaryProtocol
 from protocols.additive.plans import PLANS
 from protocols.additive.registry import OPERATIONS, Suite, resolve
-from protocols.additive.shapes import without_data
+from protocols.additive.shape_arithmetic import without_data
 from protocols.plan import Plan
 from protocols.trust import Security
 

@@ -10,7 +10,7 @@ from mpcinfer.suites.additive.backend import SecureBackend
 from mpcinfer.suites.suite import Run
 from parties.bill import Bill
 from parties.meter import Meter
-from protocols.additive.counting import CountingArithmetic
+from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.registry import resolve
 from protocols.additive.weight import Weight
 from protocols.plan import Plan

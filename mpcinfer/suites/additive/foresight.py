@@ -9,7 +9,7 @@ from mpcinfer.sessions.session import rewind_cache
 from mpcinfer.suites.additive.backend import SecureBackend
 from parties.meter import Meter
 from protocols.additive.correlations import Request
-from protocols.additive.counting import CountingArithmetic
+from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.registry import Suite
 from protocols.additive.schedule import Schedule
 from protocols.additive.weight import Weight

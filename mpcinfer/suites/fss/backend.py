@@ -25,7 +25,7 @@ from mpcinfer.suites.fss.range_check import plain_name
 from mpcinfer.suites.fss.widths import RESIDUAL_WRITERS, Widths
 from mpcinfer.suites.fss.wires import activation_wires, inverse_root
 from parties.errors import ConfigError
-from protocols.fss.activations import ActivationProtocol, ActivationWires
+from protocols.fss.activation_protocols import ActivationProtocol, ActivationWires
 from protocols.fss.kept import Kept
 from protocols.fss.kept import keep as hold_on
 from protocols.fss.linear import Hold, Linear, ToClient, Veil

@@ -20,9 +20,9 @@ from mpcinfer.suites.fss.wires import (
     score_index_bits,
 )
 from parties.meter import Meter
-from protocols.fss.activations import ActivationWires
-from protocols.fss.counting import Counting
-from protocols.fss.exponentials import ExponentialWires
+from protocols.fss.activation_protocols import ActivationWires
+from protocols.fss.counting_machine import Counting
+from protocols.fss.exponential_protocols import ExponentialWires
 from protocols.fss.gate import shape_only
 from protocols.fss.octave_cells import Function
 from protocols.fss.plans import FAITHFUL, PLANS, is_faithful

@@ -22,11 +22,11 @@ from mpcinfer.suites.fss.weights import encoded
 from parties.errors import ConfigError, PeerMismatch
 from parties.link import Link
 from parties.meter import CLIENT, Phase
+from protocols.fss.bundle_store import Store
 from protocols.fss.matrix import Matrix, PublicCopy
 from protocols.fss.plans import NAME
 from protocols.fss.seeds import charge_seeds
-from protocols.fss.store import Store
-from protocols.fss.stored import StoredSupply
+from protocols.fss.stored_supply import StoredSupply
 from protocols.fss.supply import DealerSupply, RunShape, Supply
 
 _ROOM = "session.room"

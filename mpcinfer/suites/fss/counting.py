@@ -13,7 +13,7 @@ from mpcinfer.suites.fss.widths import Widths
 from mpcinfer.suites.suite import Run
 from parties.bill import Bill
 from parties.meter import Meter
-from protocols.fss.counting import Counting
+from protocols.fss.counting_machine import Counting
 from protocols.fss.gate import shape_only
 from protocols.fss.matrix import Matrix
 from protocols.fss.plans import is_faithful

@@ -14,9 +14,9 @@ from mpcinfer.suites.suite import Ahead
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER
 from parties.randomness import SystemRandom
+from protocols.fss.bundle_store import BundleWriter, Manifest, Store, new_folder
 from protocols.fss.dealing import Writer
 from protocols.fss.seeds import DealerSeeds
-from protocols.fss.store import BundleWriter, Manifest, Store, new_folder
 from protocols.fss.supply import RunShape
 from protocols.fss.transport import CHUNK_BYTES, Dealt, Part, counted
 from protocols.plan import Plan

@@ -12,29 +12,29 @@ from mpcinfer.suites.fss.catalogue import Wires, wires_of
 from mpcinfer.suites.fss.weights import matrices
 from mpcinfer.suites.fss.wires import activation_wires, score_index_bits
 from parties.meter import Meter
-from protocols.fss.activation import Activation, GatedActivation
-from protocols.fss.activations import LinesActivation, LookupActivation
+from protocols.fss.activation_protocols import LinesActivation, LookupActivation
 from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
+from protocols.fss.coarse_maximum import CoarseMaximum
 from protocols.fss.comparison import IsNegative
-from protocols.fss.counting import Counting
+from protocols.fss.counting_machine import Counting
 from protocols.fss.embedding import HoldTokens
-from protocols.fss.exponential import Exponential
-from protocols.fss.exponentials import SplitExponentialProtocol
+from protocols.fss.exponential_protocols import SplitExponentialProtocol
+from protocols.fss.faithful_truncation import FaithfulTruncation
 from protocols.fss.gate import Gate, shape_only
 from protocols.fss.line_activation import GatedLineActivation, LineActivation
 from protocols.fss.linear import Hold, Linear, ToClient, Veil
+from protocols.fss.lookup_activation import Activation, GatedActivation
+from protocols.fss.lookup_exponential import Exponential
 from protocols.fss.matrix import Matrix
-from protocols.fss.maximum import CoarseMaximum
 from protocols.fss.octaves import Octaves
 from protocols.fss.opening import Open, Publish
 from protocols.fss.plans import PLANS
 from protocols.fss.polynomial import Product, SumOfSquares
 from protocols.fss.public_rows import OwnTokens, PublicRows
-from protocols.fss.shapes import no_data
 from protocols.fss.split_exponential import SplitExponential
 from protocols.fss.square import Square
-from protocols.fss.truncation import FaithfulTruncation
 from protocols.fss.widening import Widen
+from protocols.meta_tensors import no_data
 from protocols.share import Held, Share
 from protocols.trust import Security
 

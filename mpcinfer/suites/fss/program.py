@@ -19,7 +19,7 @@ from mpcinfer.suites.fss.weights import matrices
 from mpcinfer.suites.fss.widths import DEFAULT_ROOM, Widths
 from parties.errors import ConfigError, PeerMismatch
 from parties.meter import Meter
-from protocols.fss.counting import Counting
+from protocols.fss.counting_machine import Counting
 from protocols.fss.machine import Machine
 from protocols.fss.matrix import Matrix
 from protocols.fss.plans import is_faithful

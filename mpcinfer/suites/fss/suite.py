@@ -106,7 +106,7 @@ class FssSuite(Suite):
         deal_to_disk(plan, config, ranges, job)
 
     def holds(self, folder: Path) -> bool:
-        from protocols.fss.store import MANIFEST
+        from protocols.fss.bundle_store import MANIFEST
 
         return (folder / MANIFEST).exists()
 

@@ -17,12 +17,12 @@ from parties.errors import RangeError
 from parties.link import Link
 from parties.meter import CLIENT, Meter, Phase
 from parties.randomness import Randomness
-from protocols.fss.counting import Counting
+from protocols.fss.counting_machine import Counting
 from protocols.fss.gate import Message
 from protocols.fss.matrix import Matrix, PublicCopy
 from protocols.fss.pieces import Pace, receive_in_pieces, send_in_pieces
 from protocols.fss.seeds import WeightStreams
-from protocols.fss.shapes import no_data
+from protocols.meta_tensors import no_data
 from protocols.tensors import drawn
 
 _ADDED = ("embed.positions", "attn.offset", "attn.epsilon")

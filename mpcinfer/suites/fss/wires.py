@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from mpcinfer.suites.fss.attention_widths import AttentionWidths, NormWidths
 from mpcinfer.suites.fss.precision import Precision, ring
 from mpcinfer.suites.fss.widths import FfnWidths
-from protocols.fss.activations import ActivationProtocol, ActivationWires
-from protocols.fss.exponentials import ExponentialWires
+from protocols.fss.activation_protocols import ActivationProtocol, ActivationWires
+from protocols.fss.exponential_protocols import ExponentialWires
 from protocols.fss.octave_cells import Function
 from protocols.fss.powers import PowerWires
 from protocols.fss.suite import OctaveWires

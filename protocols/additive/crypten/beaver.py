@@ -14,7 +14,7 @@ import torch
 from parties.meter import SERVER
 from protocols.additive.correlations import Kind
 from protocols.additive.crypten.session import CrypTenSession
-from protocols.kernels.ring import ring_bmm
+from protocols.kernels.ring_products import ring_bmm
 
 
 def mul(session: CrypTenSession, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

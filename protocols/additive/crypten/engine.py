@@ -28,13 +28,13 @@ from parties.meter import SERVER, Phase
 from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.correlations import Kind, Request, words
 from protocols.additive.crypten import beaver, packed_comparison
-from protocols.additive.crypten.comparison import less_than_zero as words_less_than_zero
 from protocols.additive.crypten.native import native
 from protocols.additive.crypten.session import CrypTenSession, Keys
-from protocols.additive.primitives import COMPARISON, FRAC_BITS, LINEAR, TRUNCATION
+from protocols.additive.crypten.word_comparison import less_than_zero as words_less_than_zero
+from protocols.additive.primitives import FRAC_BITS, check_primitives
 from protocols.additive.source import InsecureServerDealer
 from protocols.additive.weight import Weight
-from protocols.kernels.ring import ring_matmul, ring_matmul_transposed
+from protocols.kernels.ring_products import ring_matmul, ring_matmul_transposed
 from protocols.plan import Plan
 from protocols.share import Share
 
@@ -77,12 +77,7 @@ class CrypTenArithmetic(Arithmetic):
         comparison: str = "packed",
     ) -> None:
         super().__init__(session.rank, session.link.meter, session.frac_bits)
-        if linear not in LINEAR:
-            raise ConfigError(f"linear is 'session' or 'beaver', not {linear!r}")
-        if truncation not in TRUNCATION:
-            raise ConfigError(f"truncation is 'local' or 'exact', not {truncation!r}")
-        if comparison not in COMPARISON:
-            raise ConfigError(f"comparison is 'packed' or 'words', not {comparison!r}")
+        check_primitives(linear=linear, truncation=truncation, comparison=comparison)
         self.session, self._linear, self._truncation = session, linear, truncation
         self._comparison = comparison
         self._masked: set[str] = set()
@@ -95,13 +90,13 @@ class CrypTenArithmetic(Arithmetic):
     # -- products -----------------------------------------------------------------------------------------
 
     def mul(self, a: Share, b: Share) -> Share:
-        return self._rescaled(beaver.mul(self.session, a.value, b.value), a, b)
+        return self.rescaled(beaver.mul(self.session, a.value, b.value), a, b)
 
     def square(self, a: Share) -> Share:
-        return self._rescaled(beaver.square(self.session, a.value), a, a)
+        return self.rescaled(beaver.square(self.session, a.value), a, a)
 
     def matmul(self, a: Share, b: Share) -> Share:
-        return self._rescaled(beaver.matmul(self.session, a.value, b.value), a, b)
+        return self.rescaled(beaver.matmul(self.session, a.value, b.value), a, b)
 
     def less_than_zero(self, a: Share, largest: float | None = None) -> Share:
         if self._comparison == "words":
@@ -155,7 +150,7 @@ class CrypTenArithmetic(Arithmetic):
         masked = self._communicator.sum_at(SERVER, x.value - mask)
         if masked is not None:
             product += multiply(masked, weight.share.value)
-        return self._rescaled(product, x, weight.share)
+        return self.rescaled(product, x, weight.share)
 
     # -- in and out ---------------------------------------------------------------------------------------
 
@@ -241,12 +236,6 @@ class CrypTenArithmetic(Arithmetic):
         return native(self.session, name, *operands, within=within, settings=settings or {}, options=options)
 
     # -- helpers ------------------------------------------------------------------------------------------
-
-    def _rescaled(self, product: torch.Tensor, a: Share, b: Share) -> Share:
-        frac_bits = a.frac_bits + b.frac_bits
-        both = bool(a.frac_bits and b.frac_bits)
-        result = Share(product, frac_bits)
-        return self.truncate(result, self.frac_bits) if both else result
 
     def _encoded(
         self, name: str, value: torch.Tensor | None, shape: tuple[int, ...], frac_bits: int

@@ -1,7 +1,7 @@
 """Comparison with zero of numbers of a known public size, on packed bits: 4 rounds, 8 bytes an element.
 
-CrypTen's own (`comparison.py`) adds all 64 bits of both shares in a tree whose words never get shorter, and
-sends a 64-bit word for every bit: 8 rounds and 216 bytes.
+CrypTen's own (`word_comparison.py`) adds all 64 bits of both shares in a tree whose words never get shorter,
+and sends a 64-bit word for every bit: 8 rounds and 216 bytes.
 """
 
 from __future__ import annotations

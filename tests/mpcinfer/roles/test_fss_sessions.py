@@ -40,7 +40,7 @@ from parties.local import local_pair
 from parties.meter import Meter
 from parties.threads import run_two_threads
 from protocols.fss.clear import Clear
-from protocols.fss.counting import Counting
+from protocols.fss.counting_machine import Counting
 from protocols.fss.supply import DealerSupply
 from protocols.plan import Plan
 from protocols.share import Share

@@ -15,7 +15,7 @@ from parties.bill import Bill
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Meter
 from protocols.additive.arithmetic import Arithmetic
-from protocols.additive.counting import CountingArithmetic
+from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.schedule import Schedule
 from protocols.plan import Plan
 from protocols.share import Share
@@ -136,7 +136,7 @@ def test_an_insecure_run_has_no_dealer_to_pay() -> None:
 
 
 def test_refuses_what_it_cannot_count() -> None:
-    with pytest.raises(ConfigError, match="session and beaver, not 'magic'"):
+    with pytest.raises(ConfigError, match="'session' or 'beaver', not 'magic'"):
         CountingArithmetic(Meter(timed=False), linear="magic")
     engine = CountingArithmetic(Meter(timed=False))
     with pytest.raises(ConfigError, match="no sigmoid of its own"):

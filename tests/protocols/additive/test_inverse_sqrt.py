@@ -7,7 +7,7 @@ import torch
 
 from parties.errors import RangeError
 from parties.meter import Meter
-from protocols.additive.counting import CountingArithmetic
+from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.inverse_sqrt import OctaveInverseSqrt
 from tests.roundings import ROUNDINGS, clear_engine, on_grid, share
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parties.meter import Meter
-from protocols.additive.counting import CountingArithmetic
+from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.maximum import TreeMaximum
 from tests.roundings import clear_engine, on_grid, share
 

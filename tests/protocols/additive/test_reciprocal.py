@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from parties.errors import RangeError
 from parties.meter import Meter
-from protocols.additive.counting import CountingArithmetic
+from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.reciprocal import GoldschmidtReciprocal
 from tests.roundings import ROUNDINGS, clear_engine, on_grid, share
 

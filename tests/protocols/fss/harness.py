@@ -23,7 +23,7 @@ from parties.threads import run_two_threads
 from parties.trace import Trace
 from parties.wire import Spec, decode, unpack
 from protocols.fss.clear import Clear
-from protocols.fss.counting import Counting
+from protocols.fss.counting_machine import Counting
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Shares
 from protocols.fss.machine import Machine
@@ -31,9 +31,9 @@ from protocols.fss.matrix import Matrix, Products
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
 from protocols.fss.ring import low, signed
-from protocols.fss.shapes import no_data
 from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
+from protocols.meta_tensors import no_data
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
 from tests.protocols.fss.dealt import Material

@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional
 
 from parties.errors import ConfigError, RangeError
-from protocols.fss.activation import Activation, GatedActivation
 from protocols.fss.gate import Shares
+from protocols.fss.lookup_activation import Activation, GatedActivation
 from protocols.fss.machine import Machine
 from protocols.share import Share
 from tests.protocols.fss.harness import Program, Run, Secret, clear, run

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from parties.errors import ConfigError, RangeError
-from protocols.fss.exponential import Exponential
 from protocols.fss.gate import Shares
+from protocols.fss.lookup_exponential import Exponential
 from protocols.fss.machine import Machine
 from protocols.share import Share
 from tests.protocols.fss.harness import Program, Run, Secret, clear, run

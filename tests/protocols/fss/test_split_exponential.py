@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from parties.errors import ConfigError, RangeError
-from protocols.fss.exponentials import ExponentialWires, SplitExponentialProtocol
+from protocols.fss.exponential_protocols import ExponentialWires, SplitExponentialProtocol
 from protocols.fss.gate import Shares
 from protocols.fss.machine import Machine
 from protocols.share import Share

@@ -19,11 +19,11 @@ from parties.link import Link
 from parties.meter import CLIENT, SERVER, Phase
 from parties.randomness import InsecureTestRandom
 from parties.threads import run_two_threads
-from protocols.fss import store as store_module
+from protocols.fss import bundle_store
+from protocols.fss.bundle_store import VERSION, BundleWriter, Manifest, Store, new_folder
 from protocols.fss.seeds import DealerSeeds
 from protocols.fss.spool import Reader
-from protocols.fss.store import VERSION, BundleWriter, Manifest, Store, new_folder
-from protocols.fss.stored import StoredSupply
+from protocols.fss.stored_supply import StoredSupply
 from protocols.fss.supply import RunShape
 from protocols.fss.transport import Dealt, Part
 from tests.deadlines import HANG_S
@@ -229,7 +229,7 @@ def test_a_peer_that_says_no_number(folders: list[Path]) -> None:
 _VICTIMS = """
 import os, signal, sys
 from pathlib import Path
-from protocols.fss.store import Store
+from protocols.fss.bundle_store import Store
 
 def victim(folder, left):
     def dying(name):
@@ -340,8 +340,8 @@ def test_the_counter_is_on_disk_before_anything_is_read(
             return _real(*arguments)  # type: ignore[operator]
 
         monkeypatch.setattr(os, name, told)
-    read = store_module._read_header  # pyright: ignore[reportPrivateUsage]
-    monkeypatch.setattr(store_module, "_read_header", lambda *what: (happened.append("read"), read(*what))[1])
+    read = bundle_store._read_header  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(bundle_store, "_read_header", lambda *what: (happened.append("read"), read(*what))[1])
     store.take(0).close()
     counter, names = ["write", "fsync", "rename", "fsync"], ["unlink"] * 3 + ["fsync"]
     assert happened[:9] == [*counter, *names, "read"]

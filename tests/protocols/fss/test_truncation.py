@@ -7,11 +7,11 @@ import torch
 
 from parties.errors import ConfigError, RangeError
 from parties.randomness import InsecureTestRandom
+from protocols.fss.faithful_truncation import FaithfulTruncation
 from protocols.fss.gate import Shares
 from protocols.fss.machine import Machine
 from protocols.fss.polynomial import Product
 from protocols.fss.ring import signed
-from protocols.fss.truncation import FaithfulTruncation
 from protocols.share import Share
 from protocols.tensors import to_tensor
 from tests.protocols.fss.harness import Program, Secret, clear, run

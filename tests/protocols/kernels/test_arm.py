@@ -20,9 +20,9 @@ import pytest
 from llvmlite import ir
 
 from parties.randomness import InsecureTestRandom
-from protocols.kernels import lookup
+from protocols.kernels import masked_sums
 from protocols.kernels.aes import VALUE, Hash
-from protocols.kernels.lookup import LEAF_BITS, MaskedSums
+from protocols.kernels.masked_sums import LEAF_BITS, MaskedSums
 from protocols.kernels.registers import GROUP, Registers
 from protocols.kernels.rounds import encrypt_on_arm
 
@@ -66,7 +66,7 @@ def _module(monkeypatch: pytest.MonkeyPatch) -> Any:
     to = Registers(builder, 2, encrypt_on_arm)
     to.store(to.hash(to.load(source, WORD(0)), tweak, keys), target, WORD(0))
     builder.ret_void()
-    monkeypatch.setattr(lookup, "vector_words", lambda: 2)
+    monkeypatch.setattr(masked_sums, "vector_words", lambda: 2)
     for name, bits in (("sum_narrow", 32), ("sum_wide", 64)):
         (leaf, entries), builder = _function(module, name, WORD, POINTER, ir.IntType(bits).as_pointer())
         sums = MaskedSums(builder, bits)

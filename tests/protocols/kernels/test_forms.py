@@ -11,7 +11,7 @@ import torch
 
 from parties.randomness import InsecureTestRandom
 from protocols.fss.forms import Form, layout_of, monomials
-from protocols.kernels.forms import BIT, LISTED, VALUE, VIEW, evaluate, share_out
+from protocols.kernels.form_products import BIT, LISTED, VALUE, VIEW, evaluate, share_out
 
 WORD = 1 << 64
 RING, DROP = 20, 5

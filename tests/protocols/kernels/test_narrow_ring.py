@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from protocols.kernels.narrow_ring import NARROW_BITS, has_narrow_products, narrow_products
-from protocols.kernels.ring import ring_bmm, ring_matmul
+from protocols.kernels.ring_products import ring_bmm, ring_matmul
 from tests.protocols.kernels.test_ring import TYPES, ring, slow_product, weights
 
 

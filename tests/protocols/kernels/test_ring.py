@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from parties.randomness import InsecureTestRandom
-from protocols.kernels.ring import ring_bmm, ring_matmul, ring_matmul_transposed
+from protocols.kernels.ring_products import ring_bmm, ring_matmul, ring_matmul_transposed
 
 TYPES = (torch.int16, torch.int32, torch.int64)
 

@@ -17,7 +17,7 @@ from parties.meter import CLIENT, SERVER, Meter
 from parties.randomness import InsecureTestRandom
 from parties.wire import Spec
 from protocols.additive.correlations import Kind, Request
-from protocols.additive.counting import CountingArithmetic
+from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.crypten.engine import CrypTenArithmetic
 from protocols.additive.dealer import REQUESTS, SEED, Dealt, serve_dealer
 from protocols.additive.registry import resolve

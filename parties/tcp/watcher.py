@@ -24,13 +24,13 @@ _NO_CURVE = "one without CURVE, or with another server key than ours"
 _Socket = zmq.Socket[bytes]
 
 
-class Gate:
+class ConnectionWatcher:
     """Owns a socket's monitor and its door-keeper; made, asked and closed by the thread that owns the socket.
 
     Args:
         context: of the socket.
         monitor: reports what happens to it.
-        connections: kept by this gate alone from now on.
+        connections: kept by this watcher alone from now on.
         doorkeeper: at the listening end.
 
     Attributes:
@@ -56,10 +56,10 @@ class Gate:
         self.failed: Event | None = None
         self.delivered = 0
         self.news: _Socket = context.socket(zmq.PAIR)
-        self.news.bind("inproc://gate")
+        self.news.bind("inproc://watcher")
         self._owner: _Socket = context.socket(zmq.PAIR)
-        self._owner.connect("inproc://gate")
-        self._thread = threading.Thread(target=self._watch, name="mpcinfer-gate", daemon=True)
+        self._owner.connect("inproc://watcher")
+        self._thread = threading.Thread(target=self._watch, name="mpcinfer-watcher", daemon=True)
         self._thread.start()
 
     def hear(self) -> None:

@@ -8,8 +8,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import final
 
-from protocols.fss.exponential import Exponential
 from protocols.fss.gate import Shares
+from protocols.fss.lookup_exponential import Exponential
 from protocols.fss.machine import Machine
 from protocols.fss.protocol import FssProtocol
 from protocols.fss.split_exponential import SplitExponential

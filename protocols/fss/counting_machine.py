@@ -6,6 +6,7 @@ from typing import final
 
 import torch
 
+from parties.counted_link import CountedLink
 from parties.meter import CLIENT, SERVER, Meter
 from protocols.fss.gate import Gate, Message, Shares
 from protocols.fss.machine import Machine
@@ -23,7 +24,7 @@ class Counting(Machine):
 
     def __init__(self, meter: Meter, *, faithful: bool = False) -> None:
         super().__init__(meter, faithful=faithful)
-        self._received = [0, 0]
+        self._link = CountedLink(meter)
 
     def apply(self, gate: Gate, *inputs: Share) -> Shares:
         server, client = sent_bytes(gate.items(*inputs))
@@ -40,8 +41,5 @@ class Counting(Machine):
         return a
 
     def send(self, message: Message) -> None:
-        """Books a message, with depths as `Link` gives them to frames."""
-        depths = [self._received[1 - receiver] + 1 for receiver in message.receivers]
-        for receiver, depth in zip(message.receivers, depths, strict=True):
-            self._received[receiver] = max(self._received[receiver], depth)
-            self.meter.charge_frame(receiver, payload_bytes=message.payload_bytes, wire_bytes=0, depth=depth)
+        """Books a message."""
+        self._link.send(message.payload_bytes, *message.receivers)

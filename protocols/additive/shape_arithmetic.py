@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 
 from protocols.additive.arithmetic import Arithmetic, Public
-from protocols.additive.correlations import Shape, broadcast_shape
+from protocols.additive.correlations import broadcast_shape
+from protocols.meta_tensors import no_data
 from protocols.share import Share
-
-
-@lru_cache(maxsize=4096)
-def _meta(shape: Shape) -> torch.Tensor:
-    return torch.empty(shape, dtype=torch.int64, device="meta")
 
 
 def without_data(shape: Sequence[int], frac_bits: int) -> Share:
     """A share of a shape on torch's `meta` device, where tensors have no data."""
-    return Share(_meta(tuple(shape)), frac_bits)
+    return Share(no_data(tuple(shape)), frac_bits)
 
 
 class ShapeArithmetic(Arithmetic):

@@ -11,9 +11,9 @@ from parties.errors import ConfigError, CorrelationExhausted, PeerMismatch
 from parties.link import Link
 from parties.meter import SERVER, Phase
 from parties.randomness import Randomness
+from protocols.fss.bundle_store import Bundle, Store
 from protocols.fss.seeds import weight_streams
 from protocols.fss.spool import Reader
-from protocols.fss.store import Bundle, Store
 from protocols.fss.supply import RunMaterial, RunShape, Supply
 from protocols.fss.transport import Part
 

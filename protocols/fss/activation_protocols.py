@@ -7,8 +7,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from protocols.fss.activation import Activation, GatedActivation
 from protocols.fss.line_activation import GatedLineActivation, LineActivation
+from protocols.fss.lookup_activation import Activation, GatedActivation
 from protocols.fss.machine import Machine
 from protocols.fss.protocol import FssProtocol
 from protocols.share import Share

@@ -32,6 +32,7 @@ from protocols.kernels.narrow_ring import (
     has_narrow_products,
     narrow_products,
 )
+from protocols.kernels.parallel import run_together
 from protocols.kernels.processor import target_features, uses_compiled
 from protocols.kernels.row_products import (
     add_dot_products,
@@ -39,7 +40,6 @@ from protocols.kernels.row_products import (
     add_narrow_products,
     add_products,
 )
-from protocols.kernels.threads import run_together
 
 _FLOAT_PRODUCTS = {torch.int16: 2, torch.int32: 2, torch.int64: 3}
 """So many products of limbs are faster than the loops, by the type of the weights."""

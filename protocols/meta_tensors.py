@@ -1,4 +1,4 @@
-"""Shapes of what has no data: on the device `meta` torch takes far longer to compute than numbers do."""
+"""Tensors with a shape and no data: on the device `meta` torch computes far longer than with numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from protocols.fss.material import Shape
+Shape = tuple[int, ...]
 
 
 @lru_cache(maxsize=1 << 12)

@@ -8,13 +8,14 @@ from typing import NoReturn, final
 
 import torch
 
+from parties.counted_link import CountedLink
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Meter, Phase
 from protocols.additive.correlations import Shape, broadcast_shape, matmul_shape
 from protocols.additive.costs import Cost, PrimitiveCosts, payload_bytes
-from protocols.additive.primitives import COMPARISON, FRAC_BITS, LINEAR, TRUNCATION
+from protocols.additive.primitives import FRAC_BITS, check_primitives
 from protocols.additive.schedule import Schedule
-from protocols.additive.shapes import ShapeArithmetic, without_data
+from protocols.additive.shape_arithmetic import ShapeArithmetic, without_data
 from protocols.additive.stock_maximum import maximum_steps
 from protocols.additive.weight import Weight
 from protocols.plan import Plan
@@ -56,12 +57,10 @@ class CountingArithmetic(ShapeArithmetic):
         schedule: Schedule | None = None,
     ) -> None:
         super().__init__(CLIENT, meter, frac_bits)
-        for choice, known in ((linear, LINEAR), (truncation, TRUNCATION), (comparison, COMPARISON)):
-            if choice not in known:
-                raise ConfigError(f"there is {' and '.join(known)}, not {choice!r}")
+        check_primitives(linear=linear, truncation=truncation, comparison=comparison)
         self._linear, self._truncation, self._comparison = linear, truncation, comparison
         self._dealer = dealer
-        self._deepest_received = [0, 0]
+        self._link = CountedLink(meter)
         self._schedule = schedule
         self.truncated = 0
         with meter.span(SEED_LABEL, SEED_LABEL):
@@ -94,19 +93,19 @@ class CountingArithmetic(ShapeArithmetic):
         self._charge(PrimitiveCosts.mul(a.shape, b.shape))
         if self._schedule is not None:
             self._schedule.mul(a.shape, b.shape)
-        return self._product(broadcast_shape(a.shape, b.shape), a, b)
+        return self.rescaled(without_data(broadcast_shape(a.shape, b.shape), 0).value, a, b)
 
     def square(self, a: Share) -> Share:
         self._charge(PrimitiveCosts.square(a.shape))
         if self._schedule is not None:
             self._schedule.square(a.shape)
-        return self._product(a.shape, a, a)
+        return self.rescaled(without_data(a.shape, 0).value, a, a)
 
     def matmul(self, a: Share, b: Share) -> Share:
         self._charge(PrimitiveCosts.matmul(a.shape, b.shape))
         if self._schedule is not None:
             self._schedule.matmul(a.shape, b.shape)
-        return self._product(matmul_shape(a.shape, b.shape), a, b)
+        return self.rescaled(without_data(matmul_shape(a.shape, b.shape), 0).value, a, b)
 
     def less_than_zero(self, a: Share, largest: float | None = None) -> Share:
         bits = self.sign_bits(a, largest)
@@ -132,7 +131,7 @@ class CountingArithmetic(ShapeArithmetic):
         if self._linear == "beaver" or len(share.shape) != 2:
             return Weight(name, share)
         with self.meter.phase(Phase.SETUP):
-            self._message(CLIENT, payload_bytes(share.shape))
+            self._link.send(payload_bytes(share.shape), CLIENT)
         return Weight(name, share, opened=share.value)
 
     def linear(self, x: Share, weight: Weight, *, transposed: bool = False) -> Share:
@@ -141,11 +140,11 @@ class CountingArithmetic(ShapeArithmetic):
         if weight.opened is None:
             self._charge(PrimitiveCosts.matmul(x.shape, matrix))
         else:  # the weight minus its mask was opened when the session began
-            self._message(SERVER, payload_bytes(x.shape))
+            self._link.send(payload_bytes(x.shape), SERVER)
             self._charge_offline(SERVER, payload_bytes(result))
         if self._schedule is not None:
             self._plan_linear(self._schedule, x.shape, weight, transposed)
-        return self._product(result, x, weight.share)
+        return self.rescaled(without_data(result, 0).value, x, weight.share)
 
     def _plan_linear(self, schedule: Schedule, x: Shape, weight: Weight, transposed: bool) -> None:
         if weight.opened is None:
@@ -154,7 +153,7 @@ class CountingArithmetic(ShapeArithmetic):
             schedule.linear(x, weight.shape, weight.name, transposed=transposed)
 
     def open_to(self, receiver: int, a: Share) -> torch.Tensor | None:
-        self._message(receiver, payload_bytes(a.shape))
+        self._link.send(payload_bytes(a.shape), receiver)
         return torch.empty(a.shape, dtype=torch.float64, device="meta") if receiver == self.rank else None
 
     def native(
@@ -184,24 +183,9 @@ class CountingArithmetic(ShapeArithmetic):
 
     def _charge(self, cost: Cost) -> None:
         for sent in cost.exchanges:
-            depths = [received + 1 for received in self._deepest_received]
-            for sender, depth in enumerate(depths):
-                self._frame(1 - sender, sent, depth)
+            self._link.send(sent, SERVER, CLIENT)
         self._charge_offline(SERVER, cost.offline_bytes)
-
-    def _message(self, receiver: int, sent: int) -> None:
-        """One message, one way."""
-        self._frame(receiver, sent, self._deepest_received[1 - receiver] + 1)
-
-    def _frame(self, receiver: int, sent: int, depth: int) -> None:
-        """Depths as `Link` gives them to frames."""
-        self._deepest_received[receiver] = max(self._deepest_received[receiver], depth)
-        self.meter.charge_frame(receiver, payload_bytes=sent, wire_bytes=0, depth=depth)
 
     def _charge_offline(self, receiver: int, sent: int) -> None:
         if self._dealer:
             self.meter.charge_offline(receiver, sent)
-
-    def _product(self, shape: Shape, a: Share, b: Share) -> Share:
-        product = without_data(shape, a.frac_bits + b.frac_bits)
-        return self.truncate(product, self.frac_bits) if a.frac_bits and b.frac_bits else product
