@@ -69,8 +69,9 @@ def test_gate(case: Case, check: Callable[[Case], None]) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_in_parts(case: Case, check: Callable[[Case], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """As with so many elements that keys and shares lie in several parts, the last of them not full."""
-    monkeypatch.setattr(material, "KEYS_TOGETHER", 8)
-    monkeypatch.setattr(polynomial, "PRODUCT_TOGETHER", 8)
+    together = 60 if check is check_material else 8  # of 2,048 elements, and of 10
+    monkeypatch.setattr(material, "KEYS_TOGETHER", together)
+    monkeypatch.setattr(polynomial, "PRODUCT_TOGETHER", together)
     check(case)
 
 

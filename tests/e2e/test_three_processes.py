@@ -148,7 +148,7 @@ def test_a_key_that_is_not_on_the_list_gets_nowhere(parties: Parties) -> None:
         pytest.fail("a stranger got in")
 
 
-@pytest.mark.parametrize("difference", ["plan", "model"])
+@pytest.mark.parametrize("difference", ["plan", pytest.param("model", marks=pytest.mark.long)])
 def test_parties_that_differ_part_at_once(parties: Parties, tmp_path: Path, difference: str) -> None:
     public, plan = None, parties.plan
     if difference == "plan":
@@ -160,7 +160,7 @@ def test_parties_that_differ_part_at_once(parties: Parties, tmp_path: Path, diff
         pytest.fail("different plans or models went through")
 
 
-@pytest.mark.parametrize("plan", ["crypten", "fss-faithful"])
+@pytest.mark.parametrize("plan", [pytest.param("crypten", marks=pytest.mark.long), "fss-faithful"])
 def test_a_conversation_goes_on_where_it_was(model: Path, plan: str) -> None:
     """What the session has seen is not run again: the second prompt costs as much as its new tokens."""
     with private(str(model), plan=plan, timeout_s=HANG_S) as client:

@@ -1,7 +1,7 @@
 """Sessions of tiny models, the same secrets under fresh seeds: the strongest relations among all their bits.
 
-It takes many runs, which the type checks that go with all tests would slow down several times: they are made
-in a process of their own, without these checks.
+It takes many runs, which the type checks that go with all tests would slow down: they are made in a process
+of their own, without these checks.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from unittest.mock import patch
 
 import torch
@@ -65,8 +66,7 @@ def relations(name: str, plan: str) -> tuple[Found, Found]:
     Args:
         name: of a model's form.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(find_relations, name, plan).result()
+    return _elsewhere().submit(find_relations, name, plan).result()
 
 
 def relation_where_masks_are_used(twice: str, name: str, plan: str) -> Relation:
@@ -77,8 +77,13 @@ def relation_where_masks_are_used(twice: str, name: str, plan: str) -> Relation:
     Args:
         twice: where, one of `TWICE`.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(find_relation_where_masks_are_used, twice, name, plan).result()
+    return _elsewhere().submit(find_relation_where_masks_are_used, twice, name, plan).result()
+
+
+@cache
+def _elsewhere() -> ProcessPoolExecutor:
+    """One process for all of them; it ends with this one."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
 def find_relations(name: str, plan: str) -> tuple[Found, Found]:

@@ -147,7 +147,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.e2e
 @pytest.mark.slow
-@pytest.mark.parametrize("plan", ["fss-faithful", "crypten"])
+@pytest.mark.parametrize("plan", ["fss-faithful", pytest.param("crypten", marks=pytest.mark.long)])
 def test_a_private_conversation(small: Path, plan: str) -> None:
     same = ("--plan", plan, "--room", "96")
     waiting = ("--timeout", str(HANG_S))
