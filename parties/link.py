@@ -25,7 +25,7 @@ from parties.wire import (
 )
 
 MAX_DOCUMENT_BYTES = 1 << 20
-"""As Python's objects a document takes up to some 70 times that."""
+"""Largest document in bytes; as Python objects it takes up to some 70 times that."""
 
 
 class Link:

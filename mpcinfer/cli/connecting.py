@@ -163,7 +163,7 @@ class Drafting:
             raise ConfigError(NO_FOLDER)
 
     def draft(self, runner: ChatModel) -> Draft:
-        """What makes the drafts for a model.
+        """The source of drafts for a model.
 
         Raises:
             ConfigError: the draft model cannot be loaded, or has other tokens.

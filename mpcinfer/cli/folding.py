@@ -29,7 +29,7 @@ from parties.errors import ConfigError, RangeError
 from protocols.plan import Plan
 
 _SAMPLE_TOKENS = 24
-"""Of the first prompt, on which fixed point is tried."""
+"""Tokens of the first prompt on which fixed point is tried."""
 
 
 def write_folded(
@@ -118,7 +118,7 @@ def _print_bills(console: Console, models: tuple[Model, Model], plan: Plan, toke
 
 
 def _print_errors(console: Console, models: tuple[Model, Model], plan: Plan, text: str) -> None:
-    """What fixed point makes of both, on a sample."""
+    """Errors of both models in fixed point, on a sample."""
     ids = models[0].tokenizer.encode(text)[:_SAMPLE_TOKENS]
     table = Table("fixed point", "largest error of a logit", header_style="bold", box=None)
     for name, model in zip(("before", "after"), models, strict=True):
@@ -130,7 +130,7 @@ def _print_errors(console: Console, models: tuple[Model, Model], plan: Plan, tex
 
 
 def _error(model: Model, plan: Plan, ids: list[int]) -> float:
-    """Of the last token's logits against the float model; exact truncation."""
+    """Error of the last token's logits against the float model, under exact truncation."""
     wide = {name: value.double() for name, value in model.weights.items()}
     right = Session(Decoder(PlainBackend(), *static(model.config, wide))).step(ids)
     got = Session(suite_of(plan).reference(model, plan)).step(ids)

@@ -57,7 +57,7 @@ class Waiting:
         self._over = False
 
     def show(self, progress: Progress) -> None:
-        """What a session tells of itself; may be called from any thread."""
+        """Takes a session's reports of its progress; may be called from any thread."""
         stage, done, of = progress.stage, progress.done, progress.of
         if stage is Stage.COMPILING and not done and not _console.is_terminal:
             announce(f"{stage.value}; `mpcinfer warm` does it ahead")
@@ -74,7 +74,7 @@ class Waiting:
                 self._forget(stage.value)
 
     def step(self, what: str, done: int, of: int, detail: str) -> None:
-        """Where what is waited for is; a new line's clock starts where `what` is new."""
+        """Shows the progress of a wait; the clock starts anew where `what` is new."""
         with self._lock:
             if self._over or not _console.is_terminal:
                 return
@@ -143,7 +143,7 @@ class Answering(Waiting):
         self._line, self._count, self._started = "", 0, 0.0
 
     def show(self, progress: Progress) -> None:
-        """As for any wait, until the answer has begun."""
+        """Shows the wait until the answer has begun."""
         if not self._count:
             super().show(progress)
 
@@ -188,7 +188,7 @@ class TurnBar:
         self._bar = bar
 
     def show(self, progress: Progress) -> None:
-        """What a session tells of itself."""
+        """Takes a session's reports of its progress."""
         self._bar.show(progress)
 
     def close(self) -> None:
@@ -206,7 +206,7 @@ class Stream:
         self._prompt, self._shown = prompt, ""
 
     def fresh(self, text: str) -> str:
-        """What is new in the whole answer so far."""
+        """The part of the answer that was not shown yet."""
         stable = text.rstrip("\N{REPLACEMENT CHARACTER}")
         if not stable.startswith(self._shown):
             return ""

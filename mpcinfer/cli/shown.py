@@ -1,4 +1,4 @@
-"""What a printed command line has in place of a path: words that a shell and this program read as meant."""
+"""Quotes paths in printed command lines, so that a shell and this program read them as meant."""
 
 from __future__ import annotations
 

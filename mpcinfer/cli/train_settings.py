@@ -1,4 +1,4 @@
-"""From what a user gave `mpcinfer train` to the options of a run."""
+"""Makes the options of a run from the arguments of `mpcinfer train`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the entropies of a model's heads come to: bins, overload, collapse, NaN."""
+"""Summary of the entropies of a model's heads: bins, overload, collapse, NaN."""
 
 from __future__ import annotations
 

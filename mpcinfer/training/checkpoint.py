@@ -1,4 +1,4 @@
-"""Where a run stands, on disk: everything that `mpcinfer train --resume` needs to go on exactly."""
+"""Checkpoints of a run: everything that `mpcinfer train --resume` needs to go on exactly."""
 
 from __future__ import annotations
 

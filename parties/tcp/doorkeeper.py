@@ -1,4 +1,4 @@
-"""Who may come in: the answering side of 0MQ's authentication protocol (ZAP, RFC 27)."""
+"""Decides who may connect: the answering side of 0MQ's authentication protocol (ZAP, RFC 27)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GRANT_S = 10.0
 
 @runtime_checkable
 class ZapSocket(Protocol):
-    """What is needed of the socket on which a listening socket asks."""
+    """The part of a socket's interface that answering a listening socket needs."""
 
     def poll(self, timeout: int) -> int: ...
 

@@ -66,7 +66,7 @@ class Wire:
         self.poller.register(self.watcher.news, zmq.POLLIN)
 
     def _guard(self, allowed: frozenset[str]) -> DoorKeeper:
-        """Lets nobody in without the door-keeper's word."""
+        """Makes the socket ask the door-keeper before it accepts a connection."""
         if self.secure:
             self.socket.setsockopt(zmq.CURVE_SERVER, 1)
         self.socket.setsockopt(zmq.ZAP_DOMAIN, b"mpcinfer")

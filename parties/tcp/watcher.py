@@ -17,7 +17,7 @@ from parties.tcp.doorkeeper import DoorKeeper
 MAX_WAITING = 32
 """Connections that are not in yet; of more, the oldest are ended."""
 MAX_QUEUED_BYTES = 1 << 27
-"""What the peer sent and nobody has read, in 0MQ's and the kernel's buffers together."""
+"""Bytes that the peer sent and nobody has read, in 0MQ's and the kernel's buffers together."""
 _LOOK_MS = 100
 _NO_CURVE = "one without CURVE, or with another server key than ours"
 
@@ -121,7 +121,7 @@ class ConnectionWatcher:
             self.ours = self._connections.ours()
 
     def _was_ours(self, descriptor: int) -> bool:
-        """Where two connections could not be told apart, the loss of either counts."""
+        """Counts the loss of either of two connections that could not be told apart."""
         return self.ours in (descriptor, None)
 
     def _end_the_oldest(self) -> None:
@@ -130,7 +130,7 @@ class ConnectionWatcher:
             self._connections.end(descriptor)
 
     def _end_a_flood(self) -> None:
-        """Where frames have no end, 0MQ's own high-water mark does not hold."""
+        """Cuts off a peer whose frames have no end: 0MQ's own high-water mark does not hold there."""
         if self.ours is None or self.lost or self.flooded:
             return
         counted = self._connections.kernel_bytes(self.ours)

@@ -1,4 +1,4 @@
-"""What every additive-sharing protocol suite can do: local steps, written once, and interactive primitives.
+"""The interface to additive shares: local steps, written once, and interactive primitives.
 
 Composite protocols (softmax, GELU, norms) are written against this class alone. An engine supplies the
 primitives: over CrypTen, in cleartext fixed point (tests), or on shapes (bills).

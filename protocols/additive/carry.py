@@ -21,7 +21,7 @@ FAN_INS = range(4, 7)
 MAX_WORD_BITS = 63
 """Longest words."""
 MAX_BLOCKS = 32
-"""That many leaves have such words."""
+"""Leaves of the longest words."""
 
 
 def _carry(generate: Sequence[Polynomial], propagate: Sequence[Polynomial]) -> tuple[Polynomial, Polynomial]:
@@ -97,7 +97,7 @@ class Level:
         return [*([low] if self.low else []), *([full] if self.count else [])]
 
     def by_gate(self, slices: Slices, *, products: bool = False) -> list[Slices]:
-        """What is opened, or dealt, by kind of gate: [opened or products, gates, bytes]."""
+        """Counts by kind of gate, of what is opened or dealt: [opened or products, gates, bytes]."""
         parts: list[Slices] = []
         start, width = 0, slices.shape[1]
         for gate, made in self.groups:

@@ -1,4 +1,4 @@
-"""What the CrypTen engine's primitives cost, in closed form: the one table behind every counted bill."""
+"""Costs of the CrypTen engine's primitives, in closed form: the one table behind every counted bill."""
 
 from __future__ import annotations
 

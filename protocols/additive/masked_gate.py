@@ -98,7 +98,7 @@ class Gate:
 
     @cached_property
     def terms(self) -> tuple[dict[int, tuple[int, ...]], ...]:
-        """For every output the sets S, and for each the sets T - S."""
+        """For every output: each set S, with the sets T - S."""
         result: list[dict[int, tuple[int, ...]]] = []
         for polynomial in self.outputs:
             terms: dict[int, tuple[int, ...]] = {}

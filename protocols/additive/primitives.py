@@ -5,7 +5,7 @@ from __future__ import annotations
 from parties.errors import ConfigError
 
 FRAC_BITS = 16
-"""Of all values; rings have 64 bits."""
+"""Fraction bits of all values; rings have 64 bits."""
 
 LINEAR = {
     "session": "Masked weights are opened once a session; then one message a layer, to the server alone.",

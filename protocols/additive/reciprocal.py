@@ -11,7 +11,7 @@ from protocols.additive.operation import RangedProtocol
 from protocols.share import Share
 
 RESIDUAL = 2.0**-9
-"""Where the shared iteration ends: its last step squares this."""
+"""Largest error before the shared iteration's last step, which squares it."""
 ONE_CORRECTION_RATIO, MAX_RATIO = 1100.0, 4096.0
 
 

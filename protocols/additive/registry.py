@@ -68,7 +68,7 @@ class Suite:
 
 
 def check(plan: Plan) -> None:
-    """That a plan of this suite names what is registered; everything goes together.
+    """Checks that a plan of this suite names registered protocols; any of them go together.
 
     Raises:
         ConfigError: it does not; see `check_choices`.

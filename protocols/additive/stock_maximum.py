@@ -1,4 +1,4 @@
-"""What CrypTen 0.4.1's `max` takes, step by step: what its stock softmax pays."""
+"""The cost of CrypTen 0.4.1's `max`, step by step, which its stock softmax pays."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class BothNodes:
         self.state = self.delta = self._memory[:0]
 
     def start(self, roots: Words) -> None:
-        """From the roots of a block, uint64 [2, K, 2]."""
+        """Starts from the roots of a block, uint64 [2, K, 2]."""
         self.state = start_nodes(roots[0], 0)
         """Party 0's nodes, uint64 [K, 2]."""
         self.delta = self.state ^ start_nodes(roots[1], 1)

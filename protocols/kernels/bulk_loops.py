@@ -1,4 +1,4 @@
-"""What is left of a level of many half-trees when the hashes of its nodes are there: compiled loops.
+"""The part of a half-tree's level that needs no AES, for many trees: compiled loops.
 
 Keys come in whole chunks of 64; nodes lie as in `bulk.py`.
 """
@@ -21,7 +21,7 @@ _GROUP_WORDS = 2 * GROUP
 
 @kernel
 def turn_nodes(nodes: Words, word: int, turned: Words, tweak: np.uint64) -> None:
-    """What AES is to encrypt for the hashes of nodes from word `word` on; `turned` is flat."""
+    """The blocks that AES encrypts for the hashes of nodes, from word `word` on; `turned` is flat."""
     for at in range(0, turned.size, _GROUP_WORDS):
         turn(nodes, word + at, turned, at, tweak)
 

@@ -18,7 +18,7 @@ from protocols.kernels.jit import kernel
 
 Bytes = NDArray[np.uint8]
 MIN_DOMAIN_BITS = 3
-"""So that every plane takes whole bytes."""
+"""Smallest domain: every bit plane takes whole bytes."""
 MAX_VALUE_BITS = 16
 
 

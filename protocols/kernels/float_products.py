@@ -12,9 +12,9 @@ import torch
 from protocols.kernels.limbs import Split, add_limbs, split_limbs
 
 _ROWS, _INNER, _COLUMNS = 512, 512, 1024
-"""Of a block: limbs of a block of weights take 1 MiB each."""
+"""Elements of a block: limbs of a block of weights take 1 MiB each."""
 _ELEMENTS = 1 << 16
-"""Of a block over several small matrices."""
+"""Elements of a block over several small matrices."""
 
 
 def float_products(

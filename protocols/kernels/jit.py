@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 from parties.compiled import compiled
 
 kernel = compiled
-"""For functions into which others of this package are inlined, intrinsics included."""
+"""Options for functions into which others of this package are inlined, intrinsics included."""
 
 
 def instruction(function: Callable[..., Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What is read from leaves of 128 bits, and made for them, once AES is done: compiled loops over keys.
+"""Reads and makes leaves of 128 bits once AES is done: compiled loops over keys.
 
 Leaves of many keys lie side by side, leaf after leaf: leaf j of key i of a block of K keys is row j K + i.
 """

@@ -34,9 +34,9 @@ EXACT_BITS = 53
 _WIDEST = 32
 """Limbs are converted from 32-bit integers, for which every processor has vector instructions."""
 _RECOMBINING = 16
-"""What it costs to bring a sum home, in multiply-adds."""
+"""Cost of adding a finished sum to the result, in multiply-adds."""
 _SPLITTING = 4
-"""What it costs to make a limb of a weight, in multiply-adds a row of the result of 128."""
+"""Cost of splitting off a weight's limb, in multiply-adds a row of a result of 128."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Split:
 
     @property
     def products(self) -> int:
-        """Of matrices of limbs."""
+        """Products of matrices of limbs."""
         return sum(self.partners(j) for j in range(self.w.count))
 
 

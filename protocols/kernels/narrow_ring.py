@@ -25,7 +25,7 @@ NARROW_BITS = 52
 ROWS, COLUMNS = 8, 16
 """A tile of the result: 16 registers of sums, which stay in the processor."""
 _COPY_ROWS = 32
-"""For so many rows a copy of wide weights pays."""
+"""From so many rows on, a narrow copy of wide weights pays."""
 _LANES = 8
 _WORD, _INDEX = ir.IntType(64), ir.IntType(32)
 _VECTOR = ir.VectorType(_WORD, _LANES)

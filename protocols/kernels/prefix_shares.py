@@ -1,4 +1,4 @@
-"""What the incremental DPF adds up and makes from nodes and their hashes, once AES is done: compiled loops.
+"""Sums and correction values of the incremental DPF, from nodes and their hashes: compiled loops.
 
 All of them work on whole chunks of keys. `rank` changes the sign of party 1's sums: see `idpf.py`.
 """
@@ -114,7 +114,7 @@ def add_left(
 
 @kernel
 def change_sign(rank: int, sums: Words) -> None:
-    """Of party 1's sums, in place."""
+    """Negates party 1's sums, in place."""
     if rank:
         for i in range(sums.size):
             sums[i] = _ZERO - sums[i]

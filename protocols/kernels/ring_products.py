@@ -42,9 +42,9 @@ from protocols.kernels.row_products import (
 )
 
 _FLOAT_PRODUCTS = {torch.int16: 2, torch.int32: 2, torch.int64: 3}
-"""So many products of limbs are faster than the loops, by the type of the weights."""
+"""Up to so many products of limbs are faster than the loops, by the type of the weights."""
 _FLOAT_ROWS = {torch.int16: 24, torch.int32: 24, torch.int64: 32}
-"""From so many rows on: it takes as long to split weights as to multiply them with some rows."""
+"""Limbs pay from so many rows on: splitting weights takes as long as multiplying them with some rows."""
 _WIDE_FLOAT_ROWS = 8
 """The same for narrow weights, where float registers have 512 bits."""
 _TORCH_ROWS = 12
@@ -52,7 +52,7 @@ _TORCH_ROWS = 12
 _THREAD_ROWS = 16
 """Rows for which another thread pays."""
 _PADDED_ROWS = 3
-"""So many rows are worth a tile of their own, the rest of which is nought."""
+"""So many rows left over are worth a tile of their own, padded with zeros."""
 _COPIED = 1 << 18
 """Transposed matrices of so many elements are copied, for tiles; larger ones are read as they lie."""
 _WEIGHTS = (torch.int16, torch.int32, torch.int64)
@@ -63,7 +63,7 @@ _LOOPS = {
     (False, False): add_narrow_products,
     (False, True): add_narrow_dot_products,
 }
-"""By whether the weights have 64 bits, and whether they are transposed."""
+"""Keys: whether the weights have 64 bits, and whether they are transposed."""
 
 Words = NDArray[np.uint64]
 
@@ -166,7 +166,7 @@ def _multiplies_words() -> bool:
 
 @lru_cache(maxsize=len(_WEIGHTS))
 def _float_rows(kind: torch.dtype) -> int:
-    """From how many rows on limbs of such weights pay."""
+    """The number of rows from which on limbs of such weights pay."""
     wide = kind != torch.int64 and "avx512f" in target_features()
     return _WIDE_FLOAT_ROWS if wide else _FLOAT_ROWS[kind]
 

@@ -19,7 +19,7 @@ ROUNDS = 10
 Key = Callable[[int], Any]
 
 _SUFFIX = {2: "", 4: ".256", 8: ".512"}
-"""Of the names of Intel's instructions, by words of a register."""
+"""Suffixes of the names of Intel's instructions, by words of a register."""
 _BYTES = ir.VectorType(ir.IntType(8), 16)
 
 

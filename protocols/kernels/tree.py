@@ -30,7 +30,7 @@ _OFFSET = types.int64
 
 
 def _registers(builder: Any, hashes_at: Any) -> Registers:
-    """As wide as AES is, if there is any to do."""
+    """Registers that are as wide as AES is, or any where the hashes are in memory already."""
     if isinstance(hashes_at, types.NoneType):
         return Registers.of_target(builder)
     return Registers.without_aes(builder)
@@ -210,7 +210,7 @@ def convert(_: Any, state, at, corrections, corrections_at, leaves, leaves_at, h
 
 @instruction
 def turn(_: Any, state, at, turned, turned_at, tweak):
-    """What AES is to encrypt for the hash of nodes: `turn(state, at, turned, turned_at, tweak)`."""
+    """The blocks that AES encrypts for the hash of nodes: `turn(state, at, turned, turned_at, tweak)`."""
     require_words(state, turned)
 
     def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:

@@ -21,13 +21,13 @@ from protocols.kernels.window_table import WindowTable
 Words = NDArray[np.uint64]
 
 MAX_BITS = 10
-"""Of the domain: 128 bytes, as many as two keys of `dpf` have there."""
+"""Bits of the largest domain: a table has 128 bytes, as many as two keys of `dpf` have there."""
 
 _ONE = np.uint64(1)
 
 
 def table_bytes(bits: int) -> int:
-    """Of one table; domains of fewer than 8 points take a byte."""
+    """Bytes of one table; domains of fewer than 8 points take a byte."""
     return max(1, (1 << bits) // 8)
 
 
