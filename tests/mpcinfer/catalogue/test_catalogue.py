@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 
 import pytest
@@ -30,7 +31,7 @@ def gate_classes(base: type) -> set[type]:
     found: set[type] = set()
     for each in base.__subclasses__():
         below = gate_classes(each)
-        found |= below if each.__name__.startswith("_") else {each} | below
+        found |= below if inspect.isabstract(each) else {each} | below
     return {each for each in found if each.__module__.startswith("protocols.")}
 
 

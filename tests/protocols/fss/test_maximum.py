@@ -81,7 +81,7 @@ def test_many_counts_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Vectors and zero tests, a few at a time: the same results and the same bill."""
     x, lengths = values((3, 340), 4), (40, 300)
     whole = run(maxima(lengths), [Secret(x, ring_bits=4)])
-    monkeypatch.setattr("protocols.fss.maximum._TESTED", 8)
+    monkeypatch.setattr("protocols.fss.coarse_maximum._TESTED", 8)
     monkeypatch.setattr("protocols.fss.one_hot.PIECE_BYTES", 1000)
     done = run(maxima(lengths), [Secret(x, ring_bits=4)])
     done.check_bill()
