@@ -109,8 +109,8 @@ def text(plan: str, tokens: int) -> None:
     for question in QUESTIONS:
         with private(ASSISTANT, plan=plan, timeout_s=300) as client:
             answer = client.complete(ask(model, question), max_new_tokens=tokens)
-            room = client.room
-        reference = ClearModel(model, fixed_point=True, plan=plan, room=room)
+            max_context = client.max_context
+        reference = ClearModel(model, fixed_point=True, plan=plan, max_context=max_context)
         expected = reference.complete(ask(model, question), max_new_tokens=tokens)
         same += answer.ids == expected.ids
         verdict = "same" if answer.ids == expected.ids else f"reference: {expected.text!r}"

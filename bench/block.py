@@ -29,7 +29,7 @@ from mpcinfer.models.fold import fold
 from mpcinfer.roles.dealer import deal_session
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.suites.additive.backend import SecureBackend
-from mpcinfer.suites.additive.session import connected_engine
+from mpcinfer.suites.additive.session import connected_executor
 from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
 from parties.handshake import Hello, shake_hands
@@ -38,7 +38,7 @@ from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter, Phase
 from parties.randomness import SystemRandom
 from parties.tcp import Listener, connect
-from protocols.additive.crypten.engine import CrypTenArithmetic
+from protocols.additive.crypten.executor import CrypTenArithmetic
 from protocols.additive.registry import resolve
 
 DEFAULT_VARIANT = "SM+LN+G"
@@ -71,22 +71,22 @@ def block_input(config: ModelConfig, tokens: int) -> torch.Tensor:
     return torch.randn(1, tokens, config.width, generator=torch.Generator().manual_seed(1))
 
 
-def _run_block(engine: CrypTenArithmetic, plan_name: str, config: ModelConfig, tokens: int) -> Any:
+def _run_block(executor: CrypTenArithmetic, plan_name: str, config: ModelConfig, tokens: int) -> Any:
     """One party's run: its bill, its online seconds, and the output at the client."""
-    rank, plan, weights = engine.rank, get_plan(plan_name), block_weights(config)
+    rank, plan, weights = executor.rank, get_plan(plan_name), block_weights(config)
     if plan.fold:
         config, weights = fold(config, weights)
-    backend = SecureBackend(engine, resolve(plan), config.vocabulary)
+    backend = SecureBackend(executor, resolve(plan), config.vocabulary)
     of_the_block = {name for name in weights if name.startswith("layer")}
     loaded = backend.load(config, weights if rank == SERVER else None, of_the_block)
     value = block_input(config, tokens) if rank == CLIENT else None
-    x = engine.share_from(CLIENT, value, (1, tokens, config.width))
+    x = executor.share_from(CLIENT, value, (1, tokens, config.width))
     started = time.perf_counter()
     y = Decoder(backend, config, loaded).stack(x)
     seconds = time.perf_counter() - started
-    bill = engine.meter.bill()
-    with engine.meter.span("output", "output"), engine.meter.phase(Phase.ONLINE):
-        opened = engine.open_to(CLIENT, y)
+    bill = executor.meter.bill()
+    with executor.meter.span("output", "output"), executor.meter.phase(Phase.ONLINE):
+        opened = executor.open_to(CLIENT, y)
     return bill.to_json(), seconds, None if opened is None else opened.numpy()
 
 
@@ -106,9 +106,9 @@ def _party(rank: int, plan: str, config: ModelConfig, tokens: int, net: dict[str
     dealer = Address(net["dealer"][rank], net["keys"][2].public)
     with (
         Link(channel, Meter(), rank) as link,
-        connected_engine(link, get_plan(plan), config.digest(), keys, dealer, _TIMEOUT_S) as engine,
+        connected_executor(link, get_plan(plan), config.digest(), keys, dealer, _TIMEOUT_S) as executor,
     ):
-        results.put((rank, _run_block(engine, plan, config, tokens)))
+        results.put((rank, _run_block(executor, plan, config, tokens)))
 
 
 def _dealer(net: dict[str, Any]) -> None:

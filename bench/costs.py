@@ -80,8 +80,8 @@ def kinds_table(plan: str) -> str:
     return table(["kind", *_AMOUNTS], rows)
 
 
-def protocols_table(engine: str) -> str:
-    """Everything registered for an engine."""
+def protocols_table(suite: str) -> str:
+    """Everything registered for a suite."""
     rows = [
         [
             f"`{entry.operation}={entry.name}`",
@@ -90,13 +90,13 @@ def protocols_table(engine: str) -> str:
             "" if entry.error is None else str(entry.error),
             _with_note(entry),
         ]
-        for entry in listing.protocols(engine)
+        for entry in listing.protocols(suite)
     ]
     return table([*_PROTOCOL, "error", "source"], rows, left=("source",))
 
 
 def gates_table() -> str:
-    """Every gate of the engine `fss`."""
+    """Every gate of the suite `fss`."""
     rows = [[f"`{e.name}`", *_bits(e), e.cost.element, e.summary] for e in listing.gates()]
     return table(["gate", *_PROTOCOL[1:], "what it computes"], rows, left=("what it computes",))
 

@@ -134,7 +134,7 @@ def _range_lookup(count: int, depth: int, window: int) -> Case:
 
 
 def _line_lookup(count: int, bits: int, ranges: int, width: int) -> Case:
-    """Ranges at the last depths of the keys, as octaves have them."""
+    """Ranges at the last depths of the keys, as binades have them."""
 
     def prepare() -> Callable[[], object]:
         alpha, roots = _points(count, bits), RANDOM.uint64((2, count, 2))

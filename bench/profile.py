@@ -27,6 +27,8 @@ PARTIES = {"server": SERVER, "client": CLIENT}
 _PARTS = ("computing", "reading", "waiting")
 Times = dict[str, dict[str, float]]
 """Seconds by gate, and by what they went into."""
+_NOW = {"Hold": "ToServerHeld", "Octaves": "RangeReduction", "Publish": "OpenToClient"}
+"""Gates of older records, as they are called now."""
 
 
 def times_of(steps: Sequence[Step], layer: int) -> Times:
@@ -56,7 +58,7 @@ def profile_table(times: Times | None = None) -> str:
         times = {} if record is None else record["extra"]["times"]
     rows = sorted(times.items(), key=lambda item: -sum(item[1].values()))
     total = {part: sum(parts[part] for _, parts in rows) for part in _PARTS}
-    lines = [[f"`{gate}`", *_milliseconds(parts)] for gate, parts in rows]
+    lines = [[f"`{_NOW.get(gate, gate)}`", *_milliseconds(parts)] for gate, parts in rows]
     return table(["gate", "computing", "key material", "waiting"], [*lines, ["all", *_milliseconds(total)]])
 
 

@@ -4,7 +4,7 @@
     python -m bench.stack --layers 1 --against crypten-stock --repeat 3
     python -m bench.stack --layers 1 --variant power4 --tokens 512
 
-Weights are random, widths those of the default profile. The dealer writes its material to a folder, as
+Weights are random, widths those of the default profile. The dealer writes its correlations to a folder, as
 `mpcinfer deal` does, and ends; then server and client, connected over encrypted loopback TCP, do their
 offline step and run. Output and bill are compared with the float model and with the count. With --against,
 each repetition also runs one block under another plan (`bench.block`), measured in the same minutes.

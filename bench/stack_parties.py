@@ -1,6 +1,6 @@
 """Blocks of GPT-2's size under the FSS suite, as three processes run them: a dealer, then both parties.
 
-The dealer writes its material to a folder, as `mpcinfer deal` does, and ends; then server and client,
+The dealer writes its correlations to a folder, as `mpcinfer deal` does, and ends; then server and client,
 connected over encrypted loopback TCP, do their offline step and run. For `bench.stack` and `bench.profile`.
 """
 
@@ -26,7 +26,7 @@ from mpcinfer.models.fold import fold
 from mpcinfer.models.folded import folded_config
 from mpcinfer.models.load import load_ranges_of
 from mpcinfer.suites.fss.backend import FssBackend
-from mpcinfer.suites.fss.ready import rehearse
+from mpcinfer.suites.fss.ready import warm_up
 from mpcinfer.suites.fss.weights import encoded, matrices, receive_setup, send_setup
 from mpcinfer.suites.fss.widths import Widths
 from mpcinfer.suites.registry import get_plan
@@ -38,8 +38,9 @@ from parties.meter import CLIENT, SERVER, Meter, Phase
 from parties.randomness import AesCtrStream
 from parties.tcp import Listener, connect
 from protocols.fss.dealing import Dealing
+from protocols.fss.executor import Executor
+from protocols.fss.file_stream import Reader
 from protocols.fss.gate import shape_only
-from protocols.fss.machine import Machine
 from protocols.fss.matrix import Matrix, Products
 from protocols.fss.opening import Open
 from protocols.fss.party import Party
@@ -48,14 +49,13 @@ from protocols.fss.preparation import Preparation
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.ring import signed
 from protocols.fss.seeds import drawn_masks, weight_streams
-from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
 from protocols.meta_tensors import no_data
 from protocols.share import Share
 
 _TIMEOUT_S = 300.0
 _RANGES = load_ranges_of("tiny-python")
-"""Of another GPT-2 form, for the rehearsal alone."""
+"""Of another GPT-2 form, for the warm-up alone."""
 _AT_HAND_BYTES = 384 << 20
 """Memory that a party has used before the block, as one that has run blocks before."""
 _NAMES = ("server", "client", "linear")
@@ -76,19 +76,21 @@ class Case:
     @property
     def widths(self) -> Widths:
         plan = get_plan(self.plan)
-        return Widths(folded_config(self.config), None, room=self.tokens, faithful=is_faithful(plan))
+        return Widths(
+            folded_config(self.config), None, max_context=self.tokens, exact_truncation=is_faithful(plan)
+        )
 
     def seed(self, purpose: int) -> bytes:
         """Sixteen bytes a purpose; a real session's come from the dealer, at random."""
         return purpose.to_bytes(16, "little")
 
-    def run(self, machine: Machine, weights: dict[str, Matrix], x: Share) -> Share:
+    def run(self, executor: Executor, weights: dict[str, Matrix], x: Share) -> Share:
         """Opens the input, outside of what is compared, and runs the blocks."""
         folded = folded_config(self.config)
-        backend = FssBackend(machine, folded, self.widths, resolve_fss(get_plan(self.plan)))
+        backend = FssBackend(executor, folded, self.widths, resolve_fss(get_plan(self.plan)))
         with torch.no_grad():
-            with machine.meter.span("input", "input"):
-                (x,) = machine.apply(Open(), x)
+            with executor.meter.span("input", "input"):
+                (x,) = executor.apply(Open(), x)
             return Decoder(backend, folded, weights).stack(x)
 
     def input(self, value: torch.Tensor) -> Share:
@@ -115,18 +117,18 @@ def _peak_bytes() -> int:
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _rehearse(case: Case) -> None:
+def _warm_up(case: Case) -> None:
     """Loads the compiled kernels, as parties and dealer do before they meet, and has memory at hand."""
     keep_memory()
     config = dataclasses.replace(GPT2_BLOCK, layers=1)  # of the same size: kernels do not ask for more
-    rehearse(get_plan(case.plan), config, _RANGES)
+    warm_up(get_plan(case.plan), config, _RANGES)
     at_hand = [torch.ones(_AT_HAND_BYTES // 48, dtype=torch.uint8) for _ in range(48)]
     del at_hand
 
 
 def _dealer(case: Case, results: Any) -> None:
     """Deals to files; reports seconds, peak memory and the mask of the output."""
-    _rehearse(case)
+    _warm_up(case)
     files = [open(case.folder / name, "wb") for name in _NAMES]  # noqa: SIM115
     writers = [lambda data, file=file: file.write(data.data) for file in files]
     dealing = Dealing(
@@ -137,7 +139,7 @@ def _dealer(case: Case, results: Any) -> None:
         linear_streams=(AesCtrStream(case.seed(3)), AesCtrStream(case.seed(4))),
         hash=Hash(case.seed(5)),
         products=Products(drawn_masks(weight_streams(case.seed(9)))),
-        faithful=get_plan(case.plan).faithful,
+        exact_truncation=get_plan(case.plan).exact_truncation,
     )
     started = time.perf_counter()
     widths = case.widths
@@ -150,7 +152,7 @@ def _dealer(case: Case, results: Any) -> None:
 
 def _party(rank: int, case: Case, results: Any) -> None:
     """Setup, offline step and online run; reports bill, seconds, peak memory and the masked output."""
-    _rehearse(case)
+    _warm_up(case)
     own, peer = case.keys[rank], case.keys[1 - rank].public
     if rank == SERVER:
         channel = Listener(case.endpoint, own, [peer]).accept(_TIMEOUT_S, _TIMEOUT_S)
@@ -177,11 +179,11 @@ def _weights(case: Case, link: Link) -> dict[str, Matrix]:
 def _offline_and_online(rank: int, case: Case, link: Link, weights: dict[str, Matrix]) -> tuple[Any, ...]:
     linear, own = case.folder / "linear", case.folder / _NAMES[rank]
     shape = (1, case.tokens, case.config.width)
-    faithful = get_plan(case.plan).faithful
+    exact_truncation = get_plan(case.plan).exact_truncation
     with linear.open("rb", buffering=0) if rank == SERVER else io.BytesIO() as file:
         size = linear.stat().st_size if rank == SERVER else 0
         preparation = Preparation(
-            link, Reader(file, size), AesCtrStream(case.seed(3 + rank)), faithful=faithful
+            link, Reader(file, size), AesCtrStream(case.seed(3 + rank)), exact_truncation=exact_truncation
         )
         started = time.perf_counter()
         with link.meter.phase(Phase.OFFLINE):
@@ -191,15 +193,17 @@ def _offline_and_online(rank: int, case: Case, link: Link, weights: dict[str, Ma
     if rank == CLIENT:
         value = (_centred_input(case) * 2.0**case.widths.precision.residual).round().long()
     with own.open("rb", buffering=0) as file:
-        material = Reader(file, own.stat().st_size)
+        correlations = Reader(file, own.stat().st_size)
         stream, hash_ = AesCtrStream(case.seed(1 + rank)), Hash(case.seed(5))
         kind = TimedParty if case.timed else Party
-        party = kind(link, material, stream, hash_, preparation.prepared, faithful=faithful)
+        party = kind(
+            link, correlations, stream, hash_, preparation.prepared, exact_truncation=exact_truncation
+        )
         link.exchange([torch.zeros(1, dtype=torch.uint8).numpy()], 8, "ready")
         started = time.perf_counter()
         y = case.run(party, weights, case.input(value))
         online_s = time.perf_counter() - started
-        assert material.left_bytes == 0
+        assert correlations.left_bytes == 0
     steps = party.steps if isinstance(party, TimedParty) else []
     return link.meter.bill().to_json(), offline_s, online_s, _peak_bytes(), y.value.numpy(), steps
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from protocols.fss.correlations import Correlation, Shared
 from protocols.fss.gate import Gate, Shares
-from protocols.fss.material import Item, Shared
 from protocols.fss.party import Party
 from protocols.fss.point_keys import KeyParts, PrefixKeys
 from protocols.share import Share
@@ -67,23 +67,23 @@ class TimedParty(Party):
         self._waiting += time.perf_counter() - started
         return received
 
-    def shared(self, item: Item) -> torch.Tensor:
+    def shared(self, item: Correlation) -> torch.Tensor:
         return self._read(super().shared, item)
 
-    def packed(self, item: Item, sizes: Sequence[int]) -> Generator[NDArray[np.uint8]]:
+    def packed(self, item: Correlation, sizes: Sequence[int]) -> Generator[NDArray[np.uint8]]:
         pieces = super().packed(item, sizes)
         for _ in sizes:
             yield self._read(next, pieces)
 
-    def shared_together(self, items: tuple[Shared, ...]) -> torch.Tensor:
-        return self._read(super().shared_together, items)
+    def shared_together(self, correlations: tuple[Shared, ...]) -> torch.Tensor:
+        return self._read(super().shared_together, correlations)
 
-    def point_keys(self, item: Item) -> KeyParts:
+    def point_keys(self, item: Correlation) -> KeyParts:
         keys = super().point_keys(item)
         while (part := self._read(lambda left: next(left, None), keys)) is not None:
             yield part
 
-    def prefix_keys(self, item: Item) -> PrefixKeys:
+    def prefix_keys(self, item: Correlation) -> PrefixKeys:
         return self._read(super().prefix_keys, item)
 
     def _read(self, take: Callable[[V], T], source: V) -> T:

@@ -112,7 +112,8 @@ def _plain(value: Any) -> Any:
 
 
 def _costs_and_texts(entry: Entry, folder: Path, *, diverged: bool) -> dict[str, Any]:
-    """Bills of the blocks, counted; a private text under the faithful plan, next to its reference's."""
+    """Bills of the blocks, counted; a private text under the plan with exact truncation, next to its
+    reference's."""
     model = load_model_folder(folder, name=folder.name)
     if diverged or not model.ranges:
         return {}
@@ -160,10 +161,12 @@ def _private(model: Model, folder: Path) -> dict[str, Any]:
         choices = _choices(model, "fss")
         with private(str(folder), plan="fss-faithful", choices=choices, timeout_s=300) as client:
             text = client.complete(PROMPT, max_new_tokens=NEW_TOKENS)
-            room = client.room
+            max_context = client.max_context
     except RangeError as error:
         return {"refused": str(error)}
-    reference = ClearModel(model, fixed_point=True, plan="fss-faithful", choices=choices, room=room)
+    reference = ClearModel(
+        model, fixed_point=True, plan="fss-faithful", choices=choices, max_context=max_context
+    )
     expected = reference.complete(PROMPT, max_new_tokens=NEW_TOKENS)
     with private(str(folder), plan="fss", choices=choices, timeout_s=300) as client:
         started = time.perf_counter()

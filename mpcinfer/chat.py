@@ -124,7 +124,7 @@ class Conversation:
                 max_new_tokens=self._max_new_tokens,
                 sampler=self._sampler,
                 on_text=watch.tell,
-                keep=True,
+                keep_cache=True,
                 speculate=self._speculate,
                 draft=self._draft,
             )

@@ -26,11 +26,11 @@ class ClearModel:
     Args:
         model: weights and tokenizer.
         fixed_point: compute in fixed point, norms folded as in a private run, instead of in float.
-        plan: whose fixed point. Suite `crypten`: Z_2^64 with 16 fraction bits and faithful rounding. Suite
+        plan: whose fixed point. Suite `crypten`: Z_2^64 with 16 fraction bits and exact rounding. Suite
             `fss`: its rings and tables with exact truncation, which `fss-faithful` equals bit by bit.
         choices: `operation=protocol` replacements of the plan's.
-        room: tokens that the private session has room for; suite `fss` has rings and scales as wide as that
-            needs. None for the most that a session has by default.
+        max_context: tokens that the private session has room for; suite `fss` has rings and scales as wide as
+            that needs. None for the most that a session has by default.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class ClearModel:
         fixed_point: bool = False,
         plan: str = DEFAULT_PLAN,
         choices: Sequence[str] = (),
-        room: int | None = None,
+        max_context: int | None = None,
     ) -> None:
         self.public = PublicModel.of(model)
         self._model, self._fixed_point, self._plan = model, fixed_point, plan_from(plan, choices)
-        self._room = room
+        self._room = max_context
         self._remembered: Remembered | None = None
 
     def complete(
@@ -54,7 +54,7 @@ class ClearModel:
         max_new_tokens: int = 24,
         sampler: Sampler = greedy,
         on_text: OnText | None = None,
-        keep: bool = False,
+        keep_cache: bool = False,
         speculate: int = 0,
         draft: Draft = look_up,
     ) -> Answer:
@@ -64,14 +64,14 @@ class ClearModel:
         `speculate` and `keep` give; in fixed point they do not.
         """
         drafting = speculation(speculate, draft)
-        predict = self._predictions(keep)
+        predict = self._predictions(keep_cache)
         return answer(predict, self.public, prompt, max_new_tokens, sampler, on_text, speculation=drafting)
 
-    def _predictions(self, keep: bool) -> Predict:
+    def _predictions(self, keep_cache: bool) -> Predict:
         """Over what was seen, or afresh."""
         if self._remembered is None:
             self._remembered = self._remembering()
-        elif not keep:
+        elif not keep_cache:
             self._remembered.forget()
         return self._remembered
 
@@ -79,7 +79,7 @@ class ClearModel:
         """With an empty cache."""
         if self._fixed_point:
             suite = suite_of(self._plan)
-            session = Session(suite.reference(self._model, self._plan, room=self._room))
+            session = Session(suite.reference(self._model, self._plan, max_context=self._room))
         else:
             session = self._plain_session()
         return Remembered(session.step, session.rewind)

@@ -22,7 +22,7 @@ def cost(
     plan: str = DEFAULT_PLAN,
     choices: Sequence[str] | None = None,
     part: Part = "all",
-    room: int | None = None,
+    max_context: int | None = None,
     check_ranges: bool = False,
 ) -> Bill:
     """What a private run would cost, exactly, without running it.
@@ -35,10 +35,10 @@ def cost(
         accepted: how many of them are right in each; None for all.
         plan, choices: name of a preset, and `operation=protocol` replacements.
         part: `all`, `embedding`, `stack` or `head`.
-        room: (engine `fss`) the most tokens of the session, which some rings are as wide as; None for no more
-            than these tokens. A session where nobody says otherwise has room for 1024, or for its
+        max_context: (suite `fss`) the most tokens of the session, which some rings are as wide as; None for
+            no more than these tokens. A session where nobody says otherwise has room for 1024, or for its
             model's context where that is less.
-        check_ranges: (engine `fss`, calibrated models) every pass runs twice, so that the client is told of
+        check_ranges: (suite `fss`, calibrated models) every pass runs twice, so that the client is told of
             values that left their ranges.
 
     Raises:
@@ -55,6 +55,6 @@ def cost(
         accepted=accepted,
         part=part,
         ranges=None if shape else load_ranges_of(model),
-        room=room,
+        max_context=max_context,
         check_ranges=check_ranges,
     )

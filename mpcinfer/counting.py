@@ -25,7 +25,7 @@ def count(
     accepted: int | None = None,
     part: Part = "all",
     ranges: Mapping[str, float] | None = None,
-    room: int | None = None,
+    max_context: int | None = None,
     check_ranges: bool = False,
 ) -> Bill:
     """Rounds and bytes that a session would measure; they depend on shapes alone.
@@ -39,8 +39,8 @@ def count(
         part: `all` with the opening of the logits at the client; `embedding`; `stack`, the blocks between
             embedding and head; `head`, the final norm and the logits of one token a pass and of each draft.
         ranges: calibrated ranges; they decide how wide rings are, and what an inverse square root takes.
-        room: the most tokens of the session, which rings of some suites are as wide as; None for no more than
-            these tokens. A session where nobody says otherwise has more room.
+        max_context: the most tokens of the session, which rings of some suites are as wide as; None for no
+            more than these tokens. A session where nobody says otherwise has more room.
         check_ranges: (calibrated models, suites that can) every pass runs twice, then under labels of
             `check.`.
 
@@ -48,16 +48,18 @@ def count(
         A bill with `seconds` None and no wire bytes. Setup holds the weights that the part needs.
 
     Raises:
-        ConfigError: fewer than one token, or more than the context or the room holds; ranges cannot be
-            checked.
+        ConfigError: fewer than one token, or more than the context or the maximum context holds; ranges
+            cannot be checked.
     """
     if tokens < 1 or new_tokens < 1:
         raise ConfigError(f"a run has at least one token and one new token, not {tokens} and {new_tokens}")
     least = tokens + new_tokens - 1
     if least > config.context:
         raise ConfigError(f"{tokens} + {new_tokens} tokens do not fit the context of {config.context}")
-    if room is not None and not least <= room <= config.context:
-        raise ConfigError(f"room for {room} tokens; the run has {least}, the context {config.context}")
+    if max_context is not None and not least <= max_context <= config.context:
+        raise ConfigError(
+            f"a maximum context of {max_context} tokens; the run has {least}, the context {config.context}"
+        )
     right = speculate if accepted is None else accepted
     if not 0 <= right <= speculate <= MOST_DRAFTS:
         raise ConfigError(
@@ -69,7 +71,7 @@ def count(
     run = Run(
         config=as_run(config, None, folds=plan.fold)[0],
         passes=answer_passes(tokens, new_tokens, speculate, right),
-        room=room or least,
+        max_context=max_context or least,
         part=part,
         ranges=ranges or None,
         check_ranges=check_ranges,

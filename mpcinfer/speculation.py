@@ -18,9 +18,9 @@ MOST_DRAFTS = 64
 LONGEST, SHORTEST = 8, 2
 
 NO_FOLDER = (
-    "correlations from a folder are for passes that were foreseen, one token after the other; with drafts "
+    "correlations from a folder are for passes that were scheduled, one token after the other; with drafts "
     "nobody foresees the passes: let a dealer make the correlations (--dealer and --dealer-key instead of "
-    "--material), or leave --speculate out"
+    "--correlations), or leave --speculate out"
 )
 
 

@@ -48,7 +48,7 @@ class Processes:
     """Processes that live as long as a `with` block.
 
     Output and errors of a process are read line by line. When the block ends well, processes may finish by
-    themselves for `patience_s`; after that, and whenever it ends with an error, they are terminated, and
+    themselves for `grace_s`; after that, and whenever it ends with an error, they are terminated, and
     killed if that does not help. Only processes started here are ever ended. In the main thread, a request to
     end this process (SIGTERM, SIGHUP) leaves the block as SystemExit, so that it too leaves none behind.
     SIGKILL cannot be answered; after it end those that called `end_with_parent`, others when their peers are
@@ -56,12 +56,12 @@ class Processes:
 
     Args:
         on_line: is told of every line a process writes; called from reader threads.
-        patience_s: how long processes may take to finish, to end after a peer noticed their failure, and
+        grace_s: how long processes may take to finish, to end after a peer noticed their failure, and
             again to terminate.
     """
 
-    def __init__(self, on_line: Callable[[str], None] | None = None, patience_s: float = 5.0) -> None:
-        self._on_line, self._patience_s = on_line, patience_s
+    def __init__(self, on_line: Callable[[str], None] | None = None, grace_s: float = 5.0) -> None:
+        self._on_line, self._grace_s = on_line, grace_s
         self._handlers: dict[int, Any] = {}
         self._children: list[_Child] = []
 
@@ -117,8 +117,8 @@ class Processes:
                 signal.signal(number, handler)
 
     def settle(self) -> None:
-        """Lets the processes finish by themselves, for as long as patience lasts."""
-        deadline = time.monotonic() + self._patience_s
+        """Lets the processes finish by themselves, for as long as the grace period lasts."""
+        deadline = time.monotonic() + self._grace_s
         for child in self._children:
             self._wait(child, deadline)
 
@@ -138,7 +138,7 @@ class Processes:
             if child.process.stdin is not None:
                 child.process.stdin.close()
             if child.reader is not None:
-                child.reader.join(self._patience_s)
+                child.reader.join(self._grace_s)
 
     def _read(self, child: _Child) -> None:
         assert child.process.stdout is not None
@@ -158,12 +158,12 @@ class Processes:
 
     def _dead(self) -> _Child | None:
         """The first process that failed, given a moment for the end to be noticed."""
-        deadline = time.monotonic() + self._patience_s
+        deadline = time.monotonic() + self._grace_s
         while time.monotonic() < deadline:
             for child in self._children:
                 if child.process.poll() not in (None, 0):
                     if child.reader is not None:
-                        child.reader.join(self._patience_s)
+                        child.reader.join(self._grace_s)
                     return child
             time.sleep(0.01)
         return None

@@ -42,7 +42,7 @@ class Link:
         channel: carries the messages; closed with the link.
         meter: is charged for every frame; its span path is the frame's label.
         rank: this party, 0 server or 1 client. None on a link to or from a dealer, whose traffic is charged
-            as offline material by who uses it and not here.
+            as preprocessing by who uses it and not here.
     """
 
     def __init__(self, channel: Channel, meter: Meter, rank: int | None) -> None:

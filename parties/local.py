@@ -9,7 +9,7 @@ from parties.channel import MAX_MESSAGE_BYTES, Channel
 from parties.errors import MalformedFrame, PeerClosed, PeerTimeout
 from parties.wire import Buffer
 
-PATIENCE_S = 600.0
+GRACE_S = 600.0
 """Two ends in one process fall silent only where somebody made a mistake."""
 
 _Inbox = queue.SimpleQueue[list[Buffer] | None]
@@ -52,7 +52,7 @@ class LocalChannel(Channel):
             self._outbox.put(None)
 
 
-def local_pair(timeout_s: float = PATIENCE_S) -> tuple[LocalChannel, LocalChannel]:
+def local_pair(timeout_s: float = GRACE_S) -> tuple[LocalChannel, LocalChannel]:
     """Two connected ends. `recv` waits at most `timeout_s` seconds."""
     first: _Inbox = queue.SimpleQueue()
     second: _Inbox = queue.SimpleQueue()

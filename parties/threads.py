@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from parties.channel import Channel
 from parties.link import Link
-from parties.local import PATIENCE_S, local_pair
+from parties.local import GRACE_S, local_pair
 from parties.meter import CLIENT, SERVER, Meter
 
 S = TypeVar("S")
@@ -20,7 +20,7 @@ def run_two_threads(
     client: Callable[[Link], C],
     *,
     channels: tuple[Channel, Channel] | None = None,
-    timeout_s: float = PATIENCE_S,
+    timeout_s: float = GRACE_S,
 ) -> tuple[S, C]:
     """Runs one function a party on connected links; what they returned, the server's first.
 

@@ -20,7 +20,7 @@ class Trace(Channel):
 
     Args:
         channel: carries the messages; closed with the trace.
-        keep: whether `sent` and `received` collect copies, as this end saw them.
+        keep_cache: whether `sent` and `received` collect copies, as this end saw them.
         tamper_sent, tamper_received: for tests; given a copy of a message, return what goes on instead.
     """
 
@@ -28,11 +28,11 @@ class Trace(Channel):
         self,
         channel: Channel,
         *,
-        keep: bool = False,
+        keep_cache: bool = False,
         tamper_sent: Tamper | None = None,
         tamper_received: Tamper | None = None,
     ) -> None:
-        self._channel, self._keep = channel, keep
+        self._channel, self._keep = channel, keep_cache
         self._tamper_sent, self._tamper_received = tamper_sent, tamper_received
         self._sent_hash, self._received_hash = hashlib.sha256(), hashlib.sha256()
         self.sent: list[Message] = []

@@ -1,4 +1,4 @@
-"""Fixed-point numbers on Z_2^64: encoding, exact products, faithful truncation, and the range they need.
+"""Fixed-point numbers on Z_2^64: encoding, exact products, exact truncation, and the range they need.
 
 A real number v is held as the int64 nearest to v * 2^frac_bits, read as a signed element of Z_2^64. A
 product of two such numbers has twice the fraction bits until it is truncated. Ring arithmetic wraps in
@@ -65,7 +65,7 @@ def decode(x: torch.Tensor, frac_bits: int) -> torch.Tensor:
 
 
 def truncate(x: torch.Tensor, bits: int) -> torch.Tensor:
-    """Faithful truncation: floor(x / 2^bits) of signed values, exactly, for every int64."""
+    """Exact truncation: floor(x / 2^bits) of signed values, exactly, for every int64."""
     return x >> bits
 
 

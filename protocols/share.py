@@ -37,7 +37,7 @@ class Share:
         ring_bits: width of the ring, 1 to 64.
         held: who knows what.
         drop: for a masked value, how many low bits its readers are to ignore: they read floor(x / 2^drop),
-            which has `frac_bits` fraction bits, and may read it into a wider ring (`Machine.view`). None for
+            which has `frac_bits` fraction bits, and may read it into a wider ring (`Executor.view`). None for
             a value that is read as it is.
     """
 

@@ -31,7 +31,7 @@ from protocols.kernels.lines import Lines
 from protocols.kernels.processor import kernel_set
 from protocols.kernels.ring_products import ring_matmul, ring_matmul_transposed
 from protocols.kernels.window_table import WindowTable
-from tests.mpcinfer.fss_parties import FREE, Whole, deal, run_private
+from tests.mpcinfer.fss_parties import PROBABILISTIC, Whole, deal, run_private
 from tests.mpcinfer.three_parties import random_model
 
 _SMALL = ModelConfig(
@@ -119,9 +119,9 @@ def _model() -> Model:
 
 def session() -> Arrays:
     """All that a dealer writes and that two parties send, set-up and openings included, and the logits."""
-    whole = Whole.of(_model(), FREE, room=sum(map(len, _STEPS)))
-    for material in deal(whole.program, [len(ids) for ids in _STEPS], seed=1):
-        for file in (material.server, material.client, material.linear):
+    whole = Whole.of(_model(), PROBABILISTIC, max_context=sum(map(len, _STEPS)))
+    for correlations in deal(whole.program, [len(ids) for ids in _STEPS], seed=1):
+        for file in (correlations.server, correlations.client, correlations.linear):
             yield np.frombuffer(file.getvalue(), np.uint8)
     run = run_private(whole, _STEPS, seed=1)
     for frames in run.frames:

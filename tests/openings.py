@@ -7,8 +7,8 @@ from pathlib import Path
 _FILE = Path(__file__).parent / "openings.txt"
 
 
-def listed(engine: str) -> dict[str, str]:
-    """Reason -> why it may be opened, for one engine."""
+def listed(suite: str) -> dict[str, str]:
+    """Reason -> why it may be opened, for one suite."""
     sections: dict[str, dict[str, str]] = {}
     current: dict[str, str] = {}
     for line in _FILE.read_text(encoding="utf-8").splitlines():
@@ -18,11 +18,11 @@ def listed(engine: str) -> dict[str, str]:
             reason, why = line.split(":", 1)
             assert reason not in current, f"{reason} is listed twice"
             current[reason] = why.strip()
-    return sections[engine]
+    return sections[suite]
 
 
-def reason(label: str, engine: str) -> str:
+def reason(label: str, suite: str) -> str:
     """Why a frame with this label is sent."""
     assert "/" in label, f"a frame without a reason: {label}"
     before, after = label.rsplit("/", 1)
-    return before if engine == "fss" and before.startswith("setup") else after
+    return before if suite == "fss" and before.startswith("setup") else after

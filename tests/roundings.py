@@ -1,4 +1,4 @@
-"""Engines that truncate to one neighbour or the other: what an error bound must hold for."""
+"""Executors that truncate to one neighbour or the other: what an error bound must hold for."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def either(value: torch.Tensor, bits: int) -> torch.Tensor:
 ROUNDINGS: dict[str, Rounding] = {"floor": floor, "ceiling": ceiling, "either": either}
 
 
-def clear_engine(rounding: Rounding = floor) -> IdealCleartextArithmetic:
-    """A cleartext engine with this rounding."""
+def clear_executor(rounding: Rounding = floor) -> IdealCleartextArithmetic:
+    """A cleartext executor with this rounding."""
     return IdealCleartextArithmetic(Meter(), rounding=rounding)
 
 
@@ -43,6 +43,6 @@ def on_grid(x: torch.Tensor) -> torch.Tensor:
     return torch.round(x.to(torch.float64) * 2.0**16) / 2.0**16
 
 
-def share(engine: IdealCleartextArithmetic, x: torch.Tensor) -> Share:
-    """x as the engine holds it."""
-    return engine.share_from(CLIENT, x, tuple(x.shape))
+def share(executor: IdealCleartextArithmetic, x: torch.Tensor) -> Share:
+    """x as the executor holds it."""
+    return executor.share_from(CLIENT, x, tuple(x.shape))

@@ -13,11 +13,11 @@ import mpcinfer
 from parties.meter import CLIENT, Meter
 from protocols.additive.cleartext import IdealCleartextArithmetic
 from protocols.additive.counting_arithmetic import CountingArithmetic
-from protocols.fss.activation_protocols import ActivationWires
+from protocols.fss.activation_protocols import ActivationFormats
 from protocols.fss.clear import Clear
-from protocols.fss.counting_machine import Counting
+from protocols.fss.counting_executor import Counting
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares, shape_only
-from protocols.fss.machine import Machine
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Secret, run
 
@@ -38,8 +38,8 @@ def example(name: str) -> Any:
 def test_the_example_protocol_keeps_its_stated_error() -> None:
     protocol = example("HardGelu")
     x = torch.cat([torch.linspace(-4.0, 4.0, 4001), torch.tensor([*protocol.domain])]).double()
-    engine = IdealCleartextArithmetic(Meter())
-    y = engine.open_to(CLIENT, protocol(engine, engine.share_from(CLIENT, x, x.shape)))
+    executor = IdealCleartextArithmetic(Meter())
+    y = executor.open_to(CLIENT, protocol(executor, executor.share_from(CLIENT, x, x.shape)))
     error = float((y - torch.nn.functional.gelu(x)).abs().max())
     assert 0.9 * protocol.max_abs_error < error <= protocol.max_abs_error  # stated, and not much too large
 
@@ -48,43 +48,45 @@ def test_the_example_protocol_costs_what_it_says() -> None:
     protocol = example("HardGelu")
     [(rounds, element_bytes)] = re.findall(r"(\d+) rounds and ([\d.]+) bytes an element", protocol.__doc__)
     meter = Meter(timed=False)
-    engine = CountingArithmetic(meter)
-    protocol(engine, Share(torch.empty(8, dtype=torch.int64, device="meta"), engine.frac_bits))
+    executor = CountingArithmetic(meter)
+    protocol(executor, Share(torch.empty(8, dtype=torch.int64, device="meta"), executor.frac_bits))
     total = meter.bill().total
     assert (total.rounds, total.online_bytes_to_server) == (int(rounds), 8 * float(element_bytes))
 
 
-WIRES = ActivationWires(ring_bits=24, frac_bits=9, index_bits=14, index_frac=6, table_frac=9, centred=False)
+FORMATS = ActivationFormats(
+    ring_bits=24, frac_bits=9, index_bits=14, index_frac=6, table_frac=9, centred=False
+)
 
 
-def test_the_example_on_the_fss_engine_is_exact_and_goes_with_factors() -> None:
+def test_the_example_on_the_fss_suite_is_exact_and_goes_with_factors() -> None:
     relu = example("ExactRelu")
     x = torch.tensor([-2000, -1, 0, 1, 2000])
-    machine = Clear(Meter())
+    executor = Clear(Meter())
     value, factor = (Share(v, 9, 16, Held.MASKED) for v in (x, x.flip(0)))
-    assert torch.equal(relu(machine, "relu", WIRES, value, value).value, x.clamp(min=0))
-    gated = relu(machine, "relu", WIRES, value, value, factor)
+    assert torch.equal(relu(executor, "relu", FORMATS, value, value).value, x.clamp(min=0))
+    gated = relu(executor, "relu", FORMATS, value, value, factor)
     assert torch.equal(gated.value, x.clamp(min=0) * x.flip(0))
     assert gated.frac_bits == 18
-    assert relu.max_abs_error("relu", WIRES) == 0.0
+    assert relu.max_abs_error("relu", FORMATS) == 0.0
 
 
-def test_the_example_on_the_fss_engine_costs_what_it_says() -> None:
+def test_the_example_on_the_fss_suite_costs_what_it_says() -> None:
     relu = example("ExactRelu")
     [(rounds, bits)] = re.findall(r"(\d+) round and (\d+) bit an element", relu.__doc__)
-    machine = Counting(Meter(timed=False))
+    executor = Counting(Meter(timed=False))
     x = shape_only((64,), 9, 16, Held.MASKED)
-    assert relu(machine, "relu", WIRES, x, x).shape == (64,)
-    total = machine.meter.bill().total
+    assert relu(executor, "relu", FORMATS, x, x).shape == (64,)
+    total = executor.meter.bill().total
     assert total.rounds == int(rounds)
     assert total.online_bytes_to_server == total.online_bytes_to_client == 64 * int(bits) / 8
 
 
-def test_the_example_on_the_fss_engine_works_between_parties_under_any_mask() -> None:
+def test_the_example_on_the_fss_suite_works_between_parties_under_any_mask() -> None:
     relu = example("ExactRelu")
 
-    def program(machine: Machine, x: Share, factor: Share) -> Shares:
-        return relu(machine, "relu", WIRES, x, x), relu(machine, "relu", WIRES, x, x, factor)
+    def program(executor: Executor, x: Share, factor: Share) -> Shares:
+        return relu(executor, "relu", FORMATS, x, x), relu(executor, "relu", FORMATS, x, x, factor)
 
     x = torch.tensor([-(2**14), -1, 0, 1, 2**14 - 1]).repeat_interleave(4)
     masks = torch.tensor([0, 1, 2**15, 2**16 - 1]).repeat(5)
@@ -109,8 +111,10 @@ def test_the_session_in_the_readme_works_when_pasted(capsys: pytest.CaptureFixtu
     )
     prompt = mpcinfer.load_public("tiny-python").tokenizer.encode("for i in")
     passes = len(answer.ids) + (answer.reason == "stop")
-    room = mpcinfer.load_config("tiny-python").context
-    counted = mpcinfer.cost("tiny-python", plan="fss", tokens=len(prompt), new_tokens=passes, room=room)
+    max_context = mpcinfer.load_config("tiny-python").context
+    counted = mpcinfer.cost(
+        "tiny-python", plan="fss", tokens=len(prompt), new_tokens=passes, max_context=max_context
+    )
     assert bill.total.rounds == counted.total.rounds
     assert bill.total.online_bytes_to_server == counted.total.online_bytes_to_server
 

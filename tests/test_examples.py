@@ -63,7 +63,7 @@ def test_a_private_answer(tmp_path: Path) -> None:
 
 
 def test_swapping_a_gelu(tmp_path: Path) -> None:
-    """One buys less material with more bytes online; the model answers alike."""
+    """One buys less correlations with more bytes online; the model answers alike."""
     output = script("swap_a_gelu.py", folder=tmp_path).replace(",", "")
     rows = re.findall(r"gelu=(\w+): (\d+) rounds (\d+) bytes online (\d+) offline", output)
     (first, _, online, offline), (second, _, less, more) = rows

@@ -80,7 +80,7 @@ class Backend(ABC, Generic[TensorT, WeightT]):
             return scores
         raise ConfigError(f"{type(self).__name__} has no attention offsets")
 
-    def temper(self, q: TensorT, log_temperature: WeightT, start: int) -> TensorT:
+    def apply_temperature(self, q: TensorT, log_temperature: WeightT, start: int) -> TensorT:
         """Queries [B, H, T, K] over exp of columns start.. of a table [H, context]."""
         raise ConfigError(f"{type(self).__name__} has no temperatures by position")
 

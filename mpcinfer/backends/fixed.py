@@ -31,7 +31,7 @@ class FixedBackend(TensorBackend):
     """Runs a decoder on Z_2^64: activations and weights are int64 tensors with `frac_bits` fraction bits.
 
     Sums are exact. Every product (linear layers, attention, gating, RoPE, public factors, norm weights) is an
-    exact integer product followed by one faithful truncation: less than one unit of the last place below the
+    exact integer product followed by one exact truncation: less than one unit of the last place below the
     true product of its fixed-point factors, never above. Attention weights, the activations and the row norm
     before its weight are the true functions of their fixed-point inputs, rounded to nearest
     (`fixed_functions`); a protocol that approximates them is measured against these.
@@ -107,7 +107,7 @@ class FixedBackend(TensorBackend):
         encoded = torch.tensor(fixed_point.encode_number(shift, self.frac_bits, name))
         return fixed_point.add(scores, encoded, self.frac_bits, name)
 
-    def temper(self, q: torch.Tensor, log_temperature: torch.Tensor, start: int) -> torch.Tensor:
+    def apply_temperature(self, q: torch.Tensor, log_temperature: torch.Tensor, start: int) -> torch.Tensor:
         rows = log_temperature[:, start : start + q.shape[-2], None]
         return self._mul(q, exp_of_minus(rows, self.frac_bits, self._name("temperatures")), "temper")
 

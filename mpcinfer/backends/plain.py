@@ -42,7 +42,7 @@ class PlainBackend(TensorBackend):
         scores = scores if offset is None else scores + offset[:, None, None]
         return scores + shift if shift else scores
 
-    def temper(self, q: torch.Tensor, log_temperature: torch.Tensor, start: int) -> torch.Tensor:
+    def apply_temperature(self, q: torch.Tensor, log_temperature: torch.Tensor, start: int) -> torch.Tensor:
         rows = log_temperature[:, start : start + q.shape[-2], None]
         return q * torch.exp(-rows)
 

@@ -31,7 +31,7 @@ def chat(
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     tokens: Annotated[int, typer.Option(min=1, help="The most tokens of an answer.")] = 128,
-    room: Annotated[
+    max_context: Annotated[
         int | None, typer.Option(min=1, help="The most tokens of the whole conversation.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="How the model is told to behave.")] = None,
@@ -77,12 +77,12 @@ def chat(
         server_key=server_key,
         dealer=dealer,
         dealer_key=dealer_key,
-        material=None,
+        correlations=None,
         key=key,
         timeout_s=timeout,
         insecure_dealer=False,
         on_progress=bar.show,
-        room=room,
+        max_context=max_context,
         check_ranges=check_ranges,
     )
     with closing(bar), running(model, local, plan, choices or [], parties) as runner:

@@ -28,7 +28,7 @@ class Parties:
     """What the command line says about the other parties.
 
     Attributes:
-        room: the most tokens of a session; None for the suite's default.
+        max_context: the most tokens of a session; None for the suite's default.
         on_progress: is told how far the session is.
         prompt: makes the first prompt, where it is known.
         check_ranges: every pass is evaluated twice, and the client told of values that left their ranges.
@@ -38,12 +38,12 @@ class Parties:
     server_key: Path | None
     dealer: str
     dealer_key: Path | None
-    material: Path | None
+    correlations: Path | None
     key: Path | None
     timeout_s: float
     insecure_dealer: bool
     on_progress: Callable[[Progress], None]
-    room: int | None = None
+    max_context: int | None = None
     prompt: Callable[[PublicModel], str] | None = None
     check_ranges: bool = False
 
@@ -65,8 +65,10 @@ def running(
         from mpcinfer.models.load import load_model
 
         fixed = local is Local.FIXED
-        room = parties.room if fixed else None  # rings, and so the last bits, depend on it
-        yield ClearModel(load_model(model), fixed_point=fixed, plan=plan, choices=choices, room=room)
+        max_context = parties.max_context if fixed else None  # rings, and so the last bits, depend on it
+        yield ClearModel(
+            load_model(model), fixed_point=fixed, plan=plan, choices=choices, max_context=max_context
+        )
     elif local is Local.PRIVATE:
         with private(
             model,
@@ -74,7 +76,7 @@ def running(
             choices=choices,
             timeout_s=parties.timeout_s,
             insecure_dealer=parties.insecure_dealer,
-            room=parties.room,
+            max_context=parties.max_context,
             prompt=parties.prompt,
             say=announce,
             on_progress=parties.on_progress,
@@ -104,10 +106,10 @@ def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) 
         )
     dealer = None
     suite = suite_of(chosen)
-    if not parties.insecure_dealer and parties.material is None and DEALER in suite.helpers:
+    if not parties.insecure_dealer and parties.correlations is None and DEALER in suite.helpers:
         if parties.dealer_key is None:
             raise ConfigError(
-                "say who the dealer is: --dealer-key, the dealer's .public file; or --material, a folder "
+                "say who the dealer is: --dealer-key, the dealer's .public file; or --correlations, a folder "
                 "that `mpcinfer deal` made"
             )
         dealer = Address.load(parties.dealer, parties.dealer_key)
@@ -120,8 +122,8 @@ def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) 
         keys=keys,
         server=server,
         dealer=dealer,
-        material=parties.material,
-        room=parties.room,
+        correlations=parties.correlations,
+        max_context=parties.max_context,
         first=0 if parties.prompt is None else len(public.tokenizer.encode(parties.prompt(public))),
         timeout_s=parties.timeout_s,
         on_progress=parties.on_progress,
@@ -141,7 +143,7 @@ def _require_checkable(local: Local | None, plan: str, choices: Sequence[str], p
             "--check-ranges is for private runs; --local fixed by itself names a value that leaves its range"
         )
     chosen = plan_from(plan, choices)
-    suite_of(chosen).require_checkable(chosen, folder=parties.material is not None)
+    suite_of(chosen).require_checkable(chosen, folder=parties.correlations is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,12 +156,12 @@ class Drafting:
 
     speculate: int
     draft_model: str | None
-    material: Path | None = None
+    correlations: Path | None = None
 
     def __post_init__(self) -> None:
         if self.draft_model is not None and not self.speculate:
             raise ConfigError("--draft-model drafts for --speculate N: say how many tokens")
-        if self.material is not None and self.speculate:
+        if self.correlations is not None and self.speculate:
             raise ConfigError(NO_FOLDER)
 
     def draft(self, runner: ChatModel) -> Draft:

@@ -40,9 +40,9 @@ def cost(
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     part: Annotated[Part, typer.Option(help="Bill one part only; `stack` is the blocks.")] = Part.ALL,
-    room: Annotated[
+    max_context: Annotated[
         int | None,
-        typer.Option(min=1, help="Tokens of the session; rings of engine fss depend on it. These alone."),
+        typer.Option(min=1, help="Tokens of the session; rings of suite fss depend on it. These alone."),
     ] = None,
     check_ranges: options.CheckRanges = False,
     layers: Annotated[bool, typer.Option("--layers", help="Also by layer.")] = False,
@@ -69,7 +69,7 @@ def cost(
         "speculate": speculate,
         "accepted": accepted,
         "part": part.value,
-        "room": room,
+        "max_context": max_context,
         "check_ranges": check_ranges,
     }
     answer = counted(["cost", *settings.items()], model, lambda: _count(model, settings))

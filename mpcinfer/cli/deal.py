@@ -28,8 +28,8 @@ def deal(
 
     [bold]Example[/bold]
 
-        mpcinfer deal --model tiny-python --prompt 32 --answer 16 --count 3 --out material
-        mpcinfer serve --model tiny-python --plan fss --material material/server \\
+        mpcinfer deal --model tiny-python --prompt 32 --answer 16 --count 3 --out correlations
+        mpcinfer serve --model tiny-python --plan fss --correlations correlations/server \\
             --key keys/server.secret --client-key keys/client.public
     """
     from mpcinfer.cli.kernels import compile_kernels

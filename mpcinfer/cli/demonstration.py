@@ -40,11 +40,11 @@ def demonstrate(
         question = asked(client.public)
         answer = client.complete(question, max_new_tokens=tokens, on_text=bar.answer)
         bar.end()
-        bill, room = client.finish(), client.room
+        bill, max_context = client.finish(), client.max_context
     console.print()
     print_bill(console, bill, layers=layers, labels=labels)
     console.print()
-    _compare(console, chosen, plan, room, question, tokens, answer.ids)
+    _compare(console, chosen, plan, max_context, question, tokens, answer.ids)
 
 
 def _best_model(console: Console) -> str:
@@ -60,7 +60,13 @@ def _best_model(console: Console) -> str:
 
 
 def _compare(
-    console: Console, model: str, plan: str, room: int, question: str, tokens: int, answered: tuple[int, ...]
+    console: Console,
+    model: str,
+    plan: str,
+    max_context: int,
+    question: str,
+    tokens: int,
+    answered: tuple[int, ...],
 ) -> None:
     """Says whether the same prompt gives the same tokens in the clear, in the plan's fixed point."""
     from mpcinfer.clear import ClearModel
@@ -68,7 +74,7 @@ def _compare(
 
     with closing(Waiting()) as bar:
         bar.step("the same in the clear", 0, 0, "")
-        clear = ClearModel(load_model(model), fixed_point=True, plan=plan, room=room)
+        clear = ClearModel(load_model(model), fixed_point=True, plan=plan, max_context=max_context)
         reference = clear.complete(question, max_new_tokens=tokens)
     if reference.ids == answered:
         console.print(

@@ -25,7 +25,7 @@ A line that ends with \\ goes on in the next one."""
 
 _NOTICES = {
     "length": "(cut off: --tokens has the longest answer)",
-    "context": "(cut off: the session has no room for more; --room, or /reset)",
+    "context": "(cut off: the session has no room for more; --max-context, or /reset)",
     "stopped": "(stopped)",
 }
 

@@ -26,7 +26,7 @@ def generate(
     server_key: Annotated[Path | None, typer.Option(help="The server's .public file.")] = None,
     dealer: Annotated[str, typer.Option(help="The dealer's endpoint for clients.")] = "tcp://127.0.0.1:7102",
     dealer_key: Annotated[Path | None, typer.Option(help="The dealer's .public file.")] = None,
-    material: options.Material = None,
+    correlations: options.Correlations = None,
     key: Annotated[Path | None, typer.Option(help="The client's .secret file.")] = None,
     local: Annotated[
         Local | None,
@@ -81,13 +81,13 @@ def generate(
         return public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
 
     bar: Waiting = Waiting() if as_json else Answering("" if chat else text, tokens)
-    drafting = Drafting(speculate=speculate, draft_model=draft_model, material=material)
+    drafting = Drafting(speculate=speculate, draft_model=draft_model, correlations=correlations)
     parties = Parties(
         server=server,
         server_key=server_key,
         dealer=dealer,
         dealer_key=dealer_key,
-        material=material,
+        correlations=correlations,
         key=key,
         timeout_s=timeout,
         insecure_dealer=insecure_dealer,

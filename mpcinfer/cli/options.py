@@ -36,7 +36,7 @@ Idle = Annotated[
     ),
 ]
 Once = Annotated[bool, typer.Option("--once", help="End after one session.")]
-Material = Annotated[
+Correlations = Annotated[
     Path | None,
     typer.Option(help="A folder of correlations that `mpcinfer deal` made, instead of a dealer."),
 ]

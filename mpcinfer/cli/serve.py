@@ -19,7 +19,7 @@ def serve(
     client_key: Annotated[Path, typer.Option(help="The .public file of the client that may connect.")],
     dealer_key: Annotated[Path | None, typer.Option(help="The dealer's .public file.")] = None,
     dealer: Annotated[str, typer.Option(help="The dealer's endpoint for servers.")] = "tcp://127.0.0.1:7101",
-    material: options.Material = None,
+    correlations: options.Correlations = None,
     listen: Annotated[str, typer.Option(help="Where clients connect.")] = "tcp://127.0.0.1:7100",
     model: options.Model = "tiny-python",
     plan: options.PlanName = DEFAULT_PLAN,
@@ -58,7 +58,7 @@ def serve(
     identity, chosen = Identity.load(key, client_key), plan_from(plan, choices)
     suite = suite_of(chosen)
     compile_kernels([suite])
-    without = insecure_dealer or material is not None or DEALER not in suite.helpers
+    without = insecure_dealer or correlations is not None or DEALER not in suite.helpers
     serve_sessions(
         load_public(model),
         Loading(lambda: load_model(model).weights),
@@ -66,7 +66,7 @@ def serve(
         listen=listen,
         identity=identity,
         dealer=None if without else _dealer(dealer, dealer_key),
-        material=material,
+        correlations=correlations,
         timeout_s=timeout,
         idle_s=idle,
         once=once,
@@ -80,7 +80,7 @@ def _dealer(endpoint: str, key: Path | None) -> Address:
     """Where it is, and its key."""
     if key is None:
         raise ConfigError(
-            "say who the dealer is: --dealer-key, the dealer's .public file; or --material, a folder that "
-            "`mpcinfer deal` made"
+            "say who the dealer is: --dealer-key, the dealer's .public file; or --correlations, a folder "
+            "that `mpcinfer deal` made"
         )
     return Address.load(endpoint, key)

@@ -19,7 +19,7 @@ def skip(
 
     [bold]Example[/bold]
 
-        mpcinfer skip material/server --to 2
+        mpcinfer skip correlations/server --to 2
     """
     from mpcinfer.cli.progress import announce
     from mpcinfer.suites.registry import suite_holding

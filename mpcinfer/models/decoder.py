@@ -129,7 +129,7 @@ class Decoder(Generic[TensorT, WeightT]):
                 k = backend.rope(k, start, config.rope_base, config.rope_pairs)
             q = backend.scale(q, config.head_width**-0.5)
             if config.temperature == "position":
-                q = backend.temper(q, self.weights[f"layer{layer}.attn.log_temperature"], start)
+                q = backend.apply_temperature(q, self.weights[f"layer{layer}.attn.log_temperature"], start)
             q, k, v = backend.attention_inputs(q, k, v)
             if cache is not None:
                 cache.extend(layer, k, v, backend)

@@ -3,8 +3,8 @@
 A range is a number under `label/quantity`. The label is the decoder's nested spans (`embedding`, `layer3`,
 `layer3.attn`, `layer3.attn.qkv`, `layer3.ffn.gelu_tanh`, `head.norm`, ...); the quantity is
 
-    embed, add_positions, linear, matmul, offset, temper, attention_weights, norm, activation, mul, add,
-    scale, rope, head
+    embed, add_positions, linear, matmul, offset, apply_temperature, attention_weights, norm, activation, mul,
+    add, scale, rope, head
                         largest magnitude of that operation's output; `layer3/add` is the residual stream
     in                  activations: largest magnitude of the input
     normalised          norms: largest magnitude before gain and bias
@@ -146,8 +146,8 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
             return scores
         return self._output("offset", self._plain.add_offset(scores, offset, shift))
 
-    def temper(self, q: torch.Tensor, log_temperature: torch.Tensor, start: int) -> torch.Tensor:
-        return self._output("temper", self._plain.temper(q, log_temperature, start))
+    def apply_temperature(self, q: torch.Tensor, log_temperature: torch.Tensor, start: int) -> torch.Tensor:
+        return self._output("temper", self._plain.apply_temperature(q, log_temperature, start))
 
     def norm(
         self,

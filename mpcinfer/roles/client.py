@@ -16,7 +16,7 @@ from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.sessions.exchange import StepClient
 from mpcinfer.sessions.progress import Progress
-from mpcinfer.sessions.terms import Terms, require_source
+from mpcinfer.sessions.session_config import SessionConfig, require_source
 from mpcinfer.speculation import NO_FOLDER, Draft, Speculation, look_up, speculation
 from mpcinfer.suites.registry import suite_of
 from mpcinfer.suites.suite import DEALER
@@ -44,11 +44,11 @@ class PrivateClient:
         self._bill: Bill | None = None
 
     @property
-    def room(self) -> int:
+    def max_context(self) -> int:
         """The most tokens the session holds, prompt and answer together."""
         return self._steps.context
 
-    def prepare(self, prompt_tokens: int, new_tokens: int = 1, *, keep: bool = False) -> None:
+    def prepare(self, prompt_tokens: int, new_tokens: int = 1, *, keep_cache: bool = False) -> None:
         """Has everything dealt and prepared that a prompt and its answer will take, and waits for it.
 
         Nothing has to be prepared: `complete` asks for what is missing as it goes. What is prepared here and
@@ -57,13 +57,13 @@ class PrivateClient:
         Args:
             prompt_tokens: of the next prompt, exactly; with `keep`, those that the session does not hold yet.
             new_tokens: of its answer, at most.
-            keep: as in `complete`.
+            keep_cache: as in `complete`.
 
         Raises:
-            CorrelationExhausted: there is no material for it.
+            CorrelationExhausted: there are no correlations for it.
             PeerError: the server or the dealer went away or sent what it should not.
         """
-        if not keep:
+        if not keep_cache:
             self._remembered.forget()
         self._steps.prepare([prompt_tokens, *(1,) * (new_tokens - 1)])
 
@@ -74,7 +74,7 @@ class PrivateClient:
         max_new_tokens: int = 24,
         sampler: Sampler = greedy,
         on_text: OnText | None = None,
-        keep: bool = False,
+        keep_cache: bool = False,
         speculate: int = 0,
         draft: Draft = look_up,
     ) -> Answer:
@@ -84,17 +84,17 @@ class PrivateClient:
             prompt: text; for a chat model, `public.tokenizer.chat(...)` makes one of a conversation.
             max_new_tokens: the most tokens to generate; the server learns how many there were.
             on_text: is told of the whole answer so far after each token.
-            keep: a conversation goes on: of the prompt, which holds all of it, the tokens at its start that
-                the session has seen already are not run again. The server learns how many those are.
+            keep_cache: a conversation goes on: of the prompt, which holds all of it, the tokens at its start
+                that the session has seen already are not run again. The server learns how many those are.
             speculate: the most drafts that a pass checks, from 0 to 64. Rounds a pass stay what they are,
                 bytes and computing grow with the tokens of it. The server learns how many drafts each pass
                 has and how many of them were right, which says how predictable the answer is.
             draft: makes them, here and in the clear: `look_up`, or what `mpcinfer.load_draft` gives.
 
         Raises:
-            ConfigError: an empty prompt, or one that fills the session's room; drafts over a folder of
-                correlations.
-            CorrelationExhausted: there is no material for it.
+            ConfigError: an empty prompt, or one that fills the session's maximum context; drafts over a
+                folder of correlations.
+            CorrelationExhausted: there are no correlations for it.
             PeerError: the server or the dealer went away or sent what it should not.
             RangeError: where ranges are checked, a value left its range; the token that it was for, and all
                 after it, are not told to `on_text`.
@@ -104,7 +104,7 @@ class PrivateClient:
             if not self._steps.on_demand:
                 raise ConfigError(NO_FOLDER)
             self._speculated.append(drafting)
-        predict = self._predictions(max_new_tokens, keep, drafting is not None)
+        predict = self._predictions(max_new_tokens, keep_cache, drafting is not None)
         return answer(
             predict,
             self.public,
@@ -112,7 +112,7 @@ class PrivateClient:
             max_new_tokens,
             sampler,
             on_text,
-            context=self.room,
+            context=self.max_context,
             speculation=drafting,
         )
 
@@ -133,17 +133,17 @@ class PrivateClient:
     def _step(self, ids: Sequence[int], rows: int) -> torch.Tensor:
         return self._steps.step(ids, rows, then=self._then)
 
-    def _predictions(self, max_new_tokens: int, keep: bool, drafting: bool) -> Predict:
-        """Of which the first call starts afresh, or with what was seen, and has passes dealt for ahead."""
+    def _predictions(self, max_new_tokens: int, keep_cache: bool, drafting: bool) -> Predict:
+        """The function that gives logits: its first call begins a prompt, and asks for passes ahead."""
         course: NextPass | None = None
 
         def predict(ids: Sequence[int], rows: int) -> torch.Tensor:
             nonlocal course
             if course is None:
-                end = min(len(ids) - (rows - 1) + max_new_tokens, self.room)
+                end = min(len(ids) - (rows - 1) + max_new_tokens, self.max_context)
                 course = NextPass(end)
                 self._steps.expect(0 if drafting else end - len(ids) - 1)
-                if not keep:
+                if not keep_cache:
                     self._remembered.forget()
             self._then = course.after(len(ids), rows)
             return self._remembered(ids, rows)
@@ -152,7 +152,7 @@ class PrivateClient:
 
 
 def _speculation_says(answers: Sequence[Speculation]) -> str:
-    """A line of the bill."""
+    """A note on the bill."""
     passes, drafted = sum(each.passes for each in answers), sum(each.drafted for each in answers)
     accepted = sum(each.accepted for each in answers)
     return (
@@ -182,8 +182,8 @@ def connect_client(
     keys: KeyPair,
     server: Address,
     dealer: Address | None,
-    material: Path | None = None,
-    room: int | None = None,
+    correlations: Path | None = None,
+    max_context: int | None = None,
     first: int = 0,
     timeout_s: float = 60.0,
     on_progress: Callable[[Progress], None] | None = None,
@@ -195,17 +195,18 @@ def connect_client(
     Args:
         public: the model's public part; the handshake compares it with the server's.
         dealer: where correlations come from.
-        material: a folder with correlations for this client, made by `mpcinfer deal`, instead of a dealer.
-        room: the most tokens of the session, prompt and answers together; plans of the engine `fss` compute
-            in rings as wide as that needs. At most the model's context; None for a default.
+        correlations: a folder with correlations for this client, made by `mpcinfer deal`, instead of a
+            dealer.
+        max_context: the most tokens of the session, prompt and answers together; plans of the suite `fss`
+            compute in rings as wide as that needs. At most the model's context; None for a default.
         first: how many tokens the first prompt has, where that is known: it is dealt while masked weights are
             on their way. The server learns it a little earlier.
         timeout_s: longest wait for the server to come up, and longest silence afterwards.
         on_progress: is told how far the dealing is; called from other threads, too.
         check_ranges: every pass runs twice, the second time in wider rings, and `complete` raises RangeError
             where a value left its range. Twice the rounds, over twice the bytes. The server must ask for it
-            too. It sees a session that ends, as after an answer. Plans of the engine `fss`, with a dealer.
-        insecure_dealer: with neither dealer nor material, the client agrees to a server that is its own
+            too. It sees a session that ends, as after an answer. Plans of the suite `fss`, with a dealer.
+        insecure_dealer: with neither dealer nor correlations, the client agrees to a server that is its own
             dealer and can decrypt everything; to measure with. Not every plan allows it.
 
     Raises:
@@ -213,20 +214,20 @@ def connect_client(
             ranges.
         PeerError: the server or the dealer went away or sent what it should not.
         ConfigError, RangeError: the model cannot be run under the plan, or ranges cannot be checked.
-        InsecureRefused: neither dealer nor material, and an insecure dealer was not asked for.
+        InsecureRefused: neither dealer nor correlations, and an insecure dealer was not asked for.
     """
     suite = suite_of(plan)
     if DEALER in suite.helpers:
-        require_source(dealer, material, insecure_dealer)
-    terms = suite.ready(
-        Terms(
+        require_source(dealer, correlations, insecure_dealer)
+    session_config = suite.ready(
+        SessionConfig(
             plan=plan,
             public=public,
             keys=keys,
             dealer=dealer,
-            material=material,
+            correlations=correlations,
             timeout_s=timeout_s,
-            room=room,
+            max_context=max_context,
             first=first,
             on_progress=on_progress,
             check_ranges=check_ranges,
@@ -236,7 +237,7 @@ def connect_client(
     channel = connect(
         server.endpoint, keys, server.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
     )
-    with Link(channel, Meter(), CLIENT) as link, suite.open(link, terms) as session:
+    with Link(channel, Meter(), CLIENT) as link, suite.open(link, session_config) as session:
         client = PrivateClient(public, StepClient(link, session), channel)
         try:
             yield client

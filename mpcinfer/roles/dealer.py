@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from mpcinfer.sessions.addresses import Identity
-from mpcinfer.sessions.terms import DEAL_SESSION
+from mpcinfer.sessions.session_config import DEAL_SESSION
 from mpcinfer.suites.registry import SUITES
 from parties.errors import HandshakeFailed, MpcInferError, PeerMismatch, PeerTimeout
 from parties.handshake import Hello, shake_hands
@@ -45,7 +45,7 @@ def deal_sessions(
         MpcInferError: with `once`, whatever ended the session.
     """
     for suite in SUITES.values():  # while parties are on their way
-        threading.Thread(target=suite.rehearse_dealing, daemon=True).start()
+        threading.Thread(target=suite.warm_up_dealing, daemon=True).start()
     say(f"dealer: for servers at {listen_server}, for clients at {listen_client}")
     while True:
         try:

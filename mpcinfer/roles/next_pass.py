@@ -6,9 +6,9 @@ from __future__ import annotations
 class NextPass:
     """Guesses for one answer that all drafts are right and that there will be as many again.
 
-    Which pass comes is known when the one before is over. Its material can be dealt while that one runs only
-    for a guess, and a wrong guess is material for nothing; after one there is none any more. So no more than
-    one pass of an answer is dealt for in vain, the one after an unforeseen end included.
+    Which pass comes is known when the one before is over. Its correlations can be dealt while that one runs
+    only for a guess, and a wrong guess is correlations for nothing; after one there is none any more. So no
+    more than one pass of an answer is dealt for in vain, the one after an unforeseen end included.
 
     Args:
         end: the most tokens of prompt and answer.

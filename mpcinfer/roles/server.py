@@ -10,7 +10,7 @@ import torch
 from mpcinfer.models.public import PublicModel
 from mpcinfer.sessions.addresses import Address, Identity
 from mpcinfer.sessions.exchange import serve_steps
-from mpcinfer.sessions.terms import IDLE_S, Terms, require_source
+from mpcinfer.sessions.session_config import IDLE_S, SessionConfig, require_source
 from mpcinfer.suites.registry import disclosures, suite_of
 from mpcinfer.suites.suite import DEALER
 from parties.bill import Bill
@@ -33,7 +33,7 @@ def serve_sessions(
     listen: str,
     identity: Identity,
     dealer: Address | None,
-    material: Path | None = None,
+    correlations: Path | None = None,
     timeout_s: float,
     idle_s: float = IDLE_S,
     once: bool,
@@ -50,7 +50,8 @@ def serve_sessions(
         listen: `tcp://host:port`.
         identity: the server's keys, and the client that may connect.
         dealer: where correlations come from.
-        material: a folder with correlations for this server, made by `mpcinfer deal`, instead of a dealer.
+        correlations: a folder with correlations for this server, made by `mpcinfer deal`, instead of a
+            dealer.
         timeout_s: longest silence of a peer.
         idle_s: longest silence of the client between two steps, after which its session ends.
         say: is told of progress, a line at a time.
@@ -60,20 +61,20 @@ def serve_sessions(
 
     Raises:
         ConfigError: the endpoint or the model cannot be used.
-        InsecureRefused: neither dealer nor material, and not asked for.
+        InsecureRefused: neither dealer nor correlations, and not asked for.
         MpcInferError: with `once`, whatever ended the session.
     """
     suite = suite_of(plan)
     if DEALER in suite.helpers:
-        require_source(dealer, material, insecure_dealer)
-    terms = suite.ready(
-        Terms(
+        require_source(dealer, correlations, insecure_dealer)
+    session_config = suite.ready(
+        SessionConfig(
             plan=plan,
             public=public,
             weights=weights,
             keys=identity.keys,
             dealer=dealer,
-            material=material,
+            correlations=correlations,
             timeout_s=timeout_s,
             idle_s=idle_s,
             check_ranges=check_ranges,
@@ -81,8 +82,8 @@ def serve_sessions(
         )
     )
     if not once:
-        len(terms.weights or ())  # waits: nobody should be let in by a server that cannot serve
-        len(terms.encoded or ())
+        len(session_config.weights or ())  # waits: nobody should be let in by a server that cannot serve
+        len(session_config.encoded or ())
     say(f"server: {public.name} ({public.config.parameters:,} parameters), plan {plan.name}, at {listen}")
     for disclosure in disclosures(plan):
         say(f"server: {disclosure}")
@@ -97,7 +98,7 @@ def serve_sessions(
             say(f"server: nobody came in: {error}")
             continue
         try:
-            bill = serve_channel(channel, terms)
+            bill = serve_channel(channel, session_config)
             say(f"server: session over, {bill.total.rounds} rounds online")
         except MpcInferError as error:
             if once:
@@ -107,10 +108,10 @@ def serve_sessions(
             return
 
 
-def serve_channel(channel: Channel, terms: Terms) -> Bill:
+def serve_channel(channel: Channel, session_config: SessionConfig) -> Bill:
     """Serves one session over a connected channel, which is closed at the end; the server's bill."""
     with (
         Link(channel, Meter(), SERVER) as link,
-        suite_of(terms.plan).open(link, terms) as session,
+        suite_of(session_config.plan).open(link, session_config) as session,
     ):
-        return serve_steps(link, session, terms.idle_s)
+        return serve_steps(link, session, session_config.idle_s)

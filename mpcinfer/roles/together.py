@@ -30,7 +30,7 @@ def private(
     choices: Sequence[str] = (),
     timeout_s: float = 60.0,
     insecure_dealer: bool = False,
-    room: int | None = None,
+    max_context: int | None = None,
     prompt: Callable[[PublicModel], str] | None = None,
     say: Say | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -47,7 +47,7 @@ def private(
         plan, choices: a preset, and `operation=protocol` replacements.
         timeout_s: longest silence of a peer.
         insecure_dealer: the server is its own dealer and could decrypt everything; to measure with.
-        room, on_progress, check_ranges: as for `connect_client`.
+        max_context, on_progress, check_ranges: as for `connect_client`.
         prompt: the first prompt, where it is known: correlations for as many tokens are dealt while masked
             weights are on their way.
         say: is told what the processes report.
@@ -77,7 +77,7 @@ def private(
             on_progress(Progress(stage=Stage.STARTING, done=0, of=0))
         settings = _Settings(
             timeout_s=timeout_s,
-            room=room,
+            max_context=max_context,
             on_progress=on_progress,
             check_ranges=check_ranges,
             insecure_dealer=insecure_dealer,
@@ -95,7 +95,7 @@ class _Settings:
     """What the client is asked for."""
 
     timeout_s: float
-    room: int | None
+    max_context: int | None
     on_progress: Callable[[Progress], None] | None
     check_ranges: bool
     insecure_dealer: bool
@@ -136,7 +136,7 @@ def _client(
             server=others.server,
             dealer=others.dealer,
             insecure_dealer=settings.insecure_dealer,
-            room=settings.room,
+            max_context=settings.max_context,
             first=0 if prompt is None else len(public.tokenizer.encode(prompt(public))),
             timeout_s=max(settings.timeout_s, _START_S),
             on_progress=settings.on_progress,

@@ -20,7 +20,7 @@ from typing import Any, cast
 import torch
 
 from mpcinfer.sessions.session import PrivateSession
-from mpcinfer.sessions.terms import IDLE_S, patience
+from mpcinfer.sessions.session_config import IDLE_S, idle_timeout
 from parties.bill import Bill, BillRow
 from parties.errors import PeerMismatch
 from parties.link import Link
@@ -64,7 +64,7 @@ def serve_steps(link: Link, session: PrivateSession, idle_s: float = IDLE_S) -> 
 
 def _follow(link: Link, session: PrivateSession, idle_s: float) -> bool:
     """One step of the client's; False when it was the end."""
-    with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"), patience(link, idle_s):
+    with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"), idle_timeout(link, idle_s):
         document = link.recv_document(_STEP, _MAX_STEP_BYTES)
     match document:
         case {"end": True}:
@@ -92,7 +92,8 @@ def _lengths(document: dict[str, Any]) -> list[int]:
 def _require_room(
     session: PrivateSession, start: int, lengths: Sequence[int], rows: int, end: int | None = None
 ) -> None:
-    """Passes follow tokens that the session holds, or `end`, fit its room, and have as many rows."""
+    """Passes follow tokens that the session holds, or `end`, fit its maximum context, and have as many
+    rows."""
     if not (0 <= start <= session.length or start == end):
         raise PeerMismatch(f"a step from token {start} on, after {session.length}")
     room, tokens = session.context - start, sum(lengths)
@@ -157,7 +158,7 @@ class StepClient:
         """Prepares passes of these lengths after the tokens so far, and waits until they are ready.
 
         Raises:
-            CorrelationExhausted: there is no material for them.
+            CorrelationExhausted: there are no correlations for them.
             PeerError: the server or the dealer went away or sent what it should not.
         """
         self._ask(self._start, lengths, settle=True)
@@ -170,7 +171,7 @@ class StepClient:
                 is dealt for meanwhile, and given up if it does not come. 0 for what `expect` says.
 
         Raises:
-            CorrelationExhausted: there is no material for them.
+            CorrelationExhausted: there are no correlations for them.
             PeerError: the server or the dealer went away or sent what it should not.
         """
         session, start = self._session, self._start

@@ -12,7 +12,7 @@ from protocols.share import Share
 
 
 class PrivateSession(ABC):
-    """Both parties hold one and take the same steps with it, whatever engine computes them."""
+    """Both parties hold one and take the same steps with it, whatever suite computes them."""
 
     @property
     @abstractmethod
@@ -41,7 +41,7 @@ class PrivateSession(ABC):
     @property
     @abstractmethod
     def on_demand(self) -> bool:
-        """Whether any pass can be asked for at any time, not only those that were foreseen long before."""
+        """Whether any pass can be asked for at any time, not only those that were scheduled long before."""
 
     @abstractmethod
     def wanted(self, tokens: int, rows: int, then: int) -> tuple[int, int, int] | None:
@@ -61,7 +61,7 @@ class PrivateSession(ABC):
         """Whether passes of these lengths can be asked for, the first after `start` tokens.
 
         Raises:
-            CorrelationExhausted: there is no material for them; nothing has happened yet.
+            CorrelationExhausted: there are no correlations for them; nothing has happened yet.
         """
 
     @abstractmethod
@@ -72,7 +72,7 @@ class PrivateSession(ABC):
             rows: the logits after so many tokens, the last ones of each pass, will be opened.
 
         Raises:
-            CorrelationExhausted: there is no material for them.
+            CorrelationExhausted: there are no correlations for them.
         """
 
     @abstractmethod

@@ -24,7 +24,7 @@ class Tally:
 
     @property
     def listened_to(self) -> bool:
-        """Whether anybody wants to know."""
+        """Whether progress is reported to anybody."""
         return self._tell is not None
 
     def add(self, *, runs: int = 0, of: int = 0, dealt_bytes: int = 0) -> None:

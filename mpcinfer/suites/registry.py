@@ -56,7 +56,7 @@ def suite_of(plan: Plan) -> Suite:
 
 
 def suite_holding(folder: Path) -> Suite:
-    """The suite that a folder of correlations is for.
+    """The suite that a folder of correlations are for.
 
     Raises:
         ConfigError: there is none.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mpcinfer.models.decoder import Decoder
     from mpcinfer.models.model import Model
     from mpcinfer.sessions.session import PrivateSession
-    from mpcinfer.sessions.terms import Terms
+    from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
     from parties.bill import Bill
     from parties.link import Link
@@ -38,7 +38,7 @@ class Run:
     Attributes:
         config: folded as the plan wants it.
         passes: one after the other, over one cache.
-        room: the most tokens of the session.
+        max_context: the most tokens of the session.
         part: of the model.
         ranges: calibrated; None for shapes without weights.
         check_ranges: every pass is evaluated twice.
@@ -46,7 +46,7 @@ class Run:
 
     config: ModelConfig
     passes: Sequence[Pass]
-    room: int
+    max_context: int
     part: Part
     ranges: Mapping[str, float] | None
     check_ranges: bool = False
@@ -114,11 +114,11 @@ class Suite(ABC):
         """
 
     @abstractmethod
-    def reference(self, model: Model, plan: Plan, *, room: int | None = None) -> Decoder[Any, Any]:
+    def reference(self, model: Model, plan: Plan, *, max_context: int | None = None) -> Decoder[Any, Any]:
         """The model on one machine in the clear, in the plan's fixed point.
 
         Args:
-            room: tokens of the session it stands for, where rings depend on it; None for the default.
+            max_context: tokens of the session it stands for, where rings depend on it; None for the default.
 
         Raises:
             ConfigError: the plan's numbers depend on ranges, and the model was never calibrated.
@@ -143,19 +143,19 @@ class Suite(ABC):
         """
         raise ConfigError(f"--check-ranges: plan {plan.name} does not check the ranges of values")
 
-    def ready(self, terms: Terms) -> Terms:
-        """A party's terms, after what can be done before it meets the others.
+    def ready(self, session_config: SessionConfig) -> SessionConfig:
+        """A party's configuration, after what can be done before it meets the others.
 
         Raises:
             ConfigError: the plan cannot run the model.
             RangeError: the model's values do not fit.
         """
-        if terms.check_ranges:
-            self.require_checkable(terms.plan, folder=terms.material is not None)
-        return terms
+        if session_config.check_ranges:
+            self.require_checkable(session_config.plan, folder=session_config.correlations is not None)
+        return session_config
 
     @abstractmethod
-    def open(self, link: Link, terms: Terms) -> AbstractContextManager[PrivateSession]:
+    def open(self, link: Link, session_config: SessionConfig) -> AbstractContextManager[PrivateSession]:
         """A party's session over a fresh link: handshakes, helpers, and weights first.
 
         Raises:
@@ -183,7 +183,7 @@ class Suite(ABC):
 
     # -- the dealer ------------------------------------------------------------------------------------------
 
-    def rehearse_dealing(self) -> None:
+    def warm_up_dealing(self) -> None:
         """What a dealer can do before parties come."""
         return
 

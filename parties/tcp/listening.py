@@ -61,22 +61,22 @@ class Listener:
             HandshakeFailed: the peer left in the middle of the handshake.
         """
         wire, watcher = self._wire, self._wire.watcher
-        doorkeeper = watcher.doorkeeper
-        assert doorkeeper is not None
+        authenticator = watcher.authenticator
+        assert authenticator is not None
         deadline = time.monotonic() + timeout_s
         try:
             while not watcher.succeeded:
                 now = time.monotonic()
-                if doorkeeper.peer_left(len(wire.connections)):
+                if authenticator.peer_left(len(wire.connections)):
                     raise HandshakeFailed("the peer left in the middle of the handshake")
                 if now >= deadline:
-                    refused = f"; turned away: {doorkeeper.refused}" if doorkeeper.refused else ""
+                    refused = f"; turned away: {authenticator.refused}" if authenticator.refused else ""
                     raise PeerTimeout(f"no peer at {self.endpoint} within {timeout_s:g} s{refused}")
                 wire.wait(min(deadline - now, _LOOK_S))
         except BaseException:
             self.close()
             raise
-        return TcpChannel(wire, doorkeeper.granted_key, recv_timeout_s)
+        return TcpChannel(wire, authenticator.granted_key, recv_timeout_s)
 
     def close(self) -> None:
         """Stops listening; for a listener whose `accept` was never called. Safe to repeat."""

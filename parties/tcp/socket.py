@@ -11,9 +11,9 @@ import zmq
 from parties.errors import ConfigError, MalformedFrame, PeerClosed
 from parties.keys import KeyPair
 from parties.tcp import zmtp
+from parties.tcp.authenticator import GRANT_S, ZapAuthenticator
 from parties.tcp.chunks import CHUNK_BYTES
 from parties.tcp.connections import Connections
-from parties.tcp.doorkeeper import GRANT_S, DoorKeeper
 from parties.tcp.watcher import ConnectionWatcher
 from parties.wire import Buffer
 
@@ -57,23 +57,23 @@ class Wire:
         if keys is not None:
             self.socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
             self.socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
-        doorkeeper = self._guard(allowed) if listening else None
+        authenticator = self._guard(allowed) if listening else None
         self.watcher = ConnectionWatcher(
-            self.context, self.socket.get_monitor_socket(), self.connections, doorkeeper
+            self.context, self.socket.get_monitor_socket(), self.connections, authenticator
         )
         self.poller = zmq.Poller()
         self.poller.register(self.socket, zmq.POLLIN)
         self.poller.register(self.watcher.news, zmq.POLLIN)
 
-    def _guard(self, allowed: frozenset[str]) -> DoorKeeper:
-        """Makes the socket ask the door-keeper before it accepts a connection."""
+    def _guard(self, allowed: frozenset[str]) -> ZapAuthenticator:
+        """Makes the socket ask the authenticator before it accepts a connection."""
         if self.secure:
             self.socket.setsockopt(zmq.CURVE_SERVER, 1)
         self.socket.setsockopt(zmq.ZAP_DOMAIN, b"mpcinfer")
         self.socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         zap: Socket = self.context.socket(zmq.REP)
         zap.bind("inproc://zeromq.zap.01")
-        return DoorKeeper(zap, allowed if self.secure else None)
+        return ZapAuthenticator(zap, allowed if self.secure else None)
 
     def use_ipv6_for(self, endpoint: str) -> None:
         """Where the endpoint asks for it."""

@@ -11,8 +11,8 @@ import threading
 
 import zmq
 
+from parties.tcp.authenticator import ZapAuthenticator
 from parties.tcp.connections import Connections, Event
-from parties.tcp.doorkeeper import DoorKeeper
 
 MAX_WAITING = 32
 """Connections that are not in yet; of more, the oldest are ended."""
@@ -25,13 +25,14 @@ _Socket = zmq.Socket[bytes]
 
 
 class ConnectionWatcher:
-    """Owns a socket's monitor and its door-keeper; made, asked and closed by the thread that owns the socket.
+    """Owns a socket's monitor and its authenticator; made, asked and closed by the thread that owns the
+    socket.
 
     Args:
         context: of the socket.
         monitor: reports what happens to it.
         connections: kept by this watcher alone from now on.
-        doorkeeper: at the listening end.
+        authenticator: at the listening end.
 
     Attributes:
         news: has something to read when an attribute has changed; `hear` reads it.
@@ -48,9 +49,9 @@ class ConnectionWatcher:
         context: zmq.Context[_Socket],
         monitor: _Socket,
         connections: Connections,
-        doorkeeper: DoorKeeper | None,
+        authenticator: ZapAuthenticator | None,
     ) -> None:
-        self._monitor, self._connections, self.doorkeeper = monitor, connections, doorkeeper
+        self._monitor, self._connections, self.authenticator = monitor, connections, authenticator
         self.succeeded = self.lost = self.flooded = False
         self.ours: int | None = None
         self.failed: Event | None = None
@@ -80,14 +81,14 @@ class ConnectionWatcher:
         poller = zmq.Poller()
         for socket in (self._monitor, self._owner):
             poller.register(socket, zmq.POLLIN)
-        if self.doorkeeper is not None:
-            poller.register(self.doorkeeper.socket, zmq.POLLIN)
+        if self.authenticator is not None:
+            poller.register(self.authenticator.socket, zmq.POLLIN)
         while not self._owner.poll(0):
             poller.poll(_LOOK_MS)
             before = self._state()
             self._note_events()
-            if self.doorkeeper is not None:
-                self.doorkeeper.answer()
+            if self.authenticator is not None:
+                self.authenticator.answer()
                 self._end_the_oldest()
             self._find_ours()
             self._end_a_flood()
@@ -96,11 +97,11 @@ class ConnectionWatcher:
                     self._owner.send(b"", zmq.DONTWAIT)
         self._monitor.close(0)
         self._owner.close(0)
-        if self.doorkeeper is not None:
-            self.doorkeeper.close()
+        if self.authenticator is not None:
+            self.authenticator.close()
 
     def _state(self) -> tuple[object, ...]:
-        refused = self.doorkeeper.refused if self.doorkeeper is not None else ""
+        refused = self.authenticator.refused if self.authenticator is not None else ""
         return self.succeeded, self.ours, self.lost, self.failed, refused, len(self._connections)
 
     def _note_events(self) -> None:
@@ -109,8 +110,8 @@ class ConnectionWatcher:
             if event == Event.HANDSHAKE_SUCCEEDED:
                 self.succeeded = True
                 self._find_ours()
-            elif event == Event.HANDSHAKE_FAILED_PROTOCOL and self.doorkeeper is not None:
-                self.doorkeeper.refused = _NO_CURVE
+            elif event == Event.HANDSHAKE_FAILED_PROTOCOL and self.authenticator is not None:
+                self.authenticator.refused = _NO_CURVE
             elif event == Event.DISCONNECTED and self.succeeded:
                 self.lost = self.lost or self._was_ours(value)
             if event in (Event.HANDSHAKE_FAILED_AUTH, Event.CLOSED, Event.DISCONNECTED):

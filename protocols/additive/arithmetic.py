@@ -1,6 +1,6 @@
 """The interface to additive shares: local steps, written once, and interactive primitives.
 
-Composite protocols (softmax, GELU, norms) are written against this class alone. An engine supplies the
+Composite protocols (softmax, GELU, norms) are written against this class alone. An executor supplies the
 primitives: over CrypTen, in cleartext fixed point (tests), or on shapes (bills).
 """
 
@@ -132,11 +132,11 @@ class Arithmetic(ABC):
         exact = Share(product, a.frac_bits + b.frac_bits)
         return self.truncate(exact, self.frac_bits) if a.frac_bits and b.frac_bits else exact
 
-    # -- interactive: an engine's own ---------------------------------------------------------------------
+    # -- interactive: an executor's own ---------------------------------------------------------------------
 
     @abstractmethod
     def truncate(self, a: Share, frac_bits: int) -> Share:
-        """Drops fraction bits down to `frac_bits`; the engine says how exactly."""
+        """Drops fraction bits down to `frac_bits`; the executor says how exactly."""
 
     @abstractmethod
     def mul(self, a: Share, b: Share) -> Share:
@@ -156,8 +156,8 @@ class Arithmetic(ABC):
 
         Args:
             a: any numbers.
-            largest: a public promise that no |a| is larger. An engine may then compare fewer bits; where the
-                promise is broken the result may be wrong, and the cleartext engine raises RangeError.
+            largest: a public promise that no |a| is larger. An executor may then compare fewer bits; where
+                the promise is broken the result may be wrong, and the cleartext executor raises RangeError.
         """
 
     @abstractmethod
@@ -166,7 +166,7 @@ class Arithmetic(ABC):
     ) -> Share:
         """Shares `owner`'s float tensor of a public shape; `value` is None at the other party.
 
-        `frac_bits` defaults to the engine's; 0 shares integers, such as one-hot rows.
+        `frac_bits` defaults to the executor's; 0 shares integers, such as one-hot rows.
         """
 
     @abstractmethod
@@ -189,12 +189,12 @@ class Arithmetic(ABC):
         settings: Mapping[str, object] | None = None,
         **options: object,
     ) -> Share:
-        """A composition that the library under the engine brings itself, where there is such a library.
+        """A composition that the library under the executor brings itself, where there is such a library.
 
         Raises:
             ConfigError: there is none of that name.
         """
-        raise ConfigError(f"this engine has no {name} of its own")
+        raise ConfigError(f"this executor has no {name} of its own")
 
     # -- encoding -----------------------------------------------------------------------------------------
 

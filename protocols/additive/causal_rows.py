@@ -43,7 +43,7 @@ class CausalRows:
         """N, entries of all rows together."""
         return self.tokens * (self.start + 1 + self.keys) // 2
 
-    def pack(self, engine: Arithmetic, x: Share) -> Share:
+    def pack(self, executor: Arithmetic, x: Share) -> Share:
         """[..., T, S] -> [..., N]."""
 
         def change(value: torch.Tensor) -> torch.Tensor:
@@ -51,9 +51,9 @@ class CausalRows:
                 return value.new_empty((*value.shape[:-2], self.visible))
             return value.flatten(-2)[..., _places(self.tokens, self.start)]
 
-        return engine.rearrange(x, change)
+        return executor.rearrange(x, change)
 
-    def unpack(self, engine: Arithmetic, x: Share) -> Share:
+    def unpack(self, executor: Arithmetic, x: Share) -> Share:
         """[..., N] -> [..., T, S] with exact zeros on hidden keys."""
 
         def change(value: torch.Tensor) -> torch.Tensor:
@@ -62,9 +62,9 @@ class CausalRows:
                 flat[..., _places(self.tokens, self.start)] = value
             return flat.reshape(*value.shape[:-1], self.tokens, self.keys)
 
-        return engine.rearrange(x, change)
+        return executor.rearrange(x, change)
 
-    def spread(self, engine: Arithmetic, rows: Share) -> Share:
+    def spread(self, executor: Arithmetic, rows: Share) -> Share:
         """One number a row, [..., T], repeated for each of its visible keys: [..., N]."""
 
         def change(value: torch.Tensor) -> torch.Tensor:
@@ -72,15 +72,15 @@ class CausalRows:
                 return value.new_empty((*value.shape[:-1], self.visible))
             return value[..., _rows(self.tokens, self.start)]
 
-        return engine.rearrange(rows, change)
+        return executor.rearrange(rows, change)
 
-    def hide(self, engine: Arithmetic, x: Share) -> Share:
+    def hide(self, executor: Arithmetic, x: Share) -> Share:
         """[..., T, S] with exact zeros written over hidden keys."""
 
         def change(value: torch.Tensor) -> torch.Tensor:
             return value if value.is_meta else value.tril(self.start)
 
-        return engine.rearrange(x, change)
+        return executor.rearrange(x, change)
 
 
 @lru_cache(maxsize=64)

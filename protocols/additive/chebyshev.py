@@ -21,7 +21,8 @@ class ChebyshevSeries:
        local. Degree 8: T_3 = 2 v T_2 - v and T_4 = 2 T_2^2 - 1 in one round, T_2 opened once.
     3. Degree 8: T_4 times (2 c_5 T_1 + ... + 2 c_8 T_4), where 2 T_4 T_i = T_(4+i) + T_(4-i).
 
-    Cost on the CrypTen engine: degree 4, 2 rounds and 16 bytes an element; degree 8, 3 rounds and 48 bytes.
+    Cost under the suite `crypten`: degree 4, 2 rounds and 16 bytes an element; degree 8, 3 rounds and 48
+    bytes.
 
     Attributes:
         coefficients: 5 or 9.
@@ -29,34 +30,34 @@ class ChebyshevSeries:
 
     coefficients: tuple[float, ...]
 
-    def __call__(self, engine: Arithmetic, v: Share, extra: Sequence[tuple[Share, float]] = ()) -> Share:
+    def __call__(self, executor: Arithmetic, v: Share, extra: Sequence[tuple[Share, float]] = ()) -> Share:
         """The series at v, plus public multiples of further shares."""
-        t2 = engine.add_public(engine.mul_integer(engine.square(v), 2), -1.0)
+        t2 = executor.add_public(executor.mul_integer(executor.square(v), 2), -1.0)
         if len(self.coefficients) == 5:
-            return self._degree_four(engine, v, t2, extra)
-        return self._degree_eight(engine, v, t2, extra)
+            return self._degree_four(executor, v, t2, extra)
+        return self._degree_eight(executor, v, t2, extra)
 
     def _degree_four(
-        self, engine: Arithmetic, v: Share, t2: Share, extra: Sequence[tuple[Share, float]]
+        self, executor: Arithmetic, v: Share, t2: Share, extra: Sequence[tuple[Share, float]]
     ) -> Share:
         c0, c1, c2, c3, c4 = self.coefficients
         inner = c3 / (2.0 * c4)
         twist = c4 * inner * inner
-        q = engine.square(engine.add(t2, engine.mul_public(v, inner)))
-        return engine.combination([(q, 2.0 * c4), (t2, c2 - twist), (v, c1 - c3), *extra], c0 - c4 - twist)
+        q = executor.square(executor.add(t2, executor.mul_public(v, inner)))
+        return executor.combination([(q, 2.0 * c4), (t2, c2 - twist), (v, c1 - c3), *extra], c0 - c4 - twist)
 
     def _degree_eight(
-        self, engine: Arithmetic, v: Share, t2: Share, extra: Sequence[tuple[Share, float]]
+        self, executor: Arithmetic, v: Share, t2: Share, extra: Sequence[tuple[Share, float]]
     ) -> Share:
         c = self.coefficients
-        products = engine.mul_integer(engine.mul(t2, engine.stack([v, t2])), 2)
-        t3 = engine.sub(engine.rearrange(products, lambda x: x[0]), v)
-        t4 = engine.add_public(engine.rearrange(products, lambda x: x[1]), -1.0)
+        products = executor.mul_integer(executor.mul(t2, executor.stack([v, t2])), 2)
+        t3 = executor.sub(executor.rearrange(products, lambda x: x[0]), v)
+        t4 = executor.add_public(executor.rearrange(products, lambda x: x[1]), -1.0)
         basis = [v, t2, t3, t4]
-        upper = engine.combination([(t, 2.0 * c[5 + i]) for i, t in enumerate(basis)])
+        upper = executor.combination([(t, 2.0 * c[5 + i]) for i, t in enumerate(basis)])
         lower = [c[1] - c[7], c[2] - c[6], c[3] - c[5], c[4]]
-        rest = engine.combination([*zip(basis, lower, strict=True), *extra], c[0] - c[8])
-        return engine.add(engine.mul(t4, upper), rest)
+        rest = executor.combination([*zip(basis, lower, strict=True), *extra], c[0] - c[8])
+        return executor.add(executor.mul(t4, upper), rest)
 
 
 def interpolate(function: Callable[[float], float], low: float, high: float, degree: int) -> ChebyshevSeries:

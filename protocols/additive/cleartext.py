@@ -1,4 +1,4 @@
-"""Cleartext stand-in for an engine: the same steps on values that nobody hides."""
+"""Cleartext stand-in for an executor: the same steps on values that nobody hides."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class IdealCleartextArithmetic(Arithmetic):
         self, owner: int, value: torch.Tensor | None, shape: Sequence[int], frac_bits: int | None = None
     ) -> Share:
         if value is None:
-            raise ConfigError("the cleartext engine stands for both parties and needs every value")
+            raise ConfigError("the cleartext executor stands for both parties and needs every value")
         bits = self.frac_bits if frac_bits is None else frac_bits
         return Share(self.encode(value, bits).expand(tuple(shape)), bits)
 

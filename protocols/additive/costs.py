@@ -1,4 +1,4 @@
-"""Costs of the CrypTen engine's primitives, in closed form: the one table behind every counted bill."""
+"""Costs of the CrypTen executor's primitives, in closed form: the one table behind every counted bill."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Cost:
 
 
 class PrimitiveCosts:
-    """The CrypTen engine's primitives. `tests/conformance` compares every line with what the engine does.
+    """The CrypTen executor's primitives. `tests/conformance` compares every line with what the executor does.
 
     Operands are opened at their own shapes, before they broadcast; the dealer's part has the result's shape.
     """

@@ -1,4 +1,4 @@
-"""Bills without running: the CrypTen engine's costs in closed form, on shapes alone."""
+"""Bills without running: the CrypTen executor's costs in closed form, on shapes alone."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from protocols.share import Share
 
 @final
 class CountingArithmetic(ShapeArithmetic):
-    """Charges what the CrypTen engine would send and compute, and computes nothing.
+    """Charges what the CrypTen executor would send and compute, and computes nothing.
 
     Shares lie on torch's `meta` device: a shape without data. The bill has no wire bytes and no seconds.
 
     Args:
         meter: made with `timed=False`, so that seconds stay None.
-        frac_bits: as the engine's.
-        linear: `session` or `beaver`, as the engine's.
-        truncation: `local` or `exact`, as the engine's.
-        comparison: `packed` or `words`, as the engine's.
-        schedule: where given, collects the correlations that the engine would take, in order.
+        frac_bits: as the executor's.
+        linear: `session` or `beaver`, as the executor's.
+        truncation: `local` or `exact`, as the executor's.
+        comparison: `packed` or `words`, as the executor's.
+        schedule: where given, collects the correlations that the executor would take, in order.
         dealer: a third party deals; False counts an insecure run, where the server does and nothing is sent.
 
     Attributes:
@@ -69,7 +69,7 @@ class CountingArithmetic(ShapeArithmetic):
 
     @classmethod
     def of_plan(cls, plan: Plan, meter: Meter, schedule: Schedule | None = None) -> CountingArithmetic:
-        """The counter of the engine that a plan describes."""
+        """The counter of the executor that a plan describes."""
         return cls(
             meter,
             frac_bits=FRAC_BITS,
@@ -177,7 +177,7 @@ class CountingArithmetic(ShapeArithmetic):
         return torch.empty(value.shape, dtype=torch.int64, device="meta")
 
     def decode(self, ring: torch.Tensor, frac_bits: int) -> NoReturn:
-        raise ConfigError("a counting engine has shapes and no values to decode")
+        raise ConfigError("a counting executor has shapes and no values to decode")
 
     # -- the ledger ---------------------------------------------------------------------------------------
 

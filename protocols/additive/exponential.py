@@ -33,13 +33,13 @@ class QuarticExponential(UnaryProtocol):
     domain = (-320.0, 0.0)
     max_abs_error = 1.1e-3
 
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        small = engine.shift_down(x, SQUARINGS)
-        square = engine.square(small)
-        inner = engine.add(square, engine.mul_public(small, INNER))
-        power = engine.combination(
-            [(engine.square(inner), QUARTIC), (square, QUADRATIC), (x, 2.0**-SQUARINGS)], 1.0
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        small = executor.shift_down(x, SQUARINGS)
+        square = executor.square(small)
+        inner = executor.add(square, executor.mul_public(small, INNER))
+        power = executor.combination(
+            [(executor.square(inner), QUARTIC), (square, QUADRATIC), (x, 2.0**-SQUARINGS)], 1.0
         )
         for _ in range(SQUARINGS):
-            power = engine.square(power)
+            power = executor.square(power)
         return power

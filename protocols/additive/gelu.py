@@ -28,15 +28,15 @@ _FINE = PiecewiseGate(
 class PiecewiseGelu(UnaryProtocol):
     """x Phi(x) as 0, a polynomial of degree 8 in x, and x; cut at -3.15 and 3.15. See `PiecewiseGate`.
 
-    Cost on the CrypTen engine: 8 rounds and 65 bytes an element.
+    Cost under the suite `crypten`: 8 rounds and 65 bytes an element.
     Source: piecewise polynomials as in PUMA (Dong et al., 2023); pieces and fit are this project's own.
     """
 
     domain = (-32750.0, 32750.0)
     max_abs_error = 2.7e-3
 
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        return _COARSE(engine, x)
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        return _COARSE(executor, x)
 
 
 @final
@@ -49,5 +49,5 @@ class FinePiecewiseGelu(UnaryProtocol):
     domain = (-32750.0, 32750.0)
     max_abs_error = 2.5e-4
 
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        return _FINE(engine, x)
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        return _FINE(executor, x)

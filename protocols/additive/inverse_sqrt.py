@@ -22,16 +22,16 @@ class InverseSqrt(RangedProtocol):
     """1 / sqrt(x) for `low` <= x <= `high`, and its use in a norm."""
 
     @abstractmethod
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
         """1 / sqrt(x) of every element, of x's shape."""
 
-    def normalise(self, engine: Arithmetic, x: Share, mean_square: Share) -> Share:
+    def normalise(self, executor: Arithmetic, x: Share, mean_square: Share) -> Share:
         """x / sqrt(mean_square): rows [..., D] and their mean squares [..., 1]."""
-        return engine.mul(x, self(engine, mean_square))
+        return executor.mul(x, self(executor, mean_square))
 
 
 @final
-class OctaveInverseSqrt(InverseSqrt):
+class RangeReducedInverseSqrt(InverseSqrt):
     """1 / sqrt(x) over any range that 16 fraction bits can hold: find the power of 4, then a polynomial.
 
     1. Compare x with the powers of 4 inside the range, all in the same rounds: the differences of the bits
@@ -41,7 +41,7 @@ class OctaveInverseSqrt(InverseSqrt):
     3. r = 1 / sqrt(m) by the Chebyshev series of degree 8 on [1, 4]: 3 rounds.
     4. r times f = sum over j of o_j * 2^-j, which is local: 1 round.
 
-    9 rounds on the CrypTen engine. A range of ratio 4 or less takes step 3 alone, on the range shifted by a
+    9 rounds on the CrypTen executor. A range of ratio 4 or less takes step 3 alone, on the range shifted by a
     public power of 4.
 
     A result below 1 has fewer significant bits than r: `normalise` multiplies rows with f first and r last
@@ -77,51 +77,51 @@ class OctaveInverseSqrt(InverseSqrt):
         self._series = interpolate(lambda value: value**-0.5, *interval, DEGREE)
         self.max_rel_error = 1.25e-4
 
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        mantissa, factor = self._split(engine, x)
-        root = self._polynomial(engine, mantissa)
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        mantissa, factor = self._split(executor, x)
+        root = self._polynomial(executor, mantissa)
         if factor is None:
-            return _times_power_of_two(engine, root, -self.exponents[0])
-        return engine.mul(root, factor)
+            return _times_power_of_two(executor, root, -self.exponents[0])
+        return executor.mul(root, factor)
 
-    def normalise(self, engine: Arithmetic, x: Share, mean_square: Share) -> Share:
-        mantissa, factor = self._split(engine, mean_square)
-        root = self._polynomial(engine, mantissa)
+    def normalise(self, executor: Arithmetic, x: Share, mean_square: Share) -> Share:
+        mantissa, factor = self._split(executor, mean_square)
+        root = self._polynomial(executor, mantissa)
         if factor is None:
-            return engine.mul(_times_power_of_two(engine, x, -self.exponents[0]), root)
+            return executor.mul(_times_power_of_two(executor, x, -self.exponents[0]), root)
         if self.exponents[-1] <= self.COARSEST_EXPONENT:
-            return engine.mul(x, engine.mul(root, factor))
-        return engine.mul(engine.mul(x, factor), root)
+            return executor.mul(x, executor.mul(root, factor))
+        return executor.mul(executor.mul(x, factor), root)
 
-    def _split(self, engine: Arithmetic, x: Share) -> tuple[Share, Share | None]:
+    def _split(self, executor: Arithmetic, x: Share) -> tuple[Share, Share | None]:
         """The m of step 2 and the f of step 4, None where it is public: 1 / sqrt(x) = f / sqrt(m)."""
         if len(self.exponents) == 1:
-            return _times_power_of_two(engine, x, -2 * self.exponents[0]), None
-        one_hot = self._one_hot(engine, x)
+            return _times_power_of_two(executor, x, -2 * self.exponents[0]), None
+        one_hot = self._one_hot(executor, x)
         last = self.exponents[-1]
-        shifted = [engine.mul_integer(x, 4 ** (last - exponent)) for exponent in self.exponents]
-        chosen = engine.sum(engine.mul(engine.stack(shifted), engine.stack(one_hot)), 0)
-        chosen = engine.rearrange(chosen, lambda value: value[0])
-        mantissa = _times_power_of_two(engine, chosen, -2 * last)
-        factor = engine.scaled(one_hot[0], 2.0 ** -self.exponents[0], engine.frac_bits)
+        shifted = [executor.mul_integer(x, 4 ** (last - exponent)) for exponent in self.exponents]
+        chosen = executor.sum(executor.mul(executor.stack(shifted), executor.stack(one_hot)), 0)
+        chosen = executor.rearrange(chosen, lambda value: value[0])
+        mantissa = _times_power_of_two(executor, chosen, -2 * last)
+        factor = executor.scaled(one_hot[0], 2.0 ** -self.exponents[0], executor.frac_bits)
         for exponent, bit in zip(self.exponents[1:], one_hot[1:], strict=True):
-            factor = engine.add(factor, engine.scaled(bit, 2.0**-exponent, engine.frac_bits))
+            factor = executor.add(factor, executor.scaled(bit, 2.0**-exponent, executor.frac_bits))
         return mantissa, factor
 
-    def _one_hot(self, engine: Arithmetic, x: Share) -> list[Share]:
+    def _one_hot(self, executor: Arithmetic, x: Share) -> list[Share]:
         """[4^j <= x < 4^(j + 1)] for every j; the first and last take what lies beyond."""
-        edges = [engine.add_public(x, -(4.0**exponent)) for exponent in self.exponents[1:]]
-        bits = engine.less_than_zero(engine.stack(edges))
-        below = [engine.rearrange(bits, lambda value, i=i: value[i]) for i in range(len(edges))]
-        between = [engine.sub(upper, lower) for lower, upper in pairwise(below)]
-        return [below[0], *between, engine.add_public(engine.neg(below[-1]), 1.0)]
+        edges = [executor.add_public(x, -(4.0**exponent)) for exponent in self.exponents[1:]]
+        bits = executor.less_than_zero(executor.stack(edges))
+        below = [executor.rearrange(bits, lambda value, i=i: value[i]) for i in range(len(edges))]
+        between = [executor.sub(upper, lower) for lower, upper in pairwise(below)]
+        return [below[0], *between, executor.add_public(executor.neg(below[-1]), 1.0)]
 
-    def _polynomial(self, engine: Arithmetic, x: Share) -> Share:
+    def _polynomial(self, executor: Arithmetic, x: Share) -> Share:
         low, high = self._interval
         slope = 2.0 / (high - low)
-        v = engine.combination([(x, slope)], -(high + low) / (high - low))
-        return self._series(engine, v)
+        v = executor.combination([(x, slope)], -(high + low) / (high - low))
+        return self._series(executor, v)
 
 
-def _times_power_of_two(engine: Arithmetic, x: Share, power: int) -> Share:
-    return engine.mul_integer(x, 1 << power) if power > 0 else engine.shift_down(x, -power)
+def _times_power_of_two(executor: Arithmetic, x: Share, power: int) -> Share:
+    return executor.mul_integer(x, 1 << power) if power > 0 else executor.shift_down(x, -power)

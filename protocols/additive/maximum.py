@@ -6,8 +6,8 @@ from typing import final
 
 from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.operation import RowMaximum
-from protocols.knockout import Level
 from protocols.share import Share
+from protocols.tournament import Level
 
 LARGEST = 32767.0
 """Entries of a row are at most this far apart, so that 32 bits with 16 fraction bits decide a comparison."""
@@ -31,12 +31,12 @@ class TreeMaximum(RowMaximum):
 
     max_abs_error = 0.0
 
-    def __call__(self, engine: Arithmetic, x: Share, lengths: tuple[int, ...]) -> Share:
+    def __call__(self, executor: Arithmetic, x: Share, lengths: tuple[int, ...]) -> Share:
         while max(lengths) > 1:
             level = Level(lengths)
-            left, right = engine.rearrange(x, level.left), engine.rearrange(x, level.right)
-            smaller = engine.less_than_zero(engine.sub(left, right), LARGEST)
-            larger = engine.add(left, engine.mul(engine.sub(right, left), smaller))
-            both = engine.concat([larger, engine.rearrange(x, level.waiting)], -1)
-            x, lengths = engine.rearrange(both, level.join), level.next_lengths
+            left, right = executor.rearrange(x, level.left), executor.rearrange(x, level.right)
+            smaller = executor.less_than_zero(executor.sub(left, right), LARGEST)
+            larger = executor.add(left, executor.mul(executor.sub(right, left), smaller))
+            both = executor.concat([larger, executor.rearrange(x, level.waiting)], -1)
+            x, lengths = executor.rearrange(both, level.join), level.next_lengths
         return x

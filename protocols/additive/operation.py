@@ -17,7 +17,7 @@ class UnaryProtocol(ABC):
 
         domain: inputs for which the error holds; outside it the result can be anything.
         max_abs_error: largest |protocol - true function| over the domain with 16 fraction bits, rounding
-            included, on any engine that truncates to one of the two neighbours.
+            included, on any executor that truncates to one of the two neighbours.
     """
 
     security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
@@ -25,7 +25,7 @@ class UnaryProtocol(ABC):
     max_abs_error: ClassVar[float]
 
     @abstractmethod
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
         """The function of every element of x, of x's shape."""
 
 
@@ -45,7 +45,7 @@ class CausalProtocol(ABC):
     max_abs_error: ClassVar[float]
 
     @abstractmethod
-    def __call__(self, engine: Arithmetic, scores: Share, start: int) -> Share:
+    def __call__(self, executor: Arithmetic, scores: Share, start: int) -> Share:
         """Weights of the same shape; every row sums to 1 up to S times the error."""
 
 
@@ -72,7 +72,7 @@ class CausalPowerProtocol(ABC):
         self.power, self.low, self.high, self.largest = power, low, high, largest
 
     @abstractmethod
-    def __call__(self, engine: Arithmetic, scores: Share, start: int, epsilon: float | Share) -> Share:
+    def __call__(self, executor: Arithmetic, scores: Share, start: int, epsilon: float | Share) -> Share:
         """Weights of scores [B, H, T, S], S = start + T; a shared epsilon is one number a head, [H]."""
 
 
@@ -83,7 +83,7 @@ class RowMaximum(ABC):
     max_abs_error: ClassVar[float]
 
     @abstractmethod
-    def __call__(self, engine: Arithmetic, x: Share, lengths: tuple[int, ...]) -> Share:
+    def __call__(self, executor: Arithmetic, x: Share, lengths: tuple[int, ...]) -> Share:
         """Maxima [..., rows] of rows that lie end to end in x [..., sum of lengths]."""
 
 
@@ -108,5 +108,5 @@ class RangedProtocol(ABC):
         self.low, self.high = low, high
 
     @abstractmethod
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
         """The function of every element of x, of x's shape."""

@@ -22,8 +22,8 @@ class PiecewiseGate:
     3. v = 2 (z / radius)^2 - 1, and the series of v plus z / 2.
     4. Add x (1 - b); where x is outside, subtract the series' value at z = 0: local, the bits are shares.
 
-    Inputs up to 32,750 in magnitude. Cost on the CrypTen engine: 6 rounds and 49 bytes an element, and the
-    series.
+    Inputs up to 32,750 in magnitude. Cost under the suite `crypten`: 6 rounds and 49 bytes an element, and
+    the series.
 
     Attributes:
         radius: where the pieces meet.
@@ -33,18 +33,18 @@ class PiecewiseGate:
     radius: float
     series: ChebyshevSeries
 
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        edges = [engine.add_public(x, self.radius), engine.add_public(x, -self.radius)]
-        bits = engine.less_than_zero(engine.stack(edges), LARGEST)
-        left, below = (engine.rearrange(bits, lambda value, i=i: value[i]) for i in range(2))
-        inside, right = engine.sub(below, left), engine.add_public(engine.neg(below), 1.0)
-        pieces = engine.mul(x, engine.stack([inside, right]))
-        z, tail = (engine.rearrange(pieces, lambda value, i=i: value[i]) for i in range(2))
-        v = engine.combination([(engine.square(z), 2.0 / self.radius**2)], -1.0)
-        middle = self.series(engine, v, [(z, 0.5)])
-        outside = engine.add_public(engine.neg(inside), 1.0)
-        excess = engine.scaled(outside, self._at_zero, middle.frac_bits)
-        return engine.add(tail, engine.sub(middle, excess))
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        edges = [executor.add_public(x, self.radius), executor.add_public(x, -self.radius)]
+        bits = executor.less_than_zero(executor.stack(edges), LARGEST)
+        left, below = (executor.rearrange(bits, lambda value, i=i: value[i]) for i in range(2))
+        inside, right = executor.sub(below, left), executor.add_public(executor.neg(below), 1.0)
+        pieces = executor.mul(x, executor.stack([inside, right]))
+        z, tail = (executor.rearrange(pieces, lambda value, i=i: value[i]) for i in range(2))
+        v = executor.combination([(executor.square(z), 2.0 / self.radius**2)], -1.0)
+        middle = self.series(executor, v, [(z, 0.5)])
+        outside = executor.add_public(executor.neg(inside), 1.0)
+        excess = executor.scaled(outside, self._at_zero, middle.frac_bits)
+        return executor.add(tail, executor.sub(middle, excess))
 
     @property
     def _at_zero(self) -> float:

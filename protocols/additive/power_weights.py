@@ -10,7 +10,7 @@ import torch
 from parties.errors import RangeError
 from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.causal_rows import CausalRows
-from protocols.additive.inverse_sqrt import OctaveInverseSqrt
+from protocols.additive.inverse_sqrt import RangeReducedInverseSqrt
 from protocols.additive.operation import CausalPowerProtocol
 from protocols.additive.reciprocal import GoldschmidtReciprocal
 from protocols.share import Share
@@ -54,55 +54,58 @@ class SquaringPower(CausalPowerProtocol):
         # Means are brought to just above what reciprocals can take; less than that is not used up.
         self._raise = (-8 if self._wide else -4) - math.floor(math.log2(low))
         low, high = low * 2.0**self._raise, high * 2.0**self._raise
-        self._root = OctaveInverseSqrt(low, high) if self._wide else None
+        self._root = RangeReducedInverseSqrt(low, high) if self._wide else None
         self._reciprocal = None if self._wide else GoldschmidtReciprocal(low, high)
         self.max_abs_error = self._error(low, high)
 
-    def __call__(self, engine: Arithmetic, scores: Share, start: int, epsilon: float | Share) -> Share:
+    def __call__(self, executor: Arithmetic, scores: Share, start: int, epsilon: float | Share) -> Share:
         rows = CausalRows(scores.shape[-2], start)
-        powers = self._powers(engine, rows.pack(engine, scores))
-        divisors = self._divisors(engine, rows, powers, epsilon)
+        powers = self._powers(executor, rows.pack(executor, scores))
+        divisors = self._divisors(executor, rows, powers, epsilon)
         moved = LENGTH_BITS - self._raise
         if self._reciprocal is not None:
-            inverse = self._reciprocal.scaled(engine, divisors)
+            inverse = self._reciprocal.scaled(executor, divisors)
             moved += self._reciprocal.scale_bits
-            weights = engine.mul(powers, rows.spread(engine, _vector(engine, inverse)))
+            weights = executor.mul(powers, rows.spread(executor, _vector(executor, inverse)))
         else:
             assert self._root is not None
-            inverse = rows.spread(engine, _vector(engine, self._root(engine, divisors)))
-            weights = engine.mul(engine.mul(powers, inverse), inverse)
-        weights = engine.mul_integer(weights, _shares(rows, packed=True))
-        weights = engine.truncate(Share(weights.value, weights.frac_bits + moved), engine.frac_bits)
-        return rows.unpack(engine, weights)
+            inverse = rows.spread(executor, _vector(executor, self._root(executor, divisors)))
+            weights = executor.mul(executor.mul(powers, inverse), inverse)
+        weights = executor.mul_integer(weights, _shares(rows, packed=True))
+        weights = executor.truncate(Share(weights.value, weights.frac_bits + moved), executor.frac_bits)
+        return rows.unpack(executor, weights)
 
-    def _powers(self, engine: Arithmetic, x: Share) -> Share:
+    def _powers(self, executor: Arithmetic, x: Share) -> Share:
         """Step 2 on s / 2^e."""
         if self._shift < 0:
-            x = engine.mul_integer(x, 1 << -self._shift)
-        square = engine.square(Share(x.value, x.frac_bits + max(self._shift, 0)))
+            x = executor.mul_integer(x, 1 << -self._shift)
+        square = executor.square(Share(x.value, x.frac_bits + max(self._shift, 0)))
         if self.power == 2:
             return square
-        fourth = engine.square(square)
+        fourth = executor.square(square)
         if self.power == 6:
-            return engine.mul(square, fourth)
-        return fourth if self.power == 4 else engine.square(fourth)
+            return executor.mul(square, fourth)
+        return fourth if self.power == 4 else executor.square(fourth)
 
-    def _divisors(self, engine: Arithmetic, rows: CausalRows, powers: Share, epsilon: float | Share) -> Share:
+    def _divisors(
+        self, executor: Arithmetic, rows: CausalRows, powers: Share, epsilon: float | Share
+    ) -> Share:
         """(mean + epsilon) 2^(raise - e p), [..., T, 1]."""
-        sums = engine.sum(rows.unpack(engine, powers), -1)
-        sums = engine.mul_integer(sums, _shares(rows, packed=False))
+        sums = executor.sum(rows.unpack(executor, powers), -1)
+        sums = executor.mul_integer(sums, _shares(rows, packed=False))
         means = Share(sums.value, sums.frac_bits + LENGTH_BITS - self._raise)
-        means = engine.truncate(means, engine.frac_bits)
+        means = executor.truncate(means, executor.frac_bits)
         exponent = self._raise - self._shift * self.power
         if not isinstance(epsilon, Share):
-            return engine.add_public(means, epsilon * 2.0**exponent)
+            return executor.add_public(means, epsilon * 2.0**exponent)
         moved = Share(epsilon.value, epsilon.frac_bits - exponent)
-        if moved.frac_bits < engine.frac_bits:
+        if moved.frac_bits < executor.frac_bits:
             moved = Share(
-                engine.mul_integer(moved, 1 << (engine.frac_bits - moved.frac_bits)).value, engine.frac_bits
+                executor.mul_integer(moved, 1 << (executor.frac_bits - moved.frac_bits)).value,
+                executor.frac_bits,
             )
-        moved = engine.truncate(moved, engine.frac_bits)
-        return engine.add(means, engine.rearrange(moved, lambda value: value[:, None, None]))
+        moved = executor.truncate(moved, executor.frac_bits)
+        return executor.add(means, executor.rearrange(moved, lambda value: value[:, None, None]))
 
     def _error(self, low: float, high: float) -> float:
         """Bound for rows of up to LONGEST keys; the range is that of divisors as step 4 takes them.
@@ -155,9 +158,9 @@ def _shift(power: int, low: float, largest: float) -> int:
     return shift
 
 
-def _vector(engine: Arithmetic, rows: Share) -> Share:
+def _vector(executor: Arithmetic, rows: Share) -> Share:
     """[..., T, 1] -> [..., T]."""
-    return engine.rearrange(rows, lambda value: value.squeeze(-1))
+    return executor.rearrange(rows, lambda value: value.squeeze(-1))
 
 
 def _shares(rows: CausalRows, *, packed: bool) -> torch.Tensor:
@@ -167,11 +170,11 @@ def _shares(rows: CausalRows, *, packed: bool) -> torch.Tensor:
     return shares.repeat_interleave(torch.tensor(rows.lengths)) if packed else shares[:, None]
 
 
-def relu_weights(engine: Arithmetic, positive: Share, rows: CausalRows) -> Share:
+def relu_weights(executor: Arithmetic, positive: Share, rows: CausalRows) -> Share:
     """Packed max(s, 0) over the lengths of their rows, [..., T, S].
 
     Error: L 2^-(LENGTH_BITS + 1) of itself and two units of the last place.
     """
-    shares = engine.mul_integer(positive, _shares(rows, packed=True))
-    weights = engine.truncate(Share(shares.value, positive.frac_bits + LENGTH_BITS), engine.frac_bits)
-    return rows.unpack(engine, weights)
+    shares = executor.mul_integer(positive, _shares(rows, packed=True))
+    weights = executor.truncate(Share(shares.value, positive.frac_bits + LENGTH_BITS), executor.frac_bits)
+    return rows.unpack(executor, weights)

@@ -52,34 +52,34 @@ class GoldschmidtReciprocal(RangedProtocol):
         self.scale_bits = max(0, math.ceil(math.log2(high) / 2))
         self.max_rel_error = 2.0**-12 * max(1.0, high / low / 200.0)
 
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        return engine.shift_down(self.scaled(engine, x), self.scale_bits)
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        return executor.shift_down(self.scaled(executor, x), self.scale_bits)
 
-    def scaled(self, engine: Arithmetic, x: Share) -> Share:
+    def scaled(self, executor: Arithmetic, x: Share) -> Share:
         """2^scale_bits / x, of x's shape."""
-        start, steps = _schedule(self.low, self.high, engine.frac_bits)
+        start, steps = _schedule(self.low, self.high, executor.frac_bits)
         first = 2.0**self.scale_bits * start * steps[0]
-        residual = engine.combination([(x, -start)], 1.0)
-        result, residual = engine.combinations(
-            [([(residual, first)], first), ([(engine.square(residual), steps[0])], 1.0 - steps[0])]
+        residual = executor.combination([(x, -start)], 1.0)
+        result, residual = executor.combinations(
+            [([(residual, first)], first), ([(executor.square(residual), steps[0])], 1.0 - steps[0])]
         )
         for step in steps[1:]:
-            product, square = engine.mul_together([(result, residual), (residual, residual)])
-            result, residual = engine.combinations(
+            product, square = executor.mul_together([(result, residual), (residual, residual)])
+            result, residual = executor.combinations(
                 [([(result, step), (product, step)], 0.0), ([(square, step)], 1.0 - step)]
             )
-        result = engine.add(result, engine.mul(result, residual))
+        result = executor.add(result, executor.mul(result, residual))
         for _ in range(1 if self.high <= ONE_CORRECTION_RATIO * self.low else 2):
-            product = engine.shift_down(engine.mul(x, result), self.scale_bits)
-            residual = engine.add_public(engine.neg(product), 1.0)
-            result = engine.add(result, engine.mul(result, residual))
+            product = executor.shift_down(executor.mul(x, result), self.scale_bits)
+            residual = executor.add_public(executor.neg(product), 1.0)
+            result = executor.add(result, executor.mul(result, residual))
         return result
 
 
 def _schedule(low: float, high: float, frac_bits: int) -> tuple[float, list[float]]:
     """The public start 2 / (low + high) and Chebyshev's factors a until residuals are small.
 
-    The start is rounded down to the engine's grid, so that it is exact; that is the right start for a
+    The start is rounded down to the executor's grid, so that it is exact; that is the right start for a
     slightly higher `high`, which the factors are then made for.
     """
     start = math.floor(2.0 / (low + high) * 2.0**frac_bits) / 2.0**frac_bits

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from protocols.additive.gelu import FinePiecewiseGelu, PiecewiseGelu
-from protocols.additive.inverse_sqrt import InverseSqrt, OctaveInverseSqrt
+from protocols.additive.inverse_sqrt import InverseSqrt, RangeReducedInverseSqrt
 from protocols.additive.operation import CausalPowerProtocol, CausalProtocol, UnaryProtocol
 from protocols.additive.plans import NAME
 from protocols.additive.power_weights import SquaringPower
@@ -33,7 +33,7 @@ GELU: dict[str, Callable[[], UnaryProtocol]] = {
 SILU: dict[str, Callable[[], UnaryProtocol]] = {"piecewise": PiecewiseSilu, "stock": StockSilu}
 RELU: dict[str, Callable[[], UnaryProtocol]] = {"compare": CompareRelu}
 POWER: dict[str, PowerOfRange] = {"squares": SquaringPower}
-INVERSE_SQRT: dict[str, InverseSqrtOfRange] = {"octaves": OctaveInverseSqrt, "stock": StockInverseSqrt}
+INVERSE_SQRT: dict[str, InverseSqrtOfRange] = {"octaves": RangeReducedInverseSqrt, "stock": StockInverseSqrt}
 
 OPERATIONS: dict[str, Mapping[str, object]] = {
     "linear": LINEAR,
@@ -53,10 +53,11 @@ class Suite:
     """The protocols of a plan, ready to be called.
 
     Attributes:
-        softmax: `softmax(engine, scores, start)`.
-        gelu, silu, relu: `gelu(engine, x)`.
-        inverse_sqrt: `inverse_sqrt(low, high)` for a public range, then `(engine, x)` or `normalise`.
-        power: `power(power, low, high, largest)` for public ranges, then `(engine, scores, start, epsilon)`.
+        softmax: `softmax(executor, scores, start)`.
+        gelu, silu, relu: `gelu(executor, x)`.
+        inverse_sqrt: `inverse_sqrt(low, high)` for a public range, then `(executor, x)` or `normalise`.
+        power: `power(power, low, high, largest)` for public ranges, then `(executor, scores, start,
+            epsilon)`.
     """
 
     softmax: CausalProtocol

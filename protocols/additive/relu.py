@@ -19,13 +19,13 @@ class CompareRelu(UnaryProtocol):
     1. b = [x < 0].
     2. x (1 - b): a product with a bit, nothing is truncated.
 
-    Cost on the CrypTen engine: 5 rounds and 25 bytes an element.
+    Cost under the suite `crypten`: 5 rounds and 25 bytes an element.
     Source: CrypTen 0.4.1, with fewer compared bits.
     """
 
     domain = (-LARGEST, LARGEST)
     max_abs_error = 0.0
 
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        negative = engine.less_than_zero(x, LARGEST)
-        return engine.mul(x, engine.add_public(engine.neg(negative), 1.0))
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        negative = executor.less_than_zero(x, LARGEST)
+        return executor.mul(x, executor.add_public(executor.neg(negative), 1.0))

@@ -1,4 +1,4 @@
-"""Which correlations the CrypTen engine takes, in order: announced to the dealer before a forward pass."""
+"""Which correlations the CrypTen executor takes, in order: announced to the dealer before a forward pass."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def packed_comparison(a: Shape, bits: int) -> tuple[Request, ...]:
 
 
 class Schedule:
-    """Collects the requests of primitives, from shapes alone, in the order in which an engine takes them.
+    """Collects the requests of primitives, from shapes alone, in the order in which an executor takes them.
 
     Attributes:
-        requests: what was collected; hand it to the engine's `prefetch`.
+        requests: what was collected; hand it to the executor's `prefetch`.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The local steps of an engine that has shapes and no data."""
+"""The local steps of an executor that has shapes and no data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def without_data(shape: Sequence[int], frac_bits: int) -> Share:
 
 
 class ShapeArithmetic(Arithmetic):
-    """Local steps on shapes; an engine that counts adds the primitives.
+    """Local steps on shapes; an executor that counts adds the primitives.
 
     Torch could run them on `meta` tensors, at 0.1 ms an operation, much of it in Python; a step of a small
     model takes hundreds, and a private run foresees each of its steps this way.

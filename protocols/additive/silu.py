@@ -23,12 +23,12 @@ _GATE = PiecewiseGate(
 class PiecewiseSilu(UnaryProtocol):
     """x / (1 + e^-x) as 0, a polynomial of degree 16 in x, and x; cut at -8.25 and 8.25. See `PiecewiseGate`.
 
-    Cost on the CrypTen engine: 9 rounds and 97 bytes an element.
+    Cost under the suite `crypten`: 9 rounds and 97 bytes an element.
     Source: piecewise polynomials as in PUMA (Dong et al., 2023); pieces and fit are this project's own.
     """
 
     domain = (-32750.0, 32750.0)
     max_abs_error = 2.7e-3
 
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        return _GATE(engine, x)
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        return _GATE(executor, x)

@@ -47,16 +47,16 @@ class TreeSoftmax(CausalProtocol):
         self._maximum = maximum or TreeMaximum()
         self._exponential = exponential or QuarticExponential()
 
-    def __call__(self, engine: Arithmetic, scores: Share, start: int) -> Share:
+    def __call__(self, executor: Arithmetic, scores: Share, start: int) -> Share:
         rows = CausalRows(scores.shape[-2], start)
         if rows.keys == 1:
-            ones = engine.rearrange(scores, torch.zeros_like)
-            return engine.add_public(ones, 1.0)
-        packed = rows.pack(engine, scores)
-        peak = self._maximum(engine, packed, rows.lengths)
-        powers = self._exponential(engine, engine.sub(packed, rows.spread(engine, peak)))
-        powers = rows.unpack(engine, powers)
-        total = engine.sum(powers, -1)
+            ones = executor.rearrange(scores, torch.zeros_like)
+            return executor.add_public(ones, 1.0)
+        packed = rows.pack(executor, scores)
+        peak = self._maximum(executor, packed, rows.lengths)
+        powers = self._exponential(executor, executor.sub(packed, rows.spread(executor, peak)))
+        powers = rows.unpack(executor, powers)
+        total = executor.sum(powers, -1)
         reciprocal = GoldschmidtReciprocal(1.0 - SLACK, rows.keys * (1.0 + SLACK))
-        weights = engine.mul(powers, reciprocal.scaled(engine, total))
-        return rows.hide(engine, engine.shift_down(weights, reciprocal.scale_bits))
+        weights = executor.mul(powers, reciprocal.scaled(executor, total))
+        return rows.hide(executor, executor.shift_down(weights, reciprocal.scale_bits))

@@ -24,33 +24,33 @@ MAX_KEYS = 200
 """CrypTen's reciprocal explodes from denominators of about 256."""
 
 
-def exponential(engine: Arithmetic, x: Share) -> Share:
+def exponential(executor: Arithmetic, x: Share) -> Share:
     """(1 + x / 256)^256; 8 rounds. Errors of 1e-3 near 0; |x| below 512."""
-    power = engine.add_public(engine.shift_down(x, 8), 1.0)
+    power = executor.add_public(executor.shift_down(x, 8), 1.0)
     for _ in range(8):
-        power = engine.square(power)
+        power = executor.square(power)
     return power
 
 
-def reciprocal(engine: Arithmetic, x: Share, start: Share, steps: int) -> Share:
+def reciprocal(executor: Arithmetic, x: Share, start: Share, steps: int) -> Share:
     """Newton's y <- 2 y - x y^2 from a start; 2 rounds a step."""
     y = start
     for _ in range(steps):
-        y = engine.sub(engine.mul_integer(y, 2), engine.mul(engine.square(y), x))
+        y = executor.sub(executor.mul_integer(y, 2), executor.mul(executor.square(y), x))
     return y
 
 
-def sigmoid(engine: Arithmetic, x: Share) -> Share:
+def sigmoid(executor: Arithmetic, x: Share) -> Share:
     """1 / (1 + e^-|x|), reflected for negative x; 23 rounds. |x| below 512."""
-    negative = engine.less_than_zero(x)
-    sign = engine.add_public(engine.mul_integer(negative, -2), 1.0)
-    magnitude = engine.mul(x, sign)
-    denominator = engine.add_public(exponential(engine, engine.neg(magnitude)), 1.0)
-    first = engine.combination([(denominator, -0.5625)], 1.5)  # the step from the public start 0.75
-    positive = reciprocal(engine, denominator, first, 2)
-    reflected = engine.add_public(engine.neg(positive), 1.0)
-    kept = engine.mul(positive, engine.add_public(engine.neg(negative), 1.0))
-    return engine.add(kept, engine.mul(reflected, negative))
+    negative = executor.less_than_zero(x)
+    sign = executor.add_public(executor.mul_integer(negative, -2), 1.0)
+    magnitude = executor.mul(x, sign)
+    denominator = executor.add_public(exponential(executor, executor.neg(magnitude)), 1.0)
+    first = executor.combination([(denominator, -0.5625)], 1.5)  # the step from the public start 0.75
+    positive = reciprocal(executor, denominator, first, 2)
+    reflected = executor.add_public(executor.neg(positive), 1.0)
+    kept = executor.mul(positive, executor.add_public(executor.neg(negative), 1.0))
+    return executor.add(kept, executor.mul(reflected, negative))
 
 
 @final
@@ -74,24 +74,24 @@ class StockSoftmax(CausalProtocol):
     max_spread = 400.0
     max_abs_error = 1e-2
 
-    def __call__(self, engine: Arithmetic, scores: Share, start: int) -> Share:
+    def __call__(self, executor: Arithmetic, scores: Share, start: int) -> Share:
         tokens, keys = scores.shape[-2:]
         if keys > MAX_KEYS and not scores.value.is_meta:
             raise RangeError(
                 f"CrypTen's softmax takes at most {MAX_KEYS} keys, not {keys}: its reciprocal explodes"
             )
         if keys == 1:
-            return engine.add_public(engine.rearrange(scores, torch.zeros_like), 1.0)
+            return executor.add_public(executor.rearrange(scores, torch.zeros_like), 1.0)
         hidden = torch.ones(tokens, keys, dtype=torch.float64).triu(start + 1)
-        masked = engine.add_public(scores, hidden * HIDDEN)
-        peak = engine.native("max", masked, dim=len(scores.shape) - 1, keepdim=True)
-        powers = exponential(engine, engine.sub(masked, peak))
-        total = engine.sum(powers, -1)
-        guess = exponential(engine, engine.add_public(engine.mul_integer(total, -2), 1.0))
-        guess = engine.add_public(engine.mul_integer(guess, 3), 0.003)
-        weights = engine.mul(powers, reciprocal(engine, total, guess, 10))
+        masked = executor.add_public(scores, hidden * HIDDEN)
+        peak = executor.native("max", masked, dim=len(scores.shape) - 1, keepdim=True)
+        powers = exponential(executor, executor.sub(masked, peak))
+        total = executor.sum(powers, -1)
+        guess = exponential(executor, executor.add_public(executor.mul_integer(total, -2), 1.0))
+        guess = executor.add_public(executor.mul_integer(guess, 3), 0.003)
+        weights = executor.mul(powers, reciprocal(executor, total, guess, 10))
         visible = (1 - hidden).to(torch.int64)
-        return engine.mul_integer(weights, visible)
+        return executor.mul_integer(weights, visible)
 
 
 @final
@@ -104,11 +104,11 @@ class StockGelu(UnaryProtocol):
     domain = (-18.0, 18.0)
     max_abs_error = 2e-3
 
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        cube = engine.mul(engine.square(x), x)
-        inner = engine.combination([(x, 1.0), (cube, 0.044715)])
-        argument = engine.mul_public(inner, 2.0 * math.sqrt(2.0 / math.pi))
-        return engine.mul(x, sigmoid(engine, argument))
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        cube = executor.mul(executor.square(x), x)
+        inner = executor.combination([(x, 1.0), (cube, 0.044715)])
+        argument = executor.mul_public(inner, 2.0 * math.sqrt(2.0 / math.pi))
+        return executor.mul(x, sigmoid(executor, argument))
 
 
 @final
@@ -121,8 +121,8 @@ class StockSilu(UnaryProtocol):
     domain = (-500.0, 500.0)
     max_abs_error = 2.5e-2
 
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        return engine.mul(x, sigmoid(engine, x))
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        return executor.mul(x, sigmoid(executor, x))
 
 
 @final
@@ -141,10 +141,10 @@ class StockInverseSqrt(InverseSqrt):
         super().__init__(low, high)
         self.max_rel_error = 1e-2
 
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        guess = exponential(engine, engine.neg(engine.add_public(engine.shift_down(x, 1), 0.2)))
-        y = engine.combination([(guess, 2.2), (x, -1.0 / 1024)], 0.2)
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        guess = exponential(executor, executor.neg(executor.add_public(executor.shift_down(x, 1), 0.2)))
+        y = executor.combination([(guess, 2.2), (x, -1.0 / 1024)], 0.2)
         for _ in range(3):
-            product = engine.mul(x, engine.square(y))
-            y = engine.shift_down(engine.mul(y, engine.add_public(engine.neg(product), 3.0)), 1)
+            product = executor.mul(x, executor.square(y))
+            y = executor.shift_down(executor.mul(y, executor.add_public(executor.neg(product), 3.0)), 1)
         return y

@@ -1,1 +1,2 @@
-"""Function secret sharing with a dealer: masked wires, server-known weights, gates of one opening."""
+"""Function secret sharing with a dealer: masked values, weights that the server knows, gates of one
+opening."""

@@ -10,12 +10,12 @@ import torch
 
 from parties.errors import ConfigError
 from protocols.fss.clear_side import ClearSide
+from protocols.fss.correlations import Correlations
 from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.lookup import PointLookup
-from protocols.fss.material import Items
 from protocols.fss.party_side import PartySide
-from protocols.fss.polynomial import Form, deal_product, evaluate_product, form_of, key_items
+from protocols.fss.polynomial import Form, deal_product, evaluate_product, form_of, key_correlations
 from protocols.fss.terms import coefficients, secrets
 from protocols.meta_tensors import broadcast
 from protocols.share import Held, Share
@@ -57,14 +57,14 @@ class ActivationGate(Gate):
     def _alone(self, clear: ClearSide, x: Share, index: Share) -> torch.Tensor:
         """y without further factors."""
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         _, index, _ = self._wires(*inputs)
         ramp, lack = self._products(*inputs)
-        items = self._lookup.items(index.shape)
-        items.update(key_items("ramp", ramp, self._result_bits - self._ramp_shift))
+        correlations = self._lookup.correlations(index.shape)
+        correlations.update(key_correlations("ramp", ramp, self._result_bits - self._ramp_shift))
         if lack:
-            items.update(key_items("lack", lack, self._result_bits - self._lack_shift))
-        return items
+            correlations.update(key_correlations("lack", lack, self._result_bits - self._lack_shift))
+        return correlations
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
         _, index, _ = self._wires(*inputs)

@@ -7,15 +7,15 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+from protocols.fss.executor import Executor
 from protocols.fss.line_activation import GatedLineActivation, LineActivation
 from protocols.fss.lookup_activation import Activation, GatedActivation
-from protocols.fss.machine import Machine
 from protocols.fss.protocol import FssProtocol
 from protocols.share import Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ActivationWires:
+class ActivationFormats:
     """Rings and fraction bits around an activation; see `Activation` for each."""
 
     ring_bits: int
@@ -43,7 +43,13 @@ class ActivationProtocol(FssProtocol):
 
     @abstractmethod
     def __call__(
-        self, machine: Machine, kind: str, wires: ActivationWires, x: Share, index: Share, *factors: Share
+        self,
+        executor: Executor,
+        kind: str,
+        formats: ActivationFormats,
+        x: Share,
+        index: Share,
+        *factors: Share,
     ) -> Share:
         """f(x) of a masked x, times masked factors, additive.
 
@@ -51,7 +57,7 @@ class ActivationProtocol(FssProtocol):
         """
 
     @abstractmethod
-    def max_abs_error(self, kind: str, wires: ActivationWires) -> float:
+    def max_abs_error(self, kind: str, formats: ActivationFormats) -> float:
         """Bound on what f(x) is off, rounding of the index included."""
 
 
@@ -65,14 +71,20 @@ class _LookupActivations(ActivationProtocol):
     based_on: ClassVar[tuple[object, ...]] = (Activation, GatedActivation)
 
     def __call__(
-        self, machine: Machine, kind: str, wires: ActivationWires, x: Share, index: Share, *factors: Share
+        self,
+        executor: Executor,
+        kind: str,
+        formats: ActivationFormats,
+        x: Share,
+        index: Share,
+        *factors: Share,
     ) -> Share:
         make = GatedActivation if factors else Activation
-        gate = make(kind, **dataclasses.asdict(wires))
-        return machine.one(gate, machine.view(x), index, *map(machine.view, factors))
+        gate = make(kind, **dataclasses.asdict(formats))
+        return executor.one(gate, executor.view(x), index, *map(executor.view, factors))
 
-    def max_abs_error(self, kind: str, wires: ActivationWires) -> float:
-        return Activation(kind, **dataclasses.asdict(wires)).max_abs_error
+    def max_abs_error(self, kind: str, formats: ActivationFormats) -> float:
+        return Activation(kind, **dataclasses.asdict(formats)).max_abs_error
 
 
 @final
@@ -101,30 +113,36 @@ class _LineActivations(ActivationProtocol):
     value_bits: ClassVar[int]
     slope_bits: ClassVar[int]
     MAX_REST_BITS: ClassVar[int] = 9
-    """Of a place in a cell: a table has a row for each."""
+    """Largest number of bits of a place in a cell: a table has a row for each place."""
     based_on: ClassVar[tuple[object, ...]] = (LineActivation, GatedLineActivation)
 
     def index_frac(self, default: int, frac_bits: int) -> int:
         return min(frac_bits, self.cell_frac + self.MAX_REST_BITS)
 
     def __call__(
-        self, machine: Machine, kind: str, wires: ActivationWires, x: Share, index: Share, *factors: Share
+        self,
+        executor: Executor,
+        kind: str,
+        formats: ActivationFormats,
+        x: Share,
+        index: Share,
+        *factors: Share,
     ) -> Share:
         make = GatedLineActivation if factors else LineActivation
-        gate = make(kind, **self.fields(wires))
-        return machine.one(gate, index, machine.view(x), *map(machine.view, factors))
+        gate = make(kind, **self.fields(formats))
+        return executor.one(gate, index, executor.view(x), *map(executor.view, factors))
 
-    def max_abs_error(self, kind: str, wires: ActivationWires) -> float:
-        return LineActivation(kind, **self.fields(wires)).max_abs_error
+    def max_abs_error(self, kind: str, formats: ActivationFormats) -> float:
+        return LineActivation(kind, **self.fields(formats)).max_abs_error
 
-    def fields(self, wires: ActivationWires) -> dict[str, int]:
+    def fields(self, formats: ActivationFormats) -> dict[str, int]:
         """What its gates take."""
         return {
-            "ring_bits": wires.ring_bits,
-            "frac_bits": wires.frac_bits,
-            "index_bits": wires.index_bits,
-            "index_frac": wires.index_frac,
-            "cell_frac": min(self.cell_frac, wires.index_frac - 1),
+            "ring_bits": formats.ring_bits,
+            "frac_bits": formats.frac_bits,
+            "index_bits": formats.index_bits,
+            "index_frac": formats.index_frac,
+            "cell_frac": min(self.cell_frac, formats.index_frac - 1),
             "value_bits": self.value_bits,
             "slope_bits": self.slope_bits,
         }

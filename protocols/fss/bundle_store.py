@@ -2,10 +2,10 @@
 
 A folder belongs to one party:
 
-    material.json    what was dealt: for which model, passes of which lengths, how many bundles
+    correlations.json    what was dealt: for which model, passes of which lengths, how many bundles
     next             number of the first bundle that was never used
     weights          digest of the weights that the folder's masks hide; at the server, from the first use on
-    000000.bundle    seeds and sizes of a bundle; its material is in 000000.gates and 000000.linear
+    000000.bundle    seeds and sizes of a bundle; its correlations are in 000000.gates and 000000.linear
 
 `next` goes forward on disk before a byte of the bundle is read, and its files lose their names before
 they are used: a party that is killed at any moment loses a bundle and never uses one twice. Putting back an
@@ -32,13 +32,13 @@ from numpy.typing import NDArray
 from parties.documents import from_bytes, to_bytes
 from parties.errors import ConfigError, CorrelationExhausted, MalformedFrame, PeerMismatch
 from parties.meter import CLIENT, SERVER
-from protocols.fss.material import Writer
+from protocols.fss.correlations import Writer
 from protocols.fss.seeds import PartySeeds
 from protocols.fss.transport import Dealt, Part
 from protocols.seeding import SEED_BYTES
 
 VERSION = 2
-MANIFEST, _NEXT, _LOCK, _WEIGHTS = "material.json", "next", "lock", "weights"
+MANIFEST, _NEXT, _LOCK, _WEIGHTS = "correlations.json", "next", "lock", "weights"
 _MAX_HEADER_BYTES = 1 << 20
 
 

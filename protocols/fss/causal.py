@@ -16,9 +16,9 @@ from typing import ClassVar, final
 import torch
 
 from protocols.fss.clear_side import ClearSide
+from protocols.fss.correlations import Correlations, Shape, Shared
 from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Shares, shape_only
-from protocols.fss.material import Items, Shape, Shared
 from protocols.fss.party_side import PartySide
 from protocols.kernels.ring_products import ring_bmm
 from protocols.kernels.rows import pack_rows, unpack_rows
@@ -108,15 +108,15 @@ class CausalProduct(Gate):
     def __init__(self, blocks: CausalBlocks) -> None:
         self._blocks = blocks
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         q, k, own = inputs
         ring = q.ring_bits
         assert ring == k.ring_bits == own.ring_bits
         assert (q.shape[-2], k.shape[-2]) == (self._blocks.queries, self._blocks.keys)
-        items: Items = {"queries": Shared(q.shape, ring)}
+        correlations: Correlations = {"queries": Shared(q.shape, ring)}
         for number, shape in enumerate(self._blocks.shapes(q.shape[:-2])):
-            items[f"both{number}"] = Shared(shape, ring)
-        return items
+            correlations[f"both{number}"] = Shared(shape, ring)
+        return correlations
 
     def outputs(self, *inputs: Share) -> Shares:
         q, k, _ = inputs
@@ -125,7 +125,7 @@ class CausalProduct(Gate):
 
     def run(self, party: PartySide, *inputs: Share) -> Shares:
         q, k, own = inputs
-        queries, *both = self.items(*inputs).values()
+        queries, *both = self.correlations(*inputs).values()
         left = torch.cat([q.value, party.shared(queries)], -1)
         right = torch.cat([own.value, -k.value], -1)
         products = self._products(left, right, q.ring_bits)
@@ -134,7 +134,7 @@ class CausalProduct(Gate):
 
     def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         q, k, _ = inputs
-        queries, *both = self.items(*inputs).values()
+        queries, *both = self.correlations(*inputs).values()
         dealing.share(queries, q.value)
         for item, product in zip(both, self._products(q.value, k.value, q.ring_bits), strict=True):
             dealing.share(item, product)
@@ -180,15 +180,15 @@ class CausalMix(Gate):
     def __init__(self, blocks: CausalBlocks) -> None:
         self._blocks = blocks
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         *weights, v, own = inputs
         ring = v.ring_bits
         assert all(x.ring_bits == ring for x in (*weights, own))
         assert v.shape[-2] == self._blocks.keys
-        items: Items = {}
+        correlations: Correlations = {}
         for number, w in enumerate(weights):
-            items[f"weights{number}"] = Shared(w.shape, ring)
-        return {**items, "both": Shared(self._shape(v), ring)}
+            correlations[f"weights{number}"] = Shared(w.shape, ring)
+        return {**correlations, "both": Shared(self._shape(v), ring)}
 
     def outputs(self, *inputs: Share) -> Shares:
         w, v = inputs[0], inputs[-2]
@@ -196,7 +196,7 @@ class CausalMix(Gate):
 
     def run(self, party: PartySide, *inputs: Share) -> Shares:
         *weights, v, own = inputs
-        *masks, both = self.items(*inputs).values()
+        *masks, both = self.correlations(*inputs).values()
         negated = -v.value
         parts: list[torch.Tensor] = []
         for group, members in self._blocks.groups():
@@ -209,7 +209,7 @@ class CausalMix(Gate):
 
     def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         *weights, v, _ = inputs
-        *masks, both = self.items(*inputs).values()
+        *masks, both = self.correlations(*inputs).values()
         for item, w in zip(masks, weights, strict=True):
             dealing.share(item, w.value)
         dealing.share(both, self._mixed(*inputs, ring_bits=v.ring_bits))

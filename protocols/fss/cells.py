@@ -33,10 +33,10 @@ class Cells:
 
     @property
     def bits(self) -> int:
-        """Of a cell's number."""
+        """Bits of a cell's number."""
         return self.ring_bits - self.rest_bits
 
-    def cut(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def split(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cell and place of xh, or of r."""
         return shift_right(value, self.rest_bits, self.ring_bits), low(value, self.rest_bits)
 
@@ -44,5 +44,5 @@ class Cells:
         self, number: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """j, signed, a and b of a number under a mask: what the reference needs."""
-        (cell, a), (own, b) = self.cut(number + mask), self.cut(mask)
+        (cell, a), (own, b) = self.split(number + mask), self.split(mask)
         return signed(cell - own, self.bits), a, b

@@ -9,23 +9,25 @@ import torch
 from parties.meter import Meter
 from parties.randomness import Randomness
 from protocols.fss.clear_side import ClearSide
+from protocols.fss.executor import Executor, in_range
 from protocols.fss.gate import Gate, Shares
-from protocols.fss.machine import Machine, in_range
 from protocols.fss.ring import low
 from protocols.share import Share
 from protocols.tensors import drawn
 
 
 @final
-class Clear(ClearSide, Machine):
+class Clear(ClearSide, Executor):
     """Runs a program in the clear. Nothing wraps: a value outside its ring raises RangeError with its label.
 
     Args:
         randomness: for sampled rounding; None rounds down.
     """
 
-    def __init__(self, meter: Meter, *, faithful: bool = True, randomness: Randomness | None = None) -> None:
-        Machine.__init__(self, meter, faithful=faithful)
+    def __init__(
+        self, meter: Meter, *, exact_truncation: bool = True, randomness: Randomness | None = None
+    ) -> None:
+        Executor.__init__(self, meter, exact_truncation=exact_truncation)
         ClearSide.__init__(self, meter, randomness)
 
     def apply(self, gate: Gate, *inputs: Share) -> Shares:

@@ -16,9 +16,10 @@ class Rounding(Enum):
     """How the reference truncates."""
 
     FLOOR = "floor"
-    """As the exact gates of a faithful plan do: equal to a private run bit by bit."""
+    """Rounds down, as exact truncation does: equal to a private run bit by bit."""
     SAMPLED = "sampled"
-    """As free truncation does: up with the probability of what is cut off, drawn from test randomness."""
+    """Rounds as probabilistic truncation does, with test randomness: up with the probability of the dropped
+    bits."""
 
 
 class ClearSide:
@@ -58,7 +59,7 @@ class ClearSide:
         return largest * self._column_sums[key][1] < 2.0**62
 
     def check_magnitude(self, values: torch.Tensor, ring_bits: int, frac_bits: int) -> None:
-        """For gates whose results int64 might not hold: raises RangeError by the results in float64."""
+        """Checks results that int64 might not hold, by the same results in float64; raises RangeError."""
         largest = float(values.abs().max()) if values.numel() else 0.0
         if largest >= 2.0 ** (ring_bits - 1):
             limit = 2.0 ** (ring_bits - 1 - frac_bits)

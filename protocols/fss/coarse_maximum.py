@@ -14,9 +14,9 @@ import torch
 
 from parties.errors import ConfigError
 from protocols.fss.clear_side import ClearSide
+from protocols.fss.correlations import Correlation, Correlations, Idpf, Mask, Shape
 from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
-from protocols.fss.material import Idpf, Item, Items, Mask, Shape
 from protocols.fss.one_hot import OneHots
 from protocols.fss.party_side import PartySide
 from protocols.fss.ring import low
@@ -49,7 +49,7 @@ class _Rows:
 
     @property
     def places(self) -> slice:
-        """Of these rows among all."""
+        """The slice of these rows among all rows."""
         return slice(self.first, self.first + len(self.lengths))
 
     @property
@@ -89,16 +89,18 @@ class CoarseMaximum(Gate):
         self._lengths = lengths
         self._groups = _groups(lengths)
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         (x,) = inputs
-        items: Items = {}
+        correlations: Correlations = {}
         for i, rows in enumerate(self._groups):
-            items[f"elements{i}"] = self._vectors(x, rows).item
-            items[f"mask{i}"] = Mask(self._counts(x, rows), rows.bits)
+            correlations[f"elements{i}"] = self._vectors(x, rows).item
+            correlations[f"mask{i}"] = Mask(self._counts(x, rows), rows.bits)
         for i, rows in enumerate(self._groups):
             for j, part in enumerate(_parts(self._counts(x, rows))):
-                items[f"zero{i}.{j}"] = _zero_item(part.stop - part.start, rows.bits, x.ring_bits)
-        return items
+                correlations[f"zero{i}.{j}"] = _zero_correlation(
+                    part.stop - part.start, rows.bits, x.ring_bits
+                )
+        return correlations
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
         (x,) = inputs
@@ -186,7 +188,7 @@ def _parts(shape: Shape) -> list[slice]:
     return [slice(start, min(start + _TESTED, count)) for start in range(0, count, _TESTED)]
 
 
-def _zero_item(count: int, bits: int, value_bits: int) -> Item:
+def _zero_correlation(count: int, bits: int, value_bits: int) -> Correlation:
     """What a zero test of every count takes: tables or keys, whichever are smaller."""
     shape = (count,)
     table, key = OneHots(shape, bits, value_bits).item, Idpf(shape, bits, (bits,), value_bits)
@@ -194,7 +196,7 @@ def _zero_item(count: int, bits: int, value_bits: int) -> Item:
 
 
 def _deal_zero(dealing: DealerSide, mask: torch.Tensor, bits: int, value_bits: int) -> None:
-    item = _zero_item(len(mask), bits, value_bits)
+    item = _zero_correlation(len(mask), bits, value_bits)
     if isinstance(item, Idpf):
         dealing.prefix_keys(item, mask)
     else:
@@ -203,7 +205,7 @@ def _deal_zero(dealing: DealerSide, mask: torch.Tensor, bits: int, value_bits: i
 
 def _zero_share(party: PartySide, opened: torch.Tensor, bits: int, value_bits: int) -> torch.Tensor:
     """This party's share of whether what was opened is the mask alone."""
-    item = _zero_item(len(opened), bits, value_bits)
+    item = _zero_correlation(len(opened), bits, value_bits)
     if not isinstance(item, Idpf):
         return OneHots(tuple(opened.shape), bits, value_bits).at(party, opened)
     return torch.from_numpy(party.prefix_keys(item).at(to_words(opened)))

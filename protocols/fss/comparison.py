@@ -10,9 +10,9 @@ import torch
 
 from parties.errors import ConfigError
 from protocols.fss.clear_side import ClearSide
+from protocols.fss.correlations import Correlation, Correlations, Dpf, Mask
 from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
-from protocols.fss.material import Dpf, Item, Items, Mask
 from protocols.fss.party_side import PartySide
 from protocols.fss.point_keys import PointKeys, read_all
 from protocols.fss.ring import low, top_bit
@@ -20,11 +20,11 @@ from protocols.share import Held, Share
 from protocols.tensors import to_words
 
 
-def share_below_mask(party: PartySide, item: Item, point: torch.Tensor) -> torch.Tensor:
+def share_below_mask(party: PartySide, item: Correlation, point: torch.Tensor) -> torch.Tensor:
     """This party's XOR share, 0 or 1, of whether a public point lies below the point of its key.
 
     Args:
-        party: takes the keys of `item` from its material.
+        party: takes the keys of `item` from its correlations.
         item: a `Dpf` of the points' shape.
         point: public, from 0 to below 2^(the item's bits).
     """
@@ -56,7 +56,7 @@ class IsNegative(Gate):
 
     reason: ClassVar[str] = "negative"
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         (x,) = inputs
         if x.ring_bits < 2:
             raise ConfigError(f"a sign needs a ring of 2 bits at least, got {x.ring_bits}")
@@ -73,7 +73,7 @@ class IsNegative(Gate):
     def run(self, party: PartySide, *inputs: Share) -> Shares:
         (x,) = inputs
         assert x.held is Held.MASKED, f"{x!r} is not masked"
-        borrow, mask = self.items(x).values()
+        borrow, mask = self.correlations(x).values()
         mine = share_below_mask(party, borrow, low(x.value, x.ring_bits - 1)) ^ party.mask(mask)
         (opened,) = party.exchange([(mine, 1)], self.reason)
         bit = low(opened, 1) ^ top_bit(x.value, x.ring_bits)
@@ -81,7 +81,7 @@ class IsNegative(Gate):
 
     def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         (x,) = inputs
-        borrow, mask = self.items(x).values()
+        borrow, mask = self.correlations(x).values()
         dealing.point_keys(borrow, low(x.value, x.ring_bits - 1))
         fresh = low(dealing.mask(mask), 1)
         return (Share(fresh ^ top_bit(x.value, x.ring_bits), 0, 1, Held.MASKED),)

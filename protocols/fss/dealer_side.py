@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from parties.meter import CLIENT, SERVER
 from parties.packing import pack_words
 from parties.randomness import Randomness
-from protocols.fss.material import Dpf, Idpf, Item, Mask, Packed, Shared, Writer
+from protocols.fss.correlations import Correlation, Dpf, Idpf, Mask, Packed, Shared, Writer
 from protocols.fss.matrix import Products
 from protocols.kernels import dpf, idpf, truth_table
 from protocols.kernels.aes import Hash
@@ -24,7 +24,7 @@ class DealerSide:
     """The dealer, as a gate sees it.
 
     Args:
-        writers: where the server's and the client's material goes.
+        writers: where the server's and the client's correlations go.
         linear: where the server's part of linear layers goes: it is needed earlier, offline.
         streams: what the server and the client draw.
         linear_streams: what they draw for linear layers.
@@ -46,13 +46,13 @@ class DealerSide:
         self._streams, self.linear_streams = streams, linear_streams
         self.hash, self.products = hash, products
 
-    def mask(self, item: Item) -> torch.Tensor:
+    def mask(self, item: Correlation) -> torch.Tensor:
         """A fresh mask."""
         assert isinstance(item, Mask)
         return sum_of_draws(self._streams, item.shape, item.bits)
 
-    def share(self, item: Item, value: torch.Tensor) -> None:
-        """Hands out additive shares of a tensor, which broadcasts to the item's shape."""
+    def share(self, item: Correlation, value: torch.Tensor) -> None:
+        """Hands out additive shares of a tensor, which broadcasts to the correlation's shape."""
         assert isinstance(item, Shared)
         if (bits := item.shared_bits) == 0:
             return
@@ -61,19 +61,19 @@ class DealerSide:
         self._writers[SERVER](pack_words(to_words(server).reshape(-1), bits))
 
     def share_together(
-        self, items: tuple[Shared, ...], complement: Callable[[NDArray[np.uint64]], None]
+        self, correlations: tuple[Shared, ...], complement: Callable[[NDArray[np.uint64]], None]
     ) -> None:
-        """Hands out additive shares of several items of one ring, end to end: `complement` turns the client's
-        into the server's, in place, in units of the lowest bit that is shared."""
-        lengths = [math.prod(item.shape) for item in items]
-        shares = to_words(drawn(self._streams[CLIENT], (sum(lengths),), items[0].bits))
+        """Hands out additive shares of several correlations of one ring, end to end: `complement` turns the
+        client's into the server's, in place, in units of the lowest bit that is shared."""
+        lengths = [math.prod(item.shape) for item in correlations]
+        shares = to_words(drawn(self._streams[CLIENT], (sum(lengths),), correlations[0].bits))
         complement(shares)
-        for part, item in zip(np.split(shares, list(accumulate(lengths))[:-1]), items, strict=True):
+        for part, item in zip(np.split(shares, list(accumulate(lengths))[:-1]), correlations, strict=True):
             if item.shared_bits:
                 self._writers[SERVER](pack_words(part, item.shared_bits))
 
     def packed(
-        self, item: Item, sizes: Sequence[int], complement: Callable[[NDArray[np.uint8]], None]
+        self, item: Correlation, sizes: Sequence[int], complement: Callable[[NDArray[np.uint8]], None]
     ) -> None:
         """Hands out bytes: the client draws its own, and `complement` makes the server's of them, in place.
 
@@ -87,7 +87,7 @@ class DealerSide:
             complement(piece)
             self._writers[SERVER](piece)
 
-    def point_keys(self, item: Item, alpha: torch.Tensor) -> torch.Tensor:
+    def point_keys(self, item: Correlation, alpha: torch.Tensor) -> torch.Tensor:
         """Hands out keys of point functions at alpha; their signs, 1 or -1."""
         assert isinstance(item, Dpf)
         points, signs = to_words(alpha.reshape(-1)), np.empty(math.prod(item.shape), np.int64)
@@ -96,7 +96,7 @@ class DealerSide:
         return to_tensor(signs.view(np.uint64)).reshape(item.shape)
 
     def _give_keys(self, item: Dpf, points: NDArray[np.uint64]) -> NDArray[np.int8]:
-        """Those of neighbours; their signs."""
+        """Keys of neighbouring elements; returns their signs."""
         if item.is_table:
             drawn = self._streams[CLIENT].uint8((item.sent_bytes[SERVER],))
             tables, signs = truth_table.share(drawn, item.bits, points)
@@ -107,7 +107,9 @@ class DealerSide:
             write(keys.words.view(np.uint8))
         return signs
 
-    def prefix_keys(self, item: Item, alpha: torch.Tensor, payload: torch.Tensor | None = None) -> None:
+    def prefix_keys(
+        self, item: Correlation, alpha: torch.Tensor, payload: torch.Tensor | None = None
+    ) -> None:
         """Hands out keys of prefix functions at alpha; `payload` [depths, elements] are second outputs."""
         assert isinstance(item, Idpf)
         assert item.payload == (payload is not None)

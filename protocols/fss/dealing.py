@@ -6,10 +6,10 @@ from typing import final
 
 from parties.meter import Meter
 from parties.randomness import Randomness
+from protocols.fss.correlations import Writer
 from protocols.fss.dealer_side import DealerSide
+from protocols.fss.executor import MaskMachine
 from protocols.fss.gate import Gate, Shares
-from protocols.fss.machine import MaskMachine
-from protocols.fss.material import Writer
 from protocols.fss.matrix import Products
 from protocols.kernels.aes import Hash
 from protocols.share import Share
@@ -22,7 +22,7 @@ class Dealing(DealerSide, MaskMachine):
     Args:
         meter: its spans only.
         writers, linear, streams, linear_streams, hash, products: as of `DealerSide`.
-        faithful: truncations are exact, by gates.
+        exact_truncation: truncations are exact, by gates.
     """
 
     def __init__(
@@ -35,9 +35,9 @@ class Dealing(DealerSide, MaskMachine):
         linear_streams: tuple[Randomness, Randomness],
         hash: Hash,
         products: Products,
-        faithful: bool = False,
+        exact_truncation: bool = False,
     ) -> None:
-        MaskMachine.__init__(self, meter, faithful=faithful)
+        MaskMachine.__init__(self, meter, exact_truncation=exact_truncation)
         DealerSide.__init__(
             self,
             writers=writers,

@@ -17,7 +17,7 @@ from protocols.share import Held, Share
 
 
 @final
-class HoldTokens(Gate):
+class TokensToServerHeld(Gate):
     """One-hot rows [1, T, V] of the client's ids: the client sends them minus a fresh uniform mask.
 
     Args:

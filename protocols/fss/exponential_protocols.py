@@ -8,16 +8,16 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import final
 
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares
 from protocols.fss.lookup_exponential import Exponential
-from protocols.fss.machine import Machine
 from protocols.fss.protocol import FssProtocol
 from protocols.fss.split_exponential import SplitExponential
 from protocols.share import Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExponentialWires:
+class ExponentialFormats:
     """Rings and fraction bits around exp; see `Exponential` for each."""
 
     ring_bits: int
@@ -32,14 +32,14 @@ class ExponentialProtocol(FssProtocol):
     """exp(-z) of a masked index."""
 
     @abstractmethod
-    def __call__(self, machine: Machine, wires: ExponentialWires, *indices: Share) -> Shares:
-        """Of every index, additive, as the wires say, or with more fraction bits in a ring as much wider.
+    def __call__(self, executor: Executor, formats: ExponentialFormats, *indices: Share) -> Shares:
+        """Of every index, additive, as the formats say, or with more fraction bits in a ring as much wider.
 
         What several indices open travels in one message.
         """
 
     @abstractmethod
-    def max_rel_error(self, wires: ExponentialWires) -> float:
+    def max_rel_error(self, formats: ExponentialFormats) -> float:
         """Bound on the relative error, rounding of the index included and of the table aside."""
 
 
@@ -52,11 +52,11 @@ class LookupExponential(ExponentialProtocol):
 
     based_on = (Exponential,)
 
-    def __call__(self, machine: Machine, wires: ExponentialWires, *indices: Share) -> Shares:
-        return machine.apply(Exponential(**dataclasses.asdict(wires)), *indices)
+    def __call__(self, executor: Executor, formats: ExponentialFormats, *indices: Share) -> Shares:
+        return executor.apply(Exponential(**dataclasses.asdict(formats)), *indices)
 
-    def max_rel_error(self, wires: ExponentialWires) -> float:
-        return Exponential(**dataclasses.asdict(wires)).max_relative_error
+    def max_rel_error(self, formats: ExponentialFormats) -> float:
+        return Exponential(**dataclasses.asdict(formats)).max_relative_error
 
 
 @final
@@ -71,18 +71,18 @@ class SplitExponentialProtocol(ExponentialProtocol):
     based_on = (SplitExponential,)
     exact_form = "lookup"
 
-    def __call__(self, machine: Machine, wires: ExponentialWires, *indices: Share) -> Shares:
-        return machine.apply(self.gate(wires), *indices)
+    def __call__(self, executor: Executor, formats: ExponentialFormats, *indices: Share) -> Shares:
+        return executor.apply(self.gate(formats), *indices)
 
-    def max_rel_error(self, wires: ExponentialWires) -> float:
-        return self.gate(wires).max_relative_error + math.expm1(2.0**-wires.index_frac)
+    def max_rel_error(self, formats: ExponentialFormats) -> float:
+        return self.gate(formats).max_relative_error + math.expm1(2.0**-formats.index_frac)
 
-    def gate(self, wires: ExponentialWires) -> SplitExponential:
-        """The gate with these wires."""
+    def gate(self, formats: ExponentialFormats) -> SplitExponential:
+        """The gate with these formats."""
         return SplitExponential(
-            ring_bits=wires.ring_bits,
-            frac_bits=wires.frac_bits,
-            index_bits=wires.index_bits,
-            index_frac=wires.index_frac,
-            low=wires.low,
+            ring_bits=formats.ring_bits,
+            frac_bits=formats.frac_bits,
+            index_bits=formats.index_bits,
+            index_frac=formats.index_frac,
+            low=formats.low,
         )

@@ -11,7 +11,7 @@ from itertools import accumulate, product
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.fss.material import Shape
+from protocols.fss.correlations import Shape
 from protocols.meta_tensors import broadcast
 
 Numbers = NDArray[np.int64]

@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from parties.meter import CLIENT, SERVER
 from protocols.fss.clear_side import ClearSide
+from protocols.fss.correlations import Correlations, Shape
 from protocols.fss.dealer_side import DealerSide
-from protocols.fss.material import Items, Shape
 from protocols.fss.offline_side import OfflineSide
 from protocols.fss.party_side import PartySide
 from protocols.meta_tensors import no_data
@@ -54,7 +54,7 @@ class Gate(ABC):
 
     reason: ClassVar[str] = ""
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         """What it takes from the dealer, in order."""
         return {}
 
@@ -63,7 +63,7 @@ class Gate(ABC):
         return ()
 
     def offline_messages(self, *inputs: Share) -> tuple[Message, ...]:
-        """What is sent before the input is known, besides items: by the dealer, then by the client."""
+        """What is sent before the input is known, besides correlations: by the dealer, then by the client."""
         return ()
 
     @abstractmethod
@@ -76,7 +76,7 @@ class Gate(ABC):
 
     @abstractmethod
     def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
-        """The dealer's step: hands out the items, in order; returns the masks of the results."""
+        """The dealer's step: hands out the correlations, in order; returns the masks of the results."""
 
     @abstractmethod
     def clear(self, clear: ClearSide, *inputs: Share) -> Shares:

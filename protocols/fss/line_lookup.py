@@ -21,9 +21,9 @@ from typing import final
 
 import torch
 
+from protocols.fss.correlations import Shape
 from protocols.fss.line_table import LineTable
 from protocols.fss.lookup import Opened, PointLookup
-from protocols.fss.material import Shape
 from protocols.fss.party_side import PartySide
 from protocols.fss.point_keys import PointKeys
 from protocols.fss.polynomial import Form, TermList
@@ -57,7 +57,7 @@ class LineLookup(PointLookup):
 
     def secrets(self, opened: Opened, signs: torch.Tensor, index: Share) -> list[TermList]:
         line_value, line_slope = opened.values
-        _, place = self._cells.cut(index.value)
+        _, place = self._cells.split(index.value)
         place, signs = place.reshape(-1), signs.reshape(-1)
 
         def compute(part: slice) -> list[Coefficient]:

@@ -19,9 +19,9 @@ from protocols.fss.tables import Table
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 FARTHEST = 32.0
-"""Beyond it, an activation is its ramp but for 10^-12."""
+"""Beyond this an activation differs from ReLU by less than 10^-12."""
 _SAMPLES = 9
-"""Of a cell, for the middle between the most and the least that a value is off."""
+"""Samples of a cell, by which its line is put midway between the largest and the least error."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from protocols.share import Held, Share
 
 
 @final
-class Hold(Gate):
+class ToServerHeld(Gate):
     """Additive shares to a server-held value: the client sends its share minus a fresh uniform mask.
 
     Cost: 1 message to the server; ring_bits an element; no key.
@@ -68,13 +68,13 @@ class Hold(Gate):
 
 
 @final
-class Veil(Gate):
+class MaskAtServer(Gate):
     """A server-held value to one that the server may publish: it adds a mask of its own.
 
     Cost: no message; no key.
     """
 
-    reason: ClassVar[str] = "veil"
+    reason: ClassVar[str] = "mask at the server"
 
     def outputs(self, *inputs: Share) -> Shares:
         (x,) = inputs
@@ -209,7 +209,7 @@ class Linear(Gate):
 
 
 @final
-class ToClient(Gate):
+class RevealToClient(Gate):
     """A server-held value to the client, who knows its mask.
 
     Cost: 1 message to the client; ring_bits an element; no key.

@@ -32,8 +32,8 @@ import torch
 from parties.errors import ConfigError
 from protocols.fss.cells import Cells
 from protocols.fss.comparison import share_below_mask
+from protocols.fss.correlations import Correlation, Correlations, Dpf, Mask, Shape
 from protocols.fss.dealer_side import DealerSide
-from protocols.fss.material import Dpf, Item, Items, Mask, Shape
 from protocols.fss.party_side import PartySide
 from protocols.fss.point_keys import PointKeys, read_all
 from protocols.fss.polynomial import Form, TermList, form_of, known_form
@@ -93,7 +93,7 @@ class PointLookup(ABC):
         self._tables = len(widths)
         self._key_bits = cells.bits if widths else cells.bits - 1
 
-    def items(self, shape: Shape) -> Items:
+    def correlations(self, shape: Shape) -> Correlations:
         """What it takes from the dealer: keys, and a mask for everything that is opened."""
         masks = {f"mask{i}": Mask(shape, bits) for i, bits in enumerate(self._widths)}
         return {"point": Dpf(shape, self._key_bits), **masks}
@@ -136,7 +136,7 @@ class PointLookup(ABC):
         for index in indices:
             assert index.held is Held.MASKED, f"{index!r} is not masked"
             assert index.ring_bits == self._cells.ring_bits, f"{index!r}: not {self._cells.ring_bits} bits"
-            point, *masks = self.items(index.shape).values()
+            point, *masks = self.correlations(index.shape).values()
             summands = (self._summands if self._tables else self._sign_alone)(party, point, index)
             for summand, mask, bits in zip(summands, masks, self._widths, strict=True):
                 masked.append((summand.add_(party.mask(mask)), bits))
@@ -145,8 +145,8 @@ class PointLookup(ABC):
 
     def deal(self, dealing: DealerSide, index: Share) -> tuple[Opened, torch.Tensor]:
         """The dealer's step: the masks of what is opened, and the signs s."""
-        point, *masks = self.items(index.shape).values()
-        cell, _ = self._cells.cut(index.value)
+        point, *masks = self.correlations(index.shape).values()
+        cell, _ = self._cells.split(index.value)
         signs = dealing.point_keys(point, low(cell, self._key_bits))
         fresh = [dealing.mask(mask) for mask in masks]
         if not self._tables:
@@ -159,12 +159,12 @@ class PointLookup(ABC):
     ) -> list[torch.Tensor]:
         """This party's summands of the values, from masked cells and public places, flat."""
 
-    def _summands(self, party: PartySide, point: Item, index: Share) -> list[torch.Tensor]:
+    def _summands(self, party: PartySide, point: Correlation, index: Share) -> list[torch.Tensor]:
         """This party's summands of V and, where it is wanted, its XOR share of d."""
         value = index.value.reshape(-1)
 
         def read(keys: PointKeys, part: slice) -> list[torch.Tensor]:
-            cell, place = self._cells.cut(value[part])
+            cell, place = self._cells.split(value[part])
             summands = self._read(party, keys, cell, place)
             if self._sign:
                 summands.append(share_of_sign(keys, cell, self._cells.bits, party.first))
@@ -173,7 +173,7 @@ class PointLookup(ABC):
         summands = read_all(party.point_keys(point), value.numel(), read)
         return [summand.reshape(index.shape) for summand in summands]
 
-    def _sign_alone(self, party: PartySide, point: Item, index: Share) -> list[torch.Tensor]:
+    def _sign_alone(self, party: PartySide, point: Correlation, index: Share) -> list[torch.Tensor]:
         """This party's XOR share of d less the top bit of r, which the dealer puts into the mask."""
         borrow = share_below_mask(party, point, low(index.value, self._key_bits))
         public = 1 ^ top_bit(index.value, self._cells.ring_bits)

@@ -12,12 +12,12 @@ import torch
 
 from parties.errors import ConfigError, RangeError
 from protocols.fss.clear_side import ClearSide
+from protocols.fss.correlations import Correlations
 from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.lookup import Lookup
-from protocols.fss.material import Items
 from protocols.fss.party_side import PartySide
-from protocols.fss.polynomial import deal_product, evaluate_product, key_items
+from protocols.fss.polynomial import deal_product, evaluate_product, key_correlations
 from protocols.fss.tables import Table, tabulate
 from protocols.share import Share
 
@@ -41,13 +41,15 @@ class ExponentialGate(Gate):
         self._least = math.floor(low * 2.0**index_frac)
         self._result_frac, self._result_bits = frac_bits, ring_bits
 
-    def items(self, *inputs: Share) -> Items:
-        items: Items = {}
+    def correlations(self, *inputs: Share) -> Correlations:
+        correlations: Correlations = {}
         for i, index in enumerate(inputs):
-            items |= {f"{name}{i}": item for name, item in self._lookup.items(index.shape).items()}
+            correlations |= {
+                f"{name}{i}": item for name, item in self._lookup.correlations(index.shape).items()
+            }
         for i, index in enumerate(inputs):
-            items |= key_items(f"key{i}", self._lookup.forms(index.shape), self._result_bits)
-        return items
+            correlations |= key_correlations(f"key{i}", self._lookup.forms(index.shape), self._result_bits)
+        return correlations
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
         return exchange(*(array for index in inputs for array in self._lookup.arrays(index.shape)))

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 import torch
 
 from parties.randomness import Randomness
-from protocols.fss.material import Shape
+from protocols.fss.correlations import Shape
 from protocols.fss.parts import parts
 from protocols.kernels.ring_products import ring_matmul, ring_matmul_transposed
 from protocols.meta_tensors import no_data
 from protocols.tensors import drawn
 
 _DRAWN_ELEMENTS = 1 << 19
-"""Of a mask, at hand at once: four megabytes."""
+"""Elements of a mask that are in memory at once: four megabytes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""What a gate has at hand at a party, offline: its stream, the dealer's material, and the other party."""
+"""What a gate has at hand at a party, offline: its stream, the dealer's correlations, and the other party."""
 
 from __future__ import annotations
 

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from protocols.fss.correlations import Packed, Shape
 from protocols.fss.dealer_side import DealerSide
-from protocols.fss.material import Packed, Shape
 from protocols.fss.party_side import PartySide
 from protocols.kernels.entries import Layout, add_one, entries_at
 from protocols.tensors import to_tensor, to_words
 
 PIECE_BYTES = 1 << 20
-"""Of vectors that are at hand at once: they stay in cache, and no party has to hold them all."""
+"""Bytes of vectors that are in memory at once, so that they stay in cache."""
 
 
 @final
@@ -41,7 +41,7 @@ class OneHots:
 
     @property
     def layout(self) -> Layout:
-        """Of a vector."""
+        """The layout of a vector."""
         return Layout(self.domain_bits, self.value_bits)
 
     @property

@@ -1,4 +1,4 @@
-"""From additive shares, or from the server alone, to masked values that both parties know."""
+"""Openings: additive shares, or the server's masked values, become masked values that both parties know."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import ClassVar, final
 
 from parties.meter import CLIENT, SERVER
 from protocols.fss.clear_side import ClearSide
+from protocols.fss.correlations import Correlations, Mask
 from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
-from protocols.fss.material import Items, Mask
 from protocols.fss.party_side import PartySide
 from protocols.share import Held, Share
 
@@ -23,7 +23,7 @@ class Open(Gate):
 
     reason: ClassVar[str] = "open"
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         return {f"mask{i}": Mask(x.shape, x.ring_bits) for i, x in enumerate(inputs)}
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
@@ -33,7 +33,7 @@ class Open(Gate):
         return tuple(shape_only(x.shape, x.frac_bits, x.ring_bits, Held.MASKED) for x in inputs)
 
     def run(self, party: PartySide, *inputs: Share) -> Shares:
-        masks = [party.mask(item) for item in self.items(*inputs).values()]
+        masks = [party.mask(item) for item in self.correlations(*inputs).values()]
         masked = [(x.value + mask, x.ring_bits) for x, mask in zip(inputs, masks, strict=True)]
         opened = party.exchange(masked, self.reason)
         return tuple(
@@ -42,7 +42,7 @@ class Open(Gate):
         )
 
     def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
-        masks = [dealing.mask(item) for item in self.items(*inputs).values()]
+        masks = [dealing.mask(item) for item in self.correlations(*inputs).values()]
         return tuple(
             Share(mask, x.frac_bits, x.ring_bits, Held.MASKED) for mask, x in zip(masks, inputs, strict=True)
         )
@@ -52,7 +52,7 @@ class Open(Gate):
 
 
 @final
-class Publish(Gate):
+class OpenToClient(Gate):
     """The server sends values that it has whole and masked; each needs only the ring its readers use.
 
     Cost: 1 message to the client; ring_bits an element; no key.

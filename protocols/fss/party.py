@@ -9,35 +9,35 @@ import torch
 from parties.link import Link
 from parties.meter import SERVER
 from parties.randomness import Randomness
+from protocols.fss.executor import Executor
+from protocols.fss.file_stream import Reader
 from protocols.fss.gate import Gate, Shares
-from protocols.fss.machine import Machine
 from protocols.fss.party_side import PartySide
 from protocols.fss.ring import shift_right
-from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
 from protocols.share import Held, Share
 
 
-class Party(PartySide, Machine):
+class Party(PartySide, Executor):
     """One of the two parties, online.
 
     Args:
-        link, material, stream, hash, prepared: as of `PartySide`.
-        faithful: truncations are exact, by gates.
+        link, correlations, stream, hash, prepared: as of `PartySide`.
+        exact_truncation: truncations are exact, by gates.
     """
 
     def __init__(
         self,
         link: Link,
-        material: Reader,
+        correlations: Reader,
         stream: Randomness,
         hash: Hash,
         prepared: deque[torch.Tensor],
         *,
-        faithful: bool = False,
+        exact_truncation: bool = False,
     ) -> None:
-        Machine.__init__(self, link.meter, faithful=faithful)
-        PartySide.__init__(self, link, material, stream, hash, prepared)
+        Executor.__init__(self, link.meter, exact_truncation=exact_truncation)
+        PartySide.__init__(self, link, correlations, stream, hash, prepared)
 
     def apply(self, gate: Gate, *inputs: Share) -> Shares:
         self._taken = [0, 0]

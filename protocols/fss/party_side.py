@@ -14,17 +14,17 @@ from parties.link import Link
 from parties.meter import SERVER
 from parties.randomness import Randomness
 from parties.wire import Spec
-from protocols.fss.material import (
+from protocols.fss.correlations import (
     BLOCK_BYTES,
+    Correlation,
     Dpf,
     Idpf,
-    Item,
     Mask,
     Packed,
     Shared,
 )
+from protocols.fss.file_stream import Reader
 from protocols.fss.point_keys import KeyParts, PointKeys, PrefixKeys, TableKeys, TreeKeys
-from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
 from protocols.kernels.dpf import DpfKeys
 from protocols.kernels.idpf import IdpfKeys
@@ -37,7 +37,7 @@ class PartySide:
 
     Args:
         link: to the other party.
-        material: what the dealer sent for this run.
+        correlations: what the dealer sent for this run.
         stream: what this party draws itself; the dealer draws the same.
         hash: the public hash of this session.
         prepared: what the offline step left for the gates, in order.
@@ -46,7 +46,7 @@ class PartySide:
     def __init__(
         self,
         link: Link,
-        material: Reader,
+        correlations: Reader,
         stream: Randomness,
         hash: Hash,
         prepared: deque[torch.Tensor],
@@ -54,7 +54,7 @@ class PartySide:
         assert link.rank is not None
         self.meter = link.meter
         self.link, self.rank, self.hash, self.prepared = link, link.rank, hash, prepared
-        self._material, self._stream = material, stream
+        self._correlations, self._stream = correlations, stream
         self._taken = [0, 0]
 
     @property
@@ -62,24 +62,24 @@ class PartySide:
         """1 at the server, 0 at the client: the party that adds public terms."""
         return 1 - self.rank
 
-    def _take(self, item: Item) -> None:
+    def _take(self, item: Correlation) -> None:
         """Books what the dealer sent for an item, to either party."""
         for receiver, count in enumerate(item.sent_bytes):
             self._taken[receiver] += count
 
-    def mask(self, item: Item) -> torch.Tensor:
+    def mask(self, item: Correlation) -> torch.Tensor:
         """This party's summand of a fresh mask."""
         assert isinstance(item, Mask)
         return drawn(self._stream, item.shape, item.bits)
 
-    def shared(self, item: Item) -> torch.Tensor:
+    def shared(self, item: Correlation) -> torch.Tensor:
         """This party's share of what the dealer knows."""
         assert isinstance(item, Shared)
         self._take(item)
         if (bits := item.shared_bits) == 0:
             return torch.zeros(item.shape, dtype=torch.int64)
         if self.rank == SERVER:
-            share = self._material.ring(item.shape, bits)
+            share = self._correlations.ring(item.shape, bits)
         else:
             share = drawn(self._stream, item.shape, bits)
         return share.bitwise_left_shift_(item.zeros) if item.zeros else share
@@ -92,18 +92,18 @@ class PartySide:
         for item in items:
             self._take(item)
         if self.rank == SERVER:
-            return self._material.rings([(math.prod(item.shape), item.shared_bits) for item in items])
+            return self._correlations.rings([(math.prod(item.shape), item.shared_bits) for item in items])
         return drawn(self._stream, (sum(math.prod(item.shape) for item in items),), items[0].bits)
 
-    def packed(self, item: Item, sizes: Sequence[int]) -> Generator[NDArray[np.uint8]]:
+    def packed(self, item: Correlation, sizes: Sequence[int]) -> Generator[NDArray[np.uint8]]:
         """This party's share of what the dealer knows, as bytes: pieces of these sizes, all to be taken."""
         assert isinstance(item, Packed)
         assert sum(sizes) == item.size_bytes
         self._take(item)
         for size in sizes:
-            yield self._material.bytes(size) if self.rank == SERVER else self._stream.uint8((size,))
+            yield self._correlations.bytes(size) if self.rank == SERVER else self._stream.uint8((size,))
 
-    def point_keys(self, item: Item) -> KeyParts:
+    def point_keys(self, item: Correlation) -> KeyParts:
         """This party's keys of point functions, those of some elements at a time; all are to be taken.
 
         Keys are overwritten when the next ones are asked for.
@@ -114,22 +114,22 @@ class PartySide:
             yield part, self._keys(Dpf((part.stop - part.start,), item.bits))
 
     def _keys(self, item: Dpf) -> PointKeys:
-        """Of neighbours."""
+        """Keys of neighbouring elements."""
         (count,), size = item.shape, item.sent_bytes[0]
         if item.is_table:
-            table = self._material.bytes(size) if self.rank == SERVER else self._stream.uint8((size,))
+            table = self._correlations.bytes(size) if self.rank == SERVER else self._stream.uint8((size,))
             return TableKeys(TruthTables.from_bytes(item.bits, count, table))
-        words = self._material.words(size // 8)
+        words = self._correlations.words(size // 8)
         root = self._stream.uint64((count, 2))
         return TreeKeys(self.rank, DpfKeys.from_words(item.bits, count, words), root, self.hash)
 
-    def prefix_keys(self, item: Item) -> PrefixKeys:
+    def prefix_keys(self, item: Correlation) -> PrefixKeys:
         """This party's keys of prefix functions."""
         assert isinstance(item, Idpf)
         self._take(item)
         count, levels = math.prod(item.shape), max(item.depths)
-        cw = self._material.words(count * levels * BLOCK_BYTES // 8).reshape(levels, count, 2)
-        values = self._material.ring(item.values_shape, item.value_bits)
+        cw = self._correlations.words(count * levels * BLOCK_BYTES // 8).reshape(levels, count, 2)
+        values = self._correlations.ring(item.values_shape, item.value_bits)
         root = self._stream.uint64((count, 2))
         common = IdpfKeys(item.bits, item.depths, cw, to_words(values))
         return PrefixKeys(self.rank, common, root, self.hash)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from protocols.plan import Plan
 
 NAME = "fss"
-FREE, FAITHFUL = "free", "faithful"
+PROBABILISTIC, EXACT = "free", "faithful"
 """Truncation at random, and exact."""
 
 _CHOICES = {
-    "truncation": FREE,
+    "truncation": PROBABILISTIC,
     "embedding": "private",
     "gelu": "lines",
     "silu": "fine-lines",
@@ -20,7 +20,7 @@ _CHOICES = {
     "reciprocal": "octaves",
     "inverse_sqrt": "octaves",
 }
-_EXACT = {"truncation": FAITHFUL, "gelu": "lookup", "silu": "fine", "exponential": "lookup"}
+_EXACT = {"truncation": EXACT, "gelu": "lookup", "silu": "fine", "exponential": "lookup"}
 PLANS = {
     "fss": Plan(name="fss", suite=NAME, choices=_CHOICES),
     "fss-faithful": Plan(name="fss-faithful", suite=NAME, choices={**_CHOICES, **_EXACT}),
@@ -31,4 +31,4 @@ does, bit by bit."""
 
 def is_faithful(plan: Plan) -> bool:
     """Whether a plan truncates exactly, by gates."""
-    return plan.choices["truncation"] == FAITHFUL
+    return plan.choices["truncation"] == EXACT

@@ -21,7 +21,7 @@ Words = NDArray[np.uint64]
 
 
 class PointKeys(ABC):
-    """Keys of a `Dpf` item. Every point function can be read at any number of public points."""
+    """Keys of a `Dpf` correlation. Every point function can be read at any number of public points."""
 
     @abstractmethod
     def prefix_parity(self, points: Words) -> NDArray[np.uint8]:
@@ -75,7 +75,7 @@ class TableKeys(PointKeys):
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class PrefixKeys:
-    """Keys of an `Idpf` item: incremental point functions, whose prefixes have additive shares."""
+    """Keys of an `Idpf` correlation: incremental point functions, whose prefixes have additive shares."""
 
     rank: int
     common: idpf.IdpfKeys

@@ -29,10 +29,10 @@ import torch
 from numpy.typing import NDArray
 
 from protocols.fss.clear_side import ClearSide
+from protocols.fss.correlations import Correlations, Shape, Shared
 from protocols.fss.dealer_side import DealerSide
 from protocols.fss.forms import Form, layout_of, monomials
 from protocols.fss.gate import Gate, Shares, shape_only
-from protocols.fss.material import Items, Shape, Shared
 from protocols.fss.parts import parts
 from protocols.fss.party_side import PartySide
 from protocols.fss.terms import Coefficient, Terms, coefficients, listed, secrets
@@ -57,26 +57,27 @@ def known_form(shape: Shape) -> Form:
     return Form(shape, False, (0,))
 
 
-def key_items(name: str, forms: Sequence[Form], bits: int) -> Items:
+def key_correlations(name: str, forms: Sequence[Form], bits: int) -> Correlations:
     """The shared secrets that a product of forms takes."""
-    return {f"{name}{choice}": item for choice, item in _items(tuple(forms), bits).items()}
+    return {f"{name}{choice}": item for choice, item in _correlations(tuple(forms), bits).items()}
 
 
 @lru_cache(maxsize=1 << 12)
-def _items(forms: tuple[Form, ...], bits: int) -> dict[tuple[int, ...], Shared]:
-    """By monomial."""
-    items: dict[tuple[int, ...], Shared] = {}
+def _correlations(forms: tuple[Form, ...], bits: int) -> dict[tuple[int, ...], Shared]:
+    """The correlations of a product, by monomial."""
+    correlations: dict[tuple[int, ...], Shared] = {}
     for choice in monomials(forms):
         chosen = [(form, term) for form, term in zip(forms, choice, strict=True) if term]
         shape = broadcast(*(form.shape for form, _ in chosen))
-        items[choice] = Shared(shape, bits, sum(form.zeros[term - 1] for form, term in chosen))
-    return items
+        correlations[choice] = Shared(shape, bits, sum(form.zeros[term - 1] for form, term in chosen))
+    return correlations
 
 
 def deal_product(dealing: DealerSide, forms: Sequence[Form], values: Sequence[TermList], bits: int) -> None:
-    """Hands out the shares of a product of forms, as in `key_items`; `values` are each form's secrets."""
+    """Hands out the shares of a product of forms, as in `key_correlations`; `values` are each form's
+    secrets."""
     for piece in _pieces(forms, values):
-        dealing.share_together(tuple(_items(piece.forms, bits).values()), piece.share_out)
+        dealing.share_together(tuple(_correlations(piece.forms, bits).values()), piece.share_out)
 
 
 def evaluate_product(
@@ -89,7 +90,7 @@ def evaluate_product(
     shape = broadcast(*(form.shape for form in forms))
     result = np.empty(math.prod(shape), np.uint64)
     for piece in _pieces(forms, terms):
-        shares = to_words(party.shared_together(tuple(_items(piece.forms, bits).values())))
+        shares = to_words(party.shared_together(tuple(_correlations(piece.forms, bits).values())))
         piece.evaluate(shares, party.first, result[piece.elements])
     return to_tensor(result).reshape(shape)
 
@@ -149,7 +150,7 @@ def _pieces(forms: Sequence[Form], terms: Sequence[TermList]) -> Iterator[_Piece
         yield _Piece(cut, own, tuple(factor.values for factor in found), numbers)
 
 
-def square_wraps(x: Share, bits: int) -> Items:
+def square_wraps(x: Share, bits: int) -> Correlations:
     """What the square of a view takes beyond mask and square: w, and w^2 - 2 R w, an even multiple of w."""
     assert x.drop is not None, f"{x!r} is no view"
     view_bits = x.ring_bits - x.drop
@@ -175,8 +176,8 @@ class Product(Gate):
     def __init__(self, ring_bits: int) -> None:
         self._ring_bits = ring_bits
 
-    def items(self, *inputs: Share) -> Items:
-        return key_items("key", [form_of(x) for x in inputs], self._ring_bits)
+    def correlations(self, *inputs: Share) -> Correlations:
+        return key_correlations("key", [form_of(x) for x in inputs], self._ring_bits)
 
     def outputs(self, *inputs: Share) -> Shares:
         shape = broadcast(*(x.shape for x in inputs))
@@ -226,7 +227,7 @@ class SumOfSquares(Gate):
     def __init__(self, ring_bits: int) -> None:
         self._ring_bits = ring_bits
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         (x,) = inputs
         row = Shared((*x.shape[:-1], 1), self._ring_bits)
         return {"mask": Shared(x.shape, self._ring_bits), **square_wraps(x, self._ring_bits), "square": row}
@@ -237,8 +238,8 @@ class SumOfSquares(Gate):
 
     def run(self, party: PartySide, *inputs: Share) -> Shares:
         (x,) = inputs
-        items = self.items(x)
-        mask, wrap, cross, square = (party.shared(item) for item in items.values())
+        correlations = self.correlations(x)
+        mask, wrap, cross, square = (party.shared(item) for item in correlations.values())
         p, _, u = coefficients(x)
         rows = (2 * p * (u * wrap - mask) + u * cross + party.first * p * p).sum(-1, keepdim=True)
         return (Share(rows + square, 2 * x.frac_bits, self._ring_bits),)
@@ -248,7 +249,7 @@ class SumOfSquares(Gate):
         mask, wrap = secrets(x)
         square = (mask * mask).sum(-1, keepdim=True)
         values = (mask, wrap, wrap * wrap - 2 * mask * wrap, square)
-        for item, value in zip(self.items(x).values(), values, strict=True):
+        for item, value in zip(self.correlations(x).values(), values, strict=True):
             dealing.share(item, value)
         return self.outputs(x)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from parties.errors import ConfigError
-from protocols.fss.machine import Machine
+from protocols.fss.executor import Executor
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product
-from protocols.fss.rescale import cut, view
+from protocols.fss.rescale import truncate_locally, view
 from protocols.fss.square import Square
 from protocols.share import Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PowerWires:
+class PowerFormats:
     """Rings and fraction bits around a power.
 
     Attributes:
@@ -38,7 +38,7 @@ class PowerWires:
 
     @property
     def read_frac(self) -> int:
-        """With which what is raised is read."""
+        """Fraction bits of the base of the power as it is read."""
         return self.factor_frac if self.power == 2 else self.square_frac
 
     def inner_bits(self, power: int) -> int:
@@ -46,7 +46,7 @@ class PowerWires:
         return power * self.integer_bits + 2 * self.square_frac + 2
 
 
-def even_power(machine: Machine, wires: PowerWires, x: Share) -> Share:
+def even_power(executor: Executor, formats: PowerFormats, x: Share) -> Share:
     """x^p of a masked x, additive.
 
     1. p = 2: the square of a view of x.
@@ -59,33 +59,33 @@ def even_power(machine: Machine, wires: PowerWires, x: Share) -> Share:
     `power_error` adds it up.
     Source: docs/protocols.md, section 8: squarings instead of exponentials.
     """
-    square_frac, last = wires.square_frac, wires.factor_frac
+    square_frac, last = formats.square_frac, formats.factor_frac
 
     def seen(value: Share, frac_bits: int) -> Share:
-        return view(machine, value, frac_bits)
+        return view(executor, value, frac_bits)
 
     def opened(value: Share, power: int, frac_bits: int) -> Share:
-        square = machine.one(Square(wires.inner_bits(power)), value)
-        (result,) = machine.apply(Open(), cut(machine, square, frac_bits))
+        square = executor.one(Square(formats.inner_bits(power)), value)
+        (result,) = executor.apply(Open(), truncate_locally(executor, square, frac_bits))
         return result
 
-    result = Square(wires.ring_bits)
-    first = seen(x, wires.read_frac)
-    if wires.power == 2:
-        return machine.one(result, first)
-    read = last if wires.power == 4 else square_frac
+    result = Square(formats.ring_bits)
+    first = seen(x, formats.read_frac)
+    if formats.power == 2:
+        return executor.one(result, first)
+    read = last if formats.power == 4 else square_frac
     second = seen(opened(first, 2, read), read)
-    if wires.power == 4:
-        return machine.one(result, second)
+    if formats.power == 4:
+        return executor.one(result, second)
     fourth = seen(opened(second, 4, last), last)
-    if wires.power == 6:
-        return machine.one(Product(wires.ring_bits), second, fourth)
-    if wires.power == 8:
-        return machine.one(result, fourth)
-    raise ConfigError(f"no power {wires.power}, one of 2, 4, 6 and 8")
+    if formats.power == 6:
+        return executor.one(Product(formats.ring_bits), second, fourth)
+    if formats.power == 8:
+        return executor.one(result, fourth)
+    raise ConfigError(f"no power {formats.power}, one of 2, 4, 6 and 8")
 
 
-def power_error(wires: PowerWires, largest: float) -> float:
+def power_error(formats: PowerFormats, largest: float) -> float:
     """Bound on what `even_power` is off for |x| <= largest, x as it is opened."""
 
     def product(a: float, a_error: float, b: float, b_error: float) -> float:
@@ -95,13 +95,13 @@ def power_error(wires: PowerWires, largest: float) -> float:
         seen = error + 2.0**-frac_bits
         return product(value, seen, value, seen)
 
-    square, last = wires.square_frac, wires.factor_frac
-    if wires.power == 2:
+    square, last = formats.square_frac, formats.factor_frac
+    if formats.power == 2:
         return squared(largest, 0.0, last)
     second = squared(largest, 0.0, square)
-    if wires.power == 4:
+    if formats.power == 4:
         return squared(largest**2, second, last)
     fourth = squared(largest**2, second, square)
-    if wires.power == 8:
+    if formats.power == 8:
         return squared(largest**4, fourth, last)
     return product(largest**2, second + 2.0**-square, largest**4, fourth + 2.0**-last)

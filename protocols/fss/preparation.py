@@ -16,11 +16,11 @@ from parties.link import Link
 from parties.meter import SERVER, Meter
 from parties.randomness import Randomness
 from parties.wire import Spec
+from protocols.fss.executor import MaskMachine
+from protocols.fss.file_stream import Reader
 from protocols.fss.gate import Gate, Shares
-from protocols.fss.machine import MaskMachine
 from protocols.fss.matrix import Products
 from protocols.fss.offline_side import OfflineSide
-from protocols.fss.spool import Reader
 from protocols.meta_tensors import no_data
 from protocols.share import Share
 from protocols.tensors import drawn, to_tensor, to_words
@@ -33,8 +33,10 @@ class Offline(OfflineSide, MaskMachine):
         rank, products: as of `OfflineSide`.
     """
 
-    def __init__(self, meter: Meter, rank: int, products: Products, *, faithful: bool = False) -> None:
-        MaskMachine.__init__(self, meter, faithful=faithful)
+    def __init__(
+        self, meter: Meter, rank: int, products: Products, *, exact_truncation: bool = False
+    ) -> None:
+        MaskMachine.__init__(self, meter, exact_truncation=exact_truncation)
         OfflineSide.__init__(self, rank, products)
 
     def apply(self, gate: Gate, *inputs: Share) -> Shares:
@@ -47,27 +49,30 @@ class Preparation(Offline):
 
     Args:
         link: to the other party.
-        material: the linear part of what the dealer sent for this run; empty at the client.
+        correlations: the linear part of what the dealer sent for this run; empty at the client.
         stream: what this party draws for linear layers.
-        faithful: as in the online run.
+        exact_truncation: as in the online run.
         products: the client's products with its masked weights, some computed ahead; None computes them.
     """
 
     def __init__(
         self,
         link: Link,
-        material: Reader,
+        correlations: Reader,
         stream: Randomness,
         *,
-        faithful: bool = False,
+        exact_truncation: bool = False,
         products: Products | None = None,
     ) -> None:
         assert link.rank is not None
         super().__init__(
-            link.meter, link.rank, products or Products(lambda weight: weight.value), faithful=faithful
+            link.meter,
+            link.rank,
+            products or Products(lambda weight: weight.value),
+            exact_truncation=exact_truncation,
         )
         self.link = link
-        self._material, self._stream = material, stream
+        self._correlations, self._stream = correlations, stream
 
     def draw(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
         return drawn(self._stream, shape, bits)
@@ -77,7 +82,7 @@ class Preparation(Offline):
         self.meter.charge_offline(SERVER, (math.prod(shape) * bits + 7) // 8)
         if self.rank != SERVER:
             return no_data(shape)
-        return self._material.ring(shape, bits)
+        return self._correlations.ring(shape, bits)
 
     def send(self, arrays: Sequence[tuple[torch.Tensor, int]], reason: str) -> None:
         words = [to_words(value) for value, _ in arrays]

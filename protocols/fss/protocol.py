@@ -1,4 +1,4 @@
-"""What everything registered for the FSS engine declares."""
+"""What everything registered for the FSS suite declares."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from protocols.trust import Security
 
 
 class FssProtocol(ABC):  # noqa: B024 - what it declares has defaults
-    """Anything registered for the FSS engine.
+    """Anything registered for the FSS suite.
 
     Attributes:
         based_on: gates or functions that compute it, whose documentation has costs and sources.

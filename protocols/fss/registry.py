@@ -21,19 +21,19 @@ from protocols.fss.exponential_protocols import (
     LookupExponential,
     SplitExponentialProtocol,
 )
-from protocols.fss.plans import FAITHFUL, FREE, NAME, is_faithful
+from protocols.fss.plans import EXACT, NAME, PROBABILISTIC, is_faithful
 from protocols.fss.suite import (
     EmbeddingProtocol,
     ExactTruncation,
-    FreeTruncation,
     FssSuite,
     HistogramMaximum,
     MaximumProtocol,
-    OctaveLookup,
-    OctaveProtocol,
     PowerProtocol,
     PrivateEmbedding,
+    ProbabilisticTruncation,
     PublicEmbedding,
+    RangeReductionLookup,
+    RangeReductionProtocol,
     SquaringPower,
     TreeMaximum,
     TruncationProtocol,
@@ -57,12 +57,15 @@ EXPONENTIAL: dict[str, Callable[[], ExponentialProtocol]] = {
     "lookup": LookupExponential,
 }
 POWER: dict[str, Callable[[], PowerProtocol]] = {"squares": SquaringPower}
-OCTAVES: dict[str, Callable[[], OctaveProtocol]] = {"octaves": OctaveLookup}
+RANGE_REDUCTION: dict[str, Callable[[], RangeReductionProtocol]] = {"octaves": RangeReductionLookup}
 EMBEDDING: dict[str, Callable[[], EmbeddingProtocol]] = {
     "private": PrivateEmbedding,
     "public": PublicEmbedding,
 }
-TRUNCATION: dict[str, Callable[[], TruncationProtocol]] = {FREE: FreeTruncation, FAITHFUL: ExactTruncation}
+TRUNCATION: dict[str, Callable[[], TruncationProtocol]] = {
+    PROBABILISTIC: ProbabilisticTruncation,
+    EXACT: ExactTruncation,
+}
 
 OPERATIONS: dict[str, Mapping[str, object]] = {
     "truncation": TRUNCATION,
@@ -73,13 +76,13 @@ OPERATIONS: dict[str, Mapping[str, object]] = {
     "maximum": MAXIMUM,
     "exponential": EXPONENTIAL,
     "power": POWER,
-    "reciprocal": OCTAVES,
-    "inverse_sqrt": OCTAVES,
+    "reciprocal": RANGE_REDUCTION,
+    "inverse_sqrt": RANGE_REDUCTION,
 }
 
 
 def check(plan: Plan) -> None:
-    """That a plan of this suite names what is registered, and that goes together.
+    """Checks that a plan of this suite names registered protocols, and that they go together.
 
     Raises:
         ConfigError: it does not; see `check_choices`. Or exact truncation, and what rounds by masks.
@@ -96,12 +99,12 @@ def check(plan: Plan) -> None:
 
 
 def truncating(plan: Plan, *, exactly: bool) -> Plan:
-    """A plan of this suite with exact or with free truncation, and protocols that go with it."""
+    """A plan of this suite with exact or with probabilistic truncation, and protocols that go with it."""
     if not exactly:
-        return plan.replace(truncation=FREE)
+        return plan.replace(truncation=PROBABILISTIC)
     protocols = {operation: OPERATIONS[operation][name] for operation, name in plan.choices.items()}
     exact = {operation: form for operation, each in protocols.items() if (form := _exact_form(each))}
-    return plan.replace(truncation=FAITHFUL, **exact)
+    return plan.replace(truncation=EXACT, **exact)
 
 
 def resolve(plan: Plan) -> FssSuite:
@@ -123,8 +126,8 @@ def resolve(plan: Plan) -> FssSuite:
         maximum=MAXIMUM[names["maximum"]](),
         exponential=EXPONENTIAL[names["exponential"]](),
         power=POWER[names["power"]](),
-        reciprocal=OCTAVES[names["reciprocal"]](),
-        inverse_sqrt=OCTAVES[names["inverse_sqrt"]](),
+        reciprocal=RANGE_REDUCTION[names["reciprocal"]](),
+        inverse_sqrt=RANGE_REDUCTION[names["inverse_sqrt"]](),
         embedding=EMBEDDING[names["embedding"]](),
         truncation=TRUNCATION[names["truncation"]](),
     )

@@ -1,93 +1,100 @@
-"""From one scale and ring to the next: free truncation, or the exact gate where a plan is faithful."""
+"""Changes of scale and ring: by probabilistic truncation, or by the exact gate where a plan asks for it."""
 
 from __future__ import annotations
 
-from protocols.fss.faithful_truncation import FaithfulTruncation
-from protocols.fss.linear import Hold, Veil
-from protocols.fss.machine import Machine
-from protocols.fss.opening import Open, Publish
+from protocols.fss.exact_truncation import TruncateExactly
+from protocols.fss.executor import Executor
+from protocols.fss.linear import MaskAtServer, ToServerHeld
+from protocols.fss.opening import Open, OpenToClient
 from protocols.fss.polynomial import Product
 from protocols.share import Share
 
-Wire = tuple[Share, int, int]
-"""A share, and fraction bits and ring in which its readers want it."""
+Target = tuple[Share, int, int]
+"""A share, with the fraction bits and the ring bits that its readers need."""
 
 
-def deliver(machine: Machine, *wires: Wire) -> tuple[Share, ...]:
+def open_truncated(executor: Executor, *targets: Target) -> tuple[Share, ...]:
     """Values that the server has whole, to both parties, masked.
 
-    Truncated before they are sent: a message to the client of as many bits as readers use. Faithful plans
-    send all bits and truncate afterwards.
+    Truncated before they are sent: a message to the client of as many bits as readers use. Plans with exact
+    truncation send all bits and truncate afterwards.
     """
-    if machine.faithful:
-        published = machine.apply(Publish(), *(x for x, _, _ in wires))
-        return nearest(machine, *((x, *wire[1:]) for x, wire in zip(published, wires, strict=True)))
-    cut = (machine.truncate(x, x.frac_bits - frac_bits) for x, frac_bits, _ in wires)
-    reduced = [machine.reduce(x, ring_bits) for x, (_, _, ring_bits) in zip(cut, wires, strict=True)]
-    return machine.apply(Publish(), *reduced)
+    if executor.exact_truncation:
+        published = executor.apply(OpenToClient(), *(x for x, _, _ in targets))
+        return nearest(executor, *((x, *target[1:]) for x, target in zip(published, targets, strict=True)))
+    truncated = (executor.truncate(x, x.frac_bits - frac_bits) for x, frac_bits, _ in targets)
+    reduced = [executor.reduce(x, ring_bits) for x, (_, _, ring_bits) in zip(truncated, targets, strict=True)]
+    return executor.apply(OpenToClient(), *reduced)
 
 
-def cut(machine: Machine, x: Share, frac_bits: int) -> Share:
+def truncate_locally(executor: Executor, x: Share, frac_bits: int) -> Share:
     """Additive shares as they are to be sent: with as few fraction bits as their readers use, in a ring as
-    much narrower. Faithful plans send all bits and truncate what was opened."""
+    much narrower. Plans with exact truncation send all bits and truncate what was opened."""
     drop = x.frac_bits - frac_bits
-    return x if machine.faithful or drop <= 0 else machine.truncate(x, drop)
+    return x if executor.exact_truncation or drop <= 0 else executor.truncate(x, drop)
 
 
-def keep(machine: Machine, x: Share, frac_bits: int, ring_bits: int) -> Share:
+def truncate_at_server(executor: Executor, x: Share, frac_bits: int, ring_bits: int) -> Share:
     """What a linear layer left at the server, with fewer fraction bits, still there.
 
-    Free where truncation is; faithful plans need it at both parties, and hold it again.
+    Local where truncation is probabilistic; plans with exact truncation need it at both parties, and hold it
+    again.
     """
-    if machine.faithful:
-        (published,) = machine.apply(Publish(), x)
-        rounded = _plus_half(machine, published, frac_bits)
-        return machine.one(
-            Hold(), machine.one(FaithfulTruncation(x.frac_bits - frac_bits, ring_bits), rounded)
+    if executor.exact_truncation:
+        (published,) = executor.apply(OpenToClient(), x)
+        rounded = _plus_half(executor, published, frac_bits)
+        return executor.one(
+            ToServerHeld(), executor.one(TruncateExactly(x.frac_bits - frac_bits, ring_bits), rounded)
         )
-    return machine.reduce(machine.truncate(x, x.frac_bits - frac_bits), ring_bits)
+    return executor.reduce(executor.truncate(x, x.frac_bits - frac_bits), ring_bits)
 
 
-def regain(machine: Machine, x: Share, narrow_bits: int, ring_bits: int) -> Share:
+def extend_ring(executor: Executor, x: Share, narrow_bits: int, ring_bits: int) -> Share:
     """A server-held value in a wider ring: published in `narrow_bits`, which hold it, and held again.
 
     Cost: 2 messages, of narrow_bits an element to the client and ring_bits to the server.
     """
-    (published,) = machine.apply(Publish(), machine.reduce(machine.one(Veil(), x), narrow_bits))
-    return machine.one(Hold(), machine.one(Product(ring_bits), machine.view(published)))
+    (published,) = executor.apply(
+        OpenToClient(), executor.reduce(executor.one(MaskAtServer(), x), narrow_bits)
+    )
+    return executor.one(ToServerHeld(), executor.one(Product(ring_bits), executor.view(published)))
 
 
-def nearest(machine: Machine, *wires: Wire) -> tuple[Share, ...]:
-    """As `narrow`, rounded without a bias: at random as ever, or to nearest where a plan is faithful."""
-    if machine.faithful:
-        wires = tuple((_plus_half(machine, x, frac_bits), frac_bits, bits) for x, frac_bits, bits in wires)
-    return narrow(machine, *wires)
+def nearest(executor: Executor, *targets: Target) -> tuple[Share, ...]:
+    """As `narrow`, rounded without a bias: at random as ever, or to nearest where a plan truncates
+    exactly."""
+    if executor.exact_truncation:
+        targets = tuple(
+            (_plus_half(executor, x, frac_bits), frac_bits, bits) for x, frac_bits, bits in targets
+        )
+    return narrow(executor, *targets)
 
 
-def _plus_half(machine: Machine, x: Share, frac_bits: int) -> Share:
+def _plus_half(executor: Executor, x: Share, frac_bits: int) -> Share:
     drop = x.frac_bits - frac_bits
-    return machine.add_public(x, 1 << (drop - 1)) if drop > 0 else x
+    return executor.add_public(x, 1 << (drop - 1)) if drop > 0 else x
 
 
-def narrow(machine: Machine, *wires: Wire) -> tuple[Share, ...]:
-    """Masked values with fewer fraction bits, in other rings: no wider ones unless the plan is faithful.
+def narrow(executor: Executor, *targets: Target) -> tuple[Share, ...]:
+    """Masked values with fewer fraction bits, in other rings: no wider ones unless the plan truncates
+    exactly.
 
-    Faithful plans round down, as indices of tables are meant to be.
+    Plans with exact truncation round down, as indices of tables are meant to be.
     """
-    if not machine.faithful or all(x.frac_bits == frac_bits for x, frac_bits, _ in wires):
-        cut = (machine.truncate(x, x.frac_bits - frac_bits) for x, frac_bits, _ in wires)
-        return tuple(machine.reduce(x, bits) for x, (_, _, bits) in zip(cut, wires, strict=True))
+    if not executor.exact_truncation or all(x.frac_bits == frac_bits for x, frac_bits, _ in targets):
+        truncated = (executor.truncate(x, x.frac_bits - frac_bits) for x, frac_bits, _ in targets)
+        return tuple(executor.reduce(x, bits) for x, (_, _, bits) in zip(truncated, targets, strict=True))
     exact = [
-        machine.one(FaithfulTruncation(x.frac_bits - frac_bits, ring_bits), x)
-        for x, frac_bits, ring_bits in wires
+        executor.one(TruncateExactly(x.frac_bits - frac_bits, ring_bits), x)
+        for x, frac_bits, ring_bits in targets
     ]
-    return machine.apply(Open(), *exact)
+    return executor.apply(Open(), *exact)
 
 
-def view(machine: Machine, x: Share, frac_bits: int) -> Share:
+def view(executor: Executor, x: Share, frac_bits: int) -> Share:
     """A masked value for gates to read with fewer fraction bits, into rings of any width."""
     drop = x.frac_bits - frac_bits
-    if machine.faithful and drop:
-        (x,) = nearest(machine, (x, frac_bits, x.ring_bits - drop))
+    if executor.exact_truncation and drop:
+        (x,) = nearest(executor, (x, frac_bits, x.ring_bits - drop))
         drop = 0
-    return machine.view(x, drop)
+    return executor.view(x, drop)

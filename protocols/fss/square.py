@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar, final
 
 from protocols.fss.clear_side import ClearSide
+from protocols.fss.correlations import Correlations, Shared
 from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Shares, shape_only
-from protocols.fss.material import Items, Shared
 from protocols.fss.party_side import PartySide
 from protocols.fss.polynomial import square_wraps
 from protocols.fss.terms import coefficients, secrets
@@ -34,7 +34,7 @@ class Square(Gate):
     def __init__(self, ring_bits: int) -> None:
         self._ring_bits = ring_bits
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         (x,) = inputs
         assert x.held is Held.MASKED, f"{x!r} is not masked"
         element = Shared(x.shape, self._ring_bits)
@@ -46,17 +46,17 @@ class Square(Gate):
 
     def run(self, party: PartySide, *inputs: Share) -> Shares:
         (x,) = inputs
-        mask, square, wrap, cross = (party.shared(item) for item in self.items(x).values())
+        mask, square, wrap, cross = (party.shared(item) for item in self.correlations(x).values())
         p, _, u = coefficients(x)
         value = 2 * p * (u * wrap - mask) + u * cross + square + party.first * p * p
         return (Share(value, 2 * x.frac_bits, self._ring_bits),)
 
     def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         (x,) = inputs
-        items = self.items(x)
+        correlations = self.correlations(x)
         mask, wrap = secrets(x)
         values = (mask, mask * mask, wrap, wrap * wrap - 2 * mask * wrap)
-        for item, value in zip(items.values(), values, strict=True):
+        for item, value in zip(correlations.values(), values, strict=True):
             dealing.share(item, value)
         return self.outputs(x)
 

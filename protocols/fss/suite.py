@@ -1,6 +1,7 @@
 """What a plan can replace in the FSS suite: one base class an operation, and what is registered for it.
 
-A protocol is a small program on a machine: it runs one gate or strings several together, and holds no state.
+A protocol is a small program on an executor: it runs one gate or strings several together, and holds no
+    state.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from protocols.fss.activation_protocols import ActivationProtocol
+from protocols.fss.binade_cells import Function
 from protocols.fss.coarse_maximum import CoarseMaximum
-from protocols.fss.embedding import HoldTokens
+from protocols.fss.embedding import TokensToServerHeld
+from protocols.fss.exact_truncation import TruncateExactly
+from protocols.fss.executor import Executor
 from protocols.fss.exponential_protocols import ExponentialProtocol
-from protocols.fss.faithful_truncation import FaithfulTruncation
 from protocols.fss.linear import Linear
-from protocols.fss.machine import Machine
 from protocols.fss.matrix import Matrix
-from protocols.fss.octave_cells import Function
-from protocols.fss.octaves import Octaves, line_error
-from protocols.fss.powers import PowerWires, even_power, power_error
+from protocols.fss.powers import PowerFormats, even_power, power_error
 from protocols.fss.protocol import FssProtocol
 from protocols.fss.public_rows import OwnTokens, PublicRows
+from protocols.fss.range_reduction import RangeReduction, line_error
 from protocols.fss.square import Square
 from protocols.fss.tree_maximum import row_maximum
 from protocols.share import Share
@@ -39,7 +40,7 @@ class MaximumProtocol(FssProtocol):
     coarse: ClassVar[bool]
 
     @abstractmethod
-    def __call__(self, machine: Machine, x: Share, lengths: tuple[int, ...]) -> Share:
+    def __call__(self, executor: Executor, x: Share, lengths: tuple[int, ...]) -> Share:
         """The maximum of every row of masked x [..., sum(lengths)], additive, in x's ring and scale."""
 
 
@@ -53,8 +54,8 @@ class HistogramMaximum(MaximumProtocol):
     based_on = (CoarseMaximum,)
     coarse = True
 
-    def __call__(self, machine: Machine, x: Share, lengths: tuple[int, ...]) -> Share:
-        return machine.one(CoarseMaximum(lengths), x)
+    def __call__(self, executor: Executor, x: Share, lengths: tuple[int, ...]) -> Share:
+        return executor.one(CoarseMaximum(lengths), x)
 
 
 @final
@@ -67,19 +68,19 @@ class TreeMaximum(MaximumProtocol):
     based_on = (row_maximum,)
     coarse = False
 
-    def __call__(self, machine: Machine, x: Share, lengths: tuple[int, ...]) -> Share:
-        return row_maximum(machine, x, lengths)
+    def __call__(self, executor: Executor, x: Share, lengths: tuple[int, ...]) -> Share:
+        return row_maximum(executor, x, lengths)
 
 
 class PowerProtocol(FssProtocol):
     """An even power of a masked value."""
 
     @abstractmethod
-    def __call__(self, machine: Machine, wires: PowerWires, x: Share) -> Share:
-        """x^power, additive, as the wires say."""
+    def __call__(self, executor: Executor, formats: PowerFormats, x: Share) -> Share:
+        """x^power, additive, as the formats say."""
 
     @abstractmethod
-    def max_abs_error(self, wires: PowerWires, largest: float) -> float:
+    def max_abs_error(self, formats: PowerFormats, largest: float) -> float:
         """Bound on what it is off for |x| <= largest, rounding of x as it is read included."""
 
 
@@ -92,16 +93,16 @@ class SquaringPower(PowerProtocol):
 
     based_on = (Square, even_power)
 
-    def __call__(self, machine: Machine, wires: PowerWires, x: Share) -> Share:
-        return even_power(machine, wires, x)
+    def __call__(self, executor: Executor, formats: PowerFormats, x: Share) -> Share:
+        return even_power(executor, formats, x)
 
-    def max_abs_error(self, wires: PowerWires, largest: float) -> float:
-        return power_error(wires, largest)
+    def max_abs_error(self, formats: PowerFormats, largest: float) -> float:
+        return power_error(formats, largest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OctaveWires:
-    """Range and result of a function of numbers of any order of magnitude; see `Octaves` for each.
+class RangeReductionFormats:
+    """Range and result of a function of numbers of any order of magnitude; see `RangeReduction` for each.
 
     `ring_bits` holds the result with `frac_bits` fraction bits, two bits to spare.
     """
@@ -111,34 +112,38 @@ class OctaveWires:
     cells_bits: int
     ring_bits: int
     frac_bits: int
-    faithful: bool
+    exact_truncation: bool
 
 
-class OctaveProtocol(FssProtocol):
+class RangeReductionProtocol(FssProtocol):
     """A power of a masked positive integer of any order of magnitude: 1 / s, 1 / sqrt(s)."""
 
     @abstractmethod
-    def __call__(self, machine: Machine, function: Function, wires: OctaveWires, s: Share) -> Share:
-        """function(s), additive, as the wires say, or with more fraction bits in a ring as much wider."""
+    def __call__(
+        self, executor: Executor, function: Function, formats: RangeReductionFormats, s: Share
+    ) -> Share:
+        """function(s), additive, as the formats say, or with more fraction bits in a ring as much wider."""
 
     @abstractmethod
-    def max_rel_error(self, power: float, wires: OctaveWires) -> float:
+    def max_rel_error(self, power: float, formats: RangeReductionFormats) -> float:
         """Bound on the relative error of s^-power, rounding of the table aside."""
 
 
 @final
-class OctaveLookup(OctaveProtocol):
+class RangeReductionLookup(RangeReductionProtocol):
     """Lines over cells whose width grows with the number, read relative to the mask; nothing is sent."""
 
-    based_on = (Octaves,)
+    based_on = (RangeReduction,)
 
-    def __call__(self, machine: Machine, function: Function, wires: OctaveWires, s: Share) -> Share:
-        return machine.one(Octaves(function, **dataclasses.asdict(wires)), s)
+    def __call__(
+        self, executor: Executor, function: Function, formats: RangeReductionFormats, s: Share
+    ) -> Share:
+        return executor.one(RangeReduction(function, **dataclasses.asdict(formats)), s)
 
-    def max_rel_error(self, power: float, wires: OctaveWires) -> float:
-        if wires.faithful:
-            return (1.0 + 2.0 ** -(wires.cells_bits + 1)) ** power - 1.0
-        return line_error(power, wires.cells_bits)
+    def max_rel_error(self, power: float, formats: RangeReductionFormats) -> float:
+        if formats.exact_truncation:
+            return (1.0 + 2.0 ** -(formats.cells_bits + 1)) ** power - 1.0
+        return line_error(power, formats.cells_bits)
 
 
 class EmbeddingProtocol(FssProtocol):
@@ -152,12 +157,12 @@ class EmbeddingProtocol(FssProtocol):
 
     @abstractmethod
     def tokens(
-        self, machine: Machine, ids: Sequence[int] | None, count: int, vocabulary: int, ring_bits: int
+        self, executor: Executor, ids: Sequence[int] | None, count: int, vocabulary: int, ring_bits: int
     ) -> Share:
         """The client's ids, None elsewhere, as `rows` wants them."""
 
     @abstractmethod
-    def rows(self, machine: Machine, tokens: Share, table: Matrix) -> Share:
+    def rows(self, executor: Executor, tokens: Share, table: Matrix) -> Share:
         """The rows [1, T, D], whole and masked at the server."""
 
 
@@ -168,15 +173,15 @@ class PrivateEmbedding(EmbeddingProtocol):
     Source: the offline product of Delphi (USENIX Security 2020), with a dealer for homomorphic encryption.
     """
 
-    based_on = (HoldTokens, Linear)
+    based_on = (TokensToServerHeld, Linear)
 
     def tokens(
-        self, machine: Machine, ids: Sequence[int] | None, count: int, vocabulary: int, ring_bits: int
+        self, executor: Executor, ids: Sequence[int] | None, count: int, vocabulary: int, ring_bits: int
     ) -> Share:
-        return machine.one(HoldTokens(ids, count, vocabulary, ring_bits))
+        return executor.one(TokensToServerHeld(ids, count, vocabulary, ring_bits))
 
-    def rows(self, machine: Machine, tokens: Share, table: Matrix) -> Share:
-        return machine.one(Linear(table), tokens)
+    def rows(self, executor: Executor, tokens: Share, table: Matrix) -> Share:
+        return executor.one(Linear(table), tokens)
 
 
 @final
@@ -193,34 +198,34 @@ class PublicEmbedding(EmbeddingProtocol):
     public_table = True
 
     def tokens(
-        self, machine: Machine, ids: Sequence[int] | None, count: int, vocabulary: int, ring_bits: int
+        self, executor: Executor, ids: Sequence[int] | None, count: int, vocabulary: int, ring_bits: int
     ) -> Share:
-        return machine.one(OwnTokens(ids, count, vocabulary))
+        return executor.one(OwnTokens(ids, count, vocabulary))
 
-    def rows(self, machine: Machine, tokens: Share, table: Matrix) -> Share:
-        return machine.one(PublicRows(table), tokens)
+    def rows(self, executor: Executor, tokens: Share, table: Matrix) -> Share:
+        return executor.one(PublicRows(table), tokens)
 
 
 class TruncationProtocol(FssProtocol):
     """Division by powers of two, everywhere in the model.
 
     Attributes:
-        faithful: exact, by gates. The machine that runs a plan knows it, too.
+        exact_truncation: exact, by gates. The executor that runs a plan knows it, too.
         max_units_off: of the last place, from the exact quotient.
     """
 
-    faithful: ClassVar[bool]
+    exact_truncation: ClassVar[bool]
     max_units_off: ClassVar[float] = 1.0
 
 
 @final
-class FreeTruncation(TruncationProtocol):
+class ProbabilisticTruncation(TruncationProtocol):
     """Value and mask are shifted, each by itself: rounded up with the probability of what is cut off.
 
     Source: stochastic truncation of masked values, as in Orca (S&P 2024).
     """
 
-    faithful = False
+    exact_truncation = False
 
 
 @final
@@ -230,8 +235,8 @@ class ExactTruncation(TruncationProtocol):
     Source: shifts by function secret sharing of Boyle et al. (EUROCRYPT 2021), with a point function's key.
     """
 
-    based_on = (FaithfulTruncation,)
-    faithful = True
+    based_on = (TruncateExactly,)
+    exact_truncation = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +251,7 @@ class FssSuite:
     maximum: MaximumProtocol
     exponential: ExponentialProtocol
     power: PowerProtocol
-    reciprocal: OctaveProtocol
-    inverse_sqrt: OctaveProtocol
+    reciprocal: RangeReductionProtocol
+    inverse_sqrt: RangeReductionProtocol
     embedding: EmbeddingProtocol
     truncation: TruncationProtocol

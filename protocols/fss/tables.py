@@ -21,7 +21,7 @@ from protocols.tensors import to_words
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 _LARGEST = 2.0**52
-"""Beyond it, float64 does not hold every integer."""
+"""Beyond this float64 does not hold every integer."""
 
 
 @dataclass(frozen=True, eq=False)

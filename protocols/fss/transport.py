@@ -1,4 +1,4 @@
-"""From the dealer to a party: streams of bytes in chunks, a bounded number of them under way.
+"""Transport from the dealer to a party: streams of bytes in chunks, a bounded number of them under way.
 
     dealer -> party   `deal.chunk`   {"part": p, "bytes": n}: a chunk follows, or
                                      {"end": [server, client, linear]}: so much was dealt for the run in all
@@ -23,8 +23,8 @@ from parties.errors import PeerMismatch
 from parties.link import Link
 from parties.meter import SERVER
 from parties.wire import Spec
-from protocols.fss.material import Writer
-from protocols.fss.spool import Spool
+from protocols.fss.correlations import Writer
+from protocols.fss.file_stream import FileStream
 
 CHUNK_BYTES = 1 << 20
 WINDOW_BYTES = 1 << 26
@@ -41,7 +41,7 @@ class Part(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dealt:
-    """Bytes of one run: gates' material to server and client, linear layers' to the server."""
+    """Bytes of one run: gates' correlations to server and client, linear layers' to the server."""
 
     server: int
     client: int
@@ -153,8 +153,8 @@ class Inbox:
 
     def receive_run(
         self, proceed: Callable[[], bool] = lambda: True
-    ) -> tuple[Dealt, dict[Part, Spool]] | None:
-        """One run's material.
+    ) -> tuple[Dealt, dict[Part, FileStream]] | None:
+        """One run's correlations.
 
         Args:
             proceed: is asked before every chunk; False leaves the stream where it is.
@@ -166,39 +166,41 @@ class Inbox:
             PeerMismatch: something else came than was announced.
             ConfigError: it does not fit the disk.
         """
-        spools = {part: Spool() for part in Part}
+        file_streams = {part: FileStream() for part in Part}
         try:
-            dealt = self._receive_into(spools, proceed)
+            dealt = self._receive_into(file_streams, proceed)
         except BaseException:
-            _close(spools)
+            _close(file_streams)
             raise
         if dealt is None:
-            _close(spools)
+            _close(file_streams)
             return None
-        return dealt, spools
+        return dealt, file_streams
 
-    def _receive_into(self, spools: dict[Part, Spool], proceed: Callable[[], bool]) -> Dealt | None:
+    def _receive_into(
+        self, file_streams: dict[Part, FileStream], proceed: Callable[[], bool]
+    ) -> Dealt | None:
         while proceed():
             match self._link.recv_document(CHUNK, _MAX_DOCUMENT_BYTES):
                 case {"end": sizes}:
                     dealt = Dealt.of(sizes)
                     expected = list(dealt.to_party(self._rank).values())
-                    got = [spool.size_bytes for spool in spools.values()]
+                    got = [file_stream.size_bytes for file_stream in file_streams.values()]
                     if got != expected:
                         raise PeerMismatch(f"the dealer says that it sent {expected} bytes, {got} came")
                     self._acknowledge()
                     return dealt
                 case {"part": int() as part, "bytes": int() as size} if part in (0, 1) and size > 0:
-                    self._take(spools[Part(part)], size)
+                    self._take(file_streams[Part(part)], size)
                 case document:
                     raise PeerMismatch(f"expected a chunk or the end of a run, got {document}")
         return None
 
-    def _take(self, spool: Spool, size: int) -> None:
+    def _take(self, file_stream: FileStream, size: int) -> None:
         if size > CHUNK_BYTES:
             raise PeerMismatch(f"a chunk of {size} bytes; at most {CHUNK_BYTES} are agreed")
         (data,) = self._link.recv([Spec(8, (size,))], DATA)
-        spool.write(cast("NDArray[np.uint8]", data))
+        file_stream.write(cast("NDArray[np.uint8]", data))
         self._taken += size
         if self._on_bytes is not None:
             self._on_bytes(size)
@@ -211,9 +213,9 @@ class Inbox:
             self._link.send_document({"bytes": self._taken}, TAKEN)
 
 
-def _close(spools: Mapping[Part, Spool]) -> None:
-    for spool in spools.values():
-        spool.close()
+def _close(file_streams: Mapping[Part, FileStream]) -> None:
+    for file_stream in file_streams.values():
+        file_stream.close()
 
 
 def counted(write: Writer, add: Callable[[int], None]) -> Writer:

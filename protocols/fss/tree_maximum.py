@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from protocols.fss.comparison import IsNegative
-from protocols.fss.machine import Machine
+from protocols.fss.executor import Executor
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product
-from protocols.knockout import Level
 from protocols.share import Held, Share
+from protocols.tournament import Level
 
 
-def row_maximum(machine: Machine, x: Share, lengths: tuple[int, ...]) -> Share:
+def row_maximum(executor: Executor, x: Share, lengths: tuple[int, ...]) -> Share:
     """The exact maximum of every row, all rows of all lengths together level by level.
 
     1. Pair neighbours within each row; an odd entry waits.
@@ -20,7 +20,7 @@ def row_maximum(machine: Machine, x: Share, lengths: tuple[int, ...]) -> Share:
     5. Repeat until each row has one entry: ceil(log2(longest row)) levels.
 
     Args:
-        machine: any of the four.
+        executor: any of the four.
         x: additive or masked, [..., sum(lengths)], rows end to end. Entries of a row differ by less than
             2^(ring_bits - 1).
         lengths: of the rows, 1 at least.
@@ -36,19 +36,19 @@ def row_maximum(machine: Machine, x: Share, lengths: tuple[int, ...]) -> Share:
     """
     masked = x if x.held is Held.MASKED else None
     if masked is not None:
-        x = machine.one(Product(x.ring_bits), masked)
+        x = executor.one(Product(x.ring_bits), masked)
     while max(lengths) > 1:
         level = Level(lengths)
-        ahead = _lead(machine, x if masked is None else masked, level)
+        ahead = _lead(executor, x if masked is None else masked, level)
         if masked is None:
-            ahead = machine.one(Open(), ahead)
-        loss = machine.one(Product(x.ring_bits), machine.one(IsNegative(), ahead), ahead)
-        larger = machine.sub(machine.map(x, level.left), loss)
-        both = machine.concat([larger, machine.map(x, level.waiting)], -1)
-        x, lengths, masked = machine.map(both, level.join), level.next_lengths, None
+            ahead = executor.one(Open(), ahead)
+        loss = executor.one(Product(x.ring_bits), executor.one(IsNegative(), ahead), ahead)
+        larger = executor.sub(executor.map(x, level.left), loss)
+        both = executor.concat([larger, executor.map(x, level.waiting)], -1)
+        x, lengths, masked = executor.map(both, level.join), level.next_lengths, None
     return x
 
 
-def _lead(machine: Machine, x: Share, level: Level) -> Share:
+def _lead(executor: Executor, x: Share, level: Level) -> Share:
     """By how much the left entry of each pair is larger."""
-    return machine.sub(machine.map(x, level.left), machine.map(x, level.right))
+    return executor.sub(executor.map(x, level.left), executor.map(x, level.right))

@@ -8,10 +8,10 @@ import torch
 
 from parties.errors import ConfigError
 from protocols.fss.clear_side import ClearSide
+from protocols.fss.correlations import Correlations, Mask, Shared
 from protocols.fss.dealer_side import DealerSide
+from protocols.fss.executor import in_range
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
-from protocols.fss.machine import in_range
-from protocols.fss.material import Items, Mask, Shared
 from protocols.fss.party_side import PartySide
 from protocols.fss.terms import coefficients, secrets
 from protocols.share import Held, Share
@@ -43,11 +43,11 @@ class Widen(Gate):
     def __init__(self, *ring_bits: int) -> None:
         self._ring_bits = ring_bits
 
-    def items(self, *inputs: Share) -> Items:
-        items: Items = {}
+    def correlations(self, *inputs: Share) -> Correlations:
+        correlations: Correlations = {}
         for i, (x, bits) in enumerate(zip(inputs, self._above(*inputs), strict=True)):
-            items |= {f"wrap{i}": Shared(x.shape, bits), f"mask{i}": Mask(x.shape, bits)}
-        return items
+            correlations |= {f"wrap{i}": Shared(x.shape, bits), f"mask{i}": Mask(x.shape, bits)}
+        return correlations
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
         return exchange(*((bits, x.shape) for x, bits in zip(inputs, self._above(*inputs), strict=True)))
@@ -57,12 +57,18 @@ class Widen(Gate):
         return tuple(shape_only(x.shape, x.frac_bits, bits, Held.MASKED) for x, bits in pairs)
 
     def run(self, party: PartySide, *inputs: Share) -> Shares:
-        items, public, tops = self.items(*inputs), list[torch.Tensor](), list[tuple[torch.Tensor, int]]()
+        correlations, public, tops = (
+            self.correlations(*inputs),
+            list[torch.Tensor](),
+            list[tuple[torch.Tensor, int]](),
+        )
         for i, (x, bits) in enumerate(zip(inputs, self._above(*inputs), strict=True)):
             p, _, u = coefficients(_view(x))
             assert isinstance(p, torch.Tensor)
             public.append(p)
-            tops.append((u * party.shared(items[f"wrap{i}"]) + party.mask(items[f"mask{i}"]), bits))
+            tops.append(
+                (u * party.shared(correlations[f"wrap{i}"]) + party.mask(correlations[f"mask{i}"]), bits)
+            )
         opened = party.exchange(tops, self.reason)
         results = zip(inputs, public, opened, self._ring_bits, strict=True)
         return tuple(
@@ -70,11 +76,11 @@ class Widen(Gate):
         )
 
     def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
-        items, results = self.items(*inputs), list[Share]()
+        correlations, results = self.correlations(*inputs), list[Share]()
         for i, (x, bits) in enumerate(zip(inputs, self._ring_bits, strict=True)):
             mask, wrap = secrets(_view(x))
-            dealing.share(items[f"wrap{i}"], wrap >> x.ring_bits)
-            top = dealing.mask(items[f"mask{i}"])
+            dealing.share(correlations[f"wrap{i}"], wrap >> x.ring_bits)
+            top = dealing.mask(correlations[f"mask{i}"])
             results.append(Share(mask + (top << x.ring_bits), x.frac_bits, bits, Held.MASKED))
         return tuple(results)
 

@@ -73,7 +73,8 @@ def sum_leaves(
     """Sums of those entries of each key's row whose bit is 1, for windows that begin in the key's first leaf.
 
     Args:
-        leaves: uint64 [., 2], with room for `read` and for `filled + 1` leaves a key from row `row` on.
+        leaves: uint64 [., 2], with a maximum context of `read` and for `filled + 1` leaves a key from row
+            `row` on.
         held: leaves a key that are there.
         read: leaves that a window may touch; one more than there are where it comes round to the first.
         first: uint64 [K], where the windows begin.

@@ -16,20 +16,20 @@ from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
 from protocols.fss.clear import Clear
 from protocols.fss.coarse_maximum import CoarseMaximum
 from protocols.fss.comparison import IsNegative
-from protocols.fss.embedding import HoldTokens
-from protocols.fss.faithful_truncation import FaithfulTruncation
+from protocols.fss.embedding import TokensToServerHeld
+from protocols.fss.exact_truncation import TruncateExactly
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Gate, Shares
 from protocols.fss.line_activation import GatedLineActivation, LineActivation
-from protocols.fss.linear import Hold, Linear, ToClient, Veil
+from protocols.fss.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
 from protocols.fss.lookup_activation import Activation, GatedActivation
 from protocols.fss.lookup_exponential import Exponential
-from protocols.fss.machine import Machine
 from protocols.fss.matrix import Matrix, PublicCopy
-from protocols.fss.octaves import Octaves
-from protocols.fss.opening import Open, Publish
+from protocols.fss.opening import Open, OpenToClient
 from protocols.fss.party import Party
 from protocols.fss.polynomial import Product, SumOfSquares
 from protocols.fss.public_rows import OwnTokens, PublicRows
+from protocols.fss.range_reduction import RangeReduction
 from protocols.fss.split_exponential import SplitExponential
 from protocols.fss.square import Square
 from protocols.fss.widening import Widen
@@ -128,7 +128,7 @@ def elementwise(
 
 def direct(gate: Gate) -> Program:
     """The gate alone."""
-    return lambda machine, *inputs: machine.apply(gate, *inputs)
+    return lambda executor, *inputs: executor.apply(gate, *inputs)
 
 
 def additive(bits: int) -> Domain:
@@ -136,14 +136,14 @@ def additive(bits: int) -> Domain:
 
 
 def _opening() -> list[Case]:
-    opens, hold, publish, client = Open(), Hold(), Publish(), ToClient()
+    opens, hold, publish, client = Open(), ToServerHeld(), OpenToClient(), RevealToClient()
     whole = Domain(-1000, 1000, 12, 5, Held.SERVER_MASKED)
     held = Domain(-2000, 2000, 12, 5, Held.SERVER_HELD)
 
     shares = Domain(-64, 64, 8, 5, Held.ADDITIVE)
 
-    def cut(machine: Machine, x: Share) -> Share:
-        return machine.reduce(machine.truncate(x, 3), 8)
+    def cut(executor: Executor, x: Share) -> Share:
+        return executor.reduce(executor.truncate(x, 3), 8)
 
     return [
         elementwise(
@@ -154,16 +154,16 @@ def _opening() -> list[Case]:
         elementwise("open, two widths", opens, direct(opens), additive(5), additive(13)),
         elementwise("publish", publish, lambda m, x: m.apply(publish, cut(m, x)), whole),
         elementwise("hold", hold, direct(hold), additive(9)),
-        elementwise("veil", Veil(), lambda m, x: m.apply(publish, m.one(Veil(), x)), held),
+        elementwise("veil", MaskAtServer(), lambda m, x: m.apply(publish, m.one(MaskAtServer(), x)), held),
         elementwise("to the client", client, direct(client), held),
         elementwise("to the client, cut", client, lambda m, x: m.apply(client, m.truncate(x, 4)), held),
     ]
 
 
-def _known(machine: Machine, ids: Share) -> list[int] | None:
+def _known(executor: Executor, ids: Share) -> list[int] | None:
     """Ids that are an input of the client's and that nobody else looks at."""
-    known = ids.value[0] if isinstance(machine, Replay) else ids.value
-    there = isinstance(machine, Clear | Replay) or (isinstance(machine, Party) and machine.rank == CLIENT)
+    known = ids.value[0] if isinstance(executor, Replay) else ids.value
+    there = isinstance(executor, Clear | Replay) or (isinstance(executor, Party) and executor.rank == CLIENT)
     return known.tolist() if there else None
 
 
@@ -171,17 +171,17 @@ def _tokens() -> list[Case]:
     table = torch.arange(-64, 64).reshape(32, 4)
     public = Matrix("t", (32, 4), 3, 9, table, masked=False, public=PublicCopy(table, 9))
 
-    def one_hot(machine: Machine, ids: Share) -> Shares:
-        return machine.apply(HoldTokens(_known(machine, ids), ids.shape[-1], 32, 9))
+    def one_hot(executor: Executor, ids: Share) -> Shares:
+        return executor.apply(TokensToServerHeld(_known(executor, ids), ids.shape[-1], 32, 9))
 
-    def rows(machine: Machine, ids: Share) -> Shares:
-        own = machine.one(OwnTokens(_known(machine, ids), ids.shape[-1], 32))
-        return machine.apply(PublicRows(public), own)
+    def rows(executor: Executor, ids: Share) -> Shares:
+        own = executor.one(OwnTokens(_known(executor, ids), ids.shape[-1], 32))
+        return executor.apply(PublicRows(public), own)
 
     ids = Domain(0, 32, 6, 0, Held.ADDITIVE, at_client=True)
     shapes = (((1,),), ((3,),))
     return [
-        Case("tokens", HoldTokens, one_hot, (ids,), shapes, ((64,),)),
+        Case("tokens", TokensToServerHeld, one_hot, (ids,), shapes, ((64,),)),
         Case("own tokens", OwnTokens, rows, (ids,), shapes, ((512,),)),
         Case("public rows", PublicRows, rows, (ids,), shapes, ((512,),)),
     ]
@@ -194,20 +194,20 @@ def _linear() -> list[Case]:
     x = Domain(-128, 128, 20, 4, Held.SERVER_HELD)
 
     def layer(weight: Weight, **options: object) -> Program:
-        return lambda machine, x: machine.apply(Linear(weight.at(machine), **options), x)  # type: ignore[arg-type]
+        return lambda executor, x: executor.apply(Linear(weight.at(executor), **options), x)  # type: ignore[arg-type]
 
     def case(name: str, program: Program, *weights: Weight) -> Case:
         shapes = (((3, 4),), ((1, 4),), ((2, 1, 4),))
         return Case(name, Linear, program, (x,), shapes, ((512, 4),), weights)
 
-    def two(machine: Machine, x: Share) -> Shares:
-        held = machine.one(Linear(gain.at(machine), held=Held.SERVER_HELD), x)
-        return machine.apply(Linear(table.at(machine), transposed=True, held=Held.SERVER_HELD), held)
+    def two(executor: Executor, x: Share) -> Shares:
+        held = executor.one(Linear(gain.at(executor), held=Held.SERVER_HELD), x)
+        return executor.apply(Linear(table.at(executor), transposed=True, held=Held.SERVER_HELD), held)
 
     rows = Weight("rows", torch.arange(-10, 10).reshape(2, 10) * 23, 3, 20)
 
-    def by_rows(machine: Machine, x: Share) -> Shares:
-        return machine.apply(Linear(rows.at(machine), columns=slice(4, 4 + x.shape[-2])), x)
+    def by_rows(executor: Executor, x: Share) -> Shares:
+        return executor.apply(Linear(rows.at(executor), columns=slice(4, 4 + x.shape[-2])), x)
 
     narrow = Domain(-8, 8, 20, 4, Held.SERVER_HELD)
     both = case("two linear layers", two, gain, table)
@@ -289,7 +289,7 @@ def _causal() -> list[Case]:
 
 
 def _comparisons() -> list[Case]:
-    cut, sign = FaithfulTruncation(3, 12), IsNegative()
+    cut, sign = TruncateExactly(3, 12), IsNegative()
     slack, full = Domain(-64, 64, 8, 5), Domain(-128, 128, 8, 5)
     lengths = (1, 4, 3)
     coarse = Domain(-4, 4, 3, -1)
@@ -358,12 +358,14 @@ def _lines() -> list[Case]:
     return [*cases, elementwise("gated on lines", unit, on_lines(unit), x, up)]
 
 
-def _octaves() -> list[Case]:
+def _range_reduction() -> list[Case]:
     def inverse(s: NDArray[np.float64]) -> NDArray[np.float64]:
         return 1.0 / np.maximum(s, 1.0)
 
-    def gate(faithful: bool) -> Octaves:
-        return Octaves(inverse, 3, 100, cells_bits=2, ring_bits=16, frac_bits=12, faithful=faithful)
+    def gate(exact_truncation: bool) -> RangeReduction:
+        return RangeReduction(
+            inverse, 3, 100, cells_bits=2, ring_bits=16, frac_bits=12, exact_truncation=exact_truncation
+        )
 
     s = Domain(-2, 101, 8)
     return [
@@ -380,6 +382,6 @@ MAKERS: tuple[Callable[[], list[Case]], ...] = (
     _comparisons,
     _curves,
     _lines,
-    _octaves,
+    _range_reduction,
 )
 CASES = [case for make in MAKERS for case in make()]

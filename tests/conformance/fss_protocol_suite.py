@@ -1,4 +1,4 @@
-"""What every protocol that is registered for the FSS suite must show, on the wires of a model.
+"""What every protocol that is registered for the FSS suite must show, with the formats of a model.
 
 Each check raises AssertionError where a protocol does not: its private results are within the error that it
 states, which is not twice too large; its bill is the counted one; what is sent does not depend on secrets.
@@ -14,14 +14,14 @@ import torch
 from torch.nn import functional
 
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.suites.fss.catalogue import Wires, wires_of
+from mpcinfer.suites.fss.catalogue import ModelFormats, formats_of
 from mpcinfer.suites.registry import get_plan
+from protocols.fss.binade_cells import Function
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares
-from protocols.fss.machine import Machine
-from protocols.fss.octave_cells import Function
-from protocols.fss.plans import FAITHFUL, is_faithful
+from protocols.fss.plans import EXACT, is_faithful
 from protocols.fss.rescale import narrow
-from protocols.fss.suite import FssSuite, OctaveProtocol, OctaveWires
+from protocols.fss.suite import FssSuite, RangeReductionFormats, RangeReductionProtocol
 from protocols.share import Share
 from tests.protocols.fss.harness import Program, Run, Secret, Weight, run
 
@@ -40,7 +40,7 @@ Real = torch.Tensor
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A protocol on its wires.
+    """A protocol with its formats.
 
     Attributes:
         program: on shares of the inputs.
@@ -60,7 +60,7 @@ class Case:
     expected: Real
     allowed: Real
     rounding: Real
-    faithful: bool = False
+    exact_truncation: bool = False
     weights: Sequence[Weight] = ()
     seeds: Sequence[int] = (1, 2)
 
@@ -81,7 +81,7 @@ def check_error(case: Case) -> None:
 
 
 def check_cost(case: Case) -> None:
-    """Rounds, bytes each way and material are as counted."""
+    """Rounds, bytes each way and correlations are as counted."""
     try:
         next(iter(_runs(case))).check_bill()
     except AssertionError as error:
@@ -93,7 +93,7 @@ def check_oblivious(case: Case) -> None:
     seen = [
         [(f.sender, f.label, f.specs) for f in (*done.offline_frames, *done.frames)]
         for done in (
-            run(case.program, inputs, weights=case.weights, faithful=case.faithful)
+            run(case.program, inputs, weights=case.weights, exact_truncation=case.exact_truncation)
             for inputs in (case.inputs, case.others)
         )
     ]
@@ -102,7 +102,9 @@ def check_oblivious(case: Case) -> None:
 
 def _runs(case: Case) -> Sequence[Run]:
     return [
-        run(case.program, case.inputs, weights=case.weights, seed=seed, faithful=case.faithful)
+        run(
+            case.program, case.inputs, weights=case.weights, seed=seed, exact_truncation=case.exact_truncation
+        )
         for seed in case.seeds
     ]
 
@@ -116,53 +118,59 @@ def _real(done: Run) -> Real:
 
 def cases(operation: str, name: str) -> list[Case]:
     """Of a registered protocol, alone in the plan `fss`; exact truncation in `fss-faithful`."""
-    plan = get_plan("fss-faithful" if name == FAITHFUL else "fss").replace(**{operation: name})
-    return cases_on(operation, name, wires_of(CONFIG, TOKENS, plan), faithful=is_faithful(plan))
+    plan = get_plan("fss-faithful" if name == EXACT else "fss").replace(**{operation: name})
+    return cases_on(operation, name, formats_of(CONFIG, TOKENS, plan), exact_truncation=is_faithful(plan))
 
 
-def cases_on(operation: str, name: str, wires: Wires, *, faithful: bool = False) -> list[Case]:
-    """Of whatever the suite of these wires has for an operation."""
+def cases_on(
+    operation: str, name: str, formats: ModelFormats, *, exact_truncation: bool = False
+) -> list[Case]:
+    """Of whatever the suite of these formats has for an operation."""
     kind = operation if operation in TRUE else ""
-    made = _activation(kind, wires, faithful) if kind else _MAKERS[operation](wires, faithful)
-    return [dataclasses.replace(made, name=f"{operation}={name}", faithful=faithful)]
-
-
-def with_protocol(wires: Wires, operation: str, protocol: object) -> Wires:
-    """Wires whose suite has another protocol for an activation."""
-    suite: FssSuite = dataclasses.replace(
-        wires.suite, activations={**wires.suite.activations, operation: protocol}
+    made = (
+        _activation(kind, formats, exact_truncation)
+        if kind
+        else _MAKERS[operation](formats, exact_truncation)
     )
-    return dataclasses.replace(wires, suite=suite)
+    return [dataclasses.replace(made, name=f"{operation}={name}", exact_truncation=exact_truncation)]
 
 
-def _activation(kind: str, wires: Wires, faithful: bool) -> Case:
+def with_protocol(formats: ModelFormats, operation: str, protocol: object) -> ModelFormats:
+    """Formats whose suite has another protocol for an activation."""
+    suite: FssSuite = dataclasses.replace(
+        formats.suite, activations={**formats.suite.activations, operation: protocol}
+    )
+    return dataclasses.replace(formats, suite=suite)
+
+
+def _activation(kind: str, formats: ModelFormats, exact_truncation: bool) -> Case:
     """Values of any size, densely where the function bends."""
-    p, ffn, protocol = wires.widths.precision, wires.widths.ffn(0), wires.suite.activations[kind]
-    around = wires.activation(kind, faithful=faithful)
+    p, ffn, protocol = formats.widths.precision, formats.widths.ffn(0), formats.suite.activations[kind]
+    around = formats.activation(kind, exact_truncation=exact_truncation)
     most = 2 ** (around.index_bits - around.index_frac - 1) - 1
     low, high = -most << p.activation, most << p.activation
     bent = torch.arange(-6 << p.activation, 6 << p.activation)
     x = torch.cat([bent, torch.linspace(low, high, 2001).long()])
 
-    def program(machine: Machine, value: Share) -> Shares:
+    def program(executor: Executor, value: Share) -> Shares:
         index = value
         if protocol.indexed:
-            (index,) = narrow(machine, (value, around.index_frac, around.index_bits))
-        return (protocol(machine, kind, around, value, index),)
+            (index,) = narrow(executor, (value, around.index_frac, around.index_bits))
+        return (protocol(executor, kind, around, value, index),)
 
     real = x.double() / 2.0**p.activation
     stated = torch.full_like(real, protocol.max_abs_error(kind, around))
-    inputs = [Secret(value, p.activation, ffn.wire_bits) for value in (x, torch.zeros_like(x))]
+    inputs = [Secret(value, p.activation, ffn.preactivation_bits) for value in (x, torch.zeros_like(x))]
     return Case("", program, inputs[:1], inputs[1:], TRUE[kind](real), stated, torch.zeros_like(real))
 
 
-def _exponential(wires: Wires, faithful: bool) -> Case:
-    protocol, around = wires.suite.exponential, wires.exponential(faithful=faithful)
+def _exponential(formats: ModelFormats, exact_truncation: bool) -> Case:
+    protocol, around = formats.suite.exponential, formats.exponential(exact_truncation=exact_truncation)
     most = 2 ** (around.index_bits - 1) - 1
     z = torch.cat([torch.arange(0, 8 << around.index_frac), torch.linspace(0, most, 2001).long()])
 
-    def program(machine: Machine, index: Share) -> Shares:
-        return protocol(machine, around, index)
+    def program(executor: Executor, index: Share) -> Shares:
+        return protocol(executor, around, index)
 
     real = (-z.double() / 2.0**around.index_frac).exp()
     rounding = torch.full_like(real, 2.0 ** -(around.frac_bits + 1))
@@ -171,14 +179,14 @@ def _exponential(wires: Wires, faithful: bool) -> Case:
     return Case("", program, inputs[:1], inputs[1:], real, stated + rounding, rounding)
 
 
-def _power(wires: Wires, faithful: bool) -> Case:
-    p, around, largest = wires.widths.precision, wires.power, 1.0
-    frac_bits, protocol = p.query + p.key, wires.suite.power
+def _power(formats: ModelFormats, exact_truncation: bool) -> Case:
+    p, around, largest = formats.widths.precision, formats.power, 1.0
+    frac_bits, protocol = p.query + p.key, formats.suite.power
     x = torch.linspace(-largest, largest, 4001).mul(2.0**frac_bits).long()
     ring_bits = around.integer_bits + frac_bits + 2
 
-    def program(machine: Machine, value: Share) -> Shares:
-        return (protocol(machine, around, value),)
+    def program(executor: Executor, value: Share) -> Shares:
+        return (protocol(executor, around, value),)
 
     real = (x.double() / 2.0**frac_bits) ** around.power
     none = torch.zeros_like(real)
@@ -187,16 +195,20 @@ def _power(wires: Wires, faithful: bool) -> Case:
     return Case("", program, inputs[:1], inputs[1:], real, stated, none)
 
 
-def _octaves(
-    protocol: OctaveProtocol, function: Function, around: OctaveWires, power: float, ring_bits: int
+def _range_reduction(
+    protocol: RangeReductionProtocol,
+    function: Function,
+    around: RangeReductionFormats,
+    power: float,
+    ring_bits: int,
 ) -> Case:
     """Numbers of all orders of magnitude."""
     exponents = torch.linspace(0.0, 1.0, 4001, dtype=torch.float64)
     low = max(around.low, 1.0)
     s = (low * (around.high / low) ** exponents).ceil().clamp(max=around.high).long()
 
-    def program(machine: Machine, value: Share) -> Shares:
-        return (protocol(machine, function, around, value),)
+    def program(executor: Executor, value: Share) -> Shares:
+        return (protocol(executor, function, around, value),)
 
     real = torch.from_numpy(function(s.double().numpy()))
     rounding = torch.full_like(real, 2.0**-around.frac_bits)
@@ -205,30 +217,32 @@ def _octaves(
     return Case("", program, inputs[:1], inputs[1:], real, stated + rounding, rounding)
 
 
-def _reciprocal(wires: Wires, faithful: bool) -> Case:
-    function, around = wires.reciprocal(faithful=faithful)
-    return _octaves(wires.suite.reciprocal, function, around, 1.0, wires.widths.attention(0).sum_bits)
+def _reciprocal(formats: ModelFormats, exact_truncation: bool) -> Case:
+    function, around = formats.reciprocal(exact_truncation=exact_truncation)
+    return _range_reduction(
+        formats.suite.reciprocal, function, around, 1.0, formats.widths.attention(0).sum_bits
+    )
 
 
-def _inverse_sqrt(wires: Wires, faithful: bool) -> Case:
-    function, around = wires.inverse_root(faithful=faithful)
-    bits = wires.widths.attention(0).norm.square_bits
-    return _octaves(wires.suite.inverse_sqrt, function, around, 0.5, bits)
+def _inverse_sqrt(formats: ModelFormats, exact_truncation: bool) -> Case:
+    function, around = formats.inverse_root(exact_truncation=exact_truncation)
+    bits = formats.widths.attention(0).norm.square_bits
+    return _range_reduction(formats.suite.inverse_sqrt, function, around, 0.5, bits)
 
 
-def _maximum(wires: Wires, faithful: bool) -> Case:
+def _maximum(formats: ModelFormats, exact_truncation: bool) -> Case:
     """Rows of scores, near and far from each other, against the largest of each."""
-    p, attention, maximum = wires.widths.precision, wires.widths.attention(0), wires.suite.maximum
-    lengths, ring_bits = wires.lengths, attention.score_integer + 1 + p.score
-    most, count = 1 << (attention.score_integer - 1 + p.score), sum(wires.lengths)
+    p, attention, maximum = formats.widths.precision, formats.widths.attention(0), formats.suite.maximum
+    lengths, ring_bits = formats.lengths, attention.score_integer + 1 + p.score
+    most, count = 1 << (attention.score_integer - 1 + p.score), sum(formats.lengths)
     x = ((torch.arange(300 * count) * 7919) % (2 * most) - most).reshape(300, count)
     x[100:200] //= 64
     frac_bits = -p.step if maximum.coarse else p.score
 
-    def program(machine: Machine, value: Share) -> Shares:
+    def program(executor: Executor, value: Share) -> Shares:
         if maximum.coarse:
-            (value,) = narrow(machine, (value, frac_bits, attention.score_integer + 1 + frac_bits))
-        return (maximum(machine, value, lengths),)
+            (value,) = narrow(executor, (value, frac_bits, attention.score_integer + 1 + frac_bits))
+        return (maximum(executor, value, lengths),)
 
     largest = torch.stack([row.amax(-1) for row in x.split(lengths, -1)], -1).double() / 2.0**p.score
     stated = torch.full_like(largest, 2.0**p.step if maximum.coarse else 0.0)
@@ -236,26 +250,26 @@ def _maximum(wires: Wires, faithful: bool) -> Case:
     return Case("", program, inputs[:1], inputs[1:], largest, stated, torch.zeros_like(largest))
 
 
-def _truncation(wires: Wires, faithful: bool) -> Case:
+def _truncation(formats: ModelFormats, exact_truncation: bool) -> Case:
     """From the residual to a norm's input."""
     p, keep, ring_bits = (
-        wires.widths.precision,
-        wires.widths.attention(0).norm.keep,
-        wires.widths.residual_bits,
+        formats.widths.precision,
+        formats.widths.attention(0).norm.input_frac,
+        formats.widths.residual_bits,
     )
     most = 1 << (ring_bits - 3)
     x = torch.cat([torch.linspace(-most, most - 1, 2001).long(), torch.arange(-1000, 1000)])
 
-    def program(machine: Machine, value: Share) -> Shares:
-        return narrow(machine, (value, keep, ring_bits - (p.residual - keep)))
+    def program(executor: Executor, value: Share) -> Shares:
+        return narrow(executor, (value, keep, ring_bits - (p.residual - keep)))
 
     real = x.double() / 2.0**p.residual
-    stated = torch.full_like(real, wires.suite.truncation.max_units_off * 2.0**-keep)
+    stated = torch.full_like(real, formats.suite.truncation.max_units_off * 2.0**-keep)
     inputs = [Secret(value, p.residual, ring_bits) for value in (x, torch.zeros_like(x))]
     return Case("", program, inputs[:1], inputs[1:], real, stated, torch.zeros_like(real))
 
 
-_MAKERS: dict[str, Callable[[Wires, bool], Case]] = {
+_MAKERS: dict[str, Callable[[ModelFormats, bool], Case]] = {
     "exponential": _exponential,
     "power": _power,
     "reciprocal": _reciprocal,

@@ -23,8 +23,8 @@ from parties.meter import CLIENT, SERVER, Meter
 from parties.trace import Message, Trace
 from parties.wire import Frame, Spec, decode, encode
 from protocols.fss.dealing import Dealing, Writer
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares
-from protocols.fss.machine import Machine
 from protocols.fss.matrix import Products
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
@@ -49,7 +49,7 @@ def _require(holds: bool, problem: str) -> None:
 
 
 def check_result(case: Case) -> None:
-    """Private results are the function's, exactly, once free truncation rounds by the same masks."""
+    """Private results are the function's, exactly, once probabilistic truncation rounds by the same masks."""
     for seed, shapes in enumerate(case.shapes):
         for choice in ("spread", "least", "most"):
             _check_equal(case, case.secrets(shapes, choice), seed)
@@ -94,14 +94,14 @@ def _with_mask(secret: Secret, seed: int) -> Secret:
 
 
 def _replayed(case: Case, secrets: Sequence[Secret], seed: int, low_bits: LowBits) -> Shares:
-    machine = Replay(Meter(timed=False), _dealing(case, seed, _nowhere, _nowhere, _nowhere), low_bits)
+    executor = Replay(Meter(timed=False), _dealing(case, seed, _nowhere, _nowhere, _nowhere), low_bits)
     inputs: list[Share] = []
     for x in secrets:
         assert x.mask is not None
         known = torch.zeros_like(x.mask) if x.held is Held.ADDITIVE else x.mask
         sides = [Share(value, x.frac_bits, x.ring_bits, x.held) for value in (x.value, known)]
         inputs.append(pair(*sides))
-    return case.program(machine, *inputs)
+    return case.program(executor, *inputs)
 
 
 def _dealing(case: Case, seed: int, server: Writer, client: Writer, linear: Writer) -> Dealing:
@@ -119,7 +119,7 @@ def _dealing(case: Case, seed: int, server: Writer, client: Writer, linear: Writ
 
 
 def check_cost(case: Case) -> None:
-    """Rounds, bytes each way and material are as declared, at both parties, for several shapes."""
+    """Rounds, bytes each way and correlations are as declared, at both parties, for several shapes."""
     for shapes in case.shapes:
         try:
             _run(case, shapes, "spread", 0).check_bill()
@@ -171,7 +171,7 @@ def check_indistinguishable(case: Case, seeds: Sequence[int] = (21, 22)) -> None
                 _require(distance < limit(cells), problem)
 
 
-def check_material(case: Case, seeds: Sequence[int] = (31, 32)) -> None:
+def check_correlations(case: Case, seeds: Sequence[int] = (31, 32)) -> None:
     """All bytes that the dealer sends to one place are uniform, for masks of all inputs that are the same."""
     for mask in (0, 1):
         places = tuple(io.BytesIO() for _ in range(3))
@@ -184,7 +184,7 @@ def check_material(case: Case, seeds: Sequence[int] = (31, 32)) -> None:
         for place, file in zip(("the server", "the client", "linear layers"), places, strict=True):
             sent = torch.from_numpy(np.frombuffer(file.getvalue(), np.uint8).astype(np.int64))
             uniform = not sent.numel() or chi_square(sent, 256) < limit(256)
-            _require(uniform, f"{case.name}: material for {place} is not uniform")
+            _require(uniform, f"{case.name}: correlations for {place} is not uniform")
 
 
 def _into(file: io.BytesIO) -> Writer:
@@ -243,7 +243,7 @@ class _Gone(Exception):
 
 
 def check_faults(case: Case) -> None:
-    """Frames that are not as they should be, a dead peer and too little material give the named error."""
+    """Frames that are not as they should be, a dead peer and too little correlations give the named error."""
     clean = _run(case, case.shapes[0], "spread", 0)
     for phase, frames in ((Preparation, clean.offline_frames), (Party, clean.frames)):
         for victim in sorted({1 - frame.sender for frame in frames}):
@@ -255,8 +255,8 @@ def check_faults(case: Case) -> None:
                 _expect(case, phase, victim, expected, name, at_victim=lie)
             _expect(case, phase, victim, PeerClosed, "a dead peer", dies=True)
     for rank in (SERVER, CLIENT):
-        if clean.material[rank]:
-            _expect(case, Party, rank, CorrelationExhausted, "too little material", loses=True)
+        if clean.correlations[rank]:
+            _expect(case, Party, rank, CorrelationExhausted, "too little correlations", loses=True)
 
 
 def _expect(
@@ -273,19 +273,19 @@ def _expect(
     """Runs the case with a fault; the victim must fail with the expected error and no other."""
     failed: list[BaseException] = []
 
-    def program(machine: Machine, *inputs: Share) -> Shares:
-        if not isinstance(machine, phase):
-            return case.program(machine, *inputs)
-        if machine.rank != victim:
+    def program(executor: Executor, *inputs: Share) -> Shares:
+        if not isinstance(executor, phase):
+            return case.program(executor, *inputs)
+        if executor.rank != victim:
             if dies:
                 raise _Gone
-            return case.program(machine, *inputs)
+            return case.program(executor, *inputs)
         if at_victim is not None:
-            machine.link.channel = at_victim(machine.link.channel)
-        if loses and isinstance(machine, Party):
-            machine._material._left -= 1  # a dealer that stopped before the end
+            executor.link.channel = at_victim(executor.link.channel)
+        if loses and isinstance(executor, Party):
+            executor._correlations._left -= 1  # a dealer that stopped before the end
         try:
-            return case.program(machine, *inputs)
+            return case.program(executor, *inputs)
         except Exception as error:
             failed.append(error)
             raise
@@ -303,6 +303,6 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     check_oblivious,
     check_uniform,
     check_indistinguishable,
-    check_material,
+    check_correlations,
     check_faults,
 )

@@ -16,7 +16,7 @@ from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.plan import Plan
 from protocols.share import Share
 from tests.protocols.additive.crypten.conftest import Run, run_parties
-from tests.roundings import ROUNDINGS, clear_engine, on_grid, share
+from tests.roundings import ROUNDINGS, clear_executor, on_grid, share
 
 Apply = Callable[[Arithmetic, Share], Share]
 UNIT = 2.0**-16
@@ -47,11 +47,11 @@ class Case:
 
 
 def check_error(case: Case, inputs: Sequence[torch.Tensor] | None = None) -> None:
-    """The result is within the stated error for every rounding that an engine may have."""
+    """The result is within the stated error for every rounding that an executor may have."""
     for name, rounding in ROUNDINGS.items():
         for x in inputs if inputs is not None else case.inputs:
-            engine = clear_engine(rounding)
-            got = engine.open_to(CLIENT, case.apply(engine, share(engine, x)))
+            executor = clear_executor(rounding)
+            got = executor.open_to(CLIENT, case.apply(executor, share(executor, x)))
             _within(case, x, got, f"{case.name}, rounded to the {name}")
 
 
@@ -60,8 +60,8 @@ def check_tight(case: Case) -> None:
     worst = 0.0
     for rounding in ROUNDINGS.values():
         for x in case.inputs:
-            engine = clear_engine(rounding)
-            got = engine.open_to(CLIENT, case.apply(engine, share(engine, x)))
+            executor = clear_executor(rounding)
+            got = executor.open_to(CLIENT, case.apply(executor, share(executor, x)))
             stated = case.tolerance(x)
             off = torch.where(stated > 0, (got - case.reference(x)).abs() / stated, 1.0)
             worst = max(worst, float(off.max()))
@@ -69,7 +69,7 @@ def check_tight(case: Case) -> None:
 
 
 def check_error_on_shares(case: Case, x: torch.Tensor) -> None:
-    """The same on the CrypTen engine: two parties, a dealer, shares."""
+    """The same on the CrypTen executor: two parties, a dealer, shares."""
     run = run_on_shares(case.apply, x)
     _within(case, x, run.results[CLIENT], f"{case.name} on shares")
 
@@ -99,12 +99,12 @@ def check_oblivious(case: Case, first: torch.Tensor, second: torch.Tensor) -> No
 def run_on_shares(apply: Apply, x: torch.Tensor, *, plan: Plan = PLAN) -> Run:
     """Runs a protocol on the client's x and opens the result at the client."""
 
-    def body(engine: Any) -> torch.Tensor | None:
-        owned = engine.share_from(CLIENT, x if engine.rank == CLIENT else None, tuple(x.shape))
-        with engine.meter.span("protocol"):
-            result = apply(engine, owned)
-        with engine.meter.span("output"):
-            return engine.open_to(CLIENT, result)
+    def body(executor: Any) -> torch.Tensor | None:
+        owned = executor.share_from(CLIENT, x if executor.rank == CLIENT else None, tuple(x.shape))
+        with executor.meter.span("protocol"):
+            result = apply(executor, owned)
+        with executor.meter.span("output"):
+            return executor.open_to(CLIENT, result)
 
     return run_parties(body, plan=plan)
 

@@ -1,4 +1,4 @@
-"""The suite over every backend that computes, and over broken twins that it must reject."""
+"""The suite over every backend that computes, and over negative controls that it must reject."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from protocols.additive.cleartext import IdealCleartextArithmetic
 from protocols.additive.registry import resolve
 from protocols.plan import Plan
 from tests.conformance.backend_suite import CHECKS, Open, Rejected, check_all
-from tests.controls.backends import TWINS
+from tests.controls.backends import CONTROLS
 from tests.mpcinfer.three_parties import random_model
 
 GPT2 = ModelConfig(
@@ -61,11 +61,11 @@ def fixed(model: Model) -> Session[Any, Any]:
 
 
 def secure(plan: Plan) -> Open:
-    """The secure backend with a plan's protocols, on the cleartext stand-in for an engine."""
+    """The secure backend with a plan's protocols, on the cleartext stand-in for an executor."""
 
     def open_session(model: Model) -> Session[Any, Any]:
-        engine = IdealCleartextArithmetic(Meter())
-        backend = SecureBackend(engine, resolve(plan), model.config.vocabulary, model.ranges)
+        executor = IdealCleartextArithmetic(Meter())
+        backend = SecureBackend(executor, resolve(plan), model.config.vocabulary, model.ranges)
         config, weights = fold(model.config, model.weights)
         return Session(Decoder(backend, config, backend.load(config, weights)))
 
@@ -87,10 +87,10 @@ def test_backend(backend: Open, model: Model, check: Callable[[Open, Model], Non
     check(backend, model)
 
 
-@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.__name__)
-def test_a_broken_twin_is_rejected(twin: type[PlainBackend]) -> None:
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.__name__)
+def test_a_broken_control_is_rejected(control: type[PlainBackend]) -> None:
     def broken(model: Model) -> Session[Any, Any]:
-        return Session(Decoder(twin(), model.config, model.weights))
+        return Session(Decoder(control(), model.config, model.weights))
 
     with pytest.raises(Rejected):
         check_all(broken, MODELS)

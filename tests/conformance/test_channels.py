@@ -21,7 +21,9 @@ def test_the_controls_wrapper_itself_is_sound(check: Check) -> None:
     check(SOUND)
 
 
-@pytest.mark.parametrize(("make", "check"), [twin[1:] for twin in BROKEN], ids=[twin[0] for twin in BROKEN])
+@pytest.mark.parametrize(
+    ("make", "check"), [control[1:] for control in BROKEN], ids=[control[0] for control in BROKEN]
+)
 def test_the_suite_rejects(make: MakePair, check: Check) -> None:
     with pytest.raises((AssertionError, PeerError)):
         check(make)

@@ -12,12 +12,12 @@ import pytest
 from numpy.typing import NDArray
 
 import protocols.fss
-from protocols.fss import material, polynomial
+from protocols.fss import correlations, polynomial
 from protocols.fss.gate import Gate
 from protocols.fss.line_activation import LineActivation
 from protocols.fss.lookup_exponential import Exponential
-from protocols.fss.octaves import Octaves
 from protocols.fss.opening import Open
+from protocols.fss.range_reduction import RangeReduction
 from protocols.fss.split_exponential import SplitExponential
 from protocols.fss.widening import Widen
 from protocols.share import Held
@@ -34,11 +34,11 @@ from tests.conformance.fss_cases import (
 from tests.conformance.fss_suite import (
     CHECKS,
     Rejected,
+    check_correlations,
     check_cost,
     check_every_mask,
     check_faults,
     check_indistinguishable,
-    check_material,
     check_oblivious,
     check_result,
     check_uniform,
@@ -65,12 +65,12 @@ def test_gate(case: Case, check: Callable[[Case], None]) -> None:
     check(case)
 
 
-@pytest.mark.parametrize("check", [check_result, check_cost, check_material], ids=lambda c: c.__name__)
+@pytest.mark.parametrize("check", [check_result, check_cost, check_correlations], ids=lambda c: c.__name__)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_in_parts(case: Case, check: Callable[[Case], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """As with so many elements that keys and shares lie in several parts, the last of them not full."""
-    together = 60 if check is check_material else 8  # of 2,048 elements, and of 10
-    monkeypatch.setattr(material, "KEYS_TOGETHER", together)
+    together = 60 if check is check_correlations else 8  # of 2,048 elements, and of 10
+    monkeypatch.setattr(correlations, "KEYS_TOGETHER", together)
     monkeypatch.setattr(polynomial, "PRODUCT_TOGETHER", together)
     check(case)
 
@@ -80,12 +80,13 @@ def test_every_secret_under_every_mask(case: Case) -> None:
     check_every_mask(case)
 
 
-# -- broken twins --------------------------------------------------------------------------------------------
+# -- negative controls
+# --------------------------------------------------------------------------------------------
 
 Check = Callable[[Case], None]
 
 
-def twin(gate: Gate, *domains: Domain, tolerance: int = 0) -> Case:
+def control(gate: Gate, *domains: Domain, tolerance: int = 0) -> Case:
     return elementwise(type(gate).__name__, gate, direct(gate), *domains, tolerance=tolerance)
 
 
@@ -98,32 +99,40 @@ def inverse(s: NDArray[np.float64]) -> NDArray[np.float64]:
 
 NARROW = Domain(-32, 32, 8)
 INDEX = Domain(-4, 120, 8, 2)
-INVERSE = Octaves(inverse, 3, 100, cells_bits=2, ring_bits=16, frac_bits=12)
+INVERSE = RangeReduction(inverse, 3, 100, cells_bits=2, ring_bits=16, frac_bits=12)
 EXP = Exponential(ring_bits=16, frac_bits=6, index_bits=8, index_frac=2, low=-1.0)
 SPLIT = SplitExponential(ring_bits=16, frac_bits=6, index_bits=8, index_frac=4, low=-1.0)
 LINE = LineActivation("gelu", ring_bits=15, frac_bits=3, **LINES)
 
 
-def on_lines_twin(gate: Gate) -> Case:
+def on_lines_control(gate: Gate) -> Case:
     return elementwise(type(gate).__name__, gate, on_lines(gate), Domain(-60, 60, 8, 3))
 
 
-TWINS: list[tuple[Case, Check, str]] = [
-    (twin(controls.ShortMask(), *ONE), check_uniform, "high bits"),
-    (twin(controls.ShortMask(), *ONE), check_indistinguishable, "tells two secrets apart by its high bits"),
-    (twin(controls.EvenMask(), *ONE), check_uniform, "low bits"),
-    (twin(controls.OneMaskForTwo(), *TWO), check_uniform, "minus"),
-    (twin(controls.OneMaskForAll(), *ONE), check_uniform, "not uniform"),
-    (twin(controls.Unmasked(), *ONE), check_uniform, "what other/open opens is not uniform"),
-    (twin(controls.Unmasked(), *ONE), check_oblivious, "depends on the secret"),
-    (twin(controls.BiasedBit(), Domain(-128, 128, 8)), check_uniform, "what other/negative opens"),
-    (twin(controls.OneWayCounted(), *ONE), check_cost, "online_bytes_to_server"),
-    (twin(controls.RoundForgotten(), *TWO), check_cost, "rounds"),
-    (twin(controls.DealerLeftOut(), *ONE), check_cost, "OneWay|DealerLeftOut"),
-    (twin(controls.MaskHandedOut(), Domain(-128, 128, 8)), check_material, "material for the server"),
-    (twin(controls.TrustsItsPeer(), *ONE), check_faults, "another label"),
+CONTROLS: list[tuple[Case, Check, str]] = [
+    (control(controls.ShortMask(), *ONE), check_uniform, "high bits"),
     (
-        twin(controls.LocalTruncation(4), Domain(-(1 << 9), 1 << 9, 12, 4, Held.ADDITIVE), tolerance=1),
+        control(controls.ShortMask(), *ONE),
+        check_indistinguishable,
+        "tells two secrets apart by its high bits",
+    ),
+    (control(controls.EvenMask(), *ONE), check_uniform, "low bits"),
+    (control(controls.OneMaskForTwo(), *TWO), check_uniform, "minus"),
+    (control(controls.OneMaskForAll(), *ONE), check_uniform, "not uniform"),
+    (control(controls.Unmasked(), *ONE), check_uniform, "what other/open opens is not uniform"),
+    (control(controls.Unmasked(), *ONE), check_oblivious, "depends on the secret"),
+    (control(controls.BiasedBit(), Domain(-128, 128, 8)), check_uniform, "what other/negative opens"),
+    (control(controls.OneWayCounted(), *ONE), check_cost, "online_bytes_to_server"),
+    (control(controls.RoundForgotten(), *TWO), check_cost, "rounds"),
+    (control(controls.DealerLeftOut(), *ONE), check_cost, "OneWay|DealerLeftOut"),
+    (
+        control(controls.MaskHandedOut(), Domain(-128, 128, 8)),
+        check_correlations,
+        "correlations for the server",
+    ),
+    (control(controls.TrustsItsPeer(), *ONE), check_faults, "another label"),
+    (
+        control(controls.LocalTruncation(4), Domain(-(1 << 9), 1 << 9, 12, 4, Held.ADDITIVE), tolerance=1),
         check_result,
         "are wrong",
     ),
@@ -134,31 +143,31 @@ TWINS: list[tuple[Case, Check, str]] = [
         check_result,
         "are wrong",
     ),
-    (twin(controls.AliasedLookup(5), INDEX), check_result, "are wrong"),
-    (twin(controls.SignForgotten(EXP), INDEX), check_result, "are wrong"),
-    (twin(controls.WrapForgotten(Widen(12)), NARROW), check_result, "are wrong"),
-    (twin(controls.WrapOpened(Widen(12)), NARROW), check_uniform, "other/widen"),
-    (twin(controls.PlaceForgotten(SPLIT), Domain(-16, 128, 8, 4)), check_result, "are wrong"),
-    (on_lines_twin(controls.PlaceForgotten(LINE)), check_result, "are wrong"),
-    (on_lines_twin(controls.SignForgotten(LINE)), check_result, "are wrong"),
-    (on_lines_twin(controls.OneMaskForValueAndSlope(LINE)), check_uniform, "minus"),
-    (twin(controls.RestForgotten(INVERSE), Domain(-2, 101, 8)), check_result, "are wrong"),
+    (control(controls.AliasedLookup(5), INDEX), check_result, "are wrong"),
+    (control(controls.SignForgotten(EXP), INDEX), check_result, "are wrong"),
+    (control(controls.WrapForgotten(Widen(12)), NARROW), check_result, "are wrong"),
+    (control(controls.WrapOpened(Widen(12)), NARROW), check_uniform, "other/widen"),
+    (control(controls.PlaceForgotten(SPLIT), Domain(-16, 128, 8, 4)), check_result, "are wrong"),
+    (on_lines_control(controls.PlaceForgotten(LINE)), check_result, "are wrong"),
+    (on_lines_control(controls.SignForgotten(LINE)), check_result, "are wrong"),
+    (on_lines_control(controls.OneMaskForValueAndSlope(LINE)), check_uniform, "minus"),
+    (control(controls.RestForgotten(INVERSE), Domain(-2, 101, 8)), check_result, "are wrong"),
 ]
 
 
 @pytest.mark.parametrize(
     ("case", "check", "problem"),
-    TWINS,
-    ids=[f"{case.name}-{check.__name__}" for case, check, _ in TWINS],
+    CONTROLS,
+    ids=[f"{case.name}-{check.__name__}" for case, check, _ in CONTROLS],
 )
-def test_rejects_a_broken_twin(case: Case, check: Check, problem: str) -> None:
+def test_rejects_a_broken_control(case: Case, check: Check, problem: str) -> None:
     with pytest.raises(Rejected, match=problem):
         check(case)
 
 
 RIGHT = {
     case.name: case
-    for case, check, _ in TWINS
+    for case, check, _ in CONTROLS
     if check is not check_result and case.name not in {"MaskHandedOut", "OneMaskForAll"}
 }
 

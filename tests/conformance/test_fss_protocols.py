@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mpcinfer.suites.fss.catalogue import wires_of
+from mpcinfer.suites.fss.catalogue import formats_of
 from mpcinfer.suites.registry import SUITES, get_plan
-from protocols.fss.activation_protocols import ActivationWires, LookupActivation
+from protocols.fss.activation_protocols import ActivationFormats, LookupActivation
 from protocols.fss.registry import GELU
 from tests.conformance.fss_protocol_suite import (
     CONFIG,
@@ -54,20 +54,20 @@ def test_messages_do_not_depend_on_secrets(case: Case) -> None:
 class StatesTooLittle(LookupActivation):
     """Off by forty times what it says."""
 
-    def max_abs_error(self, kind: str, wires: ActivationWires) -> float:
+    def max_abs_error(self, kind: str, formats: ActivationFormats) -> float:
         return 1e-4
 
 
 class StatesTooMuch(LookupActivation):
     """Off by a third of what it says."""
 
-    def max_abs_error(self, kind: str, wires: ActivationWires) -> float:
-        return 3.0 * super().max_abs_error(kind, wires)
+    def max_abs_error(self, kind: str, formats: ActivationFormats) -> float:
+        return 3.0 * super().max_abs_error(kind, formats)
 
 
 def _planted(protocol: object) -> Case:
-    wires = wires_of(CONFIG, TOKENS, get_plan("fss"))
-    [made] = cases_on("gelu", "planted", with_protocol(wires, "gelu", protocol))
+    formats = formats_of(CONFIG, TOKENS, get_plan("fss"))
+    [made] = cases_on("gelu", "planted", with_protocol(formats, "gelu", protocol))
     return made
 
 

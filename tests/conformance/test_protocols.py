@@ -1,4 +1,4 @@
-"""The protocol suite over everything in the registry, and over the broken twins that it must reject."""
+"""The protocol suite over everything in the registry, and over the negative controls that it must reject."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def causal(name: str, protocol: CausalProtocol, tokens: int, start: int) -> Case
     far[..., 0] = protocol.max_spread - 1.0
     return Case(
         name=f"softmax-{name}-{tokens}-{start}",
-        apply=lambda engine, scores: protocol(engine, scores, start),
+        apply=lambda executor, scores: protocol(executor, scores, start),
         reference=reference,
         tolerance=tolerance,
         inputs=[torch.zeros(shape, dtype=torch.float64), *(on_grid(noise * s) for s in (0.01, 1, 10)), far],
@@ -111,8 +111,8 @@ def powers(name: str, power: int, epsilon: float, largest: float, tokens: int, s
     protocol = POWER[name](power, epsilon, high, largest)
     shape = (1, 2, tokens, start + tokens)
 
-    def apply(engine: Arithmetic, scores: Share) -> Share:
-        return protocol(engine, scores, start, epsilon)
+    def apply(executor: Arithmetic, scores: Share) -> Share:
+        return protocol(executor, scores, start, epsilon)
 
     def reference(scores: torch.Tensor) -> torch.Tensor:
         seen = scores.tril(start) ** power

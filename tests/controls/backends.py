@@ -107,7 +107,7 @@ class CutsTheFront(PlainBackend):
         return x[..., -count:, :]
 
 
-TWINS = (
+CONTROLS = (
     SeesTheFuture,
     ForgetsWhereItIs,
     RotatesOtherPairs,

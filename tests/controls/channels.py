@@ -13,7 +13,7 @@ from tests.deadlines import HANG_S, SILENCE_S
 from tests.parties.pairs import MakePair
 
 
-class Twin(Channel):
+class NegativeControl(Channel):
     """Passes everything on; the broken ones change one thing."""
 
     def __init__(self, channel: Channel) -> None:
@@ -29,7 +29,7 @@ class Twin(Channel):
         self.channel.close()
 
 
-class Drops(Twin):
+class Drops(NegativeControl):
     """Loses every tenth message."""
 
     count = 0
@@ -40,7 +40,7 @@ class Drops(Twin):
             self.channel.send(parts)
 
 
-class Repeats(Twin):
+class Repeats(NegativeControl):
     """Delivers every tenth message twice."""
 
     count = 0
@@ -51,7 +51,7 @@ class Repeats(Twin):
             self.channel.send(parts)
 
 
-class Reorders(Twin):
+class Reorders(NegativeControl):
     """Two messages that wait at once are swapped."""
 
     held: list[Buffer] | None = None
@@ -68,19 +68,19 @@ class Reorders(Twin):
         return parts
 
 
-class Glues(Twin):
+class Glues(NegativeControl):
     """Forgets where a part ends."""
 
     def send(self, parts: Sequence[Buffer]) -> None:
         self.channel.send([b"".join(parts)])
 
 
-class SkipsEmptyParts(Twin):
+class SkipsEmptyParts(NegativeControl):
     def send(self, parts: Sequence[Buffer]) -> None:
         self.channel.send([part for part in parts if len(part)] or [b""])
 
 
-class Aliases(Twin):
+class Aliases(NegativeControl):
     """Hands the sender's own buffer to the receiver."""
 
     outbox: list[list[Buffer]]
@@ -95,7 +95,7 @@ class Aliases(Twin):
         return self.inbox.pop(0)
 
 
-class ReusesItsBuffer(Twin):
+class ReusesItsBuffer(NegativeControl):
     """Receives every message into the same memory."""
 
     memory = bytearray(1 << 23)
@@ -110,7 +110,7 @@ class ReusesItsBuffer(Twin):
         return views
 
 
-class WaitsForTheReader(Twin):
+class WaitsForTheReader(NegativeControl):
     """Takes four messages, then stands still until one is read."""
 
     waiting = 0
@@ -128,7 +128,7 @@ class WaitsForTheReader(Twin):
         return parts
 
 
-class NeverNoticesClose(Twin):
+class NeverNoticesClose(NegativeControl):
     """Keeps the end of the connection to itself."""
 
     closed = False
@@ -137,7 +137,7 @@ class NeverNoticesClose(Twin):
         self.closed = True
 
 
-class LosesTheTail(Twin):
+class LosesTheTail(NegativeControl):
     """Closing overtakes the last message."""
 
     last: list[Buffer] | None = None
@@ -154,7 +154,7 @@ class LosesTheTail(Twin):
         return self.channel.recv(most_bytes)
 
 
-class IsSilentAboutTimeouts(Twin):
+class IsSilentAboutTimeouts(NegativeControl):
     """Gives an empty message where there was none."""
 
     def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
@@ -164,7 +164,7 @@ class IsSilentAboutTimeouts(Twin):
             return []
 
 
-class GivesUpAfterATimeout(Twin):
+class GivesUpAfterATimeout(NegativeControl):
     def recv(self, most_bytes: int = MAX_MESSAGE_BYTES) -> list[Buffer]:
         try:
             return self.channel.recv(most_bytes)
@@ -173,7 +173,7 @@ class GivesUpAfterATimeout(Twin):
             raise
 
 
-class SwallowsAfterClose(Twin):
+class SwallowsAfterClose(NegativeControl):
     """Sends into the void without a word."""
 
     def send(self, parts: Sequence[Buffer]) -> None:
@@ -183,14 +183,14 @@ class SwallowsAfterClose(Twin):
             return
 
 
-class CountsLess(Twin):
+class CountsLess(NegativeControl):
     """Leaves a part out of the count of bytes on the wire."""
 
     def wire_bytes(self, parts: Sequence[Buffer]) -> int:
         return sum(len(part) for part in parts[1:])
 
 
-def _both(kind: Callable[[Channel], Twin], most_s: float = SILENCE_S) -> MakePair:
+def _both(kind: Callable[[Channel], NegativeControl], most_s: float = SILENCE_S) -> MakePair:
     """Pairs of a broken kind, which may wait for what never comes."""
 
     def make(timeout_s: float) -> tuple[Channel, Channel]:
@@ -213,7 +213,7 @@ def _waits(timeout_s: float) -> tuple[Channel, Channel]:
     return first, second
 
 
-SOUND: MakePair = _both(Twin, HANG_S)
+SOUND: MakePair = _both(NegativeControl, HANG_S)
 BROKEN: tuple[tuple[str, MakePair, suite.Check], ...] = (
     ("drops", _both(Drops), suite.check_many_messages_in_order),
     ("repeats", _both(Repeats), suite.check_many_messages_in_order),

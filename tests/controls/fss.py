@@ -19,11 +19,11 @@ from parties.wire import decode, unpack
 from protocols.fss.cells import Cells
 from protocols.fss.clear import Clear
 from protocols.fss.comparison import IsNegative, share_below_mask
+from protocols.fss.correlations import Correlations, Dpf, Idpf, Mask, Packed, Shared
 from protocols.fss.dealing import Dealing
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.lookup_exponential import Exponential
-from protocols.fss.machine import Machine
-from protocols.fss.material import Dpf, Idpf, Items, Mask, Packed, Shared
 from protocols.fss.opening import Open
 from protocols.fss.party import Party
 from protocols.fss.ring import low, shift_right, signed, top_bit
@@ -32,11 +32,11 @@ from protocols.tensors import to_tensor
 
 
 class Opening(Gate):
-    """`Open`, with a mask that its twins draw in their own ways."""
+    """`Open`, with a mask that its negative controls draw in their own ways."""
 
     reason: ClassVar[str] = "open"
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         return {f"mask{i}": Mask(x.shape, x.ring_bits) for i, x in enumerate(inputs)}
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
@@ -56,8 +56,11 @@ class Opening(Gate):
     def clear(self, clear: Clear, *inputs: Share) -> Shares:
         return Open().clear(clear, *inputs)
 
-    def _masked(self, machine: Party | Dealing, *inputs: Share) -> list[tuple[Share, torch.Tensor]]:
-        return [(x, machine.mask(item)) for x, item in zip(inputs, self.items(*inputs).values(), strict=True)]
+    def _masked(self, executor: Party | Dealing, *inputs: Share) -> list[tuple[Share, torch.Tensor]]:
+        return [
+            (x, executor.mask(item))
+            for x, item in zip(inputs, self.correlations(*inputs).values(), strict=True)
+        ]
 
     def _results(self, values: list[torch.Tensor], *inputs: Share) -> Shares:
         pairs = zip(values, inputs, strict=True)
@@ -67,43 +70,43 @@ class Opening(Gate):
 class ShortMask(Opening):
     """A mask with one bit less than what it masks."""
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         return {f"mask{i}": Mask(x.shape, x.ring_bits - 1) for i, x in enumerate(inputs)}
 
 
 class OneMaskForTwo(Opening):
     """Two values are opened under one mask."""
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         return {"mask": Mask(inputs[0].shape, inputs[0].ring_bits)}
 
-    def _masked(self, machine: Party | Dealing, *inputs: Share) -> list[tuple[Share, torch.Tensor]]:
-        mask = machine.mask(self.items(*inputs)["mask"])
+    def _masked(self, executor: Party | Dealing, *inputs: Share) -> list[tuple[Share, torch.Tensor]]:
+        mask = executor.mask(self.correlations(*inputs)["mask"])
         return [(x, mask) for x in inputs]
 
 
 class OneMaskForAll(Opening):
     """All elements are opened under one mask."""
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         return {f"mask{i}": Mask((), x.ring_bits) for i, x in enumerate(inputs)}
 
-    def _masked(self, machine: Party | Dealing, *inputs: Share) -> list[tuple[Share, torch.Tensor]]:
-        return [(x, mask.expand(x.shape)) for x, mask in super()._masked(machine, *inputs)]
+    def _masked(self, executor: Party | Dealing, *inputs: Share) -> list[tuple[Share, torch.Tensor]]:
+        return [(x, mask.expand(x.shape)) for x, mask in super()._masked(executor, *inputs)]
 
 
 class EvenMask(Opening):
     """The lowest bit of the mask is always zero."""
 
-    def _masked(self, machine: Party | Dealing, *inputs: Share) -> list[tuple[Share, torch.Tensor]]:
-        return [(x, mask << 1) for x, mask in super()._masked(machine, *inputs)]
+    def _masked(self, executor: Party | Dealing, *inputs: Share) -> list[tuple[Share, torch.Tensor]]:
+        return [(x, mask << 1) for x, mask in super()._masked(executor, *inputs)]
 
 
 class Unmasked(Opening):
     """Opens the secret, and goes on only where one of them is negative."""
 
-    def _masked(self, machine: Party | Dealing, *inputs: Share) -> list[tuple[Share, torch.Tensor]]:
-        return [(x, 0 * mask) for x, mask in super()._masked(machine, *inputs)]
+    def _masked(self, executor: Party | Dealing, *inputs: Share) -> list[tuple[Share, torch.Tensor]]:
+        return [(x, 0 * mask) for x, mask in super()._masked(executor, *inputs)]
 
     def run(self, party: Party, *inputs: Share) -> Shares:
         opened = super().run(party, *inputs)
@@ -151,20 +154,20 @@ class DealerLeftOut(Opening):
 class MaskHandedOut(Opening):
     """The server gets the input's mask from the dealer as it is, and could read a masked input."""
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         (x,) = inputs
         return {"mask0": Mask(x.shape, x.ring_bits), "told": Packed(x.value.numel())}
 
     def run(self, party: Party, *inputs: Share) -> Shares:
         (x,) = inputs
-        mask, told = self.items(x).values()
+        mask, told = self.correlations(x).values()
         added, _ = party.mask(mask), list(party.packed(told, [told.size_bytes]))
         mine = x.value + added if party.first else added
         return self._results(party.exchange([(mine, x.ring_bits)], self.reason), x)
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         (x,) = inputs
-        mask, told = self.items(x).values()
+        mask, told = self.correlations(x).values()
         added = dealing.mask(mask)
         known = low(x.value, 8).to(torch.uint8).reshape(-1).numpy()
 
@@ -174,7 +177,7 @@ class MaskHandedOut(Opening):
         dealing.packed(told, [told.size_bytes], tell)
         return self._results([x.value + added], x)
 
-    def _masked(self, machine: Party | Dealing, *inputs: Share) -> list[tuple[Share, torch.Tensor]]:
+    def _masked(self, executor: Party | Dealing, *inputs: Share) -> list[tuple[Share, torch.Tensor]]:
         raise AssertionError("has its own way")
 
 
@@ -216,12 +219,12 @@ class LocalTruncation(Gate):
         return (Share(x.value >> self._drop, x.frac_bits - self._drop, x.ring_bits),)
 
 
-def both_round_down(machine: Machine, x: Share) -> Shares:
+def both_round_down(executor: Executor, x: Share) -> Shares:
     """Shares that are cut before they are opened, the client's like the server's: low by a unit, mostly."""
-    cut = machine.truncate(x, 3)
-    if isinstance(machine, Party):
+    cut = executor.truncate(x, 3)
+    if isinstance(executor, Party):
         cut = dataclasses.replace(cut, value=shift_right(x.value, 3, x.ring_bits))
-    return machine.apply(Open(), cut)
+    return executor.apply(Open(), cut)
 
 
 class AliasedLookup(Gate):
@@ -236,8 +239,8 @@ class AliasedLookup(Gate):
             for bits in (cut_bits, 8)
         )
 
-    def items(self, *inputs: Share) -> Items:
-        return self._cut.items(*self._short(*inputs))
+    def correlations(self, *inputs: Share) -> Correlations:
+        return self._cut.correlations(*self._short(*inputs))
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
         return self._cut.messages(*self._short(*inputs))
@@ -259,13 +262,13 @@ class AliasedLookup(Gate):
 
 
 class Altered(Gate):
-    """A gate that its twins run in their own ways."""
+    """A gate that its negative controls run in their own ways."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    def items(self, *inputs: Share) -> Items:
-        return self._gate.items(*inputs)
+    def correlations(self, *inputs: Share) -> Correlations:
+        return self._gate.correlations(*inputs)
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
         return self._gate.messages(*inputs)
@@ -297,7 +300,7 @@ class SignForgotten(Altered):
 
 
 class RestForgotten(Altered):
-    """`Octaves` without what a number lacks to its cell: the dealer's payload is zero."""
+    """`RangeReduction` without what a number lacks to its cell: the dealer's payload is zero."""
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         honest = dealing.prefix_keys
@@ -379,7 +382,7 @@ class BiasedBit(Gate):
 
     reason: ClassVar[str] = "negative"
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         (x,) = inputs
         return {"borrow": Dpf(x.shape, x.ring_bits - 1), "one": Mask(x.shape, 1), "other": Mask(x.shape, 1)}
 
@@ -391,7 +394,7 @@ class BiasedBit(Gate):
 
     def run(self, party: Party, *inputs: Share) -> Shares:
         (x,) = inputs
-        borrow, one, other = self.items(x).values()
+        borrow, one, other = self.correlations(x).values()
         mine = share_below_mask(party, borrow, low(x.value, x.ring_bits - 1))
         mine = mine ^ (party.mask(one) & party.mask(other))
         (opened,) = party.exchange([(mine, 1)], self.reason)
@@ -399,7 +402,7 @@ class BiasedBit(Gate):
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
         (x,) = inputs
-        borrow, *bits = self.items(x).values()
+        borrow, *bits = self.correlations(x).values()
         dealing.point_keys(borrow, low(x.value, x.ring_bits - 1))
         first, second = ([to_tensor(stream.ring(x.shape, 1)) for stream in dealing._streams] for _ in bits)
         fresh = (first[0] & second[0]) ^ (first[1] & second[1])

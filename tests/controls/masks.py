@@ -18,10 +18,10 @@ from mpcinfer.suites.fss.range_check import plain_name
 from parties.meter import CLIENT
 from parties.randomness import AesCtrStream, Randomness
 from protocols.fss import linear, seeds
+from protocols.fss.correlations import Correlation, Mask
 from protocols.fss.dealing import Dealing
 from protocols.fss.gate import Gate, Shares
 from protocols.fss.linear import Linear
-from protocols.fss.material import Item, Mask
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
 from protocols.fss.ring import low
@@ -30,7 +30,7 @@ from protocols.seeding import derive_key
 from protocols.share import Share
 from protocols.tensors import drawn
 
-Machine = Party | Dealing
+Executor = Party | Dealing
 Hand = Callable[[str, Mask, torch.Tensor], torch.Tensor]
 """By the place in the program, what is handed out in place of a mask that was just drawn."""
 
@@ -39,11 +39,11 @@ Hand = Callable[[str, Mask, torch.Tensor], torch.Tensor]
 def _handing(hand: Callable[[], Hand]) -> Generator[None]:
     """Parties and dealer hand out masks in that way, each in every pass afresh; they draw as ever."""
 
-    def replaced(honest: Callable[..., torch.Tensor]) -> Callable[[Machine, Item], torch.Tensor]:
-        def mask(machine: Machine, item: Item) -> torch.Tensor:
+    def replaced(honest: Callable[..., torch.Tensor]) -> Callable[[Executor, Correlation], torch.Tensor]:
+        def mask(executor: Executor, item: Correlation) -> torch.Tensor:
             assert isinstance(item, Mask)
-            own: Hand = vars(machine).setdefault("hand", hand())
-            return own(machine.meter.label, item, honest(machine, item)).clone()
+            own: Hand = vars(executor).setdefault("hand", hand())
+            return own(executor.meter.label, item, honest(executor, item)).clone()
 
         return mask
 
@@ -86,9 +86,9 @@ def _one_for_value_and_sign() -> Generator[None]:
     """What a look-up opens as a sign has the lowest bit of its value's mask."""
 
     def first_of_gate(honest: Callable[..., Shares]) -> Callable[..., Shares]:
-        def apply(machine: Machine, gate: Gate, *inputs: Share) -> Shares:
-            vars(machine)["hand"] = hand()
-            return honest(machine, gate, *inputs)
+        def apply(executor: Executor, gate: Gate, *inputs: Share) -> Shares:
+            vars(executor)["hand"] = hand()
+            return honest(executor, gate, *inputs)
 
         return apply
 

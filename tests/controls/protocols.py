@@ -21,9 +21,9 @@ class GeluWithoutPieces(UnaryProtocol):
     domain = (-1024.0, 1024.0)
     max_abs_error = 3e-3
 
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        v = engine.combination([(engine.square(x), 2.0 / 3.15**2)], -1.0)
-        return interpolate(lambda u: 0.4 * (u + 1.0), -1.0, 1.0, 4)(engine, v, [(x, 0.5)])
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        v = executor.combination([(executor.square(x), 2.0 / 3.15**2)], -1.0)
+        return interpolate(lambda u: 0.4 * (u + 1.0), -1.0, 1.0, 4)(executor, v, [(x, 0.5)])
 
 
 class StockGeluEverywhere(UnaryProtocol):
@@ -32,8 +32,8 @@ class StockGeluEverywhere(UnaryProtocol):
     domain = (-1024.0, 1024.0)
     max_abs_error = StockGelu.max_abs_error
 
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        return StockGelu()(engine, x)
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        return StockGelu()(executor, x)
 
 
 class MaskedSoftmax(CausalProtocol):
@@ -42,12 +42,12 @@ class MaskedSoftmax(CausalProtocol):
     max_spread = 400.0
     max_abs_error = 1e-2
 
-    def __call__(self, engine: Arithmetic, scores: Share, start: int) -> Share:
+    def __call__(self, executor: Arithmetic, scores: Share, start: int) -> Share:
         hidden = torch.ones(scores.shape[-2:], dtype=torch.float64).triu(start + 1)
-        masked = engine.add_public(scores, hidden * -1e4)
-        peak = engine.native("max", masked, dim=len(scores.shape) - 1, keepdim=True)
-        powers = exponential(engine, engine.sub(masked, peak))
-        return engine.mul(powers, _reciprocal(engine, engine.sum(powers, -1)))
+        masked = executor.add_public(scores, hidden * -1e4)
+        peak = executor.native("max", masked, dim=len(scores.shape) - 1, keepdim=True)
+        powers = exponential(executor, executor.sub(masked, peak))
+        return executor.mul(powers, _reciprocal(executor, executor.sum(powers, -1)))
 
 
 class SoftmaxBeyondReciprocal(CausalProtocol):
@@ -56,13 +56,13 @@ class SoftmaxBeyondReciprocal(CausalProtocol):
     max_spread = 300.0
     max_abs_error = 1e-2
 
-    def __call__(self, engine: Arithmetic, scores: Share, start: int) -> Share:
+    def __call__(self, executor: Arithmetic, scores: Share, start: int) -> Share:
         rows = CausalRows(scores.shape[-2], start)
-        packed = rows.pack(engine, scores)
-        peak = TreeMaximum()(engine, packed, rows.lengths)
-        powers = QuarticExponential()(engine, engine.sub(packed, rows.spread(engine, peak)))
-        powers = rows.unpack(engine, powers)
-        return rows.hide(engine, engine.mul(powers, _reciprocal(engine, engine.sum(powers, -1))))
+        packed = rows.pack(executor, scores)
+        peak = TreeMaximum()(executor, packed, rows.lengths)
+        powers = QuarticExponential()(executor, executor.sub(packed, rows.spread(executor, peak)))
+        powers = rows.unpack(executor, powers)
+        return rows.hide(executor, executor.mul(powers, _reciprocal(executor, executor.sum(powers, -1))))
 
 
 class SoftmaxThatSeesTheFuture(CausalProtocol):
@@ -71,15 +71,15 @@ class SoftmaxThatSeesTheFuture(CausalProtocol):
     max_spread = 300.0
     max_abs_error = 4e-3
 
-    def __call__(self, engine: Arithmetic, scores: Share, start: int) -> Share:
+    def __call__(self, executor: Arithmetic, scores: Share, start: int) -> Share:
         tokens, keys = scores.shape[-2:]
-        flat = engine.rearrange(scores, lambda value: value.flatten(-2))
-        peak = TreeMaximum()(engine, flat, (keys,) * tokens)
-        peak = engine.rearrange(peak, lambda value: value.unsqueeze(-1))
-        powers = QuarticExponential()(engine, engine.sub(scores, peak))
+        flat = executor.rearrange(scores, lambda value: value.flatten(-2))
+        peak = TreeMaximum()(executor, flat, (keys,) * tokens)
+        peak = executor.rearrange(peak, lambda value: value.unsqueeze(-1))
+        powers = QuarticExponential()(executor, executor.sub(scores, peak))
         inverse = GoldschmidtReciprocal(0.99, 1.01 * keys)
-        weights = engine.mul(powers, inverse.scaled(engine, engine.sum(powers, -1)))
-        return engine.shift_down(weights, inverse.scale_bits)
+        weights = executor.mul(powers, inverse.scaled(executor, executor.sum(powers, -1)))
+        return executor.shift_down(weights, inverse.scale_bits)
 
 
 class MiscountedRelu(UnaryProtocol):
@@ -88,12 +88,12 @@ class MiscountedRelu(UnaryProtocol):
     domain = (-1024.0, 1024.0)
     max_abs_error = 0.0
 
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        negative = engine.less_than_zero(x)
-        positive = engine.add_public(engine.neg(negative), 1.0)
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        negative = executor.less_than_zero(x)
+        positive = executor.add_public(executor.neg(negative), 1.0)
         if x.value.is_meta:
-            return engine.rearrange(positive, lambda value: value)
-        return engine.mul(x, positive)
+            return executor.rearrange(positive, lambda value: value)
+        return executor.mul(x, positive)
 
 
 class ReluThatAdapts(UnaryProtocol):
@@ -102,16 +102,16 @@ class ReluThatAdapts(UnaryProtocol):
     domain = (-1024.0, 1024.0)
     max_abs_error = 0.0
 
-    def __call__(self, engine: Arithmetic, x: Share) -> Share:
-        seen = [engine.open_to(receiver, x) for receiver in (0, 1)][engine.rank]
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        seen = [executor.open_to(receiver, x) for receiver in (0, 1)][executor.rank]
         if seen is None or bool((seen >= 0).all()):
             return x
-        negative = engine.less_than_zero(x)
-        return engine.mul(x, engine.add_public(engine.neg(negative), 1.0))
+        negative = executor.less_than_zero(x)
+        return executor.mul(x, executor.add_public(executor.neg(negative), 1.0))
 
 
-def _reciprocal(engine: Arithmetic, total: Share) -> Share:
+def _reciprocal(executor: Arithmetic, total: Share) -> Share:
     """As CrypTen's softmax."""
-    guess = exponential(engine, engine.add_public(engine.mul_integer(total, -2), 1.0))
-    guess = engine.add_public(engine.mul_integer(guess, 3), 0.003)
-    return reciprocal(engine, total, guess, 10)
+    guess = exponential(executor, executor.add_public(executor.mul_integer(total, -2), 1.0))
+    guess = executor.add_public(executor.mul_integer(guess, 3), 0.003)
+    return reciprocal(executor, total, guess, 10)

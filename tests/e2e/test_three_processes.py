@@ -76,7 +76,7 @@ def parties(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Gene
     own = {name: ["--key", str(tmp_path / f"{name}.secret")] for name in pairs}
     program = [sys.executable, "-m", "mpcinfer.cli.main"]
     lines: list[str] = []
-    with Processes(on_line=lines.append, patience_s=2.0) as processes:
+    with Processes(on_line=lines.append, grace_s=2.0) as processes:
         dealing = f"dealer --once --listen-server {for_server} --listen-client {for_client}"
         serving = (
             f"serve --once --listen {server} --dealer {for_server} --model {model} --plan {request.param}"
@@ -165,7 +165,7 @@ def test_a_conversation_goes_on_where_it_was(model: Path, plan: str) -> None:
     """What the session has seen is not run again: the second prompt costs as much as its new tokens."""
     with private(str(model), plan=plan, timeout_s=HANG_S) as client:
         first = client.complete("def f(x", max_new_tokens=2)
-        kept = client.complete("def f(x" + first.text + "):", max_new_tokens=1, keep=True)
+        kept = client.complete("def f(x" + first.text + "):", max_new_tokens=1, keep_cache=True)
         again = client.complete("def f(x" + first.text + "):", max_new_tokens=1)
         rows = {row.label: row for row in client.finish().rows}
     if plan == "fss-faithful":  # the other rounds at random
@@ -179,7 +179,7 @@ def test_drafts_change_the_passes_and_not_the_answer(model: Path) -> None:
     with private(str(model), plan="fss-faithful") as client:
         plain = client.complete(prompt, max_new_tokens=4)
         drafted = client.complete(prompt, max_new_tokens=4, speculate=3)
-        kept = client.complete(prompt + drafted.text + "abc", max_new_tokens=3, speculate=2, keep=True)
+        kept = client.complete(prompt + drafted.text + "abc", max_new_tokens=3, speculate=2, keep_cache=True)
         bill = client.finish()
     assert drafted.ids == plain.ids
     assert len(kept.ids) == 3
@@ -194,12 +194,12 @@ def test_drafts_change_the_passes_and_not_the_answer(model: Path) -> None:
 def test_correlations_from_folders_need_no_dealer(model: Path, tmp_path: Path) -> None:
     pairs = {name: new_keypair(tmp_path, name) for name in ("server", "client")}
     [port] = _free_ports(1)
-    out, at = tmp_path / "material", f"tcp://127.0.0.1:{port}"
+    out, at = tmp_path / "correlations", f"tcp://127.0.0.1:{port}"
     program = [sys.executable, "-m", "mpcinfer.cli.main"]
     dealing = f"deal --model {model} --plan fss --prompt 7 --answer 3 --count 2 --out {out}"
-    serving = f"serve --once --model {model} --plan fss --listen {at} --material {out / 'server'}"
+    serving = f"serve --once --model {model} --plan fss --listen {at} --correlations {out / 'server'}"
     serving += f" --key {tmp_path / 'server.secret'} --client-key {tmp_path / 'client.public'}"
-    with Processes(patience_s=HANG_S) as processes:
+    with Processes(grace_s=HANG_S) as processes:
         processes.start("dealer", [*program, *dealing.split()])
     with Processes() as processes:
         processes.start("server", [*program, *serving.split(), *PATIENT])
@@ -211,7 +211,7 @@ def test_correlations_from_folders_need_no_dealer(model: Path, tmp_path: Path) -
                 keys=pairs["client"],
                 server=Address(at, pairs["server"].public),
                 dealer=None,
-                material=out / "client",
+                correlations=out / "client",
                 timeout_s=HANG_S,
             ) as client,
         ):
@@ -226,7 +226,7 @@ def test_correlations_from_folders_need_no_dealer(model: Path, tmp_path: Path) -
             bill = client.finish()
     assert len(first.ids) == len(second.ids) == 3
     assert any("exactly as billed" in note for note in bill.notes), bill.notes
-    assert {path.name for path in (out / "client").iterdir()} == {"material.json", "next", "lock"}
+    assert {path.name for path in (out / "client").iterdir()} == {"correlations.json", "next", "lock"}
 
 
 def _children() -> list[str]:

@@ -23,7 +23,7 @@ def power_bound(
     epsilon: torch.Tensor | float,
     widths: AttentionWidths,
     p: Precision,
-    octaves: float,
+    binades: float,
 ) -> Bounded:
     """s^p over (sum + epsilon L), times v: o = M / A.
 
@@ -47,7 +47,7 @@ def power_bound(
     error = (m + output.abs() * a) / least
     size = output.abs() + error
     c, h = 2.0**-weights.mixed, 2.0 ** -(weights.inverse + 1)
-    error = error + size * octaves + c * (1 + octaves) * rows / least + ((mixed.abs() + m) / rows + c) * h
+    error = error + size * binades + c * (1 + binades) * rows / least + ((mixed.abs() + m) / rows + c) * h
     return Bounded(output, error + _held(widths, p))
 
 
@@ -58,7 +58,7 @@ def relu_bound(
     widths: AttentionWidths,
     p: Precision,
     *,
-    faithful: bool,
+    exact_truncation: bool,
 ) -> Bounded:
     """max(s, 0) / L times v; R / L, R = 2^ceil(log2 L), is off by half a unit of `inverse`."""
     weights, rows = widths.weighting, _rows(lengths)
@@ -69,7 +69,7 @@ def relu_bound(
         index_bits=20,
         index_frac=p.index,
         table_frac=weights.frac,
-        centred=faithful,
+        centred=exact_truncation,
     ).max_abs_error
     hidden = torch.arange(scores.value.shape[-1]) >= lengths
     positive = torch.relu(scores.value)

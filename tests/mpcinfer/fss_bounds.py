@@ -4,9 +4,9 @@ Nothing is estimated: every method carries the worst case through its operation,
 goes wrong, with u(f) = 2^-f:
 
 * a weight, a table or a public factor is off by u / 2 (rounding to nearest);
-* a truncation to f fraction bits is off by less than u(f): free ones go up or down, exact ones down or to the
-  nearest;
-* look-ups are off by what their gates state; octaves by (1 - 2^-m)^-p - 1 of the value, and half a unit;
+* a truncation to f fraction bits is off by less than u(f): probabilistic ones go up or down, exact ones down
+  or to the nearest;
+* look-ups are off by what their gates state; binades by (1 - 2^-m)^-p - 1 of the value, and half a unit;
 * products and sums are exact.
 """
 
@@ -24,12 +24,12 @@ from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, Rope
 from mpcinfer.models.folded import query_exponent
 from mpcinfer.suites.fss.attention_widths import NormWidths
 from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.formats import activation_formats, exponential_formats
 from mpcinfer.suites.fss.widths import Widths
-from mpcinfer.suites.fss.wires import activation_wires, exponential_wires
 from mpcinfer.suites.registry import get_plan
 from parties.meter import Meter
 from protocols.fss.matrix import Matrix
-from protocols.fss.octaves import line_error
+from protocols.fss.range_reduction import line_error
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.suite import FssSuite
 from protocols.share import Share
@@ -42,16 +42,21 @@ class FssBounds(ErrorBoundBackend):
 
     Args:
         widths: of the run.
-        faithful: truncations round down, and look-ups stand for the middles of their cells.
+        exact_truncation: truncations round down, and look-ups stand for the middles of their cells.
         exact_weights: the weights given are what the run holds, not rounded any more.
         meter: says in which layer a step is.
     """
 
     def __init__(
-        self, widths: Widths, *, faithful: bool, exact_weights: bool = False, meter: Meter | None = None
+        self,
+        widths: Widths,
+        *,
+        exact_truncation: bool,
+        exact_weights: bool = False,
+        meter: Meter | None = None,
     ) -> None:
         super().__init__(widths.precision.weight)
-        self._widths, self._precision, self._faithful = widths, widths.precision, faithful
+        self._widths, self._precision, self._exact_truncation = widths, widths.precision, exact_truncation
         self._config, self._meter = widths.config, meter or Meter(timed=False)
         self._rounded = not exact_weights
         self.half *= self._rounded
@@ -94,14 +99,14 @@ class FssBounds(ErrorBoundBackend):
         (c + e) ((1 + d) / r' + h) for c / r: |r' - r| is at most the root mean square of e.
         """
         widths = self._norm_widths()
-        c, e = x.value, x.error + self._cut(self._precision.residual, widths.keep)
+        c, e = x.value, x.error + self._cut(self._precision.residual, widths.input_frac)
         power, moved = c.square().mean(-1, keepdim=True), e.square().mean(-1, keepdim=True).sqrt()
         root = (power + eps).sqrt()
         least = (root - moved).clamp(min=eps**0.5)
         _within(power.sqrt() - moved, power.sqrt() + moved, widths.low**0.5, widths.high**0.5)
-        d, h = self._octaves(0.5), self._inverse_half(widths.frac)
+        d, h = self._range_reduction(0.5), self._inverse_half(widths.frac)
         error = e / least * (1 + d) + c.abs() * (moved / (root * least) + d / least) + (c.abs() + e) * h
-        error = error + self._cut(widths.keep + widths.frac, widths.held)
+        error = error + self._cut(widths.input_frac + widths.frac, widths.held)
         value = c / root
         if weight is not None:
             half = self._rounded * _unit(self._widths.gain_frac + 1)
@@ -123,7 +128,7 @@ class FssBounds(ErrorBoundBackend):
         sizes = x.value.abs() + _partner(x.value.abs(), pairs) + moved
         return Bounded(turned, moved + sizes * half)
 
-    def temper(self, q: Bounded, log_temperature: torch.Tensor, start: int) -> Bounded:
+    def apply_temperature(self, q: Bounded, log_temperature: torch.Tensor, start: int) -> Bounded:
         """Given the factors, exp of minus the logarithms, which are on their grid."""
         factors = log_temperature[:, start : start + q.value.shape[-2], None]
         return Bounded(q.value * factors, q.error * factors)
@@ -160,7 +165,7 @@ class FssBounds(ErrorBoundBackend):
         value = weights @ v.value
         error = wrong @ v.value.abs() + (weights + wrong) @ v.error
         d, h, cut = (
-            self._octaves(1.0),
+            self._range_reduction(1.0),
             self._inverse_half(widths.weighting.inverse),
             self._cut(p.power + p.value, p.mixed),
         )
@@ -186,9 +191,13 @@ class FssBounds(ErrorBoundBackend):
         error = (scores.error + half + _unit(p.query + p.key + 1)).masked_fill(hidden, 0.0)
         lengths = torch.arange(start + 1, start + scores.value.shape[-2] + 1)[:, None]
         if form.kind == "relu":
-            return relu_bound(Bounded(value, error), v, lengths, widths, p, faithful=self._faithful)
+            return relu_bound(
+                Bounded(value, error), v, lengths, widths, p, exact_truncation=self._exact_truncation
+            )
         per_key = form.epsilon if epsilon is None else epsilon[:, None, None]
-        return power_bound(Bounded(value, error), v, lengths, form, per_key, widths, p, self._octaves(1.0))
+        return power_bound(
+            Bounded(value, error), v, lengths, form, per_key, widths, p, self._range_reduction(1.0)
+        )
 
     def _weights_error(
         self, weights: torch.Tensor, off: torch.Tensor, counts: torch.Tensor
@@ -203,9 +212,9 @@ class FssBounds(ErrorBoundBackend):
             |a_j / A - b_j / B| <= ((t b_j + h) + b_j (t + n h / B)) / A,   A >= B (1 - t) - n h.
         """
         p, widths = self._precision, self._widths.attention(int(self._meter.label.split(".")[0][5:]))
-        wires = exponential_wires(widths, p, coarse=True, faithful=self._faithful)
-        g = self._suite.exponential.max_rel_error(wires)
-        h = _unit(p.power + 1) + (0.0 if self._faithful else _unit(p.power))
+        formats = exponential_formats(widths, p, coarse=True, exact_truncation=self._exact_truncation)
+        g = self._suite.exponential.max_rel_error(formats)
+        h = _unit(p.power + 1) + (0.0 if self._exact_truncation else _unit(p.power))
         t, reach = torch.exp(off) * (1 + g) - 1, 2.0**p.step
         least = torch.exp(-reach - off)
         h = h / least
@@ -220,22 +229,24 @@ class FssBounds(ErrorBoundBackend):
             return x
         frac_bits = self._precision.activation
         bent = self._curve(x, kind, frac_bits)
-        return Bounded(bent.value, bent.error + (0.0 if self._faithful else _unit(frac_bits)))
+        return Bounded(bent.value, bent.error + (0.0 if self._exact_truncation else _unit(frac_bits)))
 
     def gated(self, gate: Bounded, up: Bounded, kind: ActivationKind) -> Bounded:
         p = self._precision
         bent = self._curve(gate, kind, p.gate)
         off = up.error + _unit(p.gate)
         error = bent.value.abs() * off + (up.value.abs() + off) * bent.error
-        error = error + (0.0 if self._faithful else self._cut(2 * p.gate, min(p.held, 2 * p.gate)))
+        error = error + (0.0 if self._exact_truncation else self._cut(2 * p.gate, min(p.held, 2 * p.gate)))
         return Bounded(bent.value * up.value, error)
 
     def _curve(self, x: Bounded, kind: ActivationKind, frac_bits: int) -> Bounded:
         assert kind != "identity"
         widths = self._widths.ffn(int(self._meter.label.split(".")[0][5:]))
         protocol = self._suite.activations[kind]
-        wires = activation_wires(protocol, widths, self._precision, frac_bits, faithful=self._faithful)
-        stated = protocol.max_abs_error(kind, wires)
+        formats = activation_formats(
+            protocol, widths, self._precision, frac_bits, exact_truncation=self._exact_truncation
+        )
+        stated = protocol.max_abs_error(kind, formats)
         error = SLOPE[kind] * (x.error + _unit(frac_bits)) + stated
         return Bounded(self.plain.activation(x.value, kind), error)
 
@@ -243,26 +254,32 @@ class FssBounds(ErrorBoundBackend):
         weight = table.T if tied else table
         weight_error = torch.full_like(weight, self._table_half if tied else self.half)
         error = x.value.abs() @ weight_error + x.error @ (weight.abs() + weight_error)
-        return Bounded(x.value @ weight, error + (0.0 if self._faithful else _unit(self._precision.logits)))
+        return Bounded(
+            x.value @ weight, error + (0.0 if self._exact_truncation else _unit(self._precision.logits))
+        )
 
     @property
     def _suite(self) -> FssSuite:
         """The plans' protocols."""
-        return resolve_fss(get_plan("fss-faithful" if self._faithful else "fss"))
+        return resolve_fss(get_plan("fss-faithful" if self._exact_truncation else "fss"))
 
     @property
     def _table_half(self) -> float:
         """What an entry of the embedding is off by."""
         return self._rounded * _unit(self._precision.embedding + 1)
 
-    def _octaves(self, power: float) -> float:
+    def _range_reduction(self, power: float) -> float:
         """Largest relative error of s^-power."""
         p = self._precision
-        return (1 + _unit(p.exact_cells + 1)) ** power - 1 if self._faithful else line_error(power, p.cells)
+        return (
+            (1 + _unit(p.exact_cells + 1)) ** power - 1
+            if self._exact_truncation
+            else line_error(power, p.cells)
+        )
 
     def _inverse_half(self, frac_bits: int) -> float:
         """What an inverse is off besides: rounded values and slopes, and cut as it is read."""
-        return _unit(frac_bits + 1) if self._faithful else 2 * _unit(frac_bits)
+        return _unit(frac_bits + 1) if self._exact_truncation else 2 * _unit(frac_bits)
 
     def _cut(self, have: int, keep: int) -> float:
         return 0.0 if keep == have else _unit(keep)
@@ -306,8 +323,10 @@ def check_every_operation(backend: FssBackend, widths: Widths) -> Counter[str]:
     Raises AssertionError where a result is farther off than the operation's own error allows. Returns how
     often each was checked, counting on.
     """
-    machine = backend.machine
-    bounds = FssBounds(widths, faithful=machine.faithful, exact_weights=True, meter=machine.meter)
+    executor = backend.executor
+    bounds = FssBounds(
+        widths, exact_truncation=executor.exact_truncation, exact_weights=True, meter=executor.meter
+    )
     checked: Counter[str] = Counter()
     for name in OPERATIONS:
         operation, bound = getattr(backend, name), getattr(bounds, name)

@@ -35,28 +35,28 @@ from parties.threads import run_two_threads
 from parties.trace import Trace
 from parties.wire import Frame, decode
 from protocols.fss.clear import Clear
-from protocols.fss.counting_machine import Counting
+from protocols.fss.counting_executor import Counting
 from protocols.fss.dealing import Dealing, Writer
+from protocols.fss.file_stream import Reader
 from protocols.fss.matrix import Matrix, Products
 from protocols.fss.plans import is_faithful
 from protocols.fss.preparation import Preparation
 from protocols.fss.seeds import DealerSeeds, RunStreams, charge_seeds, drawn_masks, weight_streams
-from protocols.fss.spool import Reader
-from protocols.fss.supply import RunShape
+from protocols.fss.source import RunShape
 from protocols.plan import Plan
 from protocols.share import Share
 from tests.protocols.fss.replay import Replay, Watched, as_drawn, as_noted
 
-FREE, FAITHFUL = get_plan("fss"), get_plan("fss-faithful")
+PROBABILISTIC, EXACT = get_plan("fss"), get_plan("fss-faithful")
 ALTERNATIVES = {
-    f"{operation}={name}": FREE.replace(**{operation: name})
+    f"{operation}={name}": PROBABILISTIC.replace(**{operation: name})
     for operation, protocols in SUITES["fss"].operations.items()
     for name in protocols
-    if name != FREE.choices[operation] and name != FAITHFUL.choices["truncation"]
+    if name != PROBABILISTIC.choices[operation] and name != EXACT.choices["truncation"]
 }
 """The plan `fss` with one protocol replaced by another that is registered."""
 QUICK = Precision(cells=4, exact_cells=4)
-"""Exact functions over octaves take time for every cell."""
+"""Exact functions over binades take time for every cell."""
 Steps = Sequence[Sequence[int]]
 """Token ids, pass by pass, over one KV cache."""
 Pass = tuple[torch.Tensor | None, Sequence[torch.Tensor]]
@@ -65,21 +65,25 @@ Pass = tuple[torch.Tensor | None, Sequence[torch.Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """A model and its program, with a session's room for tokens."""
+    """A model and its program, with a session's maximum context of tokens."""
 
     model: Model
     program: Program
 
     @classmethod
-    def of(cls, model: Model, plan: Plan, room: int, precision: Precision = QUICK) -> Whole:
-        program = Program.of(plan, model.config, model.ranges, room)
+    def of(cls, model: Model, plan: Plan, max_context: int, precision: Precision = QUICK) -> Whole:
+        program = Program.of(plan, model.config, model.ranges, max_context)
         widths = Widths(
-            program.folded, program.ranges, room=room, precision=precision, faithful=is_faithful(plan)
+            program.folded,
+            program.ranges,
+            max_context=max_context,
+            precision=precision,
+            exact_truncation=is_faithful(plan),
         )
         return cls(model, dataclasses.replace(program, widths=widths))
 
     @property
-    def faithful(self) -> bool:
+    def exact_truncation(self) -> bool:
         return is_faithful(self.program.plan)
 
     def server_weights(self) -> dict[str, Matrix]:
@@ -94,9 +98,17 @@ class Whole:
     def checked(self, precision: Precision = QUICK) -> Whole:
         """The same with every pass evaluated twice."""
         program = self.program
-        second = second_evaluation(program.plan, program.folded, program.ranges, room=program.room)
+        second = second_evaluation(
+            program.plan, program.folded, program.ranges, max_context=program.max_context
+        )
         bits = wider_ranges(program.ranges, 1)
-        widths = Widths(program.folded, bits, room=program.room, precision=precision, faithful=self.faithful)
+        widths = Widths(
+            program.folded,
+            bits,
+            max_context=program.max_context,
+            precision=precision,
+            exact_truncation=self.exact_truncation,
+        )
         second = dataclasses.replace(second, widths=widths)
         return Whole(self.model, dataclasses.replace(program, second=second))
 
@@ -119,7 +131,7 @@ class PrivateRun:
 
 
 @dataclass(eq=False)
-class Material:
+class Correlations:
     """What the dealer wrote for one pass: to the server, to the client, and for linear layers."""
 
     server: io.BytesIO = field(default_factory=io.BytesIO)
@@ -138,15 +150,15 @@ def pass_streams(seed: int, number: int) -> tuple[RunStreams, RunStreams]:
     return seeds.server.streams(number), seeds.client.streams(number)
 
 
-def deal(program: Program, counts: Sequence[int], seed: int) -> list[Material]:
-    """The material of passes of so many tokens each."""
-    dealer, start, result = ModelDealer(program, fresh_seeds(seed)), 0, list[Material]()
+def deal(program: Program, counts: Sequence[int], seed: int) -> list[Correlations]:
+    """The correlations of passes of so many tokens each."""
+    dealer, start, result = ModelDealer(program, fresh_seeds(seed)), 0, list[Correlations]()
     for number, count in enumerate(counts):
-        material = Material()
-        files = (material.server, material.client, material.linear)
+        correlations = Correlations()
+        files = (correlations.server, correlations.client, correlations.linear)
         dealer.deal(number, RunShape(start, count), Writers(*(_into(file) for file in files)))
         start += count
-        result.append(material)
+        result.append(correlations)
     return result
 
 
@@ -164,23 +176,23 @@ def run_private(
     seed: int = 1,
     wrap: Callable[[Channel, int], Channel] = lambda channel, rank: channel,
 ) -> PrivateRun:
-    """Deals, then runs all passes at both parties; all material must be used up."""
+    """Deals, then runs all passes at both parties; all correlations must be used up."""
     return run_dealt(whole, steps, deal(whole.program, [len(ids) for ids in steps], seed), seed, wrap)
 
 
 def run_dealt(
     whole: Whole,
     steps: Steps,
-    material: Sequence[Material],
+    correlations: Sequence[Correlations],
     seed: int,
     wrap: Callable[[Channel, int], Channel] = lambda channel, rank: channel,
 ) -> PrivateRun:
     """As `run_private`, of what was dealt with that seed."""
     ends = local_pair()
-    traces = (Trace(wrap(ends[0], 0), keep=True), Trace(wrap(ends[1], 1), keep=True))
+    traces = (Trace(wrap(ends[0], 0), keep_cache=True), Trace(wrap(ends[1], 1), keep_cache=True))
 
     def party(link: Link) -> tuple[list[Pass], Bill]:
-        return _party(link, whole, steps, material, seed)
+        return _party(link, whole, steps, correlations, seed)
 
     (_, server_bill), (passes, client_bill) = run_two_threads(party, party, channels=traces)
     frames = ([decode(m) for m in traces[0].sent], [decode(m) for m in traces[1].sent])
@@ -189,7 +201,7 @@ def run_dealt(
 
 
 def _party(
-    link: Link, whole: Whole, steps: Steps, material: Sequence[Material], seed: int
+    link: Link, whole: Whole, steps: Steps, correlations: Sequence[Correlations], seed: int
 ) -> tuple[list[Pass], Bill]:
     """One party's session: set-up, then every pass, offline and online."""
     rank, seeds, program = link.rank, fresh_seeds(seed), whole.program
@@ -201,10 +213,10 @@ def _party(
     else:
         weights = receive_setup(link, program.matrices())
     shadow, cache, results = KVCache[Share](), KVCache[Share](), list[Pass]()
-    for number, (ids, dealt) in enumerate(zip(steps, material, strict=True)):
+    for number, (ids, dealt) in enumerate(zip(steps, correlations, strict=True)):
         streams = pass_streams(seed, number)[rank]
         linear = _reader(dealt.linear.getvalue() if rank == SERVER else b"")
-        ahead = Preparation(link, linear, streams.linear, faithful=whole.faithful)
+        ahead = Preparation(link, linear, streams.linear, exact_truncation=whole.exact_truncation)
         with link.meter.phase(Phase.OFFLINE):
             program.walk(ahead, weights, shadow, len(ids))
         gates = _reader((dealt.server if rank == SERVER else dealt.client).getvalue())
@@ -214,10 +226,10 @@ def _party(
             streams.gates,
             seeds.server.public_hash(),
             ahead.prepared,
-            faithful=whole.faithful,
+            exact_truncation=whole.exact_truncation,
         )
         logits = program.walk(online, weights, cache, len(ids), ids if rank == CLIENT else None)
-        assert gates.left_bytes == linear.left_bytes == len(ahead.prepared) == 0, "material is left"
+        assert gates.left_bytes == linear.left_bytes == len(ahead.prepared) == 0, "correlations are left"
         results.append((logits, online.low_bits))
     return results, link.meter.bill()
 
@@ -228,7 +240,7 @@ def _reader(content: bytes) -> Reader:
 
 def run_counted(whole: Whole, steps: Steps) -> Bill:
     """The bill, on shapes."""
-    counting = Counting(Meter(timed=False), faithful=whole.faithful)
+    counting = Counting(Meter(timed=False), exact_truncation=whole.exact_truncation)
     weights, cache = whole.program.matrices(), KVCache[Share]()
     charge_seeds(counting.meter)
     count_setup(counting, weights)
@@ -239,9 +251,9 @@ def run_counted(whole: Whole, steps: Steps) -> Bill:
 
 def run_clear(whole: Whole, steps: Steps, rounding: Randomness | None = None) -> list[torch.Tensor]:
     """The reference's logits, [V] a pass: rounded down, or at random."""
-    machine = Clear(Meter(timed=False), faithful=whole.faithful, randomness=rounding)
+    executor = Clear(Meter(timed=False), exact_truncation=whole.exact_truncation, randomness=rounding)
     weights, cache = whole.server_weights(), KVCache[Share]()
-    passes = (whole.program.walk(machine, weights, cache, len(ids), ids) for ids in steps)
+    passes = (whole.program.walk(executor, weights, cache, len(ids), ids) for ids in steps)
     return [logits for logits in passes if logits is not None]
 
 
@@ -255,15 +267,15 @@ def run_replayed(
     weights, cache, result = whole.server_weights(), KVCache[Share](), list[torch.Tensor]()
     for number, ids in enumerate(steps):
         low_bits = as_drawn(InsecureTestRandom(seed)) if run is None else as_noted(run.low_bits[number])
-        machine = Replay(Meter(timed=False), _dealing(whole, seed, number), low_bits)
-        pairs = whole.program.walk(machine, weights, cache, len(ids), ids)
+        executor = Replay(Meter(timed=False), _dealing(whole, seed, number), low_bits)
+        pairs = whole.program.walk(executor, weights, cache, len(ids), ids)
         assert pairs is not None
         result.append(pairs.reshape(2, -1)[:1])  # of the secrets, not of their masks
     return result
 
 
 def _dealing(whole: Whole, seed: int, number: int) -> Dealing:
-    """The dealer of one pass, whose material goes nowhere."""
+    """The dealer of one pass, whose correlations go nowhere."""
     (server, client), seeds = pass_streams(seed, number), fresh_seeds(seed)
     return Dealing(
         Meter(timed=False),
@@ -273,5 +285,5 @@ def _dealing(whole: Whole, seed: int, number: int) -> Dealing:
         linear_streams=(server.linear, client.linear),
         hash=seeds.server.public_hash(),
         products=Products(drawn_masks(weight_streams(seeds.server.weights))),
-        faithful=whole.faithful,
+        exact_truncation=whole.exact_truncation,
     )

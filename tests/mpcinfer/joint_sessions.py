@@ -24,7 +24,7 @@ from protocols.plan import Plan
 from tests.controls.masks import TWICE
 from tests.joint import SPARE_RUNS, Bits, Relation, linear_relation, worst_pair, worst_triple
 from tests.mpcinfer.forms import LLAMA_FORM
-from tests.mpcinfer.fss_parties import FAITHFUL, FREE, Steps, Whole
+from tests.mpcinfer.fss_parties import EXACT, PROBABILISTIC, Steps, Whole
 from tests.mpcinfer.joint_views import Seen, views
 from tests.mpcinfer.three_parties import random_model
 from tests.mpcinfer.variant_models import FOLDED, variant_model
@@ -38,7 +38,7 @@ FORMS: dict[str, ModelConfig] = {
 }
 CHECKED = "gpt2, evaluated twice"
 NAMES = (*FORMS, "folded", CHECKED)
-PLANS: dict[str, Plan] = {"fss": FREE, "fss-faithful": FAITHFUL}
+PLANS: dict[str, Plan] = {"fss": PROBABILISTIC, "fss-faithful": EXACT}
 STEPS: Steps = ([7, 250], [3])
 COARSE = Precision(cells=2, exact_cells=2)
 """Keys are made and evaluated the faster; as much is opened as ever."""

@@ -5,20 +5,20 @@ that are used twice meet:
 
 * opened sums x + r, and what is left of them less the party's own summand of r;
 * that summand;
-* frames that one party alone sends; what the server holds after a linear layer or `Hold`, less its own mask;
-  the same less the client's mask, for the client, who is sent a function of it;
+* frames that one party alone sends; what the server holds after a linear layer or `ToServerHeld`, less its
+  own mask; the same less the client's mask, for the client, who is sent a function of it;
 * what the party draws for linear layers;
 * some bits of what the dealer sent it.
 
-Keys and queries that RoPE has turned are published whole where truncation is exact. They are a public
-function of a uniform value, which at position 0 is a multiple of 2^`rotation`: as many low bits are passed
-over.
+Keys and queries that RoPE has turned are opened to the client whole where truncation is exact. They are a
+public function of a uniform value, which at position 0 is a multiple of 2^`rotation`: as many low bits are
+passed over.
 
 One thing is left out: the client's mask of the output. The server's message is the logits minus that mask,
 and the logits are what the client is meant to get: with fixed secrets its mask follows from the message. The
 message stays, so what is tested is that this mask was used for nothing else. Nor are the logits themselves
 in the view: they are the same in all runs where truncation is exact, and rounded by the client's own masks
-where it is free.
+where it is probabilistic.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ import torch
 
 from parties.meter import CLIENT, SERVER
 from parties.wire import Frame, unpack
+from protocols.fss.correlations import Mask
 from protocols.fss.gate import Gate, Shares
-from protocols.fss.linear import Hold, Linear, ToClient, Veil
-from protocols.fss.material import Mask
+from protocols.fss.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
-from tests.mpcinfer.fss_parties import Material, Steps, Whole, deal, run_dealt
+from tests.mpcinfer.fss_parties import Correlations, Steps, Whole, deal, run_dealt
 from tests.openings import listed, reason
 
 ELEMENTS = 8
 """Of every array, evenly spaced: the same places in arrays of the same shape."""
 END_BITS = 4
 """Lowest and highest bits of an element that is not opened; of opened ones all are taken."""
-MATERIAL_BITS = 512
+CORRELATION_BITS = 512
 """Of each file from the dealer."""
 
 
@@ -130,7 +130,7 @@ class Notes:
 
 
 BothNotes = tuple[Notes, Notes]
-_AROUND_LINEAR = (Linear, Hold, Veil)
+_AROUND_LINEAR = (Linear, ToServerHeld, MaskAtServer)
 
 
 @contextmanager
@@ -199,7 +199,7 @@ def _prepare(both: BothNotes, honest: Callable[..., Shares]) -> Callable[..., Sh
         if isinstance(gate, _AROUND_LINEAR):
             drawn = [each.values for each in notes.drawn[before:]]
             notes.steps.append(Step(gate, drawn, inputs))
-        if isinstance(gate, ToClient) and self.rank == CLIENT:
+        if isinstance(gate, RevealToClient) and self.rank == CLIENT:
             notes.drawn.pop()  # the mask of the output
         return results
 
@@ -211,16 +211,16 @@ def _prepare(both: BothNotes, honest: Callable[..., Shares]) -> Callable[..., Sh
 
 def views(whole: Whole, steps: Steps, seed: int) -> tuple[list[Seen], list[Seen]]:
     """What server and client have of a session with fresh seeds."""
-    material = deal(whole.program, [len(ids) for ids in steps], seed)
+    correlations = deal(whole.program, [len(ids) for ids in steps], seed)
     with noting() as (server, client):
-        run = run_dealt(whole, steps, material, seed)
+        run = run_dealt(whole, steps, correlations, seed)
     held = list(zip(server.held, server.steps, client.steps, strict=True))
-    at_server = [_less_own(*each) for each in held if not isinstance(each[1].gate, Veil)]
+    at_server = [_less_own(*each) for each in held if not isinstance(each[1].gate, MaskAtServer)]
     at_client = [_less_the_clients(*each) for each in held if each[0][1].held is Held.SERVER_MASKED]
     frames = [_one_way(whole, sent) for sent in run.frames]
     return (
-        [*_noted(server), *frames[CLIENT], *at_server, *_dealt(material, SERVER)],
-        [*_noted(client), *frames[SERVER], *at_client, *_dealt(material, CLIENT)],
+        [*_noted(server), *frames[CLIENT], *at_server, *_dealt(correlations, SERVER)],
+        [*_noted(client), *frames[SERVER], *at_client, *_dealt(correlations, CLIENT)],
     )
 
 
@@ -239,14 +239,14 @@ def _less_own(held: tuple[str, Share], server: Step, client: Step) -> Seen:
 def _less_the_clients(held: tuple[str, Share], server: Step, client: Step) -> Seen:
     """What the server is about to publish, less the client's mask."""
     label, share = held
-    mask = -client.inputs[0].value if isinstance(client.gate, Veil) else client.drawn[1]
+    mask = -client.inputs[0].value if isinstance(client.gate, MaskAtServer) else client.drawn[1]
     return Seen(f"held {label} less own mask", share.ring_bits, share.value - mask)
 
 
 def _one_way(whole: Whole, frames: Sequence[Frame]) -> list[Seen]:
     """What one party alone sends: frames for reasons of which the list says so."""
     lines, rotation = listed("fss"), whole.program.widths.precision.rotation
-    turned = rotation if whole.faithful and whole.program.folded.positions == "rope" else 0
+    turned = rotation if whole.exact_truncation and whole.program.folded.positions == "rope" else 0
     return [
         Seen(
             f"sent {frame.label} {i}",
@@ -260,10 +260,10 @@ def _one_way(whole: Whole, frames: Sequence[Frame]) -> list[Seen]:
     ]
 
 
-def _dealt(material: Sequence[Material], rank: int) -> list[Seen]:
+def _dealt(correlations: Sequence[Correlations], rank: int) -> list[Seen]:
     """Some bits of what the dealer sent, at places that depend on how much it was."""
     result = list[Seen]()
-    for number, dealt in enumerate(material):
+    for number, dealt in enumerate(correlations):
         files = {"gates": dealt.server, "linear": dealt.linear} if rank == SERVER else {"gates": dealt.client}
         for name, file in files.items():
             result.append(Seen(f"dealt {name} {number}", 1, _some_bits(file)))
@@ -272,5 +272,5 @@ def _dealt(material: Sequence[Material], rank: int) -> list[Seen]:
 
 def _some_bits(file: io.BytesIO) -> torch.Tensor:
     content = np.frombuffer(file.getvalue(), np.uint8)
-    places = np.random.default_rng(len(content)).choice(8 * len(content), MATERIAL_BITS, replace=False)
+    places = np.random.default_rng(len(content)).choice(8 * len(content), CORRELATION_BITS, replace=False)
     return torch.tensor((content[places // 8] >> (places % 8) & 1).astype(np.int64))

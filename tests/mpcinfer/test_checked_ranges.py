@@ -19,7 +19,7 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.models.ranges import calibrate
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.sessions.exchange import StepClient
-from mpcinfer.sessions.terms import Terms
+from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.fss import connect
 from mpcinfer.suites.fss.connect import fss_session
 from mpcinfer.suites.fss.program import Program
@@ -31,7 +31,7 @@ from parties.link import Link
 from parties.threads import run_two_threads
 from protocols.fss.plans import is_faithful
 from protocols.plan import Plan
-from tests.mpcinfer.fss_parties import FAITHFUL, FREE
+from tests.mpcinfer.fss_parties import EXACT, PROBABILISTIC
 from tests.mpcinfer.test_private_models import GPT2, LLAMA, POWER, PROMPT, _costs, _decode
 from tests.mpcinfer.three_parties import random_model, run_model
 
@@ -52,7 +52,7 @@ OUT = {
     "logits": (("logits/",), 4.0),
 }
 """Which ranges are made too narrow, and by how much."""
-ROOM = len(PROMPT) + 2
+MAX_CONTEXT = len(PROMPT) + 2
 
 
 @cache
@@ -83,7 +83,7 @@ def narrowed(kind: str) -> tuple[Model, Model]:
 
 
 def prompt_logits(model: Model, plan: Plan) -> torch.Tensor:
-    logits, _, _ = run_model(model, plan, lambda steps: steps.step(PROMPT), room=ROOM)
+    logits, _, _ = run_model(model, plan, lambda steps: steps.step(PROMPT), max_context=MAX_CONTEXT)
     return logits
 
 
@@ -97,9 +97,9 @@ def refused(steps: StepClient) -> str:
 @pytest.mark.parametrize(
     ("kind", "plan"),
     [
-        ("gelu input", FREE),
-        *(pytest.param(kind, FREE, marks=pytest.mark.long) for kind in OUT if kind != "gelu input"),
-        *(pytest.param(kind, FAITHFUL, marks=pytest.mark.long) for kind in ("gelu input", "residual")),
+        ("gelu input", PROBABILISTIC),
+        *(pytest.param(kind, PROBABILISTIC, marks=pytest.mark.long) for kind in OUT if kind != "gelu input"),
+        *(pytest.param(kind, EXACT, marks=pytest.mark.long) for kind in ("gelu input", "residual")),
     ],
 )
 def test_a_value_beyond_its_range_is_an_error_with_the_check_and_silence_without(
@@ -110,20 +110,26 @@ def test_a_value_beyond_its_range_is_an_error_with_the_check_and_silence_without
     model, narrow = narrowed(kind)
     wrong = prompt_logits(narrow, plan)
     assert float((wrong - prompt_logits(model, plan)).abs().max()) > tolerance(model.ranges)
-    error, bill, server_bill = run_model(narrow, plan, refused, room=ROOM, check_ranges=True)
+    error, bill, server_bill = run_model(narrow, plan, refused, max_context=MAX_CONTEXT, check_ranges=True)
     assert "left its calibrated range" in error
     assert "mpcinfer calibrate MODEL --prompts FILE" in error
     assert _costs(bill) == _costs(server_bill)
-    counted = count(ONE, plan, tokens=len(PROMPT), ranges=narrow.ranges, room=ROOM, check_ranges=True)
+    counted = count(
+        ONE, plan, tokens=len(PROMPT), ranges=narrow.ranges, max_context=MAX_CONTEXT, check_ranges=True
+    )
     assert _costs(bill) == _costs(counted)
 
 
 @pytest.mark.parametrize(
     ("name", "plan"),
     [
-        ("one layer", FREE),
-        *(pytest.param(name, FREE, marks=pytest.mark.long) for name in MODELS if name != "one layer"),
-        pytest.param("one layer", FAITHFUL, marks=pytest.mark.long),
+        ("one layer", PROBABILISTIC),
+        *(
+            pytest.param(name, PROBABILISTIC, marks=pytest.mark.long)
+            for name in MODELS
+            if name != "one layer"
+        ),
+        pytest.param("one layer", EXACT, marks=pytest.mark.long),
     ],
 )
 def test_answers_in_range_are_the_same_and_billed_as_counted(
@@ -137,8 +143,10 @@ def test_answers_in_range_are_the_same_and_billed_as_counted(
 
     monkeypatch.setattr("mpcinfer.suites.fss.program.require_agreement", agree)
     config, model = MODELS[name], model_of(MODELS[name])
-    (plain, tokens), usual, _ = run_model(model, plan, _decode, room=ROOM)
-    (logits, again), bill, server_bill = run_model(model, plan, _decode, room=ROOM, check_ranges=True)
+    (plain, tokens), usual, _ = run_model(model, plan, _decode, max_context=MAX_CONTEXT)
+    (logits, again), bill, server_bill = run_model(
+        model, plan, _decode, max_context=MAX_CONTEXT, check_ranges=True
+    )
     assert again == tokens
     assert torch.equal(logits, plain) or not is_faithful(plan)
     sizes = {"tokens": len(PROMPT), "new_tokens": 3, "ranges": model.ranges}
@@ -163,14 +171,14 @@ def test_passes_are_taken_back_and_drafts_checked_as_ever() -> None:
         return [first, drafted, steps.step([43])]
 
     model = model_of(ONE)
-    plain, _, _ = run_model(model, FAITHFUL, use, room=16)
-    checked, _, _ = run_model(model, FAITHFUL, use, room=16, check_ranges=True)
+    plain, _, _ = run_model(model, EXACT, use, max_context=16)
+    checked, _, _ = run_model(model, EXACT, use, max_context=16, check_ranges=True)
     assert all(torch.equal(a, b) for a, b in zip(plain, checked, strict=True))
 
 
-def test_every_wire_of_the_second_evaluation_is_wider() -> None:
+def test_every_value_of_the_second_evaluation_is_wider() -> None:
     model = model_of(GPT2)
-    program = Program.of(FREE, model.config, model.ranges, ROOM, check_ranges=True)
+    program = Program.of(PROBABILISTIC, model.config, model.ranges, MAX_CONTEXT, check_ranges=True)
     assert program.second is not None
     usual, other = program.widths, program.second.widths
     assert other.residual_bits > usual.residual_bits
@@ -180,15 +188,15 @@ def test_every_wire_of_the_second_evaluation_is_wider() -> None:
         mine, its = usual.attention(layer), other.attention(layer)
         assert its.score_bits > mine.score_bits
         assert its.mix_bits > mine.mix_bits
-        assert its.wire_integer > mine.wire_integer
+        assert its.qkv_integer > mine.qkv_integer
         assert its.norm.square_bits > mine.norm.square_bits
-        assert other.ffn(layer).wire_bits > usual.ffn(layer).wire_bits
+        assert other.ffn(layer).preactivation_bits > usual.ffn(layer).preactivation_bits
         assert other.ffn(layer).out_bits > usual.ffn(layer).out_bits
 
 
 def test_weights_have_masks_of_their_own_in_the_second_evaluation() -> None:
     model = model_of(ONE)
-    names = Program.of(FREE, ONE, model.ranges, ROOM, check_ranges=True).matrices()
+    names = Program.of(PROBABILISTIC, ONE, model.ranges, MAX_CONTEXT, check_ranges=True).matrices()
     assert all(name == each.name for name, each in names.items())
     assert {f"check.{name}" for name in names if not name.startswith("check.")} == {
         name for name in names if name.startswith("check.")
@@ -197,19 +205,22 @@ def test_weights_have_masks_of_their_own_in_the_second_evaluation() -> None:
 
 def test_where_scores_have_no_room_the_second_evaluation_takes_the_tree() -> None:
     config, ranges = folded_config(load_config("tiny-python")), dict(load_ranges_of("tiny-python"))
-    assert second_evaluation(FREE, config, ranges, room=ROOM).plan == FREE
+    assert second_evaluation(PROBABILISTIC, config, ranges, max_context=MAX_CONTEXT).plan == PROBABILISTIC
     ranges["layer1.attn.scores/matmul"] = 150.0  # of the 8 bits that histograms hold
-    count(config, FREE, tokens=ROOM, ranges=ranges)
-    assert second_evaluation(FREE, config, ranges, room=ROOM).plan.choices["maximum"] == "tree"
+    count(config, PROBABILISTIC, tokens=MAX_CONTEXT, ranges=ranges)
+    assert (
+        second_evaluation(PROBABILISTIC, config, ranges, max_context=MAX_CONTEXT).plan.choices["maximum"]
+        == "tree"
+    )
 
 
 # -- who agrees to it ----------------------------------------------------------------------------------------
 
 
-def _open(terms: Callable[[int], Terms]) -> None:
+def _open(session_config: Callable[[int], SessionConfig]) -> None:
     def party(link: Link) -> None:
         assert link.rank is not None
-        with fss_session(link, terms(link.rank)):
+        with fss_session(link, session_config(link.rank)):
             pytest.fail("opened")
 
     run_two_threads(party, party)
@@ -220,20 +231,22 @@ def test_parties_of_which_one_checks_are_told_so(asking: int) -> None:
     public = PublicModel.of(model_of(ONE))
     nowhere = Address("tcp://127.0.0.1:1", "")
 
-    def terms(rank: int) -> Terms:
-        return Terms(plan=FREE, public=public, dealer=nowhere, check_ranges=rank == asking)
+    def session_config(rank: int) -> SessionConfig:
+        return SessionConfig(plan=PROBABILISTIC, public=public, dealer=nowhere, check_ranges=rank == asking)
 
     with pytest.raises((HandshakeFailed, PeerClosed), match=r"plan: .*--check-ranges"):
-        _open(terms)
+        _open(session_config)
 
 
 def test_the_suite_crypten_and_folders_refuse(tmp_path: Path) -> None:
     public, crypten = PublicModel.of(model_of(ONE)), get_plan("crypten")
     with pytest.raises(ConfigError, match=r"--check-ranges is for plans of the suite fss.*crypten"):
-        suite_of(crypten).ready(Terms(plan=crypten, public=public, check_ranges=True))
+        suite_of(crypten).ready(SessionConfig(plan=crypten, public=public, check_ranges=True))
     with pytest.raises(ConfigError, match="--check-ranges needs a dealer"):
-        suite_of(FREE).ready(Terms(plan=FREE, public=public, material=tmp_path, check_ranges=True))
+        suite_of(PROBABILISTIC).ready(
+            SessionConfig(plan=PROBABILISTIC, public=public, correlations=tmp_path, check_ranges=True)
+        )
     with pytest.raises(ConfigError, match="--check-ranges is for plans of the suite fss"):
         count(ONE, crypten, tokens=4, check_ranges=True)
     with pytest.raises(ConfigError, match="calibrated"):
-        count(ONE, FREE, tokens=4, check_ranges=True)
+        count(ONE, PROBABILISTIC, tokens=4, check_ranges=True)

@@ -27,8 +27,8 @@ from protocols.plan import Plan
 from protocols.share import Share
 from tests.mpcinfer.fss_bounds import check_every_operation
 from tests.mpcinfer.fss_parties import (
-    FAITHFUL,
-    FREE,
+    EXACT,
+    PROBABILISTIC,
     QUICK,
     PrivateRun,
     Steps,
@@ -38,7 +38,7 @@ from tests.mpcinfer.fss_parties import (
     run_private,
     run_replayed,
 )
-from tests.mpcinfer.test_fss_models import LLAMA, ONE, PROMPT, ROOM, STEPS, costs, equal
+from tests.mpcinfer.test_fss_models import LLAMA, MAX_CONTEXT, ONE, PROMPT, STEPS, costs, equal
 from tests.mpcinfer.three_parties import random_model
 
 SMALL = dataclasses.replace(ONE, width=16, head_width=4, hidden=16, tied_head=False)
@@ -68,7 +68,7 @@ FORMS = {
 RUN = ("power4", "power6", "power4, scaled", "2quad", "relu", "power4, tempered, no norms")
 """Run privately; what the others add is in these, or in protocols' own tests."""
 forms = pytest.mark.parametrize("name", RUN)
-plans = pytest.mark.parametrize("plan", [FREE, FAITHFUL], ids=["fss", "fss-faithful"])
+plans = pytest.mark.parametrize("plan", [PROBABILISTIC, EXACT], ids=["fss", "fss-faithful"])
 WIDE = 2.0**30
 """A residual that leaves no room for all fraction bits of attention's output."""
 
@@ -87,7 +87,7 @@ def whole(name: str, plan: Plan, reopened: bool = False) -> Whole:
     model = calibrated(name)
     if reopened:
         model = dataclasses.replace(model, ranges={**model.ranges, "layer0/add": WIDE})
-    return Whole.of(model, plan, ROOM)
+    return Whole.of(model, plan, MAX_CONTEXT)
 
 
 @cache
@@ -99,21 +99,21 @@ def private(name: str, plan: Plan, reopened: bool = False) -> PrivateRun:
 
 
 @forms
-def test_a_faithful_run_is_the_reference_bit_by_bit(name: str) -> None:
-    assert equal(private(name, FAITHFUL).logits, run_clear(whole(name, FAITHFUL), STEPS))
+def test_a_exact_run_is_the_reference_bit_by_bit(name: str) -> None:
+    assert equal(private(name, EXACT).logits, run_clear(whole(name, EXACT), STEPS))
 
 
 @forms
-def test_a_free_run_is_the_reference_under_the_dealers_masks_bit_by_bit(name: str) -> None:
-    done = private(name, FREE)
-    assert equal(done.logits, run_replayed(whole(name, FREE), STEPS, done))
+def test_a_probabilistic_run_is_the_reference_under_the_dealers_masks_bit_by_bit(name: str) -> None:
+    done = private(name, PROBABILISTIC)
+    assert equal(done.logits, run_replayed(whole(name, PROBABILISTIC), STEPS, done))
 
 
 @pytest.mark.parametrize("name", ["power4", "relu"])
-def test_a_faithful_run_does_not_depend_on_how_tokens_are_cut_into_passes(name: str) -> None:
+def test_a_exact_run_does_not_depend_on_how_tokens_are_cut_into_passes(name: str) -> None:
     ids = [token for step in STEPS for token in step]
     cut: Steps = [ids[:5], ids[5:]]
-    assert torch.equal(run_private(whole(name, FAITHFUL), cut).logits[-1], private(name, FAITHFUL).logits[-1])
+    assert torch.equal(run_private(whole(name, EXACT), cut).logits[-1], private(name, EXACT).logits[-1])
 
 
 @plans
@@ -133,7 +133,7 @@ def test_weights_after_attention_take_what_its_ring_leaves() -> None:
     model = calibrated("power4")
     seen: list[tuple[int, bool]] = []
     for bits in range(8, 32):
-        widths = Widths(model.config, {**model.ranges, "layer0/add": 2.0**bits}, room=ROOM)
+        widths = Widths(model.config, {**model.ranges, "layer0/add": 2.0**bits}, max_context=MAX_CONTEXT)
         attention = widths.attention(0)
         seen.append((attention.writing, attention.reopened))
         fraction = attention.weighting.mixed + attention.weighting.inverse + attention.writing
@@ -157,9 +157,14 @@ def test_both_parties_measure_what_is_counted_and_what_users_are_told(name: str,
         assert costs(bill) == costs(run_counted(whole(name, plan), STEPS))
     model = calibrated(name)
     told = count(
-        model.config, plan, tokens=len(PROMPT), new_tokens=len(STEPS), ranges=model.ranges, room=ROOM
+        model.config,
+        plan,
+        tokens=len(PROMPT),
+        new_tokens=len(STEPS),
+        ranges=model.ranges,
+        max_context=MAX_CONTEXT,
     )
-    usual = Whole.of(model, plan, ROOM, Widths(whole(name, plan).program.folded).precision)
+    usual = Whole.of(model, plan, MAX_CONTEXT, Widths(whole(name, plan).program.folded).precision)
     assert costs(told) == costs(run_counted(usual, STEPS))
 
 
@@ -168,7 +173,7 @@ def test_both_parties_measure_what_is_counted_and_what_users_are_told(name: str,
 )
 def test_exchanges_of_attention(name: str, exchanges: int) -> None:
     """Softmax has six. A message one way between two exchanges may or may not be a round of its own."""
-    labels = [frame.label for frame in private(name, FREE).frames[1]]
+    labels = [frame.label for frame in private(name, PROBABILISTIC).frames[1]]
     online = [x for x in labels if x.startswith("layer0.attn.") and not x.endswith("/linear")]
     assert len(online) == (exchanges + 1) * len(STEPS)  # and what the server holds
 
@@ -181,11 +186,11 @@ def test_exchanges_of_attention(name: str, exchanges: int) -> None:
 def test_every_operation_is_within_its_own_bound_of_float(name: str, plan: Plan) -> None:
     if not FORMS[name].block_norms:
         pytest.skip("bounds are for residuals that both parties have")
-    model = Whole.of(calibrated(name), plan, ROOM, Precision())
+    model = Whole.of(calibrated(name), plan, MAX_CONTEXT, Precision())
     randomness = None if is_faithful(plan) else InsecureTestRandom(3)
-    machine = Clear(Meter(), faithful=is_faithful(plan), randomness=randomness)
+    executor = Clear(Meter(), exact_truncation=is_faithful(plan), randomness=randomness)
     program = model.program
-    backend = FssBackend(machine, program.folded, program.widths, resolve_fss(plan))
+    backend = FssBackend(executor, program.folded, program.widths, resolve_fss(plan))
     checked = check_every_operation(backend, program.widths)
     decoder, cache = Decoder(backend, program.folded, model.server_weights()), KVCache[Share]()
     for ids in STEPS:
@@ -196,7 +201,7 @@ def test_every_operation_is_within_its_own_bound_of_float(name: str, plan: Plan)
 
 @pytest.mark.parametrize("name", ["power4", "relu"])
 def test_the_check_rejects_attention_that_is_off(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = whole(name, FAITHFUL)
+    model = whole(name, EXACT)
     program, original = model.program, FssBackend.attention
 
     def larger(self: FssBackend, *arguments: object) -> Share:
@@ -204,7 +209,7 @@ def test_the_check_rejects_attention_that_is_off(name: str, monkeypatch: pytest.
         return dataclasses.replace(result, value=result.value + (result.value >> 1))
 
     monkeypatch.setattr(FssBackend, "attention", larger)
-    backend = FssBackend(Clear(Meter()), program.folded, program.widths, resolve_fss(FAITHFUL))
+    backend = FssBackend(Clear(Meter()), program.folded, program.widths, resolve_fss(EXACT))
     check_every_operation(backend, program.widths)
     decoder = Decoder(backend, program.folded, model.server_weights())
     with pytest.raises(AssertionError, match="attention is off"):
@@ -216,7 +221,7 @@ def test_the_check_rejects_attention_that_is_off(name: str, monkeypatch: pytest.
 def test_logits_are_near_those_of_float(name: str, plan: Plan) -> None:
     """As the suite of all backends asks for: a tenth of the logits' spread."""
     model = calibrated(name)
-    program = Whole.of(model, plan, ROOM, Precision())
+    program = Whole.of(model, plan, MAX_CONTEXT, Precision())
     plain = Decoder(PlainBackend(), model.config, model.weights)
     right = plain.forward(torch.tensor([PROMPT]), len(PROMPT), rows=1).reshape(-1)
     rounding = None if is_faithful(plan) else InsecureTestRandom(5)
@@ -242,9 +247,9 @@ def model_with(config: ModelConfig, factor: float) -> tuple[Model, Model]:
 @pytest.mark.parametrize("name", ["power2", "power4", "2quad", "relu"])
 def test_the_reference_refuses_scores_beyond_their_range(name: str, plan: Plan) -> None:
     within, beyond = model_with(FORMS[name], 8.0)
-    run_clear(Whole.of(within, plan, ROOM), [PROMPT])
+    run_clear(Whole.of(within, plan, MAX_CONTEXT), [PROMPT])
     with pytest.raises(RangeError, match=r"layer0\.attn"):
-        run_clear(Whole.of(beyond, plan, ROOM), [PROMPT])
+        run_clear(Whole.of(beyond, plan, MAX_CONTEXT), [PROMPT])
 
 
 def test_calibration_sees_epsilons_and_divisors() -> None:
@@ -252,7 +257,7 @@ def test_calibration_sees_epsilons_and_divisors() -> None:
     ranges, epsilons = calibrate(model, ["def f(x):"]), model.weights["layer0.attn.epsilon"]
     assert ranges["layer0.attn.power/epsilon_min"] == float(epsilons.min())
     assert ranges["layer0.attn.power/epsilon_max"] == float(epsilons.max())
-    weights = Widths(model.config, ranges, room=ROOM, precision=QUICK).attention(0).weighting
+    weights = Widths(model.config, ranges, max_context=MAX_CONTEXT, precision=QUICK).attention(0).weighting
     assert weights.low == pytest.approx(
         ranges["layer0.attn.power/divisor_min"] / 1.5**4 + float(epsilons.min())
     )

@@ -31,8 +31,8 @@ from tests.mpcinfer.forms import LLAMA_FORM
 from tests.mpcinfer.fss_bounds import FssBounds, check_every_operation
 from tests.mpcinfer.fss_parties import (
     ALTERNATIVES,
-    FAITHFUL,
-    FREE,
+    EXACT,
+    PROBABILISTIC,
     PrivateRun,
     Steps,
     Whole,
@@ -57,7 +57,7 @@ MODELS = {
 }
 PROMPT = list(b"f(x, y")
 STEPS: Steps = (PROMPT, [41], [58])
-ROOM = len(PROMPT) + 2
+MAX_CONTEXT = len(PROMPT) + 2
 COSTS = (
     "rounds",
     "online_bytes_to_server",
@@ -67,16 +67,16 @@ COSTS = (
     "setup_bytes",
     "setup_rounds",
 )
-OTHERS = {**ALTERNATIVES, "maximum=tree, faithful": FAITHFUL.replace(maximum="tree")}
+OTHERS = {**ALTERNATIVES, "maximum=tree, faithful": EXACT.replace(maximum="tree")}
 FORMS = {"gelu": "gpt2-erf", "silu": "llama-adjacent", "embedding": "llama-adjacent"}
 """On which model an operation's other protocols are tried, where it is not `relu`."""
 models = pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
-plans = pytest.mark.parametrize("plan", [FREE, FAITHFUL], ids=["fss", "fss-faithful"])
+plans = pytest.mark.parametrize("plan", [PROBABILISTIC, EXACT], ids=["fss", "fss-faithful"])
 
 
 @cache
 def whole(config: ModelConfig, plan: Plan) -> Whole:
-    return Whole.of(random_model(config), plan, ROOM)
+    return Whole.of(random_model(config), plan, MAX_CONTEXT)
 
 
 @cache
@@ -92,16 +92,16 @@ def equal(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> bool
 
 
 @models
-def test_a_faithful_run_is_the_reference_bit_by_bit(config: ModelConfig) -> None:
-    logits = private(config, FAITHFUL).logits
+def test_a_exact_run_is_the_reference_bit_by_bit(config: ModelConfig) -> None:
+    logits = private(config, EXACT).logits
     assert len(logits) == len(STEPS)
-    assert equal(logits, run_clear(whole(config, FAITHFUL), STEPS))
+    assert equal(logits, run_clear(whole(config, EXACT), STEPS))
 
 
 @models
-def test_a_free_run_is_the_reference_under_the_dealers_masks_bit_by_bit(config: ModelConfig) -> None:
-    done = private(config, FREE)
-    assert equal(done.logits, run_replayed(whole(config, FREE), STEPS, done))
+def test_a_probabilistic_run_is_the_reference_under_the_dealers_masks_bit_by_bit(config: ModelConfig) -> None:
+    done = private(config, PROBABILISTIC)
+    assert equal(done.logits, run_replayed(whole(config, PROBABILISTIC), STEPS, done))
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -112,9 +112,9 @@ def test_so_are_runs_of_other_protocols(name: str) -> None:
     assert equal(done.logits, reference)
 
 
-def test_free_runs_differ_by_their_masks_alone() -> None:
+def test_probabilistic_runs_differ_by_their_masks_alone() -> None:
     """The control of the test above: other masks round otherwise."""
-    model = whole(MODELS["relu"], FREE)
+    model = whole(MODELS["relu"], PROBABILISTIC)
     done = run_private(model, STEPS, seed=2)
     other = run_replayed(model, STEPS, done, seed=2)
     assert equal(done.logits, other)
@@ -124,10 +124,10 @@ def test_free_runs_differ_by_their_masks_alone() -> None:
 
 
 @pytest.mark.parametrize("name", ["relu", "llama-adjacent"])
-def test_a_faithful_run_does_not_depend_on_how_tokens_are_cut_into_passes(name: str) -> None:
-    model = whole(MODELS[name], FAITHFUL)
+def test_a_exact_run_does_not_depend_on_how_tokens_are_cut_into_passes(name: str) -> None:
+    model = whole(MODELS[name], EXACT)
     ids = [token for step in STEPS for token in step]
-    once = private(MODELS[name], FAITHFUL).logits[-1]
+    once = private(MODELS[name], EXACT).logits[-1]
     assert torch.equal(run_private(model, [ids[:5], ids[5:]]).logits[-1], once)
 
 
@@ -152,7 +152,7 @@ def test_both_parties_measure_what_is_counted_label_by_label(config: ModelConfig
 @plans
 @models
 def test_that_is_what_users_are_told(config: ModelConfig, plan: Plan) -> None:
-    model = Whole.of(random_model(config), plan, ROOM, Precision())
+    model = Whole.of(random_model(config), plan, MAX_CONTEXT, Precision())
     ranges, tokens, new_tokens = model.model.ranges, len(PROMPT), len(STEPS)
     told = count(config, plan, tokens=tokens, new_tokens=new_tokens, ranges=ranges)
     assert costs(told) == costs(run_counted(model, STEPS))
@@ -164,11 +164,11 @@ def test_that_is_what_users_are_told(config: ModelConfig, plan: Plan) -> None:
 @plans
 @models
 def test_every_operation_is_within_its_own_bound_of_float(config: ModelConfig, plan: Plan) -> None:
-    model = Whole.of(random_model(config), plan, ROOM, Precision())
+    model = Whole.of(random_model(config), plan, MAX_CONTEXT, Precision())
     randomness = None if is_faithful(plan) else InsecureTestRandom(3)
-    machine = Clear(Meter(), faithful=is_faithful(plan), randomness=randomness)
+    executor = Clear(Meter(), exact_truncation=is_faithful(plan), randomness=randomness)
     program = model.program
-    backend = FssBackend(machine, program.folded, program.widths, resolve_fss(plan))
+    backend = FssBackend(executor, program.folded, program.widths, resolve_fss(plan))
     checked = check_every_operation(backend, program.widths)
     decoder, cache = Decoder(backend, program.folded, model.server_weights()), KVCache[Share]()
     for ids in STEPS:
@@ -225,7 +225,7 @@ def fine(config: ModelConfig, plan: Plan) -> Whole:
 
 def bounded(model: Whole) -> tuple[torch.Tensor, torch.Tensor]:
     """Float logits of the prompt, [V], and how far from them a run may be."""
-    bounds, count = FssBounds(model.program.widths, faithful=model.faithful), len(PROMPT)
+    bounds, count = FssBounds(model.program.widths, exact_truncation=model.exact_truncation), len(PROMPT)
     weights = {name: value.double() for name, value in model.model.weights.items()}
     folded, own = fold(model.model.config, weights)
     decoder = Decoder(bounds, folded, scale_queries(folded, fold_centring(folded, own)))
@@ -250,9 +250,9 @@ def test_logits_are_within_the_derived_bound_of_float(name: str, plan: Plan) -> 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "relu"])
 def test_both_plans_are_within_the_sum_of_their_bounds(name: str) -> None:
-    free, faithful = (fine(MODELS[name], plan) for plan in (FREE, FAITHFUL))
-    allowed = bounded(free)[1] + bounded(faithful)[1]
-    (near,), (exact,) = run_replayed(free, [PROMPT]), run_clear(faithful, [PROMPT])
+    free, exact_truncation = (fine(MODELS[name], plan) for plan in (PROBABILISTIC, EXACT))
+    allowed = bounded(free)[1] + bounded(exact_truncation)[1]
+    (near,), (exact,) = run_replayed(free, [PROMPT]), run_clear(exact_truncation, [PROMPT])
     assert bool(((near - exact).abs() <= allowed).all())
     assert not torch.equal(near, exact)
 
@@ -272,7 +272,7 @@ Operation = Callable[..., object]
 def test_the_bound_rejects_a_wrong_operation(
     operation: str, wrong: Callable[[Operation], Operation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = fine(GPT2, FAITHFUL)
+    model = fine(GPT2, EXACT)
     right, error = bounded(model)
     original = getattr(FssBackend, operation)
 
@@ -288,7 +288,7 @@ def test_the_bound_rejects_a_wrong_operation(
 def test_the_check_of_single_operations_rejects_one_that_is_off(
     operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = whole(MODELS["relu"], FAITHFUL)
+    model = whole(MODELS["relu"], EXACT)
     program, original = model.program, getattr(FssBackend, operation)
 
     def larger(self: FssBackend, *arguments: object) -> Share:
@@ -296,7 +296,7 @@ def test_the_check_of_single_operations_rejects_one_that_is_off(
         return dataclasses.replace(result, value=result.value + (result.value >> 1))
 
     monkeypatch.setattr(FssBackend, operation, larger)
-    backend = FssBackend(Clear(Meter()), program.folded, program.widths, resolve_fss(FAITHFUL))
+    backend = FssBackend(Clear(Meter()), program.folded, program.widths, resolve_fss(EXACT))
     check_every_operation(backend, program.widths)
     decoder = Decoder(backend, program.folded, model.server_weights())
     with pytest.raises(AssertionError, match=f"{operation} is off"):
@@ -318,7 +318,7 @@ def with_a_wild_token(factor: float) -> Model:
 
 @plans
 def test_the_reference_refuses_a_prompt_that_leaves_its_widths(plan: Plan) -> None:
-    model = Whole.of(with_a_wild_token(20.0), plan, ROOM)
+    model = Whole.of(with_a_wild_token(20.0), plan, MAX_CONTEXT)
     assert len(run_clear(model, [PROMPT])) == 1
     reference = run_clear if is_faithful(plan) else run_replayed
     with pytest.raises(RangeError, match="embedding"):
@@ -341,12 +341,12 @@ def test_the_reference_refuses_values_beyond_their_ranges(
     model = random_model(MODELS["relu"])
     weights = {**model.weights, weight: factor * model.weights[weight]}
     with pytest.raises(RangeError, match=where):
-        run_clear(Whole.of(dataclasses.replace(model, weights=weights), plan, ROOM), [PROMPT])
+        run_clear(Whole.of(dataclasses.replace(model, weights=weights), plan, MAX_CONTEXT), [PROMPT])
 
 
 @plans
 def test_fewer_fraction_bits_in_the_embedding_than_in_the_residual_are_refused(plan: Plan) -> None:
     precision = Precision(embedding=10, residual=12)
-    model = Whole.of(random_model(MODELS["relu"]), plan, ROOM, precision)
+    model = Whole.of(random_model(MODELS["relu"]), plan, MAX_CONTEXT, precision)
     with pytest.raises(ConfigError):
         run_clear(model, [PROMPT])

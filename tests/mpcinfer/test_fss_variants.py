@@ -15,8 +15,8 @@ from parties.randomness import InsecureTestRandom
 from protocols.fss.plans import is_faithful
 from protocols.plan import Plan
 from tests.mpcinfer.fss_parties import (
-    FAITHFUL,
-    FREE,
+    EXACT,
+    PROBABILISTIC,
     PrivateRun,
     Steps,
     Whole,
@@ -30,7 +30,7 @@ from tests.mpcinfer.variant_models import FOLDED, variant_model
 
 PROMPT = list(b"f(x, y")
 STEPS: Steps = (PROMPT, [41], [58])
-ROOM = len(PROMPT) + 2
+MAX_CONTEXT = len(PROMPT) + 2
 Form = tuple[str, bool, bool]
 """Name, whether there is a final norm, whether the head is the token table."""
 FORMS: list[Form] = [
@@ -60,13 +60,13 @@ def named(form: Form) -> str:
 
 
 forms = pytest.mark.parametrize("form", FORMS, ids=named)
-plans = pytest.mark.parametrize("plan", [FREE, FAITHFUL], ids=["fss", "fss-faithful"])
+plans = pytest.mark.parametrize("plan", [PROBABILISTIC, EXACT], ids=["fss", "fss-faithful"])
 
 
 @cache
 def whole(form: Form, plan: Plan) -> Whole:
     name, final_norm, tied_head = form
-    return Whole.of(variant_model(name, final_norm=final_norm, tied_head=tied_head), plan, ROOM)
+    return Whole.of(variant_model(name, final_norm=final_norm, tied_head=tied_head), plan, MAX_CONTEXT)
 
 
 @cache
@@ -84,16 +84,16 @@ def equal(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> bool
 
 
 @forms
-def test_a_faithful_run_is_the_reference_bit_by_bit(form: Form) -> None:
-    logits = private(form, FAITHFUL).logits
+def test_a_exact_run_is_the_reference_bit_by_bit(form: Form) -> None:
+    logits = private(form, EXACT).logits
     assert len(logits) == len(STEPS)
-    assert equal(logits, run_clear(whole(form, FAITHFUL), STEPS))
+    assert equal(logits, run_clear(whole(form, EXACT), STEPS))
 
 
 @forms
-def test_a_free_run_is_the_reference_under_the_dealers_masks_bit_by_bit(form: Form) -> None:
-    done = private(form, FREE)
-    assert equal(done.logits, run_replayed(whole(form, FREE), STEPS, done))
+def test_a_probabilistic_run_is_the_reference_under_the_dealers_masks_bit_by_bit(form: Form) -> None:
+    done = private(form, PROBABILISTIC)
+    assert equal(done.logits, run_replayed(whole(form, PROBABILISTIC), STEPS, done))
 
 
 @plans
@@ -104,7 +104,7 @@ def test_the_reference_is_near_the_papers_function(form: Form, plan: Plan) -> No
     model = variant_model(name, final_norm=final_norm, tied_head=tied_head)
     weights = {key: value.double() for key, value in model.weights.items()}
     right = paper.logits(model.config, weights, PROMPT)[-1]
-    usual = Whole(model, Program.of(plan, model.config, model.ranges, ROOM))
+    usual = Whole(model, Program.of(plan, model.config, model.ranges, MAX_CONTEXT))
     rounding = None if is_faithful(plan) else InsecureTestRandom(3)
     (logits,) = run_clear(usual, [PROMPT], rounding)
     assert float((logits - right).abs().max()) < 0.02 * float(right.std())
@@ -124,6 +124,6 @@ def test_both_parties_measure_what_is_counted_label_by_label(form: Form, plan: P
 def test_that_is_what_users_are_told(form: Form, plan: Plan) -> None:
     name, final_norm, tied_head = form
     model = variant_model(name, final_norm=final_norm, tied_head=tied_head)
-    usual = Whole(model, Program.of(plan, model.config, model.ranges, ROOM))
+    usual = Whole(model, Program.of(plan, model.config, model.ranges, MAX_CONTEXT))
     told = count(model.config, plan, tokens=len(PROMPT), new_tokens=len(STEPS), ranges=model.ranges)
     assert costs(told) == costs(run_counted(usual, STEPS))

@@ -14,7 +14,7 @@ from tests.controls.masks import TWICE
 from tests.mpcinfer.joint_sessions import CHECKED, NAMES, PLANS, relation_where_masks_are_used, relations
 
 FORMS = {
-    # Free truncation rounds an index at random: what a look-up finds has no fixed lowest bit there.
+    # Probabilistic truncation rounds an index at random: what a look-up finds has no fixed lowest bit there.
     "for a look-up's value and its sign": ("power", "fss-faithful"),
     "for weights of both evaluations": (CHECKED, "fss"),
 }

@@ -88,7 +88,7 @@ def _costs(bill: Bill) -> dict[str, tuple[int, ...]]:
 @pytest.mark.parametrize("config", MODELS.values(), ids=list(MODELS))
 def test_private_run_gives_the_clear_tokens_and_the_counted_bill(config: ModelConfig, plan: Plan) -> None:
     model = random_model(config)
-    (logits, tokens), bill, server_bill = run_model(model, plan, _decode, room=len(PROMPT) + STEPS - 1)
+    (logits, tokens), bill, server_bill = run_model(model, plan, _decode, max_context=len(PROMPT) + STEPS - 1)
     reference, reference_tokens = _in_the_clear(model)
     # Logits of these models have a standard deviation near 1; a protocol's stated errors (below 3e-3 each)
     # pass through two layers that neither amplify nor damp them much.

@@ -1,4 +1,5 @@
-"""Variants on CrypTen's engine: the fixed-point reference's tokens, near the papers' function, and billed."""
+"""Variants on CrypTen's executor: the fixed-point reference's tokens, near the papers' function, and
+billed."""
 
 from __future__ import annotations
 

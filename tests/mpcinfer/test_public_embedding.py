@@ -18,8 +18,8 @@ from tests.mpcinfer.test_fss_models import GPT2, LLAMA, costs
 from tests.mpcinfer.three_parties import random_model
 
 STEPS: Steps = (list(b"f(x, y"), [41], [58])
-FAITHFUL = get_plan("fss-faithful")
-PUBLIC = FAITHFUL.replace(embedding="public")
+EXACT = get_plan("fss-faithful")
+PUBLIC = EXACT.replace(embedding="public")
 models = pytest.mark.parametrize(
     "config", [dataclasses.replace(GPT2, layers=1), LLAMA], ids=["tied, positions", "untied, rope"]
 )
@@ -33,7 +33,7 @@ def whole(config: ModelConfig, plan: Plan) -> Whole:
 def test_the_logits_are_the_references_and_those_of_a_private_table(config: ModelConfig) -> None:
     model = whole(config, PUBLIC)
     private = run_private(model, STEPS).logits
-    for reference in (run_clear(model, STEPS), run_clear(whole(config, FAITHFUL), STEPS)):
+    for reference in (run_clear(model, STEPS), run_clear(whole(config, EXACT), STEPS)):
         assert all(torch.equal(a, b) for a, b in zip(private, reference, strict=True))
 
 
@@ -44,7 +44,7 @@ def test_the_bill_is_counted_and_rows_take_the_place_of_one_hot_vectors(config: 
     counted = count(config, PUBLIC, ranges=ranges, **sizes)
     for bill in run_private(model, STEPS).bills:
         assert costs(bill) == costs(counted)
-    usual = count(config, FAITHFUL, ranges=ranges, **sizes).total
+    usual = count(config, EXACT, ranges=ranges, **sizes).total
     tokens, bits = sum(map(len, STEPS)), model.program.widths.embedding_bits
     saved = usual.online_bytes_to_server - counted.total.online_bytes_to_server
     rows = [len(step) * (config.vocabulary - config.width) * bits / 8 for step in STEPS]

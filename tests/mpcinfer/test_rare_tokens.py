@@ -15,7 +15,7 @@ from mpcinfer.sessions.exchange import StepClient
 from mpcinfer.suites.registry import get_plan
 from parties.errors import RangeError
 from protocols.plan import Plan
-from tests.mpcinfer.fss_parties import FAITHFUL, FREE, Whole, run_clear, run_private
+from tests.mpcinfer.fss_parties import EXACT, PROBABILISTIC, Whole, run_clear, run_private
 from tests.mpcinfer.test_fss_models import MODELS
 from tests.mpcinfer.three_parties import random_model, run_model
 
@@ -41,7 +41,7 @@ def whole(name: str, plan: Plan) -> Whole:
 
 @models
 def test_its_answer_is_the_references_bit_by_bit(name: str) -> None:
-    model = whole(name, FAITHFUL)
+    model = whole(name, EXACT)
     (reference,) = run_clear(model, [PROMPT])
     for seed in SEEDS:
         (logits,) = run_private(model, [PROMPT], seed=seed).logits
@@ -49,8 +49,8 @@ def test_its_answer_is_the_references_bit_by_bit(name: str) -> None:
 
 
 @models
-def test_free_truncation_gives_the_same_likeliest_token(name: str) -> None:
-    (reference,), model = run_clear(whole(name, FAITHFUL), [PROMPT]), whole(name, FREE)
+def test_probabilistic_truncation_gives_the_same_likeliest_token(name: str) -> None:
+    (reference,), model = run_clear(whole(name, EXACT), [PROMPT]), whole(name, PROBABILISTIC)
     for seed in SEEDS:
         (logits,) = run_private(model, [PROMPT], seed=seed).logits
         assert int(logits.argmax()) == int(reference.argmax())

@@ -239,7 +239,7 @@ def test_the_fixed_point_model_says_the_same(coder: Model, temperature: float | 
         sampler = greedy
         if temperature is not None:
             sampler = Random(temperature=temperature, uniform=seeded_uniform(4))
-        return model.complete(LIST, max_new_tokens=8, sampler=sampler, speculate=speculate, keep=True)
+        return model.complete(LIST, max_new_tokens=8, sampler=sampler, speculate=speculate, keep_cache=True)
 
     plain, drafted = answer(0), answer(3)
     assert (drafted.ids, drafted.reason) == (plain.ids, plain.reason)

@@ -29,9 +29,9 @@ from parties.errors import PeerClosed
 from parties.link import Link
 from parties.local import local_pair
 from parties.meter import CLIENT, SERVER, Meter
-from protocols.additive.crypten.engine import CrypTenArithmetic, crypten_engine
+from protocols.additive.crypten.executor import CrypTenArithmetic, crypten_executor
 from protocols.additive.dealer import serve_dealer
-from protocols.fss.supply import DealerSupply
+from protocols.fss.source import DealerSource
 from protocols.plan import Plan
 
 T = TypeVar("T")
@@ -112,22 +112,22 @@ def run_three(
     return Outcome(results[SERVER], results[CLIENT], meters)
 
 
-def run_engines(
+def run_executors(
     plan: Plan,
     server: Callable[[CrypTenArithmetic], object],
     client: Callable[[CrypTenArithmetic], object],
     wrap: Wrap = as_it_is,
 ) -> Outcome:
-    """`run_three` with one function a party on connected CrypTen engines."""
+    """`run_three` with one function a party on connected CrypTen executors."""
 
-    def on_engine(function: Callable[[CrypTenArithmetic], object]) -> Party:
+    def on_executor(function: Callable[[CrypTenArithmetic], object]) -> Party:
         def party(link: Link, dealer: Link) -> object:
-            with crypten_engine(link, dealer, plan, _key) as engine:
-                return function(engine)
+            with crypten_executor(link, dealer, plan, _key) as executor:
+                return function(executor)
 
         return party
 
-    return run_three(serve_dealer, on_engine(server), on_engine(client), wrap)
+    return run_three(serve_dealer, on_executor(server), on_executor(client), wrap)
 
 
 Open = Callable[[Link, Link, dict[str, torch.Tensor] | None], AbstractContextManager[PrivateSession]]
@@ -139,16 +139,16 @@ def _crypten(plan: Plan, public: PublicModel) -> tuple[Callable[[Link, Link], ob
     def open_session(
         link: Link, dealer: Link, weights: dict[str, torch.Tensor] | None
     ) -> Generator[PrivateSession]:
-        with crypten_engine(link, dealer, plan, _key) as engine:
-            yield CrypTenPrivateSession(engine, plan, public, weights)
+        with crypten_executor(link, dealer, plan, _key) as executor:
+            yield CrypTenPrivateSession(executor, plan, public, weights)
 
     return serve_dealer, open_session
 
 
 def _fss(
-    plan: Plan, public: PublicModel, room: int | None, check_ranges: bool
+    plan: Plan, public: PublicModel, max_context: int | None, check_ranges: bool
 ) -> tuple[Callable[[Link, Link], object], Open]:
-    program = Program.of(plan, public.config, public.ranges, room, check_ranges=check_ranges)
+    program = Program.of(plan, public.config, public.ranges, max_context, check_ranges=check_ranges)
 
     def deal(server: Link, client: Link) -> object:
         return serve_fss(server, client, Program.from_document(program.to_document()))
@@ -160,8 +160,8 @@ def _fss(
         assert link.rank is not None
         own = None if weights is None else checked_weights(program, public.name, weights)
         with (
-            closing(DealerSupply(link.rank, dealer)) as supply,
-            closing(fss_over(link, program, own, supply)) as session,
+            closing(DealerSource(link.rank, dealer)) as source,
+            closing(fss_over(link, program, own, source)) as session,
         ):
             yield session
 
@@ -173,18 +173,18 @@ def run_model(
     plan: Plan,
     use: Callable[[StepClient], T],
     wrap: Wrap = as_it_is,
-    room: int | None = None,
+    max_context: int | None = None,
     *,
     check_ranges: bool = False,
 ) -> tuple[T, Bill, Bill]:
     """A whole session over `model`; what `use` made of the client, the client's and the server's bill.
 
     Args:
-        room: tokens that a session of the FSS suite has room for.
+        max_context: tokens that a session of the FSS suite has room for.
         check_ranges: whether that session evaluates every pass twice.
     """
     public, fss = PublicModel.of(model), plan.suite == "fss"
-    deal, open_session = _fss(plan, public, room, check_ranges) if fss else _crypten(plan, public)
+    deal, open_session = _fss(plan, public, max_context, check_ranges) if fss else _crypten(plan, public)
 
     def server(link: Link, dealer: Link) -> Bill:
         with open_session(link, dealer, dict(model.weights)) as session:

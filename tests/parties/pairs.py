@@ -57,7 +57,7 @@ def _tcp_insecure(timeout_s: float) -> tuple[Channel, Channel]:
 
 def _trace(timeout_s: float) -> tuple[Channel, Channel]:
     first, second = local_pair(timeout_s)
-    return Trace(first), Trace(second, keep=True)
+    return Trace(first), Trace(second, keep_cache=True)
 
 
 def _shaped(timeout_s: float) -> tuple[Channel, Channel]:

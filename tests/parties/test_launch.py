@@ -88,11 +88,11 @@ def test_a_killed_peer_is_noticed_by_this_process(tmp_path: Path, how: str) -> N
 
 
 def _fail_beside(
-    command: list[str], lines: int, error: Exception, *, kill: bool = False, patience_s: float = HANG_S
+    command: list[str], lines: int, error: Exception, *, kill: bool = False, grace_s: float = HANG_S
 ) -> None:
     """Meets an error of a peer after a process has said so many lines."""
     said: queue.Queue[str] = queue.Queue()
-    with Processes(said.put, patience_s) as group:
+    with Processes(said.put, grace_s) as group:
         pid = group.start("server", command)
         _lines(said, lines)
         if kill:
@@ -119,12 +119,12 @@ def test_a_killed_process_is_named() -> None:
 
 def test_an_error_while_everybody_lives_is_left_alone() -> None:
     with pytest.raises(PeerTimeout, match=r"^slow$"):
-        _fail_beside(SLEEPER, 1, PeerTimeout("slow"), patience_s=SILENCE_S)
+        _fail_beside(SLEEPER, 1, PeerTimeout("slow"), grace_s=SILENCE_S)
 
 
 def test_processes_may_finish() -> None:
     said: queue.Queue[str] = queue.Queue()
-    with Processes(said.put, patience_s=HANG_S) as group:
+    with Processes(said.put, grace_s=HANG_S) as group:
         group.start("short", [sys.executable, "-c", "import time; time.sleep(0.3); print('done')"])
     assert _lines(said, 1) == ["done"]
 
@@ -136,7 +136,7 @@ def test_nothing_is_left_behind(command: list[str], error: type[BaseException] |
     pids: list[int] = []
 
     def use() -> None:
-        with Processes(said.put, patience_s=0.3) as group:
+        with Processes(said.put, grace_s=0.3) as group:
             pids.extend(group.start(name, command) for name in ("a", "b"))
             _lines(said, 2)
             if error is not None:

@@ -92,7 +92,7 @@ def test_bytes_that_are_no_frame(tamper: Callable[[list[bytes]], list[bytes]]) -
 
 def test_a_replayed_frame() -> None:
     sender, receiver = _links()
-    sent = Trace(sender.channel, keep=True)
+    sent = Trace(sender.channel, keep_cache=True)
     sender.channel = sent
     sender.send([X], 64)
     receiver.recv([Spec(64, (2, 3))])

@@ -46,7 +46,7 @@ def test_hashes_see_order_and_boundaries() -> None:
 
 
 def test_copies_are_kept_where_asked() -> None:
-    first, second = _pair(keep=True)
+    first, second = _pair(keep_cache=True)
     buffer = bytearray(b"before")
     first.send([buffer, b"x"])
     buffer[:] = b"after!"
@@ -57,8 +57,8 @@ def test_copies_are_kept_where_asked() -> None:
 
 def test_tampering() -> None:
     ends = local_pair()
-    liar = Trace(ends[0], keep=True, tamper_sent=lambda parts: [*parts, b"more"])
-    fooled = Trace(ends[1], keep=True, tamper_received=lambda parts: parts[1:])
+    liar = Trace(ends[0], keep_cache=True, tamper_sent=lambda parts: [*parts, b"more"])
+    fooled = Trace(ends[1], keep_cache=True, tamper_received=lambda parts: parts[1:])
     liar.send([b"a", b"b"])
     assert fooled.recv() == [b"b", b"more"]
     assert (liar.sent, fooled.received) == ([[b"a", b"b"]], [[b"b", b"more"]])

@@ -10,7 +10,7 @@ import pytest
 from mpcinfer.suites.registry import PLANS, SUITES, check, disclosures, get_plan
 from parties.errors import ConfigError
 from protocols.additive.registry import resolve
-from protocols.fss.plans import FAITHFUL, is_faithful
+from protocols.fss.plans import EXACT, is_faithful
 from protocols.fss.protocol import FssProtocol
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.registry import truncating
@@ -18,7 +18,9 @@ from protocols.fss.suite import FssSuite
 from protocols.plan import Plan
 
 RESOLVERS = {"crypten": resolve, "fss": resolve_fss}
-OPERATIONS = [(engine, operation) for engine, suite in SUITES.items() for operation in suite.operations]
+OPERATIONS = [
+    (suite_name, operation) for suite_name, suite in SUITES.items() for operation in suite.operations
+]
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -32,19 +34,19 @@ def test_presets_differ() -> None:
     assert len({plan.digest() for plan in PLANS.values()}) == len(PLANS)
 
 
-@pytest.mark.parametrize(("engine", "operation"), OPERATIONS)
-def test_every_protocol_can_be_chosen(engine: str, operation: str) -> None:
-    preset = get_plan(engine)
+@pytest.mark.parametrize(("suite_name", "operation"), OPERATIONS)
+def test_every_protocol_can_be_chosen(suite_name: str, operation: str) -> None:
+    preset = get_plan(suite_name)
     digests = {preset.digest()}
-    for name in SUITES[engine].operations[operation]:
-        plan = truncating(preset, exactly=True) if name == FAITHFUL else preset.replace(**{operation: name})
-        RESOLVERS[engine](plan)
+    for name in SUITES[suite_name].operations[operation]:
+        plan = truncating(preset, exactly=True) if name == EXACT else preset.replace(**{operation: name})
+        RESOLVERS[suite_name](plan)
         digests.add(plan.digest())
-    assert len(digests) == 1 + len(SUITES[engine].operations[operation])
+    assert len(digests) == 1 + len(SUITES[suite_name].operations[operation])
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_a_plan_names_what_its_engine_has_and_nothing_else(name: str) -> None:
+def test_a_plan_names_what_its_suite_has_and_nothing_else(name: str) -> None:
     plan = get_plan(name)
     assert set(plan.choices) == set(SUITES[plan.suite].operations)
 
@@ -53,7 +55,7 @@ OTHER_CHOICES = [
     (operation, name)
     for operation, protocols in SUITES["fss"].operations.items()
     for name in protocols
-    if name not in (get_plan("fss").choices[operation], FAITHFUL)
+    if name not in (get_plan("fss").choices[operation], EXACT)
 ]
 
 
@@ -76,7 +78,7 @@ def _by_operation(suite: FssSuite) -> dict[str, type]:
     return {key: type(each) for key, each in {**fields, **fields.pop("activations")}.items()}
 
 
-def test_the_faithful_plan_is_a_choice_of_truncation() -> None:
+def test_the_exact_plan_is_a_choice_of_truncation() -> None:
     plan = truncating(get_plan("fss"), exactly=True)
     assert is_faithful(plan)
     assert plan.choices == get_plan("fss-faithful").choices
@@ -84,7 +86,7 @@ def test_the_faithful_plan_is_a_choice_of_truncation() -> None:
     with pytest.raises(ConfigError, match="with truncation=faithful take gelu=lookup"):
         check(get_plan("fss").replace(truncation="faithful"))
     assert not is_faithful(get_plan("fss"))
-    assert resolve_fss(plan).truncation.faithful
+    assert resolve_fss(plan).truncation.exact_truncation
 
 
 def test_everything_of_the_suite_is_documented() -> None:
@@ -109,13 +111,13 @@ def test_an_unknown_plan() -> None:
         get_plan("cryptn")
 
 
-@pytest.mark.parametrize("engine", SUITES)
-def test_an_unknown_protocol(engine: str) -> None:
-    known = sorted(SUITES[engine].operations["gelu"])
-    plan = get_plan(engine).replace(gelu=known[0] + "x")
+@pytest.mark.parametrize("suite_name", SUITES)
+def test_an_unknown_protocol(suite_name: str) -> None:
+    known = sorted(SUITES[suite_name].operations["gelu"])
+    plan = get_plan(suite_name).replace(gelu=known[0] + "x")
     near = f"did you mean '{known[0]}'?"
     with pytest.raises(ConfigError) as raised:
-        RESOLVERS[engine](plan)
+        RESOLVERS[suite_name](plan)
     said = str(raised.value)
     assert f"gelu has no protocol '{known[0]}x'; {near} there are {', '.join(known)}" in said
 
@@ -124,7 +126,7 @@ def test_an_unknown_protocol(engine: str) -> None:
     ("preset", "operation", "known"),
     [("crypten", "tanh", "softmax"), ("crypten", "maximum", "softmax"), ("fss", "softmax", "maximum")],
 )
-def test_an_operation_that_the_engine_does_not_have(preset: str, operation: str, known: str) -> None:
+def test_an_operation_that_the_suite_does_not_have(preset: str, operation: str, known: str) -> None:
     with pytest.raises(ConfigError, match=f"plan {preset} has no operation '{operation}'; it has .*{known}"):
         get_plan(preset).replace(**{operation: "x"})
 
@@ -146,12 +148,12 @@ def _changed(preset: str, suite: str = "", **choices: str) -> Plan:
         (_changed("crypten", truncation="faithful"), "truncation has no protocol 'faithful'.*exact, local"),
     ],
 )
-def test_a_plan_that_does_not_fit_its_engine(plan: Plan, message: str) -> None:
+def test_a_plan_that_does_not_fit_its_suite(plan: Plan, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check(plan)
 
 
-def test_suites_are_for_their_own_engine() -> None:
+def test_suites_are_for_their_own_suite() -> None:
     with pytest.raises(ConfigError, match="plan fss is for the suite fss, not crypten"):
         resolve(get_plan("fss"))
     with pytest.raises(ConfigError, match="plan crypten is for the suite crypten, not fss"):

@@ -23,7 +23,7 @@ from mpcinfer.roles.client import connect_client
 from mpcinfer.roles.server import serve_sessions
 from mpcinfer.sessions.addresses import Address, Identity
 from mpcinfer.sessions.exchange import StepClient, serve_steps
-from mpcinfer.sessions.terms import Terms
+from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.registry import PLANS, SUITES, disclosures, get_plan, register, suite_of
 from parties.bill import Bill
 from parties.errors import ConfigError
@@ -67,8 +67,10 @@ class Private:
 
     def _party(self, link: Link) -> torch.Tensor | None:
         weights, logits = None if link.rank else self.model.weights, None
-        terms = Terms(plan=get_plan(NAME), public=PublicModel.of(self.model), weights=weights)
-        with suite_of(terms.plan).open(link, terms) as session:
+        session_config = SessionConfig(
+            plan=get_plan(NAME), public=PublicModel.of(self.model), weights=weights
+        )
+        with suite_of(session_config.plan).open(link, session_config) as session:
             for what, rows in self.steps:
                 if isinstance(what, int):
                     session.rewind(what)
@@ -89,11 +91,13 @@ def test_a_run_costs_what_is_counted(config: ModelConfig) -> None:
     public, plan = PublicModel.of(model), get_plan(NAME)
 
     def server(link: Link) -> Bill:
-        with suite_of(plan).open(link, Terms(plan=plan, public=public, weights=model.weights)) as session:
+        with suite_of(plan).open(
+            link, SessionConfig(plan=plan, public=public, weights=model.weights)
+        ) as session:
             return serve_steps(link, session)
 
     def client(link: Link) -> Bill:
-        with suite_of(plan).open(link, Terms(plan=plan, public=public)) as session:
+        with suite_of(plan).open(link, SessionConfig(plan=plan, public=public)) as session:
             steps = StepClient(link, session)
             steps.step([1, 2, 3, 4, 5])
             steps.step([6])

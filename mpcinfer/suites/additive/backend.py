@@ -46,7 +46,7 @@ class SecureBackend(Backend[Share, Weight]):
     """Runs a decoder on shares of Z_2^64, one instance a party and session.
 
     Args:
-        engine: the primitives: over CrypTen, or on shapes alone for a bill.
+        executor: the primitives: over CrypTen, or on shapes alone for a bill.
         suite: the plan's protocols.
         vocabulary: V, for one-hot token rows.
         ranges: public calibration results, see `mpcinfer.models.ranges`; None assumes `UNCALIBRATED`, which
@@ -54,9 +54,9 @@ class SecureBackend(Backend[Share, Weight]):
     """
 
     def __init__(
-        self, engine: Arithmetic, suite: Suite, vocabulary: int, ranges: Mapping[str, float] | None = None
+        self, executor: Arithmetic, suite: Suite, vocabulary: int, ranges: Mapping[str, float] | None = None
     ) -> None:
-        self.engine, self.suite = engine, suite
+        self.executor, self.suite = executor, suite
         self._vocabulary, self._ranges = vocabulary, ranges
 
     def load(
@@ -73,7 +73,7 @@ class SecureBackend(Backend[Share, Weight]):
         shared as they are; temperatures by position as exp of minus their logarithms.
         """
         loaded: dict[str, Weight] = {}
-        with self.engine.meter.phase(Phase.SETUP), self.span("setup", "setup"):
+        with self.executor.meter.phase(Phase.SETUP), self.span("setup", "setup"):
             for name, shape in weight_shapes(config).items():
                 if only is not None and name not in only:
                     continue
@@ -83,16 +83,16 @@ class SecureBackend(Backend[Share, Weight]):
 
     def _loaded(self, name: str, value: torch.Tensor | None, shape: tuple[int, ...]) -> Weight:
         if name.endswith("attn.epsilon"):
-            return Weight(name, self.engine.share_from(SERVER, value, shape, frac_bits=EPSILON_FRAC))
+            return Weight(name, self.executor.share_from(SERVER, value, shape, frac_bits=EPSILON_FRAC))
         if name.endswith("attn.log_temperature"):
             factors = None if value is None else torch.exp(-value)
-            return Weight(name, self.engine.share_from(SERVER, factors, shape))
+            return Weight(name, self.executor.share_from(SERVER, factors, shape))
         if len(shape) > 1 and name != "embed.positions":
-            return self.engine.weight(name, value, shape)
-        return Weight(name, self.engine.share_from(SERVER, value, shape))
+            return self.executor.weight(name, value, shape)
+        return Weight(name, self.executor.share_from(SERVER, value, shape))
 
     def span(self, name: str, kind: str = "") -> AbstractContextManager[object]:
-        return self.engine.meter.span(name, kind)
+        return self.executor.meter.span(name, kind)
 
     def tokens(self, ids: Sequence[int] | None, count: int) -> Share:
         """One-hot rows [1, T, V] of integers, shared by the client."""
@@ -100,141 +100,141 @@ class SecureBackend(Backend[Share, Weight]):
         if ids is not None:
             rows = torch.zeros(1, count, self._vocabulary)
             rows[0, torch.arange(count), torch.tensor(list(ids))] = 1.0
-        return self.engine.share_from(CLIENT, rows, (1, count, self._vocabulary), frac_bits=0)
+        return self.executor.share_from(CLIENT, rows, (1, count, self._vocabulary), frac_bits=0)
 
     def embed(self, tokens: Share, table: Weight) -> Share:
-        return self.engine.linear(tokens, table)
+        return self.executor.linear(tokens, table)
 
     def add_positions(self, x: Share, table: Weight, start: int) -> Share:
         tokens = x.shape[-2]
-        return self.engine.add(
-            x, self.engine.rearrange(table.share, lambda rows: rows[start : start + tokens])
+        return self.executor.add(
+            x, self.executor.rearrange(table.share, lambda rows: rows[start : start + tokens])
         )
 
     def linear(self, x: Share, weight: Weight, bias: Weight | None) -> Share:
-        product = self.engine.linear(x, weight)
-        return product if bias is None else self.engine.add(product, bias.share)
+        product = self.executor.linear(x, weight)
+        return product if bias is None else self.executor.add(product, bias.share)
 
     def matmul(self, a: Share, b: Share) -> Share:
-        return self.engine.matmul(a, b)
+        return self.executor.matmul(a, b)
 
     def attention_weights(
         self, scores: Share, start: int, form: AttentionForm, epsilon: Weight | None = None
     ) -> Share:
         if form.kind == "softmax":
-            return self.suite.softmax(self.engine, scores, start)
+            return self.suite.softmax(self.executor, scores, start)
         if form.kind == "relu":
             rows = CausalRows(scores.shape[-2], start)
-            positive = self.suite.relu(self.engine, rows.pack(self.engine, scores))
-            return relu_weights(self.engine, positive, rows)
+            positive = self.suite.relu(self.executor, rows.pack(self.executor, scores))
+            return relu_weights(self.executor, positive, rows)
         (low, high), largest = UNCALIBRATED_DIVISORS, 2.0
         if self._ranges is not None:
             prefix, seen = self.site.key, Seen(self._ranges)
             low, high = divisor_bounds(form, prefix, seen, scaled=epsilon is not None)
             largest = score_bound(form, prefix, seen)
         added = form.epsilon if epsilon is None else epsilon.share
-        return self.suite.power(form.power, low, high, largest)(self.engine, scores, start, added)
+        return self.suite.power(form.power, low, high, largest)(self.executor, scores, start, added)
 
     def add_offset(self, scores: Share, offset: Weight | None, shift: float) -> Share:
         if offset is not None:
-            heads = self.engine.rearrange(offset.share, lambda value: value[:, None, None])
-            scores = self.engine.add(scores, heads)
-        return self.engine.add_public(scores, shift) if shift else scores
+            heads = self.executor.rearrange(offset.share, lambda value: value[:, None, None])
+            scores = self.executor.add(scores, heads)
+        return self.executor.add_public(scores, shift) if shift else scores
 
-    def temper(self, q: Share, log_temperature: Weight, start: int) -> Share:
-        """By a product with what the server took exp of (`load`)."""
+    def apply_temperature(self, q: Share, log_temperature: Weight, start: int) -> Share:
+        """Multiplies by exp of the temperature, which the server has taken (`load`)."""
         end = start + q.shape[-2]
-        factors = self.engine.rearrange(log_temperature.share, lambda value: value[:, start:end, None])
-        return self.engine.mul(q, factors)
+        factors = self.executor.rearrange(log_temperature.share, lambda value: value[:, start:end, None])
+        return self.executor.mul(q, factors)
 
     def norm(self, x: Share, weight: Weight | None, bias: Weight | None, kind: NormKind, eps: float) -> Share:
-        engine = self.engine
+        executor = self.executor
         low, high = self._norm_range(f"{self.site.key}/{_SPREAD[kind]}")
         # A norm does not change when its row is scaled: a power of two brings mean squares around 4, and
         # those of a range too wide for that above 2^-8, below which 16 fraction bits say little.
         shift = max(1 - round(math.log2(low * high) / 4), math.ceil(-4 - math.log2(low) / 2))
-        x = engine.mul_integer(x, 1 << shift) if shift >= 0 else engine.shift_down(x, -shift)
+        x = executor.mul_integer(x, 1 << shift) if shift >= 0 else executor.shift_down(x, -shift)
         if kind == "layernorm":
-            x = engine.sub(x, self._mean(x))
+            x = executor.sub(x, self._mean(x))
         scale = 4.0**shift
-        mean_square = engine.add_public(self._mean(engine.square(x)), eps * scale)
+        mean_square = executor.add_public(self._mean(executor.square(x)), eps * scale)
         inverse_sqrt = self.suite.inverse_sqrt((low + eps) * scale, (high + eps) * scale)
-        result = inverse_sqrt.normalise(engine, x, mean_square)
+        result = inverse_sqrt.normalise(executor, x, mean_square)
         if weight is not None:
-            result = engine.mul(result, weight.share)
-        return result if bias is None else engine.add(result, bias.share)
+            result = executor.mul(result, weight.share)
+        return result if bias is None else executor.add(result, bias.share)
 
     def activation(self, x: Share, kind: ActivationKind) -> Share:
         match kind:
             case "gelu" | "gelu_tanh":
-                return self.suite.gelu(self.engine, x)
+                return self.suite.gelu(self.executor, x)
             case "silu":
-                return self.suite.silu(self.engine, x)
+                return self.suite.silu(self.executor, x)
             case "relu":
-                return self.suite.relu(self.engine, x)
+                return self.suite.relu(self.executor, x)
             case "identity":
                 return x
 
     def mul(self, a: Share, b: Share) -> Share:
-        return self.engine.mul(a, b)
+        return self.executor.mul(a, b)
 
     def add(self, a: Share, b: Share) -> Share:
-        return self.engine.add(a, b)
+        return self.executor.add(a, b)
 
     def scale(self, x: Share, factor: float) -> Share:
-        return self.engine.mul_public(x, factor)
+        return self.executor.mul_public(x, factor)
 
     def rope(self, x: Share, start: int, base: float, pairs: RopePairs) -> Share:
         """Both products of a rotation are added before the one truncation."""
-        engine, halves = self.engine, pairs == "halves"
-        cos, sin = (engine.encode(table) for table in rope_angles(x.shape[-2], x.shape[-1], start, base))
+        executor, halves = self.executor, pairs == "halves"
+        cos, sin = (executor.encode(table) for table in rope_angles(x.shape[-2], x.shape[-1], start, base))
         half = x.shape[-1] // 2
-        first = engine.rearrange(x, lambda v: v[..., :half] if halves else v[..., 0::2])
-        second = engine.rearrange(x, lambda v: v[..., half:] if halves else v[..., 1::2])
+        first = executor.rearrange(x, lambda v: v[..., :half] if halves else v[..., 0::2])
+        second = executor.rearrange(x, lambda v: v[..., half:] if halves else v[..., 1::2])
         turned = (
-            engine.sub(engine.mul_integer(first, cos), engine.mul_integer(second, sin)),
-            engine.add(engine.mul_integer(second, cos), engine.mul_integer(first, sin)),
+            executor.sub(executor.mul_integer(first, cos), executor.mul_integer(second, sin)),
+            executor.add(executor.mul_integer(second, cos), executor.mul_integer(first, sin)),
         )
         if halves:
-            joined = engine.concat(turned, -1)
+            joined = executor.concat(turned, -1)
         else:
-            pairwise = [engine.rearrange(part, lambda v: v.unsqueeze(-1)) for part in turned]
-            joined = engine.rearrange(engine.concat(pairwise, -1), lambda v: v.flatten(-2))
-        return engine.truncate(Share(joined.value, x.frac_bits + engine.frac_bits), x.frac_bits)
+            pairwise = [executor.rearrange(part, lambda v: v.unsqueeze(-1)) for part in turned]
+            joined = executor.rearrange(executor.concat(pairwise, -1), lambda v: v.flatten(-2))
+        return executor.truncate(Share(joined.value, x.frac_bits + executor.frac_bits), x.frac_bits)
 
     def split(self, x: Share, sizes: Sequence[int]) -> list[Share]:
         return [Share(part, x.frac_bits) for part in torch.split(x.value, list(sizes), dim=-1)]
 
     def split_heads(self, x: Share, heads: int) -> Share:
-        return self.engine.rearrange(x, lambda v: v.reshape(*v.shape[:-1], heads, -1).transpose(-2, -3))
+        return self.executor.rearrange(x, lambda v: v.reshape(*v.shape[:-1], heads, -1).transpose(-2, -3))
 
     def merge_heads(self, x: Share) -> Share:
-        return self.engine.rearrange(x, lambda v: v.transpose(-2, -3).flatten(-2))
+        return self.executor.rearrange(x, lambda v: v.transpose(-2, -3).flatten(-2))
 
     def repeat_heads(self, x: Share, times: int) -> Share:
         if times == 1:
             return x
-        return self.engine.rearrange(x, lambda v: v.repeat_interleave(times, dim=-3))
+        return self.executor.rearrange(x, lambda v: v.repeat_interleave(times, dim=-3))
 
     def transpose(self, x: Share) -> Share:
-        return self.engine.rearrange(x, lambda v: v.transpose(-1, -2))
+        return self.executor.rearrange(x, lambda v: v.transpose(-1, -2))
 
     def concat_tokens(self, a: Share, b: Share) -> Share:
-        return self.engine.concat([a, b], -2)
+        return self.executor.concat([a, b], -2)
 
     def first_tokens(self, x: Share, count: int) -> Share:
         return x.first_rows(count)
 
     def last_tokens(self, x: Share, count: int) -> Share:
-        return self.engine.rearrange(x, lambda v: v[..., -count:, :])
+        return self.executor.rearrange(x, lambda v: v[..., -count:, :])
 
     def head(self, x: Share, table: Weight, tied: bool) -> Share:
-        return self.engine.linear(x, table, transposed=tied)
+        return self.executor.linear(x, table, transposed=tied)
 
     def open_logits(self, logits: Share) -> torch.Tensor | None:
         """The logits at the client. Reveals them to the client alone."""
         with self.span("output", "output"):
-            return self.engine.open_to(CLIENT, logits)
+            return self.executor.open_to(CLIENT, logits)
 
     def _norm_range(self, key: str) -> tuple[float, float]:
         """Least and greatest mean square that a norm is prepared for, margin included."""
@@ -254,6 +254,6 @@ class SecureBackend(Backend[Share, Weight]):
         """
         width = x.shape[-1]
         shift = max(0, math.ceil(math.log2(width)) - 1)
-        return self.engine.mul_public(
-            self.engine.shift_down(self.engine.sum(x, -1), shift), 2.0**shift / width
+        return self.executor.mul_public(
+            self.executor.shift_down(self.executor.sum(x, -1), shift), 2.0**shift / width
         )

@@ -21,7 +21,7 @@ from protocols.trust import Security
 LARGEST = 128.0
 """Bound on compared numbers."""
 ROW_RANGE = (0.1, 150.0)
-"""Of what inverse square roots are taken of; the widest that all of them hold."""
+"""Range of the arguments of inverse square roots: the widest that all protocols allow."""
 
 POWER = (4, 0.1, 100.0, 4.0)
 """Power, divisors and scores, as range training leaves them."""
@@ -30,62 +30,62 @@ Run = Callable[[CountingArithmetic, Suite, ModelConfig, int], tuple[int, str]]
 """Computes a sample; how many elements it has, and what one is."""
 
 
-def _linear(engine: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int) -> tuple[int, str]:
-    x = without_data((1, tokens, config.width), engine.frac_bits)
-    weight = engine.weight("w", None, (config.width, config.width))
-    with engine.meter.span(SAMPLE):
-        engine.linear(x, weight)
+def _linear(executor: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int) -> tuple[int, str]:
+    x = without_data((1, tokens, config.width), executor.frac_bits)
+    weight = executor.weight("w", None, (config.width, config.width))
+    with executor.meter.span(SAMPLE):
+        executor.linear(x, weight)
     return tokens * config.width, "element"
 
 
 def _truncation(
-    engine: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int
+    executor: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int
 ) -> tuple[int, str]:
-    x = without_data((1, tokens, config.width), 2 * engine.frac_bits)
-    with engine.meter.span(SAMPLE):
-        engine.truncate(x, engine.frac_bits)
+    x = without_data((1, tokens, config.width), 2 * executor.frac_bits)
+    with executor.meter.span(SAMPLE):
+        executor.truncate(x, executor.frac_bits)
     return math.prod(x.shape), "element"
 
 
 def _comparison(
-    engine: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int
+    executor: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int
 ) -> tuple[int, str]:
-    x = without_data((1, tokens, config.width), engine.frac_bits)
-    with engine.meter.span(SAMPLE):
-        engine.less_than_zero(x, LARGEST)
+    x = without_data((1, tokens, config.width), executor.frac_bits)
+    with executor.meter.span(SAMPLE):
+        executor.less_than_zero(x, LARGEST)
     return math.prod(x.shape), "element"
 
 
-def _softmax(engine: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int) -> tuple[int, str]:
-    scores = without_data((1, config.heads, tokens, tokens), engine.frac_bits)
-    with engine.meter.span(SAMPLE):
-        suite.softmax(engine, scores, 0)
+def _softmax(executor: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int) -> tuple[int, str]:
+    scores = without_data((1, config.heads, tokens, tokens), executor.frac_bits)
+    with executor.meter.span(SAMPLE):
+        suite.softmax(executor, scores, 0)
     return config.heads * tokens * (tokens + 1) // 2, "score"
 
 
 def _unary(operation: str) -> Run:
-    def run(engine: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int) -> tuple[int, str]:
-        x = without_data((1, tokens, config.hidden), engine.frac_bits)
-        with engine.meter.span(SAMPLE):
-            getattr(suite, operation)(engine, x)
+    def run(executor: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int) -> tuple[int, str]:
+        x = without_data((1, tokens, config.hidden), executor.frac_bits)
+        with executor.meter.span(SAMPLE):
+            getattr(suite, operation)(executor, x)
         return math.prod(x.shape), "element"
 
     return run
 
 
 def _inverse_sqrt(
-    engine: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int
+    executor: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int
 ) -> tuple[int, str]:
-    x = without_data((1, tokens, 1), engine.frac_bits)
-    with engine.meter.span(SAMPLE):
-        suite.inverse_sqrt(*ROW_RANGE)(engine, x)
+    x = without_data((1, tokens, 1), executor.frac_bits)
+    with executor.meter.span(SAMPLE):
+        suite.inverse_sqrt(*ROW_RANGE)(executor, x)
     return tokens, "row"
 
 
-def _power(engine: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int) -> tuple[int, str]:
-    scores = without_data((1, config.heads, tokens, tokens), engine.frac_bits)
-    with engine.meter.span(SAMPLE):
-        suite.power(*POWER)(engine, scores, 0, 0.1)
+def _power(executor: CountingArithmetic, suite: Suite, config: ModelConfig, tokens: int) -> tuple[int, str]:
+    scores = without_data((1, config.heads, tokens, tokens), executor.frac_bits)
+    with executor.meter.span(SAMPLE):
+        suite.power(*POWER)(executor, scores, 0, 0.1)
     return config.heads * tokens * (tokens + 1) // 2, "score"
 
 

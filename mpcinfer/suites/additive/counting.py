@@ -50,4 +50,4 @@ def _pass(
 
 
 def _activation(backend: SecureBackend, tokens: int, width: int) -> Share:
-    return Share(torch.empty(1, tokens, width, dtype=torch.int64, device="meta"), backend.engine.frac_bits)
+    return Share(torch.empty(1, tokens, width, dtype=torch.int64, device="meta"), backend.executor.frac_bits)

@@ -13,13 +13,20 @@ from mpcinfer.models.fold import as_run
 from mpcinfer.models.public import PublicModel
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.sessions.session import PrivateSession, rewind_cache
-from mpcinfer.sessions.terms import Terms, announce, dealer_link, greet, require_ranges, require_source
+from mpcinfer.sessions.session_config import (
+    SessionConfig,
+    announce,
+    dealer_link,
+    greet,
+    require_ranges,
+    require_source,
+)
 from mpcinfer.suites.additive.backend import SecureBackend
-from mpcinfer.suites.additive.foresight import Foresight
+from mpcinfer.suites.additive.correlation_schedule import CorrelationSchedule
 from parties.errors import ConfigError
 from parties.keys import KeyPair
 from parties.link import Link
-from protocols.additive.crypten.engine import CrypTenArithmetic, crypten_engine
+from protocols.additive.crypten.executor import CrypTenArithmetic, crypten_executor
 from protocols.additive.crypten.truncation import check_local_truncation, failure_probability
 from protocols.additive.plans import NAME
 from protocols.additive.primitives import FRAC_BITS
@@ -38,7 +45,7 @@ class CrypTenPrivateSession(PrivateSession):
     """A model on CrypTen's shares, with its KV cache. Correlations of a step are announced as it starts.
 
     Args:
-        engine: this party's primitives, connected to the other party and to the dealer.
+        executor: this party's primitives, connected to the other party and to the dealer.
         plan: the same at both parties (the handshake saw to it).
         public: shape and ranges.
         weights: the server's weights in float; None at the client.
@@ -51,7 +58,7 @@ class CrypTenPrivateSession(PrivateSession):
 
     def __init__(
         self,
-        engine: CrypTenArithmetic,
+        executor: CrypTenArithmetic,
         plan: Plan,
         public: PublicModel,
         weights: Mapping[str, torch.Tensor] | None,
@@ -63,8 +70,8 @@ class CrypTenPrivateSession(PrivateSession):
         if self._local_truncation:
             largest = max(value for key, value in ranges.items() if key.endswith(_OUTPUTS))
             check_local_truncation(largest, 1.0, 2 * FRAC_BITS, LIKELIEST_FAILURE)
-        backend = SecureBackend(engine, suite, config.vocabulary, ranges)
-        self._engine, self._foresight = engine, Foresight(plan, suite, config, ranges)
+        backend = SecureBackend(executor, suite, config.vocabulary, ranges)
+        self._executor, self._schedule = executor, CorrelationSchedule(plan, suite, config, ranges)
         self._session: Session[Share, Weight] = Session(
             Decoder(backend, config, backend.load(config, weights))
         )
@@ -81,8 +88,8 @@ class CrypTenPrivateSession(PrivateSession):
     def notes(self) -> list[str]:
         if not self._local_truncation:
             return []
-        numbers = self._foresight.truncated
-        chance = numbers * failure_probability(1.0, 2 * self._engine.frac_bits)
+        numbers = self._schedule.truncated
+        chance = numbers * failure_probability(1.0, 2 * self._executor.frac_bits)
         return [
             f"{numbers:,} numbers were truncated locally, as CrypTen does: one of magnitude 1 goes wrong "
             f"with probability 2^-32, so {chance:.1g} are expected to; none with --set truncation=exact"
@@ -90,7 +97,7 @@ class CrypTenPrivateSession(PrivateSession):
 
     def rewind(self, length: int) -> None:
         rewind_cache(self._session.cache, length)
-        self._foresight.rewind(length)
+        self._schedule.rewind(length)
 
     @property
     def prepared_end(self) -> int:
@@ -113,30 +120,36 @@ class CrypTenPrivateSession(PrivateSession):
         """Nothing to wait for."""
 
     def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
-        self._engine.prefetch(self._foresight.requests(count, rows))
+        self._executor.prefetch(self._schedule.requests(count, rows))
         return self._session.advance(ids, count, rows)
 
 
 @contextmanager
-def crypten_session(link: Link, terms: Terms) -> Generator[PrivateSession]:
+def crypten_session(link: Link, session_config: SessionConfig) -> Generator[PrivateSession]:
     """A session on CrypTen's primitives.
 
     Raises:
         ConfigError: correlations from a folder, or see `CrypTenPrivateSession`.
     """
-    if terms.material is not None:
-        raise ConfigError(f"plan {terms.plan.name} takes its correlations from a dealer, not from a folder")
-    model = terms.public.digest()
-    require_source(terms.dealer, None, terms.insecure_dealer)
-    with connected_engine(link, terms.plan, model, terms.keys, terms.dealer, terms.timeout_s) as engine:
-        yield CrypTenPrivateSession(engine, terms.plan, terms.public, terms.weights)
+    if session_config.correlations is not None:
+        raise ConfigError(
+            f"plan {session_config.plan.name} takes its correlations from a dealer, not from a folder"
+        )
+    model = session_config.public.digest()
+    require_source(session_config.dealer, None, session_config.insecure_dealer)
+    with connected_executor(
+        link, session_config.plan, model, session_config.keys, session_config.dealer, session_config.timeout_s
+    ) as executor:
+        yield CrypTenPrivateSession(
+            executor, session_config.plan, session_config.public, session_config.weights
+        )
 
 
 @contextmanager
-def connected_engine(
+def connected_executor(
     link: Link, plan: Plan, model: str, keys: KeyPair | None, dealer: Address | None, timeout_s: float
 ) -> Generator[CrypTenArithmetic]:
-    """The plan's engine after handshakes with the peer and the dealer. `model` is what both must agree on."""
+    """The plan's suite after handshakes with the peer and the dealer. `model` is what both must agree on."""
     agreed_plan = plan.digest() if dealer is not None else f"{plan.digest()}, insecure: the server deals"
     agreed = greet(link, agreed_plan, model)
     with ExitStack() as stack:
@@ -146,4 +159,4 @@ def connected_engine(
         else:
             source = stack.enter_context(dealer_link(agreed, dealer, keys, timeout_s))
             announce(source, NAME)
-        yield stack.enter_context(crypten_engine(link, source, plan, agreed.key))
+        yield stack.enter_context(crypten_executor(link, source, plan, agreed.key))

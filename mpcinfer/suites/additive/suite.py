@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mpcinfer.models.decoder import Decoder
     from mpcinfer.models.model import Model
     from mpcinfer.sessions.session import PrivateSession
-    from mpcinfer.sessions.terms import Terms
+    from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
     from parties.bill import Bill
     from parties.link import Link
@@ -44,7 +44,7 @@ class AdditiveSuite(Suite):
 
         return count_additive(plan, run)
 
-    def reference(self, model: Model, plan: Plan, *, room: int | None = None) -> Decoder[Any, Any]:
+    def reference(self, model: Model, plan: Plan, *, max_context: int | None = None) -> Decoder[Any, Any]:
         """Norms folded, every product truncated exactly; no approximation of a plan's protocols."""
         from mpcinfer.suites.additive.reference import reference_decoder
 
@@ -61,10 +61,10 @@ class AdditiveSuite(Suite):
             f"get; plan {plan.name} computes in 64 bits throughout"
         )
 
-    def open(self, link: Link, terms: Terms) -> AbstractContextManager[PrivateSession]:
+    def open(self, link: Link, session_config: SessionConfig) -> AbstractContextManager[PrivateSession]:
         from mpcinfer.suites.additive.session import crypten_session
 
-        return crypten_session(link, terms)
+        return crypten_session(link, session_config)
 
     def deal(self, server: Link, client: Link, document: Document) -> str:
         from protocols.additive.dealer import serve_dealer

@@ -17,21 +17,22 @@ from mpcinfer.suites.fss.precision import Precision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormWidths:
-    """A norm: x is kept to `keep` fraction bits, squares are summed in `square_bits`, the root has `frac`.
+    """A norm reads x with `keep` fraction bits, sums squares in `square_bits`, and takes a root of `frac`
+    bits.
 
     Their product has `held` fraction bits when it goes to the server: a ring `cut` bits narrower.
     """
 
     low: float
     high: float
-    keep: int
+    input_frac: int
     frac: int
     held: int
     square_bits: int
 
     @property
-    def cut(self) -> int:
-        return self.keep + self.frac - self.held
+    def dropped_bits(self) -> int:
+        return self.input_frac + self.frac - self.held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,39 +69,39 @@ class AttentionWidths:
     """Rings of one layer's attention."""
 
     norm: NormWidths
-    """Of the profile where the block has none."""
+    """The block's norm; where it has none, that of the profile."""
     weighting: Weighting
     qkv_bits: int
-    """Of the linear layer into queries, keys and values."""
+    """Ring bits of the linear layer into queries, keys and values."""
     reading: int
     """Fraction bits of that layer's weights."""
     extended: tuple[bool, bool]
-    """Whether queries and keys, and values, are published in a narrow ring and opened again in the wide one
+    """Whether queries and keys, and values, are opened in a narrow ring and then extended to the wide one
     that attention needs."""
-    wire_integer: int
-    """That narrow ring, without fraction bits."""
+    qkv_integer: int
+    """Integer bits of that narrow ring."""
     score_bits: int
     score_integer: int
     """log2 of the bound on scores."""
     mix_bits: int
     sum_bits: int
     quotient_bits: int
-    """Of attention's output as it is computed: that of the layer which reads it, with all fraction bits; or
-    what it needs by itself where it is opened."""
+    """Ring bits of attention's output as it is computed: those of the layer that reads it, with all fraction
+    bits; or what it needs by itself where it is opened."""
     held: int
-    """Its fraction bits when it goes to the server."""
+    """Fraction bits of that output when it goes to the server."""
     reopened: bool
-    """Whether it is: opened and cut, where `out_bits` has no room for its fraction bits."""
+    """Whether that output is opened and truncated, because `out_bits` has too few bits for its fraction."""
     writing: int
-    """Fraction bits of the weights that read it."""
+    """Fraction bits of the weights that read that output."""
     out_bits: int
 
 
-def weighting(config: ModelConfig, layer: int, seen: Seen, p: Precision, room: int) -> Weighting:
+def weighting(config: ModelConfig, layer: int, seen: Seen, p: Precision, max_context: int) -> Weighting:
     """What a layer's attention weights are kept in.
 
     Args:
-        room: the most keys of a row.
+        max_context: the most keys of a row.
 
     Raises:
         ConfigError: the ranges lack something.
@@ -108,15 +109,15 @@ def weighting(config: ModelConfig, layer: int, seen: Seen, p: Precision, room: i
     prefix = f"layer{layer}.attn"
     values = min(seen.largest(f"{prefix}.qkv/linear", PROFILE.linear), seen.bound(f"{prefix}.mix"))
     if config.attention == "softmax":
-        return _softmax_weighting(prefix, values, seen, p, room)
-    rows = (room - 1).bit_length()
+        return _softmax_weighting(prefix, values, seen, p, max_context)
+    rows = (max_context - 1).bit_length()
     if config.attention == "relu":
         return _relu_weighting(config.form, prefix, values, seen, p, rows)
     return _power_weighting(config, prefix, values, seen, p, rows)
 
 
-def _softmax_weighting(prefix: str, values: float, seen: Seen, p: Precision, room: int) -> Weighting:
-    largest_sum = room * math.exp(2.0**p.step)  # maxima are exact to 2^step
+def _softmax_weighting(prefix: str, values: float, seen: Seen, p: Precision, max_context: int) -> Weighting:
+    largest_sum = max_context * math.exp(2.0**p.step)  # maxima are exact to 2^step
     return Weighting(
         scores=seen.largest(f"{prefix}.scores/matmul", PROFILE.scores, SCORE_MARGIN),
         output=values,

@@ -13,7 +13,7 @@ from mpcinfer.suites.fss.widths import Widths
 from mpcinfer.suites.suite import Run
 from parties.bill import Bill
 from parties.meter import Meter
-from protocols.fss.counting_machine import Counting
+from protocols.fss.counting_executor import Counting
 from protocols.fss.gate import shape_only
 from protocols.fss.matrix import Matrix
 from protocols.fss.plans import is_faithful
@@ -25,13 +25,15 @@ from protocols.share import Held, Share
 
 def count_fss(plan: Plan, run: Run) -> Bill:
     """As `Suite.count`."""
-    config, ranges, room, part = run.config, run.ranges, run.room, run.part
-    counting = Counting(Meter(timed=False), faithful=is_faithful(plan))
-    first = Evaluation(plan, Widths(config, ranges, room=room, faithful=is_faithful(plan)))
+    config, ranges, max_context, part = run.config, run.ranges, run.max_context, run.part
+    counting = Counting(Meter(timed=False), exact_truncation=is_faithful(plan))
+    first = Evaluation(
+        plan, Widths(config, ranges, max_context=max_context, exact_truncation=is_faithful(plan))
+    )
     decoder = _decoder(counting, config, first, part)
     second, checking, expected = None, decoder, decoder.weights
     if run.check_ranges:
-        second = second_evaluation(plan, config, ranges, room=room)
+        second = second_evaluation(plan, config, ranges, max_context=max_context)
         checking = _decoder(counting, config, second, part)
         expected = {**expected, **for_check(checking.weights)}
     charge_seeds(counting.meter)

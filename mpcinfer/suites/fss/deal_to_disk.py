@@ -17,7 +17,7 @@ from parties.randomness import SystemRandom
 from protocols.fss.bundle_store import BundleWriter, Manifest, Store, new_folder
 from protocols.fss.dealing import Writer
 from protocols.fss.seeds import DealerSeeds
-from protocols.fss.supply import RunShape
+from protocols.fss.source import RunShape
 from protocols.fss.transport import CHUNK_BYTES, Dealt, Part, counted
 from protocols.plan import Plan
 from protocols.seeding import SEED_BYTES

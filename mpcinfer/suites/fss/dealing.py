@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.sessions.session import rewind_cache
-from mpcinfer.sessions.terms import MOST_IDLE_S, patience
+from mpcinfer.sessions.session_config import MOST_IDLE_S, idle_timeout
 from mpcinfer.suites.fss.program import Program
 from parties.errors import PeerMismatch
 from parties.link import Link
@@ -18,7 +18,7 @@ from protocols.fss.plans import is_faithful
 from protocols.fss.preparation import Offline
 from protocols.fss.products_ahead import ProductsAhead
 from protocols.fss.seeds import DealerSeeds, drawn_masks, weight_streams
-from protocols.fss.supply import RUNS, RunShape, asked_runs
+from protocols.fss.source import RUNS, RunShape, asked_runs
 from protocols.fss.transport import WINDOW_BYTES, Dealt, Outbox, Part, counted
 from protocols.share import Share
 
@@ -27,7 +27,7 @@ _MAX_REQUEST_BYTES = 1 << 17
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Writers:
-    """Where a run's material goes: gates' to the server and to the client, linear layers' to the server."""
+    """Where a run's correlations go: gates' to the server and to the client, linear layers' to the server."""
 
     server: Writer
     client: Writer
@@ -50,7 +50,7 @@ class ModelDealer:
         self._products = ProductsAhead(self._walk_ahead, self._linear_stream, masks)
 
     def deal(self, number: int, run: RunShape, writers: Writers) -> Dealt:
-        """Writes the material of one run.
+        """Writes the correlations of one run.
 
         Args:
             number: counts the runs of a session; no two have the same.
@@ -80,13 +80,13 @@ class ModelDealer:
             linear_streams=(server.linear, client.linear),
             hash=self._hash,
             products=self._products.take(number, run.tokens, run.rows),
-            faithful=is_faithful(self._program.plan),
+            exact_truncation=is_faithful(self._program.plan),
         )
         self._program.walk(dealing, self._matrices, self._cache, run.tokens, rows=run.rows)
         return Dealt(*sizes)
 
-    def _walk_ahead(self, machine: Offline, tokens: int, rows: int) -> None:
-        self._program.walk(machine, self._matrices, KVCache(), tokens, rows=rows)
+    def _walk_ahead(self, executor: Offline, tokens: int, rows: int) -> None:
+        self._program.walk(executor, self._matrices, KVCache(), tokens, rows=rows)
 
     def _linear_stream(self, number: int) -> Randomness:
         return self._seeds.client.linear_ahead(number)
@@ -126,7 +126,7 @@ def serve_fss(
     )
     number = total = 0
     while True:
-        runs = _next_runs(server, client, number, program.room)
+        runs = _next_runs(server, client, number, program.max_context)
         if runs is None:
             return number, total
         for run in runs:
@@ -138,11 +138,11 @@ def serve_fss(
             box.drain()
 
 
-def _next_runs(server: Link, client: Link, first: int, room: int) -> list[RunShape] | None:
+def _next_runs(server: Link, client: Link, first: int, max_context: int) -> list[RunShape] | None:
     """What both parties ask for; None at the end of the session."""
-    with patience(server, MOST_IDLE_S):
+    with idle_timeout(server, MOST_IDLE_S):
         asked = server.recv_document(RUNS, _MAX_REQUEST_BYTES)
     other = client.recv_document(RUNS, _MAX_REQUEST_BYTES)
     if asked != other:
         raise PeerMismatch(f"the server asks for {asked}, the client for {other}")
-    return asked_runs(asked, first, room)
+    return asked_runs(asked, first, max_context)

@@ -16,27 +16,27 @@ from collections.abc import Callable
 import torch
 
 from mpcinfer.models.config import AttentionForm
-from mpcinfer.suites.fss.attention import divide, hold_quotient, row_sums
+from mpcinfer.suites.fss.attention import divide, quotient_to_server, row_sums
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
+from mpcinfer.suites.fss.formats import power_formats, relu_formats
 from mpcinfer.suites.fss.precision import Precision
-from mpcinfer.suites.fss.wires import power_wires, relu_wires
+from protocols.fss.cached import CachedShare
 from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
-from protocols.fss.kept import Kept
-from protocols.fss.machine import Machine
+from protocols.fss.executor import Executor
 from protocols.fss.matrix import Matrix
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product
-from protocols.fss.rescale import cut, narrow, nearest, view
+from protocols.fss.rescale import narrow, nearest, truncate_locally, view
 from protocols.fss.suite import FssSuite
 from protocols.share import Share
 
 
 def power_attention(
-    machine: Machine,
+    executor: Executor,
     suite: FssSuite,
     q: Share,
-    k: Kept,
-    v: Kept,
+    k: CachedShare,
+    v: CachedShare,
     widths: AttentionWidths,
     p: Precision,
     form: AttentionForm,
@@ -51,29 +51,30 @@ def power_attention(
         offset: [H], the server's, with the fraction bits of scores.
         epsilon: [H], the server's, in place of the form's.
 
-    Cost: at most 4 rounds for power 2, 5 for power 4, 6 for others, and one more as `hold_quotient` says.
+    Cost: at most 4 rounds for power 2, 5 for power 4, 6 for others, and one more as `quotient_to_server`
+        says.
     """
-    seen, weights, span = CausalBlocks.whole(q.shape[-2], k.shape[-2]), widths.weighting, machine.meter.span
+    seen, weights, span = CausalBlocks.whole(q.shape[-2], k.shape[-2]), widths.weighting, executor.meter.span
     with span("scores", "matmul"):
-        wires = power_wires(widths, p, form.power)
-        scores = _open_scores(machine, q, k, seen, form.shift, offset, wires.read_frac)
+        formats = power_formats(widths, p, form.power)
+        scores = _open_scores(executor, q, k, seen, form.shift, offset, formats.read_frac)
     with span("power", "power"):
-        powers = suite.power(machine, wires, scores)
-        sums = row_sums(machine, [powers], seen)
-        sums = machine.add_public(machine.reduce(sums, widths.sum_bits), _added(sums, seen, form, epsilon))
-        sums = _as_means(machine, sums, seen, weights.row_bits)
-        powers, sums = machine.apply(Open(), powers, sums)
+        powers = suite.power(executor, formats, scores)
+        sums = row_sums(executor, [powers], seen)
+        sums = executor.add_public(executor.reduce(sums, widths.sum_bits), _added(sums, seen, form, epsilon))
+        sums = _as_means(executor, sums, seen, weights.row_bits)
+        powers, sums = executor.apply(Open(), powers, sums)
     with span("mix", "matmul"):
-        mixed = machine.one(CausalMix(seen), powers, v, v.summand)
-        return divide(machine, suite, _as_means(machine, mixed, seen, weights.row_bits), sums, widths, p)
+        mixed = executor.one(CausalMix(seen), powers, v, v.summand)
+        return divide(executor, suite, _as_means(executor, mixed, seen, weights.row_bits), sums, widths, p)
 
 
 def relu_attention(
-    machine: Machine,
+    executor: Executor,
     suite: FssSuite,
     q: Share,
-    k: Kept,
-    v: Kept,
+    k: CachedShare,
+    v: CachedShare,
     widths: AttentionWidths,
     p: Precision,
     form: AttentionForm,
@@ -81,47 +82,49 @@ def relu_attention(
 ) -> Share:
     """max(s, 0) / L of scores s, times v, held by the server for the next layer. Arguments as above.
 
-    Cost: at most 5 rounds, and one more as `hold_quotient` says.
+    Cost: at most 5 rounds, and one more as `quotient_to_server` says.
     """
-    seen, weights, span = CausalBlocks.whole(q.shape[-2], k.shape[-2]), widths.weighting, machine.meter.span
+    seen, weights, span = CausalBlocks.whole(q.shape[-2], k.shape[-2]), widths.weighting, executor.meter.span
     with span("scores", "matmul"):
-        scores = _open_scores(machine, q, k, seen, form.shift, offset, weights.frac)
+        scores = _open_scores(executor, q, k, seen, form.shift, offset, weights.frac)
     with span("relu", "relu"):
         protocol = suite.activations["relu"]
-        around = relu_wires(protocol, widths, p, faithful=machine.faithful)
+        around = relu_formats(protocol, widths, p, exact_truncation=executor.exact_truncation)
         drop = scores.frac_bits - weights.frac
-        (scores,) = nearest(machine, (scores, weights.frac, scores.ring_bits - drop))
+        (scores,) = nearest(executor, (scores, weights.frac, scores.ring_bits - drop))
         (index,) = (
-            narrow(machine, (scores, around.index_frac, around.index_bits)) if protocol.indexed else (scores,)
+            narrow(executor, (scores, around.index_frac, around.index_bits))
+            if protocol.indexed
+            else (scores,)
         )
-        (positive,) = machine.apply(Open(), protocol(machine, "relu", around, scores, index))
+        (positive,) = executor.apply(Open(), protocol(executor, "relu", around, scores, index))
     with span("mix", "matmul"):
-        mixed = machine.one(CausalMix(seen), positive, v, v.summand)
-        mixed = cut(machine, _as_means(machine, mixed, seen, weights.row_bits), weights.mixed)
-        (mixed,) = machine.apply(Open(), mixed)
-        quotient = machine.one(Product(widths.quotient_bits), view(machine, mixed, weights.mixed))
+        mixed = executor.one(CausalMix(seen), positive, v, v.summand)
+        mixed = truncate_locally(executor, _as_means(executor, mixed, seen, weights.row_bits), weights.mixed)
+        (mixed,) = executor.apply(Open(), mixed)
+        quotient = executor.one(Product(widths.quotient_bits), view(executor, mixed, weights.mixed))
         shares = _by_row(seen, lambda length: round(2.0 ** (_bits(length) + weights.inverse) / length))
-        quotient = machine.mul_integer(quotient, shares, weights.inverse)
-        return hold_quotient(machine, quotient, widths, p)
+        quotient = executor.mul_integer(quotient, shares, weights.inverse)
+        return quotient_to_server(executor, quotient, widths, p)
 
 
 def _open_scores(
-    machine: Machine,
+    executor: Executor,
     q: Share,
-    k: Kept,
+    k: CachedShare,
     seen: CausalBlocks,
     shift: float,
     offset: Matrix | None,
     frac_bits: int,
 ) -> Share:
     """q k^T plus offsets and shift, where it can be seen, masked; with the fraction bits that are read."""
-    scores = machine.one(CausalProduct(seen), q, k, k.summand)
+    scores = executor.one(CausalProduct(seen), q, k, k.summand)
     if shift:
-        scores = machine.add_public(scores, round(shift * 2.0**scores.frac_bits))
+        scores = executor.add_public(scores, round(shift * 2.0**scores.frac_bits))
     if offset is not None:
         assert offset.frac_bits == scores.frac_bits
-        scores = machine.add_public(scores, offset.value[:, None])  # at the server alone
-    (scores,) = machine.apply(Open(), cut(machine, scores, frac_bits))
+        scores = executor.add_public(scores, offset.value[:, None])  # at the server alone
+    (scores,) = executor.apply(Open(), truncate_locally(executor, scores, frac_bits))
     return scores
 
 
@@ -136,10 +139,10 @@ def _added(sums: Share, seen: CausalBlocks, form: AttentionForm, epsilon: Matrix
     return (scaled * 2.0 ** (sums.frac_bits - epsilon.frac_bits)).round().to(torch.int64)
 
 
-def _as_means(machine: Machine, x: Share, seen: CausalBlocks, row_bits: int) -> Share:
+def _as_means(executor: Executor, x: Share, seen: CausalBlocks, row_bits: int) -> Share:
     """Rows [.., T, .] over 2^ceil(log2 L), exactly: times what is left to 2^row_bits, and the point moves."""
     factors = _by_row(seen, lambda length: 1 << (row_bits - _bits(length)))
-    return machine.scaled(machine.mul_integer(x, factors), -row_bits)
+    return executor.scaled(executor.mul_integer(x, factors), -row_bits)
 
 
 def _by_row(seen: CausalBlocks, number: Callable[[int], int]) -> torch.Tensor:

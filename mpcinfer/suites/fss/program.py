@@ -16,11 +16,11 @@ from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.range_check import CHECK, for_check, of_check, require_agreement
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
 from mpcinfer.suites.fss.weights import matrices
-from mpcinfer.suites.fss.widths import DEFAULT_ROOM, Widths
+from mpcinfer.suites.fss.widths import DEFAULT_MAX_CONTEXT, Widths
 from parties.errors import ConfigError, PeerMismatch
 from parties.meter import Meter
-from protocols.fss.counting_machine import Counting
-from protocols.fss.machine import Machine
+from protocols.fss.counting_executor import Counting
+from protocols.fss.executor import Executor
 from protocols.fss.matrix import Matrix
 from protocols.fss.plans import is_faithful
 from protocols.fss.registry import check
@@ -36,14 +36,14 @@ class Program:
     Attributes:
         plan: says whether truncations are exact.
         config: the shape as the model has it; `folded` as it is run.
-        room: the most tokens a session holds: sums over keys are as wide as that needs.
+        max_context: the most tokens a session holds: sums over keys are as wide as that needs.
         second: evaluates every pass once more, which shows whether values stayed in range; None for none.
     """
 
     plan: Plan
     config: ModelConfig
     ranges: Mapping[str, float]
-    room: int
+    max_context: int
     folded: ModelConfig
     widths: Widths
     second: Evaluation | None = None
@@ -54,7 +54,7 @@ class Program:
         plan: Plan,
         config: ModelConfig,
         ranges: Mapping[str, float],
-        room: int | None = None,
+        max_context: int | None = None,
         *,
         check_ranges: bool = False,
     ) -> Program:
@@ -62,24 +62,27 @@ class Program:
 
         Args:
             ranges: calibrated ranges; empty for the profile of shapes without weights.
-            room: at most the model's context; None for `DEFAULT_ROOM`, or the context where that is less.
+            max_context: at most the model's context; None for `DEFAULT_MAX_CONTEXT`, or the context where
+                that is less.
             check_ranges: every pass is evaluated twice, in twice the rounds and over twice the bytes.
 
         Raises:
-            ConfigError: a room beyond the context, ranges that lack something, unknown protocols, or one that
-                does not hold the model's values; ranges to be checked where there are none.
+            ConfigError: a maximum context beyond the model's, ranges that lack something, unknown protocols,
+                or one that does not hold the model's values; ranges to be checked where there are none.
             RangeError: something needs more than 64 bits.
         """
         check(plan)
-        room = min(DEFAULT_ROOM, config.context) if room is None else room
-        if not 1 <= room <= config.context:
-            raise ConfigError(f"room for {room} tokens; the model has a context of {config.context}")
+        max_context = min(DEFAULT_MAX_CONTEXT, config.context) if max_context is None else max_context
+        if not 1 <= max_context <= config.context:
+            raise ConfigError(
+                f"a maximum context of {max_context} tokens; the model has a context of {config.context}"
+            )
         folded = folded_config(config) if plan.fold else config
-        widths = Widths(folded, ranges or None, room=room, faithful=is_faithful(plan))
-        second = second_evaluation(plan, folded, ranges, room=room) if check_ranges else None
-        program = cls(plan, config, dict(ranges), room, folded, widths, second)
+        widths = Widths(folded, ranges or None, max_context=max_context, exact_truncation=is_faithful(plan))
+        second = second_evaluation(plan, folded, ranges, max_context=max_context) if check_ranges else None
+        program = cls(plan, config, dict(ranges), max_context, folded, widths, second)
         # All limits are met now, not in the middle of a run.
-        counting = Counting(Meter(timed=False), faithful=is_faithful(plan))
+        counting = Counting(Meter(timed=False), exact_truncation=is_faithful(plan))
         program.walk(counting, program.matrices(), KVCache(), 1)
         return program
 
@@ -102,7 +105,7 @@ class Program:
 
     def walk(
         self,
-        machine: Machine,
+        executor: Executor,
         weights: Mapping[str, Matrix],
         cache: KVCache[Share],
         count: int,
@@ -113,24 +116,26 @@ class Program:
         """One pass over `count` tokens after those in the cache.
 
         Returns:
-            The logits [rows, V] after the last `rows` of them, where this machine gets them.
+            The logits [rows, V] after the last `rows` of them, where this executor gets them.
 
         Raises:
             RangeError: where it does and ranges are checked: a value left its range. The pass is over.
         """
         usual = Evaluation(self.plan, self.widths)
-        logits = self._evaluated(machine, usual, weights, cache, count, ids, rows)
+        logits = self._evaluated(executor, usual, weights, cache, count, ids, rows)
         if self.second is None:
             return logits
-        with machine.meter.span(CHECK):
-            other = self._evaluated(machine, self.second, of_check(weights), cache.beside(), count, ids, rows)
+        with executor.meter.span(CHECK):
+            other = self._evaluated(
+                executor, self.second, of_check(weights), cache.beside(), count, ids, rows
+            )
         if logits is not None and other is not None:
             require_agreement(logits, other, self.ranges)
         return logits
 
     def _evaluated(
         self,
-        machine: Machine,
+        executor: Executor,
         evaluation: Evaluation,
         weights: Mapping[str, Matrix],
         cache: KVCache[Share],
@@ -139,12 +144,12 @@ class Program:
         rows: int,
     ) -> torch.Tensor | None:
         """One evaluation of a pass."""
-        backend = FssBackend(machine, self.folded, evaluation.widths, resolve_fss(evaluation.plan))
+        backend = FssBackend(executor, self.folded, evaluation.widths, resolve_fss(evaluation.plan))
         return Session(Decoder(backend, self.folded, weights), cache).advance(ids, count, rows)
 
     def dealt_bytes(self, tokens: int) -> int:
         """What a dealer sends the client for a first pass; it is counted, in a tenth of a second."""
-        counting = Counting(Meter(timed=False), faithful=is_faithful(self.plan))
+        counting = Counting(Meter(timed=False), exact_truncation=is_faithful(self.plan))
         self.walk(counting, self.matrices(), KVCache(), tokens)
         return counting.meter.bill().total.offline_bytes_to_client
 
@@ -155,7 +160,7 @@ class Program:
             "plan": self.plan.to_json(),
             "model": self.config.to_json(),
             "ranges": dict(self.ranges),
-            "room": self.room,
+            "max_context": self.max_context,
             **checked,
         }
 
@@ -171,6 +176,6 @@ class Program:
             config = ModelConfig.from_json(cast(dict[str, Any], document["model"]))
             ranges = {str(key): float(value) for key, value in document["ranges"].items()}
             check_ranges = document.get("check_ranges") is True
-            return cls.of(plan, config, ranges, int(document["room"]), check_ranges=check_ranges)
+            return cls.of(plan, config, ranges, int(document["max_context"]), check_ranges=check_ranges)
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise PeerMismatch(f"no description of a model to deal for: {error}") from None

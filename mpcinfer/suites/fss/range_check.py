@@ -18,16 +18,16 @@ from parties.meter import Meter
 from protocols.fss.matrix import Matrix
 
 CHECK = "check"
-"""What labels of the second evaluation, and names of its weights, begin with."""
+"""Prefix of the second evaluation's labels and of its weights' names."""
 AGREED = ", --check-ranges"
-"""What both parties say of the plan where ranges are checked."""
+"""Added to what both parties must agree on, where ranges are checked."""
 CHECKED = f"ranges were checked: every pass ran twice, the second time under labels that begin with {CHECK!r}"
-"""A line of the bill."""
+"""A note on the bill."""
 TOLERANCE = 1 / 32
-"""Of the largest logit that calibration saw: what two evaluations in range may differ by. They were seen to
-by 1/170 at most; decision 0022 has it model by model."""
+"""Largest difference of two evaluations in range, as a part of the largest logit of calibration. They were
+seen to by 1/170 at most; decision 0022 has it model by model."""
 LEAST_TOLERANCE = 2.0**-4
-"""Of small logits: 16 of the steps in which they come under `fss`."""
+"""Least tolerance, for small logits: 16 steps of their format under `fss`."""
 _PREFIX = f"{CHECK}."
 
 

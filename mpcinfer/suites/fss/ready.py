@@ -1,6 +1,6 @@
 """What a party of the FSS suite does before it meets the others, so that nobody waits for it later.
 
-Kernels are loaded when they are first used, and compiled where they are in no cache yet. A rehearsal runs a
+Kernels are loaded when they are first used, and compiled where they are in no cache yet. A warm-up runs a
 tiny model of the same form within this process; `mpcinfer.suites.fss.warm` runs all of them.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.sessions.loading import Loading
-from mpcinfer.sessions.terms import Terms, require_ranges
+from mpcinfer.sessions.session_config import SessionConfig, require_ranges
 from mpcinfer.suites.fss.connect import checked_weights, encoded_weights, fss_over
 from mpcinfer.suites.fss.dealing import ModelDealer, Writers, serve_fss
 from mpcinfer.suites.fss.program import Program
@@ -29,7 +29,7 @@ from parties.randomness import SystemRandom
 from parties.threads import run_two_threads
 from protocols.fss.plans import PLANS
 from protocols.fss.seeds import DealerSeeds
-from protocols.fss.supply import DealerSupply, RunShape
+from protocols.fss.source import DealerSource, RunShape
 from protocols.plan import Plan
 
 _TOKENS = (3, 1)
@@ -42,32 +42,32 @@ GPT2 = ModelConfig(
 LLAMA = dataclasses.replace(GPT2, norm="rmsnorm", activation="silu", ffn="glu", positions="rope")
 
 
-def ready(terms: Terms) -> Terms:
-    """A party's terms, after a rehearsal where kernels may have to be compiled.
+def ready(session_config: SessionConfig) -> SessionConfig:
+    """A party's configuration, after a warm-up where kernels may have to be compiled.
 
-    A server's have its weights in fixed point, for the usual room, or on their way there: whoever looks at
-    those waits, and gets RangeError where one, or a token's row, is too large.
+    A server's have its weights in fixed point, for the usual maximum context, or on their way there: whoever
+    looks at those waits, and gets RangeError where one, or a token's row, is too large.
 
     Raises:
         ConfigError: the model was never calibrated, or the plan cannot be run.
         RangeError: the model's values need more than 64 bits.
     """
-    plan, public = terms.plan, terms.public
+    plan, public = session_config.plan, session_config.public
     require_ranges(public)
-    weights = terms.weights
-    checked = terms.check_ranges
+    weights = session_config.weights
+    checked = session_config.check_ranges
     program = Program.of(
         plan, public.config, public.ranges, check_ranges=checked
     )  # its tables are kept for the session's
     if weights is not None:
         ahead = Loading(lambda: checked_weights(program, public.name, weights))
-        terms = dataclasses.replace(terms, encoded=ahead)
+        session_config = dataclasses.replace(session_config, encoded=ahead)
     if not is_warm():
-        rehearse(plan, public.config, public.ranges)
-    return terms
+        warm_up(plan, public.config, public.ranges)
+    return session_config
 
 
-def rehearse(
+def warm_up(
     plan: Plan,
     config: ModelConfig,
     ranges: Mapping[str, float],
@@ -106,10 +106,10 @@ def rehearse(
 
     def party(link: Link) -> None:
         assert link.rank is not None
-        supply = DealerSupply(link.rank, Link(to_dealer[link.rank][0], Meter(), None))
+        source = DealerSource(link.rank, Link(to_dealer[link.rank][0], Meter(), None))
         with (
-            closing(supply),
-            closing(fss_over(link, program, own if link.rank == SERVER else None, supply)) as session,
+            closing(source),
+            closing(fss_over(link, program, own if link.rank == SERVER else None, source)) as session,
         ):
             session.prepare(tokens)
             for count in tokens:
@@ -121,7 +121,7 @@ def rehearse(
     dealer.join()
 
 
-def rehearse_dealing() -> None:
+def warm_up_dealing() -> None:
     """The dealer's part, for models of the GPT-2 and of the Llama form under the plan `fss`."""
     for config in (GPT2, LLAMA):
         program = Program.of(PLANS["fss"], config, {})
@@ -133,4 +133,4 @@ def rehearse_dealing() -> None:
 
 
 def _ignore(data: NDArray[np.uint8]) -> None:
-    """Where a rehearsal's material goes."""
+    """Where a warm-up's correlations go."""

@@ -20,14 +20,15 @@ from protocols.share import Share
 
 
 def reference_decoder(
-    model: Model, plan: Plan, *, room: int | None = None, rounding: Randomness | None = None
+    model: Model, plan: Plan, *, max_context: int | None = None, rounding: Randomness | None = None
 ) -> Decoder[Share, Matrix]:
-    """A model as a plan of the engine `fss` computes it.
+    """A model as a plan of the suite `fss` computes it.
 
     Args:
         model: calibrated.
         plan: for its protocols; whether it truncates exactly is said by `rounding`.
-        room: tokens the session has room for, which some rings and scales depend on; None for the default.
+        max_context: tokens the session has room for, which some rings and scales depend on; None for the
+            default.
         rounding: None rounds down, as `fss-faithful` does, bit by bit; otherwise truncation rounds at random,
             as under `fss`, with these draws.
 
@@ -38,11 +39,11 @@ def reference_decoder(
     if not model.ranges:
         raise ConfigError(f"{model.name} was never calibrated: run `mpcinfer calibrate`")
     config, weights = fold(model.config, model.weights)
-    faithful = rounding is None
-    suite = resolve_fss(truncating(plan, exactly=faithful))
-    widths = Widths(config, model.ranges, room=room, faithful=faithful)
-    machine = Clear(Meter(), faithful=faithful, randomness=rounding)
-    backend = FssBackend(machine, config, widths, suite)
+    exact_truncation = rounding is None
+    suite = resolve_fss(truncating(plan, exactly=exact_truncation))
+    widths = Widths(config, model.ranges, max_context=max_context, exact_truncation=exact_truncation)
+    executor = Clear(Meter(), exact_truncation=exact_truncation, randomness=rounding)
+    backend = FssBackend(executor, config, widths, suite)
     return Decoder(
         backend, config, encoded(config, widths, weights, public_table=suite.embedding.public_table)
     )

@@ -13,13 +13,13 @@ from mpcinfer.suites.fss.wider_ranges import wider_ranges
 from mpcinfer.suites.fss.widths import Widths
 from parties.errors import ConfigError, RangeError
 from parties.meter import Meter
-from protocols.fss.counting_machine import Counting
+from protocols.fss.counting_executor import Counting
 from protocols.fss.plans import is_faithful
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan
 
 MOST_BITS = 4
-"""A value up to 2^4 times beyond its ring keeps its place in the wider one, and loses it in the usual one."""
+"""A value up to 2^4 times beyond its usual ring is still right in the wider one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Evaluation:
 
 
 def second_evaluation(
-    plan: Plan, config: ModelConfig, ranges: Mapping[str, float] | None, *, room: int
+    plan: Plan, config: ModelConfig, ranges: Mapping[str, float] | None, *, max_context: int
 ) -> Evaluation:
-    """One in which every wire has another ring than usual: a value beyond its range is another wrong value.
+    """An evaluation with another ring for every value: a value beyond its range is another wrong value there.
 
     Rings are `MOST_BITS` bits wider, or fewer where not so many fit. Where the plan's maximum has no room for
     wider scores, the second evaluation takes the tree.
@@ -52,7 +52,12 @@ def second_evaluation(
     for chosen in (plan, plan.replace(maximum="tree")):
         for bits in range(MOST_BITS, 0, -1):
             try:
-                widths = Widths(config, wider_ranges(ranges, bits), room=room, faithful=is_faithful(plan))
+                widths = Widths(
+                    config,
+                    wider_ranges(ranges, bits),
+                    max_context=max_context,
+                    exact_truncation=is_faithful(plan),
+                )
                 _require_all(chosen, config, widths)
             except (ConfigError, RangeError) as error:
                 reason = str(error)
@@ -63,7 +68,7 @@ def second_evaluation(
 
 def _require_all(plan: Plan, config: ModelConfig, widths: Widths) -> None:
     """Meets all limits now."""
-    suite, counting = resolve_fss(plan), Counting(Meter(timed=False), faithful=is_faithful(plan))
+    suite, counting = resolve_fss(plan), Counting(Meter(timed=False), exact_truncation=is_faithful(plan))
     backend = FssBackend(counting, config, widths, suite)
     weights = matrices(config, widths, public_table=suite.embedding.public_table)
     backend.open_logits(Decoder(backend, config, weights).forward(backend.tokens(None, 1), 1, rows=1))

@@ -27,7 +27,7 @@ from protocols.fss.plans import is_faithful
 from protocols.fss.preparation import Offline, Preparation
 from protocols.fss.products_ahead import ProductsAhead
 from protocols.fss.registry import OPERATIONS
-from protocols.fss.supply import RunMaterial, RunShape, Supply
+from protocols.fss.source import CorrelationSource, RunCorrelations, RunShape
 from protocols.plan import disclosures_of
 from protocols.seeding import SEED_LABEL
 from protocols.share import Share
@@ -41,12 +41,12 @@ class _Prepared:
     """A pass whose offline part is done."""
 
     shape: RunShape
-    material: RunMaterial
+    correlations: RunCorrelations
     results: deque[torch.Tensor]
 
 
 class FssPrivateSession(PrivateSession):
-    """A model on masked wires, with its KV cache.
+    """A model on masked values, with its KV cache.
 
     A pass is asked for, dealt while the parties do something else, prepared together, and then run once or
     thrown away. Both parties take the same steps in the same order.
@@ -55,9 +55,9 @@ class FssPrivateSession(PrivateSession):
         link: to the other party, after the handshake.
         program: the same at both parties and the dealer.
         weights: the server's weights, as `fss_over` makes them; None at the client.
-        supply: where material comes from.
+        source: where correlations come from.
         progress: keeps count of what was asked for and came.
-        asked: passes that were asked of the supply already.
+        asked: passes that were asked of the source already.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class FssPrivateSession(PrivateSession):
         link: Link,
         program: Program,
         weights: Mapping[str, Matrix] | None,
-        supply: Supply,
+        source: CorrelationSource,
         progress: Tally,
         asked: Sequence[RunShape] = (),
     ) -> None:
-        self._link, self._program, self._supply, self._progress = link, program, supply, progress
+        self._link, self._program, self._source, self._progress = link, program, source, progress
         if weights is not None:
-            assert supply.weight_streams is not None
-            send_setup(link, weights, supply.weight_streams)
+            assert source.weight_streams is not None
+            send_setup(link, weights, source.weight_streams)
             self._weights = weights
         else:
             self._weights = receive_setup(link, program.matrices(), progress.setup)
@@ -92,7 +92,7 @@ class FssPrivateSession(PrivateSession):
 
     @property
     def context(self) -> int:
-        return self._program.room
+        return self._program.max_context
 
     @property
     def notes(self) -> list[str]:
@@ -112,7 +112,7 @@ class FssPrivateSession(PrivateSession):
 
     @property
     def on_demand(self) -> bool:
-        return self._supply.on_demand
+        return self._source.on_demand
 
     def wanted(self, tokens: int, rows: int, then: int) -> tuple[int, int, int] | None:
         """The step itself where it was not asked for; then the one after it, to be dealt while it runs.
@@ -126,14 +126,14 @@ class FssPrivateSession(PrivateSession):
         return (end, then, then) if then and end == step.end <= self.context - then else None
 
     def check(self, start: int, lengths: Sequence[int], rows: int = 1) -> None:
-        self._supply.check(_consecutive(start, lengths, rows))
+        self._source.check(_consecutive(start, lengths, rows))
 
     def prepare(self, lengths: Sequence[int], rows: int = 1) -> None:
         runs = _consecutive(self.prepared_end, lengths, rows)
         self._collect_asked()
         if self._progress.listened_to and runs[0].tokens > 1:
             self._progress.expect(self._program.dealt_bytes(runs[0].tokens))
-        self._supply.request(runs)
+        self._source.request(runs)
         self._asked.extend(runs)
         self._progress.add(of=len(runs))
 
@@ -144,14 +144,14 @@ class FssPrivateSession(PrivateSession):
         while self._asked:
             self._give_up(self._collect(), linear=True)
         while self._prepared:
-            self._give_up(self._prepared.popleft().material, linear=False)
+            self._give_up(self._prepared.popleft().correlations, linear=False)
         rewind_cache(self._cache, length)
         rewind_cache(self._shadow, length)
 
     def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
         step = RunShape(self.length, count, rows)
         if step.end > self.context:
-            raise ConfigError(f"{step.end} tokens do not fit the session's room for {self.context}")
+            raise ConfigError(f"{step.end} tokens do not fit the session's maximum context of {self.context}")
         if self._first() != step:
             self.rewind(step.start)
             self.prepare([count], rows)
@@ -162,7 +162,7 @@ class FssPrivateSession(PrivateSession):
     def close(self) -> None:
         """Gives up the files of what was not run; safe to repeat."""
         while self._prepared:
-            self._prepared.popleft().material.close()
+            self._prepared.popleft().correlations.close()
 
     # -- one pass --------------------------------------------------------------------------------------------
 
@@ -172,15 +172,15 @@ class FssPrivateSession(PrivateSession):
             return self._prepared[0].shape
         return self._asked[0] if self._asked else None
 
-    def _collect(self) -> RunMaterial:
-        """The material of the first pass asked for."""
+    def _collect(self) -> RunCorrelations:
+        """The correlations of the first pass asked for."""
         meter = self._link.meter
         with meter.span(SEED_LABEL, SEED_LABEL), meter.phase(Phase.OFFLINE):
-            material = self._supply.collect()
+            correlations = self._source.collect()
         self._asked.popleft()
         self._collected += 1
         self._progress.add(runs=1)
-        return material
+        return correlations
 
     def _collect_asked(self) -> None:
         while self._asked:
@@ -188,50 +188,50 @@ class FssPrivateSession(PrivateSession):
 
     def _prepare_next(self) -> None:
         """The offline pass: linear layers ahead of the input."""
-        shape, material = self._asked[0], self._collect()
+        shape, correlations = self._asked[0], self._collect()
         ahead = self._products
-        machine = Preparation(
+        executor = Preparation(
             self._link,
-            material.linear,
-            material.streams.linear,
-            faithful=is_faithful(self._program.plan),
+            correlations.linear,
+            correlations.streams.linear,
+            exact_truncation=is_faithful(self._program.plan),
             products=None if ahead is None else ahead.take(self._collected, shape.tokens, shape.rows),
         )
         meter, layers = self._link.meter, self._program.layers
         with meter.phase(Phase.OFFLINE), self._progress.layers(meter, Stage.OFFLINE, layers):
-            self._program.walk(machine, self._weights, self._shadow, shape.tokens, rows=shape.rows)
-        _require_used(material.linear.left_bytes)
-        self._prepared.append(_Prepared(shape, material, machine.prepared))
+            self._program.walk(executor, self._weights, self._shadow, shape.tokens, rows=shape.rows)
+        _require_used(correlations.linear.left_bytes)
+        self._prepared.append(_Prepared(shape, correlations, executor.prepared))
 
-    def _walk_ahead(self, machine: Offline, tokens: int, rows: int) -> None:
-        """The offline pass of a machine that computes ahead."""
-        self._program.walk(machine, self._weights, KVCache(), tokens, rows=rows)
+    def _walk_ahead(self, executor: Offline, tokens: int, rows: int) -> None:
+        """The offline pass of an executor that computes ahead."""
+        self._program.walk(executor, self._weights, KVCache(), tokens, rows=rows)
 
     def _linear_stream(self, number: int) -> Randomness | None:
-        return self._supply.linear_ahead(number - self._collected)
+        return self._source.linear_ahead(number - self._collected)
 
     def _run(self, ready: _Prepared, ids: Sequence[int] | None) -> torch.Tensor | None:
         """The online pass."""
-        material = ready.material
-        with closing(material):
-            machine = Party(
+        correlations = ready.correlations
+        with closing(correlations):
+            executor = Party(
                 self._link,
-                material.gates,
-                material.streams.gates,
-                material.hash,
+                correlations.gates,
+                correlations.streams.gates,
+                correlations.hash,
                 ready.results,
-                faithful=is_faithful(self._program.plan),
+                exact_truncation=is_faithful(self._program.plan),
             )
             tokens, rows = ready.shape.tokens, ready.shape.rows
             with self._progress.layers(self._link.meter, Stage.ONLINE, self._program.layers):
-                logits = self._program.walk(machine, self._weights, self._cache, tokens, ids, rows=rows)
-            _require_used(material.gates.left_bytes + len(ready.results))
+                logits = self._program.walk(executor, self._weights, self._cache, tokens, ids, rows=rows)
+            _require_used(correlations.gates.left_bytes + len(ready.results))
         return logits
 
-    def _give_up(self, material: RunMaterial, *, linear: bool) -> None:
+    def _give_up(self, correlations: RunCorrelations, *, linear: bool) -> None:
         """Throws a pass away, and bills what was dealt for it and is not billed yet."""
-        material.close()
-        dealt, meter = material.dealt, self._link.meter
+        correlations.close()
+        dealt, meter = correlations.dealt, self._link.meter
         server = dealt.server + (dealt.linear if linear else 0)
         with meter.span(UNUSED, UNUSED):
             meter.charge_offline(SERVER, server)
@@ -246,6 +246,8 @@ def _consecutive(start: int, lengths: Sequence[int], rows: int) -> list[RunShape
 
 
 def _require_used(left: int) -> None:
-    """Raises PeerMismatch where a pass left something of its material."""
+    """Raises PeerMismatch where a pass left something of its correlations."""
     if left:
-        raise PeerMismatch(f"{left} pieces of material are left after a pass: the dealer ran another program")
+        raise PeerMismatch(
+            f"{left} parts of the correlations are left after a pass: the dealer ran another program"
+        )

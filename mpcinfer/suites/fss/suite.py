@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mpcinfer.models.decoder import Decoder
     from mpcinfer.models.model import Model
     from mpcinfer.sessions.session import PrivateSession
-    from mpcinfer.sessions.terms import Terms
+    from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
     from parties.bill import Bill
     from parties.link import Link
@@ -48,11 +48,11 @@ class FssSuite(Suite):
 
         return count_fss(plan, run)
 
-    def reference(self, model: Model, plan: Plan, *, room: int | None = None) -> Decoder[Any, Any]:
+    def reference(self, model: Model, plan: Plan, *, max_context: int | None = None) -> Decoder[Any, Any]:
         """With exact truncation, whatever the plan's: `fss-faithful` equals it bit by bit."""
         from mpcinfer.suites.fss.reference import reference_decoder
 
-        return reference_decoder(model, plan, room=room)
+        return reference_decoder(model, plan, max_context=max_context)
 
     def entries(self, config: ModelConfig, tokens: int) -> list[Entry]:
         from mpcinfer.suites.fss.catalogue import fss_entries
@@ -67,18 +67,19 @@ class FssSuite(Suite):
     def require_checkable(self, plan: Plan, *, folder: bool = False) -> None:
         if folder:
             raise ConfigError(
-                "--check-ranges needs a dealer: material from `mpcinfer deal` is for one evaluation a pass"
+                "--check-ranges needs a dealer: correlations from `mpcinfer deal` is for one evaluation a "
+                "pass"
             )
 
-    def ready(self, terms: Terms) -> Terms:
+    def ready(self, session_config: SessionConfig) -> SessionConfig:
         from mpcinfer.suites.fss.ready import ready
 
-        return ready(super().ready(terms))
+        return ready(super().ready(session_config))
 
-    def open(self, link: Link, terms: Terms) -> AbstractContextManager[PrivateSession]:
+    def open(self, link: Link, session_config: SessionConfig) -> AbstractContextManager[PrivateSession]:
         from mpcinfer.suites.fss.connect import fss_session
 
-        return fss_session(link, terms)
+        return fss_session(link, session_config)
 
     def compiled(self) -> bool:
         return kernel_mark.is_warm()
@@ -88,10 +89,10 @@ class FssSuite(Suite):
 
         return warm(tell)
 
-    def rehearse_dealing(self) -> None:
-        from mpcinfer.suites.fss.ready import rehearse_dealing
+    def warm_up_dealing(self) -> None:
+        from mpcinfer.suites.fss.ready import warm_up_dealing
 
-        rehearse_dealing()
+        warm_up_dealing()
 
     def deal(self, server: Link, client: Link, document: Document) -> str:
         from mpcinfer.suites.fss.dealing import serve_fss

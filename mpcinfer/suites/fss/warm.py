@@ -1,4 +1,4 @@
-"""Compiling every kernel ahead: rehearsals of every form of model under every choice of protocols.
+"""Compiling every kernel ahead: warm-ups of every form of model under every choice of protocols.
 
 Kernels are compiled for the types of the arguments that they are called with. So they are not listed but
 called, by models too small to take time.
@@ -14,7 +14,7 @@ import numpy as np
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.models.variants import variant
-from mpcinfer.suites.fss.ready import GPT2, LLAMA, rehearse
+from mpcinfer.suites.fss.ready import GPT2, LLAMA, warm_up
 from mpcinfer.suites.kernel_mark import cache_folder, mark_warm
 from parties.compiled import kernels, on_compile
 from protocols.fss.coarse_maximum import MAX_RING_BITS
@@ -24,13 +24,13 @@ from protocols.kernels.entries import MIN_DOMAIN_BITS, Layout
 from protocols.kernels.histogram import suffix_counts
 from protocols.plan import Plan
 
-_PLAN, _FAITHFUL, _NARROW = "fss", "fss-faithful", "tiny-python"
+_PLAN, _EXACT, _NARROW = "fss", "fss-faithful", "tiny-python"
 _ROWS = 43
-"""Of a prompt: enough for what begins with 32 rows, in eights, and some over."""
+"""Tokens of a prompt: enough for kernels that start at 32 rows, in eights, with a rest."""
 _LONG = 260
-"""Of a long prompt, whose row maxima test their counts by keys instead of tables."""
+"""Tokens of a long prompt, whose row maxima compare counts by keys instead of tables."""
 _COUNT_BITS = (3, 9)
-"""Counts of less than a byte, and of more."""
+"""Bits of counts: less than a byte, and more."""
 _WIDE_WEIGHT = 4.0
 """A weight that takes more than 16 bits."""
 
@@ -56,16 +56,16 @@ def warm(tell: Callable[[int, int], None] | None = None) -> int:
             tell(done, max(done, kernels()))
 
     with on_compile(compiling):
-        for plan, config, tokens, weight in _rehearsals():
+        for plan, config, tokens, weight in _warm_ups():
             ranges = load_ranges_of(_NARROW) if is_faithful(plan) else dict[str, float]()
-            rehearse(plan, config, ranges, tokens=tokens, weight=weight)
+            warm_up(plan, config, ranges, tokens=tokens, weight=weight)
         _count_histograms()
     if cache_folder().writable:
         mark_warm()
     return done
 
 
-def _rehearsals() -> Generator[tuple[Plan, ModelConfig, tuple[int, ...], float]]:
+def _warm_ups() -> Generator[tuple[Plan, ModelConfig, tuple[int, ...], float]]:
     """Plan, form of model, tokens of each pass, and a weight."""
     plan, small = PLANS[_PLAN], 2.0**-6
     forms = [GPT2, LLAMA, dataclasses.replace(GPT2, activation="relu"), variant("power4", GPT2)]
@@ -79,7 +79,7 @@ def _rehearsals() -> Generator[tuple[Plan, ModelConfig, tuple[int, ...], float]]
                 for form in forms[:3]:
                     yield plan.replace(**{operation: name}), form, (_ROWS, 1), small
     # Exact truncation compares cell by cell: ranges as narrow as a real model's keep that short.
-    yield PLANS[_FAITHFUL], load_config(_NARROW), (1, 1), small
+    yield PLANS[_EXACT], load_config(_NARROW), (1, 1), small
 
 
 def _count_histograms() -> None:

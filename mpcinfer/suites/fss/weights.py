@@ -17,10 +17,10 @@ from parties.errors import RangeError
 from parties.link import Link
 from parties.meter import CLIENT, Meter, Phase
 from parties.randomness import Randomness
-from protocols.fss.counting_machine import Counting
+from protocols.fss.chunks import FlowControl, receive_in_chunks, send_in_chunks
+from protocols.fss.counting_executor import Counting
 from protocols.fss.gate import Message
 from protocols.fss.matrix import Matrix, PublicCopy
-from protocols.fss.pieces import Pace, receive_in_pieces, send_in_pieces
 from protocols.fss.seeds import WeightStreams
 from protocols.meta_tensors import no_data
 from protocols.tensors import drawn
@@ -31,7 +31,7 @@ _MATRICES = (".weight", "embed.tokens", "attn.log_temperature", *_ADDED)
 """Names of what is multiplied, looked up, or added by an operation of its own; biases go with their
 matrices."""
 _CACHED_ELEMENTS = 1 << 17
-"""Of a weight, worked on at once: a megabyte as float64."""
+"""Elements of a weight that are encoded at once: a megabyte as float64."""
 EPSILON_FRAC = 24
 """Fraction bits of the epsilons of power attention."""
 _PUBLIC = "setup in the clear"
@@ -133,16 +133,16 @@ def _finish(config: ModelConfig, name: str, value: torch.Tensor) -> None:
 
 def send_setup(link: Link, own: Mapping[str, Matrix], streams: WeightStreams) -> None:
     """The server's part of the setup: weights minus masks, to the client, and what the plan gives away."""
-    pace = Pace(link)
+    flow = FlowControl(link)
     with link.meter.phase(Phase.SETUP):
         for name, matrix in own.items():
             with _billed(link.meter, name):
                 if matrix.masked:
                     mask = streams(name, matrix.shape)
-                    _send(link, pace, matrix.value, matrix.ring_bits, f"setup/{name}", mask)
+                    _send(link, flow, matrix.value, matrix.ring_bits, f"setup/{name}", mask)
                 if matrix.public is not None:
-                    _send(link, pace, matrix.public.value, matrix.public.ring_bits, f"{_PUBLIC}/{name}")
-        pace.settle()
+                    _send(link, flow, matrix.public.value, matrix.public.ring_bits, f"{_PUBLIC}/{name}")
+        flow.settle()
 
 
 @contextmanager
@@ -153,16 +153,16 @@ def _billed(meter: Meter, name: str) -> Generator[None]:
 
 
 def _send(
-    link: Link, pace: Pace, value: torch.Tensor, bits: int, label: str, mask: Randomness | None = None
+    link: Link, flow: FlowControl, value: torch.Tensor, bits: int, label: str, mask: Randomness | None = None
 ) -> None:
     """A weight, minus its mask where something draws one."""
     flat = value.reshape(-1)
 
-    def piece(at: slice) -> torch.Tensor:
+    def chunk(at: slice) -> torch.Tensor:
         part = flat[at].to(torch.int64)
         return part if mask is None else part - drawn(mask, (len(part),), 64)
 
-    send_in_pieces(link, flat.numel(), bits, label, piece, pace)
+    send_in_chunks(link, flat.numel(), bits, label, chunk, flow)
 
 
 def receive_setup(
@@ -185,16 +185,16 @@ def receive_setup(
         if tell is not None:
             tell(done, of)
 
-    pace = Pace(link, came)
+    flow = FlowControl(link, came)
     with link.meter.phase(Phase.SETUP):
         for name, matrix in expected.items():
             value, public = matrix.value, matrix.public
             with _billed(link.meter, name):
                 if matrix.masked:
-                    value = receive_in_pieces(link, matrix.shape, matrix.ring_bits, f"setup/{name}", pace)
+                    value = receive_in_chunks(link, matrix.shape, matrix.ring_bits, f"setup/{name}", flow)
                 if public is not None:
                     at = f"{_PUBLIC}/{name}"
-                    table = receive_in_pieces(link, matrix.shape, public.ring_bits, at, pace)
+                    table = receive_in_chunks(link, matrix.shape, public.ring_bits, at, flow)
                     public = PublicCopy(table, public.ring_bits)
             received[name] = dataclasses.replace(matrix, value=value, public=public)
     return received

@@ -1,4 +1,4 @@
-"""From how large values get to the rings that hold them: fraction bits and widths of the FSS suite's wires.
+"""Widths of the FSS suite: from the ranges of values to their rings and fraction bits.
 
 A value needs only the ring of whoever reads it next. Going backwards from a reader that wants `w` bits at `f`
 fraction bits, a producer whose result has `g` fraction bits must compute in w + g - f bits: truncation
@@ -24,7 +24,7 @@ from parties.errors import RangeError
 RESIDUAL_WRITERS = ("attn.out.weight", "ffn.out.weight")
 LEAST_WRITING = 10
 """Fraction bits that the weights after attention keep, or its output is opened and cut."""
-DEFAULT_ROOM = 1024
+DEFAULT_MAX_CONTEXT = 1024
 """Tokens that a session holds where nobody says how many."""
 
 
@@ -38,28 +38,28 @@ class FfnWidths:
     """Rings of one layer's FFN."""
 
     norm: NormWidths
-    """Of the profile where the block has none."""
+    """The block's norm; where it has none, that of the profile."""
     in_bits: int
     reading: int
     """Fraction bits of the weights that read the norm or the residual."""
-    wire_bits: int
-    """Of the pre-activation as it is published."""
+    preactivation_bits: int
+    """Ring bits of the pre-activation as it is opened to the client."""
     index_bits: int
     bent_bits: int
-    """In which the activation, and what it gates, is computed."""
+    """Ring bits for the activation and the gated product."""
     out_bits: int
 
 
 class Widths:
-    """Widths of a model's wires.
+    """Widths of a model's formats.
 
     Args:
         config: the shape.
         ranges: calibrated ranges, see `mpcinfer.models.ranges`; None for `PROFILE`.
-        room: the most tokens a session will hold; at most the context. Sums over keys need room for it. None
-            for `DEFAULT_ROOM`.
+        max_context: the most tokens a session will hold; at most the context. Sums over keys need bits for
+            it. None for `DEFAULT_MAX_CONTEXT`.
         precision: fraction bits.
-        faithful: exact truncation needs a bit of slack where free truncation needs none.
+        exact_truncation: exact truncation needs a bit of slack where probabilistic truncation needs none.
 
     Raises:
         RangeError: something needs more than 64 bits.
@@ -71,12 +71,12 @@ class Widths:
         config: ModelConfig,
         ranges: Mapping[str, float] | None = None,
         *,
-        room: int | None = None,
+        max_context: int | None = None,
         precision: Precision | None = None,
-        faithful: bool = False,
+        exact_truncation: bool = False,
     ) -> None:
-        self.config, self._seen, self._faithful = config, Seen(ranges), faithful
-        self.room = min(DEFAULT_ROOM if room is None else room, config.context)
+        self.config, self._seen, self._exact_truncation = config, Seen(ranges), exact_truncation
+        self.max_context = min(DEFAULT_MAX_CONTEXT if max_context is None else max_context, config.context)
         self.precision = precision or _precision(config)
         self._attentions: dict[int, AttentionWidths] = {}
         self._ffns: dict[int, FfnWidths] = {}
@@ -85,7 +85,7 @@ class Widths:
 
     @cached_property
     def residual_bits(self) -> int:
-        """The residual wire; a bit of slack lets norms read it into wider rings."""
+        """The residual; a bit of slack lets norms read it into wider rings."""
         labels = ["embedding/embed", "embedding/add_positions"]
         layers = range(self.config.layers)
         labels += [
@@ -142,20 +142,20 @@ class Widths:
         server-held value."""
         if not self.config.final_norm:
             return self._head_bits(0)
-        return self._head_bits(self.gain_frac) - self.head_norm.cut
+        return self._head_bits(self.gain_frac) - self.head_norm.dropped_bits
 
     def _head_bits(self, gain_frac: int) -> int:
         p = self.precision
         table = p.embedding if self.config.tied_head else p.weight
         if self.config.final_norm:
-            read = self.head_norm.keep + self.head_norm.frac + gain_frac
+            read = self.head_norm.input_frac + self.head_norm.frac + gain_frac
         else:
             read = p.residual + (p.weight if self.config.head_input else 0)
         return integer_bits(self._seen.largest("head.logits/head", PROFILE.logits)) + read + table + 1
 
     @cached_property
     def logits_bits(self) -> int:
-        """Of the logits as they go to the client."""
+        """Ring bits of the logits as they go to the client."""
         return ring(
             self._seen.largest("head.logits/head", PROFILE.logits),
             self.precision.logits,
@@ -184,18 +184,18 @@ class Widths:
         softmax = config.attention == "softmax"
         integer = integer_bits(weights.scores + (2.0 ** (p.step + 1) if softmax else 0.0))
         # What reads scores of other kinds reads them into wider rings.
-        score_bits = integer + p.query + p.key + (1 + self._faithful if softmax else 2)
+        score_bits = integer + p.query + p.key + (1 + self._exact_truncation if softmax else 2)
         qkv = self._seen.largest(f"{prefix}.qkv/linear", PROFILE.linear)
         mix_bits = ring(weights.largest_mix, weights.frac + p.value, slack=2, what=f"{prefix}.mix")
         norm, scale, limit = self._read(f"layer{layer}.norm1")
         turned = scale + (p.rotation if config.positions == "rope" else 0)
         by_position = config.temperature == "position"
-        tempered = turned + (p.weight if by_position else 0)
+        scaled = turned + (p.weight if by_position else 0)
         qkv = max(qkv, self._seen.largest(f"{prefix}/temper", PROFILE.linear) if by_position else 0.0)
-        own = integer_bits(qkv) + tempered + 2
+        own = integer_bits(qkv) + scaled + 2
         # Queries come divided by sqrt(K).
-        cut = max(tempered - query_exponent(config) - p.query, turned - p.key)
-        products, values = score_bits + cut, mix_bits + scale - p.value
+        dropped = max(scaled - query_exponent(config) - p.query, turned - p.key)
+        products, values = score_bits + dropped, mix_bits + scale - p.value
         extended = (products > limit, values > limit)
         qkv_bits = max([own, *(need for need in (products, values) if need <= limit)])
         finer = self._finer(limit - qkv_bits)
@@ -208,10 +208,10 @@ class Widths:
         return AttentionWidths(
             norm=norm,
             weighting=weights,
-            qkv_bits=fits(qkv_bits + finer, f"{prefix}.qkv") - norm.cut,
+            qkv_bits=fits(qkv_bits + finer, f"{prefix}.qkv") - norm.dropped_bits,
             reading=p.weight + finer,
             extended=extended,
-            wire_integer=integer_bits(qkv) + 2,
+            qkv_integer=integer_bits(qkv) + 2,
             score_bits=score_bits,
             score_integer=integer,
             mix_bits=mix_bits,
@@ -227,15 +227,17 @@ class Widths:
     def _weightings(self) -> list[Weighting]:
         """Every layer's."""
         layers = range(self.config.layers)
-        return [weighting(self.config, layer, self._seen, self.precision, self.room) for layer in layers]
+        return [
+            weighting(self.config, layer, self._seen, self.precision, self.max_context) for layer in layers
+        ]
 
     def _room(self, weights: Weighting) -> int:
-        """What a ring that holds the residual has left for the weights that read attention's output with all
+        """Bits that a ring of the residual has left for the weights that read attention's output with all
         its fraction bits."""
         return RING_BITS - (self.residual_bits - self.precision.residual) - weights.mixed - weights.inverse
 
     def _has_room(self, weights: Weighting) -> bool:
-        """Whether it is enough."""
+        """Whether the ring has enough bits left for these weights."""
         return self._room(weights) >= min(LEAST_WRITING, self.precision.weight)
 
     def _writing(self, weights: Weighting) -> int:
@@ -252,12 +254,12 @@ class Widths:
         prefix = f"layer{layer}.ffn"
         norm, scale, _ = self._read(f"layer{layer}.norm2")
         if config.ffn == "fused":
-            out = self._into_residual(0.0, scale, f"{prefix}.out") - norm.cut
+            out = self._into_residual(0.0, scale, f"{prefix}.out") - norm.dropped_bits
             return FfnWidths(
                 norm=norm,
                 in_bits=out,
                 reading=p.weight,
-                wire_bits=1,
+                preactivation_bits=1,
                 index_bits=1,
                 bent_bits=out,
                 out_bits=out,
@@ -272,21 +274,22 @@ class Widths:
         else:
             fraction, out_scale = p.activation, p.activation + p.weight
             bent = out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
-        wire_bits = ring(largest, fraction, slack=2, what=f"{prefix}.in")
-        in_bits = max(wire_bits + scale - fraction, integer_bits(largest) + scale + 2)
+        preactivation_bits = ring(largest, fraction, slack=2, what=f"{prefix}.in")
+        in_bits = max(preactivation_bits + scale - fraction, integer_bits(largest) + scale + 2)
         finer = self._finer(RING_BITS - in_bits)
         return FfnWidths(
             norm=norm,
-            in_bits=fits(in_bits + finer, f"{prefix}.in") - norm.cut,
+            in_bits=fits(in_bits + finer, f"{prefix}.in") - norm.dropped_bits,
             reading=p.weight + finer,
-            wire_bits=wire_bits,
+            preactivation_bits=preactivation_bits,
             index_bits=integer_bits(largest) + p.index + 1,
             bent_bits=bent,
             out_bits=out_bits,
         )
 
     def _product_bits(self, prefix: str, factor: float, room: int) -> int:
-        """Of a gated product: for all that two factors allow where that fits in `room`, or for what was seen.
+        """Ring bits of a gated product: for the largest product of two factors, if `max_context` allows it,
+        or for what was seen.
 
         Args:
             factor: largest value of either.
@@ -298,7 +301,7 @@ class Widths:
 
     def _held(self, frac_bits: int) -> int:
         """Fraction bits that are left of so many when a product goes to the server."""
-        return frac_bits if self._faithful else min(frac_bits, self.precision.held)
+        return frac_bits if self._exact_truncation else min(frac_bits, self.precision.held)
 
     def _finer(self, room: int) -> int:
         """Bits that weights have beyond the usual, of those that a ring has room for.
@@ -309,13 +312,13 @@ class Widths:
         return min(p.reading - p.weight, max(room, 0)) if self.config.block_norms else 0
 
     def _read(self, label: str) -> tuple[NormWidths, int, int]:
-        """What a linear layer reads: a norm's rows or the residual; fraction bits of its result, and the
+        """The input of a linear layer, a norm's rows or the residual; fraction bits of its result, and the
         widest ring it can have."""
         p = self.precision
         if not self.config.block_norms:
             return self._norm(label, *PROFILE.mean_square), p.residual + p.weight, self.held_bits
         norm = self._norm(label)
-        return norm, norm.keep + norm.frac + p.weight, RING_BITS
+        return norm, norm.input_frac + norm.frac + p.weight, RING_BITS
 
     def reader_bits(self, name: str) -> int | None:
         """The ring in which a layer reads a residual that the server holds; None for layers that do not."""
@@ -334,12 +337,14 @@ class Widths:
         p, missing = self.precision, high > 0
         if not missing:
             low, high = self._mean_squares(label)
-        keep = min(max(p.row - math.floor(math.log2(low) / 2), 4), p.residual)
+        input_frac = min(max(p.row - math.floor(math.log2(low) / 2), 4), p.residual)
         frac = p.inverse + math.ceil(math.log2(high) / 2)
-        squares = ring(high * self.config.width, 2 * keep, slack=2, what=f"{label}: sum of squares")
+        squares = ring(high * self.config.width, 2 * input_frac, slack=2, what=f"{label}: sum of squares")
         frac = max(frac, 2)
-        held = keep + frac if missing else self._held(keep + frac)
-        return NormWidths(low=low, high=high, keep=keep, frac=frac, held=held, square_bits=squares)
+        held = input_frac + frac if missing else self._held(input_frac + frac)
+        return NormWidths(
+            low=low, high=high, input_frac=input_frac, frac=frac, held=held, square_bits=squares
+        )
 
     def _mean_squares(self, label: str) -> tuple[float, float]:
         if self._seen.ranges is None:

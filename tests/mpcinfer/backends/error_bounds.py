@@ -77,7 +77,7 @@ class ErrorBoundBackend(Backend[Bounded, torch.Tensor]):
         error = scores.error + (0.0 if offset is None else self.weight_error) + (self.half if shift else 0.0)
         return Bounded(self.plain.add_offset(scores.value, offset, shift), error)
 
-    def temper(self, q: Bounded, log_temperature: torch.Tensor, start: int) -> Bounded:
+    def apply_temperature(self, q: Bounded, log_temperature: torch.Tensor, start: int) -> Bounded:
         """exp of a logarithm that is off by e is off by a factor of exp(e), and by half a unit."""
         factor = torch.exp(-log_temperature[:, start : start + q.value.shape[-2], None])
         off = torch.full_like(factor, math.expm1(self.weight_error)) * factor + self.half

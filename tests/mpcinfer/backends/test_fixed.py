@@ -107,12 +107,12 @@ def test_the_bound_rejects_a_wrong_operation(wrong: str, monkeypatch: pytest.Mon
     expected = Decoder(bounds, config, random_weights(config)).forward(bounds.tokens(ids, 9), 9)
     decoder = fixed_decoder(config, 26)
     right = FixedBackend(26)
-    twins = {
+    controls = {
         "activation": ("activation", lambda x, kind: right.activation(x, "relu")),
         "scale": ("scale", lambda x, factor: right.scale(x, factor * 1.05)),
         "mask": ("attention_weights", lambda s, start, form, _: right.attention_weights(s, start + 1, form)),
     }
-    monkeypatch.setattr(decoder.backend, *twins[wrong])
+    monkeypatch.setattr(decoder.backend, *controls[wrong])
     fixed = decoder.forward(decoder.backend.tokens(ids, 9), 9)
     assert bool(((decode(fixed, 26) - expected.value).abs() > expected.error).any())
 

@@ -18,11 +18,11 @@ from mpcinfer.suites.additive import catalogue as crypten
 from mpcinfer.suites.entry import Entry, ErrorKind, StatedError, source_of, summary_of
 from mpcinfer.suites.fss import catalogue as fss
 from mpcinfer.suites.fss import gates
-from mpcinfer.suites.fss.wires import activation_wires
+from mpcinfer.suites.fss.formats import activation_formats
 from mpcinfer.suites.registry import SUITES, get_plan
 from protocols.additive.costs import PrimitiveCosts
+from protocols.fss.correlations import Dpf
 from protocols.fss.gate import Gate
-from protocols.fss.material import Dpf
 
 ENTRIES = {(e.suite, e.operation, e.name): e for e in listing.protocols()}
 
@@ -39,8 +39,8 @@ def gate_classes(base: type) -> set[type]:
 
 def test_it_has_all_that_is_registered_and_nothing_else() -> None:
     registered = {
-        (engine, operation, name)
-        for engine, suite in SUITES.items()
+        (suite_name, operation, name)
+        for suite_name, suite in SUITES.items()
         for operation, table in suite.operations.items()
         for name in table
     }
@@ -82,8 +82,8 @@ def test_a_look_up_costs_what_its_documentation_says() -> None:
     """1 round; bits of the largest c, 2 more and the sign; 16 (k - 6) bytes; 5 ring_bits, 3 of the table,
     less what wraps save: twice x's bits, once those of c."""
     config = folded_config(load_config(listing.SAMPLE_MODEL))
-    wires = fss.wires_of(config, listing.SAMPLE_TOKENS, get_plan("fss").replace(gelu="lookup"))
-    around = wires.activation("gelu", faithful=False)
+    formats = fss.formats_of(config, listing.SAMPLE_TOKENS, get_plan("fss").replace(gelu="lookup"))
+    around = formats.activation("gelu", exact_truncation=False)
     declared = ENTRIES["fss", "gelu", "lookup"].cost
     x = torch.linspace(0.0, 4.0, 4001, dtype=torch.float64)
     largest = round(float((x - torch.nn.functional.gelu(x)).max()) * 2**around.table_frac)
@@ -93,7 +93,7 @@ def test_a_look_up_costs_what_its_documentation_says() -> None:
     key = 8 * Dpf((1,), around.index_bits).sent_bytes[0]
     assert declared.offline_bits_to_client == key
     values = 5 * around.ring_bits + 3 * (around.ring_bits - around.frac_bits + around.table_frac)
-    values -= 2 * wires.widths.ffn(0).wire_bits + opened - 1
+    values -= 2 * formats.widths.ffn(0).preactivation_bits + opened - 1
     assert declared.offline_bits_to_server == key + values
 
 
@@ -124,17 +124,17 @@ def test_samples_cost_what_a_model_pays_for_them(label: str, operations: list[st
     ("operation", "lines", "looked_up"), [("gelu", "lines", "lookup"), ("silu", "fine-lines", "fine")]
 )
 def test_lines_state_no_more_error_than_look_ups(operation: str, lines: str, looked_up: str) -> None:
-    """On the wires of the plans: GELU with an activation's fraction bits, to which its lines are cut, and
+    """With the formats of the plans: GELU with an activation's fraction bits, to which its lines are cut, and
     SiLU with those of a gate."""
     config = folded_config(load_config(listing.SAMPLE_MODEL))
     stated: list[float] = []
     for name in (lines, looked_up):
-        wires = fss.wires_of(config, listing.SAMPLE_TOKENS, get_plan("fss").replace(**{operation: name}))
-        p, protocol = wires.widths.precision, wires.suite.activations[operation]
+        formats = fss.formats_of(config, listing.SAMPLE_TOKENS, get_plan("fss").replace(**{operation: name}))
+        p, protocol = formats.widths.precision, formats.suite.activations[operation]
         frac_bits = p.activation if operation == "gelu" else p.gate
-        around = activation_wires(protocol, wires.widths.ffn(0), p, frac_bits, faithful=False)
+        around = activation_formats(protocol, formats.widths.ffn(0), p, frac_bits, exact_truncation=False)
         stated.append(protocol.max_abs_error(operation, around))
-    cut = 2.0**-wires.widths.precision.activation if operation == "gelu" else 0.0
+    cut = 2.0**-formats.widths.precision.activation if operation == "gelu" else 0.0
     assert stated[0] + cut <= stated[1]
 
 

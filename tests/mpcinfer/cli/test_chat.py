@@ -149,7 +149,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", ["fss-faithful", pytest.param("crypten", marks=pytest.mark.long)])
 def test_a_private_conversation(small: Path, plan: str) -> None:
-    same = ("--plan", plan, "--room", "96")
+    same = ("--plan", plan, "--max-context", "96")
     waiting = ("--timeout", str(HANG_S))
     result = chat(small, "x = 1\ny = 2\n/bill\n", "--local", "private", *same, *waiting)
     turns = [line for line in result.stderr.splitlines() if " rounds · " in line]

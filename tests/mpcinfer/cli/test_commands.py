@@ -108,7 +108,7 @@ def test_drafts_are_counted_and_change_no_text() -> None:
 
 
 def test_a_bill_with_drafts_has_fewer_rounds() -> None:
-    options = ["cost", "tiny-python", "--tokens", "8", "--new-tokens", "9", "--room", "32", "--json"]
+    options = ["cost", "tiny-python", "--tokens", "8", "--new-tokens", "9", "--max-context", "32", "--json"]
     plain, all_right, none_right = (
         json.loads(run(*options, *more))
         for more in ([], ["--speculate", "2"], ["--speculate", "2", "--accepted", "0"])
@@ -164,7 +164,7 @@ def test_keys_are_made_once_and_shown(tmp_path: Path) -> None:
         (["cost", "gpt2", "--set", "fold=no"], "has no operation 'fold'"),
         (["cost", "gpt2", "--set", "gelu"], "OPERATION=PROTOCOL"),
         (["generate", "x", "--local", "plain", "--draft-model", "tiny-power4"], "--speculate N"),
-        (["generate", "x", "--material", "m", "--speculate", "2"], "let a dealer make the correlations"),
+        (["generate", "x", "--correlations", "m", "--speculate", "2"], "let a dealer make the correlations"),
         (
             ["generate", "x", "--local", "plain", "--speculate", "2", "--draft-model", "tiny-power4"],
             "must share the tokenizer",

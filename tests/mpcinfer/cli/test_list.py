@@ -45,8 +45,8 @@ def test_protocols_as_json() -> None:
 
 
 def test_gates() -> None:
-    assert "FaithfulTruncation" in run("gates")
-    assert {"CausalMix", "Octaves"} <= {row["name"] for row in json.loads(run("gates", "--json"))}
+    assert "TruncateExactly" in run("gates")
+    assert {"CausalMix", "RangeReduction"} <= {row["name"] for row in json.loads(run("gates", "--json"))}
 
 
 def test_plans() -> None:

@@ -84,7 +84,7 @@ def test_dealing_and_giving_up() -> None:
     run(*deal, "--prompt", "2", "--answer", "1")
     [skip] = [words for words in examples("mpcinfer/cli/skip.py") if words[0] == "skip"]
     run(*skip)
-    assert {path.name for path in Path("material").iterdir()} == {"server", "client"}
+    assert {path.name for path in Path("correlations").iterdir()} == {"server", "client"}
 
 
 def examples(source: str) -> list[list[str]]:
@@ -106,7 +106,7 @@ def test_the_readme_between_machines() -> None:
     keys, dealer, server, client = lines
     assert [words[0] for words in lines] == ["keys", "dealer", "serve", "generate"]
     run(*keys)
-    with Processes(patience_s=2.0) as processes:
+    with Processes(grace_s=2.0) as processes:
         for role in (dealer, server):
             program = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {_MAIN}"]
             processes.start(role[0], [*program, *role, "--once", "--timeout", str(HANG_S)])

@@ -121,8 +121,8 @@ def test_no_linear_layer_is_wider_for_what_is_known_of_it(config: ModelConfig) -
     assert known.head_bits <= usual.head_bits
     for layer in range(config.layers):
         assert known.attention(layer).mix_bits <= usual.attention(layer).mix_bits + more
-        assert known.attention(layer).wire_integer <= usual.attention(layer).wire_integer
-        assert known.ffn(layer).wire_bits <= usual.ffn(layer).wire_bits
+        assert known.attention(layer).qkv_integer <= usual.attention(layer).qkv_integer
+        assert known.ffn(layer).preactivation_bits <= usual.ffn(layer).preactivation_bits
 
 
 def test_ranges_that_do_not_hold_a_token_are_refused() -> None:

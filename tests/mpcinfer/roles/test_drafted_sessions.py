@@ -23,7 +23,7 @@ from parties.bill import Bill
 from tests.mpcinfer.test_private_models import GPT2, LLAMA, _costs
 from tests.mpcinfer.three_parties import random_model, run_model
 
-FAITHFUL = get_plan("fss-faithful")
+EXACT = get_plan("fss-faithful")
 SMALL = dataclasses.replace(GPT2, layers=1, width=16, head_width=8, hidden=24)
 PROMPT = [100, 101, 102, 32, 120]
 
@@ -38,7 +38,7 @@ def small() -> Model:
 LIST = "x = [1, 2, 3]\ny = [1, 2, 3]\nz = [1, 2"
 LOOP = "for i in range(3):\n    print(i)\nfor i in range("
 CODE = "def read_lines(path):\n    with open("
-ROOM = 34
+MAX_CONTEXT = 34
 """The context ends within a pass of the answer to LIST."""
 
 
@@ -93,7 +93,7 @@ def test_the_shipped_model_says_the_same_with_drafts_and_without(cases: tuple[Ca
                     predict,
                     tokenizer.encode(case.prompt),
                     max_new_tokens=case.tokens,
-                    context=ROOM,
+                    context=MAX_CONTEXT,
                     stop=stop,
                     speculation=drafts if drafting else None,
                 )
@@ -104,9 +104,9 @@ def test_the_shipped_model_says_the_same_with_drafts_and_without(cases: tuple[Ca
     def use(steps: StepClient) -> list[Completion]:
         return answers(Remembered(steps.step, steps.rewind), drafting=True)
 
-    private, _, _ = run_model(model, FAITHFUL, use, room=ROOM)
-    reference = ClearModel(model, fixed_point=True, plan="fss-faithful", room=ROOM)
-    assert private == answers(reference._predictions(keep=False), drafting=False)
+    private, _, _ = run_model(model, EXACT, use, max_context=MAX_CONTEXT)
+    reference = ClearModel(model, fixed_point=True, plan="fss-faithful", max_context=MAX_CONTEXT)
+    assert private == answers(reference._predictions(keep_cache=False), drafting=False)
     for case, answer, drafts in zip(cases, private, made, strict=True):
         assert case.reason in ("", answer.reason)
         assert case.accepted <= (0 if drafts is None else drafts.accepted)
@@ -133,7 +133,7 @@ def test_the_bill_is_the_counted_one(config: ModelConfig, plan: str) -> None:
     def use(steps: StepClient) -> list[torch.Tensor]:
         return run_passes(steps, **shape, most=3, right=1)
 
-    logits, bill, server_bill = run_model(model, chosen, use, room=11)
+    logits, bill, server_bill = run_model(model, chosen, use, max_context=11)
     assert [len(rows) for rows in logits] == [4, 4, 4, 2]
     counted = count(config, chosen, **shape, speculate=3, accepted=1, ranges=model.ranges)
     assert _costs(bill) == _costs(counted) == _costs(server_bill)
@@ -147,7 +147,7 @@ def test_a_pass_takes_as_many_rounds_whatever_it_checks(plan: str, prompt: int, 
     def rounds(drafts: int) -> int:
         tokens = prompt - grows * drafts
         shape = {"tokens": tokens, "new_tokens": drafts + 1, "speculate": drafts}
-        return count(SMALL, get_plan(plan), room=16, **shape).total.rounds
+        return count(SMALL, get_plan(plan), max_context=16, **shape).total.rounds
 
     assert len({rounds(drafts) for drafts in range(6)}) == 1
 
@@ -165,8 +165,8 @@ def test_refused_drafts_leave_no_trace() -> None:
         steps.rewind(6)
         return torch.cat([first, second, steps.step([8, 9], 2)])
 
-    expected, _, _ = run_model(small(), FAITHFUL, straight, room=10)
-    got, _, _ = run_model(small(), FAITHFUL, drafted, room=10)
+    expected, _, _ = run_model(small(), EXACT, straight, max_context=10)
+    got, _, _ = run_model(small(), EXACT, drafted, max_context=10)
     assert torch.equal(got, expected)
 
 
@@ -188,14 +188,14 @@ def test_a_guess_that_comes_is_ready_and_another_is_given_up(next_tokens: int, u
         first = steps.step([*PROMPT, 7, 8], 3)
         return torch.cat([first, steps.step([9, 10, 11][:next_tokens], next_tokens)])
 
-    logits, bill, _ = run_model(small(), FAITHFUL, use, room=12)
-    expected, _, _ = run_model(small(), FAITHFUL, plain, room=12)
+    logits, bill, _ = run_model(small(), EXACT, use, max_context=12)
+    expected, _, _ = run_model(small(), EXACT, plain, max_context=12)
     assert torch.equal(logits, expected)
     assert _unused(bill) == unused
 
 
-def test_a_guess_beyond_the_room_is_none() -> None:
-    _, bill, _ = run_model(small(), FAITHFUL, lambda steps: steps.step(PROMPT, 2, then=2), room=6)
+def test_a_guess_beyond_the_maximum_context_is_none() -> None:
+    _, bill, _ = run_model(small(), EXACT, lambda steps: steps.step(PROMPT, 2, then=2), max_context=6)
     assert _unused(bill) == 0
 
 

@@ -22,10 +22,10 @@ def test_scores_that_histograms_do_not_hold_are_refused_at_once() -> None:
     config, plan = load_config(MODEL), get_plan("fss")
     with pytest.raises(ConfigError, match=r"of 9 bits: histograms hold 3 to 8, maximum=tree any"):
         Program.of(plan, config, with_large_scores())
-    assert Program.of(plan.replace(maximum="tree"), config, with_large_scores()).room == config.context
+    assert Program.of(plan.replace(maximum="tree"), config, with_large_scores()).max_context == config.context
 
 
-def test_room_beyond_the_context_is_refused() -> None:
+def test_more_context_than_the_context_is_refused() -> None:
     config = load_config(MODEL)
     with pytest.raises(ConfigError, match="the model has a context of"):
         Program.of(get_plan("fss"), config, load_ranges_of(MODEL), config.context + 1)

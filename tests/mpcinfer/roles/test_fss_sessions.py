@@ -20,8 +20,8 @@ from mpcinfer.roles.dealer import deal_session
 from mpcinfer.sessions.exchange import StepClient, serve_steps
 from mpcinfer.sessions.progress import Progress, Stage
 from mpcinfer.sessions.session import rewind_cache
+from mpcinfer.sessions.session_config import SessionConfig, announce
 from mpcinfer.sessions.tally import Tally
-from mpcinfer.sessions.terms import Terms, announce
 from mpcinfer.suites.fss.connect import encoded_weights, fss_over, fss_session
 from mpcinfer.suites.fss.dealing import serve_fss
 from mpcinfer.suites.fss.program import Program
@@ -40,14 +40,14 @@ from parties.local import local_pair
 from parties.meter import Meter
 from parties.threads import run_two_threads
 from protocols.fss.clear import Clear
-from protocols.fss.counting_machine import Counting
-from protocols.fss.supply import DealerSupply
+from protocols.fss.counting_executor import Counting
+from protocols.fss.source import DealerSource
 from protocols.plan import Plan
 from protocols.share import Share
 from tests.mpcinfer.test_private_models import GPT2, LLAMA
 from tests.mpcinfer.three_parties import random_model, run_model, run_three
 
-FAITHFUL = get_plan("fss-faithful")
+EXACT = get_plan("fss-faithful")
 SMALL = dataclasses.replace(GPT2, layers=1, width=16, head_width=8, hidden=24)
 PROMPT = [100, 101, 102, 32, 120]
 
@@ -58,16 +58,16 @@ def small() -> Model:
 
 
 class Reference:
-    """The program in the clear, step by step; floor for floor what a faithful private run computes."""
+    """The program in the clear, step by step; floor for floor what an exact private run computes."""
 
-    def __init__(self, model: Model, room: int | None = None) -> None:
-        self._program = Program.of(FAITHFUL, model.config, model.ranges, room)
+    def __init__(self, model: Model, max_context: int | None = None) -> None:
+        self._program = Program.of(EXACT, model.config, model.ranges, max_context)
         self._weights = encoded_weights(self._program, model.weights)
         self._cache: KVCache[Share] = KVCache()
 
     def step(self, ids: list[int]) -> torch.Tensor:
-        machine = Clear(Meter(timed=False), faithful=True)
-        logits = self._program.walk(machine, self._weights, self._cache, len(ids), ids)
+        executor = Clear(Meter(timed=False), exact_truncation=True)
+        logits = self._program.walk(executor, self._weights, self._cache, len(ids), ids)
         assert logits is not None
         return logits
 
@@ -76,14 +76,14 @@ class Reference:
 
 
 @pytest.mark.parametrize("config", [SMALL, dataclasses.replace(LLAMA, layers=1)], ids=["gpt2", "llama"])
-def test_a_faithful_session_is_the_reference_bit_by_bit(config: Any) -> None:
+def test_a_exact_session_is_the_reference_bit_by_bit(config: Any) -> None:
     model = random_model(config)
 
     def use(steps: StepClient) -> list[torch.Tensor]:
         steps.expect(2)
         return [steps.step(PROMPT), steps.step([7]), steps.step([8])]
 
-    logits, bill, _ = run_model(model, FAITHFUL, use, room=8)
+    logits, bill, _ = run_model(model, EXACT, use, max_context=8)
     reference = Reference(model, 8)
     for got, ids in zip(logits, (PROMPT, [7], [8]), strict=True):
         assert torch.equal(got, reference.step(ids))
@@ -97,10 +97,10 @@ def test_passes_may_be_prepared_before_they_are_wanted() -> None:
         return [steps.step(PROMPT), steps.step([7]), steps.step([8])]
 
     before: list[Any] = []
-    logits, bill, _ = run_model(small(), FAITHFUL, use, room=7)
+    logits, bill, _ = run_model(small(), EXACT, use, max_context=7)
     assert sum(row.rounds for row in before) == 0
     assert sum(row.offline_bytes_to_server for row in before) > 0
-    counted = count(SMALL, FAITHFUL, tokens=5, new_tokens=3, ranges=small().ranges)
+    counted = count(SMALL, EXACT, tokens=5, new_tokens=3, ranges=small().ranges)
     assert bill.total.offline_bytes_to_server == counted.total.offline_bytes_to_server
     assert bill.total.rounds == counted.total.rounds
     reference = Reference(small(), 7)
@@ -114,7 +114,7 @@ def test_what_was_prepared_and_not_run_is_thrown_away_and_billed() -> None:
         steps.expect(3)  # the answer ends after one of them
         return [first, steps.step([7])]
 
-    logits, bill, server_bill = run_model(small(), FAITHFUL, use, room=12)
+    logits, bill, server_bill = run_model(small(), EXACT, use, max_context=12)
     reference = Reference(small(), 12)
     assert torch.equal(torch.stack(logits), torch.stack([reference.step(s) for s in (PROMPT, [7])]))
     rows = {row.label: row for row in bill.rows}
@@ -135,7 +135,7 @@ def test_a_conversation_goes_on_or_is_rewound() -> None:
         steps.restart()
         return [*result, steps.step([3])]
 
-    logits, _, _ = run_model(small(), FAITHFUL, use, room=16)
+    logits, _, _ = run_model(small(), EXACT, use, max_context=16)
     reference = Reference(small(), 16)
     expected = [reference.step(ids) for ids in (PROMPT, [7], [8, 9, 10])]
     reference.rewind(6)
@@ -146,11 +146,11 @@ def test_a_conversation_goes_on_or_is_rewound() -> None:
         assert torch.equal(got, wanted)
 
 
-def test_no_more_than_the_room() -> None:
+def test_no_more_than_the_maximum_context() -> None:
     with pytest.raises((PeerMismatch, ConfigError), match=r"6.*5"):
-        run_model(small(), FAITHFUL, lambda steps: steps.step([1] * 6), room=5)
+        run_model(small(), EXACT, lambda steps: steps.step([1] * 6), max_context=5)
     with pytest.raises(ConfigError, match="context of 24"):
-        Program.of(FAITHFUL, SMALL, small().ranges, 25)
+        Program.of(EXACT, SMALL, small().ranges, 25)
 
 
 @pytest.mark.parametrize(
@@ -175,20 +175,20 @@ def test_no_more_than_the_room() -> None:
 )
 def test_steps_that_a_server_refuses(document: dict[str, Any]) -> None:
     with pytest.raises(PeerMismatch):
-        run_model(small(), FAITHFUL, lambda steps: steps._say(document))
+        run_model(small(), EXACT, lambda steps: steps._say(document))
 
 
 # -- the dealer ----------------------------------------------------------------------------------------------
 
 
-def _program(room: int = 8) -> Program:
-    return Program.of(FAITHFUL, SMALL, small().ranges, room)
+def _program(max_context: int = 8) -> Program:
+    return Program.of(EXACT, SMALL, small().ranges, max_context)
 
 
 def test_a_program_survives_the_way_to_the_dealer() -> None:
     document = _program().to_document()
     assert Program.from_document(document).to_document() == document
-    for broken in ({}, {**document, "room": 25}, {**document, "model": {}}, {**document, "ranges": 1}):
+    for broken in ({}, {**document, "max_context": 25}, {**document, "model": {}}, {**document, "ranges": 1}):
         with pytest.raises(PeerMismatch, match="no description"):
             Program.from_document(broken)
 
@@ -199,8 +199,8 @@ def test_a_dealer_refuses_parties_that_want_different_passes() -> None:
             assert link.rank is not None
             weights = encoded_weights(_program(), small().weights) if link.rank == 0 else None
             with (
-                closing(DealerSupply(link.rank, dealer)) as supply,
-                closing(fss_over(link, _program(), weights, supply)) as session,
+                closing(DealerSource(link.rank, dealer)) as source,
+                closing(fss_over(link, _program(), weights, source)) as session,
             ):
                 session.prepare([tokens])
                 session.settle()
@@ -217,9 +217,9 @@ def test_a_dealer_refuses_parties_that_want_different_passes() -> None:
 def test_a_dealer_refuses_parties_that_want_different_sessions() -> None:
     (server_end, server), (client_end, client) = local_pair(), local_pair()
     links = [Link(end, Meter(), None) for end in (server_end, client_end)]
-    announce(Link(server, Meter(), None), "fss", room=5)
-    announce(Link(client, Meter(), None), "fss", room=6)
-    with pytest.raises(HandshakeFailed, match="room differ"):
+    announce(Link(server, Meter(), None), "fss", max_context=5)
+    announce(Link(client, Meter(), None), "fss", max_context=6)
+    with pytest.raises(HandshakeFailed, match="max_context differ"):
         deal_session(*links)
 
 
@@ -235,7 +235,7 @@ def test_nobody_deals_for_itself() -> None:
     public = PublicModel.of(small())
 
     def party(link: Link) -> None:
-        with fss_session(link, Terms(plan=FAITHFUL, public=public)):
+        with fss_session(link, SessionConfig(plan=EXACT, public=public)):
             pytest.fail("opened")
 
     with pytest.raises(ConfigError, match="needs a dealer"):
@@ -248,9 +248,9 @@ def test_progress_counts_passes_and_bytes() -> None:
     def party(link: Link, dealer: Link) -> None:
         assert link.rank is not None
         tally = Tally(seen.append if link.rank == 1 else None)
-        supply = DealerSupply(link.rank, dealer, on_bytes=lambda size: tally.add(dealt_bytes=size))
+        source = DealerSource(link.rank, dealer, on_bytes=lambda size: tally.add(dealt_bytes=size))
         weights = encoded_weights(_program(), small().weights) if link.rank == 0 else None
-        with closing(supply), closing(fss_over(link, _program(), weights, supply, tally)) as session:
+        with closing(source), closing(fss_over(link, _program(), weights, source, tally)) as session:
             session.prepare([5, 1, 1])
             session.settle()
             session.finish()
@@ -266,33 +266,38 @@ def test_progress_counts_passes_and_bytes() -> None:
     assert [each.done for each in seen if each.stage is Stage.OFFLINE] == 3 * [0, 0]
 
 
-# -- material on disk ----------------------------------------------------------------------------------------
+# -- correlations on disk
+# ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def material(tmp_path: Path) -> Path:
+def correlations(tmp_path: Path) -> Path:
     """Two conversations: prompts of five tokens, three new ones."""
-    out = tmp_path / "material"
+    out = tmp_path / "correlations"
     ahead = Ahead(prompt=5, answer=3, count=2, out=out, command="mpcinfer deal")
-    suite_of(FAITHFUL).deal_ahead(FAITHFUL, SMALL, small().ranges, ahead)
+    suite_of(EXACT).deal_ahead(EXACT, SMALL, small().ranges, ahead)
     return out
 
 
 def _talk(
-    material: Path, prompts: list[list[int]], model: Model | None = None
+    correlations: Path, prompts: list[list[int]], model: Model | None = None
 ) -> tuple[list[torch.Tensor], Bill]:
     """Each prompt, and two tokens after it; logits of all steps."""
     serving = model or small()
 
     def server(link: Link) -> Bill:
         public = PublicModel.of(small())
-        terms = Terms(plan=FAITHFUL, public=public, weights=serving.weights, material=material / "server")
-        with fss_session(link, terms) as session:
+        session_config = SessionConfig(
+            plan=EXACT, public=public, weights=serving.weights, correlations=correlations / "server"
+        )
+        with fss_session(link, session_config) as session:
             return serve_steps(link, session)
 
     def client(link: Link) -> tuple[list[torch.Tensor], Bill]:
-        terms = Terms(plan=FAITHFUL, public=PublicModel.of(small()), material=material / "client")
-        with fss_session(link, terms) as session:
+        session_config = SessionConfig(
+            plan=EXACT, public=PublicModel.of(small()), correlations=correlations / "client"
+        )
+        with fss_session(link, session_config) as session:
             steps, logits = StepClient(link, session), list[torch.Tensor]()
             for prompt in prompts:
                 steps.restart()
@@ -305,14 +310,14 @@ def _talk(
     return run_two_threads(server, client)[1]
 
 
-def test_a_session_over_folders_is_the_same(material: Path) -> None:
-    logits, bill = _talk(material, [PROMPT, PROMPT[::-1]])
+def test_a_session_over_folders_is_the_same(correlations: Path) -> None:
+    logits, bill = _talk(correlations, [PROMPT, PROMPT[::-1]])
     reference = Reference(small(), 8)
     for i, prompt in enumerate((PROMPT, PROMPT[::-1])):
         reference.rewind(0)
         for got, ids in zip(logits[3 * i : 3 * i + 3], (prompt, [7], [8]), strict=True):
             assert torch.equal(got, reference.step(ids))
-    program, counting = _program(8), Counting(Meter(timed=False), faithful=True)
+    program, counting = _program(8), Counting(Meter(timed=False), exact_truncation=True)
     kept: KVCache[Share] = KVCache()
     for tokens in (5, 1, 1):
         program.walk(counting, program.matrices(), kept, tokens)
@@ -320,43 +325,45 @@ def test_a_session_over_folders_is_the_same(material: Path) -> None:
     assert bill.total.offline_bytes_to_client == 2 * once.offline_bytes_to_client + 32
     assert bill.total.offline_bytes_to_server == 2 * once.offline_bytes_to_server + 48
     with pytest.raises(CorrelationExhausted, match="used up"):
-        _talk(material, [PROMPT])
+        _talk(correlations, [PROMPT])
 
 
-def test_a_prompt_of_another_length_is_refused_and_nothing_is_used(material: Path) -> None:
+def test_a_prompt_of_another_length_is_refused_and_nothing_is_used(correlations: Path) -> None:
     with pytest.raises(CorrelationExhausted, match="prompts of 5 tokens and 3 new ones, not for 4 tokens"):
-        _talk(material, [PROMPT[:4]])
-    assert not (material / "client" / "next").exists()
-    assert not (material / "server" / "next").exists()
+        _talk(correlations, [PROMPT[:4]])
+    assert not (correlations / "client" / "next").exists()
+    assert not (correlations / "server" / "next").exists()
 
 
-def test_masks_never_hide_a_second_set_of_weights(material: Path) -> None:
-    _talk(material, [PROMPT])
+def test_masks_never_hide_a_second_set_of_weights(correlations: Path) -> None:
+    _talk(correlations, [PROMPT])
     with pytest.raises(CorrelationExhausted, match="other weights"):
-        _talk(material, [PROMPT], dataclasses.replace(small(), weights=random_model(SMALL, 2).weights))
+        _talk(correlations, [PROMPT], dataclasses.replace(small(), weights=random_model(SMALL, 2).weights))
 
 
-def test_material_for_another_model_is_refused(material: Path) -> None:
+def test_correlations_for_another_model_is_refused(correlations: Path) -> None:
     other = random_model(dataclasses.replace(SMALL, hidden=32))
 
     def party(link: Link) -> None:
         public = PublicModel.of(other)
-        folder = material / ("client" if link.rank else "server")
-        with fss_session(link, Terms(plan=FAITHFUL, public=public, material=folder)):
+        folder = correlations / ("client" if link.rank else "server")
+        with fss_session(link, SessionConfig(plan=EXACT, public=public, correlations=folder)):
             pytest.fail("opened")
 
     with pytest.raises(ConfigError, match="dealt for another model or plan"):
         run_two_threads(party, party)
 
 
-def test_material_of_different_dealings_is_refused(material: Path, tmp_path: Path) -> None:
+def test_correlations_of_different_dealings_is_refused(correlations: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     ahead = Ahead(prompt=5, answer=3, count=1, out=other, command="mpcinfer deal")
-    suite_of(FAITHFUL).deal_ahead(FAITHFUL, SMALL, small().ranges, ahead)
+    suite_of(EXACT).deal_ahead(EXACT, SMALL, small().ranges, ahead)
 
     def party(link: Link) -> None:
-        folder = other / "client" if link.rank else material / "server"
-        with fss_session(link, Terms(plan=FAITHFUL, public=PublicModel.of(small()), material=folder)):
+        folder = other / "client" if link.rank else correlations / "server"
+        with fss_session(
+            link, SessionConfig(plan=EXACT, public=PublicModel.of(small()), correlations=folder)
+        ):
             pytest.fail("opened")
 
     with pytest.raises((HandshakeFailed, PeerClosed), match="plan"):
@@ -372,9 +379,9 @@ def test_what_cannot_be_dealt_to_disk(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="plan crypten"):
         deal(get_plan("crypten"), small().ranges)
     with pytest.raises(ConfigError, match="calibrated"):
-        deal(FAITHFUL, {})
+        deal(EXACT, {})
     with pytest.raises(ConfigError, match="context of 24"):
-        deal(FAITHFUL, small().ranges, prompt=22)
+        deal(EXACT, small().ranges, prompt=22)
     with pytest.raises(ConfigError, match="at least 1"):
-        deal(FAITHFUL, small().ranges, count=0)
+        deal(EXACT, small().ranges, count=0)
     assert not (tmp_path / "a").exists()

@@ -30,7 +30,7 @@ def use(steps):
 for line in sys.argv[1:]:
     plan, form, *choices = line.split()
     plan = get_plan(plan).replace(**dict(choice.split("=") for choice in choices))
-    run_model(random_model({"gpt2": GPT2, "llama": LLAMA, "relu": RELU}[form]), plan, use, room=12)
+    run_model(random_model({"gpt2": GPT2, "llama": LLAMA, "relu": RELU}[form]), plan, use, max_context=12)
     print(in_use(), times_compiled(), line)
 """
 RUNS = [
@@ -68,7 +68,7 @@ def test_three_processes_leave_the_cache_as_it_was() -> None:
     folder = cache_folder().path
     assert folder is not None
     before = {path.name for path in folder.parent.rglob("*.nbc")}
-    with private("tiny-python", room=16) as client:
+    with private("tiny-python", max_context=16) as client:
         client.complete("for i in range(10): print", max_new_tokens=2)
         client.finish()
     assert {path.name for path in folder.parent.rglob("*.nbc")} == before

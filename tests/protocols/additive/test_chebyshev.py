@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from protocols.additive.chebyshev import ChebyshevSeries, interpolate
-from tests.roundings import ROUNDINGS, clear_engine, on_grid, share
+from tests.roundings import ROUNDINGS, clear_executor, on_grid, share
 
 UNIT = 2.0**-16
 
@@ -23,11 +23,11 @@ def test_series(count: int, rounding: str) -> None:
     whose coefficients are half a unit off add up to less than 40.
     """
     coefficients = tuple(1.0 / (1 + i) * (-1) ** i for i in range(count))
-    engine = clear_engine(ROUNDINGS[rounding])
+    executor = clear_executor(ROUNDINGS[rounding])
     v = on_grid(torch.linspace(-1.0, 1.0, 5001, dtype=torch.float64))
     z = on_grid(torch.linspace(3.0, -3.0, 5001, dtype=torch.float64))
-    got = engine.open_to(
-        0, ChebyshevSeries(coefficients)(engine, share(engine, v), [(share(engine, z), 0.5)])
+    got = executor.open_to(
+        0, ChebyshevSeries(coefficients)(executor, share(executor, v), [(share(executor, z), 0.5)])
     )
     expected = np.polynomial.chebyshev.chebval(v.numpy(), coefficients) + 0.5 * z.numpy()
     assert float(np.abs(got.numpy() - expected).max()) <= 40 * UNIT

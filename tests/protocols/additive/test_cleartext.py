@@ -1,4 +1,4 @@
-"""The cleartext engine: exact products, floors, and errors instead of wraps."""
+"""The cleartext executor: exact products, floors, and errors instead of wraps."""
 
 from __future__ import annotations
 
@@ -7,49 +7,49 @@ import torch
 
 from parties.errors import ConfigError, RangeError
 from protocols.share import Share
-from tests.roundings import ceiling, clear_engine, either, floor, share
+from tests.roundings import ceiling, clear_executor, either, floor, share
 
 
 def test_products_are_floors() -> None:
-    engine = clear_engine()
+    executor = clear_executor()
     a = Share(torch.tensor([3, -3, 65536]), 16)
     b = Share(torch.tensor([32768, 32768, -1]), 16)
-    assert engine.mul(a, b).value.tolist() == [1, -2, -1]
-    assert engine.square(a).value.tolist() == [0, 0, 65536]
-    assert engine.mul(a, Share(b.value, 0)).value.tolist() == [3 * 32768, -3 * 32768, -65536]
+    assert executor.mul(a, b).value.tolist() == [1, -2, -1]
+    assert executor.square(a).value.tolist() == [0, 0, 65536]
+    assert executor.mul(a, Share(b.value, 0)).value.tolist() == [3 * 32768, -3 * 32768, -65536]
 
 
 def test_matrices_and_weights() -> None:
-    engine = clear_engine()
+    executor = clear_executor()
     x = torch.tensor([[1.0, 2.0]])
     weight = torch.tensor([[1.0, 0.0, 2.0], [0.5, 1.0, -1.0]])
-    loaded = engine.weight("w", weight, (2, 3))
-    product = engine.linear(share(engine, x), loaded)
-    assert engine.open_to(0, product).tolist() == (x @ weight).tolist()
-    back = engine.linear(product, loaded, transposed=True)
-    assert engine.open_to(1, back).tolist() == (x @ weight @ weight.T).tolist()
+    loaded = executor.weight("w", weight, (2, 3))
+    product = executor.linear(share(executor, x), loaded)
+    assert executor.open_to(0, product).tolist() == (x @ weight).tolist()
+    back = executor.linear(product, loaded, transposed=True)
+    assert executor.open_to(1, back).tolist() == (x @ weight @ weight.T).tolist()
 
 
 def test_what_would_wrap_is_an_error() -> None:
-    engine = clear_engine()
-    large = share(engine, torch.tensor([2.0**20]))
+    executor = clear_executor()
+    large = share(executor, torch.tensor([2.0**20]))
     with pytest.raises(RangeError, match="must be below"):
-        engine.square(large)
+        executor.square(large)
     with pytest.raises(RangeError, match="2\\^62"):
-        share(engine, torch.tensor([2.0**50]))
+        share(executor, torch.tensor([2.0**50]))
 
 
 def test_a_hidden_input_is_an_error() -> None:
     with pytest.raises(ConfigError, match="needs every value"):
-        clear_engine().share_from(0, None, (2,))
+        clear_executor().share_from(0, None, (2,))
 
 
 def test_has_no_library_but_max() -> None:
-    engine = clear_engine()
-    x = share(engine, torch.tensor([[1.0, 3.0, -2.0]]))
-    assert engine.open_to(0, engine.native("max", x, dim=1)).tolist() == [[3.0]]
+    executor = clear_executor()
+    x = share(executor, torch.tensor([[1.0, 3.0, -2.0]]))
+    assert executor.open_to(0, executor.native("max", x, dim=1)).tolist() == [[3.0]]
     with pytest.raises(ConfigError, match="no sigmoid of its own"):
-        engine.native("sigmoid", x)
+        executor.native("sigmoid", x)
 
 
 def test_roundings_are_neighbours() -> None:

@@ -27,27 +27,27 @@ GPT2_BLOCK = ModelConfig(
 )
 
 
-def zeros(engine: Arithmetic, *shape: int, owner: int = CLIENT, frac_bits: int | None = None) -> Share:
-    value = torch.zeros(shape, dtype=torch.float64) if engine.rank == owner else None
-    if isinstance(engine, CountingArithmetic):
+def zeros(executor: Arithmetic, *shape: int, owner: int = CLIENT, frac_bits: int | None = None) -> Share:
+    value = torch.zeros(shape, dtype=torch.float64) if executor.rank == owner else None
+    if isinstance(executor, CountingArithmetic):
         value = None
-    return engine.share_from(owner, value, shape, frac_bits)
+    return executor.share_from(owner, value, shape, frac_bits)
 
 
-def weighted(engine: Arithmetic, transposed: bool) -> None:
-    value = torch.zeros(3, 5) if engine.rank == SERVER else None
-    weight = engine.weight("w", value, (3, 5))
+def weighted(executor: Arithmetic, transposed: bool) -> None:
+    value = torch.zeros(3, 5) if executor.rank == SERVER else None
+    weight = executor.weight("w", value, (3, 5))
     for _ in range(2):
-        engine.linear(zeros(engine, 2, 4, 5 if transposed else 3), weight, transposed=transposed)
+        executor.linear(zeros(executor, 2, 4, 5 if transposed else 3), weight, transposed=transposed)
 
 
-def messages(engine: Arithmetic) -> None:
+def messages(executor: Arithmetic) -> None:
     """One way twice, the other way, then an exchange: rounds are depths, not messages."""
-    x = zeros(engine, 3)
+    x = zeros(executor, 3)
     for receiver in (CLIENT, CLIENT, SERVER, CLIENT):
-        with engine.meter.span(f"to{receiver}"):
-            engine.open_to(receiver, x)
-    engine.mul(x, x)
+        with executor.meter.span(f"to{receiver}"):
+            executor.open_to(receiver, x)
+    executor.mul(x, x)
 
 
 BODIES: dict[str, Body] = {
@@ -108,14 +108,14 @@ def test_measured_is_counted(name: str, plan: Plan) -> None:
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.name)
 @pytest.mark.parametrize("name", BODIES)
-def test_the_schedule_is_what_the_engine_takes(name: str, plan: Plan) -> None:
+def test_the_schedule_is_what_the_suite_takes(name: str, plan: Plan) -> None:
     """Taking anything else than what was announced is an error."""
     schedule = Schedule()
     counted(BODIES[name], plan, schedule)
 
-    def body(engine: Any) -> None:
-        engine.prefetch(schedule.requests)
-        BODIES[name](engine)
+    def body(executor: Any) -> None:
+        executor.prefetch(schedule.requests)
+        BODIES[name](executor)
 
     run = run_parties(body, plan=plan)
     assert run.dealt is not None
@@ -130,19 +130,19 @@ def test_counts_take_no_time() -> None:
 
 def test_an_insecure_run_has_no_dealer_to_pay() -> None:
     meter = Meter(timed=False)
-    engine = CountingArithmetic(meter, dealer=False)
-    engine.square(zeros(engine, 3))
+    executor = CountingArithmetic(meter, dealer=False)
+    executor.square(zeros(executor, 3))
     assert meter.bill().total.offline_bytes_to_server == 0
 
 
 def test_refuses_what_it_cannot_count() -> None:
     with pytest.raises(ConfigError, match="'session' or 'beaver', not 'magic'"):
         CountingArithmetic(Meter(timed=False), linear="magic")
-    engine = CountingArithmetic(Meter(timed=False))
+    executor = CountingArithmetic(Meter(timed=False))
     with pytest.raises(ConfigError, match="no sigmoid of its own"):
-        engine.native("sigmoid", zeros(engine, 3))
+        executor.native("sigmoid", zeros(executor, 3))
     with pytest.raises(ConfigError, match="no values"):
-        engine.decode(torch.zeros(3), 16)
+        executor.decode(torch.zeros(3), 16)
 
 
 def test_a_gpt2_block_on_stock_compositions() -> None:

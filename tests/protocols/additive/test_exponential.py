@@ -7,7 +7,7 @@ import torch
 
 from parties.errors import RangeError
 from protocols.additive.exponential import QuarticExponential
-from tests.roundings import ROUNDINGS, clear_engine, on_grid, share
+from tests.roundings import ROUNDINGS, clear_executor, on_grid, share
 
 LOW, HIGH = QuarticExponential.domain
 
@@ -16,21 +16,21 @@ LOW, HIGH = QuarticExponential.domain
 def test_error(rounding: str) -> None:
     parts = [torch.linspace(LOW, HIGH, 200_001), torch.linspace(-8.0, HIGH, 200_001)]
     x = on_grid(torch.cat(parts))
-    engine = clear_engine(ROUNDINGS[rounding])
-    got = engine.open_to(0, QuarticExponential()(engine, share(engine, x)))
+    executor = clear_executor(ROUNDINGS[rounding])
+    got = executor.open_to(0, QuarticExponential()(executor, share(executor, x)))
     assert float((got - x.exp()).abs().max()) <= QuarticExponential.max_abs_error
 
 
 def test_zero_gives_one_and_the_far_end_nothing() -> None:
-    engine = clear_engine()
+    executor = clear_executor()
     x = torch.tensor([0.0, LOW, LOW / 2, -30.0], dtype=torch.float64)
-    got = engine.open_to(0, QuarticExponential()(engine, share(engine, x)))
+    got = executor.open_to(0, QuarticExponential()(executor, share(executor, x)))
     assert got[0] == 1.0
     assert float(got[1:].abs().max()) <= 2.0**-16
 
 
 def test_does_not_hold_beyond_the_domain() -> None:
-    engine = clear_engine()
+    executor = clear_executor()
     x = torch.tensor([2.0 * LOW], dtype=torch.float64)
     with pytest.raises(RangeError):
-        QuarticExponential()(engine, share(engine, x))
+        QuarticExponential()(executor, share(executor, x))

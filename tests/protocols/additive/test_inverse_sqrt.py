@@ -8,8 +8,8 @@ import torch
 from parties.errors import RangeError
 from parties.meter import Meter
 from protocols.additive.counting_arithmetic import CountingArithmetic
-from protocols.additive.inverse_sqrt import OctaveInverseSqrt
-from tests.roundings import ROUNDINGS, clear_engine, on_grid, share
+from protocols.additive.inverse_sqrt import RangeReducedInverseSqrt
+from tests.roundings import ROUNDINGS, clear_executor, on_grid, share
 
 UNIT = 2.0**-16
 
@@ -23,22 +23,26 @@ def test_normalised_rows(low: float, high: float, rounding: str) -> None:
     down first loses a unit, times the mantissa's root of at most 1. Where the product of both is rounded
     first, the result is off by that unit times the entry.
     """
-    protocol, engine = OctaveInverseSqrt(low, high), clear_engine(ROUNDINGS[rounding])
+    protocol, executor = RangeReducedInverseSqrt(low, high), clear_executor(ROUNDINGS[rounding])
     power = on_grid(low * (high / low) ** torch.linspace(0, 1, 2001, dtype=torch.float64)).clamp(low, high)
     power = on_grid(power)
     deviations = torch.tensor([-30.0, -1.0, 0.25, 8.0], dtype=torch.float64)
     x = on_grid(deviations * power.sqrt()[:, None])
-    got = engine.open_to(0, protocol.normalise(engine, share(engine, x), share(engine, power[:, None])))
+    got = executor.open_to(
+        0, protocol.normalise(executor, share(executor, x), share(executor, power[:, None]))
+    )
     expected = x / power.sqrt()[:, None]
-    entry = x.abs() if protocol.exponents[-1] <= OctaveInverseSqrt.COARSEST_EXPONENT else torch.ones_like(x)
+    entry = (
+        x.abs() if protocol.exponents[-1] <= RangeReducedInverseSqrt.COARSEST_EXPONENT else torch.ones_like(x)
+    )
     tolerance = protocol.max_rel_error * expected.abs() + UNIT * (2 + 2 * entry)
     assert bool(((got - expected).abs() <= tolerance).all())
 
 
 def rounds(low: float, high: float) -> int:
     meter = Meter(timed=False)
-    engine = CountingArithmetic(meter)
-    OctaveInverseSqrt(low, high)(engine, engine.share_from(0, None, (5, 1)))
+    executor = CountingArithmetic(meter)
+    RangeReducedInverseSqrt(low, high)(executor, executor.share_from(0, None, (5, 1)))
     return meter.bill().total.rounds
 
 
@@ -52,4 +56,4 @@ def test_narrow_ranges_need_no_comparison() -> None:
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (2.0, 1.0), (2.0**-9, 1.0), (1.0, 2.0**21)])
 def test_refuses_ranges(low: float, high: float) -> None:
     with pytest.raises(RangeError, match="inverse square root"):
-        OctaveInverseSqrt(low, high)
+        RangeReducedInverseSqrt(low, high)

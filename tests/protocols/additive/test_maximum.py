@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from parties.meter import Meter
 from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.maximum import TreeMaximum
-from tests.roundings import clear_engine, on_grid, share
+from tests.roundings import clear_executor, on_grid, share
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -22,10 +22,10 @@ from tests.roundings import clear_engine, on_grid, share
     scale=st.sampled_from([2.0**-16, 1.0, 5e3]),
 )
 def test_every_row(lengths: list[int], seed: int, scale: float) -> None:
-    engine = clear_engine()
+    executor = clear_executor()
     generator = torch.Generator().manual_seed(seed)
     x = torch.randint(-3, 4, (2, sum(lengths)), generator=generator).double() * on_grid(torch.tensor(scale))
-    got = engine.open_to(0, TreeMaximum()(engine, share(engine, x), tuple(lengths)))
+    got = executor.open_to(0, TreeMaximum()(executor, share(executor, x), tuple(lengths)))
     expected = [row.amax(-1) for row in torch.split(x, lengths, dim=-1)]
     assert torch.equal(got, torch.stack(expected, -1))
 
@@ -33,8 +33,8 @@ def test_every_row(lengths: list[int], seed: int, scale: float) -> None:
 @pytest.mark.parametrize("lengths", [(1, 1), (2,), (5, 1, 8), tuple(range(1, 65))])
 def test_comparisons_and_levels(lengths: tuple[int, ...]) -> None:
     meter = Meter(timed=False)
-    engine = CountingArithmetic(meter, comparison="words")
-    result = TreeMaximum()(engine, engine.share_from(0, None, (3, sum(lengths))), lengths)
+    executor = CountingArithmetic(meter, comparison="words")
+    result = TreeMaximum()(executor, executor.share_from(0, None, (3, sum(lengths))), lengths)
     assert result.shape == (3, len(lengths))
     comparisons = 3 * sum(length - 1 for length in lengths)
     one = CountingArithmetic(Meter(timed=False), comparison="words")

@@ -8,34 +8,34 @@ import torch
 from parties.meter import Meter
 from protocols.additive.causal_rows import CausalRows
 from protocols.additive.counting_arithmetic import CountingArithmetic
-from tests.roundings import clear_engine, share
+from tests.roundings import clear_executor, share
 
 POSITIONS = [(1, 0), (1, 6), (2, 0), (5, 0), (3, 4)]
 
 
 @pytest.mark.parametrize(("tokens", "start"), POSITIONS)
 def test_pack_unpack_spread_hide(tokens: int, start: int) -> None:
-    engine, rows = clear_engine(), CausalRows(tokens, start)
+    executor, rows = clear_executor(), CausalRows(tokens, start)
     x = torch.arange(1.0, 1 + 2 * tokens * rows.keys, dtype=torch.float64).reshape(2, tokens, rows.keys)
     mask = torch.ones(tokens, rows.keys).tril(start)
-    packed = rows.pack(engine, share(engine, x))
+    packed = rows.pack(executor, share(executor, x))
     expected = torch.stack([torch.cat([row[: start + i + 1] for i, row in enumerate(part)]) for part in x])
-    assert torch.equal(engine.open_to(0, packed), expected)
+    assert torch.equal(executor.open_to(0, packed), expected)
     assert packed.shape == (2, rows.visible)
     assert sum(rows.lengths) == rows.visible
-    assert torch.equal(engine.open_to(0, rows.unpack(engine, packed)), x * mask)
-    assert torch.equal(engine.open_to(0, rows.hide(engine, share(engine, x))), x * mask)
-    first = share(engine, x[..., 0])
-    spread = rows.unpack(engine, rows.spread(engine, first))
-    assert torch.equal(engine.open_to(0, spread), x[..., :1] * mask)
+    assert torch.equal(executor.open_to(0, rows.unpack(executor, packed)), x * mask)
+    assert torch.equal(executor.open_to(0, rows.hide(executor, share(executor, x))), x * mask)
+    first = share(executor, x[..., 0])
+    spread = rows.unpack(executor, rows.spread(executor, first))
+    assert torch.equal(executor.open_to(0, spread), x[..., :1] * mask)
 
 
 @pytest.mark.parametrize(("tokens", "start"), [*POSITIONS, (3000, 9000)])
 def test_shapes_without_data(tokens: int, start: int) -> None:
-    engine, rows = CountingArithmetic(Meter(timed=False)), CausalRows(tokens, start)
-    x = engine.share_from(0, None, (2, tokens, rows.keys))
-    packed = rows.pack(engine, x)
+    executor, rows = CountingArithmetic(Meter(timed=False)), CausalRows(tokens, start)
+    x = executor.share_from(0, None, (2, tokens, rows.keys))
+    packed = rows.pack(executor, x)
     assert packed.shape == (2, rows.visible)
-    assert rows.unpack(engine, packed).shape == x.shape
-    assert rows.hide(engine, x).shape == x.shape
-    assert rows.spread(engine, engine.share_from(0, None, (2, tokens))).shape == (2, rows.visible)
+    assert rows.unpack(executor, packed).shape == x.shape
+    assert rows.hide(executor, x).shape == x.shape
+    assert rows.spread(executor, executor.share_from(0, None, (2, tokens))).shape == (2, rows.visible)

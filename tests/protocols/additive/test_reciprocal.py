@@ -11,7 +11,7 @@ from parties.errors import RangeError
 from parties.meter import Meter
 from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.reciprocal import GoldschmidtReciprocal
-from tests.roundings import ROUNDINGS, clear_engine, on_grid, share
+from tests.roundings import ROUNDINGS, clear_executor, on_grid, share
 
 UNIT = 2.0**-16
 
@@ -29,22 +29,22 @@ def over(low: float, high: float, count: int = 10_001) -> torch.Tensor:
 )
 def test_error(keys: int, rounding: str) -> None:
     low, high = 0.99, keys * 1.01
-    protocol, engine = GoldschmidtReciprocal(low, high), clear_engine(ROUNDINGS[rounding])
+    protocol, executor = GoldschmidtReciprocal(low, high), clear_executor(ROUNDINGS[rounding])
     x = over(low, high)
-    scaled = engine.open_to(0, protocol.scaled(engine, share(engine, x))) / 2.0**protocol.scale_bits
+    scaled = executor.open_to(0, protocol.scaled(executor, share(executor, x))) / 2.0**protocol.scale_bits
     assert float((scaled * x - 1.0).abs().max()) <= protocol.max_rel_error
-    plain = engine.open_to(0, protocol(engine, share(engine, x)))
+    plain = executor.open_to(0, protocol(executor, share(executor, x)))
     assert float((plain - 1 / x).abs().max()) <= protocol.max_rel_error / low + 2 * UNIT
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(low=st.floats(0.07, 4.0), ratio=st.floats(1.0, 1000.0))
 def test_any_range(low: float, ratio: float) -> None:
-    protocol, engine = GoldschmidtReciprocal(low, low * ratio), clear_engine()
+    protocol, executor = GoldschmidtReciprocal(low, low * ratio), clear_executor()
     x = over(low, low * ratio, 201)
     if not len(x):
         return
-    scaled = engine.open_to(0, protocol.scaled(engine, share(engine, x))) / 2.0**protocol.scale_bits
+    scaled = executor.open_to(0, protocol.scaled(executor, share(executor, x))) / 2.0**protocol.scale_bits
     rounding = 2 * UNIT * low * ratio / 2.0**protocol.scale_bits
     assert float((scaled * x - 1.0).abs().max()) <= protocol.max_rel_error + rounding
 
@@ -52,8 +52,8 @@ def test_any_range(low: float, ratio: float) -> None:
 @pytest.mark.parametrize(("keys", "rounds"), [(2, 5), (128, 9), (1024, 10)])
 def test_rounds(keys: int, rounds: int) -> None:
     meter = Meter(timed=False)
-    engine = CountingArithmetic(meter)
-    GoldschmidtReciprocal(0.99, keys * 1.01)(engine, engine.share_from(0, None, (7,)))
+    executor = CountingArithmetic(meter)
+    GoldschmidtReciprocal(0.99, keys * 1.01)(executor, executor.share_from(0, None, (7,)))
     assert meter.bill().total.rounds == rounds
 
 

@@ -14,16 +14,16 @@ from protocols.additive import stock
 from protocols.additive.arithmetic import Arithmetic
 from protocols.share import Share
 from tests.protocols.additive.crypten.conftest import Run, run_parties
-from tests.roundings import clear_engine, on_grid, share
+from tests.roundings import clear_executor, on_grid, share
 
 Step = Callable[[Any, Share], Share]
 TENS = {"functions.reciprocal_all_pos": True}
 
 
-def reciprocal(engine: Arithmetic, x: Share) -> Share:
-    guess = stock.exponential(engine, engine.add_public(engine.mul_integer(x, -2), 1.0))
-    guess = engine.add_public(engine.mul_integer(guess, 3), 0.003)
-    return stock.reciprocal(engine, x, guess, 10)
+def reciprocal(executor: Arithmetic, x: Share) -> Share:
+    guess = stock.exponential(executor, executor.add_public(executor.mul_integer(x, -2), 1.0))
+    guess = executor.add_public(executor.mul_integer(guess, 3), 0.003)
+    return stock.reciprocal(executor, x, guess, 10)
 
 
 CASES: dict[str, tuple[Step, Step, tuple[float, float], float]] = {
@@ -63,11 +63,11 @@ TRUE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def on_shares(step: Step, x: torch.Tensor) -> Run:
-    def body(engine: Any) -> torch.Tensor | None:
-        owned = engine.share_from(CLIENT, x if engine.rank == CLIENT else None, tuple(x.shape))
-        with engine.meter.span("step"):
-            result = step(engine, owned)
-        return engine.open_to(CLIENT, result)
+    def body(executor: Any) -> torch.Tensor | None:
+        owned = executor.share_from(CLIENT, x if executor.rank == CLIENT else None, tuple(x.shape))
+        with executor.meter.span("step"):
+            result = step(executor, owned)
+        return executor.open_to(CLIENT, result)
 
     return run_parties(body)
 
@@ -89,7 +89,7 @@ def test_same_messages_and_values_as_the_library(name: str) -> None:
 
 
 def test_stock_exponential_explodes_where_ours_does_not() -> None:
-    engine = clear_engine()
-    x = share(engine, torch.tensor([-600.0], dtype=torch.float64))
+    executor = clear_executor()
+    x = share(executor, torch.tensor([-600.0], dtype=torch.float64))
     with pytest.raises(RangeError):
-        stock.exponential(engine, x)
+        stock.exponential(executor, x)

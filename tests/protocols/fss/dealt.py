@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.fss.dealing import Writer
-from protocols.fss.spool import Reader
+from protocols.fss.file_stream import Reader
 
 
 @dataclass(eq=False)
-class Material:
+class Correlations:
     """What the dealer wrote: for the server, for the client, and for the server's linear layers."""
 
     files: tuple[io.BytesIO, io.BytesIO, io.BytesIO] = field(

@@ -1,7 +1,7 @@
 """Runs a program of gates as all four see it: dealer, two parties, reference and bill.
 
-A program is a function of a machine and shares that returns shares. All randomness is test randomness: a run
-can be repeated, and its masks can be chosen.
+A program is a function of an executor and shares that returns shares. All randomness is test randomness: a
+run can be repeated, and its masks can be chosen.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from parties.threads import run_two_threads
 from parties.trace import Trace
 from parties.wire import Spec, decode, unpack
 from protocols.fss.clear import Clear
-from protocols.fss.counting_machine import Counting
+from protocols.fss.counting_executor import Counting
 from protocols.fss.dealing import Dealing
+from protocols.fss.executor import Executor
+from protocols.fss.file_stream import Reader
 from protocols.fss.gate import Shares
-from protocols.fss.machine import Machine
 from protocols.fss.matrix import Matrix, Products
 from protocols.fss.party import Party
 from protocols.fss.preparation import Preparation
 from protocols.fss.ring import low, signed
-from protocols.fss.spool import Reader
 from protocols.kernels.aes import Hash
 from protocols.meta_tensors import no_data
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
-from tests.protocols.fss.dealt import Material
+from tests.protocols.fss.dealt import Correlations
 from tests.protocols.fss.replay import Replay, Watched
 
 Program = Callable[..., Shares]
@@ -60,7 +60,7 @@ class Secret:
 
 @dataclass(frozen=True, eq=False)
 class Weight:
-    """A weight of the server for linear layers; `at(machine)` is what that machine knows of it."""
+    """A weight of the server for linear layers; `at(executor)` is what that executor knows of it."""
 
     name: str
     value: torch.Tensor
@@ -74,12 +74,12 @@ class Weight:
         stream = InsecureTestRandom(sum(self.name.encode()) + (1 << 64))
         return to_tensor(stream.ring(tuple(self.value.shape), self.ring_bits))
 
-    def at(self, machine: Machine) -> Matrix:
+    def at(self, executor: Executor) -> Matrix:
         shape = tuple(self.value.shape)
         value, bias = no_data(shape), None
-        if isinstance(machine, Clear | Replay) or (isinstance(machine, Party) and machine.rank == SERVER):
+        if isinstance(executor, Clear | Replay) or (isinstance(executor, Party) and executor.rank == SERVER):
             value, bias = self.value, self.bias
-        elif isinstance(machine, Preparation | Party) and machine.rank == CLIENT:
+        elif isinstance(executor, Preparation | Party) and executor.rank == CLIENT:
             value = low(self.value - self.mask, self.ring_bits)
         return Matrix(self.name, shape, self.frac_bits, self.ring_bits, value, bias)
 
@@ -105,7 +105,7 @@ class Run:
         shapes: the results of the counting run.
         bills: measured by the server and by the client, offline and online together.
         counted: the bill that was declared.
-        material: bytes that the dealer wrote for the server, for the client, and for linear layers.
+        correlations: bytes that the dealer wrote for the server, for the client, and for linear layers.
         low_bits: what the client cut off its additive shares, in order.
         frames, offline_frames: of both parties, each in the order in which it was sent, by phase.
     """
@@ -117,7 +117,7 @@ class Run:
     shapes: Shares
     bills: tuple[BillRow, BillRow]
     counted: BillRow
-    material: tuple[int, int, int]
+    correlations: tuple[int, int, int]
     low_bits: Sequence[torch.Tensor]
     frames: list[SentFrame]
     offline_frames: list[SentFrame]
@@ -152,11 +152,11 @@ class Run:
         ]
 
     def check_bill(self) -> None:
-        """Bytes each way, rounds and material are as declared, at both parties; shapes and rings too."""
+        """Bytes each way, rounds and correlations are as declared, at both parties; shapes and rings too."""
         for measured in self.bills:
             for name in _COSTS:
                 assert getattr(measured, name) == getattr(self.counted, name), name
-        written = self.material
+        written = self.correlations
         sent_ahead = sum(_payload(f.specs) for f in self.offline_frames)
         assert written[SERVER] + written[2] + sent_ahead == self.counted.offline_bytes_to_server
         assert written[CLIENT] == self.counted.offline_bytes_to_client
@@ -195,15 +195,16 @@ def run(
     *,
     weights: Sequence[Weight] = (),
     seed: int = 0,
-    faithful: bool = False,
+    exact_truncation: bool = False,
 ) -> Run:
-    """Deals, prepares and runs a program, runs it in the clear, counts it; all material must be used up."""
-    seeds, material = Seeds(seed), Material()
+    """Deals, prepares and runs a program, runs it in the clear, counts it; all correlations must be used
+    up."""
+    seeds, correlations = Seeds(seed), Correlations()
     inputs = [_Input(secret, seeds.pair(INPUTS + i)) for i, secret in enumerate(secrets)]
-    masks = _deal(program, inputs, seeds, material, weights, faithful)
-    prepared = _prepare(program, inputs, seeds, material, faithful)
-    online = _run_parties(program, inputs, seeds, material, prepared, faithful)
-    counting = Counting(Meter(timed=False), faithful=faithful)
+    masks = _deal(program, inputs, seeds, correlations, weights, exact_truncation)
+    prepared = _prepare(program, inputs, seeds, correlations, exact_truncation)
+    online = _run_parties(program, inputs, seeds, correlations, prepared, exact_truncation)
+    counting = Counting(Meter(timed=False), exact_truncation=exact_truncation)
     shapes = program(counting, *(entry.seen_by_nobody() for entry in inputs))
     for rank in (SERVER, CLIENT):
         assert not prepared[rank].party.prepared, "the online run left prepared values"
@@ -214,11 +215,11 @@ def run(
         masks,
         online[SERVER].results,
         online[CLIENT].results,
-        clear(program, secrets, faithful=faithful),
+        clear(program, secrets, exact_truncation=exact_truncation),
         shapes,
         bills,
         counting.meter.bill().total,
-        material.sizes,
+        correlations.sizes,
         cast(Watched, online[CLIENT].party).low_bits,
         [*online[SERVER].frames, *online[CLIENT].frames],
         [*prepared[SERVER].frames, *prepared[CLIENT].frames],
@@ -226,16 +227,20 @@ def run(
 
 
 def clear(
-    program: Program, secrets: Sequence[Secret], *, faithful: bool = False, rounding_seed: int | None = None
+    program: Program,
+    secrets: Sequence[Secret],
+    *,
+    exact_truncation: bool = False,
+    rounding_seed: int | None = None,
 ) -> Shares:
     """The program in the clear: truncation rounds down, or at random where a seed is given."""
     randomness = None if rounding_seed is None else InsecureTestRandom(rounding_seed)
-    machine = Clear(Meter(), faithful=faithful, randomness=randomness)
-    return program(machine, *(Share(s.value, s.frac_bits, s.ring_bits, s.held) for s in secrets))
+    executor = Clear(Meter(), exact_truncation=exact_truncation, randomness=randomness)
+    return program(executor, *(Share(s.value, s.frac_bits, s.ring_bits, s.held) for s in secrets))
 
 
 class _Input:
-    """An input as each machine has it."""
+    """An input as each executor has it."""
 
     def __init__(self, secret: Secret, streams: tuple[Randomness, Randomness]) -> None:
         self._secret = secret
@@ -271,9 +276,9 @@ def _deal(
     program: Program,
     inputs: Sequence[_Input],
     seeds: Seeds,
-    material: Material,
+    correlations: Correlations,
     weights: Sequence[Weight],
-    faithful: bool,
+    exact_truncation: bool,
 ) -> Shares:
     masks = {weight.name: weight.mask for weight in weights}
 
@@ -283,13 +288,13 @@ def _deal(
 
     dealing = Dealing(
         Meter(),
-        writers=(material.writer(SERVER), material.writer(CLIENT)),
-        linear=material.writer(2),
+        writers=(correlations.writer(SERVER), correlations.writer(CLIENT)),
+        linear=correlations.writer(2),
         streams=seeds.pair(GATES),
         linear_streams=seeds.pair(LINEAR),
         hash=HASH,
         products=Products(lambda weight: weight_mask(weight.name, weight.shape)),
-        faithful=faithful,
+        exact_truncation=exact_truncation,
     )
     return program(dealing, *(entry.at_dealer() for entry in inputs))
 
@@ -307,14 +312,18 @@ class _Done:
 
 
 def _prepare(
-    program: Program, inputs: Sequence[_Input], seeds: Seeds, material: Material, faithful: bool
+    program: Program,
+    inputs: Sequence[_Input],
+    seeds: Seeds,
+    correlations: Correlations,
+    exact_truncation: bool,
 ) -> tuple[_Done, _Done]:
     def phase(link: Link, rank: int) -> _Done:
-        reader = material.reader(2) if rank == SERVER else Reader(io.BytesIO(), 0)
-        party = Preparation(link, reader, seeds.stream(rank, LINEAR), faithful=faithful)
+        reader = correlations.reader(2) if rank == SERVER else Reader(io.BytesIO(), 0)
+        party = Preparation(link, reader, seeds.stream(rank, LINEAR), exact_truncation=exact_truncation)
         with link.meter.phase(Phase.OFFLINE):
             results = program(party, *(entry.in_preparation(rank) for entry in inputs))
-        assert reader.left_bytes == 0, f"{reader.left_bytes} bytes of linear material are left"
+        assert reader.left_bytes == 0, f"{reader.left_bytes} bytes of linear correlations are left"
         return _Done(party, results)
 
     return _both(phase)
@@ -324,16 +333,18 @@ def _run_parties(
     program: Program,
     inputs: Sequence[_Input],
     seeds: Seeds,
-    material: Material,
+    correlations: Correlations,
     prepared: tuple[_Done, _Done],
-    faithful: bool,
+    exact_truncation: bool,
 ) -> tuple[_Done, _Done]:
     def phase(link: Link, rank: int) -> _Done:
-        reader = material.reader(rank)
+        reader = correlations.reader(rank)
         ahead = cast(Preparation, prepared[rank].party).prepared
-        party = Watched(link, reader, seeds.stream(rank, GATES), HASH, ahead, faithful=faithful)
+        party = Watched(
+            link, reader, seeds.stream(rank, GATES), HASH, ahead, exact_truncation=exact_truncation
+        )
         results = program(party, *(entry.at_party(rank) for entry in inputs))
-        assert reader.left_bytes == 0, f"{reader.left_bytes} bytes of material are left"
+        assert reader.left_bytes == 0, f"{reader.left_bytes} bytes of correlations are left"
         return _Done(party, results)
 
     return _both(phase)
@@ -342,7 +353,7 @@ def _run_parties(
 def _both(phase: Callable[[Link, int], _Done]) -> tuple[_Done, _Done]:
     """Runs a phase at both parties, and keeps the frames."""
     server, client = local_pair()
-    traces = (Trace(server, keep=True), Trace(client, keep=True))
+    traces = (Trace(server, keep_cache=True), Trace(client, keep_cache=True))
     done = run_two_threads(
         lambda link: phase(link, SERVER), lambda link: phase(link, CLIENT), channels=traces
     )

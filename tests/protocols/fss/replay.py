@@ -1,7 +1,8 @@
 """The reference with the dealer's masks: what a private run gives, rounding for rounding, without parties.
 
-Free truncation of a value x with mask r gives floor((x + r mod 2^f) / 2^f): whoever has both can say which.
-Additive shares are like a value that the server holds, under minus the client's share. What that was in the
+Probabilistic truncation of a value x with mask r gives floor((x + r mod 2^f) / 2^f): whoever has both can say
+which. Additive shares are like a value that the server holds, under minus the client's share. What that was
+in the
 low bits, a run has to tell: nobody else knows it.
 """
 
@@ -21,8 +22,8 @@ from parties.randomness import Randomness
 from parties.wire import RingArray
 from protocols.fss.clear import Clear
 from protocols.fss.dealing import Dealing
+from protocols.fss.executor import Executor, in_range
 from protocols.fss.gate import Gate, Shares
-from protocols.fss.machine import Machine, in_range
 from protocols.fss.party import Party
 from protocols.fss.ring import low
 from protocols.share import Held, Share
@@ -70,7 +71,7 @@ def as_drawn(randomness: Randomness) -> LowBits:
     return lambda shape, drop: to_tensor(randomness.ring(shape, drop))
 
 
-class Replay(Machine):
+class Replay(Executor):
     """Runs a program on pairs of secret and mask.
 
     Gates compute in the clear on the secrets and deal on the masks; where a gate rounds by its input's mask,
@@ -83,10 +84,10 @@ class Replay(Machine):
     """
 
     def __init__(self, meter: Meter, dealer: Dealing, low_bits: LowBits) -> None:
-        super().__init__(meter, faithful=dealer.faithful)
+        super().__init__(meter, exact_truncation=dealer.exact_truncation)
         self._low_bits = low_bits
         self._dealer, self._masks = dealer, _Masks()
-        self._clear = Clear(meter, faithful=dealer.faithful, randomness=self._masks)
+        self._clear = Clear(meter, exact_truncation=dealer.exact_truncation, randomness=self._masks)
 
     def apply(self, gate: Gate, *inputs: Share) -> Shares:
         secrets = [_part(x, 0) for x in inputs]

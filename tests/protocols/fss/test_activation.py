@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional
 
 from parties.errors import ConfigError, RangeError
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares
 from protocols.fss.lookup_activation import Activation, GatedActivation
-from protocols.fss.machine import Machine
 from protocols.share import Share
 from tests.protocols.fss.harness import Program, Run, Secret, clear, run
 from tests.protocols.fss.uniformity import assert_uniform
@@ -53,14 +53,14 @@ def gated(kind: str, *, ring_bits: int = 28) -> GatedActivation:
 def program(gate: Activation | GatedActivation, *, views: bool = False) -> Program:
     """Takes x, its index and, where the gate has one, the other factor."""
 
-    def apply(machine: Machine, x: Share, index: Share, *factors: Share) -> Shares:
-        read = [machine.view(wire) if views else wire for wire in (x, *factors)]
-        return machine.apply(gate, read[0], index, *read[1:])
+    def apply(executor: Executor, x: Share, index: Share, *factors: Share) -> Shares:
+        read = [executor.view(wire) if views else wire for wire in (x, *factors)]
+        return executor.apply(gate, read[0], index, *read[1:])
 
     return apply
 
 
-def wires(x: torch.Tensor, *, views: bool = False, factor: torch.Tensor | None = None) -> list[Secret]:
+def inputs(x: torch.Tensor, *, views: bool = False, factor: torch.Tensor | None = None) -> list[Secret]:
     """x in a ring of its own, its index rounded down, another factor. Views need one bit of slack."""
     secrets = [Secret(x, FRAC, 12 if views else 30), Secret(x >> 3, INDEX_FRAC, INDEX_BITS)]
     return secrets if factor is None else [*secrets, Secret(factor, 4, 9 if views else 28)]
@@ -71,9 +71,9 @@ def wires(x: torch.Tensor, *, views: bool = False, factor: torch.Tensor | None =
 def test_every_index_and_mask(kind: str, views: bool) -> None:
     grid = torch.cartesian_prod(torch.arange(-128, 128), torch.arange(256))
     x = (grid[:, 0] << 3) + grid[:, 1] % 8
-    x_wire, index = wires(x, views=views)
+    x_input, index = inputs(x, views=views)
     index = Secret(grid[:, 0], INDEX_FRAC, INDEX_BITS, mask=grid[:, 1])
-    done = run(program(activation(kind), views=views), [x_wire, index])
+    done = run(program(activation(kind), views=views), [x_input, index])
     done.check_bill()
     assert torch.equal(done.secret(), done.clear[0].value)
 
@@ -93,21 +93,21 @@ def test_every_mask_of_a_view(kind: str) -> None:
 def test_gated(kind: str, views: bool) -> None:
     x = torch.arange(-1024, 1024)
     factor = (37 * x) % 251 - 125
-    done = run(program(gated(kind), views=views), wires(x, views=views, factor=factor))
+    done = run(program(gated(kind), views=views), inputs(x, views=views, factor=factor))
     done.check_bill()
     assert done.clear[0].frac_bits == FRAC + 4
     assert torch.equal(done.secret(), done.clear[0].value)
-    (alone,) = clear(program(activation(kind)), wires(x))
+    (alone,) = clear(program(activation(kind)), inputs(x))
     assert torch.equal(done.clear[0].value, alone.value * factor)
 
 
 @pytest.mark.parametrize("index_is_above", [False, True], ids=["rounded down", "rounded up"])
 def test_an_index_rounded_either_way(index_is_above: bool) -> None:
-    """What free truncation gives: the private result follows the index, as the reference does."""
+    """What probabilistic truncation gives: the private result follows the index, as the reference does."""
     x = torch.arange(-512, 512)
-    x_wire, _ = wires(x)
+    x_input, _ = inputs(x)
     index = Secret((x >> 3) + int(index_is_above), INDEX_FRAC, INDEX_BITS)
-    done = run(program(activation("gelu")), [x_wire, index])
+    done = run(program(activation("gelu")), [x_input, index])
     assert torch.equal(done.secret(), done.clear[0].value)
 
 
@@ -150,7 +150,7 @@ def test_the_largest_index_has_its_own_value() -> None:
 
 def test_what_gelu_opens_and_takes() -> None:
     x = torch.zeros(800, dtype=torch.int64)
-    done = run(program(activation("gelu")), wires(x))
+    done = run(program(activation("gelu")), inputs(x))
     # The largest correction is 0.17: 5 at 5 fraction bits, 3 bits and 2 more.
     opened = [(label, bits) for label, bits, _ in done.opened()]
     assert opened == [("other/activation", 5), ("other/activation", 1)]
@@ -169,7 +169,7 @@ def test_nine_fraction_bits_of_gelu_take_ten_bits() -> None:
 
 
 def test_relu_opens_a_bit_and_takes_a_shorter_key() -> None:
-    done = run(program(activation("relu")), wires(torch.zeros(800, dtype=torch.int64)))
+    done = run(program(activation("relu")), inputs(torch.zeros(800, dtype=torch.int64)))
     assert [bits for _, bits, _ in done.opened()] == [1]
     assert done.counted.offline_bytes_to_client == 0
     assert done.counted.offline_bytes_to_server == 800 * 16 + 100 * 3 * 20
@@ -180,7 +180,7 @@ def test_a_gated_unit_opens_no_more() -> None:
     # Wraps: of V's 6 bits, or of views of 12, 9 and 6 bits.
     saved = (2 * 6, 6 * 12 + 6 * 9 + 3 * 9 + 3 * 6)
     for views, shares in ((False, 7 * 28 + 6 * 27 - saved[0]), (True, 17 * 28 + 9 * 27 - saved[1])):
-        done = run(program(gated("silu"), views=views), wires(x, views=views, factor=x))
+        done = run(program(gated("silu"), views=views), inputs(x, views=views, factor=x))
         # 0.28 at 5 fraction bits is 9: 4 bits and 2 more.
         assert [bits for _, bits, _ in done.opened()] == [6, 1]
         assert done.counted.offline_bytes_to_server == 800 * 32 + 100 * shares
@@ -188,7 +188,7 @@ def test_a_gated_unit_opens_no_more() -> None:
 
 def opened(secret: int) -> Run:
     x = torch.full((6000,), secret)
-    return run(program(gated("gelu")), wires(x, factor=x))
+    return run(program(gated("gelu")), inputs(x, factor=x))
 
 
 @pytest.mark.parametrize("secret", [-1000, -3, 3, 60])
@@ -205,7 +205,7 @@ def test_frames_tell_nothing_of_the_secret() -> None:
 @pytest.mark.parametrize("shape", [(), (2, 0), (2, 3, 5)], ids=str)
 def test_shapes(shape: tuple[int, ...]) -> None:
     x = torch.arange(torch.Size(shape).numel()).reshape(shape) * 13 - 200
-    done = run(program(gated("gelu_tanh")), wires(x, factor=x))
+    done = run(program(gated("gelu_tanh")), inputs(x, factor=x))
     done.check_bill()
     assert torch.equal(done.secret(), done.clear[0].value)
 
@@ -213,9 +213,9 @@ def test_shapes(shape: tuple[int, ...]) -> None:
 def test_a_result_beyond_its_ring_is_an_error_in_the_clear() -> None:
     x = torch.tensor([500])
     with pytest.raises(RangeError):
-        clear(program(activation("gelu", ring_bits=9)), wires(x))
+        clear(program(activation("gelu", ring_bits=9)), inputs(x))
     with pytest.raises(RangeError):
-        clear(program(gated("gelu", ring_bits=14)), wires(x, factor=torch.tensor([50])))
+        clear(program(gated("gelu", ring_bits=14)), inputs(x, factor=torch.tensor([50])))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import torch
 
 from parties.errors import RangeError
 from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares
-from protocols.fss.machine import Machine
 from protocols.fss.polynomial import Product
 from protocols.kernels.rows import pack_rows, sum_rows, unpack_rows
 from protocols.share import Share
@@ -30,16 +30,16 @@ def _groups(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def product(blocks: CausalBlocks) -> Program:
-    def program(machine: Machine, q: Share, k: Share) -> Shares:
-        return machine.apply(CausalProduct(blocks), q, k, machine.one(Product(k.ring_bits), k))
+    def program(executor: Executor, q: Share, k: Share) -> Shares:
+        return executor.apply(CausalProduct(blocks), q, k, executor.one(Product(k.ring_bits), k))
 
     return program
 
 
 def mix(blocks: CausalBlocks) -> Program:
-    def program(machine: Machine, *inputs: Share) -> Shares:
-        own = machine.one(Product(inputs[-1].ring_bits), inputs[-1])
-        return machine.apply(CausalMix(blocks), *inputs, own)
+    def program(executor: Executor, *inputs: Share) -> Shares:
+        own = executor.one(Product(inputs[-1].ring_bits), inputs[-1])
+        return executor.apply(CausalMix(blocks), *inputs, own)
 
     return program
 

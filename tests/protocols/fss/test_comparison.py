@@ -8,8 +8,8 @@ import torch
 from parties.errors import ConfigError
 from parties.randomness import InsecureTestRandom
 from protocols.fss.comparison import IsNegative
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares
-from protocols.fss.machine import Machine
 from protocols.fss.opening import Open
 from protocols.fss.polynomial import Product
 from protocols.fss.ring import signed
@@ -19,8 +19,8 @@ from tests.protocols.fss.harness import Secret, run
 from tests.protocols.fss.uniformity import assert_uniform
 
 
-def is_negative(machine: Machine, x: Share) -> Shares:
-    return machine.apply(IsNegative(), x)
+def is_negative(executor: Executor, x: Share) -> Shares:
+    return executor.apply(IsNegative(), x)
 
 
 def every_secret_and_mask(ring_bits: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -85,9 +85,9 @@ def test_known_masks_do_not_fix_what_is_opened() -> None:
 def test_bit_times_value(ring_bits: int) -> None:
     """min(x, 0) for every x and mask, in x's ring and in a narrower one."""
 
-    def negative_part(machine: Machine, x: Share) -> Shares:
-        bit = machine.one(IsNegative(), x)
-        return machine.apply(Product(ring_bits), bit, x)
+    def negative_part(executor: Executor, x: Share) -> Shares:
+        bit = executor.one(IsNegative(), x)
+        return executor.apply(Product(ring_bits), bit, x)
 
     x, mask = every_secret_and_mask(8)
     within = (x >= -(1 << (ring_bits - 1))) & (x < (1 << (ring_bits - 1)))
@@ -99,8 +99,8 @@ def test_bit_times_value(ring_bits: int) -> None:
 
 
 def test_bit_times_a_view_in_a_wider_ring() -> None:
-    def negative_part(machine: Machine, x: Share) -> Shares:
-        return machine.apply(Product(30), machine.one(IsNegative(), x), machine.view(x))
+    def negative_part(executor: Executor, x: Share) -> Shares:
+        return executor.apply(Product(30), executor.one(IsNegative(), x), executor.view(x))
 
     x = torch.arange(-64, 64).repeat(20)
     result = run(negative_part, [Secret(x, ring_bits=8)])
@@ -110,9 +110,9 @@ def test_bit_times_a_view_in_a_wider_ring() -> None:
 def test_the_larger_of_two() -> None:
     """As in a knock-out: opened difference, its sign, and a product with it."""
 
-    def larger(machine: Machine, a: Share, b: Share) -> Shares:
-        (lead,) = machine.apply(Open(), machine.sub(a, b))
-        return (machine.sub(a, machine.one(Product(12), machine.one(IsNegative(), lead), lead)),)
+    def larger(executor: Executor, a: Share, b: Share) -> Shares:
+        (lead,) = executor.apply(Open(), executor.sub(a, b))
+        return (executor.sub(a, executor.one(Product(12), executor.one(IsNegative(), lead), lead)),)
 
     a, b = (signed(to_tensor(InsecureTestRandom(i).ring((500,), 11)), 11) for i in range(2))
     result = run(larger, [Secret(v, ring_bits=12, held=Held.ADDITIVE) for v in (a, b)])

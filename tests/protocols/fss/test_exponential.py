@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from parties.errors import ConfigError, RangeError
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares
 from protocols.fss.lookup_exponential import Exponential
-from protocols.fss.machine import Machine
 from protocols.share import Share
 from tests.protocols.fss.harness import Program, Run, Secret, clear, run
 from tests.protocols.fss.uniformity import assert_uniform
@@ -22,8 +22,8 @@ def small(*, centred: bool = False, frac_bits: int = 6) -> Exponential:
 
 
 def program(gate: Exponential) -> Program:
-    def apply(machine: Machine, index: Share) -> Shares:
-        return machine.apply(gate, index)
+    def apply(executor: Executor, index: Share) -> Shares:
+        return executor.apply(gate, index)
 
     return apply
 

@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from parties.errors import ConfigError, RangeError
 from protocols.fss.cells import Cells
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares
 from protocols.fss.line_activation import GatedLineActivation, LineActivation
-from protocols.fss.machine import Machine
 from protocols.share import Share
 from tests.protocols.fss.harness import Program, Run, Secret, clear, run
 from tests.protocols.fss.uniformity import assert_uniform, chi_square
@@ -41,13 +41,13 @@ def gated(kind: str, *, ring_bits: int = 28) -> GatedLineActivation:
 def program(gate: LineActivation | GatedLineActivation) -> Program:
     """Takes the index, x and, where the gate has one, the other factor."""
 
-    def apply(machine: Machine, index: Share, *others: Share) -> Shares:
-        return machine.apply(gate, index, *map(machine.view, others))
+    def apply(executor: Executor, index: Share, *others: Share) -> Shares:
+        return executor.apply(gate, index, *map(executor.view, others))
 
     return apply
 
 
-def wires(x: torch.Tensor, factor: torch.Tensor | None = None) -> list[Secret]:
+def inputs(x: torch.Tensor, factor: torch.Tensor | None = None) -> list[Secret]:
     """The index is x, under a mask of its own; views need a bit of slack."""
     secrets = [Secret(x, FRAC, BITS), Secret(x, FRAC, 12)]
     return secrets if factor is None else [*secrets, Secret(factor, 4, 9)]
@@ -68,7 +68,7 @@ def off(kind: str, value: torch.Tensor, scale: int, x: torch.Tensor) -> torch.Te
 def test_error_over_everything_an_index_holds(kind: str, mask: int | None) -> None:
     """Privately. A mask's low bits say how far each number is from its cell."""
     x, gate = every(), alone(kind)
-    index, view = wires(x)
+    index, view = inputs(x)
     if mask is not None:
         index = dataclasses.replace(index, mask=torch.full_like(x, mask))
     done = run(program(gate), [index, view])
@@ -85,7 +85,7 @@ def test_error_over_everything_an_index_holds(kind: str, mask: int | None) -> No
 @pytest.mark.parametrize("kind", KINDS)
 def test_error_of_the_reference(kind: str, rounding_seed: int | None) -> None:
     x, gate = every(), alone(kind)
-    (result,) = clear(program(gate), wires(x), rounding_seed=rounding_seed)
+    (result,) = clear(program(gate), inputs(x), rounding_seed=rounding_seed)
     assert float(off(kind, result.value, result.frac_bits, x).max()) <= gate.max_abs_error
 
 
@@ -95,12 +95,12 @@ def test_error_with_other_cells(kind: str, cell_frac: int) -> None:
     """Down to two places a cell, and up to cells that are read with truth tables and with trees."""
     x, gate = every(cell_frac), alone(kind, cell_frac=cell_frac, value_bits=12, slope_bits=9)
     for seed in (1, 2, 3):
-        (result,) = clear(program(gate), wires(x), rounding_seed=seed)
+        (result,) = clear(program(gate), inputs(x), rounding_seed=seed)
         assert float(off(kind, result.value, result.frac_bits, x).max()) <= gate.max_abs_error
 
 
 def test_an_index_with_fewer_fraction_bits() -> None:
-    """Rounded up or down, as free truncation does it: the stated error covers that."""
+    """Rounded up or down, as probabilistic truncation does it: the stated error covers that."""
     gate = alone("gelu", index_bits=9, index_frac=4)
     exact = alone("gelu")
     x = every()[:-8]
@@ -115,7 +115,7 @@ def test_an_index_with_fewer_fraction_bits() -> None:
 def test_gated(kind: str) -> None:
     x = every()
     factor = (37 * x) % 251 - 125
-    done = run(program(gated(kind)), wires(x, factor))
+    done = run(program(gated(kind)), inputs(x, factor))
     done.check_bill()
     scale = done.server[0].frac_bits
     assert scale == 16 + 4
@@ -126,7 +126,7 @@ def test_gated(kind: str) -> None:
 
 def test_a_wide_ring_leaves_fewer_bits_for_lines() -> None:
     x, gate = every(), alone("gelu", ring_bits=62)
-    done = run(program(gate), wires(x))
+    done = run(program(gate), inputs(x))
     assert (gate.extra_bits, done.server[0].ring_bits) == (2, 64)
     assert float(off("gelu", done.secret(), FRAC + 2, x).max()) <= gate.max_abs_error
 
@@ -157,7 +157,7 @@ def test_what_is_opened_and_taken(cell_frac: int, key: int) -> None:
 
 def opened(secret: int) -> Run:
     x = torch.full((6000,), secret)
-    return run(program(gated("gelu")), wires(x, factor=x >> 3))
+    return run(program(gated("gelu")), inputs(x, factor=x >> 3))
 
 
 @pytest.mark.parametrize("secret", [-1000, -3, 3, 60])
@@ -184,16 +184,16 @@ def test_frames_tell_nothing_of_the_secret() -> None:
 @pytest.mark.parametrize("shape", [(), (2, 0), (2, 3, 5)], ids=str)
 def test_shapes(shape: tuple[int, ...]) -> None:
     x = torch.arange(torch.Size(shape).numel()).reshape(shape) * 13 - 200
-    done = run(program(gated("gelu_tanh")), wires(x, x >> 2))
+    done = run(program(gated("gelu_tanh")), inputs(x, x >> 2))
     done.check_bill()
     assert done.secret().shape == shape
 
 
 def test_out_of_range_is_an_error_in_the_clear() -> None:
     with pytest.raises(RangeError, match=r"at most 15\.75"):
-        clear(program(alone("gelu")), wires(every()[-1:] + 1))
+        clear(program(alone("gelu")), inputs(every()[-1:] + 1))
     with pytest.raises(RangeError):
-        clear(program(alone("gelu", ring_bits=9)), wires(torch.tensor([500])))
+        clear(program(alone("gelu", ring_bits=9)), inputs(torch.tensor([500])))
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_what_does_not_fit(options: dict[str, Any]) -> None:
 def test_a_value_that_is_no_view_is_refused() -> None:
     x = torch.zeros(3, dtype=torch.int64)
     with pytest.raises(ConfigError, match="view"):
-        run(lambda m, index, x: m.apply(alone("gelu"), index, x), wires(x))
+        run(lambda m, index, x: m.apply(alone("gelu"), index, x), inputs(x))
 
 
 @pytest.mark.parametrize(("ring_bits", "rest_bits"), [(5, 2), (6, 3), (6, 1)])

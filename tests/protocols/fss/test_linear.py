@@ -7,10 +7,10 @@ import torch
 
 from parties.errors import RangeError
 from parties.meter import CLIENT, SERVER
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares
-from protocols.fss.linear import Hold, Linear, ToClient
-from protocols.fss.machine import Machine
-from protocols.fss.opening import Publish
+from protocols.fss.linear import Linear, RevealToClient, ToServerHeld
+from protocols.fss.opening import OpenToClient
 from protocols.fss.ring import low
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Run, Secret, Weight, clear, run
@@ -23,8 +23,8 @@ def integers(*shape: int, limit: int = 100) -> torch.Tensor:
 
 
 def layer(weight: Weight, *, held: Held, transposed: bool = False) -> Program:
-    def program(machine: Machine, x: Share) -> Shares:
-        return machine.apply(Linear(weight.at(machine), transposed=transposed, held=held), x)
+    def program(executor: Executor, x: Share) -> Shares:
+        return executor.apply(Linear(weight.at(executor), transposed=transposed, held=held), x)
 
     return program
 
@@ -81,12 +81,12 @@ def test_a_weight_masked_in_a_wider_ring() -> None:
 def test_the_server_keeps_narrow_weights(dtype: torch.dtype) -> None:
     weight, x = Weight("w", integers(6, 4), 3, 30), integers(3, 6)
 
-    def program(machine: Machine, x: Share) -> Shares:
-        matrix = weight.at(machine)
+    def program(executor: Executor, x: Share) -> Shares:
+        matrix = weight.at(executor)
         knows = not matrix.value.is_meta and torch.equal(matrix.value, weight.value)
         value = matrix.value.to(dtype) if knows else matrix.value
         narrow = type(matrix)(matrix.name, matrix.shape, 3, 30, value)
-        return machine.apply(Linear(narrow), x)
+        return executor.apply(Linear(narrow), x)
 
     done = run(program, [Secret(x, 0, 30, Held.SERVER_HELD)], weights=[weight])
     assert torch.equal(done.secret(), x @ weight.value)
@@ -126,9 +126,9 @@ def test_the_weight_is_nowhere_but_at_the_server() -> None:
 
 
 @pytest.mark.parametrize("bits", [1, 9, 64])
-def test_hold(bits: int) -> None:
-    def program(machine: Machine, x: Share) -> Shares:
-        return machine.apply(Hold(), x)
+def test_to_server_held(bits: int) -> None:
+    def program(executor: Executor, x: Share) -> Shares:
+        return executor.apply(ToServerHeld(), x)
 
     x = torch.tensor([1, 0]) if bits == 1 else integers(2, 3, 4)
     done = run(program, [Secret(x, 3, bits, Held.ADDITIVE)])
@@ -141,9 +141,9 @@ def test_hold(bits: int) -> None:
 
 
 @pytest.mark.parametrize("secret", [-100, 0, 3])
-def test_what_hold_sends_is_uniform(secret: int) -> None:
-    def program(machine: Machine, x: Share) -> Shares:
-        return machine.apply(Hold(), x)
+def test_what_to_server_held_sends_is_uniform(secret: int) -> None:
+    def program(executor: Executor, x: Share) -> Shares:
+        return executor.apply(ToServerHeld(), x)
 
     # The client's share is the mask: all of it known.
     summand = torch.full((4000,), 5)
@@ -153,8 +153,8 @@ def test_what_hold_sends_is_uniform(secret: int) -> None:
 
 
 def test_to_client() -> None:
-    def program(machine: Machine, x: Share) -> Shares:
-        return machine.apply(ToClient(), x)
+    def program(executor: Executor, x: Share) -> Shares:
+        return executor.apply(RevealToClient(), x)
 
     x = integers(2, 5)
     done = run(program, [Secret(x, 3, 9, Held.SERVER_HELD)])
@@ -169,8 +169,8 @@ def test_to_client() -> None:
 def test_a_truncated_server_held_value(drop: int) -> None:
     """floor((x - a) / 2^f) - floor(-a / 2^f): rounded as the client's mask says."""
 
-    def program(machine: Machine, x: Share) -> Shares:
-        return machine.apply(ToClient(), machine.truncate(x, drop))
+    def program(executor: Executor, x: Share) -> Shares:
+        return executor.apply(RevealToClient(), executor.truncate(x, drop))
 
     x, a = torch.cartesian_prod(torch.arange(-64, 64), torch.arange(256)).T
     done = run(program, [Secret(x, 4, 8, Held.SERVER_HELD, mask=a)])
@@ -182,13 +182,13 @@ def test_two_layers_a_message_between_them_and_the_answer() -> None:
     """Held, a silent layer, published; a party's share held again, another layer, to the client."""
     first, second = Weight("first", integers(6, 6, limit=9), 3, 40), Weight("second", integers(6, 2), 3, 40)
 
-    def program(machine: Machine, x: Share) -> Shares:
-        held = machine.one(Hold(), x)
-        silent = machine.one(Linear(first.at(machine), held=Held.SERVER_HELD), held)
-        shorter = machine.truncate(silent, 2)
-        y = machine.one(Linear(second.at(machine)), shorter)
-        z = machine.one(Linear(second.at(machine), held=Held.SERVER_HELD), shorter)
-        return *machine.apply(Publish(), y), *machine.apply(ToClient(), z)
+    def program(executor: Executor, x: Share) -> Shares:
+        held = executor.one(ToServerHeld(), x)
+        silent = executor.one(Linear(first.at(executor), held=Held.SERVER_HELD), held)
+        shorter = executor.truncate(silent, 2)
+        y = executor.one(Linear(second.at(executor)), shorter)
+        z = executor.one(Linear(second.at(executor), held=Held.SERVER_HELD), shorter)
+        return *executor.apply(OpenToClient(), y), *executor.apply(RevealToClient(), z)
 
     x = integers(3, 6)
     done = run(program, [Secret(x, 2, 40, Held.ADDITIVE)], weights=[first, second])

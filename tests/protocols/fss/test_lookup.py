@@ -10,11 +10,11 @@ import torch
 
 from parties.errors import ConfigError
 from protocols.fss.clear import Clear
+from protocols.fss.correlations import Correlation, Correlations, Mask
 from protocols.fss.dealing import Dealing
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
 from protocols.fss.lookup import Lookup
-from protocols.fss.machine import Machine
-from protocols.fss.material import Item, Items, Mask
 from protocols.fss.party import Party
 from protocols.fss.polynomial import (
     Form,
@@ -22,7 +22,7 @@ from protocols.fss.polynomial import (
     deal_product,
     evaluate_product,
     form_of,
-    key_items,
+    key_correlations,
 )
 from protocols.fss.tables import Table, tabulate
 from protocols.fss.terms import coefficients, secrets
@@ -47,12 +47,12 @@ class Probe(Gate):
         self._table, self._bits = table, bits
         self._lookup = Lookup(table, table_frac=3, index_bits=bits, sign=sign)
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         (index,) = inputs
-        keys: Items = {}
+        keys: Correlations = {}
         for name, forms in self._forms(index).items():
-            keys.update(key_items(name, forms, 30))
-        return {**self._lookup.items(index.shape), **keys}
+            keys.update(key_correlations(name, forms, 30))
+        return {**self._lookup.correlations(index.shape), **keys}
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
         return exchange(*self._lookup.arrays(inputs[0].shape))
@@ -115,8 +115,8 @@ def table(low: int, *values: int) -> Table:
 def probe(
     table: Table, index: torch.Tensor, mask: torch.Tensor | None, *, sign: bool = True, seed: int = 0
 ) -> Run:
-    def program(machine: Machine, index: Share) -> Shares:
-        return machine.apply(Probe(table, sign=sign), index)
+    def program(executor: Executor, index: Share) -> Shares:
+        return executor.apply(Probe(table, sign=sign), index)
 
     return run(program, [Secret(index, 0, BITS, mask=mask)], seed=seed)
 
@@ -211,15 +211,15 @@ def test_what_is_opened_is_uniform(secret: int) -> None:
 
 
 def test_a_mask_drawn_from_half_its_ring_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def halved(draw: Callable[..., torch.Tensor]) -> Callable[[Machine, Item], torch.Tensor]:
-        def draw_less(machine: Machine, item: Item) -> torch.Tensor:
+    def halved(draw: Callable[..., torch.Tensor]) -> Callable[[Executor, Correlation], torch.Tensor]:
+        def draw_less(executor: Executor, item: Correlation) -> torch.Tensor:
             assert isinstance(item, Mask)
-            return draw(machine, Mask(item.shape, max(1, item.bits - 1)))
+            return draw(executor, Mask(item.shape, max(1, item.bits - 1)))
 
         return draw_less
 
-    for machine in (Party, Dealing):
-        monkeypatch.setattr(machine, "mask", halved(machine.mask))
+    for executor in (Party, Dealing):
+        monkeypatch.setattr(executor, "mask", halved(executor.mask))
     index = torch.full((6000,), 2)
     _, bits, value = probe(WINDOWS["around zero"], index, None).opened()[0]
     with pytest.raises(AssertionError):
@@ -231,8 +231,8 @@ def test_a_look_up_without_range_check_is_noticed() -> None:
     window = table(-4, 5, 5, 5, 5, 5, 5, 5, 5)
     index, mask = every_index_and_mask()
 
-    def unchecked(machine: Machine, index: Share) -> Shares:
-        return machine.apply(Probe(window, sign=False, bits=3), index)
+    def unchecked(executor: Executor, index: Share) -> Shares:
+        return executor.apply(Probe(window, sign=False, bits=3), index)
 
     done = run(unchecked, [Secret(index, 0, BITS, mask=mask)])
     inside = (index >= -4) & (index < 4)

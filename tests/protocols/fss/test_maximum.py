@@ -10,9 +10,9 @@ import torch
 from parties.errors import ConfigError
 from parties.randomness import InsecureTestRandom
 from protocols.fss.coarse_maximum import CoarseMaximum
+from protocols.fss.correlations import Idpf, Packed
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares, shape_only
-from protocols.fss.machine import Machine
-from protocols.fss.material import Idpf, Packed
 from protocols.fss.ring import signed
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
@@ -23,8 +23,8 @@ LENGTHS = (1, 2, 3, 7, 8, 40, 5)
 
 
 def maxima(lengths: tuple[int, ...]) -> Program:
-    def program(machine: Machine, x: Share) -> Shares:
-        return machine.apply(CoarseMaximum(lengths), x)
+    def program(executor: Executor, x: Share) -> Shares:
+        return executor.apply(CoarseMaximum(lengths), x)
 
     return program
 
@@ -72,9 +72,9 @@ def test_long_rows(length: int) -> None:
     result = run(maxima((length, 3)), [Secret(x, ring_bits=4)])
     assert torch.equal(result.secret(), expected(x, (length, 3)))
     result.check_bill()
-    items = CoarseMaximum((length, 3)).items(shape_only(x.shape, 0, 4, Held.MASKED))
-    assert isinstance(items["zero0.0"], Idpf)
-    assert isinstance(items["zero1.0"], Packed)
+    correlations = CoarseMaximum((length, 3)).correlations(shape_only(x.shape, 0, 4, Held.MASKED))
+    assert isinstance(correlations["zero0.0"], Idpf)
+    assert isinstance(correlations["zero1.0"], Packed)
 
 
 def test_many_counts_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,10 +96,10 @@ def test_key_bytes() -> None:
     gate = CoarseMaximum(lengths)
     widths = [max(3, length.bit_length()) for length in lengths]
     tables = sum(127 * (1 << width) * 7 // 8 for width in widths)
-    server = sum(item.sent_bytes[0] for item in gate.items(x).values())
+    server = sum(item.sent_bytes[0] for item in gate.correlations(x).values())
     vectors = sum(128 * length * width // 8 for length, width in zip(lengths, widths, strict=True))
     assert server == vectors + tables
-    assert sum(item.sent_bytes[1] for item in gate.items(x).values()) == 0
+    assert sum(item.sent_bytes[1] for item in gate.correlations(x).values()) == 0
     (message,) = gate.messages(x)
     counts = [(width, widths.count(width)) for width in sorted(set(widths))]
     assert message.payload_bytes == sum(math.ceil(127 * rows * width / 8) for width, rows in counts)

@@ -6,21 +6,21 @@ import pytest
 import torch
 
 from parties.meter import CLIENT, SERVER
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares
-from protocols.fss.machine import Machine
-from protocols.fss.opening import Open, Publish
+from protocols.fss.opening import Open, OpenToClient
 from protocols.fss.ring import low
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Secret, run
 from tests.protocols.fss.uniformity import assert_uniform
 
 
-def open_all(machine: Machine, *inputs: Share) -> Shares:
-    return machine.apply(Open(), *inputs)
+def open_all(executor: Executor, *inputs: Share) -> Shares:
+    return executor.apply(Open(), *inputs)
 
 
-def publish_all(machine: Machine, *inputs: Share) -> Shares:
-    return machine.apply(Publish(), *inputs)
+def publish_all(executor: Executor, *inputs: Share) -> Shares:
+    return executor.apply(OpenToClient(), *inputs)
 
 
 def signed_range(bits: int) -> torch.Tensor:
@@ -67,7 +67,7 @@ def test_what_is_opened_is_uniform(secret: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [1, 9, 64])
-def test_publish(bits: int) -> None:
+def test_open_to_client(bits: int) -> None:
     x = signed_range(9) if bits > 1 else torch.tensor([1, 0])
     done = run(publish_all, [Secret(x, 2, bits, Held.SERVER_MASKED), Secret(x, 0, bits, Held.SERVER_MASKED)])
     done.check_bill()
@@ -78,11 +78,11 @@ def test_publish(bits: int) -> None:
     assert [frame.sender for frame in done.frames] == [SERVER]
 
 
-def test_publish_after_a_free_truncation_and_reduction() -> None:
+def test_open_to_client_after_a_probabilistic_truncation_and_reduction() -> None:
     """A reader of few bits is sent few bits."""
 
-    def program(machine: Machine, x: Share) -> Shares:
-        return machine.apply(Publish(), machine.reduce(machine.truncate(x, 4), 7))
+    def program(executor: Executor, x: Share) -> Shares:
+        return executor.apply(OpenToClient(), executor.reduce(executor.truncate(x, 4), 7))
 
     x, r = torch.cartesian_prod(torch.arange(-512, 512), torch.arange(0, 1 << 14, 37)).T
     done = run(program, [Secret(x, 6, 14, Held.SERVER_MASKED, mask=r)])

@@ -17,7 +17,7 @@ from protocols.plan import Plan
 from protocols.tensors import to_tensor
 from tests.conformance.fss_views import Seen, chi_square, limit
 from tests.mpcinfer.forms import LLAMA_FORM
-from tests.mpcinfer.fss_parties import ALTERNATIVES, FAITHFUL, FREE, PrivateRun, Whole, run_private
+from tests.mpcinfer.fss_parties import ALTERNATIVES, EXACT, PROBABILISTIC, PrivateRun, Whole, run_private
 from tests.mpcinfer.three_parties import random_model
 from tests.openings import listed, reason
 
@@ -29,7 +29,7 @@ MODELS = {"gpt2": GPT2, "llama": LLAMA}
 POWER = dataclasses.replace(GPT2, attention="power", attention_offset=True, attention_scaled=True)
 ATTENTIONS = {"power4": POWER, "relu attention": dataclasses.replace(GPT2, attention="relu")}
 """They open nothing for reasons of their own."""
-PLANS = {"fss": FREE, "fss-faithful": FAITHFUL, "maximum=tree": ALTERNATIVES["maximum=tree"]}
+PLANS = {"fss": PROBABILISTIC, "fss-faithful": EXACT, "maximum=tree": ALTERNATIVES["maximum=tree"]}
 ALL = [(name, plan) for name in MODELS for plan in PLANS.values()]
 ALL += [("llama" if name.startswith("silu") else "gpt2", plan) for name, plan in ALTERNATIVES.items()]
 PROMPTS = ([7] * 8, [250, 3, 99, 140, 32, 1, 17, 64])
@@ -49,7 +49,7 @@ def reasons(run: PrivateRun, rank: int) -> set[str]:
 
 
 def test_every_opening_is_listed_and_every_line_is_used() -> None:
-    runs = [done(name, plan) for name, plan in [*ALL, ("power4", FREE)]]
+    runs = [done(name, plan) for name, plan in [*ALL, ("power4", PROBABILISTIC)]]
     seen = {rank: set[str]().union(*(reasons(run, rank) for run in runs)) for rank in (SERVER, CLIENT)}
     lines = listed("fss")
     assert seen[SERVER] | seen[CLIENT] == set(lines)
@@ -71,7 +71,7 @@ def test_the_plan_alone_says_what_is_opened() -> None:
 
 
 @pytest.mark.parametrize("name", ATTENTIONS)
-@pytest.mark.parametrize("plan", [FREE, FAITHFUL], ids=["fss", "fss-faithful"])
+@pytest.mark.parametrize("plan", [PROBABILISTIC, EXACT], ids=["fss", "fss-faithful"])
 def test_other_attention_opens_less_and_nothing_else(name: str, plan: Plan) -> None:
     for rank in (SERVER, CLIENT):
         usual, other = reasons(done("gpt2", plan), rank), reasons(done(name, plan), rank)
@@ -146,15 +146,15 @@ def assert_uniform(everything: dict[Key, Seen]) -> None:
 @pytest.mark.parametrize("prompt", range(len(PROMPTS)))
 @pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS])
 def test_all_that_a_whole_model_shows_either_party_is_uniform(name: str, prompt: int) -> None:
-    everything = pooled(name, FREE, prompt, SEEDS)
+    everything = pooled(name, PROBABILISTIC, prompt, SEEDS)
     assert_uniform(everything)
     covered = {reason(label, "fss") for _, label, _, _ in everything}
-    assert covered == {reason(f.label, "fss") for frames in done(name, FREE).frames for f in frames}
+    assert covered == {reason(f.label, "fss") for frames in done(name, PROBABILISTIC).frames for f in frames}
 
 
 @pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS])
 def test_prompts_cannot_be_told_apart(name: str) -> None:
-    first, second = (pooled(name, FREE, prompt, SEEDS) for prompt in range(2))
+    first, second = (pooled(name, PROBABILISTIC, prompt, SEEDS) for prompt in range(2))
     assert first.keys() == second.keys()
     for key in first:
         for (part, ours, cells), (_, theirs, _) in zip(first[key].cells(), second[key].cells(), strict=True):
@@ -164,9 +164,10 @@ def test_prompts_cannot_be_told_apart(name: str) -> None:
 
 
 def test_a_turned_value_published_whole_is_a_public_function_of_a_uniform_one() -> None:
-    """The faithful plan publishes RoPE's result before it is truncated: at position 0 that is 2^10 times what
-    the server had, so that its low bits are zeros whatever the secret is; all other bits are uniform."""
-    rotation, frames = 10, done("llama", FAITHFUL).frames[SERVER]
+    """The plan with exact truncation opens to the client RoPE's result before it is truncated: at position 0
+    that is 2^10 times what the server had, so that its low bits are zeros whatever the secret is; all other
+    bits are uniform."""
+    rotation, frames = 10, done("llama", EXACT).frames[SERVER]
     frame = next(f for f in frames if f.label == "layer0.attn/publish")
     for i, turned in enumerate((True, True, False)):  # queries, keys, values
         first_row = to_tensor(unpack(frame.payload[i], frame.specs[i]))[..., 0, :]

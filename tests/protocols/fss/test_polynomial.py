@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from parties.errors import RangeError
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares
-from protocols.fss.machine import Machine
 from protocols.fss.polynomial import Product, SumOfSquares
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Secret, clear, run
@@ -18,16 +18,16 @@ from tests.protocols.fss.harness import Program, Secret, clear, run
 def multiply(ring_bits: int, *drops: int | None) -> Program:
     """The product of inputs as they are (None), or of views of them with so many bits dropped."""
 
-    def program(machine: Machine, *inputs: Share) -> Shares:
-        reads = [x if drop is None else machine.view(x, drop) for x, drop in zip(inputs, drops, strict=True)]
-        return machine.apply(Product(ring_bits), *reads)
+    def program(executor: Executor, *inputs: Share) -> Shares:
+        reads = [x if drop is None else executor.view(x, drop) for x, drop in zip(inputs, drops, strict=True)]
+        return executor.apply(Product(ring_bits), *reads)
 
     return program
 
 
 def squares(ring_bits: int, drop: int = 0) -> Program:
-    def program(machine: Machine, x: Share) -> Shares:
-        return machine.apply(SumOfSquares(ring_bits), machine.view(x, drop))
+    def program(executor: Executor, x: Share) -> Shares:
+        return executor.apply(SumOfSquares(ring_bits), executor.view(x, drop))
 
     return program
 

@@ -6,30 +6,30 @@ import pytest
 import torch
 
 from parties.errors import ConfigError, RangeError
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares
-from protocols.fss.machine import Machine
-from protocols.fss.powers import PowerWires, even_power, power_error
+from protocols.fss.powers import PowerFormats, even_power, power_error
 from protocols.fss.square import Square
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Secret, clear, run
 from tests.protocols.fss.test_polynomial import all_of, seen
 
-WIRES = {
-    power: PowerWires(power=power, integer_bits=2, square_frac=6, factor_frac=5, ring_bits=40)
+FORMATS = {
+    power: PowerFormats(power=power, integer_bits=2, square_frac=6, factor_frac=5, ring_bits=40)
     for power in (2, 4, 6, 8)
 }
-powers = pytest.mark.parametrize("power", WIRES)
+powers = pytest.mark.parametrize("power", FORMATS)
 
 
 def square(ring_bits: int, drop: int = 0) -> Program:
-    def program(machine: Machine, x: Share) -> Shares:
-        return machine.apply(Square(ring_bits), machine.view(x, drop))
+    def program(executor: Executor, x: Share) -> Shares:
+        return executor.apply(Square(ring_bits), executor.view(x, drop))
 
     return program
 
 
-def power_of(wires: PowerWires) -> Program:
-    return lambda machine, x: (even_power(machine, wires, x),)
+def power_of(formats: PowerFormats) -> Program:
+    return lambda executor, x: (even_power(executor, formats, x),)
 
 
 @pytest.mark.parametrize("drop", [0, 2])
@@ -52,10 +52,10 @@ def test_what_squares_take() -> None:
 def test_only_views_of_masked_values_are_squared() -> None:
     x = torch.zeros(3, dtype=torch.int64)
     with pytest.raises(AssertionError, match="no view"):
-        run(lambda machine, x: machine.apply(Square(20), x), [Secret(x, 0, 20)])
+        run(lambda executor, x: executor.apply(Square(20), x), [Secret(x, 0, 20)])
     additive = Share(x, 0, 20, Held.ADDITIVE, 0)
     with pytest.raises(AssertionError, match="not masked"):
-        run(lambda machine, x: machine.apply(Square(20), additive), [Secret(x, 0, 20)])
+        run(lambda executor, x: executor.apply(Square(20), additive), [Secret(x, 0, 20)])
 
 
 def test_the_reference_refuses_squares_that_do_not_fit() -> None:
@@ -66,32 +66,32 @@ def test_the_reference_refuses_squares_that_do_not_fit() -> None:
 
 
 @powers
-@pytest.mark.parametrize("faithful", [False, True])
-def test_powers_are_within_the_stated_error(power: int, faithful: bool) -> None:
+@pytest.mark.parametrize("exact_truncation", [False, True])
+def test_powers_are_within_the_stated_error(power: int, exact_truncation: bool) -> None:
     """Over the whole range, which is nearly 2^2, read with six fraction bits of ten."""
-    wires, x = WIRES[power], torch.arange(-4000, 4001)
-    done = run(power_of(wires), [Secret(x, 10, 14)], faithful=faithful)
+    formats, x = FORMATS[power], torch.arange(-4000, 4001)
+    done = run(power_of(formats), [Secret(x, 10, 14)], exact_truncation=exact_truncation)
     done.check_bill()
     real = x.double() / 2.0**10
-    assert done.server[0].frac_bits == wires.frac_bits
-    off = (done.secret().double() / 2.0**wires.frac_bits - real**power).abs()
+    assert done.server[0].frac_bits == formats.frac_bits
+    off = (done.secret().double() / 2.0**formats.frac_bits - real**power).abs()
     for low, high in ((0.0, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 4.0)):
         inside = (real.abs() >= low) & (real.abs() <= high)
-        assert float(off[inside].max()) <= power_error(wires, high)
+        assert float(off[inside].max()) <= power_error(formats, high)
     openings = {2: 0, 4: 1, 6: 2, 8: 2}[power]
-    exact = 2 * (openings + 1) if faithful else 0  # a carry and an opening for whatever is read
+    exact = 2 * (openings + 1) if exact_truncation else 0  # a carry and an opening for whatever is read
     assert done.counted.rounds == openings + exact
 
 
 @powers
 def test_stated_errors_are_not_much_too_large(power: int) -> None:
-    wires, x = WIRES[power], torch.arange(-4000, 4001)
-    off = run(power_of(wires), [Secret(x, 10, 14)]).secret().double() / 2.0**wires.frac_bits
+    formats, x = FORMATS[power], torch.arange(-4000, 4001)
+    off = run(power_of(formats), [Secret(x, 10, 14)]).secret().double() / 2.0**formats.frac_bits
     error = float((off - (x.double() / 2.0**10) ** power).abs().max())
-    assert error > 0.1 * power_error(wires, 4.0)
+    assert error > 0.1 * power_error(formats, 4.0)
 
 
 def test_other_powers_are_refused() -> None:
-    odd = PowerWires(power=3, integer_bits=2, square_frac=6, factor_frac=5, ring_bits=40)
+    odd = PowerFormats(power=3, integer_bits=2, square_frac=6, factor_frac=5, ring_bits=40)
     with pytest.raises(ConfigError, match="no power 3"):
         run(power_of(odd), [Secret(torch.tensor([1]), 10, 14)])

@@ -8,7 +8,7 @@ import torch
 from parties.meter import CLIENT
 from parties.randomness import InsecureTestRandom, Randomness
 from protocols.fss import matrix
-from protocols.fss.embedding import HoldTokens
+from protocols.fss.embedding import TokensToServerHeld
 from protocols.fss.linear import Linear
 from protocols.fss.matrix import Drawn, Matrix, Products, times
 from protocols.fss.preparation import Offline
@@ -26,10 +26,10 @@ class Ahead:
         self.walks = 0
         self.products = ProductsAhead(self._walk, self._stream, lambda weight: weight.value)
 
-    def _walk(self, machine: Offline, tokens: int, rows: int) -> None:
+    def _walk(self, executor: Offline, tokens: int, rows: int) -> None:
         self.walks += 1
-        assert machine.rank == CLIENT
-        machine.one(Linear(WEIGHT), machine.one(HoldTokens(None, tokens, 6, 30)))
+        assert executor.rank == CLIENT
+        executor.one(Linear(WEIGHT), executor.one(TokensToServerHeld(None, tokens, 6, 30)))
 
     def _stream(self, number: int) -> Randomness | None:
         return InsecureTestRandom(number) if number < RUNS else None
@@ -80,9 +80,9 @@ def test_passes_ahead_draw_as_they_will() -> None:
     """A pass ahead draws along the first axis: a pass's elements are those of its own stream."""
     drew: list[torch.Tensor] = []
 
-    def walk(machine: Offline, tokens: int, rows: int) -> None:
-        machine.one(Linear(WEIGHT), machine.one(HoldTokens(None, tokens, 6, 30)))
-        drew.append(machine.draw((1, 3), 17))
+    def walk(executor: Offline, tokens: int, rows: int) -> None:
+        executor.one(Linear(WEIGHT), executor.one(TokensToServerHeld(None, tokens, 6, 30)))
+        drew.append(executor.draw((1, 3), 17))
 
     streams = [InsecureTestRandom(number) for number in range(PASSES)]
     ProductsAhead(walk, lambda number: streams[number] if number < PASSES else None, lambda w: w.value).take(

@@ -10,10 +10,10 @@ import torch
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Meter
 from protocols.fss.clear import Clear
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares
-from protocols.fss.machine import Machine
 from protocols.fss.matrix import Matrix, PublicCopy
-from protocols.fss.opening import Publish
+from protocols.fss.opening import OpenToClient
 from protocols.fss.party import Party
 from protocols.fss.public_rows import OwnTokens, PublicRows
 from protocols.fss.ring import low
@@ -27,21 +27,21 @@ IDS = [2, 0, 3, 2, 1]
 BITS = 9
 
 
-def table(machine: Machine) -> Matrix:
+def table(executor: Executor) -> Matrix:
     """The server's table; the client has it modulo 2^9, as it came."""
     value = TABLE
-    if isinstance(machine, Party) and machine.rank == CLIENT:
+    if isinstance(executor, Party) and executor.rank == CLIENT:
         value = low(TABLE, BITS)
     return Matrix("t", (4, 3), 4, BITS, TABLE, masked=False, public=PublicCopy(value, BITS))
 
 
-def knows(machine: Machine) -> bool:
-    return isinstance(machine, Clear | Replay) or (isinstance(machine, Party) and machine.rank == CLIENT)
+def knows(executor: Executor) -> bool:
+    return isinstance(executor, Clear | Replay) or (isinstance(executor, Party) and executor.rank == CLIENT)
 
 
-def rows(machine: Machine, *, ids: list[int] = IDS) -> Shares:
-    own = machine.one(OwnTokens(ids if knows(machine) else None, len(ids), 4))
-    return machine.apply(Publish(), machine.one(PublicRows(table(machine)), own))
+def rows(executor: Executor, *, ids: list[int] = IDS) -> Shares:
+    own = executor.one(OwnTokens(ids if knows(executor) else None, len(ids), 4))
+    return executor.apply(OpenToClient(), executor.one(PublicRows(table(executor)), own))
 
 
 def test_rows_come_out_whole() -> None:
@@ -61,14 +61,14 @@ def test_the_bill_is_what_is_declared() -> None:
         assert bill.rounds == 2
         assert bill.online_bytes_to_server == bill.online_bytes_to_client == message
         assert bill.offline_bytes_to_server == bill.offline_bytes_to_client == 0
-    assert result.material == (0, 0, 0)
+    assert result.correlations == (0, 0, 0)
 
 
 @pytest.mark.parametrize("ids", [[0] * 40, [2] * 40])
 def test_what_the_server_gets_is_uniform(ids: list[int]) -> None:
     seen: list[torch.Tensor] = []
     for seed in range(60):
-        frames = run(lambda machine: rows(machine, ids=ids), [], seed=seed).frames
+        frames = run(lambda executor: rows(executor, ids=ids), [], seed=seed).frames
         seen += [frame.arrays[0] for frame in frames if frame.sender == CLIENT]
         assert [frame.sender for frame in frames] == [SERVER, CLIENT]
     assert_uniform(torch.cat([value.flatten() for value in seen]), BITS)

@@ -21,10 +21,10 @@ from parties.randomness import InsecureTestRandom
 from parties.threads import run_two_threads
 from protocols.fss import bundle_store
 from protocols.fss.bundle_store import VERSION, BundleWriter, Manifest, Store, new_folder
+from protocols.fss.file_stream import Reader
 from protocols.fss.seeds import DealerSeeds
-from protocols.fss.spool import Reader
-from protocols.fss.stored_supply import StoredSupply
-from protocols.fss.supply import RunShape
+from protocols.fss.source import RunShape
+from protocols.fss.stored_source import StoredSource
 from protocols.fss.transport import Dealt, Part
 from tests.deadlines import HANG_S
 
@@ -55,7 +55,7 @@ def folders(tmp_path: Path) -> list[Path]:
         Manifest(
             id="ab" * 16,
             rank=rank,
-            session={"room": 7},
+            session={"max_context": 7},
             lengths=LENGTHS,
             count=COUNT,
             command="mpcinfer deal",
@@ -87,7 +87,7 @@ def test_files_are_gone_while_they_are_used(store: Store) -> None:
     with closing(store.take(1)):
         assert (store.folder / "next").read_text() == "2\n"
         names = {path.name for path in store.folder.iterdir()}
-    assert names == {"material.json", "lock", "next", "000002.bundle", "000002.gates", "000002.linear"}
+    assert names == {"correlations.json", "lock", "next", "000002.bundle", "000002.gates", "000002.linear"}
 
 
 def test_a_bundle_is_used_once(store: Store) -> None:
@@ -132,7 +132,7 @@ def test_a_damaged_bundle_is_named_and_used_up(store: Store, part: str) -> None:
 def test_folders_that_are_none(tmp_path: Path, folders: list[Path]) -> None:
     with pytest.raises(ConfigError, match="no correlations"):
         Store(tmp_path / "nowhere")
-    manifest = folders[CLIENT] / "material.json"
+    manifest = folders[CLIENT] / "correlations.json"
     manifest.write_text(manifest.read_text().replace(f'"version": {VERSION}', '"version": 1'))
     with pytest.raises(ConfigError, match="version 1"):
         Store(folders[CLIENT])
@@ -158,17 +158,17 @@ def _both(folders: list[Path], first: tuple[int, int]) -> list[list[bytes]]:
         store = Store(folders[link.rank])
         if first[link.rank]:
             store.take(first[link.rank] - 1).close()
-        with closing(StoredSupply(link, store)) as supply:
-            assert (supply.weight_streams is None) == (link.rank == CLIENT)
+        with closing(StoredSource(link, store)) as source:
+            assert (source.weight_streams is None) == (link.rank == CLIENT)
             drawn: list[bytes] = []
             for runs in (RUNS[:1], RUNS[1:]):
-                supply.check(runs)
-                supply.request(runs)
+                source.check(runs)
+                source.request(runs)
                 for _ in runs:
-                    with closing(supply.collect()) as material:
-                        drawn.append(material.streams.gates.draw_bytes(4) + material.hash.key)
+                    with closing(source.collect()) as correlations:
+                        drawn.append(correlations.streams.gates.draw_bytes(4) + correlations.hash.key)
             with pytest.raises(CorrelationExhausted, match="prompts of 4 tokens and 3 new"):
-                supply.check([RunShape(6, 1)])
+                source.check([RunShape(6, 1)])
             return drawn
 
     return list(run_two_threads(party, party))
@@ -213,12 +213,12 @@ def test_the_other_partys_folder_is_refused(folders: list[Path]) -> None:
 
 def test_a_peer_that_says_no_number(folders: list[Path]) -> None:
     def server(link: Link) -> None:
-        with closing(StoredSupply(link, Store(folders[SERVER]))) as supply:
-            supply.request(RUNS)
+        with closing(StoredSource(link, Store(folders[SERVER]))) as source:
+            source.request(RUNS)
 
     def client(link: Link) -> None:
         with link.meter.phase(Phase.CONTROL):
-            link.send_document({"next": "0"}, "session.material")
+            link.send_document({"next": "0"}, "session.correlations")
 
     with pytest.raises(PeerMismatch, match="'0'"):
         run_two_threads(server, client)

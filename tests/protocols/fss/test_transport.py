@@ -18,7 +18,7 @@ from parties.meter import CLIENT, SERVER, Meter
 from parties.randomness import InsecureTestRandom
 from parties.wire import Buffer, decode
 from protocols.fss.seeds import DealerSeeds, PartySeeds, charge_seeds, weight_streams
-from protocols.fss.supply import RUNS, DealerSupply, RunShape, asked_runs
+from protocols.fss.source import RUNS, DealerSource, RunShape, asked_runs
 from protocols.fss.transport import CHUNK, CHUNK_BYTES, DATA, Dealt, Inbox, Outbox, Part
 from tests.deadlines import HANG_S
 
@@ -72,16 +72,16 @@ def test_what_is_dealt_arrives(rank: int, sizes: list[int]) -> None:
     assert not thread.is_alive()
     for run, parts in zip(runs, sent, strict=True):
         assert run is not None
-        dealt, spools = run
+        dealt, file_streams = run
         assert dealt.to_party(rank) == {part: len(parts[part]) for part in Part}
         for part in Part:
-            with closing(spools[part].reader()) as reader:
+            with closing(file_streams[part].reader()) as reader:
                 assert (reader.bytes(reader.left_bytes) == parts[part]).all()
     assert sum(seen) == sum(len(part) for parts in sent for part in parts)
 
 
 class _Watched(Channel):
-    """Counts bytes of material that were sent and not yet acknowledged."""
+    """Counts bytes of correlations that were sent and not yet acknowledged."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel, self.under_way, self.most = channel, 0, 0
@@ -113,8 +113,8 @@ def test_no_more_is_under_way_than_the_window() -> None:
     run = Inbox(party, CLIENT, window_bytes=WINDOW).receive_run()
     thread.join(HANG_S)
     assert run is not None
-    for spool in run[1].values():
-        spool.close()
+    for file_stream in run[1].values():
+        file_stream.close()
     assert WINDOW // 2 < channel.most <= WINDOW
     assert channel.under_way == 0
 
@@ -186,16 +186,16 @@ def test_masks_of_weights_are_the_same_whenever_they_are_drawn() -> None:
     assert not (first == other).any()
 
 
-# -- a party's supply ----------------------------------------------------------------------------------------
+# -- a party's source ----------------------------------------------------------------------------------------
 
 
 class _Dealer:
-    """The dealer's end of a supply: gives whatever runs are asked for two bytes each."""
+    """The dealer's end of a source: gives whatever runs are asked for two bytes each."""
 
     def __init__(self) -> None:
         self.link, party = _links()
         DealerSeeds.fresh(InsecureTestRandom(3)).client.send(self.link)
-        self.supply = DealerSupply(CLIENT, party)
+        self.source = DealerSource(CLIENT, party)
         self.party = party
         self.box = Outbox(self.link)
 
@@ -209,16 +209,16 @@ class _Dealer:
 
 def test_runs_are_numbered_and_come_in_order() -> None:
     dealer = _Dealer()
-    dealer.supply.request([RunShape(0, 5), RunShape(5, 1)])
+    dealer.source.request([RunShape(0, 5), RunShape(5, 1)])
     assert dealer.answer(2) == {"runs": [[0, 0, 5, 1], [1, 5, 1, 1]]}
     for expected in (0, 1):
-        with closing(dealer.supply.collect()) as material:
-            assert material.gates.bytes(2).tolist() == [expected] * 2
+        with closing(dealer.source.collect()) as correlations:
+            assert correlations.gates.bytes(2).tolist() == [expected] * 2
     dealer.box.drain()
-    dealer.supply.request([RunShape(2, 3, 2)])
+    dealer.source.request([RunShape(2, 3, 2)])
     assert dealer.answer(1) == {"runs": [[2, 2, 3, 2]]}
-    dealer.supply.collect().close()
-    dealer.supply.close()
+    dealer.source.collect().close()
+    dealer.source.close()
     dealer.box.drain()
     assert dealer.link.recv_document(RUNS) == {"end": True}
 
@@ -226,25 +226,25 @@ def test_runs_are_numbered_and_come_in_order() -> None:
 def test_a_dealer_that_dies_is_named() -> None:
     """Whoever asks again is told again, and does not wait for what never comes."""
     dealer = _Dealer()
-    dealer.supply.request([RunShape(0, 5), RunShape(5, 1)])
+    dealer.source.request([RunShape(0, 5), RunShape(5, 1)])
     dealer.answer(1)
     dealer.link.close()
-    dealer.supply.collect().close()
+    dealer.source.collect().close()
     for _ in range(2):
         with pytest.raises(PeerClosed, match="the dealer"):
-            dealer.supply.collect()
-    dealer.supply.close()
+            dealer.source.collect()
+    dealer.source.close()
 
 
-def test_a_supply_that_is_closed_early_gives_its_files_up() -> None:
+def test_a_source_that_is_closed_early_gives_its_files_up() -> None:
     dealer = _Dealer()
-    dealer.supply.request([RunShape(0, 5), RunShape(5, 1)])
+    dealer.source.request([RunShape(0, 5), RunShape(5, 1)])
     dealer.answer(1)
     dealer.link.close()
-    dealer.supply.close()
-    dealer.supply.close()
+    dealer.source.close()
+    dealer.source.close()
     with pytest.raises(CorrelationExhausted, match="over"):
-        dealer.supply.request([RunShape(6, 1)])
+        dealer.source.request([RunShape(6, 1)])
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import torch
 
 from parties.errors import RangeError
 from parties.randomness import InsecureTestRandom
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares
-from protocols.fss.machine import Machine
 from protocols.fss.ring import signed
 from protocols.fss.tree_maximum import row_maximum
 from protocols.share import Held, Share
@@ -20,8 +20,8 @@ LENGTHS = (1, 2, 3, 8, 5, 1, 13)
 
 
 def maxima(lengths: tuple[int, ...]) -> Program:
-    def program(machine: Machine, x: Share) -> Shares:
-        return (row_maximum(machine, x, lengths),)
+    def program(executor: Executor, x: Share) -> Shares:
+        return (row_maximum(executor, x, lengths),)
 
     return program
 

@@ -1,4 +1,5 @@
-"""Exact truncation, and the free one into any ring, for every secret and every mask of small rings."""
+"""Exact truncation, and the probabilistic one into any ring, for every secret and every mask of small
+rings."""
 
 from __future__ import annotations
 
@@ -7,9 +8,9 @@ import torch
 
 from parties.errors import ConfigError, RangeError
 from parties.randomness import InsecureTestRandom
-from protocols.fss.faithful_truncation import FaithfulTruncation
+from protocols.fss.exact_truncation import TruncateExactly
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares
-from protocols.fss.machine import Machine
 from protocols.fss.polynomial import Product
 from protocols.fss.ring import signed
 from protocols.share import Share
@@ -19,8 +20,8 @@ from tests.protocols.fss.uniformity import assert_uniform
 
 
 def truncation(drop: int, ring_bits: int) -> Program:
-    def program(machine: Machine, x: Share) -> Shares:
-        return machine.apply(FaithfulTruncation(drop, ring_bits), x)
+    def program(executor: Executor, x: Share) -> Shares:
+        return executor.apply(TruncateExactly(drop, ring_bits), x)
 
     return program
 
@@ -92,9 +93,9 @@ def test_the_reference_refuses_results_that_do_not_fit() -> None:
 
 @pytest.mark.parametrize("drop", [0, 3, 6])
 @pytest.mark.parametrize("ring_bits", [9, 24, 64])
-def test_a_view_alone_is_free_truncation_into_any_ring(drop: int, ring_bits: int) -> None:
-    def extend(machine: Machine, x: Share) -> Shares:
-        return machine.apply(Product(ring_bits), machine.view(x, drop))
+def test_a_view_alone_is_probabilistic_truncation_into_any_ring(drop: int, ring_bits: int) -> None:
+    def extend(executor: Executor, x: Share) -> Shares:
+        return executor.apply(Product(ring_bits), executor.view(x, drop))
 
     x, mask = every_secret_and_mask(9)
     result = run(extend, [Secret(x, ring_bits=9, mask=mask)])

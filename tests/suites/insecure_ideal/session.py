@@ -12,7 +12,7 @@ from mpcinfer.models.config import weight_shapes
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import as_run
 from mpcinfer.sessions.session import PrivateSession
-from mpcinfer.sessions.terms import Terms, greet
+from mpcinfer.sessions.session_config import SessionConfig, greet
 from parties.link import Link
 from parties.meter import CLIENT
 from tests.suites.insecure_ideal.backend import InsecureIdealBackend
@@ -22,8 +22,10 @@ from tests.suites.insecure_ideal.functionality import InsecureParty
 class InsecureIdealSession(PrivateSession):
     """Nothing is prepared: there is nothing to prepare."""
 
-    def __init__(self, link: Link, terms: Terms) -> None:
-        config, weights = as_run(terms.public.config, terms.weights, folds=terms.plan.fold)
+    def __init__(self, link: Link, session_config: SessionConfig) -> None:
+        config, weights = as_run(
+            session_config.public.config, session_config.weights, folds=session_config.plan.fold
+        )
         backend = InsecureIdealBackend(InsecureParty(link), client=link.rank == CLIENT)
         if weights is None:
             loaded = {
@@ -73,7 +75,7 @@ class InsecureIdealSession(PrivateSession):
 
 
 @contextmanager
-def insecure_session(link: Link, terms: Terms) -> Generator[PrivateSession]:
+def insecure_session(link: Link, session_config: SessionConfig) -> Generator[PrivateSession]:
     """A party's session after the handshake with the other."""
-    greet(link, terms.plan.digest(), terms.public.digest())
-    yield InsecureIdealSession(link, terms)
+    greet(link, session_config.plan.digest(), session_config.public.digest())
+    yield InsecureIdealSession(link, session_config)

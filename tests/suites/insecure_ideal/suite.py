@@ -15,7 +15,7 @@ from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
 from mpcinfer.sessions.session import PrivateSession
-from mpcinfer.sessions.terms import Terms
+from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.entry import SAMPLE, Entry, SampleCost, StatedError, summary_of
 from mpcinfer.suites.suite import Run, Suite
 from parties.bill import Bill
@@ -60,7 +60,7 @@ class InsecureIdealSuite(Suite):
             cache.length += each.tokens
         return meter.bill()
 
-    def reference(self, model: Model, plan: Plan, *, room: int | None = None) -> Decoder[Any, Any]:
+    def reference(self, model: Model, plan: Plan, *, max_context: int | None = None) -> Decoder[Any, Any]:
         config, weights = fold(model.config, model.weights)
         backend = FixedBackend()
         return Decoder(backend, config, backend.load(weights))
@@ -84,8 +84,8 @@ class InsecureIdealSuite(Suite):
             )
         ]
 
-    def open(self, link: Link, terms: Terms) -> AbstractContextManager[PrivateSession]:
-        return insecure_session(link, terms)
+    def open(self, link: Link, session_config: SessionConfig) -> AbstractContextManager[PrivateSession]:
+        return insecure_session(link, session_config)
 
 
 def _shape(*shape: int) -> torch.Tensor:

@@ -19,7 +19,7 @@ from parties.local import local_pair
 from parties.meter import Meter
 from parties.randomness import InsecureTestRandom
 from parties.wire import Buffer, Frame, decode, unpack
-from protocols.additive.crypten.engine import CrypTenArithmetic, crypten_engine
+from protocols.additive.crypten.executor import CrypTenArithmetic, crypten_executor
 from protocols.additive.dealer import Dealt, serve_dealer
 from protocols.additive.source import InsecureServerDealer
 from protocols.plan import Plan
@@ -130,9 +130,9 @@ def run_parties(
         with (
             Link(run.channels[rank], run.meters[rank], rank) as link,
             Link(dealer_ends[rank][0], Meter(), None) as to_dealer,
-            crypten_engine(link, source or to_dealer, plan, shared_key) as engine,
+            crypten_executor(link, source or to_dealer, plan, shared_key) as executor,
         ):
-            run.results[rank] = (client if rank and client else body)(engine)
+            run.results[rank] = (client if rank and client else body)(executor)
 
     def deal() -> None:
         with Link(dealer_ends[0][1], Meter(), None) as a, Link(dealer_ends[1][1], Meter(), None) as b:

@@ -22,7 +22,7 @@ import torch
 from protocols.additive.crypten import session as session_module
 from protocols.additive.crypten.communicator import LinkCommunicator
 from protocols.additive.crypten.compat import import_crypten
-from protocols.additive.crypten.engine import CrypTenArithmetic
+from protocols.additive.crypten.executor import CrypTenArithmetic
 from tests.protocols.additive.crypten.conftest import run_parties
 
 LOGGED = [
@@ -85,9 +85,9 @@ def run_method(case_class: type[TestCase], method: str) -> None:
     """Runs a test method as two parties; raises the first failure."""
     crypten = import_crypten()
 
-    def body(engine: CrypTenArithmetic) -> None:
+    def body(executor: CrypTenArithmetic) -> None:
         case: Any = case_class(method)
-        case.rank, case.world_size, case.default_tolerance = engine.rank, 2, 0.5
+        case.rank, case.world_size, case.default_tolerance = executor.rank, 2, 0.5
         getattr(case, method)()
 
     with ExitStack() as stack:

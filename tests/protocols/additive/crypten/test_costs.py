@@ -10,7 +10,7 @@ import torch
 
 from mpcinfer.suites.registry import get_plan
 from parties.meter import CLIENT, SERVER, Phase
-from protocols.additive.crypten.engine import CrypTenArithmetic
+from protocols.additive.crypten.executor import CrypTenArithmetic
 from protocols.share import Share
 
 Parties = Callable[..., Any]
@@ -18,8 +18,8 @@ SHAPES = [(1,), (6,), (2, 3, 4), (0,)]
 EXACT = get_plan("crypten").replace(truncation="exact")
 
 
-def zeros(engine: CrypTenArithmetic, *shape: int) -> Share:
-    return engine.share_from(CLIENT, torch.zeros(shape) if engine.rank == CLIENT else None, shape)
+def zeros(executor: CrypTenArithmetic, *shape: int) -> Share:
+    return executor.share_from(CLIENT, torch.zeros(shape) if executor.rank == CLIENT else None, shape)
 
 
 def elements(shape: tuple[int, ...]) -> int:
@@ -40,10 +40,10 @@ PRIMITIVES: dict[str, tuple[Callable[[CrypTenArithmetic, Share], object], int, i
 def test_elementwise(parties: Parties, name: str, shape: tuple[int, ...]) -> None:
     step, rounds, online, offline = PRIMITIVES[name]
 
-    def body(engine: CrypTenArithmetic) -> None:
-        x = zeros(engine, *shape)
-        with engine.meter.span(name):
-            step(engine, x)
+    def body(executor: CrypTenArithmetic) -> None:
+        x = zeros(executor, *shape)
+        with executor.meter.span(name):
+            step(executor, x)
 
     run = parties(body)
     if not rounds:
@@ -61,9 +61,9 @@ def test_elementwise(parties: Parties, name: str, shape: tuple[int, ...]) -> Non
 
 @pytest.mark.parametrize(("m", "k", "n"), [(1, 1, 1), (2, 3, 5), (7, 4, 1)])
 def test_matmul(parties: Parties, m: int, k: int, n: int) -> None:
-    def body(engine: CrypTenArithmetic) -> None:
-        with engine.meter.span("matmul"):
-            engine.matmul(zeros(engine, m, k), zeros(engine, k, n))
+    def body(executor: CrypTenArithmetic) -> None:
+        with executor.meter.span("matmul"):
+            executor.matmul(zeros(executor, m, k), zeros(executor, k, n))
 
     row = parties(body).row("matmul")
     assert (row.rounds, row.online_bytes_to_server, row.online_bytes_to_client) == (
@@ -79,12 +79,12 @@ def test_matmul(parties: Parties, m: int, k: int, n: int) -> None:
 def test_linear(parties: Parties, linear: str, transposed: bool) -> None:
     m, k, n = 2, 3, 5
 
-    def body(engine: CrypTenArithmetic) -> None:
-        with engine.meter.span("load"), engine.meter.phase(Phase.SETUP):
-            weight = engine.weight("w", torch.zeros(k, n) if engine.rank == SERVER else None, (k, n))
+    def body(executor: CrypTenArithmetic) -> None:
+        with executor.meter.span("load"), executor.meter.phase(Phase.SETUP):
+            weight = executor.weight("w", torch.zeros(k, n) if executor.rank == SERVER else None, (k, n))
         for _ in range(3):
-            with engine.meter.span("linear"):
-                engine.linear(zeros(engine, m, n if transposed else k), weight, transposed=transposed)
+            with executor.meter.span("linear"):
+                executor.linear(zeros(executor, m, n if transposed else k), weight, transposed=transposed)
 
     run = parties(body, plan=get_plan("crypten").replace(linear=linear))
     row, (a, b) = run.row("linear"), (n, k) if transposed else (k, n)
@@ -101,9 +101,9 @@ def test_linear(parties: Parties, linear: str, transposed: bool) -> None:
 
 
 def test_exact_truncation(parties: Parties) -> None:
-    def body(engine: CrypTenArithmetic) -> None:
-        with engine.meter.span("mul_public"):
-            engine.mul_public(zeros(engine, 7), 0.5)
+    def body(executor: CrypTenArithmetic) -> None:
+        with executor.meter.span("mul_public"):
+            executor.mul_public(zeros(executor, 7), 0.5)
 
     row = parties(body, plan=EXACT).row("mul_public")
     assert (row.rounds, row.online_bytes_to_server, row.online_bytes_to_client) == (1, 56, 56)
@@ -111,13 +111,13 @@ def test_exact_truncation(parties: Parties) -> None:
 
 
 def test_output_goes_one_way(parties: Parties) -> None:
-    run = parties(lambda engine: engine.open_to(CLIENT, zeros(engine, 5)))
+    run = parties(lambda executor: executor.open_to(CLIENT, zeros(executor, 5)))
     total = run.bill.total
     assert (total.rounds, total.online_bytes_to_client, total.online_bytes_to_server) == (1, 40, 0)
 
 
 def test_a_session_costs_two_seeds(parties: Parties) -> None:
-    run = parties(lambda engine: None)
+    run = parties(lambda executor: None)
     assert [row.label for row in run.bill.rows] == ["dealer"]
     row = run.row("dealer")
     assert (row.offline_bytes_to_server, row.offline_bytes_to_client) == (16, 16)
@@ -138,8 +138,8 @@ def test_messages_are_those_of_the_library(parties: Parties, name: str) -> None:
         "_ltz": lambda e, x: e.less_than_zero(x),
     }
 
-    def theirs(engine: CrypTenArithmetic, x: Share) -> Share:
-        return engine.native(name, x, x) if name in ("mul", "matmul") else engine.native(name, x)
+    def theirs(executor: CrypTenArithmetic, x: Share) -> Share:
+        return executor.native(name, x, x) if name in ("mul", "matmul") else executor.native(name, x)
 
     value = torch.arange(-8.0, 8.0, dtype=torch.float64).reshape(shape) / 4
 
@@ -168,10 +168,10 @@ def test_stock_compositions(parties: Parties, name: str) -> None:
     rounds, online, options = NATIVE[name]
     value = torch.linspace(1, 6, 5, dtype=torch.float64)
 
-    def body(engine: CrypTenArithmetic) -> None:
-        x = engine.share_from(CLIENT, value if engine.rank else None, (5,))
-        with engine.meter.span(name):
-            engine.native(name, x, **options)
+    def body(executor: CrypTenArithmetic) -> None:
+        x = executor.share_from(CLIENT, value if executor.rank else None, (5,))
+        with executor.meter.span(name):
+            executor.native(name, x, **options)
 
     row = parties(body).row(name)
     assert (row.rounds, row.online_bytes_to_server, row.online_bytes_to_client) == (
@@ -183,8 +183,8 @@ def test_stock_compositions(parties: Parties, name: str) -> None:
 
 @pytest.mark.parametrize(("keys", "rounds"), [(8, 93), (16, 95), (32, 105)])
 def test_stock_softmax(parties: Parties, keys: int, rounds: int) -> None:
-    def body(engine: CrypTenArithmetic) -> None:
-        with engine.meter.span("softmax"):
-            engine.native("softmax", zeros(engine, 2, keys), within=(-100.0, 50.0), dim=-1)
+    def body(executor: CrypTenArithmetic) -> None:
+        with executor.meter.span("softmax"):
+            executor.native("softmax", zeros(executor, 2, keys), within=(-100.0, 50.0), dim=-1)
 
     assert parties(body).row("softmax").rounds == rounds

@@ -18,7 +18,7 @@ from parties.randomness import InsecureTestRandom
 from parties.wire import Spec
 from protocols.additive.correlations import Kind, Request
 from protocols.additive.counting_arithmetic import CountingArithmetic
-from protocols.additive.crypten.engine import CrypTenArithmetic
+from protocols.additive.crypten.executor import CrypTenArithmetic
 from protocols.additive.dealer import REQUESTS, SEED, Dealt, serve_dealer
 from protocols.additive.registry import resolve
 from protocols.additive.schedule import Schedule
@@ -32,15 +32,17 @@ Parties = Callable[..., Any]
 SQUARE = Request(Kind.SQUARE, ((100,),))
 
 
-def work(engine: Any) -> Share:
-    """A bit of everything, on an engine that computes or one that only counts."""
-    x = engine.share_from(CLIENT, torch.zeros(2, 4) if engine.rank == CLIENT else None, (2, 4))
-    weight = engine.weight("w", torch.zeros(4, 3) if engine.rank == SERVER else None, (4, 3))
-    y = engine.linear(x, weight)
-    y = engine.matmul(engine.rearrange(y, lambda t: t.transpose(0, 1)), x)
-    y = engine.mul(engine.square(y), engine.less_than_zero(y))
-    y = resolve(get_plan("crypten")).gelu(engine, engine.mul_public(y, 0.5))
-    return engine.linear(engine.linear(engine.rearrange(y, lambda t: t[:1]), weight), weight, transposed=True)
+def work(executor: Any) -> Share:
+    """A bit of everything, on an executor that computes or one that only counts."""
+    x = executor.share_from(CLIENT, torch.zeros(2, 4) if executor.rank == CLIENT else None, (2, 4))
+    weight = executor.weight("w", torch.zeros(4, 3) if executor.rank == SERVER else None, (4, 3))
+    y = executor.linear(x, weight)
+    y = executor.matmul(executor.rearrange(y, lambda t: t.transpose(0, 1)), x)
+    y = executor.mul(executor.square(y), executor.less_than_zero(y))
+    y = resolve(get_plan("crypten")).gelu(executor, executor.mul_public(y, 0.5))
+    return executor.linear(
+        executor.linear(executor.rearrange(y, lambda t: t[:1]), weight), weight, transposed=True
+    )
 
 
 def schedule_of(plan: Plan) -> list[Request]:
@@ -57,10 +59,10 @@ def test_a_whole_pass_can_be_announced(
 ) -> None:
     plan = get_plan("crypten").replace(linear=linear, truncation=truncation, comparison=comparison)
 
-    def ahead(engine: CrypTenArithmetic) -> int:
-        engine.prefetch(schedule_of(plan))
-        work(engine)
-        return engine.session.source.announced
+    def ahead(executor: CrypTenArithmetic) -> int:
+        executor.prefetch(schedule_of(plan))
+        work(executor)
+        return executor.session.source.announced
 
     run, one_by_one = parties(ahead, plan=plan), parties(work, plan=plan)
     assert run.results == [0, 0]
@@ -73,14 +75,14 @@ def test_announcing_changes_no_result(parties: Parties) -> None:
     value = torch.tensor([1.5, -2.0], dtype=torch.float64)
 
     def body(announce: bool) -> Callable[[CrypTenArithmetic], Any]:
-        def step(engine: CrypTenArithmetic) -> Any:
+        def step(executor: CrypTenArithmetic) -> Any:
             if announce:
                 schedule = Schedule()
                 schedule.square((2,))
                 schedule.less_than_zero((2,))
-                engine.prefetch(schedule.requests)
-            x = engine.share_from(CLIENT, value if engine.rank else None, (2,))
-            return engine.open_to(CLIENT, engine.mul(engine.square(x), engine.less_than_zero(x)))
+                executor.prefetch(schedule.requests)
+            x = executor.share_from(CLIENT, value if executor.rank else None, (2,))
+            return executor.open_to(CLIENT, executor.mul(executor.square(x), executor.less_than_zero(x)))
 
         return step
 
@@ -88,9 +90,9 @@ def test_announcing_changes_no_result(parties: Parties) -> None:
 
 
 def test_what_was_not_announced_is_refused(parties: Parties) -> None:
-    def body(engine: CrypTenArithmetic) -> None:
-        engine.prefetch([SQUARE])
-        engine.mul(*[engine.share_from(CLIENT, torch.zeros(3) if engine.rank else None, (3,))] * 2)
+    def body(executor: CrypTenArithmetic) -> None:
+        executor.prefetch([SQUARE])
+        executor.mul(*[executor.share_from(CLIENT, torch.zeros(3) if executor.rank else None, (3,))] * 2)
 
     run = parties(body, check=False)
     assert all(isinstance(error, CorrelationExhausted) for error in run.errors[:2])
@@ -148,11 +150,11 @@ def test_a_large_answer_is_not_held_back_for_ever() -> None:
 
 
 def test_acknowledgements_keep_the_dealer_going(parties: Parties) -> None:
-    def body(engine: CrypTenArithmetic) -> None:
-        engine.prefetch([SQUARE] * 50)
-        x = engine.share_from(CLIENT, torch.zeros(100) if engine.rank else None, (100,))
+    def body(executor: CrypTenArithmetic) -> None:
+        executor.prefetch([SQUARE] * 50)
+        x = executor.share_from(CLIENT, torch.zeros(100) if executor.rank else None, (100,))
         for _ in range(50):
-            engine.square(x)
+            executor.square(x)
 
     def narrow(server: Link, client: Link) -> Dealt:
         return serve_dealer(server, client, window_bytes=1 << 24)
@@ -201,10 +203,10 @@ def test_a_dead_dealer_is_named_at_once(parties: Parties, after: int) -> None:
             server.send([InsecureTestRandom(2).uint64((5,))], 64, "beaver.square")
         return Dealt()
 
-    def body(engine: CrypTenArithmetic) -> None:
-        x = engine.share_from(CLIENT, torch.zeros(5) if engine.rank else None, (5,))
+    def body(executor: CrypTenArithmetic) -> None:
+        x = executor.share_from(CLIENT, torch.zeros(5) if executor.rank else None, (5,))
         for _ in range(10):
-            engine.square(x)
+            executor.square(x)
 
     run = parties(body, dealer=dying, check=False)
     assert isinstance(run.errors[SERVER], PeerClosed)
@@ -213,10 +215,10 @@ def test_a_dead_dealer_is_named_at_once(parties: Parties, after: int) -> None:
 
 
 def test_a_closed_source_gives_nothing(parties: Parties) -> None:
-    def body(engine: CrypTenArithmetic) -> None:
-        engine.session.source.close()
-        engine.session.source.close()
-        engine.session.source.take(SQUARE)
+    def body(executor: CrypTenArithmetic) -> None:
+        executor.session.source.close()
+        executor.session.source.close()
+        executor.session.source.take(SQUARE)
 
     run = parties(body, check=False)
     assert isinstance(run.errors[SERVER], CorrelationExhausted)
@@ -248,11 +250,11 @@ def test_the_server_as_dealer_is_refused_unless_allowed() -> None:
 def test_the_server_as_dealer_is_named_in_the_bill(parties: Parties) -> None:
     value = torch.tensor([[1.5, -2.0], [0.0, 3.0]], dtype=torch.float64)
 
-    def body(engine: CrypTenArithmetic) -> Any:
-        x = engine.share_from(CLIENT, value if engine.rank else None, (2, 2))
-        weight = engine.weight("w", value if engine.rank == SERVER else None, (2, 2))
-        y = engine.mul(engine.linear(x, weight), engine.less_than_zero(x))
-        return engine.open_to(CLIENT, y), engine.session.source.trust
+    def body(executor: CrypTenArithmetic) -> Any:
+        x = executor.share_from(CLIENT, value if executor.rank else None, (2, 2))
+        weight = executor.weight("w", value if executor.rank == SERVER else None, (2, 2))
+        y = executor.mul(executor.linear(x, weight), executor.less_than_zero(x))
+        return executor.open_to(CLIENT, y), executor.session.source.trust
 
     run = parties(body, plan=get_plan("crypten"), insecure=True)
     opened, trust = run.results[CLIENT]

@@ -15,7 +15,7 @@ from parties.errors import ConfigError, CorrelationExhausted, InsecureRefused, R
 from parties.meter import CLIENT, SERVER
 from protocols.additive.crypten import compat
 from protocols.additive.crypten.compat import import_crypten
-from protocols.additive.crypten.engine import CrypTenArithmetic
+from protocols.additive.crypten.executor import CrypTenArithmetic
 from protocols.additive.crypten.native import DOMAINS, REFUSED, check
 from protocols.additive.crypten.truncation import check_local_truncation, failure_probability
 from protocols.share import Share
@@ -31,10 +31,12 @@ def failing(parties: Parties, body: Callable[[CrypTenArithmetic], object]) -> Ba
     return error
 
 
-def integers(engine: CrypTenArithmetic, ring: torch.Tensor, frac_bits: int) -> Share:
+def integers(executor: CrypTenArithmetic, ring: torch.Tensor, frac_bits: int) -> Share:
     """A sharing of ring elements, the server's, masked by a stream of both."""
-    zero = engine.share_from(CLIENT, torch.zeros(ring.shape) if engine.rank == CLIENT else None, ring.shape)
-    return Share(zero.value + ring if engine.rank == SERVER else zero.value, frac_bits)
+    zero = executor.share_from(
+        CLIENT, torch.zeros(ring.shape) if executor.rank == CLIENT else None, ring.shape
+    )
+    return Share(zero.value + ring if executor.rank == SERVER else zero.value, frac_bits)
 
 
 # -- encoding and decoding -----------------------------------------------------------------------------------
@@ -43,7 +45,7 @@ def integers(engine: CrypTenArithmetic, ring: torch.Tensor, frac_bits: int) -> S
 def test_decode_of_negatives_is_exact(parties: Parties) -> None:
     """The library's divides by 2^16 - 1 there: too low by 1.0 for 15% of values near -10000."""
     ring = torch.arange(-10_001 * 65536, -10_000 * 65536, 16)
-    run = parties(lambda engine: engine.open_to(CLIENT, integers(engine, ring, 16)))
+    run = parties(lambda executor: executor.open_to(CLIENT, integers(executor, ring, 16)))
     assert torch.equal(run.results[CLIENT], ring.double() / 65536)
     encoder = import_crypten().encoder.FixedPointEncoder(precision_bits=16)
     assert torch.equal(encoder.decode(ring), ring.double() / 65536)
@@ -132,12 +134,12 @@ def test_what_is_allowed_is_right(parties: Parties) -> None:
         "tanh": (torch.linspace(-8, 8, 9), torch.tanh, 1e-2),
     }
 
-    def body(engine: CrypTenArithmetic) -> dict[str, Any]:
+    def body(executor: CrypTenArithmetic) -> dict[str, Any]:
         got: dict[str, Any] = {}
         for name, (x, _, _) in grid.items():
-            share = engine.share_from(CLIENT, x.double() if engine.rank else None, (9,))
+            share = executor.share_from(CLIENT, x.double() if executor.rank else None, (9,))
             within = (float(x.min()), float(x.max()))
-            got[name] = engine.open_to(CLIENT, engine.native(name, share, within=within))
+            got[name] = executor.open_to(CLIENT, executor.native(name, share, within=within))
         return got
 
     got = parties(body).results[CLIENT]
@@ -177,15 +179,15 @@ def test_too_many_or_too_large_truncations_are_refused() -> None:
 # -- randomness ----------------------------------------------------------------------------------------------
 
 
-def everything(engine: CrypTenArithmetic) -> None:
+def everything(executor: CrypTenArithmetic) -> None:
     """Every kind of operation, ours and the library's."""
-    x = engine.share_from(CLIENT, torch.ones(2, 4) if engine.rank else None, (2, 4))
-    weight = engine.weight("w", torch.zeros(4, 4) if engine.rank == SERVER else None, (4, 4))
-    engine.less_than_zero(engine.linear(engine.square(x), weight))
+    x = executor.share_from(CLIENT, torch.ones(2, 4) if executor.rank else None, (2, 4))
+    weight = executor.weight("w", torch.zeros(4, 4) if executor.rank == SERVER else None, (4, 4))
+    executor.less_than_zero(executor.linear(executor.square(x), weight))
     for name in ("exp", "inv_sqrt", "tanh", "reciprocal"):
-        engine.native(name, x, within=(0.5, 2.0))
-    engine.native("softmax", x, within=(-8.0, 8.0), dim=-1)
-    engine.open_to(CLIENT, engine.native("matmul", x, engine.rearrange(x, torch.t)))
+        executor.native(name, x, within=(0.5, 2.0))
+    executor.native("softmax", x, within=(-8.0, 8.0), dim=-1)
+    executor.open_to(CLIENT, executor.native("matmul", x, executor.rearrange(x, torch.t)))
 
 
 def test_mersenne_twister_is_never_used(parties: Parties, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,8 +205,8 @@ def test_mersenne_twister_is_never_used(parties: Parties, monkeypatch: pytest.Mo
 def test_the_library_draws_from_the_session(parties: Parties) -> None:
     """Pairwise streams are the same at both parties, crossed; the local one is not."""
 
-    def body(engine: CrypTenArithmetic) -> list[torch.Tensor]:
-        crypten = engine.session.crypten
+    def body(executor: CrypTenArithmetic) -> list[torch.Tensor]:
+        crypten = executor.session.crypten
         element = crypten.common.rng.generate_random_ring_element
         cpu = torch.device("cpu")
         drawn = [
@@ -224,9 +226,9 @@ def test_the_library_draws_from_the_session(parties: Parties) -> None:
 
 
 def test_nothing_is_opened_that_nothing_masks(parties: Parties) -> None:
-    def body(engine: CrypTenArithmetic) -> object:
-        x = engine.share_from(CLIENT, torch.ones(2) if engine.rank else None, (2,))
-        tensor = engine.session.crypten.mpc.MPCTensor.from_shares(x.value, precision=16)
+    def body(executor: CrypTenArithmetic) -> object:
+        x = executor.share_from(CLIENT, torch.ones(2) if executor.rank else None, (2,))
+        tensor = executor.session.crypten.mpc.MPCTensor.from_shares(x.value, precision=16)
         return tensor.get_plain_text()
 
     error = failing(parties, body)
@@ -235,8 +237,8 @@ def test_nothing_is_opened_that_nothing_masks(parties: Parties) -> None:
 
 
 def test_a_mask_serves_one_opening(parties: Parties) -> None:
-    def body(engine: CrypTenArithmetic) -> None:
-        provider, communicator = engine.session.provider, engine.session.communicator
+    def body(executor: CrypTenArithmetic) -> None:
+        provider, communicator = executor.session.provider, executor.session.communicator
         provider.square(torch.Size((2,)))
         communicator.all_reduce(torch.zeros(2, dtype=torch.int64))
         communicator.all_reduce(torch.zeros(2, dtype=torch.int64))
@@ -245,9 +247,9 @@ def test_a_mask_serves_one_opening(parties: Parties) -> None:
 
 
 def test_a_mask_is_not_left_unspent(parties: Parties) -> None:
-    def body(engine: CrypTenArithmetic) -> None:
-        engine.session.provider.square(torch.Size((2,)))
-        engine.session.provider.square(torch.Size((2,)))
+    def body(executor: CrypTenArithmetic) -> None:
+        executor.session.provider.square(torch.Size((2,)))
+        executor.session.provider.square(torch.Size((2,)))
 
     error = failing(parties, body)
     assert isinstance(error, CorrelationExhausted)
@@ -260,16 +262,16 @@ def test_the_trusted_first_party_is_out_of_reach(parties: Parties) -> None:
         with pytest.raises(InsecureRefused):
             start()
 
-    def body(engine: CrypTenArithmetic) -> bool:
-        engine.session.crypten.cfg.mpc.provider = "TFP"
-        return crypten.mpc.get_default_provider() is engine.session.provider
+    def body(executor: CrypTenArithmetic) -> bool:
+        executor.session.crypten.cfg.mpc.provider = "TFP"
+        return crypten.mpc.get_default_provider() is executor.session.provider
 
     assert parties(body).results == [True, True]
 
 
 def test_the_tuple_cache_is_refused(parties: Parties) -> None:
     for name in ("trace", "trace_once", "fill_cache"):
-        error = failing(parties, lambda engine, name=name: getattr(engine.session.crypten, name)())
+        error = failing(parties, lambda executor, name=name: getattr(executor.session.crypten, name)())
         assert isinstance(error, ConfigError)
         assert "tuple cache" in str(error)
 
@@ -285,15 +287,15 @@ def test_a_runtime_error_in_a_comparison_is_not_swallowed(parties: Parties) -> N
     """The library catches it, meaning memory, and goes on with other messages: the parties part."""
     calls: list[int] = []
 
-    def body(engine: CrypTenArithmetic) -> None:
-        x = engine.share_from(CLIENT, torch.ones(2) if engine.rank else None, (2,))
+    def body(executor: CrypTenArithmetic) -> None:
+        x = executor.share_from(CLIENT, torch.ones(2) if executor.rank else None, (2,))
 
         def broken(*args: object, **kwargs: object) -> None:
-            calls.append(engine.rank)
+            calls.append(executor.rank)
             raise RuntimeError("out of memory")
 
-        engine.session.communicator.all_reduce = broken  # type: ignore[method-assign]
-        engine.native("_ltz", x)
+        executor.session.communicator.all_reduce = broken  # type: ignore[method-assign]
+        executor.native("_ltz", x)
 
     run = parties(body, check=False)
     assert [str(error) for error in run.errors[:2]] == ["out of memory"] * 2
@@ -308,8 +310,8 @@ def test_nothing_is_pickled(parties: Parties, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(pickle, name, refuse)
     parties(everything)
 
-    def body(engine: CrypTenArithmetic) -> object:
-        return engine.session.communicator.broadcast_obj(torch.nn.Linear(1, 1), SERVER)
+    def body(executor: CrypTenArithmetic) -> object:
+        return executor.session.communicator.broadcast_obj(torch.nn.Linear(1, 1), SERVER)
 
     run = parties(body, check=False)
     assert isinstance(run.errors[SERVER], ConfigError)
@@ -317,9 +319,9 @@ def test_nothing_is_pickled(parties: Parties, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_shapes_travel_as_plain_values(parties: Parties) -> None:
-    def body(engine: CrypTenArithmetic) -> object:
-        size = torch.Size((2, 3)) if engine.rank == SERVER else None
-        return engine.session.communicator.broadcast_obj(size, SERVER)
+    def body(executor: CrypTenArithmetic) -> object:
+        size = torch.Size((2, 3)) if executor.rank == SERVER else None
+        return executor.session.communicator.broadcast_obj(size, SERVER)
 
     assert parties(body).results == [torch.Size((2, 3))] * 2
 
@@ -335,8 +337,8 @@ def test_outside_of_a_session_nothing_runs() -> None:
 
 
 def test_one_session_a_thread(parties: Parties) -> None:
-    def body(engine: CrypTenArithmetic) -> None:
-        session = engine.session
+    def body(executor: CrypTenArithmetic) -> None:
+        session = executor.session
         assert session.crypten.is_initialized()
         session.__enter__()
 
@@ -347,13 +349,13 @@ def test_one_session_a_thread(parties: Parties) -> None:
 def test_settings_are_those_of_the_thread(parties: Parties) -> None:
     """The library changes its configuration while it computes."""
 
-    def body(engine: CrypTenArithmetic) -> list[int]:
-        cfg = engine.session.crypten.cfg
-        engine.session.communicator.barrier()
-        with cfg.temp_override({"functions.exp_iterations": 3 + engine.rank}):
-            engine.session.communicator.barrier()
+    def body(executor: CrypTenArithmetic) -> list[int]:
+        cfg = executor.session.crypten.cfg
+        executor.session.communicator.barrier()
+        with cfg.temp_override({"functions.exp_iterations": 3 + executor.rank}):
+            executor.session.communicator.barrier()
             inside = cfg.functions.exp_iterations
-            engine.session.communicator.barrier()
+            executor.session.communicator.barrier()
         return [inside, cfg.functions.exp_iterations]
 
     assert parties(body).results == [[3, 8], [4, 8]]

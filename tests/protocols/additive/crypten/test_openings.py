@@ -11,7 +11,7 @@ import torch
 from mpcinfer.suites.registry import PLANS, get_plan
 from parties.meter import CLIENT, SERVER
 from protocols.additive.correlations import Request, Stream
-from protocols.additive.crypten.engine import CrypTenArithmetic
+from protocols.additive.crypten.executor import CrypTenArithmetic
 from protocols.additive.registry import Suite, resolve
 from protocols.share import Share
 from tests.openings import listed, reason
@@ -22,19 +22,21 @@ Parties = Callable[..., Any]
 def inference(suite: Suite) -> Callable[[CrypTenArithmetic], object]:
     """What a decoder does: look-up, matrix products, norm, attention weights, activations, tied head."""
 
-    def body(engine: CrypTenArithmetic) -> object:
+    def body(executor: CrypTenArithmetic) -> object:
         rows = torch.eye(6, dtype=torch.float64)[[1, 4, 2]]
         table = torch.linspace(-1, 1, 24, dtype=torch.float64).reshape(6, 4)
-        weight = engine.weight("table", table if engine.rank == SERVER else None, (6, 4))
-        tokens = engine.share_from(CLIENT, rows if engine.rank == CLIENT else None, (3, 6), 0)
-        x = engine.linear(tokens, weight)
-        energy = engine.add_public(engine.sum(engine.square(x), -1), 0.5)
-        x = engine.mul(x, suite.inverse_sqrt(0.5, 8.0)(engine, energy))
-        scores = engine.rearrange(engine.matmul(x, engine.rearrange(x, torch.t)), lambda t: t[None, None])
-        x = engine.matmul(engine.rearrange(suite.softmax(engine, scores, 0), lambda t: t[0, 0]), x)
+        weight = executor.weight("table", table if executor.rank == SERVER else None, (6, 4))
+        tokens = executor.share_from(CLIENT, rows if executor.rank == CLIENT else None, (3, 6), 0)
+        x = executor.linear(tokens, weight)
+        energy = executor.add_public(executor.sum(executor.square(x), -1), 0.5)
+        x = executor.mul(x, suite.inverse_sqrt(0.5, 8.0)(executor, energy))
+        scores = executor.rearrange(
+            executor.matmul(x, executor.rearrange(x, torch.t)), lambda t: t[None, None]
+        )
+        x = executor.matmul(executor.rearrange(suite.softmax(executor, scores, 0), lambda t: t[0, 0]), x)
         for activation in (suite.gelu, suite.silu, suite.relu):
-            x = activation(engine, engine.mul_public(x, 0.5))
-        return engine.open_to(CLIENT, engine.linear(x, weight, transposed=True))
+            x = activation(executor, executor.mul_public(x, 0.5))
+        return executor.open_to(CLIENT, executor.linear(x, weight, transposed=True))
 
     return body
 
@@ -79,14 +81,14 @@ def chi_square(samples: torch.Tensor, cells: int = CELLS) -> float:
 def every_primitive(value: torch.Tensor) -> Callable[[CrypTenArithmetic], object]:
     """Each opening once, of a secret [64, 64] that the client shares; the party's share of it."""
 
-    def body(engine: CrypTenArithmetic) -> object:
-        x = engine.share_from(CLIENT, value if engine.rank == CLIENT else None, value.shape)
-        weight = engine.weight("w", value if engine.rank == SERVER else None, value.shape)
-        engine.linear(x, weight)
-        engine.linear(x, weight, transposed=True)
-        engine.less_than_zero(x)
-        engine.matmul(x, x)
-        engine.square(engine.mul(x, x))
+    def body(executor: CrypTenArithmetic) -> object:
+        x = executor.share_from(CLIENT, value if executor.rank == CLIENT else None, value.shape)
+        weight = executor.weight("w", value if executor.rank == SERVER else None, value.shape)
+        executor.linear(x, weight)
+        executor.linear(x, weight, transposed=True)
+        executor.less_than_zero(x)
+        executor.matmul(x, x)
+        executor.square(executor.mul(x, x))
         return x.value
 
     return body
@@ -136,10 +138,10 @@ def test_no_word_is_opened_twice(parties: Parties) -> None:
     """The same secret, opened again and again under fresh masks."""
     value = SECRETS["ones"]
 
-    def body(engine: CrypTenArithmetic) -> None:
-        x = engine.share_from(CLIENT, value if engine.rank == CLIENT else None, value.shape)
+    def body(executor: CrypTenArithmetic) -> None:
+        x = executor.share_from(CLIENT, value if executor.rank == CLIENT else None, value.shape)
         for _ in range(4):
-            engine.mul(x, x)
+            executor.mul(x, x)
 
     words = opened_words(parties(body))["beaver.mul"]
     assert len(set(words.tolist())) == 4 * 2 * value.numel()
@@ -178,18 +180,18 @@ def test_weak_masks_are_noticed(
     monkeypatch.setattr(Stream, "masks", weak)
     value = SECRETS["ones"]
 
-    def squared(engine: CrypTenArithmetic) -> Any:
-        x = engine.share_from(CLIENT, value if engine.rank == CLIENT else None, value.shape)
-        return engine.open_to(CLIENT, engine.square(x))
+    def squared(executor: CrypTenArithmetic) -> Any:
+        x = executor.share_from(CLIENT, value if executor.rank == CLIENT else None, value.shape)
+        return executor.open_to(CLIENT, executor.square(x))
 
     run = parties(squared)
     assert float((run.results[CLIENT] - value**2).abs().max()) <= 2.0**-15
     words = torch.cat([tensor.flatten() for tensor in run.opened("other/beaver.square")])
     assert worst(words, "beaver.square") > 1
 
-    def multiplied(engine: CrypTenArithmetic) -> Any:
-        x = engine.share_from(CLIENT, value if engine.rank == CLIENT else None, value.shape)
-        engine.linear(x, engine.weight("w", value if engine.rank == SERVER else None, value.shape))
+    def multiplied(executor: CrypTenArithmetic) -> Any:
+        x = executor.share_from(CLIENT, value if executor.rank == CLIENT else None, value.shape)
+        executor.linear(x, executor.weight("w", value if executor.rank == SERVER else None, value.shape))
         return x.value
 
     run = parties(multiplied, plan=get_plan("crypten"))

@@ -13,7 +13,7 @@ from parties.meter import CLIENT, SERVER
 from protocols.additive.bits import squeezed_bytes
 from protocols.additive.carry import levels
 from protocols.additive.correlations import words
-from protocols.additive.crypten.engine import CrypTenArithmetic
+from protocols.additive.crypten.executor import CrypTenArithmetic
 from protocols.additive.crypten.packed_comparison import less_than_zero
 from tests.controls import comparison as controls
 from tests.controls.comparison import Comparison
@@ -33,8 +33,8 @@ def compared(
 ) -> list[torch.Tensor]:
     """What comparisons of (server's share, client's share, bits) amount to."""
 
-    def body(engine: CrypTenArithmetic) -> list[torch.Tensor]:
-        return [step(engine.session, pair[engine.rank].clone(), pair[2]) for pair in pairs]
+    def body(executor: CrypTenArithmetic) -> list[torch.Tensor]:
+        return [step(executor.session, pair[executor.rank].clone(), pair[2]) for pair in pairs]
 
     server, client = parties(body).results
     return [a + b for a, b in zip(server, client, strict=True)]
@@ -97,9 +97,9 @@ def test_beyond_the_promised_size_the_sign_is_that_of_the_remainder(parties: Par
 )
 @pytest.mark.parametrize("bits", [2, 8, 32, 40, 64])
 def test_shapes_and_costs(parties: Parties, shape: tuple[int, ...], bits: int) -> None:
-    def body(engine: CrypTenArithmetic) -> torch.Tensor:
-        with engine.meter.span("compare"):
-            return less_than_zero(engine.session, torch.full(shape, -engine.rank), bits)
+    def body(executor: CrypTenArithmetic) -> torch.Tensor:
+        with executor.meter.span("compare"):
+            return less_than_zero(executor.session, torch.full(shape, -executor.rank), bits)
 
     run = parties(body)
     assert torch.equal(run.results[SERVER] + run.results[CLIENT], torch.ones(shape, dtype=torch.int64))
@@ -116,9 +116,9 @@ def test_shapes_and_costs(parties: Parties, shape: tuple[int, ...], bits: int) -
 def test_the_cost_at_32_bits(parties: Parties) -> None:
     """65 bits each way in 4 rounds, and 187 bits and a ring element from the dealer."""
 
-    def body(engine: CrypTenArithmetic) -> None:
-        with engine.meter.span("compare"):
-            less_than_zero(engine.session, torch.zeros(800, dtype=torch.int64), 32)
+    def body(executor: CrypTenArithmetic) -> None:
+        with executor.meter.span("compare"):
+            less_than_zero(executor.session, torch.zeros(800, dtype=torch.int64), 32)
 
     row = parties(body).row("compare")
     assert (row.rounds, row.online_bytes_to_server, row.online_bytes_to_client) == (4, 6500, 6500)
@@ -147,10 +147,10 @@ def opened(parties: Parties, secret: torch.Tensor, step: Comparison, *, shared: 
             and the client's is zero, which the masks must hide just as well.
     """
 
-    def body(engine: CrypTenArithmetic) -> torch.Tensor:
-        noise = words(engine.session.zero, (ELEMENTS,)) if shared else torch.zeros_like(secret)
-        with engine.meter.span("compare"):
-            return step(engine.session, secret - noise if engine.rank == SERVER else noise, 32)
+    def body(executor: CrypTenArithmetic) -> torch.Tensor:
+        noise = words(executor.session.zero, (ELEMENTS,)) if shared else torch.zeros_like(secret)
+        with executor.meter.span("compare"):
+            return step(executor.session, secret - noise if executor.rank == SERVER else noise, 32)
 
     run = parties(body)
     assert torch.equal(run.results[SERVER] + run.results[CLIENT], (secret < 0).long())

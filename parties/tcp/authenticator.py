@@ -24,7 +24,7 @@ class ZapSocket(Protocol):
     def close(self, linger: int) -> None: ...
 
 
-class DoorKeeper:
+class ZapAuthenticator:
     """Lets one peer with an allowed key in, once in its life, and turns everybody else away.
 
     Args:

@@ -1,6 +1,6 @@
-"""Cells whose width grows with the number: a table of a function over many octaves, read relative to a mask.
+"""Cells whose width grows with the number: a table of a function over many binades, read relative to a mask.
 
-A number s lies in octave k where 2^k <= s < 2^(k+1). An octave has 2^m cells of width 2^j, j = k - m; numbers
+A number s lies in binade k where 2^k <= s < 2^(k+1). A binade has 2^m cells of width 2^j, j = k - m; numbers
 below 2^m have cells of width 1. What lies below `low` belongs to the cell of `low`.
 
 Reading with a mask r of Z_2^n, xh = s + r, looks at i = (xh >> j) - (r >> j) mod 2^(n-j), which is
@@ -51,7 +51,7 @@ Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 BELOW = 2
 """Cells of the first window below zero."""
 REST_BITS = 8
-"""Of where a number lies in its cell; as many more fraction bits has what is read on a line."""
+"""Bits of a number's place in its cell; values on a line have as many more fraction bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,14 +92,14 @@ class Window:
         return residue(cells - self.first, ring_bits - self.shift)
 
 
-class OctaveCells:
+class BinadeCells:
     """The table of a function.
 
     Args:
         function: float64 to float64, of any shape; evaluated from the cell of `low` to the end of the cell
             after that of `high`, and finite there.
         low, high: 0 <= low <= high; fractions are rounded outwards.
-        cells_bits: m, at least 1: an octave has 2^m cells.
+        cells_bits: m, at least 1: a binade has 2^m cells.
         frac_bits: of the values.
 
     Raises:
@@ -111,7 +111,7 @@ class OctaveCells:
     ) -> None:
         self._function, self._frac_bits, self._cells_bits = function, frac_bits, cells_bits
         if not (0 <= low <= high and cells_bits >= 1):
-            raise ConfigError(f"no octaves from {low} to {high} with {cells_bits} bits of cells")
+            raise ConfigError(f"no binades from {low} to {high} with {cells_bits} bits of cells")
         self.low, self.high = math.floor(low), max(1, math.ceil(high))
         narrowest = max(0, max(1, self.low).bit_length() - 1 - cells_bits)
         widest = max(0, self.high.bit_length() - 1 - cells_bits)
@@ -223,6 +223,6 @@ class OctaveCells:
 @lru_cache(maxsize=256)
 def octave_cells(
     function: Function, low: int | float, high: int | float, cells_bits: int, frac_bits: int
-) -> OctaveCells:
+) -> BinadeCells:
     """The table of a function, made once for each: pass the same function again, not another of the kind."""
-    return OctaveCells(function, low, high, cells_bits, frac_bits)
+    return BinadeCells(function, low, high, cells_bits, frac_bits)

@@ -9,11 +9,11 @@ from typing import ClassVar, final
 import torch
 
 from parties.errors import ConfigError, RangeError
+from protocols.fss.binade_cells import REST_BITS, Function, octave_cells
 from protocols.fss.clear_side import ClearSide, Rounding
+from protocols.fss.correlations import Correlations, Idpf
 from protocols.fss.dealer_side import DealerSide
 from protocols.fss.gate import Gate, Shares, shape_only
-from protocols.fss.material import Idpf, Items
-from protocols.fss.octave_cells import REST_BITS, Function, octave_cells
 from protocols.fss.party_side import PartySide
 from protocols.fss.point_keys import PrefixKeys
 from protocols.fss.ring import low as residue
@@ -42,8 +42,8 @@ def line_error(power: float, cells_bits: int) -> float:
 
 
 @final
-class Octaves(Gate):
-    """f(s) of a masked integer s >= 0, by 2^m cells an octave; additive shares, nothing is sent.
+class RangeReduction(Gate):
+    """f(s) of a masked integer s >= 0, by 2^m cells a binade; additive shares, nothing is sent.
 
     1. The dealer hands out keys of an incremental point function at -1 - r: additive shares of 1, and of r
        mod 2^j, at those of its prefixes that are read. The cell of s at width 2^j is i where the prefix of
@@ -51,11 +51,11 @@ class Octaves(Gate):
     2. For every j each party adds up what its shares give on the lines of window j's cells, at (xh mod 2^j) -
        (r mod 2^j). `octave_cells` shows that exactly one window has the cell of s.
 
-    The cell is s / 2^j rounded at random, as free truncation does, and its line says what f is at s.
+    The cell is s / 2^j rounded at random, as probabilistic truncation does, and its line says what f is at s.
 
-    Exactly (`faithful`): keys at r, shares at all prefixes. 1{s >= p} = C(xh - p) - C(xh) + 1{p <= xh}, with
-    C(z) = 1{r <= z}, for the start p of every cell; f is taken at the mean of the cell's integers. That is
-    2 n hashes a cell instead of 2.
+    Exactly (`exact_truncation`): keys at r, shares at all prefixes. 1{s >= p} = C(xh - p) - C(xh) + 1{p <=
+    xh}, with C(z) = 1{r <= z}, for the start p of every cell; f is taken at the mean of the cell's integers.
+    That is 2 n hashes a cell instead of 2.
 
     Args:
         function: f of float64 arrays of s; finite from the cell of `low` to the end of the cell after that of
@@ -66,19 +66,19 @@ class Octaves(Gate):
         cells_bits: m.
         ring_bits, frac_bits: of the tables, and of the result where it is exact. On lines it has `REST_BITS`
             more of both.
-        faithful: exact cells.
+        exact_truncation: exact cells.
 
     Error: none for low <= s < 2^m. For other s from `low` to `high` and f = s^-p, 0 < p <= 2, in units of
-        f(s): what `line_error` says, about p (p + 1) / 2 4^-m; `faithful`: at most (1 + 2^-(m+1))^p - 1.
-        Rounding of tables adds a unit of the last of `frac_bits`; half a unit where `faithful`.
+        f(s): what `line_error` says, about p (p + 1) / 2 4^-m; `exact_truncation`: at most (1 + 2^-(m+1))^p -
+        1. Rounding of tables adds a unit of the last of `frac_bits`; half a unit where `exact_truncation`.
     Cost: no round. Key to each party: 16 (n - j) bytes, j being the first, and for every j twice the result's
-        bits; `faithful`: 16 n bytes and n ring_bits.
+        bits; `exact_truncation`: 16 n bytes and n ring_bits.
     Reveals: nothing.
     Source: keys are those of Boneh et al. (S&P 2021) on the half-tree of Guo et al. (EUROCRYPT 2023); reading
-        cells relative to the mask, and the tiling of octaves, are this project's own.
+        cells relative to the mask, and the tiling of binades, are this project's own.
     """
 
-    reason: ClassVar[str] = "octaves"
+    reason: ClassVar[str] = "range reduction"
 
     def __init__(
         self,
@@ -89,33 +89,33 @@ class Octaves(Gate):
         cells_bits: int,
         ring_bits: int,
         frac_bits: int,
-        faithful: bool = False,
+        exact_truncation: bool = False,
     ) -> None:
         self._cells = octave_cells(function, low, high, cells_bits, frac_bits)
-        self._ring_bits, self._frac_bits, self._faithful = ring_bits, frac_bits, faithful
+        self._ring_bits, self._frac_bits, self._exact_truncation = ring_bits, frac_bits, exact_truncation
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         (s,) = inputs
         n = s.ring_bits
         if n > MAX_RING_BITS or self._cells.high >> (n - 1):
             raise ConfigError(f"numbers up to {self._cells.high} do not fit {n} bits, of {MAX_RING_BITS}")
         shifts = self._cells.shifts
-        if self._faithful:
+        if self._exact_truncation:
             return {"prefixes": Idpf(s.shape, n, tuple(range(1, n + 1)), self._ring_bits)}
         depths = tuple(n - j for j in reversed(shifts))
         return {"prefixes": Idpf(s.shape, n, depths, self._ring_bits + REST_BITS, payload=True)}
 
     def outputs(self, *inputs: Share) -> Shares:
         (s,) = inputs
-        more = 0 if self._faithful else REST_BITS
+        more = 0 if self._exact_truncation else REST_BITS
         return (shape_only(s.shape, self._frac_bits + more, self._ring_bits + more),)
 
     def run(self, party: PartySide, *inputs: Share) -> Shares:
         (s,) = inputs
         assert s.held is Held.MASKED, f"{s!r} is not masked"
-        keys = party.prefix_keys(self.items(s)["prefixes"])
+        keys = party.prefix_keys(self.correlations(s)["prefixes"])
         masked = residue(s.value.reshape(-1), s.ring_bits)
-        read = self._compare if self._faithful else self._read_lines
+        read = self._compare if self._exact_truncation else self._read_lines
         return (self._result(s, read(party, keys, masked, s.ring_bits).reshape(s.shape)),)
 
     def _result(self, s: Share, value: torch.Tensor) -> Share:
@@ -149,8 +149,8 @@ class Octaves(Gate):
 
     def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         (s,) = inputs
-        item, mask = self.items(s)["prefixes"], s.value.reshape(-1)
-        if self._faithful:
+        item, mask = self.correlations(s)["prefixes"], s.value.reshape(-1)
+        if self._exact_truncation:
             dealing.prefix_keys(item, residue(mask, s.ring_bits))
         else:
             rests = torch.stack([window.rest(mask) for window in reversed(self._cells.windows)])
@@ -160,8 +160,8 @@ class Octaves(Gate):
     def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         (s,) = inputs
         self._check_range(clear, s)
-        if self._faithful or clear.rounding is Rounding.FLOOR:
-            more = 0 if self._faithful else REST_BITS
+        if self._exact_truncation or clear.rounding is Rounding.FLOOR:
+            more = 0 if self._exact_truncation else REST_BITS
             return (self._result(s, self._cells.at_cell(s.value) << more),)
         mask = clear.mask(s.shape, s.ring_bits)
         return (self._result(s, self._cells.at_random_cell(s.value, mask, s.ring_bits)),)
@@ -172,4 +172,4 @@ class Octaves(Gate):
             least, most = int(s.value.min()), int(s.value.max())
             if least < self._cells.least or most > self._cells.high:
                 bounds = f"{self._cells.least} to {self._cells.high}"
-                raise RangeError(f"{clear.meter.label}: octaves hold {bounds}, got {least} to {most}")
+                raise RangeError(f"{clear.meter.label}: binades hold {bounds}, got {least} to {most}")

@@ -1,4 +1,4 @@
-"""Material is read in order, and once."""
+"""Correlations is read in order, and once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from parties.errors import CorrelationExhausted
 from parties.packing import pack_words
 from parties.randomness import InsecureTestRandom
-from protocols.fss.spool import Reader, Spool
+from protocols.fss.file_stream import FileStream, Reader
 from protocols.tensors import to_words
 
 
@@ -21,11 +21,11 @@ def _reader(content: bytes) -> Reader:
 def test_what_was_written_is_read_in_order() -> None:
     elements = InsecureTestRandom(1).ring((7, 3), 21)
     words = InsecureTestRandom(2).uint64((5,))
-    spool = Spool()
-    spool.write(pack_words(elements.astype(np.uint64).reshape(-1), 21))
-    spool.write(words.view(np.uint8))
-    spool.write(np.arange(4, dtype=np.uint8))
-    reader = spool.reader()
+    file_stream = FileStream()
+    file_stream.write(pack_words(elements.astype(np.uint64).reshape(-1), 21))
+    file_stream.write(words.view(np.uint8))
+    file_stream.write(np.arange(4, dtype=np.uint8))
+    reader = file_stream.reader()
     assert (to_words(reader.ring((7, 3), 21)) == elements).all()
     assert (reader.words(5) == words).all()
     assert reader.left_bytes == 4
@@ -34,7 +34,7 @@ def test_what_was_written_is_read_in_order() -> None:
     reader.close()
 
 
-def test_pieces_are_read_at_once_and_lie_end_to_end() -> None:
+def test_chunks_are_read_at_once_and_lie_end_to_end() -> None:
     random, pieces = InsecureTestRandom(3), [(5, 21), (8, 3), (4, 0), (1, 64), (9, 1)]
     expected = [random.ring((count,), bits) if bits else np.zeros(count, np.uint64) for count, bits in pieces]
     packed = [
@@ -52,14 +52,14 @@ def test_pieces_are_read_at_once_and_lie_end_to_end() -> None:
 def test_more_than_there_is() -> None:
     reader = _reader(bytes(10))
     reader.bytes(8)
-    with pytest.raises(CorrelationExhausted, match="8 bytes of material are needed, 2 are left"):
+    with pytest.raises(CorrelationExhausted, match="8 bytes of correlations are needed, 2 are left"):
         reader.words(1)
     with pytest.raises(CorrelationExhausted, match="3 bytes"):
         reader.ring((3,), 8)
 
 
 def test_a_file_that_is_shorter_than_it_should_be() -> None:
-    with pytest.raises(CorrelationExhausted, match="ends after 2 of 4 bytes"):
+    with pytest.raises(CorrelationExhausted, match="end after 2 of 4 bytes"):
         Reader(io.BytesIO(bytes(2)), 4).bytes(4)
 
 

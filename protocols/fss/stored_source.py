@@ -1,4 +1,4 @@
-"""Material from a folder: both parties agree which bundle is next, and use it once."""
+"""Correlations from a folder: both parties agree which bundle is next, and use it once."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from parties.link import Link
 from parties.meter import SERVER, Phase
 from parties.randomness import Randomness
 from protocols.fss.bundle_store import Bundle, Store
+from protocols.fss.file_stream import Reader
 from protocols.fss.seeds import weight_streams
-from protocols.fss.spool import Reader
-from protocols.fss.supply import RunMaterial, RunShape, Supply
+from protocols.fss.source import CorrelationSource, RunCorrelations, RunShape
 from protocols.fss.transport import Part
 
 MOST_SKIPPED = 1
 """A party that was killed at the wrong moment is so many bundles behind. A claim of more could cost all of
-this party's material: its operator decides."""
-_NEXT = "session.material"
+this party's correlations: its operator decides."""
+_NEXT = "session.correlations"
 
 
-class StoredSupply(Supply):
+class StoredSource(CorrelationSource):
     """Hands out the passes of bundles: of one bundle a conversation, in order.
 
     Args:
         link: to the other party, to agree on the next bundle.
-        store: of this party; closed with the supply.
+        store: of this party; closed with the source.
 
     Raises:
         ConfigError: the folder is the other party's.
@@ -67,7 +67,8 @@ class StoredSupply(Supply):
         )
 
     def request(self, runs: Sequence[RunShape]) -> None:
-        """See `Supply.request`. Where a conversation starts, both parties say which bundle is their next.
+        """See `CorrelationSource.request`. Where a conversation starts, both parties say which bundle is
+        their next.
 
         Raises:
             CorrelationExhausted: neither has one left for it, or it was dealt for other passes.
@@ -80,13 +81,15 @@ class StoredSupply(Supply):
         self._asked.extend(range(self._used, self._used + len(runs)))
         self._used += len(runs)
 
-    def collect(self) -> RunMaterial:
+    def collect(self) -> RunCorrelations:
         assert self._bundle is not None
         run = self._asked.popleft()
         self._collected = run + 1
         gates, linear = (Reader(*self._bundle.section(part, run)) for part in Part)
         seeds = self._bundle.seeds
-        return RunMaterial(gates, linear, seeds.streams(run), seeds.public_hash(), self._bundle.dealt[run])
+        return RunCorrelations(
+            gates, linear, seeds.streams(run), seeds.public_hash(), self._bundle.dealt[run]
+        )
 
     def linear_ahead(self, later: int) -> Randomness | None:
         run = self._collected - 1 + later

@@ -1,4 +1,4 @@
-"""Division by a power of two that rounds down, always: what free truncation does but for one carry."""
+"""Exact division by a power of two: rounds down, where probabilistic truncation may be one higher."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import torch
 from parties.errors import ConfigError
 from protocols.fss.clear_side import ClearSide
 from protocols.fss.comparison import share_below_mask
+from protocols.fss.correlations import Correlations, Dpf, Mask
 from protocols.fss.dealer_side import DealerSide
+from protocols.fss.executor import in_range
 from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
-from protocols.fss.machine import in_range
-from protocols.fss.material import Dpf, Items, Mask
 from protocols.fss.party_side import PartySide
-from protocols.fss.polynomial import Form, deal_product, evaluate_product, form_of, key_items
+from protocols.fss.polynomial import Form, deal_product, evaluate_product, form_of, key_correlations
 from protocols.fss.ring import low
 from protocols.fss.terms import coefficients, secrets
 from protocols.share import Held, Share
 
 
 @final
-class FaithfulTruncation(Gate):
+class TruncateExactly(Gate):
     """floor(x / 2^f) of a masked x, exactly, as an additive share in a ring of one's choice.
 
     1. A view of x with f bits dropped is floor(x / 2^f) + c, c = 1{xh mod 2^f < r mod 2^f}: the offset
@@ -47,14 +47,14 @@ class FaithfulTruncation(Gate):
     def __init__(self, drop: int, ring_bits: int) -> None:
         self._drop, self._ring_bits = drop, ring_bits
 
-    def items(self, *inputs: Share) -> Items:
+    def correlations(self, *inputs: Share) -> Correlations:
         (x,) = inputs
         view, bit = self._forms(x)
         return {
             "point": Dpf(x.shape, self._drop),
             "mask": Mask(x.shape, 1),
-            **key_items("view", [view], self._ring_bits),
-            **key_items("carry", [bit], self._ring_bits),
+            **key_correlations("view", [view], self._ring_bits),
+            **key_correlations("carry", [bit], self._ring_bits),
         }
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
@@ -68,7 +68,7 @@ class FaithfulTruncation(Gate):
     def run(self, party: PartySide, *inputs: Share) -> Shares:
         (x,) = inputs
         assert x.held is Held.MASKED, f"{x!r} is not masked"
-        point, mask, *_ = self.items(x).values()
+        point, mask, *_ = self.correlations(x).values()
         mine = share_below_mask(party, point, low(x.value, self._drop)) ^ party.mask(mask)
         (opened,) = party.exchange([(mine, 1)], self.reason)
         view, bit = self._forms(x)
@@ -79,7 +79,7 @@ class FaithfulTruncation(Gate):
 
     def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         (x,) = inputs
-        point, mask, *_ = self.items(x).values()
+        point, mask, *_ = self.correlations(x).values()
         dealing.point_keys(point, low(x.value, self._drop))
         fresh = _as_bit(dealing.mask(mask))
         view, bit = self._forms(x)

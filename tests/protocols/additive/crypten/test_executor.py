@@ -11,7 +11,7 @@ import torch
 from mpcinfer.suites.registry import get_plan
 from parties.errors import ConfigError, CorrelationExhausted, RangeError
 from parties.meter import CLIENT, SERVER
-from protocols.additive.crypten.engine import CrypTenArithmetic
+from protocols.additive.crypten.executor import CrypTenArithmetic
 from protocols.share import Share
 
 UNIT = 2.0**-16
@@ -20,14 +20,14 @@ UNIT = 2.0**-16
 Parties = Callable[..., Any]
 
 
-def shared(engine: CrypTenArithmetic, owner: int, value: torch.Tensor) -> Share:
+def shared(executor: CrypTenArithmetic, owner: int, value: torch.Tensor) -> Share:
     """A share of a tensor that only its owner passes on."""
-    return engine.share_from(owner, value if engine.rank == owner else None, value.shape)
+    return executor.share_from(owner, value if executor.rank == owner else None, value.shape)
 
 
 def opened(parties: Parties, step: Callable[[CrypTenArithmetic], Share], **options: Any) -> torch.Tensor:
     """What the client sees of the step's result; the server must see nothing."""
-    run = parties(lambda engine: engine.open_to(CLIENT, step(engine)), **options)
+    run = parties(lambda executor: executor.open_to(CLIENT, step(executor)), **options)
     assert run.results[SERVER] is None
     return run.results[CLIENT]
 
@@ -42,7 +42,7 @@ def product_error(a: torch.Tensor, b: torch.Tensor, terms: int = 1) -> float:
 @pytest.mark.parametrize("receiver", [SERVER, CLIENT])
 def test_what_is_shared_is_what_is_opened(parties: Parties, owner: int, receiver: int) -> None:
     value = torch.tensor([[0.0, 1.5, -2.25], [1e6, -1e6, 3 * UNIT]], dtype=torch.float64)
-    run = parties(lambda engine: engine.open_to(receiver, shared(engine, owner, value)))
+    run = parties(lambda executor: executor.open_to(receiver, shared(executor, owner, value)))
     assert torch.equal(run.results[receiver], value)
     assert run.results[1 - receiver] is None
 
@@ -53,7 +53,7 @@ def test_mul_broadcasts(parties: Parties, generator: torch.Generator, truncation
     b = torch.randn(4, 1, dtype=torch.float64, generator=generator)
     got = opened(
         parties,
-        lambda engine: engine.mul(shared(engine, SERVER, a), shared(engine, CLIENT, b)),
+        lambda executor: executor.mul(shared(executor, SERVER, a), shared(executor, CLIENT, b)),
         plan=get_plan("crypten").replace(truncation=truncation),
     )
     assert got.shape == (3, 4, 5)
@@ -64,9 +64,9 @@ def test_product_with_integers_is_not_truncated(parties: Parties) -> None:
     a = torch.tensor([1.25, -3.5], dtype=torch.float64)
     bits = torch.tensor([1.0, 0.0], dtype=torch.float64)
 
-    def step(engine: CrypTenArithmetic) -> Share:
-        choice = engine.share_from(CLIENT, bits if engine.rank == CLIENT else None, (2,), 0)
-        return engine.mul(shared(engine, SERVER, a), choice)
+    def step(executor: CrypTenArithmetic) -> Share:
+        choice = executor.share_from(CLIENT, bits if executor.rank == CLIENT else None, (2,), 0)
+        return executor.mul(shared(executor, SERVER, a), choice)
 
     assert torch.equal(opened(parties, step), a * bits)
 
@@ -75,7 +75,7 @@ def test_product_with_integers_is_not_truncated(parties: Parties) -> None:
 def test_square(parties: Parties, generator: torch.Generator, truncation: str) -> None:
     a = torch.randn(50, dtype=torch.float64, generator=generator) * 10
     plan = get_plan("crypten").replace(truncation=truncation)
-    got = opened(parties, lambda engine: engine.square(shared(engine, CLIENT, a)), plan=plan)
+    got = opened(parties, lambda executor: executor.square(shared(executor, CLIENT, a)), plan=plan)
     assert float((got - a * a).abs().max()) <= product_error(a, a)
 
 
@@ -101,11 +101,11 @@ def test_linear(
     matrix = torch.randn(6, 4, dtype=torch.float64, generator=generator)
     x = torch.randn(2, rows, 4 if transposed else 6, dtype=torch.float64, generator=generator)
 
-    def step(engine: CrypTenArithmetic) -> torch.Tensor | None:
-        weight = engine.weight("w", matrix if engine.rank == SERVER else None, matrix.shape)
-        first = engine.linear(shared(engine, CLIENT, x), weight, transposed=transposed)
-        again = engine.linear(shared(engine, CLIENT, 2 * x), weight, transposed=transposed)
-        return engine.open_to(CLIENT, engine.concat([first, again], 0))
+    def step(executor: CrypTenArithmetic) -> torch.Tensor | None:
+        weight = executor.weight("w", matrix if executor.rank == SERVER else None, matrix.shape)
+        first = executor.linear(shared(executor, CLIENT, x), weight, transposed=transposed)
+        again = executor.linear(shared(executor, CLIENT, 2 * x), weight, transposed=transposed)
+        return executor.open_to(CLIENT, executor.concat([first, again], 0))
 
     run = parties(step, plan=get_plan("crypten").replace(linear=linear))
     exact = x @ (matrix.T if transposed else matrix)
@@ -117,9 +117,11 @@ def test_one_hot_rows_times_a_table(parties: Parties, generator: torch.Generator
     table = torch.randn(8, 3, dtype=torch.float64, generator=generator)
     rows = torch.eye(8, dtype=torch.float64)[[5, 0, 5]]
 
-    def step(engine: CrypTenArithmetic) -> Share:
-        weight = engine.weight("table", table if engine.rank == SERVER else None, table.shape)
-        return engine.linear(engine.share_from(CLIENT, rows if engine.rank else None, (3, 8), 0), weight)
+    def step(executor: CrypTenArithmetic) -> Share:
+        weight = executor.weight("table", table if executor.rank == SERVER else None, table.shape)
+        return executor.linear(
+            executor.share_from(CLIENT, rows if executor.rank else None, (3, 8), 0), weight
+        )
 
     got = opened(parties, step, plan=get_plan("crypten"))
     assert float((got - table[[5, 0, 5]]).abs().max()) <= UNIT / 2
@@ -134,10 +136,10 @@ def test_less_than_zero_is_exact(parties: Parties, generator: torch.Generator, c
     small = torch.randint(-40, 40, (100,), generator=generator)
     ring = torch.cat([EDGES, random, small])
 
-    def step(engine: CrypTenArithmetic) -> Share:
-        mask = engine.share_from(CLIENT, torch.zeros(len(ring)) if engine.rank else None, (len(ring),))
-        value = mask.value + ring if engine.rank == SERVER else mask.value
-        return engine.less_than_zero(Share(value, 16))
+    def step(executor: CrypTenArithmetic) -> Share:
+        mask = executor.share_from(CLIENT, torch.zeros(len(ring)) if executor.rank else None, (len(ring),))
+        value = mask.value + ring if executor.rank == SERVER else mask.value
+        return executor.less_than_zero(Share(value, 16))
 
     plan = get_plan("crypten").replace(comparison=comparison)
     assert torch.equal(opened(parties, step, plan=plan), (ring < 0).double())
@@ -149,10 +151,10 @@ def test_exact_truncation_rounds_to_a_neighbour(
 ) -> None:
     ring = torch.cat([EDGES[:-4], torch.randint(-(1 << 61), 1 << 61, (500,), generator=generator)])
 
-    def step(engine: CrypTenArithmetic) -> Share:
-        mask = engine.share_from(CLIENT, torch.zeros(len(ring)) if engine.rank else None, (len(ring),))
-        value = mask.value + ring if engine.rank == SERVER else mask.value
-        return engine.truncate(Share(value, drop), 0)
+    def step(executor: CrypTenArithmetic) -> Share:
+        mask = executor.share_from(CLIENT, torch.zeros(len(ring)) if executor.rank else None, (len(ring),))
+        value = mask.value + ring if executor.rank == SERVER else mask.value
+        return executor.truncate(Share(value, drop), 0)
 
     got = opened(parties, step, plan=get_plan("crypten").replace(truncation="exact"))
     up = got - (ring >> drop).double()
@@ -172,11 +174,11 @@ def test_local_truncation_is_within_a_unit(parties: Parties, generator: torch.Ge
 def test_public_operations_cost_nothing(parties: Parties) -> None:
     value = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
 
-    def step(engine: CrypTenArithmetic) -> Share:
-        x = shared(engine, CLIENT, value)
-        return engine.sum(engine.add_public(engine.sub(engine.add(x, x), x), 1.0), 0)
+    def step(executor: CrypTenArithmetic) -> Share:
+        x = shared(executor, CLIENT, value)
+        return executor.sum(executor.add_public(executor.sub(executor.add(x, x), x), 1.0), 0)
 
-    run = parties(lambda engine: engine.open_to(CLIENT, step(engine)))
+    run = parties(lambda executor: executor.open_to(CLIENT, step(executor)))
     assert torch.equal(run.results[CLIENT], torch.tensor([[6.0, 8.0]], dtype=torch.float64))
     assert run.bill.total.online_bytes_to_client == 2 * 8
     assert run.bill.total.online_bytes_to_server == 0
@@ -191,21 +193,21 @@ def test_sessions_follow_each_other_in_one_thread(parties: Parties) -> None:
 
 
 def test_an_owner_must_give_the_announced_shape(parties: Parties) -> None:
-    run = parties(lambda engine: engine.share_from(SERVER, torch.zeros(3), (2,)), check=False)
+    run = parties(lambda executor: executor.share_from(SERVER, torch.zeros(3), (2,)), check=False)
     assert isinstance(run.errors[SERVER], ConfigError)
     assert "shape [2], got [3]" in str(run.errors[SERVER])
 
 
 def test_impossible_truncation_is_refused(parties: Parties) -> None:
     run = parties(
-        lambda engine: engine.truncate(Share(torch.zeros(1, dtype=torch.int64), 16), 20), check=False
+        lambda executor: executor.truncate(Share(torch.zeros(1, dtype=torch.int64), 16), 20), check=False
     )
     assert isinstance(run.errors[SERVER], RangeError)
 
 
 @pytest.mark.parametrize("field", ["linear", "truncation", "comparison"])
 def test_unknown_choices_are_refused(parties: Parties, field: str) -> None:
-    run = parties(lambda engine: None, plan=get_plan("crypten").replace(**{field: "magic"}), check=False)
+    run = parties(lambda executor: None, plan=get_plan("crypten").replace(**{field: "magic"}), check=False)
     assert isinstance(run.errors[SERVER], ConfigError)
     assert "magic" in str(run.errors[SERVER])
 
@@ -213,9 +215,9 @@ def test_unknown_choices_are_refused(parties: Parties, field: str) -> None:
 def test_a_weights_mask_hides_one_weight_only(parties: Parties) -> None:
     """A second weight of the same name would be opened under the mask of the first."""
 
-    def body(engine: CrypTenArithmetic) -> None:
+    def body(executor: CrypTenArithmetic) -> None:
         for value in (torch.zeros(2, 3), torch.ones(2, 3)):
-            engine.weight("w", value if engine.rank == SERVER else None, (2, 3))
+            executor.weight("w", value if executor.rank == SERVER else None, (2, 3))
 
     with pytest.raises(CorrelationExhausted, match="'w' is spent"):
         parties(body, plan=get_plan("crypten"))

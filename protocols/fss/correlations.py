@@ -1,8 +1,8 @@
-"""What a gate needs of the dealer, item by item: both sides read the same list, so the bill follows from it.
+"""The correlations that a gate takes: both sides read the same list, so the bill follows from it.
 
-Every item has a part that each party draws from its own stream (the dealer has both seeds), and a part that
-is sent. Additive shares and truth tables are sent to the server alone; correction words of function keys are
-the same for both parties and go to both.
+Every correlation has a part that each party draws from its own stream (the dealer has both seeds), and a part
+that is sent. Additive shares and truth tables are sent to the server alone; correction words of function keys
+are the same for both parties and go to both.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Dpf:
 
     @property
     def is_table(self) -> bool:
-        """Whether the domain is small."""
+        """Whether a key is a truth table, as for small domains."""
         return self.bits <= truth_table.MAX_BITS
 
     @property
@@ -109,7 +109,7 @@ class Idpf:
 
     @property
     def values_shape(self) -> Shape:
-        """Of the values that correct outputs."""
+        """Shape of the correction values."""
         return (2 if self.payload else 1, len(self.depths), math.prod(self.shape))
 
     @property
@@ -134,19 +134,19 @@ class Packed:
         return self.size_bytes, 0
 
 
-Item = Mask | Shared | Packed | Dpf | Idpf
-Items = dict[str, Item]
+Correlation = Mask | Shared | Packed | Dpf | Idpf
+Correlations = dict[str, Correlation]
 
 
-def sent_bytes(items: Items) -> tuple[int, int]:
-    """Bytes of all items to the server and to the client."""
-    pairs = [item.sent_bytes for item in items.values()]
+def sent_bytes(correlations: Correlations) -> tuple[int, int]:
+    """Bytes of all correlations to the server and to the client."""
+    pairs = [item.sent_bytes for item in correlations.values()]
     return sum(server for server, _ in pairs), sum(client for _, client in pairs)
 
 
 @runtime_checkable
 class Writer(Protocol):
-    """Where material goes: a connection, a file, a list."""
+    """Where correlations go: a connection, a file, a list."""
 
     def __call__(self, data: NDArray[np.uint8]) -> None:
         """Takes the next bytes."""

@@ -1,4 +1,5 @@
-"""CrypTen's protocols as an `Arithmetic` engine: Beaver multiplication, A2B/B2A comparison, local truncation.
+"""CrypTen's protocols as an `Arithmetic` executor: Beaver multiplication, A2B/B2A comparison, local
+truncation.
 
 Costs, n elements, bytes that one party sends (the other sends as many):
 
@@ -42,10 +43,10 @@ _BIAS = 1 << 62
 
 
 @contextmanager
-def crypten_engine(
+def crypten_executor(
     link: Link, dealer: Link | InsecureServerDealer, plan: Plan, keys: Keys
 ) -> Generator[CrypTenArithmetic]:
-    """The engine, for the calling thread, while inside. See `CrypTenSession` for arguments and errors."""
+    """The executor, for the calling thread, while inside. See `CrypTenSession` for arguments and errors."""
     with CrypTenSession(link, dealer, keys, FRAC_BITS) as session:
         yield CrypTenArithmetic(
             session,
@@ -224,7 +225,7 @@ class CrypTenArithmetic(Arithmetic):
 
         Args:
             name: a method of the library's MPCTensor; of a result that is a tuple, the first is taken.
-            operands: at this engine's fraction bits, or integers.
+            operands: at this executor's fraction bits, or integers.
             within: public bounds of the first operand; needed wherever CrypTen is wrong outside of some.
             settings: CrypTen's configuration while it runs, `{"functions.reciprocal_all_pos": True}`.
             options: the method's own keywords.

@@ -16,8 +16,8 @@ from protocols.meta_tensors import combined, end_to_end, no_data
 from protocols.share import Held, Share
 
 
-class Machine(ABC):
-    """Runs a program of gates. What a share's `value` is depends on the machine:
+class Executor(ABC):
+    """Runs a program of gates. What a share's `value` is depends on the executor:
 
     party: what the party holds. dealer: the mask r, or a for a server-held value; no data of additive shares.
     clear: the secret, as a signed integer. counting: no data at all.
@@ -25,8 +25,8 @@ class Machine(ABC):
     The steps below are linear in the secret and in its mask alike: all machines share them, at no cost.
     """
 
-    def __init__(self, meter: Meter, *, faithful: bool = False) -> None:
-        self.meter, self.faithful = meter, faithful
+    def __init__(self, meter: Meter, *, exact_truncation: bool = False) -> None:
+        self.meter, self.exact_truncation = meter, exact_truncation
 
     @abstractmethod
     def apply(self, gate: Gate, *inputs: Share) -> Shares:
@@ -115,7 +115,7 @@ class Machine(ABC):
         and 0016).
         """
         _plain(a)
-        if a.held is Held.ADDITIVE and self.faithful:
+        if a.held is Held.ADDITIVE and self.exact_truncation:
             raise ConfigError(f"{self.meter.label}: exact plans truncate additive shares by a gate")
         if not 0 <= drop < a.ring_bits:
             raise ConfigError(f"{self.meter.label}: {drop} of {a.ring_bits} bits cannot be dropped")
@@ -140,7 +140,7 @@ class Machine(ABC):
         return a
 
 
-class MaskMachine(Machine):
+class MaskMachine(Executor):
     """A machine that has the masks of values: what is public leaves them as they are."""
 
     def add_public(self, a: Share, value: int | torch.Tensor) -> Share:

@@ -1,4 +1,4 @@
-"""What a party brings to a session, and how it meets the dealer."""
+"""One party's configuration of a session, and its connections to the others."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST_IDLE_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Terms:
+class SessionConfig:
     """One party's side of a session.
 
     Attributes:
@@ -39,11 +39,12 @@ class Terms:
         encoded: what the plan's suite made of them ahead, by name; for it alone to read.
         keys: this party's.
         dealer: where correlations come from.
-        material: a folder of correlations that `mpcinfer deal` made, instead of a dealer.
+        correlations: a folder of correlations that `mpcinfer deal` made, instead of a dealer.
         insecure_dealer: with neither, the server makes the correlations itself.
         timeout_s: longest wait for a connection, and longest silence of a peer.
         idle_s: longest silence of the client between two steps of a session.
-        room: the most tokens the session will hold, where the plan's suite asks for it; the client decides.
+        max_context: the most tokens the session will hold, where the plan's suite asks for it; the client
+            decides.
         first: how many tokens the client's first pass will have, 0 where it does not know: it may be dealt
             for while the session is set up.
         on_progress: is told how far the dealing is, now and then, from any thread.
@@ -60,21 +61,21 @@ class Terms:
     encoded: Mapping[str, object] | None = None
     keys: KeyPair | None = None
     dealer: Address | None = None
-    material: Path | None = None
+    correlations: Path | None = None
     insecure_dealer: bool = False
     timeout_s: float = 60.0
     idle_s: float = IDLE_S
-    room: int | None = None
+    max_context: int | None = None
     first: int = 0
     on_progress: Callable[[Progress], None] | None = None
     check_ranges: bool = False
 
 
-def require_source(dealer: Address | None, material: Path | None, insecure_dealer: bool) -> None:
+def require_source(dealer: Address | None, correlations: Path | None, insecure_dealer: bool) -> None:
     """Raises InsecureRefused where the server alone could make correlations, and that was not asked for."""
-    if dealer is None and material is None and not insecure_dealer:
+    if dealer is None and correlations is None and not insecure_dealer:
         raise InsecureRefused(
-            "say where correlations come from: a dealer, or material that one wrote. A server that is its "
+            "say where correlations come from: a dealer, or a folder that one wrote. A server that is its "
             "own dealer can decrypt everything; to measure with one, both ask for it: insecure_dealer=True"
         )
 
@@ -121,9 +122,9 @@ def dealer_link(session: Session, dealer: Address, keys: KeyPair | None, timeout
 
 
 @contextmanager
-def patience(link: Link, idle_s: float) -> Generator[None]:
-    """Waits so long for what comes inside, or longer where the channel does: a person may be thinking about
-    the next prompt.
+def idle_timeout(link: Link, idle_s: float) -> Generator[None]:
+    """Sets the longest wait for messages inside of the block, or leaves a longer one: a person may be
+    thinking about the next prompt.
 
     Raises:
         PeerTimeout: nothing came; says that this ends an idle session.

@@ -1,4 +1,4 @@
-"""What a forward pass will ask of the dealer, known before it starts."""
+"""The correlations of a forward pass, as a schedule that is known before it starts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from protocols.plan import Plan
 from protocols.share import Share
 
 
-class Foresight:
-    """A shadow of a private session that runs on shapes alone.
+class CorrelationSchedule:
+    """Runs a private session on shapes alone, to learn its correlations.
 
     It takes the same steps and collects the correlations each needs, in order. Announced to the dealer in one
     message, they arrive while the parties compute, instead of one request and one answer an operation.
@@ -30,15 +30,15 @@ class Foresight:
 
     def __init__(self, plan: Plan, suite: Suite, config: ModelConfig, ranges: dict[str, float]) -> None:
         self._schedule = Schedule()
-        self._engine = CountingArithmetic.of_plan(plan, Meter(timed=False), self._schedule)
-        backend = SecureBackend(self._engine, suite, config.vocabulary, ranges)
+        self._executor = CountingArithmetic.of_plan(plan, Meter(timed=False), self._schedule)
+        backend = SecureBackend(self._executor, suite, config.vocabulary, ranges)
         weights = backend.load(config, None)
         self._session: Session[Share, Weight] = Session(Decoder(backend, config, weights))
 
     @property
     def truncated(self) -> int:
         """How many numbers all steps so far truncate."""
-        return self._engine.truncated
+        return self._executor.truncated
 
     def rewind(self, length: int) -> None:
         """Forgets all tokens but the first `length`."""

@@ -8,26 +8,26 @@ import torch
 
 from parties.counted_link import CountedLink
 from parties.meter import CLIENT, SERVER, Meter
+from protocols.fss.correlations import sent_bytes
+from protocols.fss.executor import Executor
 from protocols.fss.gate import Gate, Message, Shares
-from protocols.fss.machine import Machine
-from protocols.fss.material import sent_bytes
 from protocols.share import Share
 
 
 @final
-class Counting(Machine):
+class Counting(Executor):
     """Charges what gates declare. Shares have no data; the bill has no wire bytes and no seconds.
 
     Args:
         meter: made with `timed=False`.
     """
 
-    def __init__(self, meter: Meter, *, faithful: bool = False) -> None:
-        super().__init__(meter, faithful=faithful)
+    def __init__(self, meter: Meter, *, exact_truncation: bool = False) -> None:
+        super().__init__(meter, exact_truncation=exact_truncation)
         self._link = CountedLink(meter)
 
     def apply(self, gate: Gate, *inputs: Share) -> Shares:
-        server, client = sent_bytes(gate.items(*inputs))
+        server, client = sent_bytes(gate.correlations(*inputs))
         self.meter.charge_offline(SERVER, server)
         self.meter.charge_offline(CLIENT, client)
         for message in gate.offline_messages(*inputs):

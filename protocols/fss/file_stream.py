@@ -1,4 +1,4 @@
-"""Key material as a stream of bytes: written as it is dealt, read once, in order."""
+"""Correlations as a stream of bytes: written as it is dealt, read once, in order."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class File(Protocol):
 
 
 class Reader:
-    """Reads material from a file, a gate's at a time; nothing is read twice.
+    """Reads correlations from a file, a gate's at a time; nothing is read twice.
 
     Args:
-        file: open for reading bytes, at the start of one run's material.
-        size_bytes: how long that run's material is.
+        file: open for reading bytes, at the start of one run's correlations.
+        size_bytes: how long that run's correlations are.
     """
 
     def __init__(self, file: File, size_bytes: int) -> None:
@@ -107,10 +107,10 @@ class Reader:
         """Fills a buffer with the next bytes."""
         count = buffer.size
         if count > self._left:
-            raise CorrelationExhausted(f"{count:,} bytes of material are needed, {self._left:,} are left")
+            raise CorrelationExhausted(f"{count:,} bytes of correlations are needed, {self._left:,} are left")
         got = self._file.readinto(buffer.data) if count else 0
         if got != count:
-            raise CorrelationExhausted(f"material ends after {got:,} of {count:,} bytes")
+            raise CorrelationExhausted(f"correlations end after {got:,} of {count:,} bytes")
         self._left -= count
         return buffer
 
@@ -120,8 +120,8 @@ def _grown(buffer: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return buffer if buffer.size >= size else np.empty(size, np.uint8)
 
 
-class Spool:
-    """Material on its way: a temporary file without a name, which goes with this process.
+class FileStream:
+    """Correlations on their way: a temporary file without a name, which goes with this process.
 
     It lies where the environment variable TMPDIR says.
     """

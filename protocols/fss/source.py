@@ -1,4 +1,4 @@
-"""Where a party gets the material of its runs from, run by run, each exactly once.
+"""Sources of a party's correlations, run by run, each used once.
 
 A run is one forward pass: so many tokens from a position on. Both parties ask for the same runs in the same
 order; the dealer compares what they ask.
@@ -18,8 +18,8 @@ from parties.errors import CorrelationExhausted, PeerClosed, PeerMismatch
 from parties.link import Link
 from parties.meter import SERVER
 from parties.randomness import Randomness
+from protocols.fss.file_stream import FileStream, Reader
 from protocols.fss.seeds import PartySeeds, RunStreams, WeightStreams, weight_streams
-from protocols.fss.spool import Reader, Spool
 from protocols.fss.transport import WINDOW_BYTES, Dealt, Inbox, Part
 from protocols.kernels.aes import Hash
 from protocols.trust import naming_the_dealer
@@ -42,7 +42,7 @@ class RunShape:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RunMaterial:
+class RunCorrelations:
     """What one party needs for one run.
 
     Attributes:
@@ -65,12 +65,12 @@ class RunMaterial:
         self.linear.close()
 
 
-class Supply(ABC):
-    """Hands out material.
+class CorrelationSource(ABC):
+    """Hands out correlations.
 
     Attributes:
         weight_streams: what draws the masks of the weights, at the server; None at the client.
-        limit: the most tokens a session over this supply can hold; None where nothing bounds it.
+        limit: the most tokens a session over this source can hold; None where nothing bounds it.
         on_demand: whether any run can be asked for at any time.
     """
 
@@ -91,7 +91,7 @@ class Supply(ABC):
         """Asks for runs; all that were asked for before must have been collected."""
 
     @abstractmethod
-    def collect(self) -> RunMaterial:
+    def collect(self) -> RunCorrelations:
         """The next run that was asked for, when it is complete."""
 
     @abstractmethod
@@ -101,11 +101,12 @@ class Supply(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Ends the supply; safe to repeat."""
+        """Ends the source; safe to repeat."""
 
 
-class DealerSupply(Supply):
-    """Material from a dealer in a process of its own, spooled to disk by a thread while the party goes on.
+class DealerSource(CorrelationSource):
+    """Correlations from a dealer in a process of its own, streamed to disk by a thread while the party goes
+    on.
 
     Args:
         rank: of this party.
@@ -132,7 +133,7 @@ class DealerSupply(Supply):
         self._inbox = Inbox(link, rank, on_bytes=on_bytes, window_bytes=window_bytes)
         self._number = 0
         self._thread: threading.Thread | None = None
-        self._arrived: queue.SimpleQueue[tuple[Dealt, dict[Part, Spool]] | BaseException] = (
+        self._arrived: queue.SimpleQueue[tuple[Dealt, dict[Part, FileStream]] | BaseException] = (
             queue.SimpleQueue()
         )
         self._failed: BaseException | None = None
@@ -142,7 +143,7 @@ class DealerSupply(Supply):
         """A dealer makes whatever is asked for."""
 
     def request(self, runs: Sequence[RunShape]) -> None:
-        """See `Supply.request`; returns at once."""
+        """See `CorrelationSource.request`; returns at once."""
         if self._stopped.is_set():
             raise CorrelationExhausted("the session with the dealer is over")
         if self._thread is not None:
@@ -154,8 +155,8 @@ class DealerSupply(Supply):
         self._thread = threading.Thread(target=self._receive, args=(len(runs),), daemon=True)
         self._thread.start()
 
-    def collect(self) -> RunMaterial:
-        """See `Supply.collect`; waits for the dealer.
+    def collect(self) -> RunCorrelations:
+        """See `CorrelationSource.collect`; waits for the dealer.
 
         Raises:
             PeerError: the dealer went away, is silent, or sent what it should not; so again every time after.
@@ -163,7 +164,7 @@ class DealerSupply(Supply):
         if self._failed is None:
             arrived = self._arrived.get()
             if not isinstance(arrived, BaseException):
-                return self._material(*arrived)
+                return self._correlations(*arrived)
             self._failed = arrived
         with naming_the_dealer():
             raise self._failed
@@ -171,12 +172,12 @@ class DealerSupply(Supply):
     def linear_ahead(self, later: int) -> Randomness:
         return self._seeds.linear_ahead(self._number - 1 + later)
 
-    def _material(self, dealt: Dealt, spools: dict[Part, Spool]) -> RunMaterial:
-        """What arrived, as one run's material."""
+    def _correlations(self, dealt: Dealt, file_streams: dict[Part, FileStream]) -> RunCorrelations:
+        """What arrived, as one run's correlations."""
         streams = self._seeds.streams(self._number)
         self._number += 1
-        gates, linear = (spools[part].reader() for part in Part)
-        return RunMaterial(gates, linear, streams, self._hash, dealt)
+        gates, linear = (file_streams[part].reader() for part in Part)
+        return RunCorrelations(gates, linear, streams, self._hash, dealt)
 
     def close(self) -> None:
         if self._stopped.is_set():
@@ -187,8 +188,8 @@ class DealerSupply(Supply):
         while not self._arrived.empty():
             left = self._arrived.get()
             if not isinstance(left, BaseException):
-                for spool in left[1].values():
-                    spool.close()
+                for file_stream in left[1].values():
+                    file_stream.close()
         with suppress(PeerClosed):  # where it is gone already there is nothing left to end
             self._link.send_document({"end": True}, RUNS)
 
@@ -204,15 +205,15 @@ class DealerSupply(Supply):
             self._arrived.put(error)
 
 
-def asked_runs(document: dict[str, object], first: int, room: int) -> list[RunShape] | None:
+def asked_runs(document: dict[str, object], first: int, max_context: int) -> list[RunShape] | None:
     """What a party asks the dealer for; None when it ends the session.
 
     Args:
         first: the number that the next run must have.
-        room: the most tokens a run may reach.
+        max_context: the most tokens a run may reach.
 
     Raises:
-        PeerMismatch: it is no request, repeats a run or leaves the room.
+        PeerMismatch: it is no request, repeats a run or leaves the maximum context.
     """
     if document == {"end": True}:
         return None
@@ -226,8 +227,10 @@ def asked_runs(document: dict[str, object], first: int, room: int) -> list[RunSh
                 run = RunShape(start, tokens, rows)
             case _:
                 raise PeerMismatch(f"expected run {number}, got {item!r}")
-        if start < 0 or tokens < 1 or run.end > room:
-            raise PeerMismatch(f"run {number}: {tokens} tokens from {start} on, with room for {room}")
+        if start < 0 or tokens < 1 or run.end > max_context:
+            raise PeerMismatch(
+                f"run {number}: {tokens} tokens from {start} on, with a maximum context of {max_context}"
+            )
         if not 1 <= rows <= tokens:
             raise PeerMismatch(f"run {number}: results of {rows} of {tokens} tokens")
         runs.append(run)

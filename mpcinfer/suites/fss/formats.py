@@ -14,48 +14,48 @@ from numpy.typing import NDArray
 from mpcinfer.suites.fss.attention_widths import AttentionWidths, NormWidths
 from mpcinfer.suites.fss.precision import Precision, ring
 from mpcinfer.suites.fss.widths import FfnWidths
-from protocols.fss.activation_protocols import ActivationProtocol, ActivationWires
-from protocols.fss.exponential_protocols import ExponentialWires
-from protocols.fss.octave_cells import Function
-from protocols.fss.powers import PowerWires
-from protocols.fss.suite import OctaveWires
+from protocols.fss.activation_protocols import ActivationFormats, ActivationProtocol
+from protocols.fss.binade_cells import Function
+from protocols.fss.exponential_protocols import ExponentialFormats
+from protocols.fss.powers import PowerFormats
+from protocols.fss.suite import RangeReductionFormats
 
 _ABOVE = 1.1
 """Inverses may be above that of the least number: lines near it are read a cell below."""
 
 
-def activation_wires(
-    protocol: ActivationProtocol, ffn: FfnWidths, p: Precision, frac_bits: int, *, faithful: bool
-) -> ActivationWires:
+def activation_formats(
+    protocol: ActivationProtocol, ffn: FfnWidths, p: Precision, frac_bits: int, *, exact_truncation: bool
+) -> ActivationFormats:
     """Around an activation of a value with `frac_bits` fraction bits."""
     index_frac = protocol.index_frac(p.index, frac_bits)
-    return ActivationWires(
+    return ActivationFormats(
         ring_bits=ffn.bent_bits,
         frac_bits=frac_bits,
         index_bits=ffn.index_bits + index_frac - p.index,
         index_frac=index_frac,
         table_frac=min(p.table + protocol.finer_bits, frac_bits),
-        centred=faithful,
+        centred=exact_truncation,
     )
 
 
-def exponential_wires(
-    attention: AttentionWidths, p: Precision, *, coarse: bool, faithful: bool
-) -> ExponentialWires:
+def exponential_formats(
+    attention: AttentionWidths, p: Precision, *, coarse: bool, exact_truncation: bool
+) -> ExponentialFormats:
     """Around exp of a row's maximum, coarse or exact, minus its scores."""
-    return ExponentialWires(
+    return ExponentialFormats(
         ring_bits=attention.mix_bits,
         frac_bits=p.power,
         index_bits=score_index_bits(attention, p.score),
         index_frac=p.score,
         low=-(2.0**p.step) - 2.0 ** (1 - p.score) if coarse else 0.0,
-        centred=faithful,
+        centred=exact_truncation,
     )
 
 
-def power_wires(attention: AttentionWidths, p: Precision, power: int) -> PowerWires:
+def power_formats(attention: AttentionWidths, p: Precision, power: int) -> PowerFormats:
     """Around a power of scores."""
-    return PowerWires(
+    return PowerFormats(
         power=power,
         integer_bits=attention.score_integer,
         square_frac=p.square,
@@ -64,18 +64,18 @@ def power_wires(attention: AttentionWidths, p: Precision, power: int) -> PowerWi
     )
 
 
-def relu_wires(
-    protocol: ActivationProtocol, attention: AttentionWidths, p: Precision, *, faithful: bool
-) -> ActivationWires:
+def relu_formats(
+    protocol: ActivationProtocol, attention: AttentionWidths, p: Precision, *, exact_truncation: bool
+) -> ActivationFormats:
     """Around ReLU of scores."""
     index_frac = protocol.index_frac(p.index, attention.weighting.frac)
-    return ActivationWires(
+    return ActivationFormats(
         ring_bits=attention.mix_bits,
         frac_bits=attention.weighting.frac,
         index_bits=score_index_bits(attention, index_frac),
         index_frac=index_frac,
         table_frac=min(p.table + protocol.finer_bits, attention.weighting.frac),
-        centred=faithful,
+        centred=exact_truncation,
     )
 
 
@@ -85,7 +85,9 @@ def score_index_bits(attention: AttentionWidths, frac_bits: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def reciprocal(attention: AttentionWidths, p: Precision, *, faithful: bool) -> tuple[Function, OctaveWires]:
+def reciprocal(
+    attention: AttentionWidths, p: Precision, *, exact_truncation: bool
+) -> tuple[Function, RangeReductionFormats]:
     """1 / x of a row's divisor: a sum of exp, or a mean of powers plus epsilon, as 2^row_bits keys have it.
 
     A row may count as up to twice as many keys as it should (`Weighting`), never as fewer.
@@ -97,31 +99,31 @@ def reciprocal(attention: AttentionWidths, p: Precision, *, faithful: bool) -> t
     def function(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         return unit / np.maximum(sums, 1.0)
 
-    return function, OctaveWires(
+    return function, RangeReductionFormats(
         low=low * unit,
         high=weights.high * unit * 1.01,
-        cells_bits=p.exact_cells if faithful else p.cells,
+        cells_bits=p.exact_cells if exact_truncation else p.cells,
         ring_bits=ring(_ABOVE / low, weights.inverse, slack=2, what="a reciprocal"),
         frac_bits=weights.inverse,
-        faithful=faithful,
+        exact_truncation=exact_truncation,
     )
 
 
 @lru_cache(maxsize=256)
 def inverse_root(
-    norm: NormWidths, p: Precision, *, width: int, eps: float, faithful: bool
-) -> tuple[Function, OctaveWires]:
+    norm: NormWidths, p: Precision, *, width: int, eps: float, exact_truncation: bool
+) -> tuple[Function, RangeReductionFormats]:
     """1 / sqrt(mean + eps) of the sum of squares of a row of `width` elements."""
-    unit = 4.0**norm.keep * width
+    unit = 4.0**norm.input_frac * width
 
     def function(squares: NDArray[np.float64]) -> NDArray[np.float64]:
         return 1.0 / np.sqrt(squares / unit + eps)
 
-    return function, OctaveWires(
+    return function, RangeReductionFormats(
         low=norm.low * unit,
         high=norm.high * unit,
-        cells_bits=p.exact_cells if faithful else p.cells,
+        cells_bits=p.exact_cells if exact_truncation else p.cells,
         ring_bits=ring(_ABOVE / math.sqrt(norm.low + eps), norm.frac, slack=2, what="an inverse root"),
         frac_bits=norm.frac,
-        faithful=faithful,
+        exact_truncation=exact_truncation,
     )
