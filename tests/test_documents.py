@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import mpcinfer
+from mpcinfer.suites.fss.catalogue import formats_of
+from mpcinfer.suites.registry import get_plan
 from parties.meter import CLIENT, Meter
 from protocols.additive.cleartext import IdealCleartextArithmetic
 from protocols.additive.counting_arithmetic import CountingArithmetic
@@ -18,7 +20,17 @@ from protocols.fss.clear import Clear
 from protocols.fss.counting_executor import Counting
 from protocols.fss.executor import Executor
 from protocols.fss.gate import Shares, shape_only
+from protocols.fss.plans import is_faithful
 from protocols.share import Held, Share
+from tests.conformance.fss_protocol_suite import (
+    CONFIG,
+    TOKENS,
+    cases_on,
+    check_cost,
+    check_error,
+    check_oblivious,
+    with_protocol,
+)
 from tests.protocols.fss.harness import Secret, run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,6 +109,32 @@ def test_the_example_on_the_fss_suite_works_between_parties_under_any_mask() -> 
     for bill in result.bills:
         for name in ("rounds", "online_bytes_to_server", "online_bytes_to_client", "offline_bytes_to_server"):
             assert getattr(bill, name) == getattr(result.counted, name) > 0
+
+
+@pytest.mark.parametrize("plan", ["fss", "fss-faithful"])
+def test_the_example_that_truncates_keeps_what_it_states(plan: str) -> None:
+    chosen = get_plan(plan)
+    formats = with_protocol(formats_of(CONFIG, TOKENS, chosen), "gelu", example("HardGeluOnMasks"))
+    for case in cases_on("gelu", "hard", formats, exact_truncation=is_faithful(chosen)):
+        for check in (check_error, check_cost, check_oblivious):
+            check(case)
+
+
+def test_the_example_that_truncates_costs_what_it_says_and_goes_with_factors() -> None:
+    gelu = example("HardGeluOnMasks")
+    [(rounds, more)] = re.findall(r"(\d+) rounds and f \+ (\d+) bits an element", gelu.__doc__)
+    executor = Counting(Meter(timed=False))
+    x = shape_only((64,), 9, 16, Held.MASKED)
+    gelu(executor, "gelu", FORMATS, x, x)
+    total = executor.meter.bill().total
+    assert total.rounds == int(rounds)
+    assert total.online_bytes_to_server == total.online_bytes_to_client == 64 * (9 + int(more)) / 8
+    values = torch.tensor([-2000, -400, 0, 400, 2000])
+    value, factor = (Share(v, 9, 16, Held.MASKED) for v in (values, values.flip(0)))
+    gated = gelu(Clear(Meter()), "gelu", FORMATS, value, value, factor)
+    expected = torch.nn.functional.gelu(values / 2.0**9) * values.flip(0) / 2.0**9
+    allowed = gelu.max_abs_error("gelu", FORMATS) * values.flip(0).abs() / 2.0**9 + 2.0**-9
+    assert ((gated.value / 2.0**gated.frac_bits - expected).abs() <= allowed).all()
 
 
 @pytest.mark.e2e

@@ -28,7 +28,7 @@ class GoldschmidtReciprocal(RangedProtocol):
     2. y <- a y (1 + e) and e <- a e^2 - (a - 1), both in one round, until |e| <= 2^-9.
     3. y <- y (1 + e).
     4. Errors of step 2 have collected in y: one Newton step with the true residual, y <- y (2 - x y); two
-       where the ratio is over 1100.
+       where the ratio, or the range's end, is over 1100.
 
     All of it on 2^k y instead of y, with k = ceil(log2(high) / 2), which `scaled` returns, so that 1 / high
     keeps its precision.
@@ -69,7 +69,7 @@ class GoldschmidtReciprocal(RangedProtocol):
                 [([(result, step), (product, step)], 0.0), ([(square, step)], 1.0 - step)]
             )
         result = executor.add(result, executor.mul(result, residual))
-        for _ in range(1 if self.high <= ONE_CORRECTION_RATIO * self.low else 2):
+        for _ in range(1 if self.high <= ONE_CORRECTION_RATIO * min(self.low, 1.0) else 2):
             product = executor.shift_down(executor.mul(x, result), self.scale_bits)
             residual = executor.add_public(executor.neg(product), 1.0)
             result = executor.add(result, executor.mul(result, residual))

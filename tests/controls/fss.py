@@ -317,13 +317,13 @@ class PlaceForgotten(Altered):
     of a whole cell."""
 
     def deal(self, dealing: Dealing, *inputs: Share) -> Shares:
-        honest = Cells.cut
+        honest = Cells.split
 
         def without_places(cells: Cells, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             cell, place = honest(cells, value)
             return cell, torch.full_like(place, 1 << (cells.rest_bits - 1))
 
-        with patch.object(Cells, "cut", without_places):
+        with patch.object(Cells, "split", without_places):
             return super().deal(dealing, *inputs)
 
 

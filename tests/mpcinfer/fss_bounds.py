@@ -312,7 +312,8 @@ def _within(least: torch.Tensor, most: torch.Tensor, low: float, high: float) ->
 # -- each step by itself -------------------------------------------------------------------------------------
 
 OPERATIONS = (
-    "add_positions", "embedded", "add", "linear", "norm", "scale", "rope", "temper", "attention_inputs",
+    "add_positions", "embedded", "add", "linear", "norm", "scale", "rope", "apply_temperature",
+    "attention_inputs",
     "attention", "activation", "gated", "head",
 )  # fmt: skip
 

@@ -196,7 +196,7 @@ def test_every_operation_is_within_its_own_bound_of_float(name: str, plan: Plan)
     for ids in STEPS:
         decoder.forward(backend.tokens(ids, len(ids)), len(ids), cache=cache)
     assert checked["attention"] == len(STEPS)
-    assert checked["temper"] == len(STEPS) * (program.folded.temperature == "position")
+    assert checked["apply_temperature"] == len(STEPS) * (program.folded.temperature == "position")
 
 
 @pytest.mark.parametrize("name", ["power4", "relu"])

@@ -168,7 +168,7 @@ from parties.launch import Processes
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 up = queue.Queue()
-with Processes(up.put, patience_s=0.3) as group:
+with Processes(up.put, grace_s=0.3) as group:
     pids = group.start("a", {CHILD!r}), group.start("b", {child!r})
     print(up.get(), up.get(), *pids, flush=True)
     time.sleep(600)

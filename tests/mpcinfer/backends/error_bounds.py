@@ -196,7 +196,7 @@ class ErrorBoundBackend(Backend[Bounded, torch.Tensor]):
 
 
 OPERATIONS = (
-    "add_positions", "linear", "matmul", "add_offset", "temper", "attention_weights", "norm",
+    "add_positions", "linear", "matmul", "add_offset", "apply_temperature", "attention_weights", "norm",
     "activation", "mul", "add", "scale",
     "rope", "split_heads", "merge_heads", "repeat_heads", "transpose", "concat_tokens", "last_tokens", "head",
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parties.errors import RangeError
@@ -39,6 +39,8 @@ def test_error(keys: int, rounding: str) -> None:
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(low=st.floats(0.07, 4.0), ratio=st.floats(1.0, 1000.0))
+@example(low=1.109375, ratio=1000.0)
+@example(low=3.3, ratio=660.68)
 def test_any_range(low: float, ratio: float) -> None:
     protocol, executor = GoldschmidtReciprocal(low, low * ratio), clear_executor()
     x = over(low, low * ratio, 201)
