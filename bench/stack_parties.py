@@ -37,18 +37,18 @@ from parties.memory import keep_memory
 from parties.meter import CLIENT, SERVER, Meter, Phase
 from parties.randomness import AesCtrStream
 from parties.tcp import Listener, connect
-from protocols.fss.dealing import Dealing
-from protocols.fss.executor import Executor
-from protocols.fss.file_stream import Reader
-from protocols.fss.gate import shape_only
-from protocols.fss.matrix import Matrix, Products
-from protocols.fss.opening import Open
-from protocols.fss.party import Party
+from protocols.fss.executors.dealing import Dealing
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import shape_only
+from protocols.fss.executors.party import Party
+from protocols.fss.executors.preparation import Preparation
+from protocols.fss.gates.opening import Open
 from protocols.fss.plans import is_faithful
-from protocols.fss.preparation import Preparation
+from protocols.fss.preprocessing.file_stream import Reader
+from protocols.fss.preprocessing.matrix import Matrix, Products
+from protocols.fss.preprocessing.seeds import drawn_masks, weight_streams
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.ring import signed
-from protocols.fss.seeds import drawn_masks, weight_streams
 from protocols.kernels.aes import Hash
 from protocols.meta_tensors import no_data
 from protocols.share import Share

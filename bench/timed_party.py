@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from protocols.fss.correlations import Correlation, Shared
-from protocols.fss.gate import Gate, Shares
-from protocols.fss.party import Party
-from protocols.fss.point_keys import KeyParts, PrefixKeys
+from protocols.fss.executors.gate import Gate, Shares
+from protocols.fss.executors.party import Party
+from protocols.fss.preprocessing.correlations import Correlation, Shared
+from protocols.fss.preprocessing.point_keys import KeyParts, PrefixKeys
 from protocols.share import Share
 
 T = TypeVar("T")

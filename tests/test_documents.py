@@ -15,11 +15,11 @@ from mpcinfer.suites.registry import get_plan
 from parties.meter import CLIENT, Meter
 from protocols.additive.cleartext import IdealCleartextArithmetic
 from protocols.additive.counting_arithmetic import CountingArithmetic
-from protocols.fss.activation_protocols import ActivationFormats
-from protocols.fss.clear import Clear
-from protocols.fss.counting_executor import Counting
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Shares, shape_only
+from protocols.fss.executors.clear import Clear
+from protocols.fss.executors.counting_executor import Counting
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares, shape_only
+from protocols.fss.operations.activation_protocols import ActivationFormats
 from protocols.fss.plans import is_faithful
 from protocols.share import Held, Share
 from tests.conformance.fss_protocol_suite import (

@@ -9,20 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from parties.errors import ConfigError
-from protocols.fss.activation_protocols import (
+from protocols.fss.operations.activation_protocols import (
     ActivationProtocol,
     FineLinesActivation,
     FineLookupActivation,
     LinesActivation,
     LookupActivation,
 )
-from protocols.fss.exponential_protocols import (
+from protocols.fss.operations.exponential_protocols import (
     ExponentialProtocol,
     LookupExponential,
     SplitExponentialProtocol,
 )
-from protocols.fss.plans import EXACT, NAME, PROBABILISTIC, is_faithful
-from protocols.fss.suite import (
+from protocols.fss.operations.suite import (
     EmbeddingProtocol,
     ExactTruncation,
     FssSuite,
@@ -38,6 +37,7 @@ from protocols.fss.suite import (
     TreeMaximum,
     TruncationProtocol,
 )
+from protocols.fss.plans import EXACT, NAME, PROBABILISTIC, is_faithful
 from protocols.plan import Plan, check_choices
 
 _LOOKUPS: dict[str, Callable[[], ActivationProtocol]] = {

@@ -1,4 +1,4 @@
-"""Products of linear forms, element by element: what `protocols.fss.polynomial` describes, in one pass.
+"""Products of linear forms, element by element: what `protocols.fss.gates.polynomial` describes, in one pass.
 
 A factor is a linear form in secrets, with a constant term or none. Shares of all products of secrets lie end
 to end, in the order of the monomials. Everything is modulo 2^64. These loops need no AES: they run anywhere.

@@ -12,27 +12,27 @@ import torch
 from numpy.typing import NDArray
 
 from parties.meter import CLIENT
-from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
-from protocols.fss.clear import Clear
-from protocols.fss.coarse_maximum import CoarseMaximum
-from protocols.fss.comparison import IsNegative
-from protocols.fss.embedding import TokensToServerHeld
-from protocols.fss.exact_truncation import TruncateExactly
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Gate, Shares
-from protocols.fss.line_activation import GatedLineActivation, LineActivation
-from protocols.fss.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
-from protocols.fss.lookup_activation import Activation, GatedActivation
-from protocols.fss.lookup_exponential import Exponential
-from protocols.fss.matrix import Matrix, PublicCopy
-from protocols.fss.opening import Open, OpenToClient
-from protocols.fss.party import Party
-from protocols.fss.polynomial import Product, SumOfSquares
-from protocols.fss.public_rows import OwnTokens, PublicRows
-from protocols.fss.range_reduction import RangeReduction
-from protocols.fss.split_exponential import SplitExponential
-from protocols.fss.square import Square
-from protocols.fss.widening import Widen
+from protocols.fss.executors.clear import Clear
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Gate, Shares
+from protocols.fss.executors.party import Party
+from protocols.fss.gates.causal import CausalBlocks, CausalMix, CausalProduct
+from protocols.fss.gates.coarse_maximum import CoarseMaximum
+from protocols.fss.gates.comparison import IsNegative
+from protocols.fss.gates.embedding import TokensToServerHeld
+from protocols.fss.gates.exact_truncation import TruncateExactly
+from protocols.fss.gates.line_activation import GatedLineActivation, LineActivation
+from protocols.fss.gates.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
+from protocols.fss.gates.lookup_activation import Activation, GatedActivation
+from protocols.fss.gates.lookup_exponential import Exponential
+from protocols.fss.gates.opening import Open, OpenToClient
+from protocols.fss.gates.polynomial import Product, SumOfSquares
+from protocols.fss.gates.public_rows import OwnTokens, PublicRows
+from protocols.fss.gates.range_reduction import RangeReduction
+from protocols.fss.gates.split_exponential import SplitExponential
+from protocols.fss.gates.square import Square
+from protocols.fss.gates.widening import Widen
+from protocols.fss.preprocessing.matrix import Matrix, PublicCopy
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Secret, Weight
 from tests.protocols.fss.replay import Replay

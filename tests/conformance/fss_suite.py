@@ -22,12 +22,12 @@ from parties.errors import (
 from parties.meter import CLIENT, SERVER, Meter
 from parties.trace import Message, Trace
 from parties.wire import Frame, Spec, decode, encode
-from protocols.fss.dealing import Dealing, Writer
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Shares
-from protocols.fss.matrix import Products
-from protocols.fss.party import Party
-from protocols.fss.preparation import Preparation
+from protocols.fss.executors.dealing import Dealing, Writer
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares
+from protocols.fss.executors.party import Party
+from protocols.fss.executors.preparation import Preparation
+from protocols.fss.preprocessing.matrix import Products
 from protocols.fss.ring import low
 from protocols.share import Held, Share
 from tests.conformance.fss_cases import Case, Choice, Shape

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import protocols.fss
-from protocols.fss import correlations, polynomial
-from protocols.fss.gate import Gate
-from protocols.fss.line_activation import LineActivation
-from protocols.fss.lookup_exponential import Exponential
-from protocols.fss.opening import Open
-from protocols.fss.range_reduction import RangeReduction
-from protocols.fss.split_exponential import SplitExponential
-from protocols.fss.widening import Widen
+import protocols.fss.gates
+from protocols.fss.executors.gate import Gate
+from protocols.fss.gates import polynomial
+from protocols.fss.gates.line_activation import LineActivation
+from protocols.fss.gates.lookup_exponential import Exponential
+from protocols.fss.gates.opening import Open
+from protocols.fss.gates.range_reduction import RangeReduction
+from protocols.fss.gates.split_exponential import SplitExponential
+from protocols.fss.gates.widening import Widen
+from protocols.fss.preprocessing import correlations
 from protocols.share import Held
 from tests.conformance.fss_cases import (
     CASES,
@@ -47,8 +48,8 @@ from tests.controls import fss as controls
 
 
 def gates(base: type[Gate] = Gate) -> Iterator[type[Gate]]:
-    for module in pkgutil.iter_modules(protocols.fss.__path__):
-        importlib.import_module(f"protocols.fss.{module.name}")
+    for module in pkgutil.iter_modules(protocols.fss.gates.__path__):
+        importlib.import_module(f"protocols.fss.gates.{module.name}")
     for kind in base.__subclasses__():
         if kind.__module__.startswith("protocols.fss.") and not inspect.isabstract(kind):
             yield kind

@@ -6,7 +6,7 @@ import pytest
 
 from mpcinfer.suites.fss.catalogue import formats_of
 from mpcinfer.suites.registry import SUITES, get_plan
-from protocols.fss.activation_protocols import ActivationFormats, LookupActivation
+from protocols.fss.operations.activation_protocols import ActivationFormats, LookupActivation
 from protocols.fss.registry import GELU
 from tests.conformance.fss_protocol_suite import (
     CONFIG,

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 from parties.meter import SERVER
 from parties.wire import decode, unpack
-from protocols.fss.cells import Cells
-from protocols.fss.clear import Clear
-from protocols.fss.comparison import IsNegative, share_below_mask
-from protocols.fss.correlations import Correlations, Dpf, Idpf, Mask, Packed, Shared
-from protocols.fss.dealing import Dealing
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
-from protocols.fss.lookup_exponential import Exponential
-from protocols.fss.opening import Open
-from protocols.fss.party import Party
+from protocols.fss.executors.clear import Clear
+from protocols.fss.executors.dealing import Dealing
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Gate, Message, Shares, exchange, shape_only
+from protocols.fss.executors.party import Party
+from protocols.fss.gates.comparison import IsNegative, share_below_mask
+from protocols.fss.gates.lookup_exponential import Exponential
+from protocols.fss.gates.opening import Open
+from protocols.fss.preprocessing.correlations import Correlations, Dpf, Idpf, Mask, Packed, Shared
 from protocols.fss.ring import low, shift_right, signed, top_bit
+from protocols.fss.tables.cells import Cells
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
 

@@ -17,15 +17,16 @@ import torch
 from mpcinfer.suites.fss.range_check import plain_name
 from parties.meter import CLIENT
 from parties.randomness import AesCtrStream, Randomness
-from protocols.fss import linear, seeds
-from protocols.fss.correlations import Correlation, Mask
-from protocols.fss.dealing import Dealing
-from protocols.fss.gate import Gate, Shares
-from protocols.fss.linear import Linear
-from protocols.fss.party import Party
-from protocols.fss.preparation import Preparation
+from protocols.fss.executors.dealing import Dealing
+from protocols.fss.executors.gate import Gate, Shares
+from protocols.fss.executors.party import Party
+from protocols.fss.executors.preparation import Preparation
+from protocols.fss.gates import linear
+from protocols.fss.gates.linear import Linear
+from protocols.fss.preprocessing import seeds
+from protocols.fss.preprocessing.correlations import Correlation, Mask
+from protocols.fss.preprocessing.seeds import PartySeeds
 from protocols.fss.ring import low
-from protocols.fss.seeds import PartySeeds
 from protocols.seeding import derive_key
 from protocols.share import Share
 from protocols.tensors import drawn

@@ -11,7 +11,7 @@ import torch
 from mpcinfer.models.config import AttentionForm
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.precision import Precision
-from protocols.fss.lookup_activation import Activation
+from protocols.fss.gates.lookup_activation import Activation
 from tests.mpcinfer.backends.error_bounds import Bounded
 
 

@@ -28,10 +28,10 @@ from mpcinfer.suites.fss.formats import activation_formats, exponential_formats
 from mpcinfer.suites.fss.widths import Widths
 from mpcinfer.suites.registry import get_plan
 from parties.meter import Meter
-from protocols.fss.matrix import Matrix
-from protocols.fss.range_reduction import line_error
+from protocols.fss.gates.range_reduction import line_error
+from protocols.fss.operations.suite import FssSuite
+from protocols.fss.preprocessing.matrix import Matrix
 from protocols.fss.registry import resolve as resolve_fss
-from protocols.fss.suite import FssSuite
 from protocols.share import Share
 from tests.mpcinfer.attention_bounds import power_bound, relu_bound
 from tests.mpcinfer.backends.error_bounds import SLOPE, Bounded, ErrorBoundBackend

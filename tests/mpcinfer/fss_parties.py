@@ -34,15 +34,21 @@ from parties.randomness import InsecureTestRandom, Randomness
 from parties.threads import run_two_threads
 from parties.trace import Trace
 from parties.wire import Frame, decode
-from protocols.fss.clear import Clear
-from protocols.fss.counting_executor import Counting
-from protocols.fss.dealing import Dealing, Writer
-from protocols.fss.file_stream import Reader
-from protocols.fss.matrix import Matrix, Products
+from protocols.fss.executors.clear import Clear
+from protocols.fss.executors.counting_executor import Counting
+from protocols.fss.executors.dealing import Dealing, Writer
+from protocols.fss.executors.preparation import Preparation
 from protocols.fss.plans import is_faithful
-from protocols.fss.preparation import Preparation
-from protocols.fss.seeds import DealerSeeds, RunStreams, charge_seeds, drawn_masks, weight_streams
-from protocols.fss.source import RunShape
+from protocols.fss.preprocessing.file_stream import Reader
+from protocols.fss.preprocessing.matrix import Matrix, Products
+from protocols.fss.preprocessing.seeds import (
+    DealerSeeds,
+    RunStreams,
+    charge_seeds,
+    drawn_masks,
+    weight_streams,
+)
+from protocols.fss.preprocessing.source import RunShape
 from protocols.plan import Plan
 from protocols.share import Share
 from tests.protocols.fss.replay import Replay, Watched, as_drawn, as_noted

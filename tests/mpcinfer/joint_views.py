@@ -35,11 +35,11 @@ import torch
 
 from parties.meter import CLIENT, SERVER
 from parties.wire import Frame, unpack
-from protocols.fss.correlations import Mask
-from protocols.fss.gate import Gate, Shares
-from protocols.fss.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
-from protocols.fss.party import Party
-from protocols.fss.preparation import Preparation
+from protocols.fss.executors.gate import Gate, Shares
+from protocols.fss.executors.party import Party
+from protocols.fss.executors.preparation import Preparation
+from protocols.fss.gates.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
+from protocols.fss.preprocessing.correlations import Mask
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
 from tests.mpcinfer.fss_parties import Correlations, Steps, Whole, deal, run_dealt

@@ -20,7 +20,7 @@ from mpcinfer.suites.fss.widths import Widths
 from parties.errors import RangeError
 from parties.meter import Meter
 from parties.randomness import InsecureTestRandom
-from protocols.fss.clear import Clear
+from protocols.fss.executors.clear import Clear
 from protocols.fss.plans import is_faithful
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan

@@ -22,7 +22,7 @@ from parties.bill import Bill
 from parties.errors import ConfigError, RangeError
 from parties.meter import Meter
 from parties.randomness import InsecureTestRandom
-from protocols.fss.clear import Clear
+from protocols.fss.executors.clear import Clear
 from protocols.fss.plans import is_faithful
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan

@@ -31,7 +31,7 @@ from parties.local import local_pair
 from parties.meter import CLIENT, SERVER, Meter
 from protocols.additive.crypten.executor import CrypTenArithmetic, crypten_executor
 from protocols.additive.dealer import serve_dealer
-from protocols.fss.source import DealerSource
+from protocols.fss.preprocessing.source import DealerSource
 from protocols.plan import Plan
 
 T = TypeVar("T")

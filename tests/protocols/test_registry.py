@@ -10,11 +10,11 @@ import pytest
 from mpcinfer.suites.registry import PLANS, SUITES, check, disclosures, get_plan
 from parties.errors import ConfigError
 from protocols.additive.registry import resolve
+from protocols.fss.operations.protocol import FssProtocol
+from protocols.fss.operations.suite import FssSuite
 from protocols.fss.plans import EXACT, is_faithful
-from protocols.fss.protocol import FssProtocol
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.registry import truncating
-from protocols.fss.suite import FssSuite
 from protocols.plan import Plan
 
 RESOLVERS = {"crypten": resolve, "fss": resolve_fss}

@@ -19,14 +19,14 @@ import torch
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.formats import exponential_formats, reciprocal, score_index_bits
 from mpcinfer.suites.fss.precision import Precision
-from protocols.fss.cached import CachedShare
-from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
-from protocols.fss.executor import Executor
-from protocols.fss.linear import ToServerHeld
-from protocols.fss.opening import Open
-from protocols.fss.polynomial import Product
-from protocols.fss.rescale import narrow, truncate_locally, view
-from protocols.fss.suite import FssSuite, MaximumProtocol
+from protocols.fss.executors.executor import Executor
+from protocols.fss.gates.cached import CachedShare
+from protocols.fss.gates.causal import CausalBlocks, CausalMix, CausalProduct
+from protocols.fss.gates.linear import ToServerHeld
+from protocols.fss.gates.opening import Open
+from protocols.fss.gates.polynomial import Product
+from protocols.fss.operations.rescale import narrow, truncate_locally, view
+from protocols.fss.operations.suite import FssSuite, MaximumProtocol
 from protocols.share import Share
 
 

@@ -25,14 +25,14 @@ from mpcinfer.suites.fss.power_attention import power_attention, relu_attention
 from mpcinfer.suites.fss.range_check import plain_name
 from mpcinfer.suites.fss.widths import RESIDUAL_WRITERS, Widths
 from parties.errors import ConfigError
-from protocols.fss.activation_protocols import ActivationFormats, ActivationProtocol
-from protocols.fss.cached import CachedShare, to_cached
-from protocols.fss.executor import Executor
-from protocols.fss.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
-from protocols.fss.matrix import Matrix
-from protocols.fss.opening import Open
-from protocols.fss.polynomial import Product, SumOfSquares
-from protocols.fss.rescale import (
+from protocols.fss.executors.executor import Executor
+from protocols.fss.gates.cached import CachedShare, to_cached
+from protocols.fss.gates.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
+from protocols.fss.gates.opening import Open
+from protocols.fss.gates.polynomial import Product, SumOfSquares
+from protocols.fss.gates.widening import Widen
+from protocols.fss.operations.activation_protocols import ActivationFormats, ActivationProtocol
+from protocols.fss.operations.rescale import (
     extend_ring,
     narrow,
     nearest,
@@ -41,9 +41,9 @@ from protocols.fss.rescale import (
     truncate_locally,
     view,
 )
+from protocols.fss.operations.suite import FssSuite
+from protocols.fss.preprocessing.matrix import Matrix
 from protocols.fss.ring import signed
-from protocols.fss.suite import FssSuite
-from protocols.fss.widening import Widen
 from protocols.share import Held, Share
 
 

@@ -20,18 +20,18 @@ from mpcinfer.suites.fss.formats import (
 from mpcinfer.suites.fss.weights import matrices
 from mpcinfer.suites.fss.widths import Widths
 from parties.meter import Meter
-from protocols.fss.activation_protocols import ActivationFormats
-from protocols.fss.binade_cells import Function
-from protocols.fss.counting_executor import Counting
-from protocols.fss.exponential_protocols import ExponentialFormats
-from protocols.fss.gate import shape_only
+from protocols.fss.executors.counting_executor import Counting
+from protocols.fss.executors.gate import shape_only
+from protocols.fss.operations.activation_protocols import ActivationFormats
+from protocols.fss.operations.exponential_protocols import ExponentialFormats
+from protocols.fss.operations.powers import PowerFormats
+from protocols.fss.operations.protocol import FssProtocol
+from protocols.fss.operations.rescale import narrow
+from protocols.fss.operations.suite import FssSuite, RangeReductionFormats
 from protocols.fss.plans import EXACT, PLANS, is_faithful
-from protocols.fss.powers import PowerFormats
-from protocols.fss.protocol import FssProtocol
 from protocols.fss.registry import OPERATIONS
 from protocols.fss.registry import resolve as resolve_fss
-from protocols.fss.rescale import narrow
-from protocols.fss.suite import FssSuite, RangeReductionFormats
+from protocols.fss.tables.binade_cells import Function
 from protocols.plan import Plan
 from protocols.share import Held, Share
 

@@ -22,12 +22,12 @@ from mpcinfer.suites.fss.weights import encoded
 from parties.errors import ConfigError, PeerMismatch
 from parties.link import Link
 from parties.meter import CLIENT, Phase
-from protocols.fss.bundle_store import Store
-from protocols.fss.matrix import Matrix, PublicCopy
 from protocols.fss.plans import NAME
-from protocols.fss.seeds import charge_seeds
-from protocols.fss.source import CorrelationSource, DealerSource, RunShape
-from protocols.fss.stored_source import StoredSource
+from protocols.fss.preprocessing.bundle_store import Store
+from protocols.fss.preprocessing.matrix import Matrix, PublicCopy
+from protocols.fss.preprocessing.seeds import charge_seeds
+from protocols.fss.preprocessing.source import CorrelationSource, DealerSource, RunShape
+from protocols.fss.preprocessing.stored_source import StoredSource
 
 _MAX_CONTEXT = "session.max_context"
 

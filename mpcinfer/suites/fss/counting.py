@@ -13,12 +13,12 @@ from mpcinfer.suites.fss.widths import Widths
 from mpcinfer.suites.suite import Run
 from parties.bill import Bill
 from parties.meter import Meter
-from protocols.fss.counting_executor import Counting
-from protocols.fss.gate import shape_only
-from protocols.fss.matrix import Matrix
+from protocols.fss.executors.counting_executor import Counting
+from protocols.fss.executors.gate import shape_only
 from protocols.fss.plans import is_faithful
+from protocols.fss.preprocessing.matrix import Matrix
+from protocols.fss.preprocessing.seeds import charge_seeds
 from protocols.fss.registry import resolve as resolve_fss
-from protocols.fss.seeds import charge_seeds
 from protocols.plan import Plan
 from protocols.share import Held, Share
 

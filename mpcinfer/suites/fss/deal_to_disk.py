@@ -14,11 +14,11 @@ from mpcinfer.suites.suite import Ahead
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER
 from parties.randomness import SystemRandom
-from protocols.fss.bundle_store import BundleWriter, Manifest, Store, new_folder
-from protocols.fss.dealing import Writer
-from protocols.fss.seeds import DealerSeeds
-from protocols.fss.source import RunShape
-from protocols.fss.transport import CHUNK_BYTES, Dealt, Part, counted
+from protocols.fss.executors.dealing import Writer
+from protocols.fss.preprocessing.bundle_store import BundleWriter, Manifest, Store, new_folder
+from protocols.fss.preprocessing.seeds import DealerSeeds
+from protocols.fss.preprocessing.source import RunShape
+from protocols.fss.preprocessing.transport import CHUNK_BYTES, Dealt, Part, counted
 from protocols.plan import Plan
 from protocols.seeding import SEED_BYTES
 

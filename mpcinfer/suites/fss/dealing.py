@@ -13,13 +13,13 @@ from parties.errors import PeerMismatch
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter
 from parties.randomness import Randomness, SystemRandom
-from protocols.fss.dealing import Dealing, Writer
+from protocols.fss.executors.dealing import Dealing, Writer
+from protocols.fss.executors.preparation import Offline
+from protocols.fss.executors.products_ahead import ProductsAhead
 from protocols.fss.plans import is_faithful
-from protocols.fss.preparation import Offline
-from protocols.fss.products_ahead import ProductsAhead
-from protocols.fss.seeds import DealerSeeds, drawn_masks, weight_streams
-from protocols.fss.source import RUNS, RunShape, asked_runs
-from protocols.fss.transport import WINDOW_BYTES, Dealt, Outbox, Part, counted
+from protocols.fss.preprocessing.seeds import DealerSeeds, drawn_masks, weight_streams
+from protocols.fss.preprocessing.source import RUNS, RunShape, asked_runs
+from protocols.fss.preprocessing.transport import WINDOW_BYTES, Dealt, Outbox, Part, counted
 from protocols.share import Share
 
 _MAX_REQUEST_BYTES = 1 << 17

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from mpcinfer.suites.fss.attention_widths import AttentionWidths, NormWidths
 from mpcinfer.suites.fss.precision import Precision, ring
 from mpcinfer.suites.fss.widths import FfnWidths
-from protocols.fss.activation_protocols import ActivationFormats, ActivationProtocol
-from protocols.fss.binade_cells import Function
-from protocols.fss.exponential_protocols import ExponentialFormats
-from protocols.fss.powers import PowerFormats
-from protocols.fss.suite import RangeReductionFormats
+from protocols.fss.operations.activation_protocols import ActivationFormats, ActivationProtocol
+from protocols.fss.operations.exponential_protocols import ExponentialFormats
+from protocols.fss.operations.powers import PowerFormats
+from protocols.fss.operations.suite import RangeReductionFormats
+from protocols.fss.tables.binade_cells import Function
 
 _ABOVE = 1.1
 """Inverses may be above that of the least number: lines near it are read a cell below."""

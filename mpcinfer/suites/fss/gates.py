@@ -12,28 +12,28 @@ from mpcinfer.suites.fss.catalogue import ModelFormats, formats_of
 from mpcinfer.suites.fss.formats import activation_formats, score_index_bits
 from mpcinfer.suites.fss.weights import matrices
 from parties.meter import Meter
-from protocols.fss.activation_protocols import LinesActivation, LookupActivation
-from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
-from protocols.fss.coarse_maximum import CoarseMaximum
-from protocols.fss.comparison import IsNegative
-from protocols.fss.counting_executor import Counting
-from protocols.fss.embedding import TokensToServerHeld
-from protocols.fss.exact_truncation import TruncateExactly
-from protocols.fss.exponential_protocols import SplitExponentialProtocol
-from protocols.fss.gate import Gate, shape_only
-from protocols.fss.line_activation import GatedLineActivation, LineActivation
-from protocols.fss.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
-from protocols.fss.lookup_activation import Activation, GatedActivation
-from protocols.fss.lookup_exponential import Exponential
-from protocols.fss.matrix import Matrix
-from protocols.fss.opening import Open, OpenToClient
+from protocols.fss.executors.counting_executor import Counting
+from protocols.fss.executors.gate import Gate, shape_only
+from protocols.fss.gates.causal import CausalBlocks, CausalMix, CausalProduct
+from protocols.fss.gates.coarse_maximum import CoarseMaximum
+from protocols.fss.gates.comparison import IsNegative
+from protocols.fss.gates.embedding import TokensToServerHeld
+from protocols.fss.gates.exact_truncation import TruncateExactly
+from protocols.fss.gates.line_activation import GatedLineActivation, LineActivation
+from protocols.fss.gates.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
+from protocols.fss.gates.lookup_activation import Activation, GatedActivation
+from protocols.fss.gates.lookup_exponential import Exponential
+from protocols.fss.gates.opening import Open, OpenToClient
+from protocols.fss.gates.polynomial import Product, SumOfSquares
+from protocols.fss.gates.public_rows import OwnTokens, PublicRows
+from protocols.fss.gates.range_reduction import RangeReduction
+from protocols.fss.gates.split_exponential import SplitExponential
+from protocols.fss.gates.square import Square
+from protocols.fss.gates.widening import Widen
+from protocols.fss.operations.activation_protocols import LinesActivation, LookupActivation
+from protocols.fss.operations.exponential_protocols import SplitExponentialProtocol
 from protocols.fss.plans import PLANS
-from protocols.fss.polynomial import Product, SumOfSquares
-from protocols.fss.public_rows import OwnTokens, PublicRows
-from protocols.fss.range_reduction import RangeReduction
-from protocols.fss.split_exponential import SplitExponential
-from protocols.fss.square import Square
-from protocols.fss.widening import Widen
+from protocols.fss.preprocessing.matrix import Matrix
 from protocols.meta_tensors import no_data
 from protocols.share import Held, Share
 from protocols.trust import Security

@@ -20,14 +20,14 @@ from mpcinfer.suites.fss.attention import divide, quotient_to_server, row_sums
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.formats import power_formats, relu_formats
 from mpcinfer.suites.fss.precision import Precision
-from protocols.fss.cached import CachedShare
-from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
-from protocols.fss.executor import Executor
-from protocols.fss.matrix import Matrix
-from protocols.fss.opening import Open
-from protocols.fss.polynomial import Product
-from protocols.fss.rescale import narrow, nearest, truncate_locally, view
-from protocols.fss.suite import FssSuite
+from protocols.fss.executors.executor import Executor
+from protocols.fss.gates.cached import CachedShare
+from protocols.fss.gates.causal import CausalBlocks, CausalMix, CausalProduct
+from protocols.fss.gates.opening import Open
+from protocols.fss.gates.polynomial import Product
+from protocols.fss.operations.rescale import narrow, nearest, truncate_locally, view
+from protocols.fss.operations.suite import FssSuite
+from protocols.fss.preprocessing.matrix import Matrix
 from protocols.share import Share
 
 

@@ -19,10 +19,10 @@ from mpcinfer.suites.fss.weights import matrices
 from mpcinfer.suites.fss.widths import DEFAULT_MAX_CONTEXT, Widths
 from parties.errors import ConfigError, PeerMismatch
 from parties.meter import Meter
-from protocols.fss.counting_executor import Counting
-from protocols.fss.executor import Executor
-from protocols.fss.matrix import Matrix
+from protocols.fss.executors.counting_executor import Counting
+from protocols.fss.executors.executor import Executor
 from protocols.fss.plans import is_faithful
+from protocols.fss.preprocessing.matrix import Matrix
 from protocols.fss.registry import check
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan

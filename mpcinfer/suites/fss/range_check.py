@@ -15,7 +15,7 @@ import torch
 
 from parties.errors import RangeError
 from parties.meter import Meter
-from protocols.fss.matrix import Matrix
+from protocols.fss.preprocessing.matrix import Matrix
 
 CHECK = "check"
 """Prefix of the second evaluation's labels and of its weights' names."""

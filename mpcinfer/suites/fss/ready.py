@@ -28,8 +28,8 @@ from parties.meter import CLIENT, SERVER, Meter
 from parties.randomness import SystemRandom
 from parties.threads import run_two_threads
 from protocols.fss.plans import PLANS
-from protocols.fss.seeds import DealerSeeds
-from protocols.fss.source import DealerSource, RunShape
+from protocols.fss.preprocessing.seeds import DealerSeeds
+from protocols.fss.preprocessing.source import DealerSource, RunShape
 from protocols.plan import Plan
 
 _TOKENS = (3, 1)

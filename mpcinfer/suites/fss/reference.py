@@ -11,8 +11,8 @@ from mpcinfer.suites.fss.widths import Widths
 from parties.errors import ConfigError
 from parties.meter import Meter
 from parties.randomness import Randomness
-from protocols.fss.clear import Clear
-from protocols.fss.matrix import Matrix
+from protocols.fss.executors.clear import Clear
+from protocols.fss.preprocessing.matrix import Matrix
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.registry import truncating
 from protocols.plan import Plan

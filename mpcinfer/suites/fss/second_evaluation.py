@@ -13,7 +13,7 @@ from mpcinfer.suites.fss.wider_ranges import wider_ranges
 from mpcinfer.suites.fss.widths import Widths
 from parties.errors import ConfigError, RangeError
 from parties.meter import Meter
-from protocols.fss.counting_executor import Counting
+from protocols.fss.executors.counting_executor import Counting
 from protocols.fss.plans import is_faithful
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan

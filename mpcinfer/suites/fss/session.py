@@ -21,13 +21,13 @@ from parties.errors import ConfigError, PeerMismatch
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Phase
 from parties.randomness import Randomness
-from protocols.fss.matrix import Matrix
-from protocols.fss.party import Party
+from protocols.fss.executors.party import Party
+from protocols.fss.executors.preparation import Offline, Preparation
+from protocols.fss.executors.products_ahead import ProductsAhead
 from protocols.fss.plans import is_faithful
-from protocols.fss.preparation import Offline, Preparation
-from protocols.fss.products_ahead import ProductsAhead
+from protocols.fss.preprocessing.matrix import Matrix
+from protocols.fss.preprocessing.source import CorrelationSource, RunCorrelations, RunShape
 from protocols.fss.registry import OPERATIONS
-from protocols.fss.source import CorrelationSource, RunCorrelations, RunShape
 from protocols.plan import disclosures_of
 from protocols.seeding import SEED_LABEL
 from protocols.share import Share

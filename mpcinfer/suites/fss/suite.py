@@ -107,7 +107,7 @@ class FssSuite(Suite):
         deal_to_disk(plan, config, ranges, job)
 
     def holds(self, folder: Path) -> bool:
-        from protocols.fss.bundle_store import MANIFEST
+        from protocols.fss.preprocessing.bundle_store import MANIFEST
 
         return (folder / MANIFEST).exists()
 

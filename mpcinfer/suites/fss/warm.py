@@ -17,7 +17,7 @@ from mpcinfer.models.variants import variant
 from mpcinfer.suites.fss.ready import GPT2, LLAMA, warm_up
 from mpcinfer.suites.kernel_mark import cache_folder, mark_warm
 from parties.compiled import kernels, on_compile
-from protocols.fss.coarse_maximum import MAX_RING_BITS
+from protocols.fss.gates.coarse_maximum import MAX_RING_BITS
 from protocols.fss.plans import PLANS, is_faithful
 from protocols.fss.registry import OPERATIONS
 from protocols.kernels.entries import MIN_DOMAIN_BITS, Layout

@@ -17,11 +17,11 @@ from parties.errors import RangeError
 from parties.link import Link
 from parties.meter import CLIENT, Meter, Phase
 from parties.randomness import Randomness
-from protocols.fss.chunks import FlowControl, receive_in_chunks, send_in_chunks
-from protocols.fss.counting_executor import Counting
-from protocols.fss.gate import Message
-from protocols.fss.matrix import Matrix, PublicCopy
-from protocols.fss.seeds import WeightStreams
+from protocols.fss.executors.counting_executor import Counting
+from protocols.fss.executors.gate import Message
+from protocols.fss.preprocessing.chunks import FlowControl, receive_in_chunks, send_in_chunks
+from protocols.fss.preprocessing.matrix import Matrix, PublicCopy
+from protocols.fss.preprocessing.seeds import WeightStreams
 from protocols.meta_tensors import no_data
 from protocols.tensors import drawn
 

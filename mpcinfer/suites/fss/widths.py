@@ -2,7 +2,7 @@
 
 A value needs only the ring of whoever reads it next. Going backwards from a reader that wants `w` bits at `f`
 fraction bits, a producer whose result has `g` fraction bits must compute in w + g - f bits: truncation
-drops bits at the low end and nothing adds any at the top (views do, see `protocols/fss/polynomial.py`).
+drops bits at the low end and nothing adds any at the top (views do, see `protocols/fss/gates/polynomial.py`).
 
 Ranges come from `mpcinfer calibrate` with the margins below; shapes without weights take `PROFILE`.
 """

@@ -9,7 +9,7 @@ import pkgutil
 import pytest
 import torch
 
-import protocols.fss
+import protocols.fss.gates
 from mpcinfer import cost
 from mpcinfer.catalogue import listing
 from mpcinfer.models.folded import folded_config
@@ -21,16 +21,16 @@ from mpcinfer.suites.fss import gates
 from mpcinfer.suites.fss.formats import activation_formats
 from mpcinfer.suites.registry import SUITES, get_plan
 from protocols.additive.costs import PrimitiveCosts
-from protocols.fss.correlations import Dpf
-from protocols.fss.gate import Gate
+from protocols.fss.executors.gate import Gate
+from protocols.fss.preprocessing.correlations import Dpf
 
 ENTRIES = {(e.suite, e.operation, e.name): e for e in listing.protocols()}
 
 
 def gate_classes(base: type) -> set[type]:
     """All gates of the suite that are no base of others."""
-    for module in pkgutil.iter_modules(protocols.fss.__path__):
-        importlib.import_module(f"protocols.fss.{module.name}")
+    for module in pkgutil.iter_modules(protocols.fss.gates.__path__):
+        importlib.import_module(f"protocols.fss.gates.{module.name}")
     found: set[type] = set()
     for each in base.__subclasses__():
         found |= gate_classes(each) if inspect.isabstract(each) else {each} | gate_classes(each)

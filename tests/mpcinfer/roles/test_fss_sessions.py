@@ -39,9 +39,9 @@ from parties.link import Link
 from parties.local import local_pair
 from parties.meter import Meter
 from parties.threads import run_two_threads
-from protocols.fss.clear import Clear
-from protocols.fss.counting_executor import Counting
-from protocols.fss.source import DealerSource
+from protocols.fss.executors.clear import Clear
+from protocols.fss.executors.counting_executor import Counting
+from protocols.fss.preprocessing.source import DealerSource
 from protocols.plan import Plan
 from protocols.share import Share
 from tests.mpcinfer.test_private_models import GPT2, LLAMA

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.fss.dealing import Writer
-from protocols.fss.file_stream import Reader
+from protocols.fss.executors.dealing import Writer
+from protocols.fss.preprocessing.file_stream import Reader
 
 
 @dataclass(eq=False)

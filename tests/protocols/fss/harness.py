@@ -22,15 +22,15 @@ from parties.randomness import InsecureTestRandom, Randomness
 from parties.threads import run_two_threads
 from parties.trace import Trace
 from parties.wire import Spec, decode, unpack
-from protocols.fss.clear import Clear
-from protocols.fss.counting_executor import Counting
-from protocols.fss.dealing import Dealing
-from protocols.fss.executor import Executor
-from protocols.fss.file_stream import Reader
-from protocols.fss.gate import Shares
-from protocols.fss.matrix import Matrix, Products
-from protocols.fss.party import Party
-from protocols.fss.preparation import Preparation
+from protocols.fss.executors.clear import Clear
+from protocols.fss.executors.counting_executor import Counting
+from protocols.fss.executors.dealing import Dealing
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares
+from protocols.fss.executors.party import Party
+from protocols.fss.executors.preparation import Preparation
+from protocols.fss.preprocessing.file_stream import Reader
+from protocols.fss.preprocessing.matrix import Matrix, Products
 from protocols.fss.ring import low, signed
 from protocols.kernels.aes import Hash
 from protocols.meta_tensors import no_data

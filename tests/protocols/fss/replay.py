@@ -20,11 +20,11 @@ from parties.errors import ConfigError
 from parties.meter import CLIENT, Meter
 from parties.randomness import Randomness
 from parties.wire import RingArray
-from protocols.fss.clear import Clear
-from protocols.fss.dealing import Dealing
-from protocols.fss.executor import Executor, in_range
-from protocols.fss.gate import Gate, Shares
-from protocols.fss.party import Party
+from protocols.fss.executors.clear import Clear
+from protocols.fss.executors.dealing import Dealing
+from protocols.fss.executors.executor import Executor, in_range
+from protocols.fss.executors.gate import Gate, Shares
+from protocols.fss.executors.party import Party
 from protocols.fss.ring import low
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor, to_words

@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional
 
 from parties.errors import ConfigError, RangeError
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Shares
-from protocols.fss.lookup_activation import Activation, GatedActivation
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares
+from protocols.fss.gates.lookup_activation import Activation, GatedActivation
 from protocols.share import Share
 from tests.protocols.fss.harness import Program, Run, Secret, clear, run
 from tests.protocols.fss.uniformity import assert_uniform

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from parties.errors import RangeError
-from protocols.fss.causal import CausalBlocks, CausalMix, CausalProduct
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Shares
-from protocols.fss.polynomial import Product
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares
+from protocols.fss.gates.causal import CausalBlocks, CausalMix, CausalProduct
+from protocols.fss.gates.polynomial import Product
 from protocols.kernels.rows import pack_rows, sum_rows, unpack_rows
 from protocols.share import Share
 from tests.protocols.fss.harness import Program, Secret, clear, run
@@ -26,7 +26,7 @@ BLOCKS = [
 @pytest.fixture(params=[1, 2, 3, 128])
 def _groups(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups of so many rows or more."""
-    monkeypatch.setattr("protocols.fss.causal.GROUP_ROWS", request.param)
+    monkeypatch.setattr("protocols.fss.gates.causal.GROUP_ROWS", request.param)
 
 
 def product(blocks: CausalBlocks) -> Program:

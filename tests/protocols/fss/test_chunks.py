@@ -12,7 +12,13 @@ from parties.meter import Phase
 from parties.threads import run_two_threads
 from parties.trace import Trace
 from parties.wire import Spec
-from protocols.fss.chunks import BATCH_CHUNKS, CHUNK_ELEMENTS, FlowControl, receive_in_chunks, send_in_chunks
+from protocols.fss.preprocessing.chunks import (
+    BATCH_CHUNKS,
+    CHUNK_ELEMENTS,
+    FlowControl,
+    receive_in_chunks,
+    send_in_chunks,
+)
 from protocols.fss.ring import low
 
 

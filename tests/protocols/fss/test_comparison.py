@@ -7,11 +7,11 @@ import torch
 
 from parties.errors import ConfigError
 from parties.randomness import InsecureTestRandom
-from protocols.fss.comparison import IsNegative
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Shares
-from protocols.fss.opening import Open
-from protocols.fss.polynomial import Product
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares
+from protocols.fss.gates.comparison import IsNegative
+from protocols.fss.gates.opening import Open
+from protocols.fss.gates.polynomial import Product
 from protocols.fss.ring import signed
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from parties.errors import ConfigError, RangeError
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Shares
-from protocols.fss.lookup_exponential import Exponential
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares
+from protocols.fss.gates.lookup_exponential import Exponential
 from protocols.share import Share
 from tests.protocols.fss.harness import Program, Run, Secret, clear, run
 from tests.protocols.fss.uniformity import assert_uniform

@@ -10,7 +10,7 @@ import pytest
 from parties.errors import CorrelationExhausted
 from parties.packing import pack_words
 from parties.randomness import InsecureTestRandom
-from protocols.fss.file_stream import FileStream, Reader
+from protocols.fss.preprocessing.file_stream import FileStream, Reader
 from protocols.tensors import to_words
 
 

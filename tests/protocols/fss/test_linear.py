@@ -7,10 +7,10 @@ import torch
 
 from parties.errors import RangeError
 from parties.meter import CLIENT, SERVER
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Shares
-from protocols.fss.linear import Linear, RevealToClient, ToServerHeld
-from protocols.fss.opening import OpenToClient
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares
+from protocols.fss.gates.linear import Linear, RevealToClient, ToServerHeld
+from protocols.fss.gates.opening import OpenToClient
 from protocols.fss.ring import low
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Run, Secret, Weight, clear, run

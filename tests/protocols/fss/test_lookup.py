@@ -9,14 +9,13 @@ import pytest
 import torch
 
 from parties.errors import ConfigError
-from protocols.fss.clear import Clear
-from protocols.fss.correlations import Correlation, Correlations, Mask
-from protocols.fss.dealing import Dealing
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Gate, Message, Shares, exchange, shape_only
-from protocols.fss.lookup import Lookup
-from protocols.fss.party import Party
-from protocols.fss.polynomial import (
+from protocols.fss.executors.clear import Clear
+from protocols.fss.executors.dealing import Dealing
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Gate, Message, Shares, exchange, shape_only
+from protocols.fss.executors.party import Party
+from protocols.fss.gates.lookup import Lookup
+from protocols.fss.gates.polynomial import (
     Form,
     TermList,
     deal_product,
@@ -24,8 +23,9 @@ from protocols.fss.polynomial import (
     form_of,
     key_correlations,
 )
-from protocols.fss.tables import Table, tabulate
-from protocols.fss.terms import coefficients, secrets
+from protocols.fss.gates.terms import coefficients, secrets
+from protocols.fss.preprocessing.correlations import Correlation, Correlations, Mask
+from protocols.fss.tables.tables import Table, tabulate
 from protocols.share import Share
 from tests.protocols.fss.harness import Run, Secret, run
 from tests.protocols.fss.uniformity import assert_uniform

@@ -9,10 +9,10 @@ import torch
 
 from parties.errors import ConfigError
 from parties.randomness import InsecureTestRandom
-from protocols.fss.coarse_maximum import CoarseMaximum
-from protocols.fss.correlations import Idpf, Packed
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Shares, shape_only
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares, shape_only
+from protocols.fss.gates.coarse_maximum import CoarseMaximum
+from protocols.fss.preprocessing.correlations import Idpf, Packed
 from protocols.fss.ring import signed
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
@@ -81,8 +81,8 @@ def test_many_counts_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Vectors and zero tests, a few at a time: the same results and the same bill."""
     x, lengths = values((3, 340), 4), (40, 300)
     whole = run(maxima(lengths), [Secret(x, ring_bits=4)])
-    monkeypatch.setattr("protocols.fss.coarse_maximum._TESTED", 8)
-    monkeypatch.setattr("protocols.fss.one_hot.PIECE_BYTES", 1000)
+    monkeypatch.setattr("protocols.fss.gates.coarse_maximum._TESTED", 8)
+    monkeypatch.setattr("protocols.fss.gates.one_hot.PIECE_BYTES", 1000)
     done = run(maxima(lengths), [Secret(x, ring_bits=4)])
     done.check_bill()
     assert torch.equal(done.secret(), expected(x, lengths))

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from parties.meter import CLIENT, SERVER
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Shares
-from protocols.fss.opening import Open, OpenToClient
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares
+from protocols.fss.gates.opening import Open, OpenToClient
 from protocols.fss.ring import low
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Secret, run

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from parties.errors import RangeError
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Shares
-from protocols.fss.polynomial import Product, SumOfSquares
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares
+from protocols.fss.gates.polynomial import Product, SumOfSquares
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Secret, clear, run
 

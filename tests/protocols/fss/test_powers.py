@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from parties.errors import ConfigError, RangeError
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Shares
-from protocols.fss.powers import PowerFormats, even_power, power_error
-from protocols.fss.square import Square
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares
+from protocols.fss.gates.square import Square
+from protocols.fss.operations.powers import PowerFormats, even_power, power_error
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Secret, clear, run
 from tests.protocols.fss.test_polynomial import all_of, seen

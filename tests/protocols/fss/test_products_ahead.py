@@ -7,12 +7,12 @@ import torch
 
 from parties.meter import CLIENT
 from parties.randomness import InsecureTestRandom, Randomness
-from protocols.fss import matrix
-from protocols.fss.embedding import TokensToServerHeld
-from protocols.fss.linear import Linear
-from protocols.fss.matrix import Drawn, Matrix, Products, times
-from protocols.fss.preparation import Offline
-from protocols.fss.products_ahead import FEW_TOKENS, PASSES, ProductsAhead
+from protocols.fss.executors.preparation import Offline
+from protocols.fss.executors.products_ahead import FEW_TOKENS, PASSES, ProductsAhead
+from protocols.fss.gates.embedding import TokensToServerHeld
+from protocols.fss.gates.linear import Linear
+from protocols.fss.preprocessing import matrix
+from protocols.fss.preprocessing.matrix import Drawn, Matrix, Products, times
 from protocols.tensors import drawn
 
 WEIGHT = Matrix("w", (6, 4), 0, 30, torch.arange(24).reshape(6, 4) - 11)

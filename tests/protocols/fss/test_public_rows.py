@@ -9,13 +9,13 @@ import torch
 
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Meter
-from protocols.fss.clear import Clear
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Shares
-from protocols.fss.matrix import Matrix, PublicCopy
-from protocols.fss.opening import OpenToClient
-from protocols.fss.party import Party
-from protocols.fss.public_rows import OwnTokens, PublicRows
+from protocols.fss.executors.clear import Clear
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares
+from protocols.fss.executors.party import Party
+from protocols.fss.gates.opening import OpenToClient
+from protocols.fss.gates.public_rows import OwnTokens, PublicRows
+from protocols.fss.preprocessing.matrix import Matrix, PublicCopy
 from protocols.fss.ring import low
 from protocols.share import Held
 from tests.protocols.fss.harness import run

@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 
 from parties.errors import ConfigError, RangeError
-from protocols.fss.binade_cells import REST_BITS, BinadeCells, Function
-from protocols.fss.correlations import Idpf
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Shares, shape_only
-from protocols.fss.range_reduction import RangeReduction, line_error
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares, shape_only
+from protocols.fss.gates.range_reduction import RangeReduction, line_error
+from protocols.fss.preprocessing.correlations import Idpf
 from protocols.fss.ring import low as residue
+from protocols.fss.tables.binade_cells import REST_BITS, BinadeCells, Function
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Run, Secret, clear, run
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from parties.errors import ConfigError, RangeError
-from protocols.fss.executor import Executor
-from protocols.fss.exponential_protocols import ExponentialFormats, SplitExponentialProtocol
-from protocols.fss.gate import Shares
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares
+from protocols.fss.operations.exponential_protocols import ExponentialFormats, SplitExponentialProtocol
 from protocols.share import Share
 from tests.protocols.fss.harness import Program, Secret, clear, run
 from tests.protocols.fss.uniformity import assert_uniform

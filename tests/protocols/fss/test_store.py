@@ -19,13 +19,13 @@ from parties.link import Link
 from parties.meter import CLIENT, SERVER, Phase
 from parties.randomness import InsecureTestRandom
 from parties.threads import run_two_threads
-from protocols.fss import bundle_store
-from protocols.fss.bundle_store import VERSION, BundleWriter, Manifest, Store, new_folder
-from protocols.fss.file_stream import Reader
-from protocols.fss.seeds import DealerSeeds
-from protocols.fss.source import RunShape
-from protocols.fss.stored_source import StoredSource
-from protocols.fss.transport import Dealt, Part
+from protocols.fss.preprocessing import bundle_store
+from protocols.fss.preprocessing.bundle_store import VERSION, BundleWriter, Manifest, Store, new_folder
+from protocols.fss.preprocessing.file_stream import Reader
+from protocols.fss.preprocessing.seeds import DealerSeeds
+from protocols.fss.preprocessing.source import RunShape
+from protocols.fss.preprocessing.stored_source import StoredSource
+from protocols.fss.preprocessing.transport import Dealt, Part
 from tests.deadlines import HANG_S
 
 LENGTHS, COUNT = [4, 1, 1], 3
@@ -229,7 +229,7 @@ def test_a_peer_that_says_no_number(folders: list[Path]) -> None:
 _VICTIMS = """
 import os, signal, sys
 from pathlib import Path
-from protocols.fss.bundle_store import Store
+from protocols.fss.preprocessing.bundle_store import Store
 
 def victim(folder, left):
     def dying(name):

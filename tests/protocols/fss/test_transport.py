@@ -17,9 +17,9 @@ from parties.local import local_pair
 from parties.meter import CLIENT, SERVER, Meter
 from parties.randomness import InsecureTestRandom
 from parties.wire import Buffer, decode
-from protocols.fss.seeds import DealerSeeds, PartySeeds, charge_seeds, weight_streams
-from protocols.fss.source import RUNS, DealerSource, RunShape, asked_runs
-from protocols.fss.transport import CHUNK, CHUNK_BYTES, DATA, Dealt, Inbox, Outbox, Part
+from protocols.fss.preprocessing.seeds import DealerSeeds, PartySeeds, charge_seeds, weight_streams
+from protocols.fss.preprocessing.source import RUNS, DealerSource, RunShape, asked_runs
+from protocols.fss.preprocessing.transport import CHUNK, CHUNK_BYTES, DATA, Dealt, Inbox, Outbox, Part
 from tests.deadlines import HANG_S
 
 WINDOW, PIECE = 1000, 100

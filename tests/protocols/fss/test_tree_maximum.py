@@ -7,10 +7,10 @@ import torch
 
 from parties.errors import RangeError
 from parties.randomness import InsecureTestRandom
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Shares
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares
+from protocols.fss.operations.tree_maximum import row_maximum
 from protocols.fss.ring import signed
-from protocols.fss.tree_maximum import row_maximum
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
 from tests.protocols.fss.harness import Program, Secret, clear, run

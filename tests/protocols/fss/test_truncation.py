@@ -8,10 +8,10 @@ import torch
 
 from parties.errors import ConfigError, RangeError
 from parties.randomness import InsecureTestRandom
-from protocols.fss.exact_truncation import TruncateExactly
-from protocols.fss.executor import Executor
-from protocols.fss.gate import Shares
-from protocols.fss.polynomial import Product
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Shares
+from protocols.fss.gates.exact_truncation import TruncateExactly
+from protocols.fss.gates.polynomial import Product
 from protocols.fss.ring import signed
 from protocols.share import Share
 from protocols.tensors import to_tensor

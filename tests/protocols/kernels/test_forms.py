@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from parties.randomness import InsecureTestRandom
-from protocols.fss.forms import Form, layout_of, monomials
+from protocols.fss.gates.forms import Form, layout_of, monomials
 from protocols.kernels.form_products import BIT, LISTED, VALUE, VIEW, evaluate, share_out
 
 WORD = 1 << 64
@@ -24,7 +24,7 @@ FORMS = {
 
 
 def _coefficients(kind: int, values: list[int]) -> list[int]:
-    """By the formulas of `protocols.fss.polynomial`, the constant first."""
+    """By the formulas of `protocols.fss.gates.polynomial`, the constant first."""
     (value, *_) = values
     if kind == LISTED:
         return values

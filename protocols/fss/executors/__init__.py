@@ -1,0 +1,1 @@
+"""Executors: who runs a program of gates, and what a gate has at hand there."""

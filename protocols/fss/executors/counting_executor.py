@@ -1,0 +1,45 @@
+"""The bill: the same program on shapes."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+
+from parties.counted_link import CountedLink
+from parties.meter import CLIENT, SERVER, Meter
+from protocols.fss.executors.executor import Executor
+from protocols.fss.executors.gate import Gate, Message, Shares
+from protocols.fss.preprocessing.correlations import sent_bytes
+from protocols.share import Share
+
+
+@final
+class Counting(Executor):
+    """Charges what gates declare. Shares have no data; the bill has no wire bytes and no seconds.
+
+    Args:
+        meter: made with `timed=False`.
+    """
+
+    def __init__(self, meter: Meter, *, exact_truncation: bool = False) -> None:
+        super().__init__(meter, exact_truncation=exact_truncation)
+        self._link = CountedLink(meter)
+
+    def apply(self, gate: Gate, *inputs: Share) -> Shares:
+        server, client = sent_bytes(gate.correlations(*inputs))
+        self.meter.charge_offline(SERVER, server)
+        self.meter.charge_offline(CLIENT, client)
+        for message in gate.offline_messages(*inputs):
+            for receiver in message.receivers:
+                self.meter.charge_offline(receiver, message.payload_bytes)
+        for message in gate.messages(*inputs):
+            self.send(message)
+        return gate.outputs(*inputs)
+
+    def add_public(self, a: Share, value: int | torch.Tensor) -> Share:
+        return a
+
+    def send(self, message: Message) -> None:
+        """Books a message."""
+        self._link.send(message.payload_bytes, *message.receivers)

@@ -1,0 +1,258 @@
+"""Products of queries with keys, and of weights with values, where a query sees the keys up to its own only.
+
+What can be seen is packed: rows of growing length end to end, cut into blocks of whole rows. Nothing else is
+dealt for or opened. Products are made for some hundred rows at once, with the keys up to the last of them, so
+that of T rows a share of about GROUP_ROWS / T is computed in vain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import ClassVar, final
+
+import torch
+
+from protocols.fss.executors.clear_side import ClearSide
+from protocols.fss.executors.dealer_side import DealerSide
+from protocols.fss.executors.gate import Gate, Shares, shape_only
+from protocols.fss.executors.party_side import PartySide
+from protocols.fss.preprocessing.correlations import Correlations, Shape, Shared
+from protocols.kernels.ring_products import ring_bmm
+from protocols.kernels.rows import pack_rows, unpack_rows
+from protocols.share import Share
+
+GROUP_ROWS = 128
+"""Rows whose products are made at once: enough for matrix products to run at full speed."""
+BLOCK_ELEMENTS = 1 << 17
+"""Packed elements of a block, over all heads: arrays of so many stay in cache."""
+BLOCK_ROWS = 16
+"""Blocks have a multiple of that many rows, and so of eight elements: packed, they end on whole bytes."""
+
+
+@dataclass(frozen=True)
+class CausalBlocks:
+    """Which keys each of the last T of S positions sees, in blocks of rows.
+
+    Attributes:
+        queries, keys: T, S.
+        cuts: rows at which blocks begin, 0 first and T last.
+    """
+
+    queries: int
+    keys: int
+    cuts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, queries: int, keys: int, heads: int) -> CausalBlocks:
+        """Blocks of about `BLOCK_ELEMENTS` elements."""
+        cuts = [0]
+        for row in range(BLOCK_ROWS, queries, BLOCK_ROWS):
+            first, last = keys - queries + cuts[-1] + 1, keys - queries + row + BLOCK_ROWS
+            if heads * (first + last) * (row + BLOCK_ROWS - cuts[-1]) // 2 > BLOCK_ELEMENTS:
+                cuts.append(row)
+        return cls(queries, keys, (*cuts, queries))
+
+    @classmethod
+    def whole(cls, queries: int, keys: int) -> CausalBlocks:
+        """A single block."""
+        return cls(queries, keys, (0, queries))
+
+    @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        """How many keys each query sees."""
+        return tuple(range(self.keys - self.queries + 1, self.keys + 1))
+
+    @cached_property
+    def blocks(self) -> tuple[slice, ...]:
+        """Rows of every block."""
+        return tuple(slice(first, last) for first, last in pairwise(self.cuts))
+
+    def shapes(self, leading: Shape) -> list[Shape]:
+        """Of what is packed of every block."""
+        return [(*leading, sum(self.lengths[block])) for block in self.blocks]
+
+    def groups(self) -> Iterator[tuple[slice, Sequence[int]]]:
+        """Rows whose products are made at once, and the numbers of their blocks."""
+        first, members = 0, list[int]()
+        for number, block in enumerate(self.blocks):
+            members.append(number)
+            if block.stop - first >= GROUP_ROWS or block.stop == self.queries:
+                yield slice(first, block.stop), members
+                first, members = block.stop, []
+
+    def seen(self, group: slice) -> int:
+        """Keys that the last row of a group sees, and no row before it more."""
+        last: int = group.stop
+        return self.lengths[last - 1]
+
+
+@final
+class CausalProduct(Gate):
+    """Masked queries [.., T, K] times masked keys [.., S, K], what can be seen of it, a result a block.
+
+    With qh = q + A and kh = k + B: q k^T = qh k^T - A kh^T + A B^T. A party multiplies [qh A] with its
+    summand of k and -kh.
+
+    Inputs: queries, keys, and additive shares of the keys in the same ring.
+    Cost: no round, nothing online: both factors are opened already. Key: ring_bits an element of A and of
+        what can be seen of A B^T, to the server.
+    Reveals: nothing.
+    Source: Beaver (CRYPTO '91) with one correlation a matrix product.
+    """
+
+    reason: ClassVar[str] = "causal product"
+
+    def __init__(self, blocks: CausalBlocks) -> None:
+        self._blocks = blocks
+
+    def correlations(self, *inputs: Share) -> Correlations:
+        q, k, own = inputs
+        ring = q.ring_bits
+        assert ring == k.ring_bits == own.ring_bits
+        assert (q.shape[-2], k.shape[-2]) == (self._blocks.queries, self._blocks.keys)
+        correlations: Correlations = {"queries": Shared(q.shape, ring)}
+        for number, shape in enumerate(self._blocks.shapes(q.shape[:-2])):
+            correlations[f"both{number}"] = Shared(shape, ring)
+        return correlations
+
+    def outputs(self, *inputs: Share) -> Shares:
+        q, k, _ = inputs
+        shapes = self._blocks.shapes(q.shape[:-2])
+        return tuple(shape_only(shape, q.frac_bits + k.frac_bits, q.ring_bits) for shape in shapes)
+
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
+        q, k, own = inputs
+        queries, *both = self.correlations(*inputs).values()
+        left = torch.cat([q.value, party.shared(queries)], -1)
+        right = torch.cat([own.value, -k.value], -1)
+        products = self._products(left, right, q.ring_bits)
+        values = (product.add_(party.shared(item)) for product, item in zip(products, both, strict=True))
+        return self._results(values, q, k)
+
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
+        q, k, _ = inputs
+        queries, *both = self.correlations(*inputs).values()
+        dealing.share(queries, q.value)
+        for item, product in zip(both, self._products(q.value, k.value, q.ring_bits), strict=True):
+            dealing.share(item, product)
+        return self.outputs(*inputs)
+
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
+        q, k, _ = inputs
+        if not _fits_words(q, k, k.shape[-1]):
+            for group, _ in self._blocks.groups():
+                sizes = q.value[..., group, :].double() @ k.value.double().transpose(-1, -2)
+                first: int = group.start
+                seen = sizes.tril(self._blocks.lengths[first] - 1)
+                clear.check_magnitude(seen, q.ring_bits, q.frac_bits + k.frac_bits)
+        return self._results(self._products(q.value, k.value, 64), q, k)
+
+    def _products(self, q: torch.Tensor, k: torch.Tensor, ring_bits: int) -> Iterator[torch.Tensor]:
+        """q k^T, packed, block by block."""
+        for group, members in self._blocks.groups():
+            keys = k[..., : self._blocks.seen(group), :].transpose(-1, -2)
+            matrix = ring_bmm(q[..., group, :], keys, ring_bits)
+            for number in members:
+                block = self._blocks.blocks[number]
+                yield pack_rows(matrix, self._blocks.lengths[block], block.start - group.start)
+
+    def _results(self, values: Iterator[torch.Tensor], q: Share, k: Share) -> Shares:
+        return tuple(Share(value, q.frac_bits + k.frac_bits, q.ring_bits) for value in values)
+
+
+@final
+class CausalMix(Gate):
+    """Masked weights, packed, a share a block, times masked values [.., S, K]: additive [.., T, K].
+
+    With wh = w + A and vh = v + B: w v = wh v - A vh + A B. A party multiplies wh with its summand of v.
+
+    Inputs: the weights of every block, in order; the values, and additive shares of them in the same ring.
+    Cost: no round, nothing online. Key: ring_bits an element of A and A B, to the server.
+    Reveals: nothing.
+    Source: as for `CausalProduct`.
+    """
+
+    reason: ClassVar[str] = "causal mix"
+
+    def __init__(self, blocks: CausalBlocks) -> None:
+        self._blocks = blocks
+
+    def correlations(self, *inputs: Share) -> Correlations:
+        *weights, v, own = inputs
+        ring = v.ring_bits
+        assert all(x.ring_bits == ring for x in (*weights, own))
+        assert v.shape[-2] == self._blocks.keys
+        correlations: Correlations = {}
+        for number, w in enumerate(weights):
+            correlations[f"weights{number}"] = Shared(w.shape, ring)
+        return {**correlations, "both": Shared(self._shape(v), ring)}
+
+    def outputs(self, *inputs: Share) -> Shares:
+        w, v = inputs[0], inputs[-2]
+        return (shape_only(self._shape(v), w.frac_bits + v.frac_bits, v.ring_bits),)
+
+    def run(self, party: PartySide, *inputs: Share) -> Shares:
+        *weights, v, own = inputs
+        *masks, both = self.correlations(*inputs).values()
+        negated = -v.value
+        parts: list[torch.Tensor] = []
+        for group, members in self._blocks.groups():
+            seen = self._blocks.seen(group)
+            opened = self._unpacked([weights[number].value for number in members], members, seen)
+            hidden = self._unpacked([party.shared(masks[number]) for number in members], members, seen)
+            part = ring_bmm(opened, own.value[..., :seen, :], v.ring_bits)
+            parts.append(part.add_(ring_bmm(hidden, negated[..., :seen, :], v.ring_bits)))
+        return self._result(torch.cat(parts, -2).add_(party.shared(both)), *inputs)
+
+    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
+        *weights, v, _ = inputs
+        *masks, both = self.correlations(*inputs).values()
+        for item, w in zip(masks, weights, strict=True):
+            dealing.share(item, w.value)
+        dealing.share(both, self._mixed(*inputs, ring_bits=v.ring_bits))
+        return self.outputs(*inputs)
+
+    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
+        *weights, v, _ = inputs
+        if not all(_fits_words(w, v, v.shape[-2]) for w in weights):
+            for rows in self._rows(*weights):
+                sizes = rows.double() @ v.value[..., : rows.shape[-1], :].double()
+                clear.check_magnitude(sizes, v.ring_bits, weights[0].frac_bits + v.frac_bits)
+        return self._result(self._mixed(*inputs, ring_bits=64), *inputs)
+
+    def _mixed(self, *inputs: Share, ring_bits: int) -> torch.Tensor:
+        *weights, v, _ = inputs
+        parts = [
+            ring_bmm(rows, v.value[..., : rows.shape[-1], :], ring_bits) for rows in self._rows(*weights)
+        ]
+        return torch.cat(parts, -2)
+
+    def _rows(self, *weights: Share) -> Iterator[torch.Tensor]:
+        """Unpacked, group by group."""
+        for group, members in self._blocks.groups():
+            packed = [weights[number].value for number in members]
+            yield self._unpacked(packed, members, self._blocks.seen(group))
+
+    def _unpacked(self, packed: list[torch.Tensor], members: Sequence[int], seen: int) -> torch.Tensor:
+        """The rows of some blocks, with zeros: [.., rows, seen]."""
+        rows = [
+            unpack_rows(part, self._blocks.lengths[self._blocks.blocks[number]], seen)
+            for part, number in zip(packed, members, strict=True)
+        ]
+        return torch.cat(rows, -2) if len(rows) > 1 else rows[0]
+
+    def _shape(self, v: Share) -> Shape:
+        return (*v.shape[:-2], self._blocks.queries, v.shape[-1])
+
+    def _result(self, value: torch.Tensor, *inputs: Share) -> Shares:
+        w, v = inputs[0], inputs[-2]
+        return (Share(value, w.frac_bits + v.frac_bits, v.ring_bits),)
+
+
+def _fits_words(x: Share, y: Share, terms: int) -> bool:
+    """Whether no sum of so many products can leave int64; then the ring can be checked afterwards."""
+    largest = [float(part.value.abs().max()) if part.value.numel() else 0.0 for part in (x, y)]
+    return terms * largest[0] * largest[1] < 2.0**62

@@ -1,0 +1,1 @@
+"""Operations: what a plan can name a protocol for, and the protocols."""

@@ -1,0 +1,1 @@
+"""Preprocessing: the correlations that gates take, and their way from the dealer to a party."""

@@ -1,0 +1,1 @@
+"""Tables: functions of a masked number as integers, cell by cell."""
