@@ -139,7 +139,7 @@ def _dealer(case: Case, results: Any) -> None:
         linear_streams=(AesCtrStream(case.seed(3)), AesCtrStream(case.seed(4))),
         hash=Hash(case.seed(5)),
         products=Products(drawn_masks(weight_streams(case.seed(9)))),
-        exact_truncation=get_plan(case.plan).exact_truncation,
+        exact_truncation=is_faithful(get_plan(case.plan)),
     )
     started = time.perf_counter()
     widths = case.widths
@@ -179,7 +179,7 @@ def _weights(case: Case, link: Link) -> dict[str, Matrix]:
 def _offline_and_online(rank: int, case: Case, link: Link, weights: dict[str, Matrix]) -> tuple[Any, ...]:
     linear, own = case.folder / "linear", case.folder / _NAMES[rank]
     shape = (1, case.tokens, case.config.width)
-    exact_truncation = get_plan(case.plan).exact_truncation
+    exact_truncation = is_faithful(get_plan(case.plan))
     with linear.open("rb", buffering=0) if rank == SERVER else io.BytesIO() as file:
         size = linear.stat().st_size if rank == SERVER else 0
         preparation = Preparation(

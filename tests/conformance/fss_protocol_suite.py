@@ -128,11 +128,15 @@ def cases_on(
     """Of whatever the suite of these formats has for an operation."""
     kind = operation if operation in TRUE else ""
     made = (
-        _activation(kind, formats, exact_truncation)
+        [_activation(kind, formats, exact_truncation, gated=gated) for gated in (False, True)]
         if kind
-        else _MAKERS[operation](formats, exact_truncation)
+        else [_MAKERS[operation](formats, exact_truncation)]
     )
-    return [dataclasses.replace(made, name=f"{operation}={name}", exact_truncation=exact_truncation)]
+    names = (f"{operation}={name}", f"{operation}={name}, times a factor")
+    return [
+        dataclasses.replace(each, name=called, exact_truncation=exact_truncation)
+        for each, called in zip(made, names, strict=False)
+    ]
 
 
 def with_protocol(formats: ModelFormats, operation: str, protocol: object) -> ModelFormats:
@@ -143,8 +147,8 @@ def with_protocol(formats: ModelFormats, operation: str, protocol: object) -> Mo
     return dataclasses.replace(formats, suite=suite)
 
 
-def _activation(kind: str, formats: ModelFormats, exact_truncation: bool) -> Case:
-    """Values of any size, densely where the function bends."""
+def _activation(kind: str, formats: ModelFormats, exact_truncation: bool, *, gated: bool) -> Case:
+    """Values of any size, densely where the function bends; times a factor, as in a gated unit, or alone."""
     p, ffn, protocol = formats.widths.precision, formats.widths.ffn(0), formats.suite.activations[kind]
     around = formats.activation(kind, exact_truncation=exact_truncation)
     most = 2 ** (around.index_bits - around.index_frac - 1) - 1
@@ -152,16 +156,21 @@ def _activation(kind: str, formats: ModelFormats, exact_truncation: bool) -> Cas
     bent = torch.arange(-6 << p.activation, 6 << p.activation)
     x = torch.cat([bent, torch.linspace(low, high, 2001).long()])
 
-    def program(executor: Executor, value: Share) -> Shares:
+    def program(executor: Executor, value: Share, *factors: Share) -> Shares:
         index = value
         if protocol.indexed:
             (index,) = narrow(executor, (value, around.index_frac, around.index_bits))
-        return (protocol(executor, kind, around, value, index),)
+        return (protocol(executor, kind, around, value, index, *factors),)
 
     real = x.double() / 2.0**p.activation
-    stated = torch.full_like(real, protocol.max_abs_error(kind, around))
-    inputs = [Secret(value, p.activation, ffn.preactivation_bits) for value in (x, torch.zeros_like(x))]
-    return Case("", program, inputs[:1], inputs[1:], TRUE[kind](real), stated, torch.zeros_like(real))
+    factor = torch.where(torch.arange(len(x)) % 2 == 0, 1 << p.activation, -3 << p.activation - 1)
+    times = factor.double() / 2.0**p.activation if gated else torch.ones_like(real)
+    stated = protocol.max_abs_error(kind, around) * times.abs()
+    inputs = [
+        [Secret(each, p.activation, ffn.preactivation_bits) for each in (value, factor)[: 1 + gated]]
+        for value in (x, torch.zeros_like(x))
+    ]
+    return Case("", program, *inputs, TRUE[kind](real) * times, stated, torch.zeros_like(real))
 
 
 def _exponential(formats: ModelFormats, exact_truncation: bool) -> Case:

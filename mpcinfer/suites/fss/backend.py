@@ -34,6 +34,7 @@ from protocols.fss.gates.widening import Widen
 from protocols.fss.operations.activation_protocols import ActivationFormats, ActivationProtocol
 from protocols.fss.operations.rescale import (
     extend_ring,
+    in_scale,
     narrow,
     nearest,
     open_truncated,
@@ -257,8 +258,9 @@ class FssBackend(Backend[Share, Matrix]):
         (x,) = open_truncated(executor, (x, p.activation, widths.preactivation_bits))
         protocol, formats = self._activation(kind, p.activation)
         index = self._index(protocol, formats, x)
-        bent = protocol(executor, kind, formats, x, index)
-        return executor.one(ToServerHeld(), truncate_locally(executor, bent, p.activation))
+        activated = protocol(executor, kind, formats, x, index)
+        activated = in_scale(executor, activated, p.activation, formats.ring_bits)
+        return executor.one(ToServerHeld(), truncate_locally(executor, activated, p.activation))
 
     def gated(self, gate: Share, up: Share, kind: ActivationKind) -> Share:
         with self.span(kind, kind):
@@ -269,6 +271,7 @@ class FssBackend(Backend[Share, Matrix]):
             protocol, formats = self._activation(kind, p.gate)
             index = self._index(protocol, formats, x)
             product = protocol(executor, kind, formats, x, index, factor)
+            product = in_scale(executor, product, 2 * p.gate, formats.ring_bits)
             return executor.one(ToServerHeld(), truncate_locally(executor, product, p.held))
 
     def _index(self, protocol: ActivationProtocol, formats: ActivationFormats, x: Share) -> Share:

@@ -30,7 +30,7 @@ def activation_formats(
     """Around an activation of a value with `frac_bits` fraction bits."""
     index_frac = protocol.index_frac(p.index, frac_bits)
     return ActivationFormats(
-        ring_bits=ffn.bent_bits,
+        ring_bits=ffn.activation_bits,
         frac_bits=frac_bits,
         index_bits=ffn.index_bits + index_frac - p.index,
         index_frac=index_frac,

@@ -25,7 +25,7 @@ from protocols.fss.gates.cached import CachedShare
 from protocols.fss.gates.causal import CausalBlocks, CausalMix, CausalProduct
 from protocols.fss.gates.opening import Open
 from protocols.fss.gates.polynomial import Product
-from protocols.fss.operations.rescale import narrow, nearest, truncate_locally, view
+from protocols.fss.operations.rescale import in_scale, narrow, nearest, truncate_locally, view
 from protocols.fss.operations.suite import FssSuite
 from protocols.fss.preprocessing.matrix import Matrix
 from protocols.share import Share
@@ -97,7 +97,9 @@ def relu_attention(
             if protocol.indexed
             else (scores,)
         )
-        (positive,) = executor.apply(Open(), protocol(executor, "relu", around, scores, index))
+        positive = protocol(executor, "relu", around, scores, index)
+        positive = in_scale(executor, positive, weights.frac, around.ring_bits)
+        (positive,) = executor.apply(Open(), truncate_locally(executor, positive, weights.frac))
     with span("mix", "matmul"):
         mixed = executor.one(CausalMix(seen), positive, v, v.summand)
         mixed = truncate_locally(executor, _as_means(executor, mixed, seen, weights.row_bits), weights.mixed)

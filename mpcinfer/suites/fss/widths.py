@@ -45,7 +45,7 @@ class FfnWidths:
     preactivation_bits: int
     """Ring bits of the pre-activation as it is opened to the client."""
     index_bits: int
-    bent_bits: int
+    activation_bits: int
     """Ring bits for the activation and the gated product."""
     out_bits: int
 
@@ -261,7 +261,7 @@ class Widths:
                 reading=p.weight,
                 preactivation_bits=1,
                 index_bits=1,
-                bent_bits=out,
+                activation_bits=out,
                 out_bits=out,
             )
         largest = self._seen.largest(f"{prefix}.in/linear", PROFILE.pre_activation)
@@ -269,11 +269,11 @@ class Widths:
         if config.ffn == "glu":
             fraction, out_scale = p.gate, 2 * p.gate + p.weight
             out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
-            bent = max(out_bits, self._product_bits(prefix, largest, out_bits))
-            out_bits = bent - (2 * p.gate - self._held(2 * p.gate))
+            activated = max(out_bits, self._product_bits(prefix, largest, out_bits))
+            out_bits = activated - (2 * p.gate - self._held(2 * p.gate))
         else:
             fraction, out_scale = p.activation, p.activation + p.weight
-            bent = out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
+            activated = out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
         preactivation_bits = ring(largest, fraction, slack=2, what=f"{prefix}.in")
         in_bits = max(preactivation_bits + scale - fraction, integer_bits(largest) + scale + 2)
         finer = self._finer(RING_BITS - in_bits)
@@ -283,7 +283,7 @@ class Widths:
             reading=p.weight + finer,
             preactivation_bits=preactivation_bits,
             index_bits=integer_bits(largest) + p.index + 1,
-            bent_bits=bent,
+            activation_bits=activated,
             out_bits=out_bits,
         )
 

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER
 from protocols.fss.executors.clear_side import ClearSide
 from protocols.fss.executors.dealer_side import DealerSide
@@ -19,6 +20,9 @@ from protocols.fss.executors.party_side import PartySide
 from protocols.fss.preprocessing.correlations import Correlations, Shape
 from protocols.meta_tensors import no_data
 from protocols.share import Held, Share
+
+MOST_BITS = 64
+"""Of a ring."""
 
 Shares = tuple[Share, ...]
 
@@ -90,5 +94,11 @@ class Gate(ABC):
 def shape_only(
     shape: Shape, frac_bits: int, ring_bits: int, held: Held = Held.ADDITIVE, drop: int | None = None
 ) -> Share:
-    """A share without data."""
+    """A share without data.
+
+    Raises:
+        ConfigError: more bits than a ring has.
+    """
+    if ring_bits > MOST_BITS:
+        raise ConfigError(f"a result in a ring of {ring_bits} bits: rings have at most {MOST_BITS}")
     return Share(no_data(shape), frac_bits, ring_bits, held, drop)

@@ -13,6 +13,7 @@ from typing import ClassVar, final
 
 import torch
 
+from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER
 from protocols.fss.executors.clear_side import ClearSide
 from protocols.fss.executors.dealer_side import DealerSide, sum_of_draws
@@ -138,6 +139,11 @@ class Linear(Gate):
     def outputs(self, *inputs: Share) -> Shares:
         (x,) = inputs
         weight, columns = self._weight, x.shape[-1]
+        if x.ring_bits > weight.ring_bits:
+            raise ConfigError(
+                f"{weight.name} is masked in a ring of {weight.ring_bits} bits, and multiplies a value in one "
+                f"of {x.ring_bits}: the value must be brought to at most as many"
+            )
         if self._columns is None and len(weight.shape) > 1:
             columns = weight.shape[0 if self._transposed else 1]
         frac_bits = x.frac_bits + weight.frac_bits

@@ -34,6 +34,19 @@ def truncate_locally(executor: Executor, x: Share, frac_bits: int) -> Share:
     return x if executor.exact_truncation or drop <= 0 else executor.truncate(x, drop)
 
 
+def in_scale(executor: Executor, x: Share, frac_bits: int, ring_bits: int) -> Share:
+    """Additive shares of a value that may be finer than `frac_bits`, as plans with exact truncation have to
+    bring them to a layer: at that scale, in `ring_bits`. Other plans truncate them where they are sent.
+
+    Cost: nothing; where exact plans have something to drop, an opening and `TruncateExactly`, 2 rounds.
+    """
+    drop = x.frac_bits - frac_bits
+    if not executor.exact_truncation or drop <= 0:
+        return x
+    (opened,) = executor.apply(Open(), x)
+    return executor.one(TruncateExactly(drop, ring_bits), opened)
+
+
 def truncate_at_server(executor: Executor, x: Share, frac_bits: int, ring_bits: int) -> Share:
     """What a linear layer left at the server, with fewer fraction bits, still there.
 
