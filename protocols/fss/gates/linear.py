@@ -141,8 +141,8 @@ class Linear(Gate):
         weight, columns = self._weight, x.shape[-1]
         if x.ring_bits > weight.ring_bits:
             raise ConfigError(
-                f"{weight.name} is masked in a ring of {weight.ring_bits} bits, and multiplies a value in one "
-                f"of {x.ring_bits}: the value must be brought to at most as many"
+                f"{weight.name} is masked in a ring of {weight.ring_bits} bits, and multiplies a value in "
+                f"one of {x.ring_bits}: the value must be brought to at most as many"
             )
         if self._columns is None and len(weight.shape) > 1:
             columns = weight.shape[0 if self._transposed else 1]
