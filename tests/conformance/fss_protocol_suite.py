@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.suites.fss.catalogue import ModelFormats, formats_of
+from mpcinfer.suites.fss.samples import ModelFormats, formats_of
 from mpcinfer.suites.registry import get_plan
 from protocols.fss.binade_cells import Function
 from protocols.fss.executor import Executor

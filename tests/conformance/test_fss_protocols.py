@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mpcinfer.suites.fss.catalogue import formats_of
+from mpcinfer.suites.fss.samples import formats_of
 from mpcinfer.suites.registry import SUITES, get_plan
 from protocols.fss.activation_protocols import ActivationFormats, LookupActivation
 from protocols.fss.registry import GELU
