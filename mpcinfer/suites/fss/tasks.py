@@ -42,7 +42,6 @@ from protocols.fss.party import Party
 from protocols.fss.plans import is_faithful
 from protocols.fss.polynomial import Product
 from protocols.fss.preparation import Preparation
-from protocols.fss.registry import resolve
 from protocols.fss.seeds import drawn_masks, weight_streams
 from protocols.kernels.aes import Hash
 from protocols.share import Held, Share
@@ -193,6 +192,9 @@ def run_task(link: Link, task: Task, place: Place) -> TaskResult:
             this.run(preparation, Inputs(weights=weights))
         with link.meter.phase(Phase.CONTROL):
             link.exchange([np.zeros(1, np.uint8)], 8, "ready")
+        if not task.operation:  # rounds of blocks are counted after their input, not after the setup
+            with link.meter.span(INPUT, INPUT):
+                link.exchange([np.zeros(1, np.uint8)], 8, "input")
         party = Party(
             link,
             gates,
