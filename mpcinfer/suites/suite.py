@@ -81,13 +81,14 @@ class Suite(ABC):
         name: as in plans.
         plans: presets by name.
         helpers: roles that take part besides server and client: `dealer`, or none.
+        dealt_while_running: correlations of a pass come while it runs, and it may wait for them;
+            otherwise they are there before it starts.
     """
 
     name: ClassVar[str]
     plans: ClassVar[Mapping[str, Plan]]
     helpers: ClassVar[tuple[str, ...]] = (DEALER,)
-    tasks_dealt_ahead: ClassVar[bool] = False
-    """Whether a task's dealer writes to a folder and ends before the parties begin (`deal_task`)."""
+    dealt_while_running: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -161,7 +162,8 @@ class Suite(ABC):
         raise ConfigError(f"the suite {self.name} runs no operations or blocks by themselves")
 
     def deal_task(self, task: Task, place: Place) -> float:
-        """What the dealer leaves in the place's folder, where `tasks_dealt_ahead`; seconds that it took."""
+        """What the dealer leaves in the place's folder before the parties begin, where correlations do not
+        come while they run; seconds that it took."""
         raise ConfigError(f"the suite {self.name} deals for no tasks")
 
     # -- a session at a party --------------------------------------------------------------------------------

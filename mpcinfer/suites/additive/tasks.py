@@ -1,4 +1,4 @@
-"""One operation, or blocks with random weights, on CrypTen's primitives: both parties, and a dealer meanwhile."""
+"""One operation, or blocks with random weights, on CrypTen's primitives: both parties, a dealer meanwhile."""
 
 from __future__ import annotations
 

@@ -32,7 +32,6 @@ class FssSuite(Suite):
 
     name = plans.NAME
     plans = plans.PLANS
-    tasks_dealt_ahead = True
 
     @property
     def operations(self) -> Mapping[str, Mapping[str, object]]:
