@@ -122,20 +122,20 @@ def parse(name: str) -> Case:
         ConfigError: the name has another form, or names an operation or protocol that there is none of.
     """
     found = _NAME.fullmatch(name)
-    parts = found["rest"].split("/") if found is not None else []
-    match found and found["kind"], parts:
+    kind, rest, count = ("", "", "0") if found is None else found.group("kind", "rest", "tokens")
+    tokens = int(count)
+    match kind, rest.split("/"):
         case "operation", [operation, suite, protocol]:
             known = suite_named(suite).operations
             if operation not in known:
                 raise ConfigError(f"{name}: no operation {operation!r}; {suggest(operation, known)}")
             if protocol not in known[operation]:
                 raise ConfigError(f"{name}: no protocol {protocol!r}; {suggest(protocol, known[operation])}")
-            return _operation(operation, suite, protocol, int(found["tokens"]))
-        case "block" | "stack" as kind, [*model, form, plan] if model:
-            tokens = int(found["tokens"])
+            return _operation(operation, suite, protocol, tokens)
+        case "block" | "stack", [*model, form, plan] if model:
             return Case(kind=kind, model="/".join(model), variant=form, plan=plan, tokens=tokens)
-        case "model" | "token" as kind, [*model, plan] if model:
-            return Case(kind=kind, model="/".join(model), plan=plan, tokens=int(found["tokens"]))
+        case "model" | "token", [*model, plan] if model:
+            return Case(kind=kind, model="/".join(model), plan=plan, tokens=tokens)
         case _:
             raise ConfigError(
                 f"no case {name!r}; cases are called as `mpcinfer bench --list` shows them, such as "

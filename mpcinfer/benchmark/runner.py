@@ -116,7 +116,7 @@ class Runner:
 
     def __init__(self, store: Store, tell: Tell, done: Callable[[BenchRecord], None]) -> None:
         self._store, self._tell, self._done = store, tell, done
-        self._about = {"machine": machine(), "versions": versions(), "commit": commit()}
+        self._machine, self._versions, self._commit = machine(), versions(), commit()
 
     def missing(self, jobs: Sequence[Job], *, retry: bool = False) -> list[Job]:
         """Those without a record of as many repetitions.
@@ -193,7 +193,9 @@ class Runner:
             failed=failed,
             command=job.command,
             started=started,
-            **self._about,
+            machine=self._machine,
+            versions=self._versions,
+            commit=self._commit,
         )
 
 

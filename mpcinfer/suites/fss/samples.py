@@ -242,8 +242,8 @@ def _maximum() -> Sample:
         return y, math.prod(x.shape), "score"
 
     def expected(formats: ModelFormats, x: torch.Tensor) -> torch.Tensor:
-        rows = (x / 2.0**formats.widths.precision.score).split(formats.lengths, -1)
-        return torch.stack([row.amax(-1) for row in rows], -1)
+        rows = torch.split(x / 2.0**formats.widths.precision.score, list(formats.lengths), -1)
+        return torch.stack([torch.amax(row, -1) for row in rows], -1)
 
     return Sample(run=run, expected=expected)
 
@@ -297,7 +297,7 @@ def _reciprocal() -> Sample:
         return y, math.prod(shape), "row"
 
     def expected(formats: ModelFormats, x: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(formats.reciprocal(exact_truncation=False)[0](x.numpy()))
+        return torch.tensor(formats.reciprocal(exact_truncation=False)[0](x.numpy()))
 
     return Sample(run=run, expected=expected)
 
@@ -313,7 +313,7 @@ def _inverse_sqrt() -> Sample:
         return y, formats.tokens, "row"
 
     def expected(formats: ModelFormats, x: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(formats.inverse_root(exact_truncation=False)[0](x.numpy()))
+        return torch.tensor(formats.inverse_root(exact_truncation=False)[0](x.numpy()))
 
     return Sample(run=run, expected=expected)
 

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mpcinfer.backends.parts import needed
 from mpcinfer.models.decoder import Decoder
@@ -30,6 +31,7 @@ from parties.bill import Bill
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter, Phase
 from parties.randomness import AesCtrStream
+from protocols.fss.correlations import Writer
 from protocols.fss.counting_executor import Counting
 from protocols.fss.dealing import Dealing
 from protocols.fss.executor import Executor
@@ -238,8 +240,11 @@ def _stream(place: Place, purpose: str, rank: int) -> AesCtrStream:
     return AesCtrStream(_key(place, f"{purpose} {rank}"))
 
 
-def _writer(file: IO[bytes]) -> Any:
-    return lambda data: file.write(data.data)
+def _writer(file: IO[bytes]) -> Writer:
+    def write(data: NDArray[np.uint8]) -> None:
+        file.write(data.data)
+
+    return write
 
 
 @contextlib.contextmanager
