@@ -111,10 +111,10 @@ class Runner:
     Args:
         store: gets them, each as soon as it is there.
         tell: see `Tell`.
-        done: is told of every record.
+        done: is told of every record, and about how many seconds are left.
     """
 
-    def __init__(self, store: Store, tell: Tell, done: Callable[[BenchRecord], None]) -> None:
+    def __init__(self, store: Store, tell: Tell, done: Callable[[BenchRecord, float | None], None]) -> None:
         self._store, self._tell, self._done = store, tell, done
         self._machine, self._versions, self._commit = machine(), versions(), commit()
 
@@ -139,9 +139,9 @@ class Runner:
             self._tell(job, 0, pace.left_s)
             record = self._record(job, pace)
             self._store.add(record)
-            self._done(record)
             records.append(record)
             pace.finish(job)
+            self._done(record, pace.left_s)
         return records
 
     def _record(self, job: Job, pace: _Pace) -> BenchRecord:

@@ -97,9 +97,9 @@ def _show_plan(console: Console, jobs: Sequence[Job]) -> None:
     """What would be run."""
     for job in jobs:
         about = f"cannot run: {job.failed}" if job.failed else f"about {_duration(job.predicted)}"
-        where = f" {job.how} {job.network.name}" if job.network.name else ""
+        where = " ".join(dict.fromkeys(("", job.how, job.network.name)))
         console.print(
-            f"{job.case.name}{where}: {about if job.how != COUNTED else 'counted'}",
+            f"{job.case.name}{where.rstrip()}: {about if job.how != COUNTED else 'no run'}",
             markup=False,
             soft_wrap=True,
         )
@@ -138,10 +138,11 @@ class _Progress:
         left = "" if left_s is None else f", about {_duration(left_s)} left"
         self._live.update(Text(f"{self.there + 1} of {self.total}: {job.case.name}{run}{left}"))
 
-    def done(self, record: BenchRecord) -> None:
+    def done(self, record: BenchRecord, left_s: float | None) -> None:
         """A record is on disk."""
         self.there += 1
-        self.say(f"{self.there} of {self.total}: {_said(record)}")
+        left = f" ({_duration(left_s)} left)" if left_s else ""
+        self.say(f"{self.there} of {self.total}: {_said(record)}{left}")
 
 
 def _said(record: BenchRecord) -> str:
