@@ -55,7 +55,7 @@ class InsecureIdealBackend(FixedBackend):
     matmul = _ideal("matmul")
     attention_weights = _ideal("attention_weights")
     add_offset = _ideal("add_offset")
-    apply_temperature = _ideal("temper")
+    apply_temperature = _ideal("apply_temperature")
     norm = _ideal("norm")
     activation = _ideal("activation")
     mul = _ideal("mul")
