@@ -28,8 +28,8 @@ from rich.table import Table
 
 from bench.kernel_cases import CASES, Case
 from bench.kernel_sets import KernelSet, possible_sets
-from bench.machine import machine
 from bench.records import RECORDS, KernelRecord
+from mpcinfer.benchmark.machine import machine
 
 Rates = dict[str, KernelRecord]
 """Records by kernel."""

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.machine import kernels, machine
+from mpcinfer.benchmark.machine import kernels, machine
 
 RECORDS = Path(__file__).parent / "records"
 

@@ -86,6 +86,10 @@ class Processes:
         child.reader.start()
         return process.pid
 
+    def any_failed(self) -> bool:
+        """Whether a process has ended with a failure."""
+        return any(child.process.poll() not in (None, 0) for child in self._children)
+
     @contextmanager
     def naming_the_dead(self) -> Generator[None]:
         """Turns a peer's silence or absence into the name and the last words of the process that died.

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from mpcinfer.cli.bench import bench
 from mpcinfer.cli.calibrate import calibrate
 from mpcinfer.cli.chat import chat
 from mpcinfer.cli.cost import cost
@@ -41,6 +42,7 @@ and neither learns the other's secret. Every message is billed.
     mpcinfer cost gpt2 --tokens 128             what GPT-2 would cost, not run
     mpcinfer models                             what can be run, or only billed
     mpcinfer list protocols                     what can be swapped, and what each costs
+    mpcinfer bench --help                       measure any of it, and compare
 
 [bold]Between machines[/bold]
 
@@ -65,6 +67,7 @@ for command in (
     app.command()(command)
 app.add_typer(listed, name="list")
 app.add_typer(keys, name="keys")
+app.add_typer(bench, name="bench")
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ def neighbours(
     with tempfile.TemporaryDirectory(prefix="mpcinfer-") as folder, Processes(on_line=say) as processes:
         keys = Path(folder)
         pairs = {name: new_keypair(keys, name) for name in ("server", "client", "dealer")}
-        listening = [f"tcp://127.0.0.1:{port}" for port in _free_ports(3)]
+        listening = [f"tcp://127.0.0.1:{port}" for port in free_ports(3)]
         at_server, for_server, for_client = listening
         server, dealer_of_server, dealer = map(through, listening) if through is not None else listening
         with_dealer = DEALER in helpers and not insecure_dealer
@@ -87,7 +87,7 @@ def _keys(folder: Path, own: str, *others: str) -> list[str]:
     return options
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports of the loopback interface that nothing listens on at this moment."""
     sockets = [socket.socket() for _ in range(count)]
     try:

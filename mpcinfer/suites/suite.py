@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
+    from mpcinfer.suites.task import Place, Task, TaskResult
     from parties.bill import Bill
     from parties.link import Link
 
@@ -80,11 +81,14 @@ class Suite(ABC):
         name: as in plans.
         plans: presets by name.
         helpers: roles that take part besides server and client: `dealer`, or none.
+        dealt_while_running: correlations of a pass come while it runs, and it may wait for them;
+            otherwise they are there before it starts.
     """
 
     name: ClassVar[str]
     plans: ClassVar[Mapping[str, Plan]]
     helpers: ClassVar[tuple[str, ...]] = (DEALER,)
+    dealt_while_running: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -132,6 +136,35 @@ class Suite(ABC):
     def gates(self, config: ModelConfig, tokens: int) -> list[Entry]:
         """What its protocols are made of, likewise; nothing where it has no gates of its own."""
         return []
+
+    # -- parts of a model by themselves, for benchmarks ------------------------------------------------------
+
+    def sample_plan(self, operation: str, name: str) -> Plan:
+        """The plan in which a protocol is counted and measured: the first plan with it in its place."""
+        return next(iter(self.plans.values())).replace(**{operation: name})
+
+    def count_task(self, task: Task) -> Bill:
+        """The bill of `run_task`, on shapes alone: the rows of `Task.measured`.
+
+        Raises:
+            ConfigError: the suite runs whole models only.
+            RangeError: the plan cannot run it.
+        """
+        raise ConfigError(f"the suite {self.name} runs no operations or blocks by themselves")
+
+    def run_task(self, link: Link, task: Task, place: Place) -> TaskResult:
+        """A party's part of an operation or of blocks, over a fresh link.
+
+        Raises:
+            ConfigError: the suite runs whole models only.
+            PeerError: the peer or a helper went away or sent what it should not.
+        """
+        raise ConfigError(f"the suite {self.name} runs no operations or blocks by themselves")
+
+    def deal_task(self, task: Task, place: Place) -> float:
+        """What the dealer leaves in the place's folder before the parties begin, where correlations do not
+        come while they run; seconds that it took."""
+        raise ConfigError(f"the suite {self.name} deals for no tasks")
 
     # -- a session at a party --------------------------------------------------------------------------------
 

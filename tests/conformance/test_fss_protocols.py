@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from mpcinfer.suites.fss.catalogue import formats_of
+from mpcinfer.suites.fss.samples import formats_of
 from mpcinfer.suites.registry import SUITES, get_plan
 from protocols.fss.executors.executor import Executor
 from protocols.fss.operations.activation_protocols import ActivationFormats, LookupActivation
@@ -99,7 +99,7 @@ def test_a_protocol_that_is_registered_is_held_to_it(monkeypatch: pytest.MonkeyP
         check_error(made)
 
 
-# -- in a model whose plan truncates exactly ------------------------------------------------------------------
+# -- in a model whose plan truncates exactly -----------------------------------------------------------------
 
 
 class Finer(LookupActivation):

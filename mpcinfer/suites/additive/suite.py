@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
+    from mpcinfer.suites.task import Place, Task, TaskResult
     from parties.bill import Bill
     from parties.link import Link
 
@@ -27,6 +28,7 @@ class AdditiveSuite(Suite):
 
     name = plans.NAME
     plans = plans.PLANS
+    dealt_while_running = True
 
     @property
     def operations(self) -> Mapping[str, Mapping[str, object]]:
@@ -54,6 +56,19 @@ class AdditiveSuite(Suite):
         from mpcinfer.suites.additive.catalogue import crypten_entries
 
         return crypten_entries(config, tokens)
+
+    def sample_plan(self, operation: str, name: str) -> Plan:
+        return plans.PLANS["crypten"].replace(**{operation: name})
+
+    def count_task(self, task: Task) -> Bill:
+        from mpcinfer.suites.additive.tasks import count_task
+
+        return count_task(task)
+
+    def run_task(self, link: Link, task: Task, place: Place) -> TaskResult:
+        from mpcinfer.suites.additive.tasks import run_task
+
+        return run_task(link, task, place)
 
     def require_checkable(self, plan: Plan, *, folder: bool = False) -> None:
         raise ConfigError(

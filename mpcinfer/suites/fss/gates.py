@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.suites.entry import SAMPLE, Entry, SampleCost, source_of, summary_of
-from mpcinfer.suites.fss.catalogue import ModelFormats, formats_of
 from mpcinfer.suites.fss.formats import activation_formats, score_index_bits
+from mpcinfer.suites.fss.samples import ModelFormats, formats_of
 from mpcinfer.suites.fss.weights import matrices
 from parties.meter import Meter
 from protocols.fss.executors.counting_executor import Counting

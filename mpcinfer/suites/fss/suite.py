@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
+    from mpcinfer.suites.task import Place, Task, TaskResult
     from parties.bill import Bill
     from parties.link import Link
 
@@ -63,6 +64,27 @@ class FssSuite(Suite):
         from mpcinfer.suites.fss.gates import gate_entries
 
         return gate_entries(config, tokens)
+
+    def sample_plan(self, operation: str, name: str) -> Plan:
+        """Of exact truncation, the plan that has what goes with it."""
+        from mpcinfer.suites.fss.catalogue import sample_plan
+
+        return sample_plan(operation, name)
+
+    def count_task(self, task: Task) -> Bill:
+        from mpcinfer.suites.fss.tasks import count_task
+
+        return count_task(task)
+
+    def run_task(self, link: Link, task: Task, place: Place) -> TaskResult:
+        from mpcinfer.suites.fss.tasks import run_task
+
+        return run_task(link, task, place)
+
+    def deal_task(self, task: Task, place: Place) -> float:
+        from mpcinfer.suites.fss.tasks import deal_task
+
+        return deal_task(task, place)
 
     def require_checkable(self, plan: Plan, *, folder: bool = False) -> None:
         if folder:

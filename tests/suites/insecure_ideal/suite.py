@@ -18,6 +18,7 @@ from mpcinfer.sessions.session import PrivateSession
 from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.entry import SAMPLE, Entry, SampleCost, StatedError, summary_of
 from mpcinfer.suites.suite import Run, Suite
+from mpcinfer.suites.task import Place, Task, TaskResult
 from parties.bill import Bill
 from parties.link import Link
 from parties.meter import Meter
@@ -25,6 +26,7 @@ from protocols.plan import Plan
 from tests.suites.insecure_ideal.backend import InsecureIdealBackend
 from tests.suites.insecure_ideal.functionality import Counted, Functionality
 from tests.suites.insecure_ideal.session import insecure_session
+from tests.suites.insecure_ideal.tasks import run_on, task_over
 
 NAME = "insecure-ideal"
 
@@ -64,6 +66,14 @@ class InsecureIdealSuite(Suite):
         config, weights = fold(model.config, model.weights)
         backend = FixedBackend()
         return Decoder(backend, config, backend.load(weights))
+
+    def count_task(self, task: Task) -> Bill:
+        meter = Meter(timed=False)
+        run_on(Counted(meter), task, _shape(1, task.tokens, task.config.width), None)
+        return task.measured(meter.bill())
+
+    def run_task(self, link: Link, task: Task, place: Place) -> TaskResult:
+        return task_over(link, task)
 
     def entries(self, config: ModelConfig, tokens: int) -> list[Entry]:
         meter = Meter(timed=False)
