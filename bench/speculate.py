@@ -6,8 +6,8 @@
 
 Three processes on this machine; with a delay, in milliseconds each way, every connection goes through a relay
 (`mpcinfer.benchmark.emulation`). Seconds a token are those of the whole answer, its prompt's pass and the
-dealer's work for it included, over its tokens. Appends a record for each prompt, delay and number of drafts to
-bench/records/speculate.jsonl, with whether the text is that of the same prompt without drafts.
+dealer's work for it included, over its tokens. Appends a record for each prompt, delay and number of drafts
+to bench/records/speculate.jsonl, with whether the text is that of the same prompt without drafts.
 
 With --agreement nothing is private: answers with drafts are compared with those without, on the reference
 that rounds at random as `fss` does, and two without drafts with each other.

@@ -13,7 +13,14 @@ from mpcinfer.speculation import MOST_DRAFTS
 ASSISTANT, SHIPPED = "smollm2-135m-instruct", "tiny-python"
 """Models that commands take where nobody names one."""
 Model = Annotated[str, typer.Option(help="A name from `mpcinfer models`, or a path.")]
-PlanName = Annotated[str, typer.Option("--plan", help="Which protocols; the same at both parties.")]
+PlanName = Annotated[
+    str,
+    typer.Option(
+        "--plan",
+        help="Which protocols: a name from `mpcinfer list plans`, or a file.json that `mpcinfer plan` wrote; "
+        "the same at both parties.",
+    ),
+]
 Choices = Annotated[
     list[str] | None,
     typer.Option(

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mpcinfer.models.find import find_model
+from mpcinfer.plans import named_plan
 from mpcinfer.roles.processes import Neighbours, Say, neighbours
 from mpcinfer.sessions.progress import Progress, Stage
-from mpcinfer.suites.registry import get_plan, suite_of
+from mpcinfer.suites.registry import suite_of
 from mpcinfer.suites.suite import Suite
 from parties.errors import RangeError
 from protocols.plan import DEFAULT_PLAN
@@ -44,7 +45,7 @@ def private(
 
     Args:
         model: a name from `mpcinfer models`, or a path. Only the server loads its weights.
-        plan, choices: a preset, and `operation=protocol` replacements.
+        plan, choices: a preset or a plan file, and `operation=protocol` replacements.
         timeout_s: longest silence of a peer.
         insecure_dealer: the server is its own dealer and could decrypt everything; to measure with.
         max_context, on_progress, check_ranges: as for `connect_client`.
@@ -59,7 +60,7 @@ def private(
         PeerError: a process died or fell silent; the message has its last words.
     """
     find_model(model)
-    suite = suite_of(get_plan(plan))
+    suite = suite_of(named_plan(plan))
     if not suite.compiled():
         _compile(suite, on_progress)
     with neighbours(
