@@ -14,6 +14,9 @@ import argparse
 import contextlib
 import datetime
 import statistics
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from mpcinfer.benchmark.modelled import modelled
 from mpcinfer.benchmark.network import LOOPBACK, Network, network_named
 from mpcinfer.benchmark.passes import Passes, measure
 from mpcinfer.benchmark.record import BenchRecord, read_records
+from mpcinfer.roles.client import PrivateClient
 from mpcinfer.suites.registry import get_plan, suite_of
 
 FILE = "networks.jsonl"
@@ -36,28 +40,56 @@ KINDS = ("model", "token")
 """What a record calls the pass of a prompt, and that of one token after it."""
 
 
+class Side:
+    """A session in a thread of its own, as CrypTen has one session a thread.
+
+    Args:
+        begin: opens it.
+    """
+
+    def __init__(self, begin: Callable[[], AbstractContextManager[PrivateClient]]) -> None:
+        self._thread, self._open = ThreadPoolExecutor(1), contextlib.ExitStack()
+        self._client = self._thread.submit(self._begin, begin).result()
+        self.prompts, self.singles = Passes(), Passes()
+
+    def answer(self, tokens: int, new_tokens: int, *, counts: bool = True) -> None:
+        """One answer; its passes are kept where it counts."""
+        prompts, singles = self._thread.submit(measure, self._client, tokens, new_tokens, 1).result()
+        if counts:
+            self.prompts.extend(prompts)
+            self.singles.extend(singles)
+
+    def close(self) -> None:
+        """Ends the session."""
+        self._thread.submit(self._open.close).result()
+        self._thread.shutdown()
+
+    def _begin(self, begin: Callable[[], AbstractContextManager[PrivateClient]]) -> PrivateClient:
+        torch.set_num_threads(1)  # the client's idle threads would take the server's cores
+        return self._open.enter_context(begin())
+
+
 def measured(
     model: str, plan: str, network: Network, tokens: int, new_tokens: int, repeat: int
 ) -> dict[str, tuple[Passes, Passes]]:
     """Passes by how their seconds came about, in turn."""
-    runs: dict[str, tuple[Passes, Passes]] = {}
     with contextlib.ExitStack() as stack:
-        start = {
+        through = stack.enter_context(emulated(network))
+        begin = {
             "loopback": lambda: private(model, plan=plan, timeout_s=600.0),
-            "emulated": lambda: private(
-                model, plan=plan, timeout_s=600.0, through=stack.enter_context(emulated(network))
-            ),
+            "emulated": lambda: private(model, plan=plan, timeout_s=600.0, through=through),
+            "shaped": lambda: private(model, plan=plan, timeout_s=600.0, shape=network.shape),
         }
-        clients = {how: stack.enter_context(begin()) for how, begin in start.items()}
-        for how, client in clients.items():
-            measure(client, tokens, 2, 1)  # nobody's first answer is as fast as those after it
-            runs[how] = Passes(), Passes()
+        sides: dict[str, Side] = {}
+        for how, each in begin.items():
+            sides[how] = Side(each)
+            stack.callback(sides[how].close)
+            sides[how].answer(tokens, 2, counts=False)  # nobody's first answer is as fast as those after it
         for turn in range(repeat):
-            for how, client in clients.items():
-                for all_of, new in zip(runs[how], measure(client, tokens, new_tokens, 1), strict=True):
-                    all_of.extend(new)
-                print(f"  {plan}, {network.name}, {how}: {turn + 1} of {repeat}", flush=True)
-    return runs
+            for side in sides.values():
+                side.answer(tokens, new_tokens)
+            print(f"  {plan}, {network.name}: {turn + 1} of {repeat}", flush=True)
+        return {how: (side.prompts, side.singles) for how, side in sides.items()}
 
 
 def kept(
@@ -145,7 +177,6 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=4, help="of an answer")
     parser.add_argument("--repeat", type=int, default=5, help="answers of each session")
     options = parser.parse_args()
-    torch.set_num_threads(1)  # the client's idle threads would take the server's cores
     for name in options.networks:
         network = network_named(name)
         for plan in options.plans:

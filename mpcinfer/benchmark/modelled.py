@@ -77,7 +77,7 @@ def modelled(
     """
     total = {"compute": 0.0, "latency": 0.0, "transfer": 0.0, "dealer": 0.0, "slow_start": 0.0}
     clock, dealt_at = 0.0, 2 * network.latency
-    windows = [FIRST_WINDOW, FIRST_WINDOW]
+    windows = [float(FIRST_WINDOW), float(FIRST_WINDOW)]
     for row in bill.rows:
         spent = (row.seconds or 0.0) if compute is None else compute.get(row.label, 0.0)
         parts = {"compute": spent, "latency": row.rounds * network.latency, "transfer": 0.0}

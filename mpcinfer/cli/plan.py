@@ -37,8 +37,8 @@ def plan(
     objective: Annotated[
         Objective,
         typer.Option(
-            help="What to make small: online seconds, online bytes both ways, or the bytes that are dealt and "
-            "sent before the input is known."
+            help="What to make small: online seconds, online bytes both ways, or the bytes that are dealt "
+            "and sent before the input is known."
         ),
     ] = Objective.SECONDS,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens of the prompt.")] = 32,
@@ -47,8 +47,8 @@ def plan(
         float | None,
         typer.Option(
             min=0.0,
-            help="Only protocols whose stated error, as `mpcinfer list protocols` shows it, is not above this; "
-            "relative errors count as they stand, errors in units of the last place do not count.",
+            help="Only protocols whose stated error, as `mpcinfer list protocols` shows it, is not above "
+            "this; relative errors count as they stand, errors in units of the last place do not count.",
         ),
     ] = None,
     allow_disclosures: Annotated[

@@ -16,8 +16,8 @@ def print_choice(model: str, task: Task, chosen: Chosen, out: Path) -> None:
     """The plan operation by operation with its runners-up, whole plans, and where the seconds go."""
     console, best = Console(highlight=False), chosen.best
     console.print(
-        f"{model}, a prompt of {task.tokens} tokens and {task.new_tokens} of answer, over {task.network.name}; "
-        f"objective: {task.objective}",
+        f"{model}, a prompt of {task.tokens} tokens and {task.new_tokens} of answer, over "
+        f"{task.network.name}; objective: {task.objective}",
         style="bold",
         soft_wrap=True,
     )
