@@ -2,7 +2,8 @@
 
 Every preset of every suite is a start; from each, one operation after the other gets the protocol that serves
 the objective best, until no change of one operation helps. The best of all that were looked at is the choice,
-so that it is never worse than a preset, as far as predictions go.
+so that it is never worse than a preset, as far as predictions go. Seconds are predicted and not counted:
+there a change must promise more than `LEAST_GAIN` of them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from protocols.trust import Security
 
 OBJECTIVES = ("seconds", "bytes", "offline")
 """Online seconds, online bytes both ways, and bytes that are dealt or sent before the input is known."""
+LEAST_GAIN = 0.005
 SAMPLE_TOKENS = 128
 ROOM = 1024
 """Tokens of a session where nobody says otherwise; less where the model's context is."""
@@ -103,7 +105,7 @@ class Chosen:
 
     Attributes:
         best: the choice.
-        others: operation -> the other protocols of its suite, the best first.
+        others: operation of the model -> the other protocols of its suite, the best first.
         presets: what the fixed plans take, the best first; their names with why where they are left out.
     """
 
@@ -136,11 +138,14 @@ def choose(task: Task, rates: Rates, tell: Tell | None = None) -> Chosen:
     found = [each for plan in search.starts.values() if (each := search.descend(plan)) is not None]
     if not found:
         raise ConfigError("no plan is left: " + "; ".join(f"{k}: {v}" for k, v in search.left_out.items()))
-    best = min([*found, *presets], key=search.rank)
+    presets.sort(key=search.rank)
+    best = min(found, key=search.rank)
+    if presets and not search.better(best, presets[0]):
+        best = presets[0]
     return Chosen(
         best=best,
         others=search.others(best),
-        presets=sorted(presets, key=search.rank),
+        presets=presets,
         left_out=search.left_out,
     )
 
@@ -159,6 +164,12 @@ class _Search:
     def rank(self, predicted: Predicted) -> tuple[float, float]:
         """Smaller is better: the objective, then seconds."""
         return predicted.of(self.task.objective), predicted.seconds
+
+    def better(self, one: Predicted, other: Predicted) -> bool:
+        """Whether a plan is to be preferred, by more than what predictions are worth."""
+        if self.task.objective == "seconds":
+            return one.seconds < (1 - LEAST_GAIN) * other.seconds
+        return self.rank(one) < self.rank(other)
 
     def startable(self, plan: Plan) -> bool:
         """Whether a suite may be looked at at all."""
@@ -190,17 +201,17 @@ class _Search:
         improved = best is not None
         while best is not None and improved:
             improved = False
-            for operation in best.plan.choices:
+            for operation in self._used(best.plan):
                 for _, candidate in self._variants(best.plan, operation):
                     other = self.look_at(candidate)
-                    if other is not None and self.rank(other) < self.rank(best):
+                    if other is not None and self.better(other, best):
                         best, improved = other, True
         return best
 
     def others(self, best: Predicted) -> dict[str, list[Other]]:
         """The other protocols of each operation, the best first, those left out last."""
         found: dict[str, list[Other]] = {}
-        for operation in best.plan.choices:
+        for operation in self._used(best.plan):
             rows = [
                 Other(
                     protocol=name,
@@ -216,6 +227,11 @@ class _Search:
             )
         return found
 
+    def _used(self, plan: Plan) -> list[str]:
+        """The operations that the model has."""
+        unused = suite_of(plan).unused(self.task.config)
+        return [operation for operation in plan.choices if operation not in unused]
+
     def _variants(self, plan: Plan, operation: str) -> list[tuple[str, Plan]]:
         """The plan with each other protocol for an operation."""
         protocols = suite_of(plan).operations[operation]
@@ -226,18 +242,15 @@ class _Search:
     def _allowed_start(self, plan: Plan) -> Plan:
         """The plan with protocols that are left out replaced by the most exact one that is not."""
         replaced: dict[str, str] = {}
-        for operation, name in plan.choices.items():
-            if self._why_not_protocol(plan.suite, operation, name):
-                allowed = [
-                    other
-                    for other in suite_of(plan).operations[operation]
-                    if not self._why_not_protocol(plan.suite, operation, other)
-                ]
-                replaced |= (
-                    {operation: min(allowed, key=lambda other: self._error(plan.suite, operation, other))}
-                    if (allowed)
-                    else {}
-                )
+        for operation in self._used(plan):
+            name = plan.choices[operation]
+            if not self._why_not_protocol(plan.suite, operation, name):
+                continue
+            protocols = suite_of(plan).operations[operation]
+            allowed = [each for each in protocols if not self._why_not_protocol(plan.suite, operation, each)]
+            if allowed:
+                errors = {each: self._error(plan.suite, operation, each) for each in allowed}
+                replaced[operation] = min(allowed, key=errors.__getitem__)
         return renamed(plan, replaced)
 
     def _why_not(self, plan: Plan) -> str:
@@ -253,7 +266,7 @@ class _Search:
         more = [said for said in disclosures(plan) if said not in self._known]
         if more and not self.task.disclosing:
             return f"it discloses more than the default plan: {more[0]}"
-        whys = (self._why_not_protocol(plan.suite, *choice) for choice in plan.choices.items())
+        whys = (self._why_not_protocol(plan.suite, each, plan.choices[each]) for each in self._used(plan))
         return next((why for why in whys if why), "")
 
     def _why_not_protocol(self, suite: str, operation: str, name: str) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from mpcinfer.benchmark.planner import Chosen, Other, Predicted, Task
 from mpcinfer.cli.tables import human_bytes
+from mpcinfer.suites.registry import PLANS
 
 
 def print_choice(model: str, task: Task, chosen: Chosen, out: Path) -> None:
@@ -32,7 +33,7 @@ def print_choice(model: str, task: Task, chosen: Chosen, out: Path) -> None:
             soft_wrap=True,
         )
     for name, why in chosen.left_out.items():
-        if name in {each.plan.name for each in chosen.presets}:
+        if name not in PLANS:
             continue
         console.print(f"left out: {name}: {why}", style="dim", markup=False, soft_wrap=True)
     console.print(f"wrote {out}: --plan {out} at both parties (digest {best.plan.digest()})", soft_wrap=True)
