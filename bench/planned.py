@@ -28,7 +28,7 @@ from mpcinfer.benchmark.emulation import Emulated, emulated
 from mpcinfer.benchmark.measuring import measured_rates
 from mpcinfer.benchmark.network import network_named
 from mpcinfer.benchmark.planner import Chosen, Predicted, Task, choose, predict
-from mpcinfer.benchmark.rates import Rates, fitted
+from mpcinfer.benchmark.rates import fitted
 from mpcinfer.benchmark.record import BenchRecord, read_records
 from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.plans import write_plan
@@ -65,7 +65,7 @@ def run(model: str, case: str, tokens: int, new_tokens: int, repeat: int, comman
     more = new_tokens - 1
     took = [there.prompts.median + more * there.singles.median]
     _keep(model, case, task, predicted, took, through, command)
-    _say(case, predicted, took[0], chosen, task, rates)
+    _say(case, predicted, took[0], chosen, task)
 
 
 def _answered(
@@ -118,13 +118,13 @@ def _keep(
         append(BenchRecord(how=how, seconds=seconds, emulated_by=by, **settings), RECORDS / FILE)
 
 
-def _say(case: str, predicted: Predicted, took: float, chosen: Chosen, task: Task, rates: Rates) -> None:
+def _say(case: str, predicted: Predicted, took: float, chosen: Chosen, task: Task) -> None:
     """How they agree, and what the fixed plans would take."""
     fixed = {each.plan.name: each.of(task.objective) for each in chosen.presets}
     print(
         f"{case}: {predicted.plan.name}: predicted {predicted.seconds:.2f} s, emulated {took:.2f} s, "
-        f"{predicted.seconds / took - 1:+.1%}; {task.objective} {predicted.of(task.objective):,.2f}, fixed plans "
-        f"{fixed}",
+        f"{predicted.seconds / took - 1:+.1%}; {task.objective} {predicted.of(task.objective):,.2f}, fixed "
+        f"plans {fixed}",
         flush=True,
     )
 
