@@ -24,11 +24,11 @@ import torch
 from bench.machine import machine
 from bench.markdown import table
 from bench.records import RECORDS, commit
-from mpcinfer import private
-from mpcinfer.benchmark.emulation import RELAY, emulated
+from mpcinfer import cost, private
+from mpcinfer.benchmark.emulation import NETEM, emulated
 from mpcinfer.benchmark.modelled import modelled
-from mpcinfer.benchmark.network import LOOPBACK, Network, network_named
-from mpcinfer.benchmark.passes import Passes, measure
+from mpcinfer.benchmark.network import LOOPBACK, NETWORKS, Network, network_named
+from mpcinfer.benchmark.passes import READY_S, Passes, dealing_s, measure
 from mpcinfer.benchmark.record import BenchRecord, read_records
 from mpcinfer.roles.client import PrivateClient
 from mpcinfer.suites.registry import get_plan, suite_of
@@ -44,16 +44,20 @@ class Side:
 
     Args:
         begin: opens it.
+        ready_s: as for `measure`.
     """
 
-    def __init__(self, begin: Callable[[], AbstractContextManager[PrivateClient]]) -> None:
+    def __init__(self, begin: Callable[[], AbstractContextManager[PrivateClient]], ready_s: float) -> None:
+        self._ready_s = ready_s
         self._thread, self._open = ThreadPoolExecutor(1), contextlib.ExitStack()
         self._client = self._thread.submit(self._begin, begin).result()
         self.prompts, self.singles = Passes(), Passes()
 
     def answer(self, tokens: int, new_tokens: int, *, counts: bool = True) -> None:
         """One answer; its passes are kept where it counts."""
-        prompts, singles = self._thread.submit(measure, self._client, tokens, new_tokens, 1).result()
+        prompts, singles = self._thread.submit(
+            measure, self._client, tokens, new_tokens, 1, ready_s=self._ready_s
+        ).result()
         if counts:
             self.prompts.extend(prompts)
             self.singles.extend(singles)
@@ -70,8 +74,8 @@ class Side:
 
 def measured(
     model: str, plan: str, network: Network, tokens: int, new_tokens: int, repeat: int
-) -> dict[str, tuple[Passes, Passes]]:
-    """Passes by how their seconds came about, in turn."""
+) -> tuple[dict[str, tuple[Passes, Passes]], str]:
+    """Passes by how their seconds came about, in turn; and what emulated the network."""
     with contextlib.ExitStack() as stack:
         through = stack.enter_context(emulated(network))
         begin = {
@@ -79,27 +83,34 @@ def measured(
             "emulated": lambda: private(model, plan=plan, timeout_s=600.0, through=through),
             "shaped": lambda: private(model, plan=plan, timeout_s=600.0, shape=network.shape),
         }
+        ready_s = dealing_s(cost(model, plan=plan, tokens=tokens, new_tokens=new_tokens), network)
         sides: dict[str, Side] = {}
         for how, each in begin.items():
-            sides[how] = Side(each)
+            sides[how] = Side(each, READY_S if how == "loopback" else ready_s)
             stack.callback(sides[how].close)
             sides[how].answer(tokens, 2, counts=False)  # nobody's first answer is as fast as those after it
         for turn in range(repeat):
             for side in sides.values():
                 side.answer(tokens, new_tokens)
             print(f"  {plan}, {network.name}: {turn + 1} of {repeat}", flush=True)
-        return {how: (side.prompts, side.singles) for how, side in sides.items()}
+        return {how: (side.prompts, side.singles) for how, side in sides.items()}, through.means
 
 
 def kept(
-    model: str, plan: str, network: Network, tokens: int, runs: dict[str, tuple[Passes, Passes]], command: str
+    model: str,
+    plan: str,
+    network: Network,
+    tokens: int,
+    runs: dict[str, tuple[Passes, Passes]],
+    means: str,
+    command: str,
 ) -> None:
     """Appends the records of all that was measured, and of what was modelled from it; says how they agree."""
     chosen = get_plan(plan)
     suite = suite_of(chosen)
     for index, kind in enumerate(KINDS):
         base = runs["loopback"][index].bill()
-        model_of = modelled(base, network, streamed=suite.dealt_while_running)
+        model_of = modelled(base, network, streamed=suite.dealt_while_running, slow_start=means == NETEM)
         seconds = {how: both[index].seconds for how, both in runs.items()} | {"modelled": [model_of.seconds]}
         for how, values in seconds.items():
             over = LOOPBACK if how == "loopback" else network
@@ -118,7 +129,7 @@ def kept(
                     latency=over.latency,
                     bill=(base if how == "modelled" else runs[how][index].bill()).to_json(),
                     seconds=values,
-                    emulated_by=RELAY if how == "emulated" else "",
+                    emulated_by=means if how == "emulated" else "",
                     machine=machine(),
                     commit=commit(),
                     command=command,
@@ -140,6 +151,20 @@ def append(record: BenchRecord, path: Path = RECORDS / FILE) -> None:
 
 
 def networks_table() -> str:
+    """The networks that have names."""
+    rows = [
+        [
+            f"`{each.name}`",
+            "" if each.bytes_per_s is None else f"{each.bandwidth / 1e6:,.0f} Mbit/s",
+            f"{1000 * each.latency:g} ms" if each.latency else "",
+            each.setting,
+        ]
+        for each in NETWORKS.values()
+    ]
+    return table(["network", "bandwidth", "latency", "stands for"], rows)
+
+
+def agreement_table() -> str:
     """The newest records of each case, plan and network: how far what is modelled is from what was run."""
     newest: dict[tuple[str, str, str], dict[str, BenchRecord]] = {}
     loopback: BenchRecord | None = None
@@ -186,12 +211,14 @@ def main() -> None:
     for name in options.networks:
         network = network_named(name)
         for plan in options.plans:
-            runs = measured(options.model, plan, network, options.tokens, options.new_tokens, options.repeat)
+            runs, means = measured(
+                options.model, plan, network, options.tokens, options.new_tokens, options.repeat
+            )
             command = (
                 f"{HEAD} --model {options.model} --plans {plan} --networks {name} --tokens {options.tokens} "
                 f"--new-tokens {options.new_tokens} --repeat {options.repeat}"
             )
-            kept(options.model, plan, network, options.tokens, runs, command)
+            kept(options.model, plan, network, options.tokens, runs, means, command)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,11 @@ from bench.machine import machine
 from bench.markdown import table
 from bench.networks import Side, append
 from bench.records import RECORDS, commit
-from mpcinfer import private
+from mpcinfer import cost, private
 from mpcinfer.benchmark.emulation import Emulated, emulated
 from mpcinfer.benchmark.measuring import measured_rates
 from mpcinfer.benchmark.network import network_named
+from mpcinfer.benchmark.passes import READY_S, dealing_s
 from mpcinfer.benchmark.planner import Chosen, Predicted, Task, choose, predict
 from mpcinfer.benchmark.rates import fitted
 from mpcinfer.benchmark.record import BenchRecord, read_records
@@ -77,9 +78,10 @@ def _answered(
             lambda: private(model, plan=base, timeout_s=600.0),
             lambda: private(model, plan=str(path), timeout_s=600.0, through=through),
         )
-        sides: list[Side] = []
+        bill = cost(model, plan=str(path), tokens=task.tokens, new_tokens=task.new_tokens)
+        ready_s, sides = dealing_s(bill, task.network), list[Side]()
         for each in begin:
-            sides.append(Side(each))
+            sides.append(Side(each, READY_S if not sides else ready_s))
             stack.callback(sides[-1].close)
             sides[-1].answer(task.tokens, 2, counts=False)
         for turn in range(repeat):

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 
+from mpcinfer.benchmark.framing import line_bytes
+from mpcinfer.benchmark.network import Network
 from mpcinfer.roles.client import PrivateClient
 from parties.bill import Bill, BillRow
 from parties.errors import ConfigError
@@ -14,7 +16,7 @@ from parties.errors import ConfigError
 _TEXT = (
     "def read_lines(path):\n    with open(path) as file:\n        return [line.strip() for line in file]\n"
 )
-Tell = Callable[[str], None]
+READY_S = 0.3
 
 
 @dataclass(slots=True)
@@ -70,10 +72,16 @@ def _seconds(bill: Bill, label: str) -> float:
     return next((row.seconds or 0.0 for row in bill.rows if row.label == label), 0.0)
 
 
-def measure(client: PrivateClient, tokens: int, new_tokens: int, repeat: int) -> tuple[Passes, Passes]:
+def measure(
+    client: PrivateClient, tokens: int, new_tokens: int, repeat: int, *, ready_s: float = READY_S
+) -> tuple[Passes, Passes]:
     """Answers to a prompt of so many tokens: the prompts' passes, and those of one token after them.
 
     What a dealer can deal ahead is dealt and prepared before the clock runs.
+
+    Args:
+        ready_s: the client is ready then, and the server this many seconds later, as it gets most of the
+            correlations and nobody tells the client that they are there; see `dealing_s`.
 
     Raises:
         ConfigError: no text of so many tokens is at hand, or they do not fit the session.
@@ -82,6 +90,7 @@ def measure(client: PrivateClient, tokens: int, new_tokens: int, repeat: int) ->
     prompts, singles = Passes(), Passes()
     for _ in range(repeat):
         client.prepare(tokens, new_tokens)
+        time.sleep(ready_s)
         marks: list[tuple[float, Bill, float]] = []
 
         def mark(text: str = "", marks: list[tuple[float, Bill, float]] = marks) -> None:
@@ -94,6 +103,18 @@ def measure(client: PrivateClient, tokens: int, new_tokens: int, repeat: int) ->
             (_, before, started), (ended, after, _) = marks[index - 1], marks[index]
             (prompts if index == 1 else singles).add(ended - started, difference(before, after))
     return prompts, singles
+
+
+def dealing_s(bill: Bill, network: Network) -> float:
+    """For how long, at most, the server still gets correlations over a network when the client has its own.
+
+    Args:
+        bill: of what is dealt at once, such as a whole answer.
+    """
+    if network.bytes_per_s is None:
+        return READY_S
+    size = line_bytes(bill.total.offline_bytes_to_server)
+    return READY_S + size / network.bytes_per_s + 4 * network.latency
 
 
 def text_of(encode: Callable[[str], Sequence[int]], tokens: int) -> str:

@@ -32,6 +32,9 @@ _PINGS = 15
 _PR_SET_TIMERSLACK = 29
 
 
+Address = tuple[str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One direction of a link.
@@ -115,17 +118,17 @@ class Direction:
             self.sink.shutdown(socket.SHUT_WR)
 
 
-def serve(listener: socket.socket, port: int, line: Line) -> None:
+def serve(listener: socket.socket, to: Address, line: Line) -> None:
     """Passes on every connection that comes, until the process is ended.
 
     Args:
-        port: of this machine, where somebody listens or soon will.
+        to: where somebody listens or soon will.
         line: of both directions, each on its own.
     """
     _fine_timers()
     while True:
         near, _ = listener.accept()
-        threading.Thread(target=_connection, args=(near, port, line), daemon=True).start()
+        threading.Thread(target=_connection, args=(near, to, line), daemon=True).start()
 
 
 def _fine_timers() -> None:
@@ -134,8 +137,8 @@ def _fine_timers() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
 
 
-def _connection(near: socket.socket, port: int, line: Line) -> None:
-    with near, _connect(port) as far, contextlib.suppress(OSError):
+def _connection(near: socket.socket, to: Address, line: Line) -> None:
+    with near, _connect(to) as far, contextlib.suppress(OSError):
         for end in (near, far):
             end.setblocking(False)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -165,12 +168,12 @@ def pass_on(*ways: Direction) -> None:
                 way.deliver(now)
 
 
-def _connect(port: int) -> socket.socket:
+def _connect(to: Address) -> socket.socket:
     """Waits for somebody to listen there: parties start in any order."""
     deadline = time.monotonic() + _CONNECT_S
     while True:
         try:
-            return socket.create_connection((HOST, port))
+            return socket.create_connection(to)
         except ConnectionRefusedError:
             if time.monotonic() > deadline:
                 raise
