@@ -1,4 +1,4 @@
-"""The tables of README.md, docs/costs.md and docs/variants.md, made from records and counted bills.
+"""The tables of README.md and of the pages in docs, made from records and counted bills.
 
 python -m bench.tables           writes them between their markers
 python -m bench.tables --check   fails where what stands there is out of date
@@ -15,6 +15,8 @@ from typing import Any
 from bench.block import described
 from bench.costs import TABLES as COST_TABLES
 from bench.markdown import megabytes, table, updated
+from bench.networks import agreement_table, networks_table
+from bench.planned import planned_table
 from bench.profile import profile_table
 from bench.records import latest
 from bench.speculate import speculation_table
@@ -116,6 +118,11 @@ TABLES = {"block": block_table, "stack": stack_table, "counted": counted_table, 
 DOCUMENTS = {
     "README.md": TABLES,
     "docs/costs.md": COST_TABLES,
+    "docs/networks.md": {
+        "networks": networks_table,
+        "agreement": agreement_table,
+        "planned": planned_table,
+    },
     "docs/performance.md": {"profile": profile_table, "speculation": speculation_table},
     "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},
 }

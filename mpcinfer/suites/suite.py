@@ -103,6 +103,13 @@ class Suite(ABC):
         """
         check_choices(plan, self.name, self.operations)
 
+    def unused(self, config: ModelConfig) -> set[str]:
+        """Operations of a plan that a model has none of, so that their protocols do not matter."""
+        used = {config.activation.partition("_")[0], config.attention}
+        parts = {"maximum": "softmax", "exponential": "softmax"}
+        names = ("gelu", "silu", "relu", "softmax", "power", *parts)
+        return {name for name in names if parts.get(name, name) not in used}
+
     def require(self) -> None:
         """Raises ConfigError where this machine lacks what the suite needs."""
         return
