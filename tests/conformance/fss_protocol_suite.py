@@ -21,7 +21,7 @@ from protocols.fss.executors.gate import Shares
 from protocols.fss.operations.rescale import narrow
 from protocols.fss.operations.suite import FssSuite, RangeReductionFormats, RangeReductionProtocol
 from protocols.fss.plans import EXACT, is_faithful
-from protocols.fss.tables.tables.binade_cells import Function
+from protocols.fss.tables.binade_cells import Function
 from protocols.share import Share
 from tests.protocols.fss.harness import Program, Run, Secret, Weight, run
 

@@ -26,7 +26,7 @@ from protocols.fss.gates.lookup_exponential import Exponential
 from protocols.fss.gates.opening import Open
 from protocols.fss.preprocessing.correlations import Correlations, Dpf, Idpf, Mask, Packed, Shared
 from protocols.fss.ring import low, shift_right, signed, top_bit
-from protocols.fss.tables.tables.cells import Cells
+from protocols.fss.tables.cells import Cells
 from protocols.share import Held, Share
 from protocols.tensors import to_tensor
 

@@ -18,7 +18,7 @@ from protocols.fss.operations.activation_protocols import ActivationFormats, Act
 from protocols.fss.operations.exponential_protocols import ExponentialFormats
 from protocols.fss.operations.powers import PowerFormats
 from protocols.fss.operations.suite import RangeReductionFormats
-from protocols.fss.tables.tables.binade_cells import Function
+from protocols.fss.tables.binade_cells import Function
 
 _ABOVE = 1.1
 """Inverses may be above that of the least number: lines near it are read a cell below."""

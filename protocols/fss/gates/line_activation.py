@@ -13,9 +13,9 @@ from parties.errors import ConfigError, RangeError
 from protocols.fss.executors.clear_side import ClearSide
 from protocols.fss.gates.activation_gate import ActivationGate
 from protocols.fss.gates.line_lookup import LineLookup
-from protocols.fss.tables.tables.cells import Cells
-from protocols.fss.tables.tables.curves import curve
-from protocols.fss.tables.tables.line_table import LineTable, line_table
+from protocols.fss.tables.cells import Cells
+from protocols.fss.tables.curves import curve
+from protocols.fss.tables.line_table import LineTable, line_table
 from protocols.share import Share
 
 RESULT_FRAC = 16

@@ -27,7 +27,7 @@ from protocols.fss.gates.polynomial import Form, TermList
 from protocols.fss.gates.terms import Coefficient, Computed, coefficients, secrets, some_of
 from protocols.fss.preprocessing.correlations import Shape
 from protocols.fss.preprocessing.point_keys import PointKeys
-from protocols.fss.tables.tables.line_table import LineTable
+from protocols.fss.tables.line_table import LineTable
 from protocols.share import Share
 
 

@@ -38,8 +38,8 @@ from protocols.fss.gates.terms import coefficients, secrets
 from protocols.fss.preprocessing.correlations import Correlation, Correlations, Dpf, Mask, Shape
 from protocols.fss.preprocessing.point_keys import PointKeys, read_all
 from protocols.fss.ring import low, top_bit
-from protocols.fss.tables.tables.cells import Cells
-from protocols.fss.tables.tables.tables import Table
+from protocols.fss.tables.cells import Cells
+from protocols.fss.tables.tables import Table
 from protocols.meta_tensors import no_data
 from protocols.share import Held, Share
 from protocols.tensors import to_words

@@ -14,8 +14,8 @@ from parties.errors import ConfigError
 from protocols.fss.executors.clear_side import ClearSide
 from protocols.fss.gates.activation_gate import ActivationGate
 from protocols.fss.gates.lookup import Lookup
-from protocols.fss.tables.tables.curves import curve
-from protocols.fss.tables.tables.tables import Table, tabulate
+from protocols.fss.tables.curves import curve
+from protocols.fss.tables.tables import Table, tabulate
 from protocols.share import Share
 
 

@@ -18,7 +18,7 @@ from protocols.fss.executors.party_side import PartySide
 from protocols.fss.gates.lookup import Lookup
 from protocols.fss.gates.polynomial import deal_product, evaluate_product, key_correlations
 from protocols.fss.preprocessing.correlations import Correlations
-from protocols.fss.tables.tables.tables import Table, tabulate
+from protocols.fss.tables.tables import Table, tabulate
 from protocols.share import Share
 
 

@@ -16,7 +16,7 @@ from protocols.fss.executors.party_side import PartySide
 from protocols.fss.preprocessing.correlations import Correlations, Idpf
 from protocols.fss.preprocessing.point_keys import PrefixKeys
 from protocols.fss.ring import low as residue
-from protocols.fss.tables.tables.binade_cells import REST_BITS, Function, octave_cells
+from protocols.fss.tables.binade_cells import REST_BITS, Function, octave_cells
 from protocols.share import Held, Share
 from protocols.tensors import to_words
 

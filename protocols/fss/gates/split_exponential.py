@@ -15,8 +15,8 @@ from parties.errors import ConfigError
 from protocols.fss.executors.clear_side import ClearSide
 from protocols.fss.gates.lookup import Lookup
 from protocols.fss.gates.lookup_exponential import ExponentialGate
-from protocols.fss.tables.tables.cells import Cells
-from protocols.fss.tables.tables.tables import Table
+from protocols.fss.tables.cells import Cells
+from protocols.fss.tables.tables import Table
 from protocols.share import Share
 
 FACTOR_FRAC = 12

@@ -26,7 +26,7 @@ from protocols.fss.operations.powers import PowerFormats, even_power, power_erro
 from protocols.fss.operations.protocol import FssProtocol
 from protocols.fss.operations.tree_maximum import row_maximum
 from protocols.fss.preprocessing.matrix import Matrix
-from protocols.fss.tables.tables.binade_cells import Function
+from protocols.fss.tables.binade_cells import Function
 from protocols.share import Share
 
 

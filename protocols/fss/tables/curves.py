@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from parties.errors import ConfigError
-from protocols.fss.tables.tables.tables import Function
+from protocols.fss.tables.tables import Function
 
 
 @dataclass(frozen=True, slots=True)

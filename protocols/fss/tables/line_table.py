@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from protocols.fss.executors.party_side import PartySide
 from protocols.fss.preprocessing.point_keys import PointKeys
 from protocols.fss.ring import signed
-from protocols.fss.tables.tables.cells import Cells
-from protocols.fss.tables.tables.tables import Table
+from protocols.fss.tables.cells import Cells
+from protocols.fss.tables.tables import Table
 
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 

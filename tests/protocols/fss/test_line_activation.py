@@ -14,7 +14,7 @@ from parties.errors import ConfigError, RangeError
 from protocols.fss.executors.executor import Executor
 from protocols.fss.executors.gate import Shares
 from protocols.fss.gates.line_activation import GatedLineActivation, LineActivation
-from protocols.fss.tables.tables.cells import Cells
+from protocols.fss.tables.cells import Cells
 from protocols.share import Share
 from tests.protocols.fss.harness import Program, Run, Secret, clear, run
 from tests.protocols.fss.uniformity import assert_uniform, chi_square

@@ -25,7 +25,7 @@ from protocols.fss.gates.polynomial import (
 )
 from protocols.fss.gates.terms import coefficients, secrets
 from protocols.fss.preprocessing.correlations import Correlation, Correlations, Mask
-from protocols.fss.tables.tables.tables import Table, tabulate
+from protocols.fss.tables.tables import Table, tabulate
 from protocols.share import Share
 from tests.protocols.fss.harness import Run, Secret, run
 from tests.protocols.fss.uniformity import assert_uniform

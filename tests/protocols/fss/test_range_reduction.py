@@ -13,7 +13,7 @@ from protocols.fss.executors.gate import Shares, shape_only
 from protocols.fss.gates.range_reduction import RangeReduction, line_error
 from protocols.fss.preprocessing.correlations import Idpf
 from protocols.fss.ring import low as residue
-from protocols.fss.tables.tables.binade_cells import REST_BITS, BinadeCells, Function
+from protocols.fss.tables.binade_cells import REST_BITS, BinadeCells, Function
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Run, Secret, clear, run
 
