@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from bench.machine import machine
+from mpcinfer.benchmark.machine import machine
 from bench.markdown import table
 from bench.records import RECORDS, commit
 from mpcinfer import cost, private

@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.machine import machine
+from mpcinfer.benchmark.machine import machine
 from bench.markdown import table
 from bench.networks import Side, append
 from bench.records import RECORDS, commit
