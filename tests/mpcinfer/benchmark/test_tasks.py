@@ -58,7 +58,9 @@ def check_costs(suite: Suite, task: Task, result: TaskResult) -> None:
     assert differences(measured, counted) == []
 
 
-@pytest.mark.parametrize(("name", "operation", "protocol"), OPERATIONS, ids="/".join)
+@pytest.mark.parametrize(
+    ("name", "operation", "protocol"), OPERATIONS, ids=["/".join(each) for each in OPERATIONS]
+)
 def test_every_protocol_runs_by_itself(name: str, operation: str, protocol: str, tmp_path: Path) -> None:
     suite = SUITES[name]
     task = Task(
