@@ -20,6 +20,7 @@ from mpcinfer.cli.generate import generate
 from mpcinfer.cli.keys import keys
 from mpcinfer.cli.list import listed
 from mpcinfer.cli.models import models
+from mpcinfer.cli.report import report
 from mpcinfer.cli.serve import serve
 from mpcinfer.cli.skip import skip
 from mpcinfer.cli.train import train
@@ -41,6 +42,7 @@ and neither learns the other's secret. Every message is billed.
     mpcinfer cost gpt2 --tokens 128             what GPT-2 would cost, not run
     mpcinfer models                             what can be run, or only billed
     mpcinfer list protocols                     what can be swapped, and what each costs
+    mpcinfer report RECORDS                     benchmark records as a page, figures and tables
 
 [bold]Between machines[/bold]
 
@@ -61,6 +63,7 @@ app = typer.Typer(
 for command in (
     *(demo, generate, chat, cost, models, serve, dealer, deal, skip, warm),
     *(train, entropy, calibrate, fold),
+    report,
 ):
     app.command()(command)
 app.add_typer(listed, name="list")

@@ -78,7 +78,7 @@ def colour(field_: str, domain: Sequence[str], title: str | None = None) -> Spec
         "type": "nominal",
         "title": title,
         "scale": {"domain": list(domain), "range": shades},
-        "legend": {"orient": "top", "columns": 5, "symbolType": "circle", "labelLimit": 220},
+        "legend": {"orient": "top", "symbolType": "circle"},
     }
 
 

@@ -20,6 +20,7 @@ CONFIG: Spec = {
     "view": {"stroke": "#d0d4da"},
     "axis": {"gridColor": "#e6e8ec", "domainColor": "#8a919c", "tickColor": "#8a919c", "labelLimit": 210},
     "axisY": {"minExtent": 60},
+    "legend": {"columns": 5, "labelLimit": 220},
 }
 
 

@@ -35,7 +35,7 @@ class ReportRow:
         label: which of these it is: the variant; without one the model, or a peer's name.
         total: of its bill.
         kinds: its bill by kind, without kinds that cost nothing; empty for bills of totals alone.
-        slower_bytes: each label's bytes in its busier direction, added up: what a link with the same
+        line_bytes: each label's bytes in its busier direction, added up: what a link with the same
             bandwidth each way is busy with.
         compute: seconds of its run without a network, or of the newest such run of the same thing; None
             where nobody measured it.
@@ -48,7 +48,7 @@ class ReportRow:
     label: str
     total: BillRow
     kinds: tuple[BillRow, ...]
-    slower_bytes: int
+    line_bytes: int
     compute: float | None
     seconds: float | None
 
@@ -81,7 +81,7 @@ def modelled_seconds(row: ReportRow, network: Network) -> float:
 
     Source: the alpha-beta model (Hockney, Parallel Computing 20, 1994).
     """
-    sending = 0.0 if math.isinf(network.bandwidth) else 8 * row.slower_bytes / network.bandwidth
+    sending = 0.0 if math.isinf(network.bandwidth) else 8 * row.line_bytes / network.bandwidth
     return (row.compute or 0.0) + row.total.rounds * network.latency + sending
 
 
@@ -123,7 +123,7 @@ def _row(number: int, record: BenchRecord, compute: dict[Any, float]) -> ReportR
         label=record.variant or peer or record.model,
         total=bill.total,
         kinds=kinds,
-        slower_bytes=slower,
+        line_bytes=slower,
         compute=compute.get(_key(record)),
         seconds=statistics.median(record.seconds) if record.seconds else None,
     )
