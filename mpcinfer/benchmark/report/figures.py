@@ -106,7 +106,7 @@ def seconds_figure(rows: Sequence[ReportRow]) -> Figure | None:
         return None
     data.sort(key=lambda mark: (mark["subject"], mark["plan"], mark["label"], mark["tokens"]))
     for mark in data:
-        mark["run"] = f"{mark['label']}, {mark['plan']}, {mark['tokens']} tokens"
+        mark["run"] = f"{mark['label']}, {mark['plan']}, {mark['tokens']}"
     return Figure(
         name="seconds-by-network",
         title="Seconds by network",
@@ -125,7 +125,7 @@ def live_figure(rows: Sequence[ReportRow]) -> Figure | None:
     return Figure(
         name="live",
         title="Seconds on this network",
-        text="Compute where it was measured, rounds times latency, bytes over bandwidth.",
+        text="Rounds times latency, bytes over bandwidth; compute in panels where all of it was measured.",
         spec=spec,
         choices=_CHOICES,
     )
@@ -173,7 +173,7 @@ def _bars(axis: str, part: str, parts: Sequence[str], more: Sequence[str] = ()) 
             "y": {"field": "label", "type": "nominal", "title": None, "sort": None},
             "x": {"field": "value", "type": "quantitative", "title": axis, "stack": "zero"},
             "color": colour(part, parts),
-            "order": {"field": part},
+            "order": {"field": "order" if part == "part" else part},
             "tooltip": tooltip("label", "plan", "tokens", part, ("value", axis), *more),
         },
     }
@@ -212,7 +212,7 @@ def _points(order: list[str], data: Data) -> Spec:
         "scale": {"domain": list(_SHAPES), "range": list(_SHAPES.values())},
         "legend": {"orient": "top"},
     }
-    y = {"field": "run", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 240}}
+    y = {"field": "run", "type": "nominal", "title": None, "sort": None}
     x = {
         "field": "value",
         "type": "quantitative",

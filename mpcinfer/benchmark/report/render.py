@@ -18,7 +18,13 @@ CONFIG: Spec = {
     "font": _FONT,
     "background": "#ffffff",
     "view": {"stroke": "#d0d4da"},
-    "axis": {"gridColor": "#e6e8ec", "domainColor": "#8a919c", "tickColor": "#8a919c", "labelLimit": 210},
+    "axis": {
+        "gridColor": "#e6e8ec",
+        "domainColor": "#8a919c",
+        "tickColor": "#8a919c",
+        "labelLimit": 220,
+        "labelFontSize": 11,
+    },
     "axisY": {"minExtent": 60},
     "legend": {"columns": 5, "labelLimit": 220},
 }

@@ -48,19 +48,24 @@
     for (const cell of document.querySelectorAll("[data-modelled]")) {
       const value = seconds(report.rows[cell.dataset.modelled]);
       cell.dataset.value = value ? String(value) : "";
-      cell.textContent = value ? significant(value) : "";
+      const bound = report.rows[cell.dataset.modelled].compute === null ? "≥ " : "";
+      cell.textContent = value ? bound + significant(value) : "";
     }
     const view = views.get("live");
-    if (view) view.change("marks", window.vega.changeset().remove(() => true).insert(liveMarks())).run();
+    if (view) view.data("marks", liveMarks()).run();
   };
   const changed = () => {
     cancelAnimationFrame(asked);
     asked = requestAnimationFrame(showNetwork);
   };
+  const panelOf = (row) => [row.subject, row.tokens, row.plan].join("|");
+  const withoutCompute = new Set(
+    report.live.map((number) => report.rows[number]).filter((row) => row.compute === null).map(panelOf));
   const liveMarks = () =>
     report.live.flatMap((number) => {
       const row = report.rows[number];
-      return Object.entries(parts(row)).map(([part, value]) => ({ ...row, part, value }));
+      const shown = { ...parts(row), ...(withoutCompute.has(panelOf(row)) ? { compute: 0 } : {}) };
+      return Object.entries(shown).map(([part, value], order) => ({ ...row, part, value, order }));
     });
 
   const use = (name) => {
@@ -92,17 +97,22 @@
     const of = (name) => style.getPropertyValue(name).trim();
     return { ink: of("--ink"), soft: of("--soft"), line: of("--line"), ground: of("--ground"), font: of("--font") };
   };
-  const config = (width) => {
+  const longestName = (part) =>
+    part === null || typeof part !== "object" ? 0
+      : Math.max(0, ...(part.legend && part.scale?.domain ? part.scale.domain.map((name) => name.length) : []),
+        ...Object.entries(part).map(([key, each]) => (key === "data" ? 0 : longestName(each))));
+  const config = (width, spec) => {
     const { ink, soft, line, font } = colours();
-    const limit = width < 560 ? 112 : 210;
+    const narrow = width < 560;
+    const columns = narrow ? (longestName(spec) > 14 ? 1 : 2) : 5;
     return {
       font,
       background: "transparent",
       view: { stroke: line },
-      axis: { gridColor: line, domainColor: soft, tickColor: soft, labelColor: ink, titleColor: soft, labelLimit: limit },
-      axisY: { minExtent: width < 560 ? 36 : 60 },
-      header: { labelColor: ink },
-      legend: { labelColor: ink, columns: width < 560 ? 2 : 5, labelLimit: width < 560 ? 130 : 220, symbolBaseFillColor: soft, symbolBaseStrokeColor: soft },
+      axis: { labelFontSize: narrow ? 11 : 12, titleFontSize: 12, gridColor: line, domainColor: soft, tickColor: soft, labelColor: ink, titleColor: soft, labelLimit: narrow ? 150 : 220 },
+      axisY: { minExtent: narrow ? 36 : 60 },
+      header: { labelColor: ink, labelFontSize: 13 },
+      legend: { labelFontSize: 12, labelColor: ink, columns, labelLimit: 240, symbolBaseFillColor: soft, symbolBaseStrokeColor: soft },
     };
   };
   const sized = (spec, width, panel) => {
@@ -113,11 +123,11 @@
   };
   const draw = async (figure) => {
     const holder = document.querySelector(`[data-figure="${figure.name}"]`);
-    const drawing = holder.querySelector(".drawing");
-    const width = drawing.clientWidth;
+    const drawing = holder.querySelector(".drawing").firstElementChild;
+    const width = drawing.parentElement.clientWidth;
     const columns = width < 560 ? 1 : figure.spec.columns;
     const options = {
-      renderer: "svg", config: config(width), tooltip: { theme: "custom" },
+      renderer: "svg", config: config(width, figure.spec), tooltip: { theme: "custom" },
       downloadFileName: figure.name,
       actions: { export: true, source: false, compiled: false, editor: false },
     };
