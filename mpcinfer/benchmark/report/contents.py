@@ -14,12 +14,12 @@ from mpcinfer.benchmark.report.rows import ReportRow, modelled_seconds, ours, pe
 from mpcinfer.benchmark.report.tables import Cells, Column, Table, significant, without_empty
 
 
-def whole(value: float) -> str:
+def whole(value: int | float) -> str:
     """12,345."""
     return f"{value:,.0f}"
 
 
-def megabytes(value: float) -> str:
+def megabytes(value: int | float) -> str:
     """Bytes as megabytes of three digits, without their unit."""
     return significant(value / 1e6)
 

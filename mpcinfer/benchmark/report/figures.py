@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mpcinfer.benchmark.network import NETWORKS
 from mpcinfer.benchmark.report.fits import PowerLaw, power_law
 from mpcinfer.benchmark.report.grammar import (
+    KINDS,
     MEGABYTES,
     Data,
     Figure,
@@ -48,15 +49,17 @@ def figures(rows: Sequence[ReportRow]) -> list[Figure]:
 def kinds_figure(rows: Sequence[ReportRow], metric: str) -> Figure | None:
     """Stacked bars by kind of operation, a panel a plan."""
     data: Data = []
+    kinds = _kinds(rows)
     for row in once(rows):
         for kind in row.kinds:
             both = kind.online_bytes_to_server, kind.online_bytes_to_client
             value = kind.rounds if metric == "rounds" else megabytes(*both)
             ways = {"to_server": megabytes(both[0]), "to_client": megabytes(both[1])}
-            data += [{**facts(row), "kind": kind.kind, "value": value, **ways}] if value else []
+            if value:
+                place = kinds.index(kind.kind)
+                data.append({**facts(row), "kind": kind.kind, "value": value, **ways, "order": place})
     if not data:
         return None
-    kinds = sorted({kind.kind for row in rows for kind in row.kinds if _is_online(kind)})
     inner = _bars(METRICS[metric], "kind", kinds, ("to_server", "to_client"))
     return Figure(
         name=f"{metric}-by-kind",
@@ -75,7 +78,7 @@ def scaling_figure(rows: Sequence[ReportRow], metric: str) -> Figure | None:
             {
                 **facts(row),
                 "value": measure(row, metric),
-                "fitted": law(row.record.tokens),
+                "fitted": law(float(row.record.tokens)),
                 "exponent": round(law.exponent, 3),
             }
             for row in points
@@ -141,7 +144,7 @@ def laws(rows: Sequence[ReportRow], metric: str) -> list[tuple[list[ReportRow], 
     for row in sorted(once(rows), key=lambda each: each.record.tokens):
         groups.setdefault((row.subject, row.label, row.record.plan), []).append(row)
     fitted = [
-        (points, power_law([(row.record.tokens, measure(row, metric)) for row in points]))
+        (points, power_law([(float(row.record.tokens), measure(row, metric)) for row in points]))
         for points in groups.values()
     ]
     return [(points, law) for points, law in fitted if law is not None]
@@ -154,7 +157,13 @@ def said(row: ReportRow) -> str:
 
 def measure(row: ReportRow, metric: str) -> float:
     """Rounds, or online megabytes."""
-    return row.total.rounds if metric == "rounds" else megabytes(row.online_bytes)
+    return float(row.total.rounds) if metric == "rounds" else megabytes(row.online_bytes)
+
+
+def _kinds(rows: Sequence[ReportRow]) -> list[str]:
+    """All that take something online: those with colours of their own first."""
+    found = {kind.kind for row in rows for kind in row.kinds if _is_online(kind)}
+    return [*(kind for kind in KINDS if kind in found), *sorted(found - set(KINDS))]
 
 
 def _is_online(row: BillRow) -> bool:
@@ -173,7 +182,7 @@ def _bars(axis: str, part: str, parts: Sequence[str], more: Sequence[str] = ()) 
             "y": {"field": "label", "type": "nominal", "title": None, "sort": None},
             "x": {"field": "value", "type": "quantitative", "title": axis, "stack": "zero"},
             "color": colour(part, parts),
-            "order": {"field": "order" if part == "part" else part},
+            "order": {"field": "order"},
             "tooltip": tooltip("label", "plan", "tokens", part, ("value", axis), *more),
         },
     }

@@ -18,6 +18,22 @@ _PALETTE = (
     *("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#d4a72c"),
     *("#9d755d", "#8c8c8c", "#ff9da6", "#1f3d5c", "#8cc63f"),
 )
+KINDS = {
+    "softmax": "#4c78a8",
+    "power": "#b279a2",
+    "gelu_tanh": "#f58518",
+    "gelu": "#e45756",
+    "silu": "#ff9da6",
+    "relu": "#d4a72c",
+    "layernorm": "#54a24b",
+    "rmsnorm": "#8cc63f",
+    "matmul": "#8a97a6",
+    "linear": "#a9b4c0",
+    "residual": "#6b7785",
+    "product": "#7f9c9a",
+    "other": "#c6ced7",
+}
+"""Nonlinearities in colours, what stands between them in greys, in the order of stacked bars."""
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
 
@@ -71,8 +87,8 @@ def panels(
 
 
 def colour(field_: str, domain: Sequence[str], title: str | None = None) -> Spec:
-    """A colour a value, the same in every figure with these values."""
-    shades = [_PALETTE[i % len(_PALETTE)] for i in range(len(domain))]
+    """A colour a value, the same in every figure with these values; kinds have their own."""
+    shades = [KINDS.get(name, _PALETTE[i % len(_PALETTE)]) for i, name in enumerate(domain)]
     return {
         "field": field_,
         "type": "nominal",

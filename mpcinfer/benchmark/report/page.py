@@ -44,6 +44,10 @@ def page(
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     table_html = environment.from_string(_asset("table.html"))
+
+    def shown(table: Table) -> Markup:
+        return Markup(table_html.render(table=table))
+
     live = live_figure(rows)
     drawn = [*([live] if live else []), *figures]
     data: dict[str, Any] = {
@@ -62,7 +66,7 @@ def page(
         tables=list(tables),
         others=list(others),
         networks=list(NETWORKS.values()),
-        shown=lambda table: Markup(table_html.render(table=table)),
+        shown=shown,
         style=_asset("page.css"),
         script=_asset("page.js"),
         library=browser_code().replace("</script", "<\\/script"),

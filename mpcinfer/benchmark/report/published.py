@@ -29,10 +29,10 @@ class Published:
     system: str
     model: str
     tokens: int | None = None
-    online_bytes: float | None = None
+    online_bytes: int | float | None = None
     rounds: int | None = None
-    offline_bytes: float | None = None
-    seconds: float | None = None
+    offline_bytes: int | float | None = None
+    seconds: int | float | None = None
     trust: str = ""
     hardware: str = ""
     counted: str = ""

@@ -25,8 +25,9 @@ CONFIG: Spec = {
         "labelLimit": 220,
         "labelFontSize": 11,
     },
+    "axisX": {"labelOverlap": "greedy", "labelSeparation": 9},
     "axisY": {"minExtent": 60},
-    "legend": {"columns": 5, "labelLimit": 220},
+    "legend": {"columns": 5, "labelLimit": 240, "layout": {"top": {"anchor": "start", "margin": 14}}},
 }
 
 

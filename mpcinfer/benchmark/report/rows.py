@@ -134,10 +134,12 @@ def _bill(record: BenchRecord) -> Bill:
     try:
         if record.bill.get("labels"):
             return Bill.from_json(record.bill)
-        totals = {name: int(record.bill.get(name, 0)) for name in _TOTALS}
+        total = BillRow(label="total")
+        for name in _TOTALS:
+            setattr(total, name, int(record.bill.get(name, 0)))
     except (MalformedFrame, TypeError, ValueError) as error:
         raise ConfigError(f"the record of {record.case!r} has no bill that can be read: {error}") from None
-    return Bill(rows=[BillRow(label="total", **totals)])
+    return Bill(rows=[total])
 
 
 def _subject(record: BenchRecord) -> str:

@@ -107,7 +107,7 @@ def as_latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def significant(value: float) -> str:
+def significant(value: int | float) -> str:
     """Three digits, without an exponent: 0.00123, 1.23, 12,300."""
     if value == 0:
         return "0"
@@ -115,7 +115,7 @@ def significant(value: float) -> str:
     return f"{round(value, 2 - _magnitude(value)):,.{digits}f}"
 
 
-def _magnitude(value: float) -> int:
+def _magnitude(value: int | float) -> int:
     return int(f"{abs(value):.2e}".split("e")[1])
 
 

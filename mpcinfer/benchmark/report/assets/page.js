@@ -110,9 +110,10 @@
       background: "transparent",
       view: { stroke: line },
       axis: { labelFontSize: narrow ? 11 : 12, titleFontSize: 12, gridColor: line, domainColor: soft, tickColor: soft, labelColor: ink, titleColor: soft, labelLimit: narrow ? 150 : 220 },
+      axisX: { labelOverlap: "greedy", labelSeparation: 9 },
       axisY: { minExtent: narrow ? 36 : 60 },
       header: { labelColor: ink, labelFontSize: 13 },
-      legend: { labelFontSize: 12, labelColor: ink, columns, labelLimit: 240, symbolBaseFillColor: soft, symbolBaseStrokeColor: soft },
+      legend: { layout: { top: { direction: narrow ? "vertical" : "horizontal", anchor: "start", margin: 14 } }, labelFontSize: 12, labelColor: ink, columns, labelLimit: 240, symbolBaseFillColor: soft, symbolBaseStrokeColor: soft },
     };
   };
   const sized = (spec, width, panel) => {
@@ -141,8 +142,9 @@
     }
     let panel = Math.max(80, width / columns - (columns > 1 ? 90 : 240));
     let result = await window.vegaEmbed(drawing, sized(spec, width, panel), options);
-    const excess = drawing.querySelector("svg").getBoundingClientRect().width - width;
-    if (Math.abs(excess) > 4) {
+    for (let pass = 0; pass < 3; pass += 1) { // a legend can be wider than its panels
+      const excess = drawing.querySelector("svg").getBoundingClientRect().width - width;
+      if (Math.abs(excess) <= 4) break;
       panel = Math.max(80, Math.floor(panel - excess / columns) - 1);
       result.finalize();
       result = await window.vegaEmbed(drawing, sized(spec, width, panel), options);
