@@ -4,13 +4,57 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from parties.channel import MAX_MESSAGE_BYTES, Channel
-from parties.errors import MalformedFrame, PeerTimeout
+from parties.errors import ConfigError, MalformedFrame, PeerTimeout
+from parties.tcp import TcpChannel
 from parties.wire import Buffer
 
 _STAMP_BYTES = 8
 _NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What each end of a connection does to what it sends; both ends must have the same.
+
+    Attributes:
+        latency_s: one way, in seconds.
+        bytes_per_s: of wire bytes; None for no limit.
+    """
+
+    latency_s: float
+    bytes_per_s: float | None = None
+
+    def over(self, channel: Channel) -> Shaped:
+        """The channel, slower."""
+        return Shaped(channel, latency_s=self.latency_s, bytes_per_s=self.bytes_per_s)
+
+    def to_text(self) -> str:
+        """As a command line carries it: `0.04:12500000`, or `0.04:` without a limit."""
+        return f"{self.latency_s!r}:{'' if self.bytes_per_s is None else repr(self.bytes_per_s)}"
+
+    @staticmethod
+    def from_text(text: str) -> Shape:
+        """The shape of `to_text`.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        latency, colon, rate = text.partition(":")
+        try:
+            latency_s, bytes_per_s = float(latency), float(rate) if rate else None
+        except ValueError:
+            latency_s, bytes_per_s = -1.0, None
+        if not colon or not 0 <= latency_s < 3600 or (bytes_per_s is not None and not bytes_per_s > 0):
+            raise ConfigError(f"expected SECONDS:BYTES_PER_SECOND, got {text!r}")
+        return Shape(latency_s=latency_s, bytes_per_s=bytes_per_s)
+
+
+def over(channel: Channel, shape: Shape | None) -> Channel:
+    """The channel, or a slower one where a shape is wanted."""
+    return channel if shape is None else shape.over(channel)
 
 
 class Shaped(Channel):
@@ -47,6 +91,18 @@ class Shaped(Channel):
         self._ns_per_byte = 0.0 if bytes_per_s is None else _NANOSECONDS / bytes_per_s
         self._line_free_ns = 0
         self._early: tuple[int, list[Buffer]] | None = None
+
+    @property
+    def recv_timeout_s(self) -> float:
+        """Of the inner channel, where it has one; may be changed at any time."""
+        return self._channel.recv_timeout_s if isinstance(self._channel, TcpChannel) else self._timeout_s
+
+    @recv_timeout_s.setter
+    def recv_timeout_s(self, seconds: float) -> None:
+        if isinstance(self._channel, TcpChannel):
+            self._channel.recv_timeout_s = seconds
+        else:
+            self._timeout_s = seconds
 
     def send(self, parts: Sequence[Buffer]) -> None:
         start = max(time.monotonic_ns(), self._line_free_ns)

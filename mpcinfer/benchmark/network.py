@@ -6,7 +6,9 @@ import math
 import re
 from dataclasses import dataclass
 
+from mpcinfer.benchmark.framing import line_bytes
 from parties.errors import ConfigError
+from parties.shaped import Shape
 from protocols.plan import suggest
 
 _UNITS = {"bit": 1.0, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
@@ -32,6 +34,13 @@ class Network:
     def bytes_per_s(self) -> float | None:
         """As `parties.shaped.Shaped` takes it: None for no limit."""
         return None if math.isinf(self.bandwidth) else self.bandwidth / 8
+
+    @property
+    def shape(self) -> Shape:
+        """As a shaped channel takes it, which counts no headers of TCP and below: they are taken off the
+        bandwidth."""
+        rate = self.bytes_per_s
+        return Shape(latency_s=self.latency, bytes_per_s=None if rate is None else rate / line_bytes(1.0))
 
 
 LOOPBACK = Network(

@@ -17,6 +17,7 @@ def dealer(
     listen_server: Annotated[str, typer.Option(help="Where the server connects.")] = "tcp://127.0.0.1:7101",
     listen_client: Annotated[str, typer.Option(help="Where the client connects.")] = "tcp://127.0.0.1:7102",
     timeout: options.Timeout = 600.0,
+    shaped: options.ShapedAs = None,
     once: options.Once = False,
 ) -> None:
     """Deal correlated randomness to one server and one client.
@@ -44,4 +45,5 @@ def dealer(
         timeout_s=timeout,
         once=once,
         say=announce,
+        shape=options.shape_of(shaped),
     )

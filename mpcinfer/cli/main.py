@@ -20,6 +20,7 @@ from mpcinfer.cli.generate import generate
 from mpcinfer.cli.keys import keys
 from mpcinfer.cli.list import listed
 from mpcinfer.cli.models import models
+from mpcinfer.cli.plan import plan
 from mpcinfer.cli.report import report
 from mpcinfer.cli.serve import serve
 from mpcinfer.cli.skip import skip
@@ -40,6 +41,7 @@ and neither learns the other's secret. Every message is billed.
     mpcinfer generate "for i in" --local plain  the same model without privacy
     mpcinfer chat --local private               talk with a chat model, privately
     mpcinfer cost gpt2 --tokens 128             what GPT-2 would cost, not run
+    mpcinfer plan gpt2 --network lan-1g         which protocols suit a model and a network
     mpcinfer models                             what can be run, or only billed
     mpcinfer list protocols                     what can be swapped, and what each costs
     mpcinfer report RECORDS                     benchmark records as a page, figures and tables
@@ -61,7 +63,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *(demo, generate, chat, cost, models, serve, dealer, deal, skip, warm),
+    *(demo, generate, chat, cost, plan, models, serve, dealer, deal, skip, warm),
     *(train, entropy, calibrate, fold),
     report,
 ):

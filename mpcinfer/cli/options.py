@@ -8,12 +8,21 @@ from typing import Annotated
 
 import typer
 
+from mpcinfer.benchmark.network import network_named
 from mpcinfer.speculation import MOST_DRAFTS
+from parties.shaped import Shape
 
 ASSISTANT, SHIPPED = "smollm2-135m-instruct", "tiny-python"
 """Models that commands take where nobody names one."""
 Model = Annotated[str, typer.Option(help="A name from `mpcinfer models`, or a path.")]
-PlanName = Annotated[str, typer.Option("--plan", help="Which protocols; the same at both parties.")]
+PlanName = Annotated[
+    str,
+    typer.Option(
+        "--plan",
+        help="Which protocols: a name from `mpcinfer list plans`, or a file.json that `mpcinfer plan` wrote; "
+        "the same at both parties.",
+    ),
+]
 Choices = Annotated[
     list[str] | None,
     typer.Option(
@@ -23,6 +32,15 @@ Choices = Annotated[
     ),
 ]
 OwnKey = Annotated[Path, typer.Option("--key", help="This party's .secret file.")]
+ShapedAs = Annotated[
+    str | None,
+    typer.Option(
+        "--shaped",
+        metavar="NETWORK",
+        help="To measure with: all connections of this process behave as over that network (wan-100m, or "
+        "SECONDS:BYTES_PER_SECOND); the others, on this machine, must say the same.",
+    ),
+]
 Timeout = Annotated[
     float, typer.Option(help="Longest wait for a peer's next message, in seconds, before giving up.")
 ]
@@ -69,6 +87,17 @@ DraftModel = Annotated[
         "tokens must be those of the model.",
     ),
 ]
+
+
+def shape_of(text: str | None) -> Shape | None:
+    """What --shaped says.
+
+    Raises:
+        ConfigError: no such network, or no numbers.
+    """
+    if text is None:
+        return None
+    return Shape.from_text(text) if ":" in text else network_named(text).shape
 
 
 class Local(StrEnum):

@@ -26,6 +26,7 @@ def serve(
     choices: options.Choices = None,
     check_ranges: options.CheckRanges = False,
     timeout: options.Timeout = 60.0,
+    shaped: options.ShapedAs = None,
     idle: options.Idle = 600.0,
     once: options.Once = False,
     insecure_dealer: Annotated[
@@ -73,6 +74,7 @@ def serve(
         say=announce,
         check_ranges=check_ranges,
         insecure_dealer=insecure_dealer,
+        shape=options.shape_of(shaped),
     )
 
 

@@ -25,6 +25,7 @@ from parties.errors import ConfigError, RangeError
 from parties.keys import KeyPair
 from parties.link import Link
 from parties.meter import CLIENT, Meter
+from parties.shaped import Shape, over
 from parties.tcp import TcpChannel, connect
 from protocols.plan import Plan
 
@@ -36,7 +37,7 @@ class PrivateClient:
         public: what the client knows of the model.
     """
 
-    def __init__(self, public: PublicModel, steps: StepClient, channel: TcpChannel) -> None:
+    def __init__(self, public: PublicModel, steps: StepClient, channel: TcpChannel | None) -> None:
         self.public = public
         self._steps, self._channel = steps, channel
         self._remembered, self._then = Remembered(self._step, steps.rewind), 0
@@ -126,7 +127,8 @@ class PrivateClient:
             self._bill = self._steps.finish()
             if self._speculated:
                 self._bill.notes.append(_speculation_says(self._speculated))
-            self._bill.notes.append(_kernel_says(self._channel, self._bill))
+            if self._channel is not None:  # what a shaped one adds is not billed
+                self._bill.notes.append(_kernel_says(self._channel, self._bill))
             self._steps.part()
         return self._bill
 
@@ -189,6 +191,7 @@ def connect_client(
     on_progress: Callable[[Progress], None] | None = None,
     check_ranges: bool = False,
     insecure_dealer: bool = False,
+    shape: Shape | None = None,
 ) -> Generator[PrivateClient]:
     """A session with a server, ended in order when the block ends without an error, or with RangeError.
 
@@ -208,6 +211,7 @@ def connect_client(
             too. It sees a session that ends, as after an answer. Plans of the suite `fss`, with a dealer.
         insecure_dealer: with neither dealer nor correlations, the client agrees to a server that is its own
             dealer and can decrypt everything; to measure with. Not every plan allows it.
+        shape: all connections behave like slower ones, which the others must have, too; to measure with.
 
     Raises:
         HandshakeFailed: another version, plan, model or key at the server, or only one of the two checks
@@ -232,13 +236,14 @@ def connect_client(
             on_progress=on_progress,
             check_ranges=check_ranges,
             insecure_dealer=insecure_dealer,
+            shape=shape,
         )
     )
     channel = connect(
         server.endpoint, keys, server.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
     )
-    with Link(channel, Meter(), CLIENT) as link, suite.open(link, session_config) as session:
-        client = PrivateClient(public, StepClient(link, session), channel)
+    with Link(over(channel, shape), Meter(), CLIENT) as link, suite.open(link, session_config) as session:
+        client = PrivateClient(public, StepClient(link, session), None if shape else channel)
         try:
             yield client
         except RangeError:  # of this answer: the server need not know

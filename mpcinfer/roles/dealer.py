@@ -14,6 +14,7 @@ from parties.handshake import Hello, shake_hands
 from parties.link import Link
 from parties.meter import Meter
 from parties.randomness import SystemRandom
+from parties.shaped import Shape, over
 from parties.tcp import Listener
 
 _WAIT_S = 3600.0
@@ -29,6 +30,7 @@ def deal_sessions(
     timeout_s: float,
     once: bool,
     say: Callable[[str], None],
+    shape: Shape | None = None,
 ) -> None:
     """Deals until the process is ended, or one session with `once`.
 
@@ -39,6 +41,7 @@ def deal_sessions(
         server, client: the dealer's keys, with the key of who may connect there.
         timeout_s: longest silence of the server within a session.
         say: is told of progress, a line at a time.
+        shape: both connections behave like slower ones, which the parties must have, too; to measure with.
 
     Raises:
         ConfigError: an endpoint cannot be used.
@@ -49,7 +52,7 @@ def deal_sessions(
     say(f"dealer: for servers at {listen_server}, for clients at {listen_client}")
     while True:
         try:
-            dealt = _deal_once(listen_server, listen_client, server, client, timeout_s)
+            dealt = _deal_once(listen_server, listen_client, server, client, timeout_s, shape)
             if dealt is None:
                 continue
             say(f"dealer: session over, {dealt}")
@@ -62,7 +65,12 @@ def deal_sessions(
 
 
 def _deal_once(
-    listen_server: str, listen_client: str, server: Identity, client: Identity, timeout_s: float
+    listen_server: str,
+    listen_client: str,
+    server: Identity,
+    client: Identity,
+    timeout_s: float,
+    shape: Shape | None,
 ) -> str | None:
     """One session, and a line about it; None when nobody came."""
     with (
@@ -75,7 +83,7 @@ def _deal_once(
             return None
         with server_channel, for_client.accept(_SECOND_S, timeout_s) as client_channel:
             to_server, to_client = (
-                Link(channel, Meter(), None) for channel in (server_channel, client_channel)
+                Link(over(channel, shape), Meter(), None) for channel in (server_channel, client_channel)
             )
             randomness = SystemRandom()
             hello = Hello(role="dealer", plan=None, model=None)

@@ -14,6 +14,7 @@ from mpcinfer.sessions.addresses import Address
 from mpcinfer.suites.suite import DEALER
 from parties.keys import KeyPair, new_keypair
 from parties.launch import Processes
+from parties.shaped import Shape
 
 Say = Callable[[str], None]
 
@@ -45,6 +46,7 @@ def neighbours(
     say: Say | None,
     through: Callable[[str], str] | None = None,
     check_ranges: bool = False,
+    shape: Shape | None = None,
 ) -> Generator[Neighbours]:
     """A server and a dealer with fresh keys; both end with the block, however it ends.
 
@@ -59,12 +61,14 @@ def neighbours(
         at_server, for_server, for_client = listening
         server, dealer_of_server, dealer = map(through, listening) if through is not None else listening
         with_dealer = DEALER in helpers and not insecure_dealer
+        shaped = [] if shape is None else ["--shaped", shape.to_text()]
         if with_dealer:
-            listen = ["--listen-server", for_server, "--listen-client", for_client]
+            listen = ["--listen-server", for_server, "--listen-client", for_client, *shaped]
             processes.start("dealer", _command("dealer", *listen, *_keys(keys, "dealer", "server", "client")))
         serve = ["--model", model, "--plan", plan, *(f"--set={choice}" for choice in choices)]
         serve += ["--listen", at_server, "--dealer", dealer_of_server, "--timeout", str(timeout_s)]
         serve += ["--insecure-dealer"] if insecure_dealer else []
+        serve += shaped
         serve += ["--check-ranges"] if check_ranges else []
         processes.start("server", _command("serve", *serve, *_keys(keys, "server", "client", "dealer")))
         yield Neighbours(

@@ -18,6 +18,7 @@ from parties.channel import Channel
 from parties.errors import HandshakeFailed, MpcInferError, PeerTimeout
 from parties.link import Link
 from parties.meter import SERVER, Meter
+from parties.shaped import Shape, over
 from parties.tcp import Listener
 from protocols.plan import Plan
 
@@ -40,6 +41,7 @@ def serve_sessions(
     say: Say,
     check_ranges: bool = False,
     insecure_dealer: bool = False,
+    shape: Shape | None = None,
 ) -> None:
     """Serves sessions until the process is ended, or one with `once`.
 
@@ -58,6 +60,7 @@ def serve_sessions(
         insecure_dealer: with neither, the server is its own dealer and could decrypt everything; to measure
             with. Not every plan allows it.
         check_ranges: as for `connect_client`; clients that do not ask for it are refused.
+        shape: all connections behave like slower ones, which the others must have, too; to measure with.
 
     Raises:
         ConfigError: the endpoint or the model cannot be used.
@@ -79,6 +82,7 @@ def serve_sessions(
             idle_s=idle_s,
             check_ranges=check_ranges,
             insecure_dealer=insecure_dealer,
+            shape=shape,
         )
     )
     if not once:
@@ -98,7 +102,7 @@ def serve_sessions(
             say(f"server: nobody came in: {error}")
             continue
         try:
-            bill = serve_channel(channel, session_config)
+            bill = serve_channel(over(channel, shape), session_config)
             say(f"server: session over, {bill.total.rounds} rounds online")
         except MpcInferError as error:
             if once:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mpcinfer.models.find import find_model
+from mpcinfer.plans import named_plan
 from mpcinfer.roles.processes import Neighbours, Say, neighbours
 from mpcinfer.sessions.progress import Progress, Stage
-from mpcinfer.suites.registry import get_plan, suite_of
+from mpcinfer.suites.registry import suite_of
 from mpcinfer.suites.suite import Suite
 from parties.errors import RangeError
+from parties.shaped import Shape
 from protocols.plan import DEFAULT_PLAN
 
 if TYPE_CHECKING:  # what a client computes with is imported while the other processes start
@@ -36,6 +38,7 @@ def private(
     on_progress: Callable[[Progress], None] | None = None,
     through: Callable[[str], str] | None = None,
     check_ranges: bool = False,
+    shape: Shape | None = None,
 ) -> Generator[PrivateClient]:
     """A client connected to a server and a dealer that run as processes on this machine.
 
@@ -44,7 +47,7 @@ def private(
 
     Args:
         model: a name from `mpcinfer models`, or a path. Only the server loads its weights.
-        plan, choices: a preset, and `operation=protocol` replacements.
+        plan, choices: a preset or a plan file, and `operation=protocol` replacements.
         timeout_s: longest silence of a peer.
         insecure_dealer: the server is its own dealer and could decrypt everything; to measure with.
         max_context, on_progress, check_ranges: as for `connect_client`.
@@ -53,13 +56,14 @@ def private(
         say: is told what the processes report.
         through: given an endpoint at which somebody listens, the one at which the others reach it; to
             measure with networks of another kind.
+        shape: all connections behave like slower ones, at their ends, in the parties themselves.
 
     Raises:
         ConfigError: CrypTen is missing, no such model or plan, or the model cannot be loaded.
         PeerError: a process died or fell silent; the message has its last words.
     """
     find_model(model)
-    suite = suite_of(get_plan(plan))
+    suite = suite_of(named_plan(plan))
     if not suite.compiled():
         _compile(suite, on_progress)
     with neighbours(
@@ -72,6 +76,7 @@ def private(
         say=say,
         through=through,
         check_ranges=check_ranges,
+        shape=shape,
     ) as others:
         if on_progress is not None:
             on_progress(Progress(stage=Stage.STARTING, done=0, of=0))
@@ -81,6 +86,7 @@ def private(
             on_progress=on_progress,
             check_ranges=check_ranges,
             insecure_dealer=insecure_dealer,
+            shape=shape,
         )
         try:
             with _client(others, model, plan, choices, prompt, settings) as client:
@@ -99,6 +105,7 @@ class _Settings:
     on_progress: Callable[[Progress], None] | None
     check_ranges: bool
     insecure_dealer: bool
+    shape: Shape | None
 
 
 def _compile(suite: Suite, on_progress: Callable[[Progress], None] | None) -> None:
@@ -141,6 +148,7 @@ def _client(
             timeout_s=max(settings.timeout_s, _START_S),
             on_progress=settings.on_progress,
             check_ranges=settings.check_ranges,
+            shape=settings.shape,
         ) as client,
     ):
         yield client

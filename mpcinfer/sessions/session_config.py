@@ -20,6 +20,7 @@ from parties.keys import KeyPair
 from parties.link import Link
 from parties.meter import Meter
 from parties.randomness import SystemRandom
+from parties.shaped import Shape, Shaped, over
 from parties.tcp import TcpChannel, connect
 from protocols.plan import Plan
 
@@ -50,6 +51,7 @@ class SessionConfig:
         on_progress: is told how far the dealing is, now and then, from any thread.
         check_ranges: every pass is evaluated twice, and the client told where a value left its range; the
             same at both parties (the handshake sees to it).
+        shape: the dealer's connection behaves like a slower one, at both of its ends; to measure with.
 
     A server that is its own dealer is insecure: it could decrypt everything. Both parties must agree to it,
     and the bill says so.
@@ -69,6 +71,7 @@ class SessionConfig:
     first: int = 0
     on_progress: Callable[[Progress], None] | None = None
     check_ranges: bool = False
+    shape: Shape | None = None
 
 
 def require_source(dealer: Address | None, correlations: Path | None, insecure_dealer: bool) -> None:
@@ -105,8 +108,13 @@ def greet(link: Link, agreement: str, model: str) -> Session:
 
 
 @contextmanager
-def dealer_link(session: Session, dealer: Address, keys: KeyPair | None, timeout_s: float) -> Generator[Link]:
+def dealer_link(
+    session: Session, dealer: Address, keys: KeyPair | None, timeout_s: float, shape: Shape | None = None
+) -> Generator[Link]:
     """A connection to the dealer of a session between two parties, after the handshake.
+
+    Args:
+        shape: as in `SessionConfig`.
 
     Raises:
         HandshakeFailed: the dealer is of another version or key.
@@ -115,7 +123,7 @@ def dealer_link(session: Session, dealer: Address, keys: KeyPair | None, timeout
     channel = connect(
         dealer.endpoint, keys, dealer.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
     )
-    with Link(channel, Meter(), None) as link:
+    with Link(over(channel, shape), Meter(), None) as link:
         hello = dataclasses.replace(session.mine, parent=session.id)
         shake_hands(link, hello, "dealer", SystemRandom())
         yield link
@@ -130,7 +138,7 @@ def idle_timeout(link: Link, idle_s: float) -> Generator[None]:
         PeerTimeout: nothing came; says that this ends an idle session.
     """
     channel = link.channel
-    if not isinstance(channel, TcpChannel):
+    if not isinstance(channel, TcpChannel | Shaped):
         yield
         return
     usual, channel.recv_timeout_s = channel.recv_timeout_s, max(idle_s, channel.recv_timeout_s)

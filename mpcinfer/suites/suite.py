@@ -80,11 +80,14 @@ class Suite(ABC):
         name: as in plans.
         plans: presets by name.
         helpers: roles that take part besides server and client: `dealer`, or none.
+        dealt_while_running: correlations of a pass come while it runs, and it may wait for them;
+            otherwise they are there before it starts.
     """
 
     name: ClassVar[str]
     plans: ClassVar[Mapping[str, Plan]]
     helpers: ClassVar[tuple[str, ...]] = (DEALER,)
+    dealt_while_running: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -98,6 +101,13 @@ class Suite(ABC):
             ConfigError: it does not; the message lists what there is.
         """
         check_choices(plan, self.name, self.operations)
+
+    def unused(self, config: ModelConfig) -> set[str]:
+        """Operations of a plan that a model has none of, so that their protocols do not matter."""
+        used = {config.activation.partition("_")[0], config.attention}
+        parts = {"maximum": "softmax", "exponential": "softmax"}
+        names = ("gelu", "silu", "relu", "softmax", "power", *parts)
+        return {name for name in names if parts.get(name, name) not in used}
 
     def require(self) -> None:
         """Raises ConfigError where this machine lacks what the suite needs."""

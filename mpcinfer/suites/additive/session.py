@@ -26,6 +26,7 @@ from mpcinfer.suites.additive.correlation_schedule import CorrelationSchedule
 from parties.errors import ConfigError
 from parties.keys import KeyPair
 from parties.link import Link
+from parties.shaped import Shape
 from protocols.additive.crypten.executor import CrypTenArithmetic, crypten_executor
 from protocols.additive.crypten.truncation import check_local_truncation, failure_probability
 from protocols.additive.plans import NAME
@@ -138,7 +139,13 @@ def crypten_session(link: Link, session_config: SessionConfig) -> Generator[Priv
     model = session_config.public.digest()
     require_source(session_config.dealer, None, session_config.insecure_dealer)
     with connected_executor(
-        link, session_config.plan, model, session_config.keys, session_config.dealer, session_config.timeout_s
+        link,
+        session_config.plan,
+        model,
+        session_config.keys,
+        session_config.dealer,
+        session_config.timeout_s,
+        session_config.shape,
     ) as executor:
         yield CrypTenPrivateSession(
             executor, session_config.plan, session_config.public, session_config.weights
@@ -147,7 +154,13 @@ def crypten_session(link: Link, session_config: SessionConfig) -> Generator[Priv
 
 @contextmanager
 def connected_executor(
-    link: Link, plan: Plan, model: str, keys: KeyPair | None, dealer: Address | None, timeout_s: float
+    link: Link,
+    plan: Plan,
+    model: str,
+    keys: KeyPair | None,
+    dealer: Address | None,
+    timeout_s: float,
+    shape: Shape | None = None,
 ) -> Generator[CrypTenArithmetic]:
     """The plan's suite after handshakes with the peer and the dealer. `model` is what both must agree on."""
     agreed_plan = plan.digest() if dealer is not None else f"{plan.digest()}, insecure: the server deals"
@@ -157,6 +170,6 @@ def connected_executor(
         if dealer is None:
             source = InsecureServerDealer(allow_insecure=True)
         else:
-            source = stack.enter_context(dealer_link(agreed, dealer, keys, timeout_s))
+            source = stack.enter_context(dealer_link(agreed, dealer, keys, timeout_s, shape))
             announce(source, NAME)
         yield stack.enter_context(crypten_executor(link, source, plan, agreed.key))

@@ -68,7 +68,9 @@ def _with_dealer(link: Link, session_config: SessionConfig) -> Generator[Private
     agreed = greet(link, session_config.plan.digest() + checked, session_config.public.digest())
     tally = Tally(session_config.on_progress)
     assert session_config.dealer is not None
-    with dealer_link(agreed, session_config.dealer, session_config.keys, session_config.timeout_s) as dealer:
+    with dealer_link(
+        agreed, session_config.dealer, session_config.keys, session_config.timeout_s, session_config.shape
+    ) as dealer:
         program, first = agreed_program(link, session_config)
         announce(dealer, NAME, **program.to_document())
         assert link.rank is not None
