@@ -128,13 +128,14 @@ def live_figure(rows: Sequence[ReportRow]) -> Figure | None:
     return Figure(
         name="live",
         title="Seconds on this network",
-        text="Rounds times latency, bytes over bandwidth; compute in panels where all of it was measured.",
+        text="Rounds times latency, bytes over bandwidth, waiting for a dealer that deals meanwhile, and "
+        "compute in panels where all of it was measured.",
         spec=spec,
         choices=_CHOICES,
     )
 
 
-PARTS = ("compute", "rounds", "bytes")
+PARTS = ("compute", "rounds", "bytes", "dealer")
 """Of modelled seconds."""
 
 

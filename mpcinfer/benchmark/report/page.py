@@ -15,7 +15,7 @@ from mpcinfer.benchmark.network import NETWORKS, Network
 from mpcinfer.benchmark.report.figures import live_figure
 from mpcinfer.benchmark.report.grammar import Figure, facts, once
 from mpcinfer.benchmark.report.render import browser_code
-from mpcinfer.benchmark.report.rows import ReportRow
+from mpcinfer.benchmark.report.rows import ReportRow, terms
 from mpcinfer.benchmark.report.tables import Table
 
 _ASSETS = files("mpcinfer.benchmark.report") / "assets"
@@ -76,7 +76,7 @@ def page(
 
 def _numbers(row: ReportRow) -> dict[str, Any]:
     """What seconds on a network are computed from."""
-    return {**facts(row), "compute": row.compute, "rounds": row.total.rounds, "line_bytes": row.line_bytes}
+    return {**facts(row), "measured": row.compute is not None, "terms": terms(row)}
 
 
 def _network(network: Network) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def counted(name: str, plan: str, tokens: int) -> BenchRecord:
         case=f"{name}-{tokens}",
         kind="stack",
         plan=plan,
+        plan_document=get_plan(plan).to_json(),
         model="small",
         variant=name,
         tokens=tokens,

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from mpcinfer.benchmark.modelled import modelled
 from mpcinfer.benchmark.network import LOOPBACK, NETWORKS
 from mpcinfer.benchmark.report.contents import other_tables, our_tables
 from mpcinfer.benchmark.report.figures import figures, live_figure
@@ -57,22 +58,29 @@ def test_a_row_has_its_bills_totals_and_kinds(rows: list[ReportRow]) -> None:
     assert {"softmax", "gelu_tanh", "layernorm"} <= {kind.kind for kind in row.kinds}
 
 
-def test_modelled_seconds_are_rounds_bytes_and_compute(rows: list[ReportRow]) -> None:
-    row = row_of(rows, "SM+LN+G", "crypten", 16)
-    network = NETWORKS["wan-100m"]
-    least = max(row.total.online_bytes_to_server, row.total.online_bytes_to_client) / network.bytes_per_s
-    rounds = row.total.rounds * network.latency
-    assert least + rounds <= modelled_seconds(row, network) <= 1.5 * 2 * least + rounds
+@pytest.mark.parametrize("plan", made.PLANS)
+def test_seconds_are_those_of_the_model(rows: list[ReportRow], plan: str) -> None:
+    row = row_of(rows, "SM+LN+G", plan, 16)
+    bill = Bill.from_json(made.counted("SM+LN+G", plan, 16).bill)
+    for network in NETWORKS.values():
+        expected = modelled(bill, network, streamed=plan == "crypten").seconds
+        assert math.isclose(modelled_seconds(row, network), expected)
     assert modelled_seconds(row, LOOPBACK) == 0.0
-    slower = dataclasses.replace(network, latency=2 * network.latency)
-    assert math.isclose(modelled_seconds(row, slower) - modelled_seconds(row, network), rounds)
+
+
+def test_wire_bytes_of_runs_do_not_count_offline_messages_as_online() -> None:
+    counted = made.counted("SM+LN+G", "fss", 16)
+    labels = [{**row, "wire_bytes_to_server": 10**9} for row in counted.bill["labels"]]
+    run = dataclasses.replace(counted, bill={**counted.bill, "labels": labels})
+    seconds = [modelled_seconds(row, NETWORKS["wan-100m"]) for row in report_rows([counted, run])]
+    assert seconds[0] == seconds[1]
 
 
 def test_compute_is_that_of_a_run_of_the_same_thing(rows: list[ReportRow]) -> None:
     assert row_of(rows, "SM+LN+G", "fss", 32).compute == 0.6  # the median
     assert row_of(rows, "SM+LN+G", "fss", 32, "emulated").compute == 0.6
     assert row_of(rows, "SM+LN+G", "fss", 16).compute is None
-    assert modelled_seconds(row_of(rows, "SM+LN+G", "fss", 32), LOOPBACK) == 0.6
+    assert modelled_seconds(row_of(rows, "SM+LN+G", "fss", 32), LOOPBACK) == pytest.approx(0.6)
 
 
 def test_a_broken_bill_is_refused_with_the_case() -> None:

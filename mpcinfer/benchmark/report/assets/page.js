@@ -5,13 +5,27 @@
   const network = { bandwidth: Infinity, latency: 0 };
   const views = new Map();
 
-  // -- seconds on a network: compute + rounds * latency + bytes / bandwidth ---------------------------------
+  // -- seconds on a network, as mpcinfer/benchmark/modelled.py has them ------------------------------------
 
-  const parts = (row) => ({
-    compute: row.compute ?? 0,
-    rounds: row.rounds * network.latency,
-    bytes: Number.isFinite(network.bandwidth) ? (8 * row.line_bytes) / network.bandwidth : 0,
-  });
+  const parts = (row) => {
+    const found = { compute: 0, rounds: 0, bytes: 0, dealer: 0 };
+    const perByte = Number.isFinite(network.bandwidth) ? 8 / network.bandwidth : 0;
+    let clock = 0;
+    let dealtAt = 2 * network.latency;
+    for (const [compute, rounds, lineBytes, dealtBytes] of row.terms) {
+      const spent = [compute, rounds * network.latency, lineBytes * perByte];
+      found.compute += spent[0];
+      found.rounds += spent[1];
+      found.bytes += spent[2];
+      clock += spent[0] + spent[1] + spent[2];
+      dealtAt += dealtBytes * perByte;
+      if (dealtBytes && clock < dealtAt) {
+        found.dealer += dealtAt - clock;
+        clock = dealtAt;
+      }
+    }
+    return found;
+  };
   const seconds = (row) => Object.values(parts(row)).reduce((sum, each) => sum + each, 0);
 
   const significant = (value) => {
@@ -48,7 +62,7 @@
     for (const cell of document.querySelectorAll("[data-modelled]")) {
       const value = seconds(report.rows[cell.dataset.modelled]);
       cell.dataset.value = value ? String(value) : "";
-      const bound = report.rows[cell.dataset.modelled].compute === null ? "≥ " : "";
+      const bound = !report.rows[cell.dataset.modelled].measured ? "≥ " : "";
       cell.textContent = value ? bound + significant(value) : "";
     }
     const view = views.get("live");
@@ -60,12 +74,12 @@
   };
   const panelOf = (row) => [row.subject, row.tokens, row.plan].join("|");
   const withoutCompute = new Set(
-    report.live.map((number) => report.rows[number]).filter((row) => row.compute === null).map(panelOf));
+    report.live.map((number) => report.rows[number]).filter((row) => !row.measured).map(panelOf));
   const liveMarks = () =>
     report.live.flatMap((number) => {
       const row = report.rows[number];
       const shown = { ...parts(row), ...(withoutCompute.has(panelOf(row)) ? { compute: 0 } : {}) };
-      return Object.entries(shown).map(([part, value], order) => ({ ...row, part, value, order }));
+      return Object.entries(shown).map(([part, value], order) => ({ ...row, terms: undefined, part, value, order }));
     });
 
   const use = (name) => {
