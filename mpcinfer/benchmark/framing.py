@@ -9,6 +9,6 @@ SEGMENT_HEADERS = 66
 """Those 52 and Ethernet's own 14; what `tc netem` and `tc tbf` charge a segment besides its payload."""
 
 
-def line_bytes(stream_bytes: float) -> float:
+def line_bytes(stream_bytes: float | int) -> float:
     """Bytes that a stretch of a TCP stream takes of a link's bandwidth, headers of full segments included."""
     return stream_bytes * (1 + SEGMENT_HEADERS / SEGMENT_BYTES)

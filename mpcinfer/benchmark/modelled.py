@@ -97,10 +97,10 @@ def modelled(
 
 def wire_bytes(row: BillRow) -> tuple[float, float]:
     """TCP payload of a row's online messages, to the server and to the client; as measured, or estimated."""
-    measured = row.wire_bytes_to_server, row.wire_bytes_to_client
+    measured = float(row.wire_bytes_to_server), float(row.wire_bytes_to_client)
     if any(measured):
         return measured
-    payload = row.online_bytes_to_server, row.online_bytes_to_client
+    payload = float(row.online_bytes_to_server), float(row.online_bytes_to_client)
     ways = sum(map(bool, payload))
     crossing = ways == 2 and (row.rounds <= 1 or _exchanged(*payload))
     frames = max(1.0, row.rounds if crossing else row.rounds / max(ways, 1))

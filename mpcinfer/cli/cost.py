@@ -12,6 +12,7 @@ from rich.console import Console
 from mpcinfer.cli import options
 from mpcinfer.cli.counted import counted
 from mpcinfer.cli.tables import print_bill
+from mpcinfer.plans import named_plan
 from parties.bill import Bill
 from protocols.plan import DEFAULT_PLAN
 
@@ -72,7 +73,8 @@ def cost(
         "max_context": max_context,
         "check_ranges": check_ranges,
     }
-    answer = counted(["cost", *settings.items()], model, lambda: _count(model, settings))
+    which = named_plan(plan).digest()  # of a file: its name stays and what is in it may change
+    answer = counted(["cost", which, *settings.items()], model, lambda: _count(model, settings))
     bill = Bill.from_json(answer["bill"])
     if as_json:
         typer.echo(json.dumps(bill.to_json(), indent=2))
