@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import statistics
+import tempfile
 from collections.abc import Generator
 from functools import cache
 from pathlib import Path
@@ -25,6 +27,9 @@ from bench.records import RECORDS
 from bench.variants_report import perplexities
 from bench.variants_runs import BASE
 from mpcinfer.benchmark.record import BenchRecord
+from mpcinfer.benchmark.report.figures import figures
+from mpcinfer.benchmark.report.render import save
+from mpcinfer.benchmark.report.rows import report_rows
 from mpcinfer.counting import count
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folded import attention_only_config
@@ -47,6 +52,10 @@ LENGTHS = (128, 256, 512)
 GPT2, SMALL = "gpt2", "4 layers of width 128"
 TRUST = "semi-honest parties, a dealer that colludes with neither"
 OUT, PICTURES = Path("build/comparison.jsonl"), RECORDS.parent.parent / "docs/pictures"
+PICTURED = (
+    *("bytes-by-kind", "rounds-by-kind", "bytes-against-tokens", "rounds-against-tokens"),
+    *("perplexity-against-bytes", "perplexity-against-seconds"),
+)
 FOLDED = ", folded"
 
 
@@ -142,6 +151,12 @@ def main() -> None:
     found = [*records(), *measured()]
     options.out.write_text("".join(f"{record.to_line()}\n" for record in found), encoding="utf-8")
     Console().print(f"{len(found)} records: {options.out}")
+    with tempfile.TemporaryDirectory() as folder:
+        for figure in figures(report_rows(each for each in found if each.how == "counted")):
+            if figure.name in PICTURED:
+                svg, _ = save(figure, Path(folder))
+                shutil.copy(svg, PICTURES / f"comparison-{figure.name}.svg")
+                Console().print(PICTURES / f"comparison-{figure.name}.svg")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The tables of README.md, docs/costs.md and docs/variants.md, made from records and counted bills.
+"""The tables of README.md and of pages in docs, made from records and counted bills.
 
 python -m bench.tables           writes them between their markers
 python -m bench.tables --check   fails where what stands there is out of date
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.block import described
+from bench.comparison_tables import TABLES as COMPARISON_TABLES
+from bench.comparison_tables import finding, short_table
 from bench.costs import TABLES as COST_TABLES
 from bench.markdown import megabytes, table, updated
 from bench.profile import profile_table
@@ -112,11 +114,19 @@ def answer_table() -> str:
     return table(["a token of", "wall", "rounds", "online, both ways", "offline", "setup, once"], [row])
 
 
-TABLES = {"block": block_table, "stack": stack_table, "counted": counted_table, "answer": answer_table}
+TABLES = {
+    "block": block_table,
+    "stack": stack_table,
+    "counted": counted_table,
+    "answer": answer_table,
+    "comparison": short_table,
+    "finding": finding,
+}
 DOCUMENTS = {
     "README.md": TABLES,
     "docs/costs.md": COST_TABLES,
     "docs/performance.md": {"profile": profile_table, "speculation": speculation_table},
+    "docs/comparison.md": COMPARISON_TABLES,
     "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},
 }
 
