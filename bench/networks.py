@@ -21,11 +21,11 @@ from pathlib import Path
 
 import torch
 
-from mpcinfer.benchmark.machine import machine
 from bench.markdown import table
 from bench.records import RECORDS, commit
 from mpcinfer import cost, private
 from mpcinfer.benchmark.emulation import NETEM, emulated
+from mpcinfer.benchmark.machine import machine
 from mpcinfer.benchmark.modelled import modelled
 from mpcinfer.benchmark.network import LOOPBACK, NETWORKS, Network, network_named
 from mpcinfer.benchmark.passes import READY_S, Passes, dealing_s, measure

@@ -19,12 +19,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mpcinfer.benchmark.machine import machine
 from bench.markdown import table
 from bench.networks import Side, append
 from bench.records import RECORDS, commit
 from mpcinfer import cost, private
 from mpcinfer.benchmark.emulation import Emulated, emulated
+from mpcinfer.benchmark.machine import machine
 from mpcinfer.benchmark.measuring import measured_rates
 from mpcinfer.benchmark.network import network_named
 from mpcinfer.benchmark.passes import READY_S, dealing_s

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.block import described
+from bench.comparison_tables import TABLES as COMPARISON_TABLES
+from bench.comparison_tables import finding, short_table
 from bench.costs import TABLES as COST_TABLES
 from bench.markdown import megabytes, table, updated
 from bench.networks import agreement_table, networks_table
@@ -114,7 +116,14 @@ def answer_table() -> str:
     return table(["a token of", "wall", "rounds", "online, both ways", "offline", "setup, once"], [row])
 
 
-TABLES = {"block": block_table, "stack": stack_table, "counted": counted_table, "answer": answer_table}
+TABLES = {
+    "block": block_table,
+    "stack": stack_table,
+    "counted": counted_table,
+    "answer": answer_table,
+    "comparison": short_table,
+    "finding": finding,
+}
 DOCUMENTS = {
     "README.md": TABLES,
     "docs/costs.md": COST_TABLES,
@@ -124,6 +133,7 @@ DOCUMENTS = {
         "planned": planned_table,
     },
     "docs/performance.md": {"profile": profile_table, "speculation": speculation_table},
+    "docs/comparison.md": COMPARISON_TABLES,
     "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},
 }
 

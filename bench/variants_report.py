@@ -303,8 +303,17 @@ def _newest(*, stressed: bool) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def perplexities(name: str) -> list[float]:
+    """Of every seed of a variant in the table, on held-out text; none where it was not trained."""
+    return _perplexities(_newest(stressed=False).get(name, []))
+
+
+def _perplexities(found: Sequence[dict[str, Any]]) -> list[float]:
+    return [math.exp(extra["held_out_loss"]) for extra in found if extra["held_out_loss"] is not None]
+
+
 def _perplexity(found: Sequence[dict[str, Any]]) -> str:
-    values = [math.exp(extra["held_out_loss"]) for extra in found if extra["held_out_loss"] is not None]
+    values = _perplexities(found)
     diverged = [str(extra["diverged_at"]) for extra in found if extra["diverged_at"] is not None]
     said = f", diverged at step {', '.join(diverged)}" if diverged else ""
     if not values:

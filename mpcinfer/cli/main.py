@@ -22,6 +22,7 @@ from mpcinfer.cli.keys import keys
 from mpcinfer.cli.list import listed
 from mpcinfer.cli.models import models
 from mpcinfer.cli.plan import plan
+from mpcinfer.cli.report import report
 from mpcinfer.cli.serve import serve
 from mpcinfer.cli.skip import skip
 from mpcinfer.cli.train import train
@@ -45,6 +46,7 @@ and neither learns the other's secret. Every message is billed.
     mpcinfer models                             what can be run, or only billed
     mpcinfer list protocols                     what can be swapped, and what each costs
     mpcinfer bench --help                       measure any of it, and compare
+    mpcinfer report RECORDS                     benchmark records as a page, figures and tables
 
 [bold]Between machines[/bold]
 
@@ -65,6 +67,7 @@ app = typer.Typer(
 for command in (
     *(demo, generate, chat, cost, plan, models, serve, dealer, deal, skip, warm),
     *(train, entropy, calibrate, fold),
+    report,
 ):
     app.command()(command)
 app.add_typer(listed, name="list")

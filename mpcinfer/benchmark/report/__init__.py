@@ -1,0 +1,1 @@
+"""Benchmark records as a page, figures and tables."""
