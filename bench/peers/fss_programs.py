@@ -12,14 +12,12 @@ from functools import cached_property
 
 import torch
 
-from bench.block import GPT2_BLOCK, block_weights
-from bench.peers.tasks import SOFTMAX_ONLY, Task
+from bench.peers.tasks import Task, block_of
 from mpcinfer.backends.parts import needed
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
 from mpcinfer.models.folded import folded_config
-from mpcinfer.models.variants import variant
 from mpcinfer.suites.fss.attention import row_sums
 from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.formats import activation_formats, exponential_formats, reciprocal, score_index_bits
@@ -54,7 +52,7 @@ class Program:
     @cached_property
     def config(self) -> ModelConfig:
         """Before folding."""
-        return variant(SOFTMAX_ONLY, GPT2_BLOCK) if self.task.name == "softmax-block" else GPT2_BLOCK
+        return block_of(self.task.name)[0]
 
     @cached_property
     def folded(self) -> ModelConfig:
@@ -104,7 +102,7 @@ class Program:
         if not self.specs:
             return {}
         if self.task.kind == "block":
-            config, weights = fold(self.config, block_weights(self.config))
+            config, weights = fold(*block_of(self.task.name))
             made = encoded(config, self.widths, weights)
             return {name: matrix for name, matrix in made.items() if name in self.specs}
         spec = self.specs[_MATRIX]

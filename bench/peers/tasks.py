@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench.block import GPT2_BLOCK, block_input, block_weights
 from bench.peers.inside.clear import PROGRAMS
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.fold import fold
+from mpcinfer.models.folded import folded_config
 from mpcinfer.models.variants import variant
 from parties.errors import ConfigError
 
@@ -100,10 +100,8 @@ def task_named(name: str) -> Task:
 
 def block_of(name: str) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
     """Shape and weights of a block: the softmax-only one as it is after folding."""
-    if name == "block":
-        return GPT2_BLOCK, block_weights(GPT2_BLOCK)
-    config = variant(SOFTMAX_ONLY, GPT2_BLOCK)
-    return fold(config, block_weights(config))
+    config = folded_config(variant(SOFTMAX_ONLY, GPT2_BLOCK)) if name == "softmax-block" else GPT2_BLOCK
+    return config, block_weights(config)
 
 
 def _plain_names(config: ModelConfig, weights: dict[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:
