@@ -159,7 +159,7 @@ def _compiled(run: Callable[..., Any], names: list[str], shapes: list[Any], outp
 
 def _sends(log: str) -> int | None:
     """Messages of the last run, as SPU's profile counts them; under semi2k each is a round."""
-    found = re.findall(r"send actions[:=]?\s*(\d+)", log)
+    found = re.findall(r"Link details:.* send actions (\d+)", log)
     return int(found[-1]) if found else None
 
 
