@@ -18,7 +18,8 @@ def _today() -> str:
     return datetime.date.today().isoformat()
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The sources' commit, in short."""
     result = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
@@ -51,7 +52,7 @@ class Record:
     error: dict[str, float] = field(default_factory=dict[str, float])
     network: str = "in-process"
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
-    commit: str = field(default_factory=_commit)
+    commit: str = field(default_factory=commit)
     machine: str = field(default_factory=machine)
     kernels: dict[str, Any] = field(default_factory=kernels)
     date: str = field(default_factory=_today)
@@ -77,7 +78,7 @@ class KernelRecord:
     rate: float
     unit: str
     seconds: float
-    commit: str = field(default_factory=_commit)
+    commit: str = field(default_factory=commit)
     machine: str = field(default_factory=machine)
     kernels: dict[str, Any] = field(default_factory=kernels)
     date: str = field(default_factory=_today)

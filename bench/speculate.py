@@ -5,8 +5,8 @@
     python -m bench.speculate --agreement --tokens 16 --drafts 4
 
 Three processes on this machine; with a delay, in milliseconds each way, every connection goes through a relay
-(`bench.relay`). Seconds a token are those of the whole answer, its prompt's pass and the dealer's work for it
-included, over its tokens. Appends a record for each prompt, delay and number of drafts to
+(`mpcinfer.benchmark.emulation`). Seconds a token are those of the whole answer, its prompt's pass and the
+dealer's work for it included, over its tokens. Appends a record for each prompt, delay and number of drafts to
 bench/records/speculate.jsonl, with whether the text is that of the same prompt without drafts.
 
 With --agreement nothing is private: answers with drafts are compared with those without, on the reference
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -28,8 +29,9 @@ import torch
 from bench.agreement import CODE
 from bench.markdown import table
 from bench.records import RECORDS, Record
-from bench.relay import relays
 from mpcinfer import Answer, load_model, private
+from mpcinfer.benchmark.emulation import emulated
+from mpcinfer.benchmark.network import Network
 from mpcinfer.generation import Remembered, Session, complete, generate
 from mpcinfer.speculation import Speculation
 from mpcinfer.suites.fss.reference import reference_decoder
@@ -53,6 +55,11 @@ PROMPTS = {
 }
 
 
+def _late(delay_ms: float) -> Network:
+    """A network that delays and limits nothing else."""
+    return Network(name=f"{delay_ms:g} ms", bandwidth=math.inf, latency=delay_ms / 1000)
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """One private answer.
@@ -71,7 +78,7 @@ class Measured:
 def measure(model: str, plan: str, prompt: str, tokens: int, drafts: int, delay_ms: float) -> Measured:
     """A session of one answer; it has no more room than that."""
     with contextlib.ExitStack() as stack:
-        through = stack.enter_context(relays(delay_ms / 1000)) if delay_ms else None
+        through = stack.enter_context(emulated(_late(delay_ms))) if delay_ms else None
         client = stack.enter_context(private(model, plan=plan, timeout_s=600.0, through=through))
         times = [time.perf_counter()]
         answer = client.complete(

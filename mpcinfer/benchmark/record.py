@@ -28,6 +28,7 @@ class BenchRecord:
         tokens: of the prompt; new_tokens: after it.
         shape: of the input.
         how: one of `HOW`; network, bandwidth (bits a second, None for no limit), latency (seconds one way).
+        emulated_by: what emulated the network: `relay`, `netem`; empty for other runs.
         bill: of one run, in `Bill.to_json`'s form; for a peer its totals alone, as counted at its sockets.
         seconds: online, one number a repetition; so are offline_seconds (parties), dealer_seconds and
             setup_seconds.
@@ -53,6 +54,7 @@ class BenchRecord:
     network: str = ""
     bandwidth: float | None = None
     latency: float = 0.0
+    emulated_by: str = ""
     bill: dict[str, Any] = field(default_factory=dict[str, Any])
     seconds: list[float] = field(default_factory=list[float])
     offline_seconds: list[float] = field(default_factory=list[float])

@@ -80,11 +80,14 @@ class Suite(ABC):
         name: as in plans.
         plans: presets by name.
         helpers: roles that take part besides server and client: `dealer`, or none.
+        dealt_while_running: correlations of a pass come while it runs, and it may wait for them;
+            otherwise they are there before it starts.
     """
 
     name: ClassVar[str]
     plans: ClassVar[Mapping[str, Plan]]
     helpers: ClassVar[tuple[str, ...]] = (DEALER,)
+    dealt_while_running: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -27,6 +27,7 @@ class AdditiveSuite(Suite):
 
     name = plans.NAME
     plans = plans.PLANS
+    dealt_while_running = True
 
     @property
     def operations(self) -> Mapping[str, Mapping[str, object]]:
