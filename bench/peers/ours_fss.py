@@ -15,7 +15,7 @@ import torch
 from bench.peers.drive import Measured, PeerFailed
 from bench.peers.fss_programs import Program
 from bench.peers.inside.sockets import between, received
-from bench.peers.network import free_port, linked
+from bench.peers.network import free_port, linked, meet
 from bench.peers.tasks import TASKS, Task
 from bench.stack_parties import peak_bytes, warm_up
 from mpcinfer.benchmark.network import Network
@@ -124,13 +124,13 @@ def _measured(job: Job, link: Link, weights: dict[str, Matrix]) -> dict[str, Any
         correlations = Reader(file, own.stat().st_size)
         stream, hash_ = AesCtrStream(job.seed(1 + rank)), Hash(job.seed(5))
         party = Party(link, correlations, stream, hash_, preparation.prepared, exact_truncation=False)
-        _meet(link)
+        meet(link)
         before = received(only=ports)
-        _meet(link)
+        meet(link)
         started = time.perf_counter()
         y = program.run(party, weights, x)
         seconds = time.perf_counter() - started
-        _meet(link)
+        meet(link)
         counted = between(before, received(only=ports))
         assert correlations.left_bytes == 0
     return {
@@ -167,10 +167,6 @@ def _prepared(job: Job, link: Link, weights: dict[str, Matrix]) -> tuple[Prepara
 def _numbers(x: Share) -> Any:
     """What a process has of a share; None where it has nothing."""
     return None if x.value.is_meta else x.value.numpy()
-
-
-def _meet(link: Link) -> None:
-    link.exchange([torch.zeros(1, dtype=torch.uint8).numpy()], 8, "ready")
 
 
 def measure(task: Task, network: Network, repeat: int) -> Measured:
