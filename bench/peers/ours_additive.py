@@ -104,6 +104,7 @@ def _measured(executor: CrypTenArithmetic, link: Link, task: Task, net: dict[str
     seconds = time.perf_counter() - started
     meet(link)
     counted = between(before, received(only=only))
+    meet(link)
     bill = executor.meter.bill()
     opened = executor.open_to(CLIENT, y)
     return {

@@ -132,6 +132,7 @@ def _measured(job: Job, link: Link, weights: dict[str, Matrix]) -> dict[str, Any
         seconds = time.perf_counter() - started
         meet(link)
         counted = between(before, received(only=ports))
+        meet(link)
         assert correlations.left_bytes == 0
     return {
         "bill": link.meter.bill().to_json(),

@@ -81,9 +81,11 @@ class Party:
             result = run()
             seconds = time.perf_counter() - started
             self.barrier()
+            counted = between(before, received(without=self._without))
+            self.barrier()
             if i >= self.job["warm_ups"]:
                 self.seconds.append(seconds)
-                self.received.append(between(before, received(without=self._without)))
+                self.received.append(counted)
         return result
 
     def finish(self, output: NDArray[Any] | None, *, rounds: int | None, versions: dict[str, str]) -> None:
