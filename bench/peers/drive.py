@@ -37,7 +37,8 @@ class Measured:
         to_server, to_client: bytes that each received in a repetition, at its sockets.
         rounds: dependent messages; None where nobody counted them.
         output: the client's.
-        offline_bytes: both parties'; offline_seconds, dealer_seconds: where preprocessing is apart.
+        offline_to_server, offline_to_client: bytes before the input was known, by receiver.
+        offline_seconds, dealer_seconds: where preprocessing is apart.
         memory: largest resident bytes by role.
     """
 
@@ -46,7 +47,8 @@ class Measured:
     to_client: int
     rounds: int | None
     output: NDArray[Any]
-    offline_bytes: int = 0
+    offline_to_server: int = 0
+    offline_to_client: int = 0
     offline_seconds: list[float] = field(default_factory=list[float])
     dealer_seconds: list[float] = field(default_factory=list[float])
     memory: dict[str, int] = field(default_factory=dict[str, int])
@@ -71,7 +73,6 @@ class Peer:
     system: str
     environment: str
     module: str
-    trust: str
     options: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def run(self, task: Task, network: Network, repeat: int, *, warm_ups: int, limit_s: float) -> Measured:
@@ -183,7 +184,9 @@ class _Control:
     def _check(self) -> None:
         for rank, process in enumerate(self._processes):
             if process.poll():
-                raise PeerFailed(f"party {rank} ended with {process.returncode}: {_last_lines(self._folder, rank)}")
+                raise PeerFailed(
+                    f"party {rank} ended with {process.returncode}: {_last_lines(self._folder, rank)}"
+                )
         if time.monotonic() > self._deadline:
             raise PeerFailed("took longer than it was given")
 

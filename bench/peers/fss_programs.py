@@ -174,7 +174,9 @@ def _softmax(program: Program, executor: Executor, weights: Mapping[str, Matrix]
     around = exponential_formats(
         widths, p, coarse=suite.maximum.coarse, exact_truncation=executor.exact_truncation
     )
-    powers = [truncate_locally(executor, power, p.power) for power in suite.exponential(executor, around, *indices)]
+    powers = [
+        truncate_locally(executor, power, p.power) for power in suite.exponential(executor, around, *indices)
+    ]
     sums = executor.reduce(row_sums(executor, powers, seen), widths.sum_bits)
     *powers, sums = executor.apply(Open(), *powers, sums)
     of_sums = reciprocal(widths, p, exact_truncation=executor.exact_truncation)
@@ -184,7 +186,9 @@ def _softmax(program: Program, executor: Executor, weights: Mapping[str, Matrix]
         executor.one(
             Product(p.power + frac + 4),
             view(executor, power, p.power),
-            view(executor, _by_entry(executor, executor.map(inverse, lambda t: t[..., 0]), seen, block), frac),
+            view(
+                executor, _by_entry(executor, executor.map(inverse, lambda t: t[..., 0]), seen, block), frac
+            ),
         )
         for power, block in zip(powers, seen.blocks, strict=True)
     ]
@@ -213,7 +217,10 @@ def _below_maximum(
 def _by_entry(executor: Executor, rows: Share, seen: CausalBlocks, block: slice) -> Share:
     """A number a row, for every entry of a block's rows."""
     lengths = torch.tensor(seen.lengths[block])
-    return executor.map(rows, lambda t: t[..., block].repeat_interleave(lengths.to(t.device), -1, output_size=int(lengths.sum())))
+    return executor.map(
+        rows,
+        lambda t: t[..., block].repeat_interleave(lengths.to(t.device), -1, output_size=int(lengths.sum())),
+    )
 
 
 def _block(program: Program, executor: Executor, weights: Mapping[str, Matrix], x: Share) -> Share:

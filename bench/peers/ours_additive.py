@@ -132,7 +132,8 @@ def measure(task: Task, network: Network, repeat: int) -> Measured:
         to_client=client["received"],
         rounds=total.rounds,
         output=client["value"][0],
-        offline_bytes=total.offline_bytes_to_server + total.offline_bytes_to_client,
+        offline_to_server=total.offline_bytes_to_server,
+        offline_to_client=total.offline_bytes_to_client,
         memory={"server": server["memory"], "client": client["memory"]},
     )
 

@@ -180,14 +180,15 @@ def measure(task: Task, network: Network, repeat: int) -> Measured:
     first = runs[0]
     server, client = first[SERVER], first[CLIENT]
     total = _of_the_case(Bill.from_json(client["bill"]), task).total
-    dealt = total.offline_bytes_to_server + total.offline_bytes_to_client
+    dealt = first["dealer"]["bytes"]
     return Measured(
         seconds=[max(run[SERVER]["seconds"], run[CLIENT]["seconds"]) for run in runs],
         to_server=server["received"],
         to_client=client["received"],
         rounds=total.rounds,
         output=_opened(task, first).numpy(),
-        offline_bytes=dealt + first["dealer"]["bytes"],
+        offline_to_server=total.offline_bytes_to_server + dealt["server"] + dealt["linear"],
+        offline_to_client=total.offline_bytes_to_client + dealt["client"],
         offline_seconds=[max(run[SERVER]["offline_s"], run[CLIENT]["offline_s"]) for run in runs],
         dealer_seconds=[run["dealer"]["seconds"] for run in runs],
         memory={
@@ -214,7 +215,7 @@ def _repetition(task: Task, network: Network) -> dict[Any, Any]:
         outcomes = _outcomes([dealer], results)
         parties = [context.Process(target=_party, args=(rank, job, results)) for rank in (SERVER, CLIENT)]
         outcomes |= _outcomes(parties, results)
-        outcomes["dealer"]["bytes"] = sum((job.folder / name).stat().st_size for name in _FILES)
+        outcomes["dealer"]["bytes"] = {name: (job.folder / name).stat().st_size for name in _FILES}
         return outcomes
 
 

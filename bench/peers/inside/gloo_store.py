@@ -97,7 +97,10 @@ def through_relays(party: Party, rendezvous: str) -> None:
         port = int(rendezvous.rsplit(":", 1)[1])
         store = dist.TCPStore(HOST, port, 2, party.rank == 0)
         original(
-            backend="gloo", store=RelayedStore(store, party), world_size=2, rank=options.get("rank", party.rank)
+            backend="gloo",
+            store=RelayedStore(store, party),
+            world_size=2,
+            rank=options.get("rank", party.rank),
         )
 
     dist.init_process_group = init

@@ -100,7 +100,9 @@ def main() -> None:
     with crypten.no_grad():
         encrypted = {name: _shared(crypten, own.get(name), shapes[name], SERVER) for name in shapes}
         value = _shared(crypten, x, party.job["shape"], CLIENT)
-        y = party.measure(lambda: PROGRAMS[party.case](value, encrypted), communicator.reset_communication_stats)
+        y = party.measure(
+            lambda: PROGRAMS[party.case](value, encrypted), communicator.reset_communication_stats
+        )
         rounds = communicator.comm_rounds
         opened = y.reveal().double() / y.encoder.scale
     versions = {"crypten": "0.4.1", "torch": torch.__version__}

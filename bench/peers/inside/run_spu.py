@@ -175,7 +175,9 @@ def main() -> None:
     names = list(shapes)
     used = list(names)
     if not spu.cheetah:
-        used = [f"{name}.cached" if name.endswith("weight") and len(shapes[name]) == 2 else name for name in names]
+        used = [
+            f"{name}.cached" if name.endswith("weight") and len(shapes[name]) == 2 else name for name in names
+        ]
         for name, cached in zip(names, used, strict=True):
             if name != cached:
                 spu.runtime.run(_compiled(lambda w: make_cached_var(w), [name], [shapes[name]], cached))
