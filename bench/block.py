@@ -111,7 +111,7 @@ def _party(rank: int, plan: str, config: ModelConfig, tokens: int, net: dict[str
         results.put((rank, _run_block(executor, plan, config, tokens)))
 
 
-def _dealer(net: dict[str, Any]) -> None:
+def run_dealer(net: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     listeners = [Listener(net["dealer"][rank], net["keys"][2], [net["keys"][rank].public]) for rank in (0, 1)]
     channels = [listener.accept(_TIMEOUT_S, _TIMEOUT_S) for listener in listeners]
@@ -123,7 +123,7 @@ def _dealer(net: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _processes(targets: list[tuple[Any, tuple[Any, ...]]]) -> Generator[None]:
+def running(targets: list[tuple[Any, tuple[Any, ...]]]) -> Generator[None]:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=target, args=args) for target, args in targets]
     for process in processes:
@@ -146,9 +146,9 @@ def measure(plan: str, config: ModelConfig, tokens: int, port: int) -> tuple[Bil
         "dealer": [f"tcp://127.0.0.1:{port + 1}", f"tcp://127.0.0.1:{port + 2}"],
     }
     results = multiprocessing.get_context("spawn").Queue()
-    targets: list[tuple[Any, tuple[Any, ...]]] = [(_dealer, (net,))]
+    targets: list[tuple[Any, tuple[Any, ...]]] = [(run_dealer, (net,))]
     targets += [(_party, (rank, plan, config, tokens, net, results)) for rank in (SERVER, CLIENT)]
-    with _processes(targets):
+    with running(targets):
         outcomes = dict(results.get(timeout=2 * _TIMEOUT_S) for _ in (SERVER, CLIENT))
     bill, seconds, output = outcomes[CLIENT]
     return Bill.from_json(bill), seconds, torch.tensor(output)

@@ -26,6 +26,9 @@ def commit() -> str:
     return result.stdout.strip() or "unknown"
 
 
+_commit = commit
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """What was run, on what, and what it cost.
@@ -52,7 +55,7 @@ class Record:
     error: dict[str, float] = field(default_factory=dict[str, float])
     network: str = "in-process"
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
-    commit: str = field(default_factory=commit)
+    commit: str = field(default_factory=_commit)
     machine: str = field(default_factory=machine)
     kernels: dict[str, Any] = field(default_factory=kernels)
     date: str = field(default_factory=_today)
@@ -78,7 +81,7 @@ class KernelRecord:
     rate: float
     unit: str
     seconds: float
-    commit: str = field(default_factory=commit)
+    commit: str = field(default_factory=_commit)
     machine: str = field(default_factory=machine)
     kernels: dict[str, Any] = field(default_factory=kernels)
     date: str = field(default_factory=_today)

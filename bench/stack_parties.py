@@ -26,7 +26,7 @@ from mpcinfer.models.fold import fold
 from mpcinfer.models.folded import folded_config
 from mpcinfer.models.load import load_ranges_of
 from mpcinfer.suites.fss.backend import FssBackend
-from mpcinfer.suites.fss.ready import warm_up
+from mpcinfer.suites.fss.ready import warm_up as warm_up_kernels
 from mpcinfer.suites.fss.weights import encoded, matrices, receive_setup, send_setup
 from mpcinfer.suites.fss.widths import Widths
 from mpcinfer.suites.registry import get_plan
@@ -113,22 +113,22 @@ def _centred_input(case: Case) -> torch.Tensor:
     return centred(block_input(case.config, case.tokens))
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _warm_up(case: Case) -> None:
+def warm_up(plan: str) -> None:
     """Loads the compiled kernels, as parties and dealer do before they meet, and has memory at hand."""
     keep_memory()
     config = dataclasses.replace(GPT2_BLOCK, layers=1)  # of the same size: kernels do not ask for more
-    warm_up(get_plan(case.plan), config, _RANGES)
+    warm_up_kernels(get_plan(plan), config, _RANGES)
     at_hand = [torch.ones(_AT_HAND_BYTES // 48, dtype=torch.uint8) for _ in range(48)]
     del at_hand
 
 
 def _dealer(case: Case, results: Any) -> None:
     """Deals to files; reports seconds, peak memory and the mask of the output."""
-    _warm_up(case)
+    warm_up(case.plan)
     files = [open(case.folder / name, "wb") for name in _NAMES]  # noqa: SIM115
     writers = [lambda data, file=file: file.write(data.data) for file in files]
     dealing = Dealing(
@@ -147,12 +147,12 @@ def _dealer(case: Case, results: Any) -> None:
     output = case.run(dealing, case.specs, shape_only(shape, widths.precision.residual, widths.residual_bits))
     for file in files:
         file.close()
-    results.put(("dealer", time.perf_counter() - started, _peak_bytes(), output.value.numpy()))
+    results.put(("dealer", time.perf_counter() - started, peak_bytes(), output.value.numpy()))
 
 
 def _party(rank: int, case: Case, results: Any) -> None:
     """Setup, offline step and online run; reports bill, seconds, peak memory and the masked output."""
-    _warm_up(case)
+    warm_up(case.plan)
     own, peer = case.keys[rank], case.keys[1 - rank].public
     if rank == SERVER:
         channel = Listener(case.endpoint, own, [peer]).accept(_TIMEOUT_S, _TIMEOUT_S)
@@ -205,7 +205,7 @@ def _offline_and_online(rank: int, case: Case, link: Link, weights: dict[str, Ma
         online_s = time.perf_counter() - started
         assert correlations.left_bytes == 0
     steps = party.steps if isinstance(party, TimedParty) else []
-    return link.meter.bill().to_json(), offline_s, online_s, _peak_bytes(), y.value.numpy(), steps
+    return link.meter.bill().to_json(), offline_s, online_s, peak_bytes(), y.value.numpy(), steps
 
 
 @dataclasses.dataclass(frozen=True)
