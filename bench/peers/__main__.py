@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from bench.machine import machine
 from bench.peers.drive import Measured, PeerFailed
 from bench.peers.systems import BY_DEFAULT, SYSTEMS, System
 from bench.peers.tasks import TASKS, Task, task_named
 from bench.records import RECORDS, commit
+from mpcinfer.benchmark.machine import machine
 from mpcinfer.benchmark.network import Network, network_named
 from mpcinfer.benchmark.record import BenchRecord
 from parties.errors import ConfigError

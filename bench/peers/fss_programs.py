@@ -24,15 +24,15 @@ from mpcinfer.suites.fss.formats import activation_formats, exponential_formats,
 from mpcinfer.suites.fss.weights import encoded, matrices
 from mpcinfer.suites.fss.widths import Widths
 from mpcinfer.suites.registry import get_plan
-from protocols.fss.causal import CausalBlocks
-from protocols.fss.executor import Executor
-from protocols.fss.linear import Linear, ToServerHeld
-from protocols.fss.matrix import Matrix
-from protocols.fss.opening import Open
-from protocols.fss.polynomial import Product
+from protocols.fss.executors.executor import Executor
+from protocols.fss.gates.causal import CausalBlocks
+from protocols.fss.gates.linear import Linear, ToServerHeld
+from protocols.fss.gates.opening import Open
+from protocols.fss.gates.polynomial import Product
+from protocols.fss.operations.rescale import narrow, nearest, truncate_locally, view
+from protocols.fss.operations.suite import FssSuite
+from protocols.fss.preprocessing.matrix import Matrix
 from protocols.fss.registry import resolve
-from protocols.fss.rescale import narrow, nearest, truncate_locally, view
-from protocols.fss.suite import FssSuite
 from protocols.meta_tensors import no_data
 from protocols.share import Held, Share
 

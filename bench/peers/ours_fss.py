@@ -26,13 +26,13 @@ from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter, Phase
 from parties.randomness import AesCtrStream
 from parties.tcp import Listener, connect
-from protocols.fss.dealing import Dealing
-from protocols.fss.file_stream import Reader
-from protocols.fss.matrix import Matrix, Products
-from protocols.fss.party import Party
-from protocols.fss.preparation import Preparation
+from protocols.fss.executors.dealing import Dealing
+from protocols.fss.executors.party import Party
+from protocols.fss.executors.preparation import Preparation
+from protocols.fss.preprocessing.file_stream import Reader
+from protocols.fss.preprocessing.matrix import Matrix, Products
+from protocols.fss.preprocessing.seeds import drawn_masks, weight_streams
 from protocols.fss.ring import signed
-from protocols.fss.seeds import drawn_masks, weight_streams
 from protocols.kernels.aes import Hash
 from protocols.share import Held, Share
 
