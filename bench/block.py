@@ -23,7 +23,7 @@ from rich.console import Console
 from bench.records import RECORDS, Record
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.counting import count
-from mpcinfer.models.config import ModelConfig, weight_shapes
+from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
 from mpcinfer.roles.dealer import deal_session
@@ -31,6 +31,7 @@ from mpcinfer.sessions.addresses import Address
 from mpcinfer.suites.additive.backend import SecureBackend
 from mpcinfer.suites.additive.session import connected_executor
 from mpcinfer.suites.registry import get_plan
+from mpcinfer.suites.task import random_weights, residual
 from parties.bill import Bill
 from parties.handshake import Hello, shake_hands
 from parties.keys import KeyPair
@@ -55,31 +56,15 @@ def described(layers: int, variant: str = DEFAULT_VARIANT) -> str:
     return f"gpt2, {layers} block(s){of}, random weights, default profile"
 
 
-def block_weights(config: ModelConfig) -> dict[str, torch.Tensor]:
-    """Random weights of the size that a trained model's have."""
-    generator = torch.Generator().manual_seed(0)
-    weights: dict[str, torch.Tensor] = {}
-    for name, shape in weight_shapes(config).items():
-        noise = torch.randn(shape, generator=generator)
-        gain = name.endswith(("norm.weight", "norm1.weight", "norm2.weight"))
-        weights[name] = 1 + 0.1 * noise if gain else noise * (shape[0] ** -0.5 if len(shape) == 2 else 0.02)
-    return weights
-
-
-def block_input(config: ModelConfig, tokens: int) -> torch.Tensor:
-    """A residual stream of unit variance."""
-    return torch.randn(1, tokens, config.width, generator=torch.Generator().manual_seed(1))
-
-
 def _run_block(executor: CrypTenArithmetic, plan_name: str, config: ModelConfig, tokens: int) -> Any:
     """One party's run: its bill, its online seconds, and the output at the client."""
-    rank, plan, weights = executor.rank, get_plan(plan_name), block_weights(config)
+    rank, plan, weights = executor.rank, get_plan(plan_name), random_weights(config)
     if plan.fold:
         config, weights = fold(config, weights)
     backend = SecureBackend(executor, resolve(plan), config.vocabulary)
     of_the_block = {name for name in weights if name.startswith("layer")}
     loaded = backend.load(config, weights if rank == SERVER else None, of_the_block)
-    value = block_input(config, tokens) if rank == CLIENT else None
+    value = residual(config, tokens) if rank == CLIENT else None
     x = executor.share_from(CLIENT, value, (1, tokens, config.width))
     started = time.perf_counter()
     y = Decoder(backend, config, loaded).stack(x)
@@ -159,7 +144,7 @@ def run_case(plan: str, tokens: int, repeat: int, port: int, console: Console) -
     config = GPT2_BLOCK
     runs = [measure(plan, config, tokens, port + 10 * i) for i in range(repeat)]
     bill, _, output = runs[0]
-    reference = Decoder(PlainBackend(), config, block_weights(config)).stack(block_input(config, tokens))
+    reference = Decoder(PlainBackend(), config, random_weights(config)).stack(residual(config, tokens))
     error = (output - reference).abs()
     counted = count(config, get_plan(plan), tokens=tokens, part="stack").total
     total = bill.total

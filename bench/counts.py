@@ -79,7 +79,7 @@ def main() -> None:
         return
     off = check(COUNTS_FILE)
     if off:
-        again = "if that is meant: python -m bench.counts, and say why in the commit"
+        again = "if that is meant, say why in the commit, and write it anew: python -m bench.counts"
         sys.exit("\n".join([*off, f"{COUNTS_FILE.name} is not what is counted; {again}"]))
 
 

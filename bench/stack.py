@@ -19,7 +19,7 @@ import statistics
 from rich.console import Console
 
 from bench.attention import EPSILON, attention_rows
-from bench.block import DEFAULT_VARIANT, GPT2_BLOCK, block_input, block_weights, described, measure
+from bench.block import DEFAULT_VARIANT, GPT2_BLOCK, described, measure
 from bench.records import RECORDS, Record
 from bench.stack_parties import Measured, centred, measure_stack
 from mpcinfer.backends.plain import PlainBackend
@@ -28,6 +28,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.variants import variant
 from mpcinfer.suites.registry import get_plan
+from mpcinfer.suites.task import random_weights, residual
 from parties.bill import Bill, BillRow
 
 _COMPARED = (
@@ -67,7 +68,7 @@ def run_case(
         if against:
             bill, seconds, _ = measure(against, GPT2_BLOCK, tokens, port + 10 * i + 1)
             others.append((bill, seconds))
-    reference = Decoder(PlainBackend(), config, block_weights(config)).stack(block_input(config, tokens))
+    reference = Decoder(PlainBackend(), config, random_weights(config)).stack(residual(config, tokens))
     error = (runs[0].output - centred(reference)).abs()
     bill = _blocks_only(runs[0].bill)
     counted = count(config, get_plan(plan), tokens=tokens, part="stack")

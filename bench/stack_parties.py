@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from bench.block import GPT2_BLOCK, block_input, block_weights
+from bench.block import GPT2_BLOCK
 from bench.timed_party import Step, TimedParty
 from mpcinfer.backends.parts import needed
 from mpcinfer.models.config import ModelConfig
@@ -30,6 +30,7 @@ from mpcinfer.suites.fss.ready import warm_up as warm_up_kernels
 from mpcinfer.suites.fss.weights import encoded, matrices, receive_setup, send_setup
 from mpcinfer.suites.fss.widths import Widths
 from mpcinfer.suites.registry import get_plan
+from mpcinfer.suites.task import random_weights, residual
 from parties.bill import Bill
 from parties.keys import KeyPair
 from parties.link import Link
@@ -110,7 +111,7 @@ def centred(x: torch.Tensor) -> torch.Tensor:
 
 def _centred_input(case: Case) -> torch.Tensor:
     """Rows without a mean, as the embedding leaves them; layer norms do not see the difference."""
-    return centred(block_input(case.config, case.tokens))
+    return centred(residual(case.config, case.tokens))
 
 
 def peak_bytes() -> int:
@@ -170,7 +171,7 @@ def _weights(case: Case, link: Link) -> dict[str, Matrix]:
     specs = case.specs
     if link.rank == CLIENT:
         return receive_setup(link, specs)
-    config, weights = fold(case.config, block_weights(case.config))
+    config, weights = fold(case.config, random_weights(case.config))
     own = {name: matrix for name, matrix in encoded(config, case.widths, weights).items() if name in specs}
     send_setup(link, own, weight_streams(case.seed(9)))
     return own

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 _HELP = """Measure operations, blocks and whole models, each with an exact bill.
@@ -25,9 +24,9 @@ Cases are made from all that is registered, and called so:
 [bold]Examples[/bold]
 
     mpcinfer bench --list
-    mpcinfer bench "operation/gelu/*" --how counted
-    mpcinfer bench "model/tiny-python/*" "token/tiny-python/*" --repeat 3 --out mine.jsonl
-    mpcinfer bench block/gpt2/SM+LN+G/fss/T128 --how emulated --network lan-1g --network wan-100m
+    mpcinfer bench run "operation/gelu/*" --how counted
+    mpcinfer bench run "model/tiny-python/*" "token/tiny-python/*" --repeat 3 --out mine.jsonl
+    mpcinfer bench run block/gpt2/SM+LN+G/fss/T128 --how emulated --network lan-1g --network wan-100m
     mpcinfer bench compare before.jsonl after.jsonl
 """
 OUT = Path("bench.jsonl")
@@ -140,6 +139,8 @@ def compare(
 
         mpcinfer bench compare bench/counts.jsonl counted.jsonl
     """
+    from rich.console import Console
+
     from mpcinfer.benchmark import compare as comparing
     from mpcinfer.benchmark.record import read_records
 

@@ -54,7 +54,7 @@ def run_cases(cases: Sequence[Case], options: Options) -> int:
     console = Console(stderr=True, highlight=False)
     networks = networks_of(list(options.networks), options.bandwidth, options.latency)
     if options.how == COUNTED and (options.networks or options.bandwidth):
-        raise ConfigError("--how counted runs nothing, over no network; see `mpcinfer plan` for times")
+        raise ConfigError("--how counted runs nothing, over no network")
     with console.status("counting"):
         jobs = jobs_of(cases, options.how, networks, options.repeat)
     if options.dry_run:
