@@ -119,7 +119,7 @@ def test_the_end_comes_after_what_was_sent(late: Ends) -> None:
 def test_a_connection_through_an_emulated_network() -> None:
     network = Network(name="test", bandwidth=1e9, latency=0.001)
     data = os.urandom(300_000)
-    with emulated(network) as through, socket.create_server(("127.0.0.1", 0)) as listener:
+    with emulated(network, RELAY) as through, socket.create_server(("127.0.0.1", 0)) as listener:
         assert through.means == RELAY
         assert 0 <= through.own_s < math.inf
         endpoint = through(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
