@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import socket
 import time
 from collections.abc import Generator
 
 from mpcinfer.benchmark.namespaces import cross, netem, why_not
 from mpcinfer.benchmark.network import Network
-from mpcinfer.benchmark.relay import HOST, Line, echo, one_way_s, serve
+from mpcinfer.benchmark.relay import HOST, Line, bound, echo, one_way_s, relay
 from parties.errors import ConfigError
 
 RELAY, NETEM = "relay", "netem"
@@ -48,9 +47,9 @@ class Emulated:
 
     def _relay(self, port: int, running: contextlib.ExitStack) -> int:
         """Starts one for as long as the block lasts; its port."""
-        with socket.create_server((HOST, 0)) as listener:
+        with bound() as listener:
             process = multiprocessing.get_context("spawn").Process(
-                target=serve, args=(listener, (HOST, port), self._line), daemon=True
+                target=relay, args=(listener, port, self._line), daemon=True
             )
             process.start()
             running.callback(process.join)

@@ -13,6 +13,7 @@ from mpcinfer.benchmark import emulation, namespaces
 from mpcinfer.benchmark.emulation import NETEM, RELAY, emulated
 from mpcinfer.benchmark.namespaces import QUEUE_PACKETS, netem
 from mpcinfer.benchmark.network import LOOPBACK, NETWORKS
+from mpcinfer.benchmark.relay import connect
 from parties.errors import ConfigError
 from tests.deadlines import HANG_S
 
@@ -41,7 +42,7 @@ def test_a_connection_through_two_namespaces() -> None:
         assert through.means == NETEM
         port = int(through(f"tcp://127.0.0.1:{listener.getsockname()[1]}").rsplit(":", 1)[1])
         listener.settimeout(HANG_S)
-        with socket.create_connection(("127.0.0.1", port), HANG_S) as near, listener.accept()[0] as far:
+        with connect(("127.0.0.1", port)) as near, listener.accept()[0] as far:
             far.settimeout(HANG_S)
             far.sendall(data[:1000])
             assert near.recv(1000, socket.MSG_WAITALL) == data[:1000]
