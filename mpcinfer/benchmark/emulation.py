@@ -20,6 +20,9 @@ RELAY, NETEM = "relay", "netem"
 """How an emulated network came about, as records say it: by a relay process of ours a link, or by the
 kernel."""
 
+MOST_OWN_S = 0.5e-3
+"""No more is taken off the latency: a relay that is later than that waits for a processor, and not always."""
+
 
 class Emulated:
     """A network; call it with an endpoint at which somebody listens, for the one at which others reach it.
@@ -62,7 +65,8 @@ class Emulated:
             relayed = self._relay(port, running)
             one_way_s(relayed)  # the first one waits for the process
             time.sleep(0.05)
-            return max(0.0, one_way_s(relayed) - one_way_s(port) - self.network.latency)
+            own_s = one_way_s(relayed) - one_way_s(port) - self.network.latency
+            return min(max(0.0, own_s), MOST_OWN_S)
 
 
 @contextlib.contextmanager
