@@ -234,8 +234,8 @@ def echo() -> Generator[int]:
 
 
 def one_way_s(port: int) -> float:
-    """Half of the least time in which a byte comes back from an `echo`: what other work on the machine adds is
-    not the way's own."""
+    """Half of the least time in which a byte comes back from an `echo`: what other work on the machine adds
+    is not the way's own."""
     with connect((HOST, port)) as end:
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         trips: list[float] = []
