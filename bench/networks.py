@@ -173,9 +173,10 @@ def agreement_table() -> str:
             loopback = record
             continue
         case = newest.setdefault((record.case, record.plan, record.network), {})
-        case[record.how] = record
-        if loopback is not None:
+        if loopback is not None and case.get("loopback") is not loopback:  # all of a row are of one run
+            case.clear()
             case["loopback"] = loopback
+        case[record.how] = record
     rows = [_row(*key, case) for key, case in sorted(newest.items(), key=lambda each: each[0][1:])]
     header = ["pass", "plan", "network", "loopback", "modelled", "emulated", "shaped", "medians", "quickest"]
     return table(header, rows)
