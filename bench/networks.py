@@ -14,7 +14,7 @@ import argparse
 import contextlib
 import datetime
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -73,7 +73,7 @@ class Side:
 
 
 def measured(
-    model: str, plan: str, network: Network, tokens: int, new_tokens: int, repeat: int
+    model: str, plan: str, network: Network, tokens: int, new_tokens: int, repeat: int, ways: Sequence[str]
 ) -> tuple[dict[str, tuple[Passes, Passes]], str]:
     """Passes by how their seconds came about, in turn; and what emulated the network."""
     with contextlib.ExitStack() as stack:
@@ -85,8 +85,8 @@ def measured(
         }
         ready_s = dealing_s(cost(model, plan=plan, tokens=tokens, new_tokens=new_tokens), network)
         sides: dict[str, Side] = {}
-        for how, each in begin.items():
-            sides[how] = Side(each, READY_S if how == "loopback" else ready_s)
+        for how in ("loopback", *ways):
+            sides[how] = Side(begin[how], READY_S if how == "loopback" else ready_s)
             stack.callback(sides[how].close)
             sides[how].answer(tokens, 2, counts=False)  # nobody's first answer is as fast as those after it
         for turn in range(repeat):
@@ -173,9 +173,10 @@ def agreement_table() -> str:
             loopback = record
             continue
         case = newest.setdefault((record.case, record.plan, record.network), {})
-        case[record.how] = record
-        if loopback is not None:
+        if loopback is not None and case.get("loopback") is not loopback:  # all of a row are of one run
+            case.clear()
             case["loopback"] = loopback
+        case[record.how] = record
     rows = [_row(*key, case) for key, case in sorted(newest.items(), key=lambda each: each[0][1:])]
     header = ["pass", "plan", "network", "loopback", "modelled", "emulated", "shaped", "medians", "quickest"]
     return table(header, rows)
@@ -184,7 +185,8 @@ def agreement_table() -> str:
 def _row(case: str, plan: str, network: str, by_how: dict[str, BenchRecord]) -> list[str]:
     """Medians, and how far modelled is from emulated, of medians and of the quickest passes of both."""
     medians = {how: statistics.median(record.seconds) for how, record in by_how.items()}
-    shown = [f"{medians[how]:.2f} s" for how in ("loopback", "modelled", "emulated", "shaped")]
+    ways = ("loopback", "modelled", "emulated", "shaped")
+    shown = [f"{medians[how]:.2f} s" if how in medians else "" for how in ways]
     waiting = medians["modelled"] - medians["loopback"]  # for the network, whatever computing took
     quickest = (min(by_how["loopback"].seconds) + waiting) / min(by_how["emulated"].seconds)
     words = "a token more" if case.endswith("-token") else f"prompt of {by_how['modelled'].tokens}"
@@ -207,16 +209,17 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=32, help="of the prompt")
     parser.add_argument("--new-tokens", type=int, default=4, help="of an answer")
     parser.add_argument("--repeat", type=int, default=5, help="answers of each session")
+    parser.add_argument("--ways", nargs="+", default=["emulated", "shaped"], help="emulated, shaped")
     options = parser.parse_args()
     for name in options.networks:
         network = network_named(name)
         for plan in options.plans:
             runs, means = measured(
-                options.model, plan, network, options.tokens, options.new_tokens, options.repeat
+                options.model, plan, network, options.tokens, options.new_tokens, options.repeat, options.ways
             )
             command = (
                 f"{HEAD} --model {options.model} --plans {plan} --networks {name} --tokens {options.tokens} "
-                f"--new-tokens {options.new_tokens} --repeat {options.repeat}"
+                f"--new-tokens {options.new_tokens} --repeat {options.repeat} --ways {' '.join(options.ways)}"
             )
             kept(options.model, plan, network, options.tokens, runs, means, command)
 

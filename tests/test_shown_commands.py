@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from mpcinfer.cli.main import app
 from mpcinfer.models.zoo import zoo
-from mpcinfer.plans import plan_from
+from mpcinfer.plans import plan_from, write_plan
 from tests.shown_commands import (
     SOME_VALUE,
     RefusedError,
@@ -142,7 +142,9 @@ def test_a_cheap_command_runs(line: str) -> None:
 @pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("line", lines(private=True))
-def test_a_private_answer_runs(line: str) -> None:
+def test_a_private_answer_runs(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_plan(tmp_path / "plan.json", plan_from("fss"))  # as `mpcinfer plan` does
     words = [*Shown("", line, prose=False).words, "--tokens", "2"]  # 24 by default
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output

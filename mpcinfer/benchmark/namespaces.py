@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from mpcinfer.benchmark.network import Network
-from mpcinfer.benchmark.relay import HOST, Line, serve
+from mpcinfer.benchmark.relay import HOST, Line, await_listener, bound, serve
 from parties.errors import ConfigError
 
 NEAR, FAR = "10.203.0.1", "10.203.0.2"
@@ -91,8 +91,8 @@ def cross(network: Network, port: int, running: contextlib.ExitStack) -> int:
         if told := netem(network):
             _run("ip", "netns", "exec", name, "tc", "qdisc", "add", "dev", "cable", "root", *told)
     _start(running, _far_side, far, port)
-    with socket.create_server((HOST, 0)) as listener:
-        _start(running, _near_side, near, listener)
+    with bound() as listener:
+        _start(running, _near_side, near, listener, port)
         return listener.getsockname()[1]
 
 
@@ -124,8 +124,9 @@ def _start(running: contextlib.ExitStack, target: Any, *arguments: Any) -> None:
     running.callback(process.terminate)
 
 
-def _near_side(name: str, listener: socket.socket) -> None:
-    """Accepts outside and connects inside, where the other forwarder may not listen yet."""
+def _near_side(name: str, listener: socket.socket, port: int) -> None:
+    """Accepts outside, once somebody listens at the end of the way, and connects inside."""
+    await_listener(port)
     with open(Path("/run/netns") / name, "rb") as inside:
         _enter(inside.fileno())
     serve(listener, (FAR, FAR_PORT), _AT_ONCE)

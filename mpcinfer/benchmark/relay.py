@@ -12,12 +12,12 @@ import contextlib
 import ctypes
 import select
 import socket
-import statistics
 import threading
 import time
 from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
+from pathlib import Path
 
 from mpcinfer.benchmark.framing import line_bytes
 
@@ -30,6 +30,7 @@ _RETRY_S = 0.05
 _IDLE_S = 60.0
 _PINGS = 15
 _PR_SET_TIMERSLACK = 29
+_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 
 
 Address = tuple[str, int]
@@ -118,14 +119,42 @@ class Direction:
             self.sink.shutdown(socket.SHUT_WR)
 
 
+def bound() -> socket.socket:
+    """A socket with a port of the loopback interface that refuses connections until it listens."""
+    result = socket.socket()
+    result.bind((HOST, 0))
+    return result
+
+
+def await_listener(port: int) -> None:
+    """Waits until somebody listens at a port of this machine, where the kernel tells (Linux).
+
+    Whoever connects to a relay before that is refused and tries again. A connection that the relay took
+    would have to finish its handshake in time, however long the other party takes to start.
+    """
+    while _listened_at(port) is False:
+        time.sleep(_RETRY_S)
+
+
+def _listened_at(port: int) -> bool | None:
+    """None where the kernel does not tell."""
+    try:
+        lines = [line for name in _TABLES for line in Path(name).read_text().splitlines()[1:]]
+    except OSError:
+        return None
+    return any(words[1].endswith(f":{port:04X}") and words[3] == "0A" for words in map(str.split, lines))
+
+
 def serve(listener: socket.socket, to: Address, line: Line) -> None:
     """Passes on every connection that comes, until the process is ended.
 
     Args:
+        listener: of `bound`; begins to listen now.
         to: where somebody listens or soon will.
         line: of both directions, each on its own.
     """
     _fine_timers()
+    listener.listen()
     while True:
         near, _ = listener.accept()
         threading.Thread(target=_connection, args=(near, to, line), daemon=True).start()
@@ -138,7 +167,7 @@ def _fine_timers() -> None:
 
 
 def _connection(near: socket.socket, to: Address, line: Line) -> None:
-    with near, _connect(to) as far, contextlib.suppress(OSError):
+    with near, connect(to) as far, contextlib.suppress(OSError):
         for end in (near, far):
             end.setblocking(False)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -168,7 +197,13 @@ def pass_on(*ways: Direction) -> None:
                 way.deliver(now)
 
 
-def _connect(to: Address) -> socket.socket:
+def relay(listener: socket.socket, port: int, line: Line) -> None:
+    """Serves a way to a port of this machine, once somebody listens there."""
+    await_listener(port)
+    serve(listener, (HOST, port), line)
+
+
+def connect(to: Address) -> socket.socket:
     """Waits for somebody to listen there: parties start in any order."""
     deadline = time.monotonic() + _CONNECT_S
     while True:
@@ -199,8 +234,9 @@ def echo() -> Generator[int]:
 
 
 def one_way_s(port: int) -> float:
-    """Half of the median time in which a byte comes back from an `echo`."""
-    with socket.create_connection((HOST, port)) as end:
+    """Half of the least time in which a byte comes back from an `echo`: what other work on the machine adds
+    is not the way's own."""
+    with connect((HOST, port)) as end:
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         trips: list[float] = []
         for _ in range(_PINGS):
@@ -208,4 +244,4 @@ def one_way_s(port: int) -> float:
             end.sendall(b"p")
             end.recv(1)
             trips.append(time.monotonic() - started)
-    return statistics.median(trips) / 2
+    return min(trips) / 2

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from parties.errors import MalformedFrame, PeerClosed, PeerTimeout
+from parties.errors import ConfigError, MalformedFrame, PeerClosed, PeerTimeout
 from parties.local import local_pair
-from parties.shaped import Shaped
+from parties.shaped import Shape, Shaped, over
 
 MS = 1_000_000
 
@@ -119,4 +119,32 @@ def test_closing() -> None:
     first.close()
     assert second.recv() == [b"last"]
     with pytest.raises(PeerClosed):
+        second.recv()
+
+
+@pytest.mark.parametrize("shape", [Shape(latency_s=0.04), Shape(latency_s=0.0, bytes_per_s=1.25e7)])
+def test_a_shape_survives_a_command_line(shape: Shape) -> None:
+    assert Shape.from_text(shape.to_text()) == shape
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0.1", "x:1", "-1:1", "0.1:0", "0.1:-5", "0.1:x", "nan:1", "1e9:1", "0.1:nan"]
+)
+def test_what_is_no_shape(text: str) -> None:
+    with pytest.raises(ConfigError, match="SECONDS:BYTES_PER_SECOND"):
+        Shape.from_text(text)
+
+
+def test_without_a_shape_a_channel_stays_what_it_is() -> None:
+    first, second = local_pair()
+    assert over(first, None) is first
+    assert isinstance(over(second, Shape(latency_s=0.0)), Shaped)
+
+
+def test_the_deadline_may_be_changed(clock: Clock) -> None:
+    first, second = _pair(latency_s=10.0)
+    second.recv_timeout_s = 1.0
+    assert second.recv_timeout_s == 1.0
+    first.send([b"late"])
+    with pytest.raises(PeerTimeout):
         second.recv()

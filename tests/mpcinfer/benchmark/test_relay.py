@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import socket
+import threading
 from collections.abc import Generator
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from mpcinfer.benchmark.emulation import RELAY, emulated
 from mpcinfer.benchmark.framing import line_bytes
 from mpcinfer.benchmark.network import Network
-from mpcinfer.benchmark.relay import Direction, Line
+from mpcinfer.benchmark.relay import Direction, Line, await_listener, bound, connect
 from tests.deadlines import HANG_S
 
 Ends = tuple[Direction, socket.socket, socket.socket]
@@ -119,11 +120,12 @@ def test_the_end_comes_after_what_was_sent(late: Ends) -> None:
 def test_a_connection_through_an_emulated_network() -> None:
     network = Network(name="test", bandwidth=1e9, latency=0.001)
     data = os.urandom(300_000)
-    with emulated(network) as through, socket.create_server(("127.0.0.1", 0)) as listener:
+    with emulated(network, RELAY) as through, socket.create_server(("127.0.0.1", 0)) as listener:
         assert through.means == RELAY
         assert 0 <= through.own_s < math.inf
         endpoint = through(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
-        with socket.create_connection(("127.0.0.1", int(endpoint.rsplit(":", 1)[1])), HANG_S) as near:
+        with connect(("127.0.0.1", int(endpoint.rsplit(":", 1)[1]))) as near:
+            near.settimeout(HANG_S)
             listener.settimeout(HANG_S)
             far, _ = listener.accept()
             with far:
@@ -143,3 +145,15 @@ def _exactly(end: socket.socket, count: int) -> bytes:
         assert part, "ended early"
         got += part
     return got
+
+
+def test_a_relay_refuses_until_somebody_listens() -> None:
+    with bound() as target:
+        port = target.getsockname()[1]
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        waiting = threading.Thread(target=await_listener, args=(port,), daemon=True)
+        waiting.start()
+        target.listen()
+        waiting.join(HANG_S)
+        assert not waiting.is_alive()
