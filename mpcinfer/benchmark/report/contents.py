@@ -30,6 +30,7 @@ _WHAT = (
     Column("plan", "plan"),
     Column("tokens", "tokens", whole),
 )
+_HOW = ("loopback", "shaped", "emulated", "modelled")
 _COST = (
     Column("rounds", "rounds", whole),
     Column("online_bytes_to_server", "online to server, MB", megabytes),
@@ -67,6 +68,7 @@ def runs_table(rows: Sequence[ReportRow]) -> Table:
         Column("loopback_s", "measured, s", significant),
         Column("shaped_s", "shaped, s", significant),
         Column("emulated_s", "emulated, s", significant),
+        Column("recorded_model_s", "modelled in its record, s", significant),
         Column("parties_offline_s", "parties offline, s", significant),
         Column("dealer_s", "dealer, s", significant),
         Column("memory_bytes", "peak memory, MB", megabytes),
@@ -228,7 +230,7 @@ def _cost(row: ReportRow) -> list[int]:
 
 def _run(row: ReportRow) -> Cells:
     record = row.record
-    by_how = [row.seconds if record.how == how else None for how in ("loopback", "shaped", "emulated")]
+    by_how = [row.seconds if record.how == how else None for how in _HOW]
     return [
         *_what(row),
         row.compute,

@@ -98,7 +98,7 @@ def seconds_figure(rows: Sequence[ReportRow]) -> Figure | None:
     """Seconds by network and where they are from; only of what somebody measured."""
     data: Data = []
     for row in rows:
-        if row.seconds is not None:
+        if row.seconds is not None and row.record.how != "modelled":
             network = row.record.network or row.record.how
             data.append({**facts(row), "network": network, "how": said(row), "value": row.seconds})
     for row in once([row for row in rows if row.compute is not None]):
