@@ -109,8 +109,8 @@ def finding() -> str:
     whole = PUBLISHED[128]
     return (
         f"**Which savings are the architecture's, which a protocol's.** GELU to ReLU leaves "
-        f"{_published_left(gelu):.0%} of the published bytes ({whole['SM+LN+G']} to {whole['SM+LN+R']} GB, arXiv "
-        f"2501.03489),\nbut {stated}\nonline; with what is sent offline, `fss` needs "
+        f"{_published_left(gelu):.0%} of the\npublished bytes ({whole['SM+LN+G']} to {whole['SM+LN+R']} GB, "
+        f"arXiv 2501.03489), but {stated} online;\nwith what is sent offline, `fss` needs "
         f"{_left(gelu, 'fss', _bytes):.0%}. That saving is a property of protocols in which a GELU is many "
         "comparisons\nand products; where both are one look-up, there is little. Norms and activations away "
         f"leaves {least:.0%} to {most:.0%} online under every\nplan here, {_published_left(bare):.0%} of the "

@@ -30,6 +30,7 @@ _WHAT = (
     Column("plan", "plan"),
     Column("tokens", "tokens", whole),
 )
+_HOW = ("loopback", "shaped", "emulated", "modelled")
 _COST = (
     Column("rounds", "rounds", whole),
     Column("online_bytes_to_server", "online to server, MB", megabytes),
@@ -67,6 +68,7 @@ def runs_table(rows: Sequence[ReportRow]) -> Table:
         Column("loopback_s", "measured, s", significant),
         Column("shaped_s", "shaped, s", significant),
         Column("emulated_s", "emulated, s", significant),
+        Column("recorded_model_s", "modelled in its record, s", significant),
         Column("parties_offline_s", "parties offline, s", significant),
         Column("dealer_s", "dealer, s", significant),
         Column("memory_bytes", "peak memory, MB", megabytes),
@@ -151,6 +153,9 @@ def peers_table(rows: Sequence[ReportRow]) -> Table:
         Column("network", "network"),
         *_COST,
         Column("online_s", "online, s", significant),
+        Column("parties_offline_s", "parties offline, s", significant),
+        Column("dealer_s", "dealer, s", significant),
+        Column("largest_error", "largest error", significant),
         Column("trust", "who is trusted"),
         Column("versions", "versions"),
         Column("machine", "machine"),
@@ -163,6 +168,9 @@ def peers_table(rows: Sequence[ReportRow]) -> Table:
             row.record.network,
             *_cost(row),
             row.seconds,
+            _median(row.record.offline_seconds),
+            _median(row.record.dealer_seconds),
+            row.record.error.get("max"),
             row.record.trust,
             ", ".join(f"{name} {version}" for name, version in row.record.versions.items()),
             row.record.machine,
@@ -171,8 +179,9 @@ def peers_table(rows: Sequence[ReportRow]) -> Table:
     ]
     return Table(
         "peers",
-        "Other systems, measured here",
-        "Bytes as counted at their sockets. Other trust, other numbers: read each column with its row.",
+        "Other systems, run here",
+        "Bytes and rounds as counted at their sockets, framing included; this project's own, where it stands "
+        "here, likewise. Each row with its own trust.",
         columns,
         tuple(cells),
     )
@@ -191,11 +200,20 @@ def published_table(published: Sequence[Published]) -> Table:
         Column("seconds", "s", significant),
         Column("trust", "who is trusted"),
         Column("hardware", "hardware"),
+        Column("network", "network"),
         Column("counted", "counted"),
         Column("left_out", "left out"),
         Column("source", "source"),
     )
-    cells = tuple([getattr(each, column.key) for column in columns] for each in published)
+    cells = tuple(
+        [
+            "; ".join(map(significant, each.all_seconds))
+            if column.key == "seconds"
+            else getattr(each, column.key)
+            for column in columns
+        ]
+        for each in published
+    )
     return Table(
         "published",
         "Published numbers",
@@ -228,7 +246,7 @@ def _cost(row: ReportRow) -> list[int]:
 
 def _run(row: ReportRow) -> Cells:
     record = row.record
-    by_how = [row.seconds if record.how == how else None for how in ("loopback", "shaped", "emulated")]
+    by_how = [row.seconds if record.how == how else None for how in _HOW]
     return [
         *_what(row),
         row.compute,

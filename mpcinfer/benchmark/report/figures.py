@@ -60,7 +60,9 @@ def kinds_figure(rows: Sequence[ReportRow], metric: str) -> Figure | None:
                 data.append({**facts(row), "kind": kind.kind, "value": value, **ways, "order": place})
     if not data:
         return None
-    inner = _bars(METRICS[metric], "kind", kinds, ("to_server", "to_client"))
+    inner = _bars(
+        METRICS[metric], "kind", kinds, (("to_server", "MB to server"), ("to_client", "MB to client"))
+    )
     return Figure(
         name=f"{metric}-by-kind",
         title=f"{metric.capitalize()} by nonlinearity",
@@ -98,7 +100,7 @@ def seconds_figure(rows: Sequence[ReportRow]) -> Figure | None:
     """Seconds by network and where they are from; only of what somebody measured."""
     data: Data = []
     for row in rows:
-        if row.seconds is not None:
+        if row.seconds is not None and row.record.how != "modelled":
             network = row.record.network or row.record.how
             data.append({**facts(row), "network": network, "how": said(row), "value": row.seconds})
     for row in once([row for row in rows if row.compute is not None]):
@@ -174,7 +176,7 @@ def _is_online(row: BillRow) -> bool:
 # -- one panel -----------------------------------------------------------------------------------------------
 
 
-def _bars(axis: str, part: str, parts: Sequence[str], more: Sequence[str] = ()) -> Spec:
+def _bars(axis: str, part: str, parts: Sequence[str], more: Sequence[tuple[str, str]] = ()) -> Spec:
     """Horizontal bars, stacked."""
     return {
         "height": {"step": 20},

@@ -20,7 +20,9 @@ class Published:
     Attributes:
         work, system, model: the paper, what it ran, and on what.
         online_bytes, offline_bytes: both ways, all parties together; None where it does not say.
+        seconds: one number, or several that the source gives.
         trust: who must be trusted, in words.
+        hardware, network: on and over which.
         counted: what its numbers have in them; left_out: what they have not.
         source: where in the paper.
     """
@@ -32,12 +34,20 @@ class Published:
     online_bytes: int | float | None = None
     rounds: int | None = None
     offline_bytes: int | float | None = None
-    seconds: int | float | None = None
+    seconds: int | float | list[int | float] | None = None
     trust: str = ""
     hardware: str = ""
+    network: str = ""
     counted: str = ""
     left_out: str = ""
     source: str = ""
+
+    @property
+    def all_seconds(self) -> list[int | float]:
+        """As many as there are."""
+        if self.seconds is None:
+            return []
+        return self.seconds if isinstance(self.seconds, list) else [self.seconds]
 
 
 def read_published(path: Path | None = None) -> list[Published]:
@@ -67,6 +77,16 @@ def _entry(item: object, where: str) -> Published:
     known = {each.name for each in fields(Published)}
     try:
         values = {key: value for key, value in cast(dict[str, Any], item).items() if key in known}
-        return Published(**values)
+        entry = Published(**values)
+        _check(entry)
+        return entry
     except (AttributeError, TypeError) as error:
         raise ConfigError(f"{where}: no published number: {error}") from None
+
+
+def _check(entry: Published) -> None:
+    """Raises TypeError where a number is none; words cannot be wrong."""
+    numbers = [entry.tokens, entry.online_bytes, entry.rounds, entry.offline_bytes, *entry.all_seconds]
+    for number in numbers:
+        if number is not None and not isinstance(cast(object, number), int | float):
+            raise TypeError(f"{number!r} is no number")

@@ -25,7 +25,8 @@ CONFIG: Spec = {
         "labelLimit": 220,
         "labelFontSize": 11,
     },
-    "axisX": {"labelOverlap": "greedy", "labelSeparation": 9},
+    "axisX": {"labelSeparation": 9},
+    "axisXQuantitative": {"tickCount": 8},
     "axisY": {"minExtent": 60},
     "legend": {"columns": 5, "labelLimit": 240, "layout": {"top": {"anchor": "start", "margin": 14}}},
 }
