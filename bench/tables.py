@@ -1,4 +1,4 @@
-"""The tables of README.md, docs/costs.md and docs/variants.md, made from records and counted bills.
+"""The tables of README.md and docs/, made from records and counted bills.
 
 python -m bench.tables           writes them between their markers
 python -m bench.tables --check   fails where what stands there is out of date
@@ -15,6 +15,7 @@ from typing import Any
 from bench.block import described
 from bench.costs import TABLES as COST_TABLES
 from bench.markdown import megabytes, table, updated
+from bench.peers.report import PEER_TABLES, PUBLISHED_TABLES, short_table
 from bench.profile import profile_table
 from bench.records import latest
 from bench.speculate import speculation_table
@@ -112,11 +113,19 @@ def answer_table() -> str:
     return table(["a token of", "wall", "rounds", "online, both ways", "offline", "setup, once"], [row])
 
 
-TABLES = {"block": block_table, "stack": stack_table, "counted": counted_table, "answer": answer_table}
+TABLES = {
+    "block": block_table,
+    "peers": short_table,
+    "stack": stack_table,
+    "counted": counted_table,
+    "answer": answer_table,
+}
 DOCUMENTS = {
     "README.md": TABLES,
     "docs/costs.md": COST_TABLES,
     "docs/performance.md": {"profile": profile_table, "speculation": speculation_table},
+    "docs/peers.md": PEER_TABLES,
+    "docs/published.md": PUBLISHED_TABLES,
     "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},
 }
 
