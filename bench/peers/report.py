@@ -102,8 +102,8 @@ def verdict() -> str:
             exceptions.append(f"* {where}: {mine:.2g} s against {its:.2g} s")
     if not count:
         return "Not measured yet."
-    said = f"In {count} comparisons under `fss` with a peer there are {len(exceptions)} exceptions to fewer bytes and seconds online"
-    return "\n".join([f"{said}{':' if exceptions else '.'}", *([""] if exceptions else []), *exceptions])
+    said = f"`fss` against a peer, {count} comparisons: fewer bytes and fewer seconds online in all"
+    return "\n".join([said + (" but:" if exceptions else "."), *([""] if exceptions else []), *exceptions])
 
 
 def _order(key: tuple[str, str, str]) -> tuple[int, int, int]:

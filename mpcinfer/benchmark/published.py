@@ -1,4 +1,4 @@
-"""What others published about private inference: never measured here, and never in one table with what was."""
+"""What others published about private inference: not measured here, nor in one table with what was."""
 
 from __future__ import annotations
 
