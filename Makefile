@@ -16,7 +16,7 @@ BENCH = "operation/gelu/*" "operation/softmax/*" "operation/exponential/*" "oper
     "block/gpt2/SM+LN+G/crypten/*" "block/gpt2/SM+LN+G/fss/*" "block/gpt2/SM+ScFuFFN/fss/*" \
     "model/tiny-python/fss/*" "token/tiny-python/fss/*" "token/tiny-python/crypten/*"
 
-.PHONY: help demo test test-all check coverage docs bench bench-kernels test-kernels format clean
+.PHONY: help demo test test-all check coverage docs bench peers bench-kernels test-kernels format clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -46,6 +46,8 @@ docs: $(VENV)/.docs ## these pages and a reference of the public names as a site
 bench: $(VENV)/.runtime ## operations, blocks, a model and a token, measured with their bills: 15 minutes on two cores
 	$(BIN)/mpcinfer bench run $(BENCH) --repeat 3 --out build/bench.jsonl
 
+peers: $(VENV)/.runtime build/peers/crypten/.done build/peers/spu/.done ## environments of other systems, for python -m bench.peers (3 GB)
+
 bench-kernels: $(VENV)/.runtime ## rates of all kernels, as AVX-512, AVX2, AES-NI and OpenSSL give them on this machine
 	$(BIN)/python -m bench.kernels --sets --record
 
@@ -61,6 +63,21 @@ format: $(VENV)/.dev ## format the sources and mend what ruff can mend
 
 clean: ## remove .venv and every cache
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* *.egg-info build dist
+
+# Each has an environment of its own: SPU needs Python 3.11 (PEERS_PYTHON) and an older numpy. One that cannot be
+# made is no error: its rows say so.
+PEERS_PYTHON ?= python3.11
+PEER_PIP = build/peers/$(1)/bin/python -m pip install -qq --disable-pip-version-check
+
+build/peers/crypten/.done: Makefile
+	@mkdir -p build/peers && $(BIN)/python -m venv $(@D)
+	@[ -z "$(TORCH_INDEX)" ] || $(call PEER_PIP,crypten) --index-url "$(TORCH_INDEX)" "$(TORCH)"
+	@{ $(call PEER_PIP,crypten) "$(TORCH)" "numpy>=1.26" "omegaconf>=2.4,<3" "pyyaml>=6" && \
+	  $(call PEER_PIP,crypten) --no-deps "$(CRYPTEN)" && touch $@; } || echo "peers: no CrypTen"
+
+build/peers/spu/.done: Makefile
+	@mkdir -p build/peers && { $(PEERS_PYTHON) -m venv $(@D) && \
+	  $(call PEER_PIP,spu) spu==0.9.5 jax==0.4.34 jaxlib==0.4.34 "numpy<2" && touch $@; } || echo "peers: no SPU"
 
 # CrypTen is installed without the packages it declares: one of them cannot be built, another replaces
 # torch (docs/decisions/0002-crypten-without-its-dependencies.md).

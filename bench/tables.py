@@ -18,6 +18,7 @@ from bench.comparison_tables import finding, short_table
 from bench.costs import TABLES as COST_TABLES
 from bench.markdown import megabytes, table, updated
 from bench.networks import agreement_table, networks_table
+from bench.peers.report import PEER_TABLES, PUBLISHED_TABLES
 from bench.planned import planned_table
 from bench.profile import profile_table
 from bench.records import latest
@@ -134,6 +135,8 @@ DOCUMENTS = {
     },
     "docs/performance.md": {"profile": profile_table, "speculation": speculation_table},
     "docs/comparison.md": COMPARISON_TABLES,
+    "docs/peers.md": PEER_TABLES,
+    "docs/published.md": PUBLISHED_TABLES,
     "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},
 }
 

@@ -1,4 +1,4 @@
-"""mpcinfer under the plan `fss`: the dealer writes to a folder and ends, then both parties run on the link."""
+"""mpcinfer under the plan `fss`: the dealer writes to a folder and ends, then both parties run."""
 
 from __future__ import annotations
 

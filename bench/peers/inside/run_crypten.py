@@ -1,7 +1,7 @@
 """CrypTen 0.4.1 as published: its gloo communicator, trusted first party, softmax and inverse square root.
 
-It has no GELU and no layer norm: both are written with its own tanh, mean and inverse square root. Its decoder
-is replaced: it takes 1 from a share of negative results.
+It has no GELU and no layer norm: both are written with its own tanh, mean and inverse square root. Its
+decoder is replaced: it takes 1 from a share of negative results.
 """
 
 from __future__ import annotations

@@ -157,6 +157,11 @@ def _compiled(run: Callable[..., Any], names: list[str], shapes: list[Any], outp
     return executable
 
 
+def _cached(weight: Any) -> Any:
+    """Its masked form stays for all runs to come."""
+    return make_cached_var(weight)
+
+
 def _sends(log: str) -> int | None:
     """Messages of the last run, as SPU's profile counts them; under semi2k each is a round."""
     found = re.findall(r"Link details:.* send actions (\d+)", log)
@@ -180,7 +185,7 @@ def main() -> None:
         ]
         for name, cached in zip(names, used, strict=True):
             if name != cached:
-                spu.runtime.run(_compiled(lambda w: make_cached_var(w), [name], [shapes[name]], cached))
+                spu.runtime.run(_compiled(_cached, [name], [shapes[name]], cached))
     program = PROGRAMS[party.case]
 
     def run(x: Any, *weights: Any) -> Any:
