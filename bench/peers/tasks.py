@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.block import GPT2_BLOCK, block_input, block_weights
+from bench.block import GPT2_BLOCK
 from bench.peers.inside.clear import PROGRAMS
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folded import folded_config
 from mpcinfer.models.variants import variant
+from mpcinfer.suites.task import random_weights, residual
 from parties.errors import ConfigError
 
 TOKENS = 128
@@ -56,7 +57,7 @@ class Task:
     def inputs(self) -> Inputs:
         """Made from fixed seeds."""
         if self.kind == "block":
-            return Inputs(block_input(GPT2_BLOCK, TOKENS)[0].numpy(), _plain_names(*block_of(self.name)))
+            return Inputs(residual(GPT2_BLOCK, TOKENS)[0].numpy(), _plain_names(*block_of(self.name)))
         generator = torch.Generator().manual_seed(1)
         # Scores and pre-activations of trained models are larger than a norm's rows.
         spread = 2.0 if self.name in ("softmax", "gelu", "relu") else 1.0
@@ -101,7 +102,7 @@ def task_named(name: str) -> Task:
 def block_of(name: str) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
     """Shape and weights of a block: the softmax-only one as it is after folding."""
     config = folded_config(variant(SOFTMAX_ONLY, GPT2_BLOCK)) if name == "softmax-block" else GPT2_BLOCK
-    return config, block_weights(config)
+    return config, random_weights(config)
 
 
 def _plain_names(config: ModelConfig, weights: dict[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:
