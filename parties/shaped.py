@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from parties.channel import MAX_MESSAGE_BYTES, Channel
 from parties.errors import ConfigError, MalformedFrame, PeerTimeout
-from parties.tcp import TcpChannel
 from parties.wire import Buffer
 
 _STAMP_BYTES = 8
@@ -95,12 +94,12 @@ class Shaped(Channel):
     @property
     def recv_timeout_s(self) -> float:
         """Of the inner channel, where it has one; may be changed at any time."""
-        return self._channel.recv_timeout_s if isinstance(self._channel, TcpChannel) else self._timeout_s
+        return float(getattr(self._channel, "recv_timeout_s", self._timeout_s))
 
     @recv_timeout_s.setter
     def recv_timeout_s(self, seconds: float) -> None:
-        if isinstance(self._channel, TcpChannel):
-            self._channel.recv_timeout_s = seconds
+        if hasattr(self._channel, "recv_timeout_s"):
+            setattr(self._channel, "recv_timeout_s", seconds)  # noqa: B010 - not all channels have it
         else:
             self._timeout_s = seconds
 
