@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from parties.channel import MAX_MESSAGE_BYTES, Channel
 from parties.errors import ConfigError, MalformedFrame, PeerTimeout
 from parties.wire import Buffer
+
+if TYPE_CHECKING:
+    from parties.tcp import TcpChannel
 
 _STAMP_BYTES = 8
 _NANOSECONDS = 1_000_000_000
@@ -94,14 +98,22 @@ class Shaped(Channel):
     @property
     def recv_timeout_s(self) -> float:
         """Of the inner channel, where it has one; may be changed at any time."""
-        return float(getattr(self._channel, "recv_timeout_s", self._timeout_s))
+        tcp = self._tcp()
+        return self._timeout_s if tcp is None else tcp.recv_timeout_s
 
     @recv_timeout_s.setter
     def recv_timeout_s(self, seconds: float) -> None:
-        if hasattr(self._channel, "recv_timeout_s"):
-            setattr(self._channel, "recv_timeout_s", seconds)  # noqa: B010 - not all channels have it
+        tcp = self._tcp()
+        if tcp is not None:
+            tcp.recv_timeout_s = seconds
         else:
             self._timeout_s = seconds
+
+    def _tcp(self) -> TcpChannel | None:
+        """The inner channel, where that is one of TCP; naming a shape loads no 0MQ."""
+        from parties.tcp import TcpChannel
+
+        return self._channel if isinstance(self._channel, TcpChannel) else None
 
     def send(self, parts: Sequence[Buffer]) -> None:
         start = max(time.monotonic_ns(), self._line_free_ns)

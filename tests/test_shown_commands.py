@@ -159,6 +159,8 @@ class Parsed(Exception):
 def test_a_shown_benchmark_is_one_that_there_is(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     module, *words = shown.words[1:]
     found = importlib.import_module(module)
+    if hasattr(found, "__path__"):
+        found = importlib.import_module(f"{module}.__main__")
     if shown.prose and not words:
         return
     parse_args = argparse.ArgumentParser.parse_args

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 
 import numpy as np
 
-from mpcinfer.benchmark.emulation import Emulated
+from mpcinfer.benchmark.emulation import RELAY, Emulated
 from mpcinfer.benchmark.network import Network
 from mpcinfer.benchmark.relay import Line, serve
 from parties.link import Link
@@ -32,7 +32,7 @@ def linked(network: Network) -> Generator[Callable[[int], int]]:
         yield lambda port: port
         return
     with contextlib.ExitStack() as running:
-        own_s = Emulated(network, running).own_s
+        own_s = Emulated(network, RELAY, running).own_s
         line = Line(max(0.0, network.latency - own_s), network.bytes_per_s)
 
         def through(port: int) -> int:

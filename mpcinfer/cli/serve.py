@@ -58,6 +58,7 @@ def serve(
 
     identity, chosen = Identity.load(key, client_key), plan_from(plan, choices)
     suite = suite_of(chosen)
+    suite.load()
     compile_kernels([suite])
     without = insecure_dealer or correlations is not None or DEALER not in suite.helpers
     serve_sessions(

@@ -47,6 +47,8 @@ def deal_sessions(
         ConfigError: an endpoint cannot be used.
         MpcInferError: with `once`, whatever ended the session.
     """
+    for suite in SUITES.values():
+        suite.load()
     for suite in SUITES.values():  # while parties are on their way
         threading.Thread(target=suite.warm_up_dealing, daemon=True).start()
     say(f"dealer: for servers at {listen_server}, for clients at {listen_client}")

@@ -6,6 +6,7 @@ computed: what needs torch or compiled kernels is imported within methods.
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -81,6 +82,7 @@ class Suite(ABC):
         name: as in plans.
         plans: presets by name.
         helpers: roles that take part besides server and client: `dealer`, or none.
+        modules: what its sessions and dealers compute with, by name, for `load`.
         dealt_while_running: correlations of a pass come while it runs, and it may wait for them;
             otherwise they are there before it starts.
     """
@@ -88,6 +90,7 @@ class Suite(ABC):
     name: ClassVar[str]
     plans: ClassVar[Mapping[str, Plan]]
     helpers: ClassVar[tuple[str, ...]] = (DEALER,)
+    modules: ClassVar[tuple[str, ...]] = ()
     dealt_while_running: ClassVar[bool] = False
 
     @property
@@ -113,6 +116,11 @@ class Suite(ABC):
     def require(self) -> None:
         """Raises ConfigError where this machine lacks what the suite needs."""
         return
+
+    def load(self) -> None:
+        """Imports `modules` in the thread that calls: of two that import, one may see a module half done."""
+        for module in self.modules:
+            importlib.import_module(module)
 
     # -- without a session -----------------------------------------------------------------------------------
 

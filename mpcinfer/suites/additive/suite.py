@@ -28,6 +28,7 @@ class AdditiveSuite(Suite):
 
     name = plans.NAME
     plans = plans.PLANS
+    modules = ("mpcinfer.suites.additive.session", "protocols.additive.dealer")
     dealt_while_running = True
 
     @property

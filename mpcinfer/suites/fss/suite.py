@@ -32,6 +32,7 @@ class FssSuite(Suite):
 
     name = plans.NAME
     plans = plans.PLANS
+    modules = ("mpcinfer.suites.fss.connect", "mpcinfer.suites.fss.dealing", "mpcinfer.suites.fss.ready")
 
     @property
     def operations(self) -> Mapping[str, Mapping[str, object]]:
