@@ -38,7 +38,7 @@ def linked(network: Network) -> Generator[Callable[[int], int]]:
         def through(port: int) -> int:
             with _listener() as listener:
                 process = multiprocessing.get_context("spawn").Process(
-                    target=serve, args=(listener, port, line), daemon=True
+                    target=serve, args=(listener, (HOST, port), line), daemon=True
                 )
                 process.start()
                 running.callback(process.join)
