@@ -12,7 +12,10 @@ from protocols.share import Share
 
 
 class PrivateSession(ABC):
-    """Both parties hold one and take the same steps with it, whatever suite computes them."""
+    """Both parties hold one and take the same steps with it, whatever suite computes them.
+
+    Unless a suite says otherwise, correlations come while a step runs: nothing is prepared.
+    """
 
     @property
     @abstractmethod
@@ -34,16 +37,15 @@ class PrivateSession(ABC):
         """Forgets all tokens but the first `length`; weights stay. Gives up what was prepared."""
 
     @property
-    @abstractmethod
     def prepared_end(self) -> int:
         """How long the cache will be when everything that was asked for by `prepare` is used up."""
+        return self.length
 
     @property
-    @abstractmethod
     def on_demand(self) -> bool:
         """Whether any pass can be asked for at any time, not only those that were scheduled long before."""
+        return True
 
-    @abstractmethod
     def wanted(self, tokens: int, rows: int, then: int) -> tuple[int, int, int] | None:
         """Which pass to `prepare` now, before a step.
 
@@ -55,16 +57,16 @@ class PrivateSession(ABC):
             After how many tokens it comes, its tokens and its rows; None where nothing is to be prepared, or
             no longer.
         """
+        return None
 
-    @abstractmethod
     def check(self, start: int, lengths: Sequence[int], rows: int = 1) -> None:
         """Whether passes of these lengths can be asked for, the first after `start` tokens.
 
         Raises:
             CorrelationExhausted: there are no correlations for them; nothing has happened yet.
         """
+        return
 
-    @abstractmethod
     def prepare(self, lengths: Sequence[int], rows: int = 1) -> None:
         """Asks for passes of these lengths, after those asked for before.
 
@@ -74,10 +76,11 @@ class PrivateSession(ABC):
         Raises:
             CorrelationExhausted: there are no correlations for them.
         """
+        return
 
-    @abstractmethod
     def settle(self) -> None:
         """Waits until everything that was asked for is there and prepared."""
+        return
 
     @abstractmethod
     def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:

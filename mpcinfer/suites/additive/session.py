@@ -100,26 +100,6 @@ class CrypTenPrivateSession(PrivateSession):
         rewind_cache(self._session.cache, length)
         self._schedule.rewind(length)
 
-    @property
-    def prepared_end(self) -> int:
-        return self.length
-
-    @property
-    def on_demand(self) -> bool:
-        return True
-
-    def wanted(self, tokens: int, rows: int, then: int) -> None:
-        """Nothing: the correlations of a step come while it runs."""
-
-    def check(self, start: int, lengths: Sequence[int], rows: int = 1) -> None:
-        """A dealer makes whatever is asked for."""
-
-    def prepare(self, lengths: Sequence[int], rows: int = 1) -> None:
-        """Nothing: the correlations of a step come while it runs."""
-
-    def settle(self) -> None:
-        """Nothing to wait for."""
-
     def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
         self._executor.prefetch(self._schedule.requests(count, rows))
         return self._session.advance(ids, count, rows)

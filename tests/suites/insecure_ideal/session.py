@@ -47,28 +47,8 @@ class InsecureIdealSession(PrivateSession):
     def notes(self) -> list[str]:
         return ["INSECURE: the server saw every value"]
 
-    @property
-    def prepared_end(self) -> int:
-        return self.length
-
-    @property
-    def on_demand(self) -> bool:
-        return True
-
     def rewind(self, length: int) -> None:
         self._session.rewind(length)
-
-    def wanted(self, tokens: int, rows: int, then: int) -> None:
-        """Nothing."""
-
-    def check(self, start: int, lengths: Sequence[int], rows: int = 1) -> None:
-        """Everything goes."""
-
-    def prepare(self, lengths: Sequence[int], rows: int = 1) -> None:
-        """Nothing."""
-
-    def settle(self) -> None:
-        """Nothing."""
 
     def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
         return self._session.advance(ids, count, rows)
