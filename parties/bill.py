@@ -25,6 +25,7 @@ class BillRow:
         control_bytes: handshake and closing, both directions together.
         wire_bytes_to_server, wire_bytes_to_client: all phases, between the two parties, headers, framing
             and encryption included; zero when the bill was counted.
+        online_wire_bytes_to_server, online_wire_bytes_to_client: those of them that the online phase sent.
         seconds: time spent under this label and no deeper one, other than offline; None when the bill was
             counted.
         offline_seconds: the same for the offline phase; None where there was none.
@@ -42,6 +43,8 @@ class BillRow:
     control_bytes: int = 0
     wire_bytes_to_server: int = 0
     wire_bytes_to_client: int = 0
+    online_wire_bytes_to_server: int = 0
+    online_wire_bytes_to_client: int = 0
     seconds: float | None = None
     offline_seconds: float | None = None
 
@@ -100,7 +103,7 @@ class Bill:
 def _row(item: object) -> BillRow:
     """A row from plain values, every field of the right type."""
     fields = cast(dict[str, Any], item) if isinstance(item, dict) else {}
-    if set(fields) != {field.name for field in dataclasses.fields(BillRow)}:
+    if "label" not in fields or not fields.keys() <= {field.name for field in dataclasses.fields(BillRow)}:
         raise MalformedFrame("a bill's row has other fields than expected")
     for name, value in fields.items():
         wanted = str if name in ("label", "kind") else (float | None) if name.endswith("seconds") else int

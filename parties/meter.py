@@ -106,8 +106,10 @@ class Meter:
             row.rounds += deeper
             if receiver == SERVER:
                 row.online_bytes_to_server += payload_bytes
+                row.online_wire_bytes_to_server += wire_bytes
             else:
                 row.online_bytes_to_client += payload_bytes
+                row.online_wire_bytes_to_client += wire_bytes
 
     def charge_offline(self, receiver: int, payload_bytes: int) -> None:
         """Books correlated randomness that the dealer sent to `receiver`."""

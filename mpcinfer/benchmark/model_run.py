@@ -38,8 +38,9 @@ MODEL = "model"
 _TEXT = (
     "def read_lines(path):\n    with open(path) as file:\n        return [line.strip() for line in file]\n\n"
 )
-_WIRE = ("wire_bytes_to_server", "wire_bytes_to_client")
-_ONLINE = ("rounds", "online_bytes_to_server", "online_bytes_to_client", *_WIRE)
+_ONLINE_WIRE = ("online_wire_bytes_to_server", "online_wire_bytes_to_client")
+_WIRE = ("wire_bytes_to_server", "wire_bytes_to_client", *_ONLINE_WIRE)
+_ONLINE = ("rounds", "online_bytes_to_server", "online_bytes_to_client", *_ONLINE_WIRE)
 
 
 def run_model(

@@ -97,7 +97,7 @@ def modelled(
 
 def wire_bytes(row: BillRow) -> tuple[float, float]:
     """TCP payload of a row's online messages, to the server and to the client; as measured, or estimated."""
-    measured = float(row.wire_bytes_to_server), float(row.wire_bytes_to_client)
+    measured = float(row.online_wire_bytes_to_server), float(row.online_wire_bytes_to_client)
     if any(measured):
         return measured
     payload = float(row.online_bytes_to_server), float(row.online_bytes_to_client)

@@ -65,6 +65,7 @@ def test_rows_by_label() -> None:
         offline_bytes_to_server=5,
         offline_bytes_to_client=6,
         wire_bytes_to_server=51,
+        online_wire_bytes_to_server=51,
     )
     assert (rows["layer0.attn.softmax.max"].rounds, rows["layer0.attn.softmax.max"].kind) == (1, "softmax")
 
@@ -156,3 +157,15 @@ def test_spans_and_phases_end_with_an_error() -> None:
     with pytest.raises(ZeroDivisionError), meter.phase(Phase.CONTROL), meter.span("broken"):
         raise ZeroDivisionError
     assert (meter.label, meter.without_depth) == ("other", False)
+
+
+def test_online_wire_bytes_leave_other_phases_out() -> None:
+    meter = Meter(timed=False)
+    for phase in (Phase.CONTROL, Phase.SETUP, Phase.OFFLINE):
+        with meter.phase(phase), meter.span("layer"):
+            _charge(meter, SERVER, 100, 1)
+    with meter.span("layer"):
+        _charge(meter, SERVER, 5, 2)
+    (row,) = meter.bill().rows
+    assert (row.wire_bytes_to_server, row.online_wire_bytes_to_server) == (3 * 110 + 15, 15)
+    assert row.offline_bytes_to_server == 100

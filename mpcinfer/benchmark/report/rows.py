@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ _TOTALS = (
     "setup_bytes",
 )
 
-_NO_WIRE = {"wire_bytes_to_server": 0, "wire_bytes_to_client": 0}
 _BYTE_PER_S = Network(name="a byte a second", bandwidth=8.0, latency=0.0)
 
 
@@ -41,7 +39,7 @@ class ReportRow:
         label: which of these it is: the variant; without one the model, or a peer's name.
         total: of its bill.
         kinds: its bill by kind, without kinds that cost nothing; empty for bills of totals alone.
-        bill: as recorded, without wire bytes: a run's have offline messages in them, a count has none.
+        bill: as recorded.
         streamed: its dealer deals while the parties run.
         computing: seconds of compute a label; zeros where nobody measured them.
         compute: their sum: seconds of the newest run of the same thing without a network; None where nobody
@@ -172,8 +170,7 @@ def _bill(record: BenchRecord) -> Bill:
     """A record's bill; where it has totals alone, they are its only row."""
     try:
         if record.bill.get("labels"):
-            bill = Bill.from_json(record.bill)
-            return Bill(rows=[dataclasses.replace(row, **_NO_WIRE) for row in bill.rows], notes=bill.notes)
+            return Bill.from_json(record.bill)
         total = BillRow(label="total")
         for name in _TOTALS:
             setattr(total, name, int(record.bill.get(name, 0)))

@@ -22,7 +22,9 @@ def test_headers_of_segments_take_bandwidth() -> None:
 
 
 def test_loopback_is_what_was_measured() -> None:
-    bill = Bill(rows=[_row(seconds=0.5, rounds=3, wire_bytes_to_server=10**6), _row("b", seconds=0.25)])
+    bill = Bill(
+        rows=[_row(seconds=0.5, rounds=3, online_wire_bytes_to_server=10**6), _row("b", seconds=0.25)]
+    )
     assert modelled_seconds(bill, LOOPBACK) == 0.75
 
 
@@ -39,7 +41,7 @@ def test_a_round_is_one_latency() -> None:
 def test_directions_overlap_within_a_round_and_in_exchanges(
     rounds: int, to_client: int, megabytes: int
 ) -> None:
-    row = _row(rounds=rounds, wire_bytes_to_server=2 * 10**6, wire_bytes_to_client=to_client)
+    row = _row(rounds=rounds, online_wire_bytes_to_server=2 * 10**6, online_wire_bytes_to_client=to_client)
     assert modelled(Bill(rows=[row]), SLOW).transfer == pytest.approx(line_bytes(megabytes))
 
 
@@ -53,7 +55,7 @@ def test_a_counted_row_gets_headers_and_a_measured_one_has_them() -> None:
     assert wire_bytes(counted) == (1000 + 4 * FRAME_BYTES,) * 2
     one_way = _row(rounds=1, online_bytes_to_client=1000)
     assert wire_bytes(one_way) == (0, 1000 + FRAME_BYTES)
-    assert wire_bytes(_row(wire_bytes_to_server=7, online_bytes_to_server=5)) == (7, 0)
+    assert wire_bytes(_row(online_wire_bytes_to_server=7, online_bytes_to_server=5)) == (7, 0)
 
 
 def test_a_dealer_that_deals_meanwhile_overlaps_what_comes_before() -> None:
@@ -70,12 +72,12 @@ def test_a_dealer_that_deals_meanwhile_overlaps_what_comes_before() -> None:
 
 def test_slow_start_doubles_and_stays() -> None:
     fast = Network(name="fast", bandwidth=8e9, latency=0.05)
-    row = _row(rounds=1, wire_bytes_to_server=14_480 * 7)
+    row = _row(rounds=1, online_wire_bytes_to_server=14_480 * 7)
     spent = modelled(Bill(rows=[row, row]), fast, slow_start=True)
     assert spent.slow_start == pytest.approx(3 * 0.1)
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=lambda network: network.name)
 def test_more_of_a_network_is_never_slower(network: Network) -> None:
-    row = _row(rounds=2, wire_bytes_to_server=10**5, wire_bytes_to_client=10**4, seconds=0.1)
+    row = _row(rounds=2, online_wire_bytes_to_server=10**5, online_wire_bytes_to_client=10**4, seconds=0.1)
     assert modelled_seconds(Bill(rows=[row]), network) >= modelled_seconds(Bill(rows=[row]), LOOPBACK)
