@@ -1,6 +1,7 @@
 """Every main variant under every plan, counted: records, and the pictures of docs/comparison.md.
 
     python -m bench.comparison                  records to build/comparison.jsonl, pictures to docs/pictures
+    python -m bench.comparison --measure        first a block of each, in bench/records/comparison.jsonl
     mpcinfer report build/comparison.jsonl --out build/report
 
 Costs are of GPT-2's size, and of the small models whose perplexity was measured (4 layers, width 128:
@@ -26,14 +27,15 @@ from rich.console import Console
 from bench.records import RECORDS
 from bench.variants_report import perplexities
 from bench.variants_runs import BASE
-from mpcinfer.benchmark.record import BenchRecord
+from mpcinfer.benchmark.cases import FOLDED, select, variant_of
+from mpcinfer.benchmark.network import LOOPBACK
+from mpcinfer.benchmark.record import BenchRecord, read_records
 from mpcinfer.benchmark.report.figures import figures
 from mpcinfer.benchmark.report.render import save
 from mpcinfer.benchmark.report.rows import report_rows
+from mpcinfer.benchmark.runner import Runner, jobs_of
+from mpcinfer.benchmark.store import Store
 from mpcinfer.counting import count
-from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.folded import attention_only_config
-from mpcinfer.models.variants import variant
 from mpcinfer.models.zoo import zoo
 from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
@@ -56,7 +58,6 @@ PICTURED = (
     *("bytes-by-kind", "rounds-by-kind", "bytes-against-tokens", "rounds-against-tokens"),
     *("perplexity-against-bytes", "perplexity-against-seconds"),
 )
-FOLDED = ", folded"
 
 
 @cache
@@ -64,7 +65,7 @@ def counted(name: str, plan: str, tokens: int, model: str = GPT2) -> Bill | None
     """The bill of a variant's blocks; None where the plan cannot run them."""
     base = zoo()[GPT2].config if model == GPT2 else BASE
     try:
-        return count(_config(name, base), get_plan(plan), tokens=tokens, part="stack")
+        return count(variant_of(name, base), get_plan(plan), tokens=tokens, part="stack")
     except (ConfigError, RangeError):
         return None
 
@@ -107,6 +108,27 @@ def measured() -> Generator[BenchRecord]:
             record = _converted(json.loads(line))
             newest[record.case, record.plan, record.variant, record.tokens] = record
     yield from newest.values()
+    yield from measured_blocks().values()
+
+
+def measured_blocks() -> dict[tuple[str, str], BenchRecord]:
+    """The newest record of a block of GPT-2's size on 128 tokens, by variant and plan."""
+    path = RECORDS / "comparison.jsonl"
+    found = read_records([path]) if path.exists() else ()
+    return {(record.variant, record.plan): record for record in found}
+
+
+def measure_blocks(repeat: int) -> None:
+    """Runs a block of every variant under every plan; those that have a record of as many runs are left."""
+    names = [f"block/{GPT2}/{name}/{plan}/T{LENGTHS[0]}" for name in VARIANTS for plan in PLANS]
+    jobs = jobs_of(select(names), "loopback", [LOOPBACK], repeat)
+    runner = Runner(Store(RECORDS / "comparison.jsonl"), lambda *_: None, _say)
+    runner.run(runner.missing(jobs))
+
+
+def _say(record: BenchRecord, left_s: float | None) -> None:
+    seconds = record.failed or f"{statistics.median(record.seconds):.2f} s"
+    print(record.case, seconds, "" if left_s is None else f"({left_s:.0f} s left)", flush=True)
 
 
 def _converted(old: dict[str, Any]) -> BenchRecord:
@@ -137,16 +159,15 @@ def _converted(old: dict[str, Any]) -> BenchRecord:
     )
 
 
-def _config(name: str, base: ModelConfig) -> ModelConfig:
-    config = variant(name.removesuffix(FOLDED), base)
-    return attention_only_config(config) if name.endswith(FOLDED) else config
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=OUT, help="where records go")
+    parser.add_argument("--measure", action="store_true", help="run a block of every variant and plan first")
+    parser.add_argument("--repeat", type=int, default=3, help="of what is run")
     options = parser.parse_args()
+    if options.measure:
+        measure_blocks(options.repeat)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     found = [*records(), *measured()]
     options.out.write_text("".join(f"{record.to_line()}\n" for record in found), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 operation/gelu/fss/lines/T128        a protocol on its sample: operation, suite, protocol, tokens
 block/gpt2/SM+LN+G/fss/T128          one block: shape, variant (or `own`), plan, tokens
+block/gpt2/SM+ScFuFFN, folded/fss/T128    its FFN folded away, where that can be done
 stack/gpt2/SM+LN+G/fss/T128          all blocks of the shape, likewise
 model/tiny-python/fss/T32            a prompt's pass through a model: name or path, plan, tokens
 token/tiny-python/fss/T32            one token after that prompt, over the KV cache
@@ -17,6 +18,7 @@ from fnmatch import fnmatchcase
 
 from mpcinfer.catalogue.sample import SAMPLE_MODEL, SAMPLE_TOKENS
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.folded import attention_only_config
 from mpcinfer.models.load import load_config
 from mpcinfer.models.variants import variant, variants
 from mpcinfer.models.zoo import zoo
@@ -30,6 +32,8 @@ KINDS = ("operation", "block", "stack", "model", "token")
 TASKS = ("operation", "block", "stack")
 OWN = "own"
 """The variant of a shape that is left as it is."""
+FOLDED = ", folded"
+"""Ends the name of a variant whose FFNs are folded away."""
 MODEL_TOKENS = 32
 STACKS = ("SM+LN+G", "SM+ScFuFFN")
 """Variants of which whole stacks are listed; others can be named."""
@@ -99,7 +103,7 @@ class Case:
         base = dataclasses.replace(
             base, layers=layers, vocabulary=1, context=context, attention_epsilon=POWER_EPSILON
         )
-        return base if self.variant == OWN else variant(self.variant, base)
+        return base if self.variant == OWN else variant_of(self.variant, base)
 
     @property
     def task(self) -> Task:
@@ -113,6 +117,24 @@ class Case:
         if self.kind in ("block", "stack"):
             return [1, self.tokens, self.config.width]
         return [] if self.kind == "operation" else [1 if self.kind == "token" else self.tokens]
+
+
+def variant_of(name: str, base: ModelConfig) -> ModelConfig:
+    """A variant of a shape by name, which may end in `FOLDED`.
+
+    Raises:
+        ConfigError: there is none of that name, or its FFNs do not fold away.
+    """
+    config = variant(name.removesuffix(FOLDED), base)
+    return attention_only_config(config) if name.endswith(FOLDED) else config
+
+
+def _folds(name: str) -> bool:
+    try:
+        variant_of(name + FOLDED, load_config(SAMPLE_MODEL))
+    except ConfigError:
+        return False
+    return True
 
 
 def parse(name: str) -> Case:
@@ -157,7 +179,8 @@ def listed(tokens: Sequence[int] = (), plans: Sequence[str] = ()) -> Generator[C
     for count in tokens or (SAMPLE_TOKENS,):
         yield from _operations(count, {plan_from(name).suite for name in names})
         for form in variants():
-            yield from (_blocks("block", SAMPLE_MODEL, form.name, plan, count) for plan in names)
+            for each in (form.name, *((form.name + FOLDED,) if _folds(form.name) else ())):
+                yield from (_blocks("block", SAMPLE_MODEL, each, plan, count) for plan in names)
         for form in STACKS:
             yield from (_blocks("stack", SAMPLE_MODEL, form, plan, count) for plan in names)
     runnable = [entry.name for entry in zoo().values() if entry.has_weights]
