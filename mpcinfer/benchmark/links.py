@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+from mpcinfer.benchmark.emulation import Emulated, emulated
 from mpcinfer.benchmark.network import LOOPBACK, Network, custom_network, network_named
 from parties.channel import Channel
 from parties.errors import ConfigError
 from parties.shaped import Shaped
 
-Through = Callable[[str], str]
-_EMULATION = "mpcinfer.benchmark.emulation"
-
 
 @contextmanager
-def reached_through(how: str, network: Network) -> Generator[Through | None]:
+def reached_through(how: str, network: Network) -> Generator[Emulated | None]:
     """The way from an endpoint at which a party listens to the one at which others reach it.
 
     Args:
         how: `loopback`, `shaped` or `emulated`; the first two leave endpoints alone.
-
-    Raises:
-        ConfigError: this build has no emulated networks.
     """
     if how != "emulated" or network == LOOPBACK:
         yield None
         return
-    if importlib.util.find_spec(_EMULATION) is None:
-        raise ConfigError("--how emulated: not available in this build")
-    emulated: Any = importlib.import_module(_EMULATION).emulated
     with emulated(network) as through:
         yield through
 

@@ -21,6 +21,7 @@ class Measured:
         error: largest and mean absolute difference to float64.
         memory: largest resident size in bytes, by role.
         off: how the bill differs from the counted one, in words; empty where it does not.
+        emulated_by: what made the network slow, where something outside of the parties did.
     """
 
     bill: Bill
@@ -31,6 +32,7 @@ class Measured:
     error: dict[str, float] = field(default_factory=dict[str, float])
     memory: dict[str, int] = field(default_factory=dict[str, int])
     off: list[str] = field(default_factory=list[str])
+    emulated_by: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -42,4 +44,7 @@ class Measured:
         return cls(bill=Bill.from_json(document["bill"]), **{name: document[name] for name in _PLAIN})
 
 
-_PLAIN = ("seconds", "offline_seconds", "dealer_seconds", "setup_seconds", "error", "memory", "off")
+_PLAIN = (
+    *("seconds", "offline_seconds", "dealer_seconds", "setup_seconds", "error", "memory", "off"),
+    "emulated_by",
+)

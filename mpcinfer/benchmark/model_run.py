@@ -18,7 +18,8 @@ from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.benchmark.links import network_from_json, network_to_json, reached_through
 from mpcinfer.benchmark.machine import peak_bytes, peaks_of_children
 from mpcinfer.benchmark.measured import Measured
-from mpcinfer.benchmark.network import Network
+from mpcinfer.benchmark.network import LOOPBACK, Network
+from mpcinfer.benchmark.passes import dealing_s
 from mpcinfer.benchmark.task_run import JOB, TIMEOUT_S, wait_for, worker_command
 from mpcinfer.counting import count
 from mpcinfer.generation import Session
@@ -61,11 +62,9 @@ def run_model(
         token: measure the second new token, a pass of one token over the KV cache; not the prompt's pass.
 
     Raises:
-        ConfigError: no such model or plan, `shaped`, or tokens that do not fit.
+        ConfigError: no such model or plan, or tokens that do not fit.
         PeerError: a process failed; the message has its last words.
     """
-    if how == "shaped":
-        raise ConfigError("--how shaped is for operations and blocks; for whole models there is emulated")
     job = {"model": model, "plan": plan, "tokens": tokens, "token": token, "how": how}
     with tempfile.TemporaryDirectory(prefix="mpcinfer-") as name, Processes() as processes:
         folder = Path(name)
@@ -106,21 +105,25 @@ def measure_model(job: dict[str, Any]) -> Measured:
     """The client's part; server and dealer are processes that it starts."""
     model, plan, tokens, passes = job["model"], job["plan"], job["tokens"], 2 if job["token"] else 1
     network, context = network_from_json(job["network"]), tokens + passes
+    counted = _counted(model, plan, tokens, passes, context)
+    shape = network.shape if job["how"] == "shaped" and network != LOOPBACK else None
     started = time.perf_counter()
     with (
         reached_through(job["how"], network) as through,
-        private(model, plan=plan, max_context=context, through=through, timeout_s=TIMEOUT_S) as client,
+        private(
+            model, plan=plan, max_context=context, through=through, timeout_s=TIMEOUT_S, shape=shape
+        ) as client,
     ):
         ready = time.perf_counter()
         prompt = prompt_of(client.public, tokens)
         client.prepare(tokens, passes)
         prepared = time.perf_counter()
+        time.sleep(dealing_s(counted, network))  # nobody tells the client when the server has its own
         seen = _Passes(client, [time.perf_counter()])
         client.complete(prompt, max_new_tokens=passes, sampler=seen)
         memory = peaks_of_children({"server": "serve", "dealer": "dealer"})
         memory["client"] = peak_bytes()
         whole = client.finish()
-    counted = _counted(model, plan, tokens, passes, context)
     first = _counted(model, plan, tokens, 1, context) if job["token"] else None
     off = _off(whole, counted)
     return Measured(
@@ -131,6 +134,7 @@ def measure_model(job: dict[str, Any]) -> Measured:
         error=_error(model, prompt, seen),
         memory=memory,
         off=off,
+        emulated_by=through.means if through is not None else "",
     )
 
 

@@ -181,6 +181,7 @@ class Runner:
             bandwidth=network.bandwidth if network.bytes_per_s is not None else None,
             latency=network.latency,
             bill={} if bill is None else bill.to_json(),
+            emulated_by=runs[0].emulated_by if runs else "",
             seconds=[run.seconds for run in runs],
             offline_seconds=[run.offline_seconds for run in runs if run.offline_seconds is not None],
             dealer_seconds=[run.dealer_seconds for run in runs if run.dealer_seconds is not None],

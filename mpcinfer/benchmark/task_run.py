@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import secrets
 import sys
@@ -11,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mpcinfer.benchmark.links import Through, network_to_json
+from mpcinfer.benchmark.emulation import Emulated
+from mpcinfer.benchmark.links import network_to_json
 from mpcinfer.benchmark.measured import Measured
 from mpcinfer.benchmark.network import Network
 from mpcinfer.roles.processes import free_ports
@@ -31,7 +33,7 @@ _LOOK_S = 0.02
 
 
 def run_task(
-    task: Task, how: str, network: Network, through: Through | None, *, timeout_s: float = TIMEOUT_S
+    task: Task, how: str, network: Network, through: Emulated | None, *, timeout_s: float = TIMEOUT_S
 ) -> Measured:
     """One repetition.
 
@@ -69,7 +71,8 @@ def run_task(
         elif DEALER in suite.helpers:
             dealt = _results(folder, processes, [DEALER], timeout_s)[DEALER]
         results = _results(folder, processes, ["server", "client"], timeout_s)
-    return _measured(task, counted, results, dealt)
+    means = "" if through is None else through.means
+    return dataclasses.replace(_measured(task, counted, results, dealt), emulated_by=means)
 
 
 def worker_command(folder: Path, role: str) -> list[str]:

@@ -67,8 +67,8 @@ def run(
     how: Annotated[
         How,
         typer.Option(
-            help="counted: no run. loopback: processes on this machine. shaped: our own channel made slow "
-            "(operations and blocks). emulated: a slow network outside of the parties."
+            help="counted: no run. loopback: processes on this machine. shaped: our own channel made slow. "
+            "emulated: a slow network outside of the parties."
         ),
     ] = How.LOOPBACK,
     networks: Annotated[
