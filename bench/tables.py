@@ -125,6 +125,7 @@ TABLES = {
     "answer": answer_table,
     "comparison": short_table,
     "finding": finding,
+    "peers, in short": PEER_TABLES["peers, in short"],
 }
 DOCUMENTS = {
     "README.md": TABLES,
