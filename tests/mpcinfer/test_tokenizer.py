@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import tokenizers
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
 from mpcinfer.models.bpe import byte_level_bpe
+from mpcinfer.models.special_tokens import put_around
 from mpcinfer.tokenizer import Tokenizer
 from parties.errors import ConfigError
 
@@ -59,14 +62,21 @@ def test_unfinished_bytes_show_at_the_end() -> None:
 
 
 def test_bos_comes_first_and_special_tokens_stand_whole() -> None:
-    tokenizer = Tokenizer(backend=BACKEND, bos=VOCABULARY["<s>"])
+    tokenizer = with_bos()
     assert tokenizer.encode("th</s>") == [VOCABULARY["<s>"], VOCABULARY["th"], VOCABULARY["</s>"]]
     assert tokenizer.decode(tokenizer.encode("th</s>")) == "th"
 
 
-def chat(template: str, *, bos: int | None = None) -> str:
+def with_bos(**fields: Any) -> Tokenizer:
+    """As PLAIN, with <s> before every text."""
+    backend = tokenizers.Tokenizer.from_str(BACKEND.to_str())
+    put_around(backend, bos=VOCABULARY["<s>"])
+    return Tokenizer(backend=backend, **fields)
+
+
+def chat(template: str) -> str:
     special = {"bos_token": "<s>", "eos_token": "</s>"}
-    tokenizer = Tokenizer(backend=BACKEND, bos=bos, chat_template=template, special=special)
+    tokenizer = Tokenizer(backend=BACKEND, chat_template=template, special=special)
     return tokenizer.chat([{"role": "user", "content": "the"}])
 
 
@@ -75,7 +85,14 @@ def test_templates_get_messages_special_tokens_and_loop_controls() -> None:
         "{{ bos_token }}{% for m in messages %}{{ m['content'] }}{% break %}{% endfor %}{{ eos_token }}"
     )
     assert chat(template) == "<s>the</s>"
-    assert chat(template, bos=VOCABULARY["<s>"]) == "the</s>"  # encode puts bos there
+
+
+@pytest.mark.parametrize(("template", "expected"), [("{{ bos_token }}", 1), ("<s>", 1), ("", 0)])
+def test_a_chat_has_the_bos_of_its_template_and_no_other(template: str, expected: int) -> None:
+    tokenizer = with_bos(chat_template=template + "{{ messages[0].content }}", special={"bos_token": "<s>"})
+    ids = tokenizer.encode(tokenizer.chat([{"role": "user", "content": "the"}]))
+    assert ids.count(VOCABULARY["<s>"]) == expected
+    assert tokenizer.encode("the").count(VOCABULARY["<s>"]) == 1
 
 
 def test_templates_ask_for_the_answer() -> None:
