@@ -227,6 +227,6 @@ class TextStream:
         return self._advance(len(self.text))
 
     def _advance(self, end: int) -> str:
-        piece = self.text[self._shown : end]
-        self._shown = max(self._shown, end)
+        end = max(end, self._shown)
+        piece, self._shown = self.text[self._shown : end], end
         return piece

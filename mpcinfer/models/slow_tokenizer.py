@@ -23,6 +23,7 @@ from mpcinfer.models.fields import Fields
 from mpcinfer.models.sentencepiece import Piece, PieceType, sentencepiece_tokenizer
 from mpcinfer.models.sentencepiece_file import read_sentencepiece
 from mpcinfer.models.tokenizer_settings import TokenizerSettings
+from mpcinfer.text_file import read_text_file
 from parties.errors import ConfigError
 
 _END = "<|endoftext|>"
@@ -178,7 +179,7 @@ def slow_backend(
         return _sentencepiece(folder, settings, kind)
     if kind.form == "wordpiece":
         return _wordpiece(folder, settings), kind.special
-    merges = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
+    merges = read_text_file(folder / "merges.txt").split("\n")
     backend = byte_level_bpe(
         _vocabulary(folder / "vocab.json"),
         [line for line in merges if line and not line.startswith("#version")],

@@ -13,6 +13,7 @@ from typing import Any, cast
 import tokenizers
 
 from mpcinfer.models.fields import Fields
+from mpcinfer.text_file import read_text_file
 
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
@@ -80,7 +81,7 @@ class TokenizerSettings:
         if path.is_file():
             files["default"] = path
         if files:
-            return {name: each.read_text(encoding="utf-8") for name, each in files.items()}
+            return {name: read_text_file(each) for name, each in files.items()}
         value: Any = self.fields.values.get("chat_template")
         if value is None:
             return {}
