@@ -11,7 +11,7 @@ from mpcinfer.sampling import Sampler
 from mpcinfer.speculation import Speculation
 
 OnText = Callable[[str], None]
-"""Is told of the whole answer so far after each token."""
+"""Is told of the whole answer so far after each token, without an unfinished character."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class Answer:
     """What came of a prompt.
 
     Attributes:
-        text: the answer without the prompt.
+        text: the answer without the prompt: what it adds to the prompt's text.
         ids: its token ids.
         reason: why it ended: a stop token, the length asked for, or the context.
         speculation: how many drafts there were; None where none were asked for.
@@ -49,18 +49,21 @@ def answer(
         speculation: makes drafts, as `generate` wants it.
 
     Raises:
-        ConfigError: an empty prompt, or one that fills the context.
+        ConfigError: an empty prompt, one that fills the context, is not Unicode, or has a token that the
+            model has no embedding for.
     """
-    tokenizer, ids = public.tokenizer, list[int]()
+    tokenizer = public.tokenizer
+    asked = tokenizer.encode(prompt)
+    stream = tokenizer.stream(asked)
 
     def told(token: int) -> None:
-        ids.append(token)
+        stream.feed(token)
         if on_text is not None:
-            on_text(tokenizer.decode(ids))
+            on_text(stream.text)
 
     tokens = generate(
         predict,
-        tokenizer.encode(prompt),
+        asked,
         max_new_tokens=max_new_tokens,
         context=context or public.config.context,
         sampler=sampler,
@@ -68,5 +71,5 @@ def answer(
         speculation=speculation,
     )
     done = complete(tokens, told)
-    text = tokenizer.decode(done.ids)
-    return Answer(text=text, ids=done.ids, reason=done.reason, speculation=speculation)
+    stream.finish()
+    return Answer(text=stream.text, ids=done.ids, reason=done.reason, speculation=speculation)

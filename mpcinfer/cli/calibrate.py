@@ -27,8 +27,9 @@ def calibrate(
     from mpcinfer.models.load import load_model
     from mpcinfer.models.ranges import calibrate as calibrate_model
     from mpcinfer.models.stored_ranges import save_ranges
+    from mpcinfer.text_file import read_text_file
 
-    texts = [text for text in prompts.read_text().split("\n\n") if text.strip()]
+    texts = [text for text in read_text_file(prompts).split("\n\n") if text.strip()]
     ranges = calibrate_model(load_model(model), texts)
     save_ranges(out, ranges)
     table = Table("largest values", "", box=None, header_style="bold")

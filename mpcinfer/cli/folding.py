@@ -25,6 +25,7 @@ from mpcinfer.models.ranges import calibrate
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
 from mpcinfer.suites.registry import suite_of
+from mpcinfer.text_file import read_text_file
 from parties.errors import ConfigError, RangeError
 from protocols.plan import Plan
 
@@ -43,7 +44,9 @@ def write_folded(
 ) -> None:
     """Folds a model and writes it down; arguments are those of the command."""
     console, chosen, before = Console(highlight=False), plan_from(plan, choices), load_model(model)
-    texts = [] if prompts is None else [text for text in prompts.read_text().split("\n\n") if text.strip()]
+    texts = (
+        [] if prompts is None else [text for text in read_text_file(prompts).split("\n\n") if text.strip()]
+    )
     after = _folded(console, before, texts, largest_condition)
     if texts:
         after = dataclasses.replace(after, ranges=calibrate(after, texts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -79,6 +80,9 @@ def main() -> None:
     """Runs the command line; errors of ours end it with one line and status 1."""
     keep_memory()
     end_with_parent()
+    given: object = sys.stdin
+    if isinstance(given, io.TextIOWrapper):
+        given.reconfigure(errors="surrogateescape")  # as in arguments; the tokenizer says what is wrong
     try:
         app()
     except MpcInferError as error:

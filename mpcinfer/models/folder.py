@@ -2,20 +2,21 @@
 
 config.json             the shape: every field of `ModelConfig`
 model.safetensors       the weights under our names, float16 or float32 on disk
-tokenizer.json          the byte-level BPE, in the format of the `tokenizers` library
-tokenizer_config.json   bos, stop ids, chat template
+tokenizer.json          the tokenizer, in the format of the `tokenizers` library
+tokenizer_config.json   stop ids, chat templates, special tokens by name, how decoding treats spaces
 ranges.json             optional: label -> largest magnitude seen
 README.md               the model card
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import safetensors
 import safetensors.torch
@@ -31,6 +32,7 @@ from mpcinfer.models.folder_config import (
 )
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
+from mpcinfer.models.special_tokens import put_around
 from mpcinfer.models.stored_ranges import load_ranges, save_ranges
 from mpcinfer.tokenizer import Tokenizer
 from parties.errors import ConfigError
@@ -66,10 +68,11 @@ def save_model(
             raise ConfigError(f"{model.name}: {name} has values that {dtype} cannot hold")
     tokenizer = model.tokenizer
     settings = {
-        "bos": tokenizer.bos,
         "stop": sorted(tokenizer.stop),
         "chat_template": tokenizer.chat_template,
+        "named_templates": dict(tokenizer.named_templates),
         "special": dict(tokenizer.special),
+        "clean_up": tokenizer.clean_up,
     }
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
@@ -113,7 +116,7 @@ def load_public_folder(folder: Path | str, *, name: str | None = None) -> Public
     """Everything but the weights, which need not be there. Arguments and errors as `load_model_folder`."""
     path = Path(folder)
     config = load_model_config(path)
-    tokenizer = _load_tokenizer(path)
+    tokenizer = dataclasses.replace(_load_tokenizer(path), vocabulary=config.vocabulary)
     if tokenizer.backend.get_vocab_size() > config.vocabulary:
         raise ConfigError(
             f"{path / TOKENIZER_FILE}: {tokenizer.backend.get_vocab_size()} tokens, but the model has "
@@ -135,25 +138,36 @@ def _load_tokenizer(path: Path) -> Tokenizer:
         raise ConfigError(f"{path / TOKENIZER_FILE}: not a tokenizer: {error}") from error
     source = path / TOKENIZER_CONFIG_FILE
     settings = json_object(source)
-    bos, stop, template = settings.get("bos"), settings.get("stop", []), settings.get("chat_template")
-    _require(bos is None or _is_id(bos), source, f"bos must be a token id or null, got {bos!r}")
+    if "bos" in settings:  # folders of 0.1 keep it here, not in the tokenizer
+        bos: object = settings["bos"]
+        if bos is not None and not _is_id(bos):
+            raise ConfigError(f"{source}: bos must be a token id or null, got {bos!r}")
+        put_around(backend, bos=cast("int | None", bos))
+    stop, template = settings.get("stop", []), settings.get("chat_template")
     _require(isinstance(stop, list), source, f"stop must be a list of token ids, got {stop!r}")
     ids = cast("list[object]", stop)
     _require(all(_is_id(token) for token in ids), source, f"stop must be a list of token ids, got {stop!r}")
     _require(template is None or isinstance(template, str), source, "chat_template must be text or null")
-    special: object = settings.get("special", {})
-    _require(isinstance(special, dict), source, f"special must be an object of texts, got {special!r}")
-    texts = cast("dict[str, object]", special)
-    _require(
-        all(isinstance(text, str) for text in texts.values()), source, "special must be an object of texts"
-    )
+    clean_up: object = settings.get("clean_up", False)
+    _require(isinstance(clean_up, bool), source, f"clean_up must be true or false, got {clean_up!r}")
     return Tokenizer(
         backend=backend,
-        bos=bos,
         stop=frozenset(cast("list[int]", ids)),
         chat_template=template,
-        special=cast("dict[str, str]", special),
+        named_templates=_texts(settings, "named_templates", source),
+        special=_texts(settings, "special", source),
+        clean_up=bool(clean_up),
     )
+
+
+def _texts(settings: dict[str, Any], key: str, source: Path) -> dict[str, str]:
+    value: object = settings.get(key, {})
+    _require(isinstance(value, dict), source, f"{key} must be an object of texts, got {value!r}")
+    texts = cast("dict[str, object]", value)
+    _require(
+        all(isinstance(text, str) for text in texts.values()), source, f"{key} must be an object of texts"
+    )
+    return cast("dict[str, str]", value)
 
 
 def _load_weights(source: Path) -> dict[str, torch.Tensor]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -13,18 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mpcinfer.models.bpe import byte_level_bpe
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.gguf_header import Header
+from mpcinfer.models.gguf_tokenizer import gguf_tokenizer
 from mpcinfer.models.layout import GGUF, Checkpoint, llama_layout, read_weights
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.stored_ranges import ranges_beside
-from mpcinfer.tokenizer import Tokenizer
 from parties.errors import ConfigError
 
-# Token types, as numbered in `tokenizer.ggml.token_type`.
-_NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
 # Fields of the architecture that are read, or that follow from others.
 _KNOWN_FIELDS = frozenset(
     {
@@ -42,8 +40,6 @@ _KNOWN_FIELDS = frozenset(
         "vocab_size",
     }
 )
-# What ends an answer in chat models whose file names only one end token.
-_END_TEXTS = frozenset({"<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>"})
 
 
 @final
@@ -60,6 +56,11 @@ class GgufFile(Checkpoint):
             raise ConfigError(f"no such file: {path}")
         self.path, self._header = path, Header.of_file(path)
         self._content: NDArray[np.uint8] | None = None
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """Every field by its key."""
+        return self._header.fields
 
     def keys(self) -> frozenset[str]:
         """The names of all fields."""
@@ -122,7 +123,7 @@ def load_gguf(path: Path, *, name: str | None = None) -> Model:
     """A model from a GGUF file, with the ranges of `NAME.ranges.json` beside it if they are there.
 
     Args:
-        path: a file of the `llama` architecture with a byte-level BPE vocabulary.
+        path: a file of the `llama` architecture.
         name: what to call the model; the path where it is left out.
 
     Raises:
@@ -205,51 +206,3 @@ def _refuse_variants(file: GgufFile) -> None:
         value = file.field(key)
         if value not in (0, "", "none"):
             raise ConfigError(f"{file.path.name}: {key} is {value}, which this decoder has no place for")
-
-
-def gguf_tokenizer(file: GgufFile) -> Tokenizer:
-    """The byte-level BPE of a file, from its vocabulary, merges and token types.
-
-    Raises:
-        ConfigError: another kind of tokenizer, or a pre-tokeniser that we do not know.
-    """
-    kind = file.need("tokenizer.ggml.model")
-    if kind != "gpt2":
-        raise ConfigError(f"tokenizer.ggml.model is {kind!r}; only 'gpt2' (byte-level BPE) is supported")
-    if file.field("tokenizer.ggml.add_space_prefix", False):
-        raise ConfigError("tokenizer.ggml.add_space_prefix is true; only false is supported")
-    texts: list[str] = file.need("tokenizer.ggml.tokens")
-    types: list[int] = file.field("tokenizer.ggml.token_type", [_NORMAL] * len(texts))
-    if len(types) != len(texts) or len(set(texts)) != len(texts):
-        raise ConfigError(f"{file.path.name}: tokens repeat, or {len(types)} types for {len(texts)} tokens")
-    control = [text for text, kind in zip(texts, types, strict=True) if kind == _CONTROL]
-    backend = byte_level_bpe(
-        {text: index for index, text in enumerate(texts)},
-        file.need("tokenizer.ggml.merges"),
-        pre=file.need("tokenizer.ggml.pre"),
-        special=control,
-        added=[text for text, kind in zip(texts, types, strict=True) if kind == _USER_DEFINED],
-    )
-    bos, eos, eot, eom = (_token_id(file, name, len(texts)) for name in ("bos", "eos", "eot", "eom"))
-    adds_bos = bool(file.field("tokenizer.ggml.add_bos_token", False))
-    if adds_bos and bos is None:
-        raise ConfigError(f"{file.path.name}: add_bos_token without a tokenizer.ggml.bos_token_id")
-    ends = {token for token in (eos, eot, eom) if token is not None}
-    named = {"bos_token": bos, "eos_token": eos}
-    return Tokenizer(
-        backend=backend,
-        bos=bos if adds_bos else None,
-        stop=frozenset(ends | {texts.index(text) for text in _END_TEXTS.intersection(control)}),
-        chat_template=file.field("tokenizer.chat_template"),
-        special={name: texts[token] for name, token in named.items() if token is not None},
-    )
-
-
-def _token_id(file: GgufFile, name: str, vocabulary: int) -> int | None:
-    key = f"tokenizer.ggml.{name}_token_id"
-    if file.field(key) is None:
-        return None
-    token = file.integer(key)
-    if not 0 <= token < vocabulary:
-        raise ConfigError(f"{file.path.name}: {key} is {token}, outside the vocabulary of {vocabulary}")
-    return token

@@ -59,10 +59,11 @@ def load_huggingface(folder: Path, *, name: str | None = None) -> Model:
 
 def load_public_huggingface(folder: Path, *, name: str | None = None) -> PublicModel:
     """Everything but the weights, which are not read. Arguments and errors as `load_huggingface`."""
+    config = load_huggingface_config(folder)
     return PublicModel(
         name=name or str(folder),
-        config=load_huggingface_config(folder),
-        tokenizer=load_huggingface_tokenizer(folder),
+        config=config,
+        tokenizer=load_huggingface_tokenizer(folder, vocabulary=config.vocabulary),
         ranges=ranges_beside(folder),
     )
 

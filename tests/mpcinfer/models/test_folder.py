@@ -13,6 +13,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folder import load_model_folder, save_model
 from mpcinfer.models.folder_config import is_model_folder
 from mpcinfer.models.model import Model
+from mpcinfer.models.special_tokens import put_around
 from mpcinfer.training.bpe import train_tokenizer
 from mpcinfer.training.weights import initial_weights
 from parties.errors import ConfigError
@@ -21,8 +22,12 @@ CONFIG = ModelConfig(
     layers=1, width=8, heads=2, kv_heads=2, head_width=4, hidden=16, vocabulary=300, context=6
 )
 TOKENIZER = dataclasses.replace(
-    train_tokenizer(["for i in range(10):\n    print(i)\n"] * 3, 270), bos=0, chat_template="{{ messages }}"
+    train_tokenizer(["for i in range(10):\n    print(i)\n"] * 3, 270),
+    chat_template="{{ messages }}",
+    named_templates={"tool_use": "{{ tools }}"},
+    clean_up=True,
 )
+put_around(TOKENIZER.backend, bos=0)
 MODEL = Model(
     name="small",
     config=CONFIG,
@@ -44,12 +49,22 @@ def test_float32_round_trip_is_exact(tmp_path: Path) -> None:
     assert loaded.name == MODEL.name
     assert loaded.config == CONFIG
     assert loaded.ranges == MODEL.ranges
-    assert loaded.tokenizer.bos == 0
+    assert loaded.tokenizer.prefix == (0,)
+    assert loaded.tokenizer.named_templates == TOKENIZER.named_templates
+    assert loaded.tokenizer.clean_up
+    assert loaded.tokenizer.vocabulary == CONFIG.vocabulary
     assert loaded.tokenizer.stop == TOKENIZER.stop
     assert loaded.tokenizer.chat_template == TOKENIZER.chat_template
     assert loaded.tokenizer.encode("for i") == TOKENIZER.encode("for i")
     for name, weight in MODEL.weights.items():
         assert torch.equal(loaded.weights[name], weight)
+
+
+@pytest.mark.parametrize("bos", [None, 0, 1])
+def test_folders_that_keep_bos_beside_the_tokenizer_are_read(folder: Path, bos: int | None) -> None:
+    settings = {"bos": bos, "stop": [0], "chat_template": None, "special": {}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert load_model_folder(folder).tokenizer.prefix == (() if bos is None else (bos,))
 
 
 def test_float16_rounds_the_weights_and_loads_float32(folder: Path) -> None:
@@ -123,6 +138,9 @@ def test_broken_file_is_named(folder: Path, name: str, content: bytes) -> None:
         ("config.json", "layers", 2, "missing weights"),
         ("config.json", "vocabulary", 260, "270 tokens"),
         ("tokenizer_config.json", "bos", "first", "bos"),
+        ("tokenizer_config.json", "bos", 299, "no token has id 299"),
+        ("tokenizer_config.json", "clean_up", "yes", "clean_up"),
+        ("tokenizer_config.json", "named_templates", {"tool_use": 1}, "named_templates"),
         ("tokenizer_config.json", "stop", 3, "stop"),
         ("tokenizer_config.json", "stop", [True], "stop"),
         ("tokenizer_config.json", "chat_template", 3, "chat_template"),

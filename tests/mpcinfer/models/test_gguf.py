@@ -195,7 +195,7 @@ def test_tokenizer_comes_from_the_file(tokens_only: Path) -> None:
     ]
     assert tokenizer.encode("a<tool>b") == [ids["a"], ids["<tool>"], ids["b"]]
     assert tokenizer.decode(tokenizer.encode("a<tool>b<|im_end|>")) == "a<tool>b"
-    assert tokenizer.bos is None
+    assert tokenizer.prefix == ()
     assert tokenizer.stop == {0, 2}
     assert tokenizer.chat([{"role": "user", "content": "the"}]) == "<|im_start|>user\nthe<|im_end|>"
 
@@ -209,8 +209,10 @@ def test_bos_is_put_before_a_prompt_only_where_the_file_says_so(tmp_path: Path) 
     file = GgufFile(write(tmp_path / "m.gguf", {}, tokenizer__ggml__add_bos_token=True))
     tokenizer = gguf_tokenizer(file)
     assert tokenizer.encode("t") == [1, TOKENS.index("t")]
-    # The template asks for bos too; encode puts the only one there.
-    assert tokenizer.chat([{"role": "user", "content": "the"}]) == "user\nthe<|im_end|>"
+    # A template that asks for bos gets it there, and encode adds none.
+    chat = tokenizer.chat([{"role": "user", "content": "the"}])
+    assert chat == "<|im_start|>user\nthe<|im_end|>"
+    assert tokenizer.encode(chat).count(1) == 1
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,8 @@ def test_what_cannot_be_represented_is_refused_by_name(
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"kind": "llama"}, "tokenizer.ggml.model"),
+        ({"kind": "bert"}, "tokenizer.ggml.model is 'bert'"),
+        ({"kind": "llama"}, "no field tokenizer.ggml.scores"),
         ({"pre": "deepseek-llm"}, "deepseek-llm"),
         ({"types": [NORMAL]}, "1 types"),
         ({"tokenizer__ggml__add_space_prefix": True}, "add_space_prefix"),
