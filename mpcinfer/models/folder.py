@@ -6,6 +6,7 @@ tokenizer.json          the byte-level BPE, in the format of the `tokenizers` li
 tokenizer_config.json   bos, stop ids, chat template
 ranges.json             optional: label -> largest magnitude seen
 README.md               the model card
+digests.json            only without weights, in a folder that `mpcinfer publish` wrote
 """
 
 from __future__ import annotations
@@ -15,11 +16,9 @@ import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import safetensors
 import safetensors.torch
-import tokenizers
 import torch
 
 from mpcinfer.models.folder_config import (
@@ -31,8 +30,9 @@ from mpcinfer.models.folder_config import (
 )
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
-from mpcinfer.models.stored_ranges import load_ranges, save_ranges
-from mpcinfer.tokenizer import Tokenizer
+from mpcinfer.models.published_digests import require_as_published
+from mpcinfer.models.stored_ranges import ranges_beside, save_ranges
+from mpcinfer.models.tokenizer_settings import settings_of, tokenizer_from
 from parties.errors import ConfigError
 
 WEIGHTS_FILE = "model.safetensors"
@@ -65,17 +65,11 @@ def save_model(
         if not bool(torch.isfinite(weight).all()):
             raise ConfigError(f"{model.name}: {name} has values that {dtype} cannot hold")
     tokenizer = model.tokenizer
-    settings = {
-        "bos": tokenizer.bos,
-        "stop": sorted(tokenizer.stop),
-        "chat_template": tokenizer.chat_template,
-        "special": dict(tokenizer.special),
-    }
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     _replace(path / WEIGHTS_FILE, safetensors.torch.save(weights))
     _replace(path / TOKENIZER_FILE, tokenizer.backend.to_str().encode())
-    _replace(path / TOKENIZER_CONFIG_FILE, _json_bytes(settings))
+    _replace(path / TOKENIZER_CONFIG_FILE, _json_bytes(settings_of(tokenizer)))
     if model.ranges:
         replace_file(path / RANGES_FILE, lambda part: save_ranges(part, model.ranges))
     else:
@@ -112,48 +106,21 @@ def load_model_folder(folder: Path | str, *, name: str | None = None) -> Model:
 def load_public_folder(folder: Path | str, *, name: str | None = None) -> PublicModel:
     """Everything but the weights, which need not be there. Arguments and errors as `load_model_folder`."""
     path = Path(folder)
+    require_as_published(path)
     config = load_model_config(path)
-    tokenizer = _load_tokenizer(path)
-    if tokenizer.backend.get_vocab_size() > config.vocabulary:
-        raise ConfigError(
-            f"{path / TOKENIZER_FILE}: {tokenizer.backend.get_vocab_size()} tokens, but the model has "
-            f"{config.vocabulary}"
-        )
+    text, settings = _tokenizer_text(path), path / TOKENIZER_CONFIG_FILE
+    tokenizer = tokenizer_from(text, json_object(settings), str(path / TOKENIZER_FILE), str(settings))
     return PublicModel(
         name=name if name is not None else str(folder),
         config=config,
         tokenizer=tokenizer,
-        ranges=_load_ranges(path / RANGES_FILE),
+        ranges=ranges_beside(path),
+        tokenizer_text=text,
     )
 
 
-def _load_tokenizer(path: Path) -> Tokenizer:
-    text = read_file(path / TOKENIZER_FILE).decode(errors="replace")
-    try:
-        backend = tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises bare Exception
-        raise ConfigError(f"{path / TOKENIZER_FILE}: not a tokenizer: {error}") from error
-    source = path / TOKENIZER_CONFIG_FILE
-    settings = json_object(source)
-    bos, stop, template = settings.get("bos"), settings.get("stop", []), settings.get("chat_template")
-    _require(bos is None or _is_id(bos), source, f"bos must be a token id or null, got {bos!r}")
-    _require(isinstance(stop, list), source, f"stop must be a list of token ids, got {stop!r}")
-    ids = cast("list[object]", stop)
-    _require(all(_is_id(token) for token in ids), source, f"stop must be a list of token ids, got {stop!r}")
-    _require(template is None or isinstance(template, str), source, "chat_template must be text or null")
-    special: object = settings.get("special", {})
-    _require(isinstance(special, dict), source, f"special must be an object of texts, got {special!r}")
-    texts = cast("dict[str, object]", special)
-    _require(
-        all(isinstance(text, str) for text in texts.values()), source, "special must be an object of texts"
-    )
-    return Tokenizer(
-        backend=backend,
-        bos=bos,
-        stop=frozenset(cast("list[int]", ids)),
-        chat_template=template,
-        special=cast("dict[str, str]", special),
-    )
+def _tokenizer_text(path: Path) -> str:
+    return read_file(path / TOKENIZER_FILE).decode(errors="replace")
 
 
 def _load_weights(source: Path) -> dict[str, torch.Tensor]:
@@ -162,19 +129,6 @@ def _load_weights(source: Path) -> dict[str, torch.Tensor]:
     except safetensors.SafetensorError as error:
         raise ConfigError(f"{source}: not a safetensors file: {error}") from error
     return {name: weight.to(torch.float32) for name, weight in stored.items()}
-
-
-def _load_ranges(source: Path) -> dict[str, float]:
-    return load_ranges(source) if source.exists() else {}
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _require(condition: bool, source: Path, problem: str) -> None:
-    if not condition:
-        raise ConfigError(f"{source}: {problem}")
 
 
 def _json_bytes(value: object) -> bytes:
