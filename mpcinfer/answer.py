@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mpcinfer.generation import Predict, StopReason, complete, generate
 from mpcinfer.models.public import PublicModel
+from mpcinfer.prompts import prompt_ids, require_room
 from mpcinfer.sampling import Sampler
 from mpcinfer.speculation import Speculation
 
@@ -49,7 +50,8 @@ def answer(
         speculation: makes drafts, as `generate` wants it.
 
     Raises:
-        ConfigError: an empty prompt, or one that fills the context.
+        ConfigError: a prompt that is empty, no text, fills the context, or has a token that the model has
+            not.
     """
     tokenizer, ids = public.tokenizer, list[int]()
 
@@ -58,11 +60,13 @@ def answer(
         if on_text is not None:
             on_text(tokenizer.decode(ids))
 
+    asked, room = prompt_ids(public, prompt), context or public.config.context
+    require_room(len(asked), room, public.config.context)
     tokens = generate(
         predict,
-        tokenizer.encode(prompt),
+        asked,
         max_new_tokens=max_new_tokens,
-        context=context or public.config.context,
+        context=room,
         sampler=sampler,
         stop=tokenizer.stop,
         speculation=speculation,

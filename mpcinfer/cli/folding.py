@@ -13,6 +13,7 @@ from rich.table import Table
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.cli.shown import shown_model, shown_path
 from mpcinfer.cli.tables import human_bytes
+from mpcinfer.cli.texts import sample_prompts
 from mpcinfer.counting import count
 from mpcinfer.generation import Session
 from mpcinfer.models.attention_only import AttentionOnly, fold_attention_only
@@ -43,7 +44,7 @@ def write_folded(
 ) -> None:
     """Folds a model and writes it down; arguments are those of the command."""
     console, chosen, before = Console(highlight=False), plan_from(plan, choices), load_model(model)
-    texts = [] if prompts is None else [text for text in prompts.read_text().split("\n\n") if text.strip()]
+    texts = [] if prompts is None else sample_prompts(prompts)
     after = _folded(console, before, texts, largest_condition)
     if texts:
         after = dataclasses.replace(after, ranges=calibrate(after, texts))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from rich.console import Console
 
 from mpcinfer.cli import options
 from mpcinfer.cli.options import Local
+from mpcinfer.cli.texts import asked_text
 from protocols.plan import DEFAULT_PLAN
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 def generate(
     prompt: Annotated[str, typer.Argument(help="The text to complete, or - to read it from standard input.")],
-    model: options.Model = "tiny-python",
+    model: options.AskedModel = None,
+    digest: options.Digest = None,
     server: Annotated[str | None, typer.Option(help="The server's endpoint, tcp://host:port.")] = None,
     server_key: Annotated[Path | None, typer.Option(help="The server's .public file.")] = None,
     dealer: Annotated[str, typer.Option(help="The dealer's endpoint for clients.")] = "tcp://127.0.0.1:7102",
@@ -38,6 +39,7 @@ def generate(
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     tokens: Annotated[int, typer.Option(min=1, help="The most tokens to generate.")] = 24,
+    max_context: options.MaxContext = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest token.")] = 0.0,
     top_k: Annotated[int | None, typer.Option(min=1, help="Sample from the likeliest tokens only.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
@@ -69,13 +71,14 @@ def generate(
         mpcinfer generate "def area(self):" --server tcp://server:7100 --server-key keys/server.public \\
             --dealer tcp://dealer:7102 --dealer-key keys/dealer.public --key keys/client.secret
         mpcinfer generate "What is the capital of France?" --chat --local plain --model smollm2-135m-instruct
+        mpcinfer generate - --local private --max-context 4096 --model my-model < long.txt
         mpcinfer generate "a, b, c, a, b, c, a," --local private --speculate 4
     """
     from mpcinfer.cli.connecting import Drafting, Parties, running
     from mpcinfer.cli.progress import Answering, Waiting
     from mpcinfer.cli.tables import print_bill
 
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = asked_text(prompt)
 
     def asked(public: PublicModel) -> str:
         return public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
@@ -92,10 +95,13 @@ def generate(
         timeout_s=timeout,
         insecure_dealer=insecure_dealer,
         on_progress=bar.show,
-        prompt=None if speculate else asked,  # with drafts its pass has more tokens
+        max_context=max_context,
+        prompt=asked,
+        drafts=speculate > 0,
+        digest=digest,
         check_ranges=check_ranges,
     )
-    with closing(bar), running(model, local, plan, choices or [], parties) as runner:
+    with closing(bar), running(model, options.SHIPPED, local, plan, choices or [], parties) as runner:
         from mpcinfer.roles.client import PrivateClient
         from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
 

@@ -13,11 +13,11 @@ def publish(
     model: Annotated[str, typer.Argument(help="A name from `mpcinfer models`, or a path.")],
     out: Annotated[Path, typer.Option(help="The folder to write; it can be given away as it is.")],
 ) -> None:
-    """Write what a client may have of a model: its shape, tokenizer, chat template and ranges; never a weight.
+    """Write what a client may have of a model: shape, tokenizer, chat template and ranges; never a weight.
 
-    Every command of a client takes the folder as MODEL: `generate --server`, `chat`, `cost`, `deal`, `plan`. A
-    client without it gets the same from the server when it connects. The digest that is printed names all of
-    it: a client that was told it by other means pins it with --digest.
+    Every command of a client takes the folder as MODEL: `generate --server`, `chat`, `cost`, `deal`, `plan`.
+    A client without it gets the same from the server when it connects. The digest that is printed names all
+    of it: a client that was told it by other means pins it with --digest.
 
     [bold]Example[/bold]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.model import Model
-from mpcinfer.models.public_document import PublicDocument
+from mpcinfer.models.tokenizer_settings import settings_of
 from mpcinfer.tokenizer import Tokenizer
 
 
@@ -34,6 +36,26 @@ class PublicModel:
             name=model.name, config=model.config, tokenizer=model.tokenizer, ranges=model.ranges
         )
 
+    def text(self) -> bytes:
+        """The tokenizer in the form of the `tokenizers` library, in UTF-8."""
+        return (self.tokenizer_text or self.tokenizer.backend.to_str()).encode()
+
+    def head(self) -> bytes:
+        """All the rest as JSON, with length and SHA-256 of `text`; of equal models the same bytes.
+
+        `mpcinfer.models.public_document` reads both.
+        """
+        text = self.text()
+        fields = {
+            "config": self.config.to_json(),
+            "ranges": dict(self.ranges),
+            "tokenizer": settings_of(self.tokenizer),
+            "tokenizer_bytes": len(text),
+            "tokenizer_sha256": hashlib.sha256(text).hexdigest(),
+        }
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
     def digest(self) -> str:
-        """SHA-256 over shape, ranges and tokenizer, 64 hex digits; compared in the handshake."""
-        return PublicDocument.of(self).digest
+        """SHA-256 of `head` and so over shape, ranges and tokenizer: 64 hex digits, compared in the
+        handshake."""
+        return hashlib.sha256(self.head()).hexdigest()

@@ -12,14 +12,12 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.tokenizer_settings import settings_of, tokenizer_from
+from mpcinfer.models.public import PublicModel
+from mpcinfer.models.tokenizer_settings import tokenizer_from
 from parties.errors import ConfigError
-
-if TYPE_CHECKING:
-    from mpcinfer.models.public import PublicModel
 
 MOST_HEAD_BYTES = 1 << 19
 MOST_TOKENIZER_BYTES = 1 << 25
@@ -36,32 +34,6 @@ _MOST = {
     "context": 1 << 24,
 }
 """Larger shapes than anybody has: what a reader would count or allocate for them is bounded."""
-
-
-@dataclass(frozen=True, slots=True)
-class PublicDocument:
-    """A document that was made here, or whose head and tokenizer fit each other."""
-
-    head: bytes
-    tokenizer: bytes
-
-    @staticmethod
-    def of(public: PublicModel) -> PublicDocument:
-        """The document of a model; of equal models the same bytes."""
-        tokenizer = (public.tokenizer_text or public.tokenizer.backend.to_str()).encode()
-        head = {
-            "config": public.config.to_json(),
-            "ranges": dict(public.ranges),
-            "tokenizer": settings_of(public.tokenizer),
-            "tokenizer_bytes": len(tokenizer),
-            "tokenizer_sha256": hashlib.sha256(tokenizer).hexdigest(),
-        }
-        return PublicDocument(_canonical(head), tokenizer)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over all of it, 64 hex digits."""
-        return hashlib.sha256(self.head).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +74,6 @@ class Head:
         Raises:
             ConfigError: it is not the text that the head names, or a field cannot be used.
         """
-        from mpcinfer.models.public import PublicModel
-
         if hashlib.sha256(tokenizer).hexdigest() != self.tokenizer_sha256:
             raise ConfigError(f"{source}: the tokenizer's text is not the one that is named")
         try:
@@ -168,8 +138,3 @@ def _parsed(raw: bytes, source: str) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
-
-
-def _canonical(value: object) -> bytes:
-    """The one text of a value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -17,7 +17,6 @@ from mpcinfer.models.folder import (
 )
 from mpcinfer.models.folder_config import CONFIG_FILE, RANGES_FILE
 from mpcinfer.models.public import PublicModel
-from mpcinfer.models.public_document import PublicDocument
 from mpcinfer.models.published_digests import DIGESTS_FILE, file_digest
 from mpcinfer.models.tokenizer_settings import settings_of
 from parties.errors import ConfigError
@@ -48,20 +47,20 @@ def publish(public: PublicModel, folder: Path) -> str:
             f"{folder} has {other[0]}, which is no part of a publication: name a folder of its own, which "
             "can be given away as it is"
         )
-    document = PublicDocument.of(public)
+    digest = public.digest()
     contents = {
-        TOKENIZER_FILE: document.tokenizer,
+        TOKENIZER_FILE: public.text(),
         TOKENIZER_CONFIG_FILE: _json(settings_of(public.tokenizer)),
         RANGES_FILE: _json(dict(public.ranges)),
         CONFIG_FILE: _json(public.config.to_json()),
     }
-    digests = {"model": document.digest, "files": {name: file_digest(raw) for name, raw in contents.items()}}
+    digests = {"model": digest, "files": {name: file_digest(raw) for name, raw in contents.items()}}
     contents[DIGESTS_FILE] = _json(digests)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_FILE).unlink(missing_ok=True)
     for name in PUBLISHED_FILES:
         _write(folder / name, contents[name])
-    return document.digest
+    return digest
 
 
 def _write(target: Path, content: bytes) -> None:

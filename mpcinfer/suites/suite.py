@@ -181,6 +181,14 @@ class Suite(ABC):
         come while they run; seconds that it took."""
         raise ConfigError(f"the suite {self.name} deals for no tasks")
 
+    def session_context(self, config: ModelConfig, max_context: int | None) -> int:
+        """The most tokens of a session.
+
+        Args:
+            max_context: what the client asks for; None where it does not say.
+        """
+        return config.context
+
     # -- a session at a party --------------------------------------------------------------------------------
 
     def require_checkable(self, plan: Plan, *, folder: bool = False) -> None:

@@ -56,6 +56,11 @@ class FssSuite(Suite):
 
         return reference_decoder(model, plan, max_context=max_context)
 
+    def session_context(self, config: ModelConfig, max_context: int | None) -> int:
+        from mpcinfer.suites.fss.widths import session_context
+
+        return session_context(config, max_context)
+
     def entries(self, config: ModelConfig, tokens: int) -> list[Entry]:
         from mpcinfer.suites.fss.catalogue import fss_entries
 
