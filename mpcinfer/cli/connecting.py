@@ -34,6 +34,7 @@ class Parties:
         drafts: there will be drafts with it.
         digest: the model must have this one; None for any.
         check_ranges: every pass is evaluated twice, and the client told of values that left their ranges.
+        verify: the answer will be compared with the model, whose weights must be here.
     """
 
     server: str | None
@@ -50,6 +51,7 @@ class Parties:
     drafts: bool = False
     digest: str | None = None
     check_ranges: bool = False
+    verify: bool = False
 
 
 @contextmanager
@@ -73,6 +75,8 @@ def running(
     """
     if parties.check_ranges:
         _require_checkable(local, plan, choices, parties)
+    if parties.verify:
+        _require_weights(model, local)
     _require_digest_form(parties.digest)
     if local in (Local.PLAIN, Local.FIXED):
         from mpcinfer.clear import ClearModel
@@ -154,6 +158,19 @@ def _connected(
         insecure_dealer=parties.insecure_dealer,
     ) as client:
         yield client
+
+
+def _require_weights(model: str | None, local: Local | None) -> None:
+    """Raises ConfigError where --verify has nothing to compare."""
+    from mpcinfer.models.load import has_weights
+
+    if local in (Local.PLAIN, Local.FIXED):
+        raise ConfigError("--verify is for private runs: compares them with what --local fixed computes")
+    if local is None and (model is None or not has_weights(model)):
+        raise ConfigError(
+            "--verify needs the model's weights on this machine (--model), and only its server has them: "
+            "--check-ranges, at both parties, tells a client without"
+        )
 
 
 def _require_digest_form(digest: str | None) -> None:

@@ -47,6 +47,14 @@ def generate(
     draft_model: options.DraftModel = None,
     chat: Annotated[bool, typer.Option("--chat", help="Wrap the prompt in the chat template.")] = False,
     check_ranges: options.CheckRanges = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Afterwards compare the answer's logits with the fixed-point reference, where the model's "
+            "weights are on this machine; status 1 where they differ by more than rounding explains.",
+        ),
+    ] = False,
     timeout: options.Timeout = 60.0,
     layers: Annotated[bool, typer.Option("--layers", help="The bill by layer, too.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="The bill label by label, too.")] = False,
@@ -77,6 +85,7 @@ def generate(
     from mpcinfer.cli.connecting import Drafting, Parties, running
     from mpcinfer.cli.progress import Answering, Waiting
     from mpcinfer.cli.tables import print_bill
+    from mpcinfer.cli.verifying import verdict_of
 
     text = asked_text(prompt)
 
@@ -100,16 +109,19 @@ def generate(
         drafts=speculate > 0,
         digest=digest,
         check_ranges=check_ranges,
+        verify=verify,
     )
     with closing(bar), running(model, options.SHIPPED, local, plan, choices or [], parties) as runner:
         from mpcinfer.roles.client import PrivateClient
         from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
+        from mpcinfer.verification import Witness
 
         uniform = system_uniform if seed is None else seeded_uniform(seed)
-        sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
+        sampler = Witness(make_sampler(temperature=temperature, top_k=top_k, uniform=uniform))
         on_text = bar.answer if isinstance(bar, Answering) else None
+        said = asked(runner.public)
         answer = runner.complete(
-            asked(runner.public),
+            said,
             max_new_tokens=tokens,
             sampler=sampler,
             on_text=on_text,
@@ -119,11 +131,17 @@ def generate(
         if isinstance(bar, Answering):
             bar.end()
         bill = runner.finish() if isinstance(runner, PrivateClient) else None
+        room = runner.max_context if isinstance(runner, PrivateClient) else 0
+    verdict = None
+    if verify and bill is not None:
+        verdict = verdict_of(model or options.SHIPPED, plan, choices, said, answer, sampler, room)
+        verdict.put_on(bill)
     if as_json:
         document = {
             "text": answer.text,
             "token_ids": list(answer.ids),
             "reason": answer.reason,
+            "verified": None if verdict is None else verdict.same,
             "speculation": None if answer.speculation is None else answer.speculation.to_json(),
             "bill": None if bill is None else bill.to_json(),
         }
@@ -131,3 +149,5 @@ def generate(
     elif bill is not None:
         Console(stderr=True).print()
         print_bill(Console(stderr=True), bill, layers=layers, labels=labels)
+    if verdict is not None and not verdict.same:
+        raise typer.Exit(1)

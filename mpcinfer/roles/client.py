@@ -23,6 +23,7 @@ from mpcinfer.sessions.session_config import SessionConfig, require_source
 from mpcinfer.speculation import NO_FOLDER, Draft, Speculation, look_up, speculation
 from mpcinfer.suites.registry import suite_of
 from mpcinfer.suites.suite import DEALER
+from mpcinfer.verification import UNCHECKED
 from parties.bill import Bill
 from parties.errors import ConfigError, RangeError
 from parties.keys import KeyPair
@@ -40,8 +41,10 @@ class PrivateClient:
         public: what the client knows of the model.
     """
 
-    def __init__(self, public: PublicModel, steps: StepClient, channel: TcpChannel | None) -> None:
-        self.public = public
+    def __init__(
+        self, public: PublicModel, steps: StepClient, channel: TcpChannel | None, notes: Sequence[str] = ()
+    ) -> None:
+        self.public, self._notes = public, notes
         self._steps, self._channel = steps, channel
         self._remembered, self._then = Remembered(self._step, steps.rewind), 0
         self._speculated: list[Speculation] = []
@@ -132,6 +135,7 @@ class PrivateClient:
                 self._bill.notes.append(_speculation_says(self._speculated))
             if self._channel is not None:  # what a shaped one adds is not billed
                 self._bill.notes.append(_kernel_says(self._channel, self._bill))
+            self._bill.notes.extend(self._notes)
             self._steps.part()
         return self._bill
 
@@ -164,6 +168,12 @@ def _speculation_says(answers: Sequence[Speculation]) -> str:
         f"speculation: {passes:,} passes with {drafted:,} drafts, {accepted:,} of them accepted; the server "
         "saw these numbers, pass by pass"
     )
+
+
+def _fetched_says(public: PublicModel, pinned: str | None) -> str:
+    """A note on the bill."""
+    pin = "as pinned" if pinned else "not pinned: that they are right is the server's word"
+    return f"shape, ranges and tokenizer came from the server, digest {public.digest()}, {pin}"
 
 
 def _kernel_says(channel: TcpChannel, bill: Bill) -> str:
@@ -261,10 +271,14 @@ def connect_client(
     )
     with ExitStack() as stack:
         link = stack.enter_context(Link(over(channel, shape), Meter(), CLIENT))
+        notes = [] if check_ranges else [UNCHECKED]
         if session_config is None:
-            session_config = ready(fetch_public(link, name=f"the model at {server.endpoint}", pinned=digest))
+            fetched = fetch_public(link, name=f"the model at {server.endpoint}", pinned=digest)
+            session_config = ready(fetched)
+            notes.append(_fetched_says(fetched, digest))
         session = stack.enter_context(suite.open(link, session_config))
-        client = PrivateClient(session_config.public, StepClient(link, session), None if shape else channel)
+        steps = StepClient(link, session)
+        client = PrivateClient(session_config.public, steps, None if shape else channel, notes)
         try:
             yield client
         except RangeError:  # of this answer: the server need not know

@@ -144,6 +144,13 @@ class Suite(ABC):
             RangeError: something does not fit; also in its steps.
         """
 
+    def rounding_of_logits(self, plan: Plan, ranges: Mapping[str, float]) -> float:
+        """How far logits of a private run and of its `reference` may be apart by rounding and by the stated
+        errors of protocols; beyond it a value went wrong. 0 where they are the same bit by bit."""
+        from mpcinfer.models.bounds import rounding_of_logits
+
+        return rounding_of_logits(ranges)
+
     @abstractmethod
     def entries(self, config: ModelConfig, tokens: int) -> list[Entry]:
         """Every protocol, counted on a block of a shape whose norms are folded."""

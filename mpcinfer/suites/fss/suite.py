@@ -61,6 +61,9 @@ class FssSuite(Suite):
 
         return session_context(config, max_context)
 
+    def rounding_of_logits(self, plan: Plan, ranges: Mapping[str, float]) -> float:
+        return 0.0 if plans.is_faithful(plan) else super().rounding_of_logits(plan, ranges)
+
     def entries(self, config: ModelConfig, tokens: int) -> list[Entry]:
         from mpcinfer.suites.fss.catalogue import fss_entries
 
