@@ -71,7 +71,8 @@ def generate(
     """Complete a text with a model on another machine, or locally.
 
     The prompt never leaves this process in the clear, and the answer is visible here only. The server
-    learns how many tokens the prompt and the answer have.
+    learns how many tokens the prompt and the answer have. With --server and no --model, shape, tokenizer and
+    ranges come from the server; --digest pins them.
 
     [bold]Examples[/bold]
 
@@ -79,7 +80,7 @@ def generate(
         mpcinfer generate "def area(self):" --server tcp://server:7100 --server-key keys/server.public \\
             --dealer tcp://dealer:7102 --dealer-key keys/dealer.public --key keys/client.secret
         mpcinfer generate "What is the capital of France?" --chat --local plain --model smollm2-135m-instruct
-        mpcinfer generate - --local private --max-context 4096 --model my-model < long.txt
+        mpcinfer generate "a long text" --local private --max-context 4096 --model MODEL --verify
         mpcinfer generate "a, b, c, a, b, c, a," --local private --speculate 4
     """
     from mpcinfer.cli.connecting import Drafting, Parties, running

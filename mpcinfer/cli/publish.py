@@ -21,9 +21,8 @@ def publish(
 
     [bold]Example[/bold]
 
-        mpcinfer calibrate my-model --prompts prompts.txt --out my-model/ranges.json
-        mpcinfer publish my-model --out for-clients
-        mpcinfer cost for-clients --tokens 32
+        mpcinfer calibrate MODEL --prompts FILE --out MODEL/ranges.json
+        mpcinfer publish MODEL --out FOLDER
     """
     from mpcinfer.models.load import load_public
     from mpcinfer.models.publish import publish as write

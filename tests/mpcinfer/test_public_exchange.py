@@ -152,7 +152,7 @@ def test_what_a_client_cannot_use_is_refused_by_name(public: PublicModel, case: 
 @pytest.mark.parametrize("text", [b"{}", b'{"version": "1.0"}', b"\xff\xfe", b"[" * 5000])
 def test_a_text_that_is_no_tokenizer(public: PublicModel, text: bytes) -> None:
     head = _with(public, tokenizer_bytes=len(text), tokenizer_sha256=hashlib.sha256(text).hexdigest())
-    with pytest.raises(PeerMismatch, match="not a tokenizer|not UTF-8"):
+    with pytest.raises(PeerMismatch, match=r"not a tokenizer|not UTF-8"):
         _exchange(_answering(head, text), lambda link: fetch_public(link, name="m"))
 
 

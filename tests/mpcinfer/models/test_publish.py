@@ -55,7 +55,7 @@ def test_weights_need_not_be_there(llama: Path, tmp_path: Path) -> None:
     (client / "model.safetensors").unlink()
     assert (has_weights(llama), has_weights(client)) == (True, False)
     assert mpcinfer.load_public(client).digest() == mpcinfer.load_public(llama).digest()
-    with pytest.raises(ConfigError, match="has no weights.*what a client may have"):
+    with pytest.raises(ConfigError, match=r"has no weights.*what a client may have"):
         mpcinfer.load_model(client)
 
 
