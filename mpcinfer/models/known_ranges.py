@@ -76,8 +76,8 @@ def require_known(name: str, weights: Mapping[str, torch.Tensor], ranges: Mappin
                 what = "a token's row plus a position's has"
             raise RangeError(
                 f"{name}: its ranges say that {key} is at most {stored:.5g}, but {what} {largest:.5g}: "
-                "a prompt with such a token would go wrong in silence. Make its ranges again, for both parties: "
-                f"`mpcinfer calibrate {name} --prompts FILE --out FOLDER/ranges.json`"
+                "a prompt with such a token would go wrong in silence. Make its ranges again, for "
+                f"both parties: `mpcinfer calibrate {name} --prompts FILE --out FOLDER/ranges.json`"
             )
 
 
