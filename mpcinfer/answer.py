@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mpcinfer.generation import Predict, StopReason, complete, generate
 from mpcinfer.models.public import PublicModel
+from mpcinfer.prompts import prompt_ids, require_room
 from mpcinfer.sampling import Sampler
 from mpcinfer.speculation import Speculation
 
@@ -49,12 +50,12 @@ def answer(
         speculation: makes drafts, as `generate` wants it.
 
     Raises:
-        ConfigError: an empty prompt, one that fills the context, is not Unicode, or has a token that the
-            model has no embedding for.
+        ConfigError: a prompt that is empty, no text, fills the context, or has a token that the model has
+            not.
     """
-    tokenizer = public.tokenizer
-    asked = tokenizer.encode(prompt)
-    stream = tokenizer.stream(asked)
+    asked, room = prompt_ids(public, prompt), context or public.config.context
+    require_room(len(asked), room, public.config.context)
+    stream = public.tokenizer.stream(asked)
 
     def told(token: int) -> None:
         stream.feed(token)
@@ -65,9 +66,9 @@ def answer(
         predict,
         asked,
         max_new_tokens=max_new_tokens,
-        context=context or public.config.context,
+        context=room,
         sampler=sampler,
-        stop=tokenizer.stop,
+        stop=public.tokenizer.stop,
         speculation=speculation,
     )
     done = complete(tokens, told)

@@ -65,7 +65,23 @@ class ClearModel:
         """
         drafting = speculation(speculate, draft)
         predict = self._predictions(keep_cache)
-        return answer(predict, self.public, prompt, max_new_tokens, sampler, on_text, speculation=drafting)
+        return answer(
+            predict,
+            self.public,
+            prompt,
+            max_new_tokens,
+            sampler,
+            on_text,
+            context=self._context(),
+            speculation=drafting,
+        )
+
+    def _context(self) -> int:
+        """The most tokens; in fixed point those of the session that it stands for."""
+        config = self.public.config
+        if not self._fixed_point:
+            return config.context
+        return min(suite_of(self._plan).session_context(config, self._room), config.context)
 
     def _predictions(self, keep_cache: bool) -> Predict:
         """Over what was seen, or afresh."""

@@ -9,6 +9,7 @@ from typing import Any
 import tokenizers
 
 from mpcinfer.chat_template import ChatText, Message, render
+from mpcinfer.text_file import require_text
 from parties.errors import ConfigError
 
 # What separates words in tokens and not in text, with `clean_up_tokenization_spaces`; in this order.
@@ -81,14 +82,14 @@ class Tokenizer:
         Raises:
             ConfigError: half a surrogate pair in the text, or a token that the model has no embedding for.
         """
-        _require_unicode(text)
+        require_text(text)
         plain = not isinstance(text, ChatText)
         return self._known(list(self.backend.encode(str(text), add_special_tokens=plain).ids))
 
     def encode_pair(self, first: str, second: str) -> EncodedPair:
         """Two texts in one row, for models that compare them. Errors as `encode`."""
         for text in (first, second):
-            _require_unicode(text)
+            require_text(text)
         encoding = self.backend.encode(first, second, add_special_tokens=True)
         return EncodedPair(ids=self._known(list(encoding.ids)), types=list(encoding.type_ids))
 
@@ -187,15 +188,6 @@ def _common(first: str, second: str) -> int:
         return len(first)
     pairs = enumerate(zip(first, second, strict=False))
     return next((i for i, (one, other) in pairs if one != other), min(len(first), len(second)))
-
-
-def _require_unicode(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(
-            f"the text is not Unicode: character {error.start} is {text[error.start]!r}; read it as UTF-8"
-        ) from None
 
 
 class TextStream:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from parties.channel import Channel
-from parties.documents import from_bytes, to_bytes
+from parties.documents import Buffer, from_bytes, to_bytes
 from parties.errors import MalformedFrame, PeerMismatch
 from parties.meter import Meter
 from parties.wire import (
@@ -50,6 +50,7 @@ class Link:
         self.session = b""
         self._sent = self._received = 0
         self._deepest_sent = self._deepest_received = 0
+        self._waiting: list[Buffer] | None = None
 
     def send(self, arrays: Sequence[RingArray], bits: int | Sequence[int], label: str | None = None) -> None:
         """Sends arrays of ring elements, each packed to its width, under the current label."""
@@ -99,6 +100,20 @@ class Link:
             raise MalformedFrame(f"{frame.label}: a document must be a map")
         return cast(dict[str, Any], document)
 
+    def next_label(self, payload_bytes: int) -> str:
+        """The label of the next frame, which is still to be received; what else is in it is checked then.
+
+        Args:
+            payload_bytes: the most that it may have.
+
+        Raises:
+            MalformedFrame: bytes that are no frame.
+            PeerClosed, PeerTimeout: see `Channel.recv`.
+        """
+        if self._waiting is None:
+            self._waiting = self.channel.recv(payload_bytes + MAX_HEADER_BYTES)
+        return decode(self._waiting).label
+
     def close(self) -> None:
         """Closes the channel; safe to repeat."""
         self.channel.close()
@@ -111,7 +126,7 @@ class Link:
 
     def _next(self, label: str, payload_bytes: int, specs: tuple[Spec, ...] | None = None) -> Frame:
         """The next frame; `specs`, where they are known, spare a header that is as expected its decoding."""
-        parts = self.channel.recv(payload_bytes + MAX_HEADER_BYTES)
+        parts, self._waiting = self._waiting or self.channel.recv(payload_bytes + MAX_HEADER_BYTES), None
         known = None if specs is None else expected(parts, self.session, self._received, label, specs)
         frame = known or decode(parts)
         if frame.session != self.session:

@@ -24,12 +24,12 @@ def calibrate(
     from them. For the rest take prompts like those that will be asked: a value beyond its range makes an
     answer wrong without warning, because nobody can look at it; `generate --check-ranges` tells the client.
     """
+    from mpcinfer.cli.texts import sample_prompts
     from mpcinfer.models.load import load_model
     from mpcinfer.models.ranges import calibrate as calibrate_model
     from mpcinfer.models.stored_ranges import save_ranges
-    from mpcinfer.text_file import read_text_file
 
-    texts = [text for text in read_text_file(prompts).split("\n\n") if text.strip()]
+    texts = sample_prompts(prompts)
     ranges = calibrate_model(load_model(model), texts)
     save_ranges(out, ranges)
     table = Table("largest values", "", box=None, header_style="bold")

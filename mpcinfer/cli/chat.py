@@ -15,7 +15,8 @@ from protocols.plan import DEFAULT_PLAN
 
 
 def chat(
-    model: options.Model = "smollm2-135m-instruct",
+    model: options.AskedModel = None,
+    digest: options.Digest = None,
     server: Annotated[str | None, typer.Option(help="The server's endpoint, tcp://host:port.")] = None,
     server_key: Annotated[Path | None, typer.Option(help="The server's .public file.")] = None,
     dealer: Annotated[str, typer.Option(help="The dealer's endpoint for clients.")] = "tcp://127.0.0.1:7102",
@@ -31,9 +32,7 @@ def chat(
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     tokens: Annotated[int, typer.Option(min=1, help="The most tokens of an answer.")] = 128,
-    max_context: Annotated[
-        int | None, typer.Option(min=1, help="The most tokens of the whole conversation.")
-    ] = None,
+    max_context: options.MaxContext = None,
     system: Annotated[str | None, typer.Option(help="How the model is told to behave.")] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest token.")] = 0.0,
     top_k: Annotated[int | None, typer.Option(min=1, help="Sample from the likeliest tokens only.")] = None,
@@ -83,9 +82,10 @@ def chat(
         insecure_dealer=False,
         on_progress=bar.show,
         max_context=max_context,
+        digest=digest,
         check_ranges=check_ranges,
     )
-    with closing(bar), running(model, local, plan, choices or [], parties) as runner:
+    with closing(bar), running(model, options.ASSISTANT, local, plan, choices or [], parties) as runner:
         from mpcinfer.chat import Conversation
         from mpcinfer.cli.dialogue import Dialogue
         from mpcinfer.roles.client import PrivateClient

@@ -31,7 +31,10 @@ class Parties:
         max_context: the most tokens of a session; None for the suite's default.
         on_progress: is told how far the session is.
         prompt: makes the first prompt, where it is known.
+        drafts: there will be drafts with it.
+        digest: the model must have this one; None for any.
         check_ranges: every pass is evaluated twice, and the client told of values that left their ranges.
+        verify: the answer will be compared with the model, whose weights must be here.
     """
 
     server: str | None
@@ -45,14 +48,26 @@ class Parties:
     on_progress: Callable[[Progress], None]
     max_context: int | None = None
     prompt: Callable[[PublicModel], str] | None = None
+    drafts: bool = False
+    digest: str | None = None
     check_ranges: bool = False
+    verify: bool = False
 
 
 @contextmanager
 def running(
-    model: str, local: Local | None, plan: str, choices: Sequence[str], parties: Parties
+    model: str | None,
+    usual: str,
+    local: Local | None,
+    plan: str,
+    choices: Sequence[str],
+    parties: Parties,
 ) -> Generator[ChatModel]:
     """A model that is ready for prompts, for the length of a block.
+
+    Args:
+        model: a name or a path; None for what the server says of its own, or, without a server,
+        usual: the command's usual one.
 
     Raises:
         ConfigError: the command line leaves open where to run, or names what there is not.
@@ -60,24 +75,32 @@ def running(
     """
     if parties.check_ranges:
         _require_checkable(local, plan, choices, parties)
+    if parties.verify:
+        _require_weights(model, local)
+    _require_digest_form(parties.digest)
     if local in (Local.PLAIN, Local.FIXED):
         from mpcinfer.clear import ClearModel
         from mpcinfer.models.load import load_model
+        from mpcinfer.models.public_document import require_digest
 
         fixed = local is Local.FIXED
         max_context = parties.max_context if fixed else None  # rings, and so the last bits, depend on it
-        yield ClearModel(
-            load_model(model), fixed_point=fixed, plan=plan, choices=choices, max_context=max_context
+        clear = ClearModel(
+            load_model(model or usual), fixed_point=fixed, plan=plan, choices=choices, max_context=max_context
         )
+        require_digest(clear.public, parties.digest)
+        yield clear
     elif local is Local.PRIVATE:
         with private(
-            model,
+            model or usual,
             plan=plan,
             choices=choices,
             timeout_s=parties.timeout_s,
             insecure_dealer=parties.insecure_dealer,
             max_context=parties.max_context,
             prompt=parties.prompt,
+            drafts=parties.drafts,
+            digest=parties.digest,
             say=announce,
             on_progress=parties.on_progress,
             check_ranges=parties.check_ranges,
@@ -89,8 +112,10 @@ def running(
 
 
 @contextmanager
-def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) -> Generator[PrivateClient]:
-    """A client of a server elsewhere."""
+def _connected(
+    model: str | None, plan: str, choices: Sequence[str], parties: Parties
+) -> Generator[PrivateClient]:
+    """A client of a server elsewhere, which says what its model is where the client names none."""
     from mpcinfer.models.load import load_public
     from mpcinfer.plans import plan_from
     from mpcinfer.roles.client import connect_client
@@ -114,7 +139,7 @@ def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) 
             )
         dealer = Address.load(parties.dealer, parties.dealer_key)
     keys, server = load_secret(parties.key), Address.load(parties.server, parties.server_key)
-    public = load_public(model)
+    public = None if model is None else load_public(model)
     compile_kernels([suite])
     with connect_client(
         public,
@@ -124,13 +149,38 @@ def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) 
         dealer=dealer,
         correlations=parties.correlations,
         max_context=parties.max_context,
-        first=0 if parties.prompt is None else len(public.tokenizer.encode(parties.prompt(public))),
+        prompt=parties.prompt,
+        drafts=parties.drafts,
+        digest=parties.digest,
         timeout_s=parties.timeout_s,
         on_progress=parties.on_progress,
         check_ranges=parties.check_ranges,
         insecure_dealer=parties.insecure_dealer,
     ) as client:
         yield client
+
+
+def _require_weights(model: str | None, local: Local | None) -> None:
+    """Raises ConfigError where --verify has nothing to compare."""
+    from mpcinfer.models.load import has_weights
+
+    if local in (Local.PLAIN, Local.FIXED):
+        raise ConfigError("--verify is for private runs: compares them with what --local fixed computes")
+    if local is None and (model is None or not has_weights(model)):
+        raise ConfigError(
+            "--verify needs the model's weights on this machine (--model), and only its server has them: "
+            "--check-ranges, at both parties, tells a client without"
+        )
+
+
+def _require_digest_form(digest: str | None) -> None:
+    """Raises ConfigError where --digest is none."""
+    from mpcinfer.models.public_document import is_digest
+
+    if digest is not None and not is_digest(digest):
+        raise ConfigError(
+            f"--digest takes the 64 hex digits that `mpcinfer publish` prints, got {digest[:80]!r}"
+        )
 
 
 def _require_checkable(local: Local | None, plan: str, choices: Sequence[str], parties: Parties) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.cli.shown import shown_model, shown_path
 from mpcinfer.cli.tables import human_bytes
+from mpcinfer.cli.texts import sample_prompts
 from mpcinfer.counting import count
 from mpcinfer.generation import Session
 from mpcinfer.models.attention_only import AttentionOnly, fold_attention_only
@@ -25,7 +26,6 @@ from mpcinfer.models.ranges import calibrate
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
 from mpcinfer.suites.registry import suite_of
-from mpcinfer.text_file import read_text_file
 from parties.errors import ConfigError, RangeError
 from protocols.plan import Plan
 
@@ -44,9 +44,7 @@ def write_folded(
 ) -> None:
     """Folds a model and writes it down; arguments are those of the command."""
     console, chosen, before = Console(highlight=False), plan_from(plan, choices), load_model(model)
-    texts = (
-        [] if prompts is None else [text for text in read_text_file(prompts).split("\n\n") if text.strip()]
-    )
+    texts = [] if prompts is None else sample_prompts(prompts)
     after = _folded(console, before, texts, largest_condition)
     if texts:
         after = dataclasses.replace(after, ranges=calibrate(after, texts))

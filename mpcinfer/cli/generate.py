@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from rich.console import Console
 
 from mpcinfer.cli import options
 from mpcinfer.cli.options import Local
+from mpcinfer.cli.texts import asked_text
 from protocols.plan import DEFAULT_PLAN
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 def generate(
     prompt: Annotated[str, typer.Argument(help="The text to complete, or - to read it from standard input.")],
-    model: options.Model = "tiny-python",
+    model: options.AskedModel = None,
+    digest: options.Digest = None,
     server: Annotated[str | None, typer.Option(help="The server's endpoint, tcp://host:port.")] = None,
     server_key: Annotated[Path | None, typer.Option(help="The server's .public file.")] = None,
     dealer: Annotated[str, typer.Option(help="The dealer's endpoint for clients.")] = "tcp://127.0.0.1:7102",
@@ -38,6 +39,7 @@ def generate(
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     tokens: Annotated[int, typer.Option(min=1, help="The most tokens to generate.")] = 24,
+    max_context: options.MaxContext = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest token.")] = 0.0,
     top_k: Annotated[int | None, typer.Option(min=1, help="Sample from the likeliest tokens only.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
@@ -45,6 +47,14 @@ def generate(
     draft_model: options.DraftModel = None,
     chat: Annotated[bool, typer.Option("--chat", help="Wrap the prompt in the chat template.")] = False,
     check_ranges: options.CheckRanges = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Afterwards compare the answer's logits with the fixed-point reference, where the model's "
+            "weights are on this machine; status 1 where they differ by more than rounding explains.",
+        ),
+    ] = False,
     timeout: options.Timeout = 60.0,
     layers: Annotated[bool, typer.Option("--layers", help="The bill by layer, too.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="The bill label by label, too.")] = False,
@@ -61,7 +71,8 @@ def generate(
     """Complete a text with a model on another machine, or locally.
 
     The prompt never leaves this process in the clear, and the answer is visible here only. The server
-    learns how many tokens the prompt and the answer have.
+    learns how many tokens the prompt and the answer have. With --server and no --model, shape, tokenizer and
+    ranges come from the server; --digest pins them.
 
     [bold]Examples[/bold]
 
@@ -69,13 +80,15 @@ def generate(
         mpcinfer generate "def area(self):" --server tcp://server:7100 --server-key keys/server.public \\
             --dealer tcp://dealer:7102 --dealer-key keys/dealer.public --key keys/client.secret
         mpcinfer generate "What is the capital of France?" --chat --local plain --model smollm2-135m-instruct
+        mpcinfer generate "a long text" --local private --max-context 4096 --model MODEL --verify
         mpcinfer generate "a, b, c, a, b, c, a," --local private --speculate 4
     """
     from mpcinfer.cli.connecting import Drafting, Parties, running
     from mpcinfer.cli.progress import Answering, Waiting
     from mpcinfer.cli.tables import print_bill
+    from mpcinfer.cli.verifying import verdict_of
 
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = asked_text(prompt)
 
     def asked(public: PublicModel) -> str:
         return public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
@@ -92,18 +105,24 @@ def generate(
         timeout_s=timeout,
         insecure_dealer=insecure_dealer,
         on_progress=bar.show,
-        prompt=None if speculate else asked,  # with drafts its pass has more tokens
+        max_context=max_context,
+        prompt=asked,
+        drafts=speculate > 0,
+        digest=digest,
         check_ranges=check_ranges,
+        verify=verify,
     )
-    with closing(bar), running(model, local, plan, choices or [], parties) as runner:
+    with closing(bar), running(model, options.SHIPPED, local, plan, choices or [], parties) as runner:
         from mpcinfer.roles.client import PrivateClient
         from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
+        from mpcinfer.verification import Witness
 
         uniform = system_uniform if seed is None else seeded_uniform(seed)
-        sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
+        sampler = Witness(make_sampler(temperature=temperature, top_k=top_k, uniform=uniform))
         on_text = bar.answer if isinstance(bar, Answering) else None
+        said = asked(runner.public)
         answer = runner.complete(
-            asked(runner.public),
+            said,
             max_new_tokens=tokens,
             sampler=sampler,
             on_text=on_text,
@@ -113,11 +132,17 @@ def generate(
         if isinstance(bar, Answering):
             bar.end()
         bill = runner.finish() if isinstance(runner, PrivateClient) else None
+        room = runner.max_context if isinstance(runner, PrivateClient) else 0
+    verdict = None
+    if verify and bill is not None:
+        verdict = verdict_of(model or options.SHIPPED, plan, choices, said, answer, sampler, room)
+        verdict.put_on(bill)
     if as_json:
         document = {
             "text": answer.text,
             "token_ids": list(answer.ids),
             "reason": answer.reason,
+            "verified": None if verdict is None else verdict.same,
             "speculation": None if answer.speculation is None else answer.speculation.to_json(),
             "bill": None if bill is None else bill.to_json(),
         }
@@ -125,3 +150,5 @@ def generate(
     elif bill is not None:
         Console(stderr=True).print()
         print_bill(Console(stderr=True), bill, layers=layers, labels=labels)
+    if verdict is not None and not verdict.same:
+        raise typer.Exit(1)

@@ -23,6 +23,7 @@ from mpcinfer.cli.keys import keys
 from mpcinfer.cli.list import listed
 from mpcinfer.cli.models import models
 from mpcinfer.cli.plan import plan
+from mpcinfer.cli.publish import publish
 from mpcinfer.cli.report import report
 from mpcinfer.cli.serve import serve
 from mpcinfer.cli.skip import skip
@@ -55,6 +56,7 @@ and neither learns the other's secret. Every message is billed.
     mpcinfer dealer --help                      hands out correlated randomness
     mpcinfer deal --help                        the same ahead of time, to disk
     mpcinfer serve --help                       owns the model
+    mpcinfer publish --help                     what clients may have of it
     mpcinfer generate --help                    owns the prompt
 """
 
@@ -67,7 +69,7 @@ app = typer.Typer(
 )
 for command in (
     *(demo, generate, chat, cost, plan, models, serve, dealer, deal, skip, warm),
-    *(train, entropy, calibrate, fold),
+    *(train, entropy, calibrate, fold, publish),
     report,
 ):
     app.command()(command)

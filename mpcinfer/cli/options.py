@@ -15,6 +15,34 @@ from parties.shaped import Shape
 ASSISTANT, SHIPPED = "smollm2-135m-instruct", "tiny-python"
 """Models that commands take where nobody names one."""
 Model = Annotated[str, typer.Option(help="A name from `mpcinfer models`, or a path.")]
+AskedModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="A name from `mpcinfer models`, or a path; a client needs no weights of it, and a folder from "
+        "`mpcinfer publish` does.",
+        show_default="with --server, what the server says of its own",
+    ),
+]
+Digest = Annotated[
+    str | None,
+    typer.Option(
+        "--digest",
+        metavar="SHA256",
+        help="The model must be the one that this digest of `mpcinfer publish` names: shape, ranges, "
+        "tokenizer and chat template. Without it you believe the server.",
+    ),
+]
+MaxContext = Annotated[
+    int | None,
+    typer.Option(
+        "--max-context",
+        min=1,
+        metavar="N",
+        help="The most tokens of the session, prompts and answers together; at most what the model has.",
+        show_default="1024 under plans of the suite fss, or the model's context where that is less",
+    ),
+]
 PlanName = Annotated[
     str,
     typer.Option(

@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mpcinfer.models.typed_fields import require_types
 from parties.errors import ConfigError
 
 NormKind = Literal["layernorm", "rmsnorm"]
@@ -128,11 +129,16 @@ class ModelConfig:
 
     @staticmethod
     def from_json(fields: dict[str, Any]) -> ModelConfig:
-        """A configuration from `to_json`'s form. Raises ConfigError on an unknown or missing field."""
+        """A configuration from `to_json`'s form.
+
+        Raises:
+            ConfigError: a field that is unknown, missing, or of another type than it should be.
+        """
         known = {field.name for field in dataclasses.fields(ModelConfig)}
         unknown = set(fields) - known
         if unknown:
             raise ConfigError(f"unknown model configuration fields: {sorted(unknown)}")
+        require_types(ModelConfig, fields, "model configuration")
         try:
             return ModelConfig(**fields)
         except TypeError as error:

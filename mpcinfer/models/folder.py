@@ -6,21 +6,19 @@ tokenizer.json          the tokenizer, in the format of the `tokenizers` library
 tokenizer_config.json   stop ids, chat templates, special tokens by name, how decoding treats spaces
 ranges.json             optional: label -> largest magnitude seen
 README.md               the model card
+digests.json            only without weights, in a folder that `mpcinfer publish` wrote
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
 
 import safetensors
 import safetensors.torch
-import tokenizers
 import torch
 
 from mpcinfer.models.folder_config import (
@@ -32,9 +30,9 @@ from mpcinfer.models.folder_config import (
 )
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
-from mpcinfer.models.special_tokens import put_around
-from mpcinfer.models.stored_ranges import load_ranges, save_ranges
-from mpcinfer.tokenizer import Tokenizer
+from mpcinfer.models.published_digests import require_as_published
+from mpcinfer.models.stored_ranges import ranges_beside, save_ranges
+from mpcinfer.models.stored_tokenizer import settings_of, tokenizer_from
 from parties.errors import ConfigError
 
 WEIGHTS_FILE = "model.safetensors"
@@ -67,18 +65,11 @@ def save_model(
         if not bool(torch.isfinite(weight).all()):
             raise ConfigError(f"{model.name}: {name} has values that {dtype} cannot hold")
     tokenizer = model.tokenizer
-    settings = {
-        "stop": sorted(tokenizer.stop),
-        "chat_template": tokenizer.chat_template,
-        "named_templates": dict(tokenizer.named_templates),
-        "special": dict(tokenizer.special),
-        "clean_up": tokenizer.clean_up,
-    }
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     _replace(path / WEIGHTS_FILE, safetensors.torch.save(weights))
     _replace(path / TOKENIZER_FILE, tokenizer.backend.to_str().encode())
-    _replace(path / TOKENIZER_CONFIG_FILE, _json_bytes(settings))
+    _replace(path / TOKENIZER_CONFIG_FILE, _json_bytes(settings_of(tokenizer)))
     if model.ranges:
         replace_file(path / RANGES_FILE, lambda part: save_ranges(part, model.ranges))
     else:
@@ -115,59 +106,23 @@ def load_model_folder(folder: Path | str, *, name: str | None = None) -> Model:
 def load_public_folder(folder: Path | str, *, name: str | None = None) -> PublicModel:
     """Everything but the weights, which need not be there. Arguments and errors as `load_model_folder`."""
     path = Path(folder)
+    require_as_published(path)
     config = load_model_config(path)
-    tokenizer = dataclasses.replace(_load_tokenizer(path), vocabulary=config.vocabulary)
-    if tokenizer.backend.get_vocab_size() > config.vocabulary:
-        raise ConfigError(
-            f"{path / TOKENIZER_FILE}: {tokenizer.backend.get_vocab_size()} tokens, but the model has "
-            f"{config.vocabulary}"
-        )
+    text, settings = _tokenizer_text(path), path / TOKENIZER_CONFIG_FILE
+    tokenizer = tokenizer_from(
+        text, json_object(settings), config.vocabulary, str(path / TOKENIZER_FILE), str(settings)
+    )
     return PublicModel(
         name=name if name is not None else str(folder),
         config=config,
         tokenizer=tokenizer,
-        ranges=_load_ranges(path / RANGES_FILE),
+        ranges=ranges_beside(path),
+        tokenizer_text=text,
     )
 
 
-def _load_tokenizer(path: Path) -> Tokenizer:
-    text = read_file(path / TOKENIZER_FILE).decode(errors="replace")
-    try:
-        backend = tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises bare Exception
-        raise ConfigError(f"{path / TOKENIZER_FILE}: not a tokenizer: {error}") from error
-    source = path / TOKENIZER_CONFIG_FILE
-    settings = json_object(source)
-    if "bos" in settings:  # folders of 0.1 keep it here, not in the tokenizer
-        bos: object = settings["bos"]
-        if bos is not None and not _is_id(bos):
-            raise ConfigError(f"{source}: bos must be a token id or null, got {bos!r}")
-        put_around(backend, bos=cast("int | None", bos))
-    stop, template = settings.get("stop", []), settings.get("chat_template")
-    _require(isinstance(stop, list), source, f"stop must be a list of token ids, got {stop!r}")
-    ids = cast("list[object]", stop)
-    _require(all(_is_id(token) for token in ids), source, f"stop must be a list of token ids, got {stop!r}")
-    _require(template is None or isinstance(template, str), source, "chat_template must be text or null")
-    clean_up: object = settings.get("clean_up", False)
-    _require(isinstance(clean_up, bool), source, f"clean_up must be true or false, got {clean_up!r}")
-    return Tokenizer(
-        backend=backend,
-        stop=frozenset(cast("list[int]", ids)),
-        chat_template=template,
-        named_templates=_texts(settings, "named_templates", source),
-        special=_texts(settings, "special", source),
-        clean_up=bool(clean_up),
-    )
-
-
-def _texts(settings: dict[str, Any], key: str, source: Path) -> dict[str, str]:
-    value: object = settings.get(key, {})
-    _require(isinstance(value, dict), source, f"{key} must be an object of texts, got {value!r}")
-    texts = cast("dict[str, object]", value)
-    _require(
-        all(isinstance(text, str) for text in texts.values()), source, f"{key} must be an object of texts"
-    )
-    return cast("dict[str, str]", value)
+def _tokenizer_text(path: Path) -> str:
+    return read_file(path / TOKENIZER_FILE).decode(errors="replace")
 
 
 def _load_weights(source: Path) -> dict[str, torch.Tensor]:
@@ -176,19 +131,6 @@ def _load_weights(source: Path) -> dict[str, torch.Tensor]:
     except safetensors.SafetensorError as error:
         raise ConfigError(f"{source}: not a safetensors file: {error}") from error
     return {name: weight.to(torch.float32) for name, weight in stored.items()}
-
-
-def _load_ranges(source: Path) -> dict[str, float]:
-    return load_ranges(source) if source.exists() else {}
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _require(condition: bool, source: Path, problem: str) -> None:
-    if not condition:
-        raise ConfigError(f"{source}: {problem}")
 
 
 def _json_bytes(value: object) -> bytes:

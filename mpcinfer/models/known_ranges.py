@@ -57,37 +57,46 @@ def widened(
 
 
 def require_known(name: str, weights: Mapping[str, torch.Tensor], ranges: Mapping[str, float]) -> None:
-    """Whether stored ranges hold every token's row.
+    """Whether stored ranges hold every token's row, at every position.
 
     Args:
         name: of the model, for the error.
         ranges: the parties'; empty ones hold anything.
 
     Raises:
-        RangeError: a token has a larger number than they say, so that a prompt with it would go wrong.
+        RangeError: a token has a larger number than they say, by itself or at some position, so that a prompt
+            with it would go wrong.
     """
-    stored = ranges.get("embedding/embed", float("inf"))
-    table = weights["embed.tokens"]
-    largest = max(abs(float(end)) for end in torch.aminmax(table))
-    if largest * _ROUNDING <= stored:
-        return
-    token = int(table.abs().amax(-1).argmax())
-    raise RangeError(
-        f"{name}: its ranges say that numbers of the token table are at most {stored:.5g}, but token "
-        f"{token} has {largest:.5g}: a prompt with such a token would go wrong in silence. Make its ranges "
-        f"again, for both parties: `mpcinfer calibrate {name} --prompts FILE --out FOLDER/ranges.json`"
-    )
+    table, positions = weights["embed.tokens"], weights.get("embed.positions")
+    for key, largest in _rows(table, positions).items():
+        stored = ranges.get(key, float("inf"))
+        if largest * _ROUNDING > stored:
+            what = f"token {int(table.abs().amax(-1).argmax())} has"
+            if key != "embedding/embed":
+                what = "a token's row plus a position's has"
+            raise RangeError(
+                f"{name}: its ranges say that {key} is at most {stored:.5g}, but {what} {largest:.5g}: "
+                "a prompt with such a token would go wrong in silence. Make its ranges again, for "
+                f"both parties: `mpcinfer calibrate {name} --prompts FILE --out FOLDER/ranges.json`"
+            )
 
 
 def _embedding(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> dict[str, float]:
-    """Any token may be at any position, so that columns' extremes add up."""
-    table = weights["embed.tokens"].double()
-    result = {"embedding/embed": float(table.abs().max())}
-    if config.positions == "learned":
-        rows = weights["embed.positions"].double()
-        most, least = table.amax(0) + rows.amax(0), table.amin(0) + rows.amin(0)
-        result["embedding/add_positions"] = float(torch.maximum(most, -least).max())
+    """The embedding's ranges, all exact."""
+    positions = weights["embed.positions"] if config.positions == "learned" else None
+    result = _rows(weights["embed.tokens"], positions)
     return result | {"embedding/bound": max(result.values())}
+
+
+def _rows(table: torch.Tensor, positions: torch.Tensor | None) -> dict[str, float]:
+    """Largest numbers of a token's row [V, D], and of one plus a position's [P, D]: any token may be at any
+    position, so that columns' extremes add up."""
+    high, low = table.amax(0).double(), table.amin(0).double()
+    result = {"embedding/embed": float(torch.maximum(high, -low).max())}
+    if positions is not None:
+        most, least = high + positions.amax(0).double(), low + positions.amin(0).double()
+        result["embedding/add_positions"] = float(torch.maximum(most, -least).max())
+    return result
 
 
 def _layer(

@@ -1,14 +1,17 @@
-"""A model by name or path, whatever form it is in."""
+"""A model by name or path: whatever form it is in, the same after loading."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.find import find_model, find_path
-from mpcinfer.models.folder import load_model_folder, load_public_folder
+from mpcinfer.models.folder import WEIGHTS_FILE, load_model_folder, load_public_folder
 from mpcinfer.models.folder_config import is_model_folder, load_model_config
 from mpcinfer.models.gguf import GgufFile, gguf_config, load_gguf, load_public_gguf
 from mpcinfer.models.huggingface import (
@@ -18,7 +21,47 @@ from mpcinfer.models.huggingface import (
 )
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
+from mpcinfer.models.safetensors_folder import has_safetensors
+from mpcinfer.models.stored_ranges import ranges_beside
 from mpcinfer.models.zoo import zoo
+from parties.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How files of one form are read. Ranges lie beside all of them alike: `ranges_beside`."""
+
+    model: Callable[[Path, str], Model]
+    public: Callable[[Path, str], PublicModel]
+    config: Callable[[Path], ModelConfig]
+    has_weights: Callable[[Path], bool]
+
+
+_OURS = _Form(
+    lambda path, name: load_model_folder(path, name=name),
+    lambda path, name: load_public_folder(path, name=name),
+    load_model_config,
+    lambda path: (path / WEIGHTS_FILE).is_file(),
+)
+_HUGGING_FACE = _Form(
+    lambda path, name: load_huggingface(path, name=name),
+    lambda path, name: load_public_huggingface(path, name=name),
+    load_huggingface_config,
+    has_safetensors,
+)
+_GGUF = _Form(
+    lambda path, name: load_gguf(path, name=name),
+    lambda path, name: load_public_gguf(path, name=name),
+    lambda path: gguf_config(GgufFile(path)),
+    lambda path: True,
+)
+
+
+def _form_of(path: Path) -> _Form:
+    """The form of files that `find_path` found."""
+    if path.is_file():
+        return _GGUF
+    return _OURS if is_model_folder(path) else _HUGGING_FACE
 
 
 def load_model(name_or_path: str | Path) -> Model:
@@ -28,41 +71,34 @@ def load_model(name_or_path: str | Path) -> Model:
         name_or_path: as for `find_model`.
 
     Raises:
-        ConfigError: as `find_model`, or its files cannot be used.
+        ConfigError: as `find_model`; its files cannot be used, hold no weights, or one that is not finite.
     """
     found = find_model(name_or_path)
-    if found.path.is_file():
-        model = load_gguf(found.path, name=found.name)
-    elif is_model_folder(found.path):
-        model = load_model_folder(found.path, name=found.name)
-    else:
-        model = load_huggingface(found.path, name=found.name)
+    form = _form_of(found.path)
+    if not form.has_weights(found.path):
+        raise ConfigError(
+            f"{found.name} has no weights (safetensors): it is what a client may have, and can be asked for "
+            "at a server, billed and dealt for. Whoever has the weights serves the folder they are in"
+        )
+    model = form.model(found.path, found.name)
+    require_finite(model.name, model.weights)
     return model if found.entry is None else dataclasses.replace(model, ranges=found.entry.ranges)
 
 
 def load_public(name_or_path: str | Path) -> PublicModel:
     """What a client needs: shape, tokenizer and ranges.
 
-    Weights are not read, and of one of our own folders they need not be there. Arguments and errors as
-    `load_model`.
+    Weights are not read, and in a folder they need not be there. Arguments and errors as `load_model`.
     """
     found = find_model(name_or_path)
-    if found.path.is_file():
-        public = load_public_gguf(found.path, name=found.name)
-    elif is_model_folder(found.path):
-        public = load_public_folder(found.path, name=found.name)
-    else:
-        public = load_public_huggingface(found.path, name=found.name)
+    public = _form_of(found.path).public(found.path, found.name)
     return public if found.entry is None else dataclasses.replace(public, ranges=found.entry.ranges)
 
 
 def load_ranges_of(name_or_path: str | Path) -> Mapping[str, float]:
     """A model's calibrated ranges, weights unread; empty where it was never calibrated."""
     entry = zoo().get(str(name_or_path))
-    if entry is not None:
-        return entry.ranges
-    path = find_path(name_or_path)
-    return load_public_folder(path).ranges if path.is_dir() and is_model_folder(path) else {}
+    return ranges_beside(find_path(name_or_path)) if entry is None else entry.ranges
 
 
 def load_config(name_or_path: str | Path) -> ModelConfig:
@@ -78,8 +114,22 @@ def load_config(name_or_path: str | Path) -> ModelConfig:
     if entry is not None:
         return entry.config
     path = find_path(name_or_path)
-    if path.is_file():
-        return gguf_config(GgufFile(path))
-    if is_model_folder(path):
-        return load_model_config(path)
-    return load_huggingface_config(path)
+    return _form_of(path).config(path)
+
+
+def has_weights(name_or_path: str | Path) -> bool:
+    """Whether a model's weights are on this machine; ConfigError where there is no such model."""
+    entry = zoo().get(str(name_or_path))
+    path = find_path(name_or_path) if entry is None else entry.files
+    return path is not None and _form_of(path).has_weights(path)
+
+
+def require_finite(name: str, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raises ConfigError that names a weight with values that are infinite or not numbers."""
+    for label, weight in weights.items():
+        if not bool(torch.isfinite(weight).all()):
+            wrong = weight[~torch.isfinite(weight)]
+            raise ConfigError(
+                f"{name}: weight {label} has {wrong.numel():,} values that are no finite numbers, the first "
+                f"{float(wrong[0])}; such a model computes nothing"
+            )

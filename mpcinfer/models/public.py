@@ -9,17 +9,25 @@ from dataclasses import dataclass, field
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.model import Model
+from mpcinfer.models.stored_tokenizer import settings_of
 from mpcinfer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicModel:
-    """Shape, tokenizer and calibrated ranges. The client needs no more than this."""
+    """Shape, tokenizer and calibrated ranges. The client needs no more than this.
+
+    Attributes:
+        tokenizer_text: what `tokenizer` was read from, where that is the `tokenizers` library's own form:
+            another release of the library may write it otherwise, and the digest is of the text. Empty where
+            the digest is of what the library writes.
+    """
 
     name: str
     config: ModelConfig
     tokenizer: Tokenizer
     ranges: Mapping[str, float] = field(default_factory=dict[str, float])
+    tokenizer_text: str = field(default="", repr=False)
 
     @staticmethod
     def of(model: Model) -> PublicModel:
@@ -28,7 +36,26 @@ class PublicModel:
             name=model.name, config=model.config, tokenizer=model.tokenizer, ranges=model.ranges
         )
 
+    def text(self) -> bytes:
+        """The tokenizer in the form of the `tokenizers` library, in UTF-8."""
+        return (self.tokenizer_text or self.tokenizer.backend.to_str()).encode()
+
+    def head(self) -> bytes:
+        """All the rest as JSON, with length and SHA-256 of `text`; of equal models the same bytes.
+
+        `mpcinfer.models.public_document` reads both.
+        """
+        text = self.text()
+        fields = {
+            "config": self.config.to_json(),
+            "ranges": dict(self.ranges),
+            "tokenizer": settings_of(self.tokenizer),
+            "tokenizer_bytes": len(text),
+            "tokenizer_sha256": hashlib.sha256(text).hexdigest(),
+        }
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
     def digest(self) -> str:
-        """Sixteen hex digits over shape and ranges, compared in the handshake."""
-        text = json.dumps([self.config.to_json(), dict(self.ranges)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """SHA-256 of `head` and so over shape, ranges and tokenizer: 64 hex digits, compared in the
+        handshake."""
+        return hashlib.sha256(self.head()).hexdigest()

@@ -40,6 +40,7 @@ from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.known_ranges import widened
 from mpcinfer.models.model import Model
 from mpcinfer.models.static import static
+from mpcinfer.prompts import prompt_ids
 from parties.errors import ConfigError, RangeError
 
 
@@ -55,7 +56,8 @@ def calibrate(model: Model, prompts: Sequence[str]) -> dict[str, float]:
         The ranges over all prompts, under the keys that this module's page explains.
 
     Raises:
-        ConfigError: no prompts, an empty one, or one that does not fit the context.
+        ConfigError: no prompts, an empty one, one that does not fit the context, or one with a token that the
+            model has not.
         RangeError: a value was infinite or not a number.
     """
     if not prompts:
@@ -63,9 +65,7 @@ def calibrate(model: Model, prompts: Sequence[str]) -> dict[str, float]:
     backend = RecordingBackend()
     decoder = Decoder(backend, *static(model.config, model.weights))
     for prompt in prompts:
-        ids = model.tokenizer.encode(prompt)
-        if not ids:
-            raise ConfigError("a calibration prompt has no tokens")
+        ids = prompt_ids(model, prompt)
         with torch.no_grad():
             decoder.forward(backend.tokens(ids, len(ids)), len(ids))
     return widened(model.config, model.weights, backend.ranges)

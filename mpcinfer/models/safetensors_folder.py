@@ -15,6 +15,7 @@ from mpcinfer.models.fields import Fields
 from mpcinfer.models.layout import Checkpoint
 from parties.errors import ConfigError
 
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -31,7 +32,7 @@ class SafetensorsFolder(Checkpoint):
         Raises:
             ConfigError: there is no safetensors file, a listed one is missing, or one is damaged.
         """
-        index = folder / "model.safetensors.index.json"
+        index = folder / _INDEX
         self._files: dict[str, Path] = {}
         if index.is_file():
             for name, file in Fields.of_file(index).table("weight_map").items():
@@ -39,7 +40,7 @@ class SafetensorsFolder(Checkpoint):
                     raise ConfigError(f"{index}: {name} lies in {file!r}, expected a file of this folder")
                 self._files[name] = folder / file
         else:
-            single = folder / "model.safetensors"
+            single = folder / _SINGLE
             if not single.is_file():
                 raise ConfigError(f"{folder} has no model.safetensors (pickle files are never read)")
             self._files = dict.fromkeys(_names(single), single)
@@ -63,6 +64,11 @@ class SafetensorsFolder(Checkpoint):
         if tensor.dtype not in _FLOATS:
             raise ConfigError(f"{self._files[name]}: {name} is {tensor.dtype}, expected a float type")
         return tensor.to(torch.float32)
+
+
+def has_safetensors(folder: Path) -> bool:
+    """Whether a folder has weights, in one file or in several."""
+    return any(folder.glob("*.safetensors"))
 
 
 def _names(path: Path) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -11,15 +11,19 @@ import torch
 from mpcinfer.answer import Answer, OnText, answer
 from mpcinfer.generation import Predict, Remembered
 from mpcinfer.models.public import PublicModel
+from mpcinfer.models.public_document import require_digest
+from mpcinfer.prompts import prompt_ids, require_room
 from mpcinfer.roles.next_pass import NextPass
 from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.sessions.exchange import StepClient
 from mpcinfer.sessions.progress import Progress
+from mpcinfer.sessions.public_exchange import fetch_public
 from mpcinfer.sessions.session_config import SessionConfig, require_source
 from mpcinfer.speculation import NO_FOLDER, Draft, Speculation, look_up, speculation
 from mpcinfer.suites.registry import suite_of
 from mpcinfer.suites.suite import DEALER
+from mpcinfer.verification import UNCHECKED
 from parties.bill import Bill
 from parties.errors import ConfigError, RangeError
 from parties.keys import KeyPair
@@ -37,8 +41,10 @@ class PrivateClient:
         public: what the client knows of the model.
     """
 
-    def __init__(self, public: PublicModel, steps: StepClient, channel: TcpChannel | None) -> None:
-        self.public = public
+    def __init__(
+        self, public: PublicModel, steps: StepClient, channel: TcpChannel | None, notes: Sequence[str] = ()
+    ) -> None:
+        self.public, self._notes = public, notes
         self._steps, self._channel = steps, channel
         self._remembered, self._then = Remembered(self._step, steps.rewind), 0
         self._speculated: list[Speculation] = []
@@ -129,6 +135,7 @@ class PrivateClient:
                 self._bill.notes.append(_speculation_says(self._speculated))
             if self._channel is not None:  # what a shaped one adds is not billed
                 self._bill.notes.append(_kernel_says(self._channel, self._bill))
+            self._bill.notes.extend(self._notes)
             self._steps.part()
         return self._bill
 
@@ -163,6 +170,12 @@ def _speculation_says(answers: Sequence[Speculation]) -> str:
     )
 
 
+def _fetched_says(public: PublicModel, pinned: str | None) -> str:
+    """A note on the bill."""
+    pin = "as pinned" if pinned else "not pinned: that they are right is the server's word"
+    return f"shape, ranges and tokenizer came from the server, digest {public.digest()}, {pin}"
+
+
 def _kernel_says(channel: TcpChannel, bill: Bill) -> str:
     """The bill's wire bytes next to what the kernel counted on the connection to the server."""
     counted = channel.kernel_bytes()
@@ -178,7 +191,7 @@ def _kernel_says(channel: TcpChannel, bill: Bill) -> str:
 
 @contextmanager
 def connect_client(
-    public: PublicModel,
+    public: PublicModel | None,
     plan: Plan,
     *,
     keys: KeyPair,
@@ -186,7 +199,9 @@ def connect_client(
     dealer: Address | None,
     correlations: Path | None = None,
     max_context: int | None = None,
-    first: int = 0,
+    prompt: Callable[[PublicModel], str] | None = None,
+    drafts: bool = False,
+    digest: str | None = None,
     timeout_s: float = 60.0,
     on_progress: Callable[[Progress], None] | None = None,
     check_ranges: bool = False,
@@ -196,14 +211,17 @@ def connect_client(
     """A session with a server, ended in order when the block ends without an error, or with RangeError.
 
     Args:
-        public: the model's public part; the handshake compares it with the server's.
+        public: the model's public part; the handshake compares it with the server's. None to get it from the
+            server, before the handshake.
         dealer: where correlations come from.
         correlations: a folder with correlations for this client, made by `mpcinfer deal`, instead of a
             dealer.
         max_context: the most tokens of the session, prompt and answers together; plans of the suite `fss`
             compute in rings as wide as that needs. At most the model's context; None for a default.
-        first: how many tokens the first prompt has, where that is known: it is dealt while masked weights are
-            on their way. The server learns it a little earlier.
+        prompt: makes the first prompt, where that is known: it is checked before the session, and dealt for
+            while masked weights are on their way. The server learns its length a little earlier.
+        drafts: there will be drafts with it, so that nothing is dealt for it yet.
+        digest: the model must have this one, 64 hex digits (`PublicModel.digest`).
         timeout_s: longest wait for the server to come up, and longest silence afterwards.
         on_progress: is told how far the dealing is; called from other threads, too.
         check_ranges: every pass runs twice, the second time in wider rings, and `complete` raises RangeError
@@ -214,36 +232,53 @@ def connect_client(
         shape: all connections behave like slower ones, which the others must have, too; to measure with.
 
     Raises:
-        HandshakeFailed: another version, plan, model or key at the server, or only one of the two checks
-            ranges.
+        HandshakeFailed: another version, plan, model, digest or key at the server, or only one of the two
+            checks ranges.
         PeerError: the server or the dealer went away or sent what it should not.
-        ConfigError, RangeError: the model cannot be run under the plan, or ranges cannot be checked.
+        ConfigError, RangeError: the model cannot be run under the plan, the prompt has tokens that the model
+            has not or more than the session holds, or ranges cannot be checked.
         InsecureRefused: neither dealer nor correlations, and an insecure dealer was not asked for.
     """
     suite = suite_of(plan)
     if DEALER in suite.helpers:
         require_source(dealer, correlations, insecure_dealer)
-    session_config = suite.ready(
-        SessionConfig(
-            plan=plan,
-            public=public,
-            keys=keys,
-            dealer=dealer,
-            correlations=correlations,
-            timeout_s=timeout_s,
-            max_context=max_context,
-            first=first,
-            on_progress=on_progress,
-            check_ranges=check_ranges,
-            insecure_dealer=insecure_dealer,
-            shape=shape,
+
+    def ready(public: PublicModel) -> SessionConfig:
+        require_digest(public, digest)
+        first = 0 if prompt is None else len(prompt_ids(public, prompt(public)))
+        if correlations is None:  # which are for as many tokens as they are
+            require_room(first, suite.session_context(public.config, max_context), public.config.context)
+        return suite.ready(
+            SessionConfig(
+                plan=plan,
+                public=public,
+                keys=keys,
+                dealer=dealer,
+                correlations=correlations,
+                timeout_s=timeout_s,
+                max_context=max_context,
+                first=0 if drafts else first,
+                on_progress=on_progress,
+                check_ranges=check_ranges,
+                insecure_dealer=insecure_dealer,
+                shape=shape,
+            )
         )
-    )
+
+    session_config = None if public is None else ready(public)
     channel = connect(
         server.endpoint, keys, server.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
     )
-    with Link(over(channel, shape), Meter(), CLIENT) as link, suite.open(link, session_config) as session:
-        client = PrivateClient(public, StepClient(link, session), None if shape else channel)
+    with ExitStack() as stack:
+        link = stack.enter_context(Link(over(channel, shape), Meter(), CLIENT))
+        notes = [] if check_ranges else [UNCHECKED]
+        if session_config is None:
+            fetched = fetch_public(link, name=f"the model at {server.endpoint}", pinned=digest)
+            session_config = ready(fetched)
+            notes.append(_fetched_says(fetched, digest))
+        session = stack.enter_context(suite.open(link, session_config))
+        steps = StepClient(link, session)
+        client = PrivateClient(session_config.public, steps, None if shape else channel, notes)
         try:
             yield client
         except RangeError:  # of this answer: the server need not know

@@ -10,6 +10,7 @@ import torch
 from mpcinfer.models.public import PublicModel
 from mpcinfer.sessions.addresses import Address, Identity
 from mpcinfer.sessions.exchange import serve_steps
+from mpcinfer.sessions.public_exchange import give_public
 from mpcinfer.sessions.session_config import IDLE_S, SessionConfig, require_source
 from mpcinfer.suites.registry import disclosures, suite_of
 from mpcinfer.suites.suite import DEALER
@@ -89,6 +90,7 @@ def serve_sessions(
         len(session_config.weights or ())  # waits: nobody should be let in by a server that cannot serve
         len(session_config.encoded or ())
     say(f"server: {public.name} ({public.config.parameters:,} parameters), plan {plan.name}, at {listen}")
+    say(f"server: clients get its shape, tokenizer and ranges; digest {public.digest()}")
     for disclosure in disclosures(plan):
         say(f"server: {disclosure}")
     while True:
@@ -113,9 +115,11 @@ def serve_sessions(
 
 
 def serve_channel(channel: Channel, session_config: SessionConfig) -> Bill:
-    """Serves one session over a connected channel, which is closed at the end; the server's bill."""
-    with (
-        Link(channel, Meter(), SERVER) as link,
-        suite_of(session_config.plan).open(link, session_config) as session,
-    ):
-        return serve_steps(link, session, session_config.idle_s)
+    """Serves one session over a connected channel, which is closed at the end; the server's bill.
+
+    A client that has nothing of the model is given its public part first.
+    """
+    with Link(channel, Meter(), SERVER) as link:
+        give_public(link, session_config.public)
+        with suite_of(session_config.plan).open(link, session_config) as session:
+            return serve_steps(link, session, session_config.idle_s)

@@ -34,6 +34,8 @@ def private(
     insecure_dealer: bool = False,
     max_context: int | None = None,
     prompt: Callable[[PublicModel], str] | None = None,
+    drafts: bool = False,
+    digest: str | None = None,
     say: Say | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     through: Callable[[str], str] | None = None,
@@ -50,9 +52,7 @@ def private(
         plan, choices: a preset or a plan file, and `operation=protocol` replacements.
         timeout_s: longest silence of a peer.
         insecure_dealer: the server is its own dealer and could decrypt everything; to measure with.
-        max_context, on_progress, check_ranges: as for `connect_client`.
-        prompt: the first prompt, where it is known: correlations for as many tokens are dealt while masked
-            weights are on their way.
+        max_context, prompt, drafts, digest, on_progress, check_ranges: as for `connect_client`.
         say: is told what the processes report.
         through: given an endpoint at which somebody listens, the one at which the others reach it; to
             measure with networks of another kind.
@@ -87,9 +87,12 @@ def private(
             check_ranges=check_ranges,
             insecure_dealer=insecure_dealer,
             shape=shape,
+            prompt=prompt,
+            drafts=drafts,
+            digest=digest,
         )
         try:
-            with _client(others, model, plan, choices, prompt, settings) as client:
+            with _client(others, model, plan, choices, settings) as client:
                 yield client
         except RangeError:  # the session has ended as after an answer
             others.processes.settle()
@@ -106,6 +109,9 @@ class _Settings:
     check_ranges: bool
     insecure_dealer: bool
     shape: Shape | None
+    prompt: Callable[[PublicModel], str] | None
+    drafts: bool
+    digest: str | None
 
 
 def _compile(suite: Suite, on_progress: Callable[[Progress], None] | None) -> None:
@@ -124,7 +130,6 @@ def _client(
     model: str,
     plan: str,
     choices: Sequence[str],
-    prompt: Callable[[PublicModel], str] | None,
     settings: _Settings,
 ) -> Generator[PrivateClient]:
     """The client's part, once the others are on their way."""
@@ -144,7 +149,9 @@ def _client(
             dealer=others.dealer,
             insecure_dealer=settings.insecure_dealer,
             max_context=settings.max_context,
-            first=0 if prompt is None else len(public.tokenizer.encode(prompt(public))),
+            prompt=settings.prompt,
+            drafts=settings.drafts,
+            digest=settings.digest,
             timeout_s=max(settings.timeout_s, _START_S),
             on_progress=settings.on_progress,
             check_ranges=settings.check_ranges,

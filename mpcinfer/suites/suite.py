@@ -144,6 +144,13 @@ class Suite(ABC):
             RangeError: something does not fit; also in its steps.
         """
 
+    def rounding_of_logits(self, plan: Plan, ranges: Mapping[str, float]) -> float:
+        """How far logits of a private run and of its `reference` may be apart by rounding and by the stated
+        errors of protocols; beyond it a value went wrong. 0 where they are the same bit by bit."""
+        from mpcinfer.models.bounds import rounding_of_logits
+
+        return rounding_of_logits(ranges)
+
     @abstractmethod
     def entries(self, config: ModelConfig, tokens: int) -> list[Entry]:
         """Every protocol, counted on a block of a shape whose norms are folded."""
@@ -180,6 +187,14 @@ class Suite(ABC):
         """What the dealer leaves in the place's folder before the parties begin, where correlations do not
         come while they run; seconds that it took."""
         raise ConfigError(f"the suite {self.name} deals for no tasks")
+
+    def session_context(self, config: ModelConfig, max_context: int | None) -> int:
+        """The most tokens of a session.
+
+        Args:
+            max_context: what the client asks for; None where it does not say.
+        """
+        return config.context
 
     # -- a session at a party --------------------------------------------------------------------------------
 

@@ -125,7 +125,7 @@ def test_turns_tell_how_long_they_took(model: Model) -> None:
 def test_a_question_without_room_leaves_the_conversation_as_it_was(model: Model) -> None:
     conversation = Conversation(ClearModel(model), max_new_tokens=2)
     expected = conversation.ask("x = 1").text
-    with pytest.raises(ConfigError, match="leaves no room in the context"):
+    with pytest.raises(ConfigError, match="leaves no room in the model's context"):
         conversation.ask("y = 2\n" * 300)
     assert conversation.turns == 1
     conversation.forget()

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mpcinfer.counting import count
+from mpcinfer.models.bounds import rounding_of_logits
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folded import folded_config
 from mpcinfer.models.load import load_config, load_ranges_of
@@ -23,7 +24,7 @@ from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.fss import connect
 from mpcinfer.suites.fss.connect import fss_session
 from mpcinfer.suites.fss.program import Program
-from mpcinfer.suites.fss.range_check import CHECK, require_agreement, tolerance
+from mpcinfer.suites.fss.range_check import CHECK, require_agreement
 from mpcinfer.suites.fss.second_evaluation import second_evaluation
 from mpcinfer.suites.registry import get_plan, suite_of
 from parties.errors import ConfigError, HandshakeFailed, PeerClosed, RangeError
@@ -109,7 +110,7 @@ def test_a_value_beyond_its_range_is_an_error_with_the_check_and_silence_without
     monkeypatch.setattr(connect, "require_known", lambda *of: None)
     model, narrow = narrowed(kind)
     wrong = prompt_logits(narrow, plan)
-    assert float((wrong - prompt_logits(model, plan)).abs().max()) > tolerance(model.ranges)
+    assert float((wrong - prompt_logits(model, plan)).abs().max()) > rounding_of_logits(model.ranges)
     error, bill, server_bill = run_model(narrow, plan, refused, max_context=MAX_CONTEXT, check_ranges=True)
     assert "left its calibrated range" in error
     assert "mpcinfer calibrate MODEL --prompts FILE" in error
@@ -139,7 +140,7 @@ def test_answers_in_range_are_the_same_and_billed_as_counted(
 
     def agree(first: torch.Tensor, second: torch.Tensor, ranges: dict[str, float]) -> None:
         require_agreement(first, second, ranges)
-        apart.append(float((first - second).abs().max()) / tolerance(ranges))
+        apart.append(float((first - second).abs().max()) / rounding_of_logits(ranges))
 
     monkeypatch.setattr("mpcinfer.suites.fss.program.require_agreement", agree)
     config, model = MODELS[name], model_of(MODELS[name])

@@ -170,11 +170,12 @@ def test_spaces_before_punctuation_go_where_asked() -> None:
     assert Tokenizer(backend=backend, clean_up=True).decode([0, 1, 2, 3]) == "don't go!"
 
 
-@pytest.mark.parametrize("text", ["for \udcff", "\ud800"])
-def test_texts_that_are_not_unicode_are_refused(text: str) -> None:
-    where = len(text) - 1
+@pytest.mark.parametrize(
+    ("text", "said"), [("for \udcff", "byte 0xff after 4"), ("\ud800", r"U\+D800 after 0")]
+)
+def test_texts_that_are_not_unicode_are_refused(text: str, said: str) -> None:
     for encode in (PLAIN.encode, lambda text: PLAIN.encode_pair("a", text)):
-        with pytest.raises(ConfigError, match=rf"not Unicode: character {where} is"):
+        with pytest.raises(ConfigError, match=f"not UTF-8: {said} characters"):
             encode(text)
 
 

@@ -16,7 +16,7 @@ from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.range_check import CHECK, for_check, of_check, require_agreement
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
 from mpcinfer.suites.fss.weights import matrices
-from mpcinfer.suites.fss.widths import DEFAULT_MAX_CONTEXT, Widths
+from mpcinfer.suites.fss.widths import Widths, session_context
 from parties.errors import ConfigError, PeerMismatch
 from parties.meter import Meter
 from protocols.fss.executors.counting_executor import Counting
@@ -72,7 +72,7 @@ class Program:
             RangeError: something needs more than 64 bits.
         """
         check(plan)
-        max_context = min(DEFAULT_MAX_CONTEXT, config.context) if max_context is None else max_context
+        max_context = session_context(config, max_context)
         if not 1 <= max_context <= config.context:
             raise ConfigError(
                 f"a maximum context of {max_context} tokens; the model has a context of {config.context}"

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from mpcinfer.models.bounds import rounding_of_logits
 from parties.errors import RangeError
 from parties.meter import Meter
 from protocols.fss.preprocessing.matrix import Matrix
@@ -23,11 +24,6 @@ AGREED = ", --check-ranges"
 """Added to what both parties must agree on, where ranges are checked."""
 CHECKED = f"ranges were checked: every pass ran twice, the second time under labels that begin with {CHECK!r}"
 """A note on the bill."""
-TOLERANCE = 1 / 32
-"""Largest difference of two evaluations in range, as a part of the largest logit of calibration. They were
-seen to by 1/170 at most; decision 0022 has it model by model."""
-LEAST_TOLERANCE = 2.0**-4
-"""Least tolerance, for small logits: 16 steps of their format under `fss`."""
 _PREFIX = f"{CHECK}."
 
 
@@ -52,18 +48,13 @@ def evaluation_span(meter: Meter, name: str) -> AbstractContextManager[object]:
     return meter.span(CHECK) if name.startswith(_PREFIX) else nullcontext()
 
 
-def tolerance(ranges: Mapping[str, float]) -> float:
-    """What logits of two evaluations may differ by."""
-    return max(TOLERANCE * ranges.get("head.logits/head", 0.0), LEAST_TOLERANCE)
-
-
 def require_agreement(first: torch.Tensor, second: torch.Tensor, ranges: Mapping[str, float]) -> None:
     """Whether two evaluations gave the same logits [rows, V], rounding aside.
 
     Raises:
         RangeError: some value left its range in one of them; the logits say nothing.
     """
-    apart, allowed = float((first - second).abs().max()), tolerance(ranges)
+    apart, allowed = float((first - second).abs().max()), rounding_of_logits(ranges)
     if apart <= allowed:
         return
     raise RangeError(

@@ -56,6 +56,14 @@ class FssSuite(Suite):
 
         return reference_decoder(model, plan, max_context=max_context)
 
+    def session_context(self, config: ModelConfig, max_context: int | None) -> int:
+        from mpcinfer.suites.fss.widths import session_context
+
+        return session_context(config, max_context)
+
+    def rounding_of_logits(self, plan: Plan, ranges: Mapping[str, float]) -> float:
+        return 0.0 if plans.is_faithful(plan) else super().rounding_of_logits(plan, ranges)
+
     def entries(self, config: ModelConfig, tokens: int) -> list[Entry]:
         from mpcinfer.suites.fss.catalogue import fss_entries
 

@@ -28,6 +28,11 @@ DEFAULT_MAX_CONTEXT = 1024
 """Tokens that a session holds where nobody says how many."""
 
 
+def session_context(config: ModelConfig, max_context: int | None) -> int:
+    """The most tokens of a session: as it was asked for, or the default where the model has as many."""
+    return min(DEFAULT_MAX_CONTEXT, config.context) if max_context is None else max_context
+
+
 def _precision(config: ModelConfig) -> Precision:
     """The defaults; without norms in the blocks the residual stays in one ring, which weights must share."""
     return Precision() if config.block_norms else Precision(weight=13, mixed=10, value=11, power=12, score=10)
@@ -76,7 +81,7 @@ class Widths:
         exact_truncation: bool = False,
     ) -> None:
         self.config, self._seen, self._exact_truncation = config, Seen(ranges), exact_truncation
-        self.max_context = min(DEFAULT_MAX_CONTEXT if max_context is None else max_context, config.context)
+        self.max_context = min(session_context(config, max_context), config.context)
         self.precision = precision or _precision(config)
         self._attentions: dict[int, AttentionWidths] = {}
         self._ffns: dict[int, FfnWidths] = {}

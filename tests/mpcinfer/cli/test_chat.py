@@ -76,7 +76,7 @@ def test_a_line_can_go_on(folder: Path) -> None:
 
 def test_a_question_that_is_too_long_is_told_and_the_chat_goes_on(folder: Path) -> None:
     result = chat(folder, "y = 2 " * 300 + "\nx = 1\n", "--local", "plain")
-    assert "leaves no room in the context of" in result.stderr
+    assert "leaves no room in the model's context of 256" in result.stderr
     assert "/reset starts afresh" in result.stderr
     assert result.stdout == chat(folder, "x = 1\n", "--local", "plain").stdout
 

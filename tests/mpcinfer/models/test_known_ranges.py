@@ -132,3 +132,10 @@ def test_ranges_that_do_not_hold_a_token_are_refused() -> None:
     narrow = {**model.ranges, "embedding/embed": 0.97 * model.ranges["embedding/embed"]}
     with pytest.raises(RangeError, match=r"wild: .* token 200 has .*mpcinfer calibrate wild --prompts"):
         require_known("wild", model.weights, narrow)
+
+
+def test_ranges_that_do_not_hold_a_position_are_refused() -> None:
+    model = wild(GPT2)
+    narrow = {**model.ranges, "embedding/add_positions": 0.97 * model.ranges["embedding/add_positions"]}
+    with pytest.raises(RangeError, match=r"embedding/add_positions is at most .* row plus a position's has"):
+        require_known("wild", model.weights, narrow)

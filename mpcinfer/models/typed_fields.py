@@ -1,0 +1,44 @@
+"""Values of plain JSON against the annotated types of a dataclass: they may come from a peer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from parties.errors import ConfigError
+
+
+def require_types(kind: type, fields: Mapping[str, Any], what: str) -> None:
+    """Whether every field that is there has the type that its dataclass says.
+
+    Args:
+        kind: a dataclass whose fields are `bool`, `int`, `float` or a `Literal` of texts.
+        what: is named in the error.
+
+    Raises:
+        ConfigError: a field has another type, is no finite number, or none of the texts.
+    """
+    for name, hint in _hints(kind).items():
+        if name in fields and not _fits(fields[name], hint):
+            raise ConfigError(f"{what}: {name} is {str(fields[name])[:40]!r}, expected {_said(hint)}")
+
+
+@lru_cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fits(value: object, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return isinstance(value, str) and value in get_args(hint)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) is hint
+
+
+def _said(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(get_args(hint))}"
+    return {bool: "true or false", int: "a whole number", float: "a finite number"}[hint]

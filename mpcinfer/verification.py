@@ -1,0 +1,113 @@
+"""Whether a private answer is what the model says: compared with the fixed-point reference, or not at all.
+
+The reference needs the weights, so only who has both, prompt and weights, can compare; everybody else has
+checked ranges (`--check-ranges`), or nothing. The bill says which of the three it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from mpcinfer.answer import Answer
+from mpcinfer.generation import Session
+from mpcinfer.models.model import Model
+from mpcinfer.prompts import prompt_ids
+from mpcinfer.sampling import Sampler
+from mpcinfer.suites.registry import suite_of
+from parties.bill import Bill
+from parties.errors import RangeError
+from protocols.plan import Plan
+
+UNCHECKED = (
+    "nobody checked the answer: where a value left its range it is wrong, in silence (--check-ranges tells "
+    "the client; --verify compares it with the model, where the weights are at hand)"
+)
+"""A note on the bill of a session in which nothing was checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of a comparison.
+
+    Attributes:
+        same: every logit is that of the reference, to the last bit or to within what rounding explains.
+        text: says so, for people.
+    """
+
+    same: bool
+    text: str
+
+    def put_on(self, bill: Bill) -> None:
+        """Notes it on a bill, in place of the note that nothing was checked."""
+        bill.notes[:] = [*(note for note in bill.notes if note != UNCHECKED), self.text]
+
+
+class Witness:
+    """A sampler that keeps the logits it picks from.
+
+    Args:
+        sampler: picks.
+
+    Attributes:
+        logits: [V] each, one for every token of the answer and for the stop token.
+    """
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+        self.logits: list[torch.Tensor] = []
+
+    def __call__(self, logits: torch.Tensor) -> int:
+        self.logits.append(logits.clone())
+        return self._sampler(logits)
+
+
+def verify(
+    model: Model, plan: Plan, prompt: str, answer: Answer, logits: Sequence[torch.Tensor], *, max_context: int
+) -> Verdict:
+    """Runs the reference over prompt and answer in one pass, and compares its logits with the private ones.
+
+    Args:
+        model: with its weights; its ranges are those of the session.
+        logits: as a `Witness` kept them while the answer was made.
+        max_context: of the session, which rings depend on.
+
+    Raises:
+        ConfigError: the plan cannot run the model.
+
+    Cost: one pass in the clear, of as many tokens as there are. Nothing is revealed: it runs at one party.
+    """
+    suite, rows = suite_of(plan), len(logits)
+    ids = [*prompt_ids(model, prompt), *answer.ids]
+    fed = ids[: len(ids) - len(answer.ids) + rows - 1]
+    try:
+        reference = Session(suite.reference(model, plan, max_context=max_context)).step(fed, rows)
+    except RangeError as error:
+        return Verdict(False, f"NOT VERIFIED: in the fixed-point reference a value leaves its range: {error}")
+    return _compared(
+        model.name, torch.stack(list(logits)), reference, suite.rounding_of_logits(plan, model.ranges)
+    )
+
+
+def _compared(name: str, private: torch.Tensor, reference: torch.Tensor, allowed: float) -> Verdict:
+    """Logits [rows, V] of both."""
+    apart = (private.double() - reference.double()).abs().amax(-1)
+    largest, rows = float(apart.max()), len(apart)
+    other = int((private.argmax(-1) != reference.argmax(-1)).sum())
+    if largest > allowed:
+        first = int((apart > allowed).nonzero()[0])
+        explained = f", and rounding explains {allowed:.3g}" if allowed else ""
+        return Verdict(
+            False,
+            f"NOT VERIFIED: this is not what {name} says. From token {first + 1} of the answer on logits are "
+            f"{largest:.3g} apart from the fixed-point reference{explained}; {other} of {rows} likeliest "
+            "tokens differ. The server has other weights, or a value left its range",
+        )
+    if largest == 0:
+        how = "the same logits bit by bit"
+    else:
+        how = f"the same logits but for rounding, {largest:.3g} apart where that explains {allowed:.3g}"
+    likeliest = f"; {other} likeliest tokens differ, that close to others" if other else ""
+    return Verdict(True, f"verified: {name} in fixed point in the clear gives {how}, {rows} times{likeliest}")
