@@ -73,7 +73,7 @@ def test_what_is_published_is_the_same_model_to_a_client(llama: Path, tmp_path: 
     ids = public.tokenizer.encode(text)
     assert read.tokenizer.encode(text) == ids
     assert read.tokenizer.decode(ids) == public.tokenizer.decode(ids)
-    same = ("bos", "stop", "chat_template", "special")
+    same = ("prefix", "suffix", "stop", "chat_template", "named_templates", "special", "clean_up")
     assert all(getattr(read.tokenizer, each) == getattr(public.tokenizer, each) for each in same)
     if public.tokenizer.chat_template:
         assert read.tokenizer.chat(TALK) == public.tokenizer.chat(TALK)
