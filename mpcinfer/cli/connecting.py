@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mpcinfer.cli.kernels import compile_kernels
 from mpcinfer.cli.options import Local
 from mpcinfer.cli.progress import announce
+from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.roles.together import private
 from mpcinfer.sessions.progress import Progress
 from mpcinfer.speculation import NO_FOLDER, Draft, look_up
@@ -32,6 +33,7 @@ class Parties:
         on_progress: is told how far the session is.
         prompt: makes the first prompt, where it is known.
         check_ranges: every pass is evaluated twice, and the client told of values that left their ranges.
+        batch: prompts of every pass.
     """
 
     server: str | None
@@ -46,6 +48,7 @@ class Parties:
     max_context: int | None = None
     prompt: Callable[[PublicModel], str] | None = None
     check_ranges: bool = False
+    batch: Batch = SINGLE
 
 
 @contextmanager
@@ -81,6 +84,8 @@ def running(
             say=announce,
             on_progress=parties.on_progress,
             check_ranges=parties.check_ranges,
+            batch=parties.batch.size,
+            equal_lengths=not parties.batch.padded,
         ) as client:
             yield client
     else:
@@ -129,6 +134,8 @@ def _connected(model: str, plan: str, choices: Sequence[str], parties: Parties) 
         on_progress=parties.on_progress,
         check_ranges=parties.check_ranges,
         insecure_dealer=parties.insecure_dealer,
+        batch=parties.batch.size,
+        equal_lengths=not parties.batch.padded,
     ) as client:
         yield client
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,8 @@ from rich.console import Console
 
 from mpcinfer.cli import options
 from mpcinfer.cli.options import Local
+from mpcinfer.models.batch import Batch
+from parties.errors import ConfigError
 from protocols.plan import DEFAULT_PLAN
 
 if TYPE_CHECKING:
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 
 
 def generate(
-    prompt: Annotated[str, typer.Argument(help="The text to complete, or - to read it from standard input.")],
+    prompts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PROMPT...",
+            help="The text to complete, or - to read it from standard input; several run together.",
+            show_default=False,
+        ),
+    ] = None,
     model: options.Model = "tiny-python",
     server: Annotated[str | None, typer.Option(help="The server's endpoint, tcp://host:port.")] = None,
     server_key: Annotated[Path | None, typer.Option(help="The server's .public file.")] = None,
@@ -44,6 +52,10 @@ def generate(
     speculate: options.Speculate = 0,
     draft_model: options.DraftModel = None,
     chat: Annotated[bool, typer.Option("--chat", help="Wrap the prompt in the chat template.")] = False,
+    prompt_file: Annotated[
+        Path | None, typer.Option("--prompts", metavar="FILE", help="More prompts, one a line.")
+    ] = None,
+    equal_lengths: options.EqualLengths = False,
     check_ranges: options.CheckRanges = False,
     timeout: options.Timeout = 60.0,
     layers: Annotated[bool, typer.Option("--layers", help="The bill by layer, too.")] = False,
@@ -61,7 +73,7 @@ def generate(
     """Complete a text with a model on another machine, or locally.
 
     The prompt never leaves this process in the clear, and the answer is visible here only. The server
-    learns how many tokens the prompt and the answer have.
+    learns how many tokens the prompt and the answer have; of several prompts, those of the longest.
 
     [bold]Examples[/bold]
 
@@ -70,17 +82,27 @@ def generate(
             --dealer tcp://dealer:7102 --dealer-key keys/dealer.public --key keys/client.secret
         mpcinfer generate "What is the capital of France?" --chat --local plain --model smollm2-135m-instruct
         mpcinfer generate "a, b, c, a, b, c, a," --local private --speculate 4
+        mpcinfer generate "for i in" "import os" "class Point:" --local private
     """
+    from mpcinfer.cli.batch import document_of, given, show
     from mpcinfer.cli.connecting import Drafting, Parties, running
     from mpcinfer.cli.progress import Answering, Waiting
     from mpcinfer.cli.tables import print_bill
 
-    text = sys.stdin.read() if prompt == "-" else prompt
+    texts = given(prompts or [], prompt_file)
+    batch = Batch.of(len(texts), equal_lengths=equal_lengths)
+    if batch.several and speculate:
+        raise ConfigError("--speculate drafts for one prompt, not for a batch")
 
-    def asked(public: PublicModel) -> str:
-        return public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
+    def asked(public: PublicModel) -> list[str]:
+        template = public.tokenizer.chat
+        return [template([{"role": "user", "content": text}]) if chat else text for text in texts]
 
-    bar: Waiting = Waiting() if as_json else Answering("" if chat else text, tokens)
+    def longest(public: PublicModel) -> str:
+        return max(asked(public), key=lambda text: len(public.tokenizer.encode(text)))
+
+    quiet = as_json or batch.several
+    bar: Waiting = Waiting() if quiet else Answering("" if chat else texts[0], tokens)
     drafting = Drafting(speculate=speculate, draft_model=draft_model, correlations=correlations)
     parties = Parties(
         server=server,
@@ -92,8 +114,9 @@ def generate(
         timeout_s=timeout,
         insecure_dealer=insecure_dealer,
         on_progress=bar.show,
-        prompt=None if speculate else asked,  # with drafts its pass has more tokens
+        prompt=None if speculate else longest,  # with drafts its pass has more tokens
         check_ranges=check_ranges,
+        batch=batch,
     )
     with closing(bar), running(model, local, plan, choices or [], parties) as runner:
         from mpcinfer.roles.client import PrivateClient
@@ -101,27 +124,29 @@ def generate(
 
         uniform = system_uniform if seed is None else seeded_uniform(seed)
         sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
-        on_text = bar.answer if isinstance(bar, Answering) else None
-        answer = runner.complete(
-            asked(runner.public),
-            max_new_tokens=tokens,
-            sampler=sampler,
-            on_text=on_text,
-            speculate=speculate,
-            draft=drafting.draft(runner),
-        )
+        given_to_model = asked(runner.public)
+        if batch.several:
+            answers = runner.complete_batch(given_to_model, max_new_tokens=tokens, sampler=sampler)
+        else:
+            answer = runner.complete(
+                given_to_model[0],
+                max_new_tokens=tokens,
+                sampler=sampler,
+                on_text=bar.answer if isinstance(bar, Answering) else None,
+                speculate=speculate,
+                draft=drafting.draft(runner),
+            )
+            answers = [answer]
         if isinstance(bar, Answering):
             bar.end()
         bill = runner.finish() if isinstance(runner, PrivateClient) else None
     if as_json:
-        document = {
-            "text": answer.text,
-            "token_ids": list(answer.ids),
-            "reason": answer.reason,
-            "speculation": None if answer.speculation is None else answer.speculation.to_json(),
-            "bill": None if bill is None else bill.to_json(),
-        }
-        typer.echo(json.dumps(document, indent=2))
-    elif bill is not None:
+        documents = [document_of(answer) for answer in answers]
+        several = {"answers": documents} if batch.several else documents[0]
+        typer.echo(json.dumps({**several, "bill": None if bill is None else bill.to_json()}, indent=2))
+        return
+    if batch.several:
+        show(texts, answers, repeat=not chat)
+    if bill is not None:
         Console(stderr=True).print()
         print_bill(Console(stderr=True), bill, layers=layers, labels=labels)

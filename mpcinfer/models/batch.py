@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,3 +76,9 @@ class Batch:
 
 
 SINGLE = Batch()
+
+
+def positions_of(padding: Sequence[int], start: int, count: int) -> list[int]:
+    """Where `count` tokens of each sequence stand behind its padding, sequence after sequence, from the
+    `start`-th token of all on; padding itself at 0, as the first token."""
+    return [max(at - before, 0) for before in padding for at in range(start, start + count)]

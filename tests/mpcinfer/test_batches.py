@@ -11,6 +11,7 @@ import torch
 
 from mpcinfer.answer import Answer
 from mpcinfer.batch_answers import Prompts, batch_answers
+from mpcinfer.clear import ClearModel
 from mpcinfer.counting import count
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.config import ModelConfig
@@ -164,6 +165,22 @@ def test_other_plans_run_and_bill_padded_batches(plan: str) -> None:
     assert costs_of(bill) == costs_of(counted)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_crypten_runs_and_bills_padded_batches(name: str) -> None:
+    model, plan, together = model_of(MODELS[name]), get_plan("crypten"), samplers(3)
+    answers, bill = privately(model, UNEQUAL, ANY, together, "crypten")
+    for prompt, answer, seen in zip(UNEQUAL, answers, together, strict=True):
+        by, clear = Noting(), ClearModel(model, fixed_point=True, plan="crypten")
+        assert clear.complete(prompt, max_new_tokens=NEW, sampler=by).ids == answer.ids
+        # As in test_private_models: a protocol's stated errors are below 3e-3 each.
+        apart = (torch.stack(seen.logits) - torch.stack(by.logits)).abs().max()
+        assert float(apart) < 0.1 * float(torch.stack(by.logits).std())
+    counted = count(model.config, plan, tokens=8, new_tokens=NEW, ranges=model.ranges, batch=ANY)
+    assert costs_of(bill) == costs_of(counted)
+    alone = count(model.config, plan, tokens=8, new_tokens=NEW, ranges=model.ranges)
+    assert bill.total.rounds == alone.total.rounds
+
+
 def test_two_prompts_take_products_ahead_as_one_does() -> None:
     model, mine, theirs, batch = model_of(SMALL), samplers(2), samplers(2), Batch(2, padded=True)
     answers, _ = privately(model, UNEQUAL[:2], batch, mine)
@@ -256,6 +273,8 @@ def test_what_batches_cannot_do_is_refused_by_name() -> None:
     ranges = model_of(SMALL).ranges
     with pytest.raises(ConfigError, match=r"attention=power: .*--equal-lengths"):
         Program.of(FSS, POWER, ranges, batch=ANY)
+    with pytest.raises(ConfigError, match=r"softmax=stock: .*--equal-lengths"):
+        count(SMALL, get_plan("crypten-stock"), tokens=4, ranges=ranges, batch=ANY)
     by_position = dataclasses.replace(SMALL, temperature="position")
     with pytest.raises(ConfigError, match=r"temperature=position: .*--equal-lengths"):
         Program.of(FSS, by_position, ranges, batch=ANY)

@@ -135,13 +135,13 @@ Open = Callable[[Link, Link, dict[str, torch.Tensor] | None], AbstractContextMan
 """A party's session, given its two links, and the weights at the server."""
 
 
-def _crypten(plan: Plan, public: PublicModel) -> tuple[Callable[[Link, Link], object], Open]:
+def _crypten(plan: Plan, public: PublicModel, batch: Batch) -> tuple[Callable[[Link, Link], object], Open]:
     @contextmanager
     def open_session(
         link: Link, dealer: Link, weights: dict[str, torch.Tensor] | None
     ) -> Generator[PrivateSession]:
         with crypten_executor(link, dealer, plan, _key) as executor:
-            yield CrypTenPrivateSession(executor, plan, public, weights)
+            yield CrypTenPrivateSession(executor, plan, public, weights, batch)
 
     return serve_dealer, open_session
 
@@ -192,7 +192,7 @@ def run_model(
     if fss:
         deal, open_session = _fss(plan, public, max_context, check_ranges, batch)
     else:
-        deal, open_session = _crypten(plan, public)
+        deal, open_session = _crypten(plan, public, batch)
 
     def server(link: Link, dealer: Link) -> Bill:
         with open_session(link, dealer, dict(model.weights)) as session:

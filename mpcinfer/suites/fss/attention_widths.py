@@ -102,7 +102,7 @@ class AttentionWidths:
 
 
 HIDDEN = 12.0
-"""How far below its row's largest score padding is: exp of minus that is 1/20 of the last place of a weight."""
+"""How far below its row's largest score padding is: exp of minus that is 1/20 of a weight's last place."""
 
 
 def weighting(

@@ -16,6 +16,7 @@ import torch
 
 from mpcinfer.backends.base import Backend
 from mpcinfer.backends.plain import rope_angles
+from mpcinfer.models.batch import positions_of
 from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind, RopePairs
 from mpcinfer.models.folded import query_exponent
 from mpcinfer.suites.fss.attention import softmax_attention
@@ -96,7 +97,7 @@ class FssBackend(Backend[Share, Matrix]):
         if self._widths.padded:
             own, (size, count) = None, x.shape[:2]
             if self._padding is not None:
-                own = [max(start + t - before, 0) for before in self._padding for t in range(count)]
+                own = positions_of(self._padding, start, count)
             gate = TokensToServerHeld(own, count, table.shape[0], self._widths.embedding_bits, size)
             return self.executor.add(x, self.executor.one(Linear(table), self.executor.one(gate)))
         rows = table.value[start : start + x.shape[-2]]
