@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,13 +23,17 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.client import PrivateClient
 from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.sessions.exchange import StepClient
-from mpcinfer.suites.fss.connect import encoded_weights
+from mpcinfer.sessions.session_config import SessionConfig
+from mpcinfer.suites.additive.session import agreed_batch
+from mpcinfer.suites.fss.connect import agreed_program, encoded_weights
 from mpcinfer.suites.fss.program import Program
-from mpcinfer.suites.registry import get_plan
+from mpcinfer.suites.registry import get_plan, suite_of
 from parties.bill import Bill
 from parties.channel import Channel
 from parties.errors import ConfigError, PeerMismatch
-from parties.meter import SERVER, Meter
+from parties.link import Link
+from parties.local import local_pair
+from parties.meter import CLIENT, SERVER, Meter, Phase
 from parties.trace import Trace
 from parties.wire import decode
 from protocols.fss.executors.clear import Clear
@@ -312,3 +318,50 @@ def test_a_session_runs_either_one_prompt_or_batches() -> None:
 
     run_model(model, FSS, one, max_context=CONTEXT, batch=ANY)
     run_model(model, FSS, several, max_context=CONTEXT)
+
+
+def test_batches_over_a_folder_are_refused_before_anything_is_opened() -> None:
+    config = SessionConfig(
+        plan=FSS, public=PublicModel.of(model_of(SMALL)), correlations=Path("nowhere"), batch=SAME
+    )
+    with pytest.raises(ConfigError, match="batch: correlations from `mpcinfer deal`"):
+        suite_of(FSS).ready(config)
+
+
+@pytest.mark.parametrize("plan", ["fss", "crypten"])
+@pytest.mark.parametrize(
+    ("document", "refused"),
+    [
+        ({"batch": 0, "padded": False}, "1 to 64"),
+        ({"batch": 65, "padded": True}, "1 to 64"),
+        ({"batch": "8", "padded": True}, "batch"),
+        ({"batch": 8, "padded": True}, "attention=power"),
+    ],
+)
+def test_a_server_refuses_a_client_that_asks_for_what_cannot_be_run(
+    plan: str, document: dict[str, Any], refused: str
+) -> None:
+    model = model_of(POWER)
+    agree = agreed_program if plan == "fss" else agreed_batch
+    label, more = (
+        ("session.max_context", {"max_context": 8, "first": 0}) if plan == "fss" else ("session.batch", {})
+    )
+    ends = local_pair()
+    with Link(ends[0], Meter(), SERVER) as server, Link(ends[1], Meter(), CLIENT) as client:
+        with client.meter.phase(Phase.CONTROL):
+            client.send_document({**more, **document}, label)
+        with pytest.raises(PeerMismatch, match=refused):
+            agree(server, SessionConfig(plan=get_plan(plan), public=PublicModel.of(model)))
+
+
+def test_both_parties_agree_on_what_the_client_asks_for() -> None:
+    public, ends = PublicModel.of(model_of(SMALL)), local_pair()
+    with Link(ends[0], Meter(), SERVER) as server, Link(ends[1], Meter(), CLIENT) as client:
+        for plan, agree in ((FSS, agreed_program), (get_plan("crypten"), agreed_batch)):
+            mine = agree(client, SessionConfig(plan=plan, public=public, batch=ANY))
+            theirs = agree(server, SessionConfig(plan=plan, public=public))
+            if isinstance(mine, Batch):
+                assert mine == theirs == ANY
+            else:
+                assert mine[0].to_document() == theirs[0].to_document()
+                assert theirs[0].batch == ANY
