@@ -38,7 +38,7 @@ from parties.trace import Trace
 from parties.wire import decode
 from protocols.fss.executors.clear import Clear
 from protocols.share import Share
-from tests.mpcinfer.test_private_models import GPT2, LLAMA, POWER, costs_of
+from tests.mpcinfer.test_private_models import GPT2, LLAMA, POWER, _costs
 from tests.mpcinfer.three_parties import random_model, run_model
 
 FSS, EXACT = get_plan("fss"), get_plan("fss-faithful")
@@ -112,7 +112,7 @@ def test_a_padded_batch_is_the_reference_bit_by_bit_and_costs_what_was_counted(n
     counted = count(
         model.config, EXACT, tokens=tokens, new_tokens=NEW, ranges=ranges, batch=ANY, max_context=CONTEXT
     )
-    assert costs_of(bill) == costs_of(counted)
+    assert _costs(bill) == _costs(counted)
     alone = count(model.config, EXACT, tokens=tokens, new_tokens=NEW, ranges=ranges, max_context=CONTEXT)
     assert bill.total.rounds == alone.total.rounds
 
@@ -140,7 +140,7 @@ def test_a_batch_of_one_length_is_one_by_one_to_the_last_bit_and_counted() -> No
     counted = count(
         SMALL, EXACT, tokens=4, new_tokens=NEW, ranges=model.ranges, batch=SAME, max_context=CONTEXT
     )
-    assert costs_of(bill) == costs_of(counted)
+    assert _costs(bill) == _costs(counted)
     alone = count(SMALL, EXACT, tokens=4, new_tokens=NEW, ranges=model.ranges, max_context=CONTEXT)
     assert alone.total.setup_bytes == bill.total.setup_bytes
 
@@ -168,7 +168,7 @@ def test_other_plans_run_and_bill_padded_batches(plan: str) -> None:
         max_context=CONTEXT,
         check_ranges=checked,
     )
-    assert costs_of(bill) == costs_of(counted)
+    assert _costs(bill) == _costs(counted)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -182,7 +182,7 @@ def test_crypten_runs_and_bills_padded_batches(name: str) -> None:
         apart = (torch.stack(seen.logits) - torch.stack(by.logits)).abs().max()
         assert float(apart) < 0.1 * float(torch.stack(by.logits).std())
     counted = count(model.config, plan, tokens=8, new_tokens=NEW, ranges=model.ranges, batch=ANY)
-    assert costs_of(bill) == costs_of(counted)
+    assert _costs(bill) == _costs(counted)
     alone = count(model.config, plan, tokens=8, new_tokens=NEW, ranges=model.ranges)
     assert bill.total.rounds == alone.total.rounds
 

@@ -79,7 +79,7 @@ def _in_the_clear(model: Model) -> tuple[torch.Tensor, list[int]]:
     return first, tokens
 
 
-def costs_of(bill: Bill) -> dict[str, tuple[int, ...]]:
+def _costs(bill: Bill) -> dict[str, tuple[int, ...]]:
     rows = {row.label: tuple(getattr(row, name) for name in _COUNTED) for row in bill.rows}
     return {label: costs for label, costs in rows.items() if any(costs)}
 
@@ -95,8 +95,8 @@ def test_private_run_gives_the_clear_tokens_and_the_counted_bill(config: ModelCo
     assert float((logits - reference).abs().max()) < 0.1 * float(reference.std())
     assert tokens == reference_tokens
     counted = count(config, plan, tokens=len(PROMPT), new_tokens=STEPS, ranges=model.ranges)
-    assert costs_of(bill) == costs_of(counted)
-    assert costs_of(server_bill) == costs_of(counted)
+    assert _costs(bill) == _costs(counted)
+    assert _costs(server_bill) == _costs(counted)
 
 
 def test_a_second_prompt_starts_afresh() -> None:

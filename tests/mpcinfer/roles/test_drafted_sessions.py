@@ -20,7 +20,7 @@ from mpcinfer.sessions.exchange import StepClient
 from mpcinfer.speculation import Speculation, speculation
 from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
-from tests.mpcinfer.test_private_models import GPT2, LLAMA, costs_of
+from tests.mpcinfer.test_private_models import GPT2, LLAMA, _costs
 from tests.mpcinfer.three_parties import random_model, run_model
 
 EXACT = get_plan("fss-faithful")
@@ -136,7 +136,7 @@ def test_the_bill_is_the_counted_one(config: ModelConfig, plan: str) -> None:
     logits, bill, server_bill = run_model(model, chosen, use, max_context=11)
     assert [len(rows) for rows in logits] == [4, 4, 4, 2]
     counted = count(config, chosen, **shape, speculate=3, accepted=1, ranges=model.ranges)
-    assert costs_of(bill) == costs_of(counted) == costs_of(server_bill)
+    assert _costs(bill) == _costs(counted) == _costs(server_bill)
 
 
 @pytest.mark.parametrize(
