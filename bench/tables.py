@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.batches import batches_table
 from bench.block import described
 from bench.comparison_measured import measured_table
 from bench.comparison_tables import TABLES as COMPARISON_TABLES
@@ -135,7 +136,11 @@ DOCUMENTS = {
         "agreement": agreement_table,
         "planned": planned_table,
     },
-    "docs/performance.md": {"profile": profile_table, "speculation": speculation_table},
+    "docs/performance.md": {
+        "profile": profile_table,
+        "speculation": speculation_table,
+        "batches": batches_table,
+    },
     "docs/comparison.md": {**COMPARISON_TABLES, "comparison measured": measured_table},
     "docs/peers.md": PEER_TABLES,
     "docs/published.md": PUBLISHED_TABLES,

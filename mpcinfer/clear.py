@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
 from mpcinfer.answer import Answer, OnText, answer
 from mpcinfer.backends.plain import PlainBackend
+from mpcinfer.batch_answers import OnBatchText
 from mpcinfer.generation import Predict, Remembered, Session
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.model import Model
@@ -82,6 +84,27 @@ class ClearModel:
         if not self._fixed_point:
             return config.context
         return min(suite_of(self._plan).session_context(config, self._room), config.context)
+
+    def complete_batch(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int = 24,
+        sampler: Sampler | Sequence[Sampler] = greedy,
+        on_text: OnBatchText | None = None,
+    ) -> list[Answer]:
+        """The model's continuations of several texts, one after the other; arguments as those of
+        `PrivateClient.complete_batch`. Every answer has the room that its own prompt leaves."""
+        samplers = [sampler] * len(prompts) if callable(sampler) else list(sampler)
+        return [
+            self.complete(
+                prompt,
+                max_new_tokens=max_new_tokens,
+                sampler=each,
+                on_text=None if on_text is None else partial(on_text, number),
+            )
+            for number, (prompt, each) in enumerate(zip(prompts, samplers, strict=True))
+        ]
 
     def _predictions(self, keep_cache: bool) -> Predict:
         """Over what was seen, or afresh."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mpcinfer.counting import Part, count
+from mpcinfer.models.batch import Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.plans import plan_from
@@ -24,6 +25,8 @@ def cost(
     part: Part = "all",
     max_context: int | None = None,
     check_ranges: bool = False,
+    batch: int = 1,
+    equal_lengths: bool = False,
 ) -> Bill:
     """What a private run would cost, exactly, without running it.
 
@@ -40,10 +43,13 @@ def cost(
             model's context where that is less.
         check_ranges: (suite `fss`, calibrated models) every pass runs twice, so that the client is told of
             values that left their ranges.
+        batch: prompts of every pass, 1 to 64; `tokens` are those of the longest.
+        equal_lengths: all prompts of a batch are as long; otherwise nobody but the client learns how long the
+            others are, and they may have any length.
 
     Raises:
-        ConfigError: no such model or plan, tokens that do not fit the context, or impossible numbers of
-            drafts.
+        ConfigError: no such model or plan, tokens that do not fit the context, impossible numbers of
+            drafts, or a batch that the plan or the model cannot run.
     """
     shape = isinstance(model, ModelConfig)
     return count(
@@ -57,4 +63,5 @@ def cost(
         ranges=None if shape else load_ranges_of(model),
         max_context=max_context,
         check_ranges=check_ranges,
+        batch=Batch.of(batch, equal_lengths=equal_lengths),
     )

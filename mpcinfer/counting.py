@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mpcinfer.backends.parts import Part, answer_passes
+from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.fold import as_run
 from mpcinfer.speculation import MOST_DRAFTS
@@ -27,6 +28,7 @@ def count(
     ranges: Mapping[str, float] | None = None,
     max_context: int | None = None,
     check_ranges: bool = False,
+    batch: Batch = SINGLE,
 ) -> Bill:
     """Rounds and bytes that a session would measure; they depend on shapes alone.
 
@@ -43,13 +45,15 @@ def count(
             more than these tokens. A session where nobody says otherwise has more room.
         check_ranges: (calibrated models, suites that can) every pass runs twice, then under labels of
             `check.`.
+        batch: prompts of every pass; `tokens` and `new_tokens` are of each, those of the longest where they
+            are padded.
 
     Returns:
         A bill with `seconds` None and no wire bytes. Setup holds the weights that the part needs.
 
     Raises:
         ConfigError: fewer than one token, or more than the context or the maximum context holds; ranges
-            cannot be checked.
+            cannot be checked; drafts of several prompts; several where the suite or the model cannot.
     """
     if tokens < 1 or new_tokens < 1:
         raise ConfigError(f"a run has at least one token and one new token, not {tokens} and {new_tokens}")
@@ -68,6 +72,9 @@ def count(
     suite = suite_of(plan)
     if check_ranges:
         suite.require_checkable(plan)
+    if batch.several and speculate:
+        raise ConfigError("speculate: drafts are checked of one prompt, not of a batch")
+    suite.require_batch(plan, config, batch)
     run = Run(
         config=as_run(config, None, folds=plan.fold)[0],
         passes=answer_passes(tokens, new_tokens, speculate, right),
@@ -75,5 +82,6 @@ def count(
         part=part,
         ranges=ranges or None,
         check_ranges=check_ranges,
+        batch=batch,
     )
     return suite.count(plan, run)

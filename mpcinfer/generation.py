@@ -36,12 +36,14 @@ class Session(Generic[TensorT, WeightT]):
         """Runs the decoder over `count` more tokens.
 
         Args:
-            ids: the tokens at the client; None at a party that must not know them.
-            count: how many there are, known to both.
+            ids: the tokens at the client, those of a batch sequence after sequence; None at a party that must
+                not know them.
+            count: how many there are of a sequence, known to both.
             rows: after how many of them, the last ones, the next token is asked for.
 
         Returns:
-            Logits [rows, V] of the next tokens at the client, None at the other party.
+            Logits [rows, V] of the next tokens at the client, of a batch [B * rows, V]; None at the other
+            party.
 
         Raises:
             ConfigError: the tokens do not fit the context.
@@ -51,7 +53,7 @@ class Session(Generic[TensorT, WeightT]):
             tokens = backend.tokens(ids, count)
             logits = self.decoder.forward(tokens, count, cache=self.cache, rows=rows)
             opened = backend.open_logits(logits)
-        return None if opened is None else opened.reshape(rows, -1)
+        return None if opened is None else opened.reshape(-1, opened.shape[-1])
 
     def step(self, ids: Sequence[int], rows: int = 1) -> torch.Tensor:
         """`advance` at the party that knows the tokens and gets the logits."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mpcinfer.cli.kernels import compile_kernels
 from mpcinfer.cli.options import Local
 from mpcinfer.cli.progress import announce
+from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.roles.together import private
 from mpcinfer.sessions.progress import Progress
 from mpcinfer.speculation import NO_FOLDER, Draft, look_up
@@ -35,6 +36,7 @@ class Parties:
         digest: the model must have this one; None for any.
         check_ranges: every pass is evaluated twice, and the client told of values that left their ranges.
         verify: the answer will be compared with the model, whose weights must be here.
+        batch: prompts of every pass.
     """
 
     server: str | None
@@ -52,6 +54,7 @@ class Parties:
     digest: str | None = None
     check_ranges: bool = False
     verify: bool = False
+    batch: Batch = SINGLE
 
 
 @contextmanager
@@ -104,6 +107,8 @@ def running(
             say=announce,
             on_progress=parties.on_progress,
             check_ranges=parties.check_ranges,
+            batch=parties.batch.size,
+            equal_lengths=not parties.batch.padded,
         ) as client:
             yield client
     else:
@@ -156,6 +161,8 @@ def _connected(
         on_progress=parties.on_progress,
         check_ranges=parties.check_ranges,
         insecure_dealer=parties.insecure_dealer,
+        batch=parties.batch.size,
+        equal_lengths=not parties.batch.padded,
     ) as client:
         yield client
 

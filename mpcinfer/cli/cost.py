@@ -12,6 +12,7 @@ from rich.console import Console
 from mpcinfer.cli import options
 from mpcinfer.cli.counted import counted
 from mpcinfer.cli.tables import print_bill
+from mpcinfer.models.batch import MOST_PROMPTS
 from mpcinfer.plans import named_plan
 from parties.bill import Bill
 from protocols.plan import DEFAULT_PLAN
@@ -46,6 +47,10 @@ def cost(
         typer.Option(min=1, help="Tokens of the session; rings of suite fss depend on it. These alone."),
     ] = None,
     check_ranges: options.CheckRanges = False,
+    batch: Annotated[
+        int, typer.Option(min=1, max=MOST_PROMPTS, help="Prompts that every pass runs; --tokens of each.")
+    ] = 1,
+    equal_lengths: options.EqualLengths = False,
     layers: Annotated[bool, typer.Option("--layers", help="Also by layer.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="Also label by label.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The whole bill as JSON.")] = False,
@@ -61,6 +66,7 @@ def cost(
         mpcinfer cost llama2-7b --tokens 512 --json
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --layers
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --speculate 4 --accepted 2
+        mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --batch 8
     """
     settings: dict[str, Any] = {
         "plan": plan,
@@ -72,6 +78,8 @@ def cost(
         "part": part.value,
         "max_context": max_context,
         "check_ranges": check_ranges,
+        "batch": batch,
+        "equal_lengths": equal_lengths,
     }
     which = named_plan(plan).digest()  # of a file: its name stays and what is in it may change
     answer = counted(["cost", which, *settings.items()], model, lambda: _count(model, settings))
@@ -80,7 +88,10 @@ def cost(
         typer.echo(json.dumps(bill.to_json(), indent=2))
         return
     console = Console()
-    console.print(f"{model}, {tokens} tokens, plan {plan}, part {part.value}: counted, not run", style="bold")
+    several = f"{batch} prompts of " if batch > 1 else ""
+    console.print(
+        f"{model}, {several}{tokens} tokens, plan {plan}, part {part.value}: counted, not run", style="bold"
+    )
     print_bill(console, bill, layers=layers, labels=labels)
     for disclosure in answer["disclosures"]:
         console.print(f"note: {disclosure}", style="yellow", markup=False)

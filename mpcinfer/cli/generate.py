@@ -12,7 +12,8 @@ from rich.console import Console
 
 from mpcinfer.cli import options
 from mpcinfer.cli.options import Local
-from mpcinfer.cli.texts import asked_text
+from mpcinfer.models.batch import Batch
+from parties.errors import ConfigError
 from protocols.plan import DEFAULT_PLAN
 
 if TYPE_CHECKING:
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 
 
 def generate(
-    prompt: Annotated[str, typer.Argument(help="The text to complete, or - to read it from standard input.")],
+    prompts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PROMPT...",
+            help="The text to complete, or - to read it from standard input; several run together.",
+            show_default=False,
+        ),
+    ] = None,
     model: options.AskedModel = None,
     digest: options.Digest = None,
     server: Annotated[str | None, typer.Option(help="The server's endpoint, tcp://host:port.")] = None,
@@ -46,6 +54,10 @@ def generate(
     speculate: options.Speculate = 0,
     draft_model: options.DraftModel = None,
     chat: Annotated[bool, typer.Option("--chat", help="Wrap the prompt in the chat template.")] = False,
+    prompt_file: Annotated[
+        Path | None, typer.Option("--prompts", metavar="FILE", help="More prompts, one a line.")
+    ] = None,
+    equal_lengths: options.EqualLengths = False,
     check_ranges: options.CheckRanges = False,
     verify: Annotated[
         bool,
@@ -71,8 +83,8 @@ def generate(
     """Complete a text with a model on another machine, or locally.
 
     The prompt never leaves this process in the clear, and the answer is visible here only. The server
-    learns how many tokens the prompt and the answer have. With --server and no --model, shape, tokenizer and
-    ranges come from the server; --digest pins them.
+    learns how many tokens the prompt and the answer have; of several prompts, those of the longest. With
+    --server and no --model, shape, tokenizer and ranges come from the server; --digest pins them.
 
     [bold]Examples[/bold]
 
@@ -82,18 +94,28 @@ def generate(
         mpcinfer generate "What is the capital of France?" --chat --local plain --model smollm2-135m-instruct
         mpcinfer generate "a long text" --local private --max-context 4096 --model MODEL --verify
         mpcinfer generate "a, b, c, a, b, c, a," --local private --speculate 4
+        mpcinfer generate "for i in" "import os" "class Point:" --local private
     """
+    from mpcinfer.cli.batch import document_of, given, show
     from mpcinfer.cli.connecting import Drafting, Parties, running
     from mpcinfer.cli.progress import Answering, Waiting
     from mpcinfer.cli.tables import print_bill
     from mpcinfer.cli.verifying import verdict_of
 
-    text = asked_text(prompt)
+    texts = given(prompts or [], prompt_file)
+    batch = Batch.of(len(texts), equal_lengths=equal_lengths)
+    if batch.several and (speculate or verify):
+        raise ConfigError("--speculate and --verify are for one prompt, not for a batch")
 
-    def asked(public: PublicModel) -> str:
-        return public.tokenizer.chat([{"role": "user", "content": text}]) if chat else text
+    def asked(public: PublicModel) -> list[str]:
+        template = public.tokenizer.chat
+        return [template([{"role": "user", "content": text}]) if chat else text for text in texts]
 
-    bar: Waiting = Waiting() if as_json else Answering("" if chat else text, tokens)
+    def longest(public: PublicModel) -> str:
+        return max(asked(public), key=lambda text: len(public.tokenizer.encode(text)))
+
+    quiet = as_json or batch.several
+    bar: Waiting = Waiting() if quiet else Answering("" if chat else texts[0], tokens)
     drafting = Drafting(speculate=speculate, draft_model=draft_model, correlations=correlations)
     parties = Parties(
         server=server,
@@ -106,11 +128,12 @@ def generate(
         insecure_dealer=insecure_dealer,
         on_progress=bar.show,
         max_context=max_context,
-        prompt=asked,
+        prompt=longest,
         drafts=speculate > 0,
         digest=digest,
         check_ranges=check_ranges,
         verify=verify,
+        batch=batch,
     )
     with closing(bar), running(model, options.SHIPPED, local, plan, choices or [], parties) as runner:
         from mpcinfer.roles.client import PrivateClient
@@ -119,35 +142,36 @@ def generate(
 
         uniform = system_uniform if seed is None else seeded_uniform(seed)
         sampler = Witness(make_sampler(temperature=temperature, top_k=top_k, uniform=uniform))
-        on_text = bar.answer if isinstance(bar, Answering) else None
         said = asked(runner.public)
-        answer = runner.complete(
-            said,
-            max_new_tokens=tokens,
-            sampler=sampler,
-            on_text=on_text,
-            speculate=speculate,
-            draft=drafting.draft(runner),
-        )
+        if batch.several:
+            answers = runner.complete_batch(said, max_new_tokens=tokens, sampler=sampler)
+        else:
+            answer = runner.complete(
+                said[0],
+                max_new_tokens=tokens,
+                sampler=sampler,
+                on_text=bar.answer if isinstance(bar, Answering) else None,
+                speculate=speculate,
+                draft=drafting.draft(runner),
+            )
+            answers = [answer]
         if isinstance(bar, Answering):
             bar.end()
         bill = runner.finish() if isinstance(runner, PrivateClient) else None
         room = runner.max_context if isinstance(runner, PrivateClient) else 0
     verdict = None
     if verify and bill is not None:
-        verdict = verdict_of(model or options.SHIPPED, plan, choices, said, answer, sampler, room)
+        verdict = verdict_of(model or options.SHIPPED, plan, choices, said[0], answers[0], sampler, room)
         verdict.put_on(bill)
     if as_json:
-        document = {
-            "text": answer.text,
-            "token_ids": list(answer.ids),
-            "reason": answer.reason,
-            "verified": None if verdict is None else verdict.same,
-            "speculation": None if answer.speculation is None else answer.speculation.to_json(),
-            "bill": None if bill is None else bill.to_json(),
-        }
-        typer.echo(json.dumps(document, indent=2))
-    elif bill is not None:
+        documents = [document_of(answer) for answer in answers]
+        several = {"answers": documents} if batch.several else documents[0]
+        checked = {"verified": None if verdict is None else verdict.same}
+        billed = {"bill": None if bill is None else bill.to_json()}
+        typer.echo(json.dumps({**several, **checked, **billed}, indent=2))
+    elif batch.several:
+        show(texts, answers, repeat=not chat)
+    if bill is not None and not as_json:
         Console(stderr=True).print()
         print_bill(Console(stderr=True), bill, layers=layers, labels=labels)
     if verdict is not None and not verdict.same:

@@ -128,6 +128,16 @@ def shape_of(text: str | None) -> Shape | None:
     return Shape.from_text(text) if ":" in text else network_named(text).shape
 
 
+EqualLengths = Annotated[
+    bool,
+    typer.Option(
+        "--equal-lengths",
+        help="All prompts of a batch have as many tokens. Otherwise they may have any, and the server learns "
+        "only how many the longest has.",
+    ),
+]
+
+
 class Local(StrEnum):
     """How to run without a server."""
 

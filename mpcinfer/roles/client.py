@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 
 from mpcinfer.answer import Answer, OnText, answer
+from mpcinfer.batch_answers import OnBatchText, Prompts, batch_answers
 from mpcinfer.generation import Predict, Remembered
+from mpcinfer.models.batch import Batch
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.public_document import require_digest
 from mpcinfer.prompts import prompt_ids, require_room
@@ -106,6 +108,10 @@ class PrivateClient:
             RangeError: where ranges are checked, a value left its range; the token that it was for, and all
                 after it, are not told to `on_text`.
         """
+        if self._steps.batch.several:
+            raise ConfigError(
+                f"complete: the session runs {self._steps.batch.size} prompts a pass: complete_batch"
+            )
         drafting = speculation(speculate, draft)
         if drafting is not None:
             if not self._steps.on_demand:
@@ -121,6 +127,47 @@ class PrivateClient:
             on_text,
             context=self.max_context,
             speculation=drafting,
+        )
+
+    def complete_batch(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int = 24,
+        sampler: Sampler | Sequence[Sampler] = greedy,
+        on_text: OnBatchText | None = None,
+    ) -> list[Answer]:
+        """The model's continuations of several texts, a pass a token for all of them together.
+
+        Rounds are those of one prompt, bytes those of `batch` prompts as long as the longest. The server
+        learns the number of tokens of the longest prompt and of the longest answer: nothing of the others,
+        nor how many of the session's `batch` prompts there are.
+
+        Args:
+            prompts: up to as many as the session's `batch`.
+            max_new_tokens: of each answer, at most; all have the room that the longest prompt leaves.
+            sampler: for all, or one for each.
+            on_text: is told, after each token, a prompt's number, from 0, and its answer so far.
+
+        Raises:
+            ConfigError: a session of one prompt a pass, too many prompts, an empty one, one that fills the
+                maximum context, or different lengths in a session of equal ones.
+            PeerError, RangeError: as `complete`; the range of any prompt's values.
+        """
+        steps = self._steps
+        if not steps.batch.several:
+            raise ConfigError(
+                "complete_batch: the session was opened for one prompt a pass, not with batch=N"
+            )
+        given = Prompts.of(self.public, prompts, steps.batch)
+        samplers = [sampler] * given.count if callable(sampler) else list(sampler)
+        self._remembered.forget()
+        steps.restart()
+        if steps.batch.padded:
+            steps.pad(given.padding)
+        steps.expect(min(max_new_tokens, self.max_context - given.length) - 1)
+        return batch_answers(
+            steps.step, self.public, given, max_new_tokens, samplers, on_text, context=self.max_context
         )
 
     def bill_so_far(self) -> Bill:
@@ -207,6 +254,8 @@ def connect_client(
     check_ranges: bool = False,
     insecure_dealer: bool = False,
     shape: Shape | None = None,
+    batch: int = 1,
+    equal_lengths: bool = False,
 ) -> Generator[PrivateClient]:
     """A session with a server, ended in order when the block ends without an error, or with RangeError.
 
@@ -230,13 +279,17 @@ def connect_client(
         insecure_dealer: with neither dealer nor correlations, the client agrees to a server that is its own
             dealer and can decrypt everything; to measure with. Not every plan allows it.
         shape: all connections behave like slower ones, which the others must have, too; to measure with.
+        batch: prompts of every pass, for `complete_batch`; 1 to 64. The server learns it.
+        equal_lengths: all prompts of a batch will have one length. Otherwise they may have any, which takes
+            a little more of everything, whatever lengths they have; the server learns which of the two.
 
     Raises:
         HandshakeFailed: another version, plan, model, digest or key at the server, or only one of the two
             checks ranges.
         PeerError: the server or the dealer went away or sent what it should not.
         ConfigError, RangeError: the model cannot be run under the plan, the prompt has tokens that the model
-            has not or more than the session holds, or ranges cannot be checked.
+            has not or more than the session holds, ranges cannot be checked, or the model, the plan or a
+            folder of correlations is not for batches.
         InsecureRefused: neither dealer nor correlations, and an insecure dealer was not asked for.
     """
     suite = suite_of(plan)
@@ -262,6 +315,7 @@ def connect_client(
                 check_ranges=check_ranges,
                 insecure_dealer=insecure_dealer,
                 shape=shape,
+                batch=Batch.of(batch, equal_lengths=equal_lengths),
             )
         )
 

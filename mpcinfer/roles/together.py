@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mpcinfer.models.batch import Batch
 from mpcinfer.models.find import find_model
 from mpcinfer.plans import named_plan
 from mpcinfer.roles.processes import Neighbours, Say, neighbours
@@ -41,6 +42,8 @@ def private(
     through: Callable[[str], str] | None = None,
     check_ranges: bool = False,
     shape: Shape | None = None,
+    batch: int = 1,
+    equal_lengths: bool = False,
 ) -> Generator[PrivateClient]:
     """A client connected to a server and a dealer that run as processes on this machine.
 
@@ -52,7 +55,9 @@ def private(
         plan, choices: a preset or a plan file, and `operation=protocol` replacements.
         timeout_s: longest silence of a peer.
         insecure_dealer: the server is its own dealer and could decrypt everything; to measure with.
-        max_context, prompt, drafts, digest, on_progress, check_ranges: as for `connect_client`.
+        max_context, drafts, digest, on_progress, check_ranges, batch, equal_lengths: as for `connect_client`.
+        prompt: the first prompt, of a batch the longest, where it is known: correlations for as many tokens
+            are dealt while masked weights are on their way.
         say: is told what the processes report.
         through: given an endpoint at which somebody listens, the one at which the others reach it; to
             measure with networks of another kind.
@@ -90,6 +95,7 @@ def private(
             prompt=prompt,
             drafts=drafts,
             digest=digest,
+            batch=Batch.of(batch, equal_lengths=equal_lengths),
         )
         try:
             with _client(others, model, plan, choices, settings) as client:
@@ -112,6 +118,7 @@ class _Settings:
     prompt: Callable[[PublicModel], str] | None
     drafts: bool
     digest: str | None
+    batch: Batch
 
 
 def _compile(suite: Suite, on_progress: Callable[[Progress], None] | None) -> None:
@@ -156,6 +163,8 @@ def _client(
             on_progress=settings.on_progress,
             check_ranges=settings.check_ranges,
             shape=settings.shape,
+            batch=settings.batch.size,
+            equal_lengths=not settings.batch.padded,
         ) as client,
     ):
         yield client

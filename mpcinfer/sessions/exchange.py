@@ -1,7 +1,8 @@
 """The conversation around a private run: which pass is next, what to prepare, and the bills at the end.
 
     client -> server   session.step   {"start": s, "tokens": T, "rows": R}: the next pass; tokens from s
-                                      on are forgotten, and logits opened after the last R of the T
+                                      on are forgotten, and logits opened after the last R of the T; of
+                                      several sequences also "batch": how many
                                       {"start": s, "prepare": [T, ...], "rows": R, "settle": bool}: passes
                                       that may come
                                       {"end": true}
@@ -19,6 +20,7 @@ from typing import Any, cast
 
 import torch
 
+from mpcinfer.models.batch import Batch
 from mpcinfer.sessions.session import PrivateSession
 from mpcinfer.sessions.session_config import IDLE_S, idle_timeout
 from parties.bill import Bill, BillRow
@@ -71,6 +73,7 @@ def _follow(link: Link, session: PrivateSession, idle_s: float) -> bool:
             return False
         case {"start": int() as start, "tokens": int() as tokens, "rows": int() as rows}:
             _require_room(session, start, [tokens], rows)
+            _require_batch(session, document)
             _at(session, start)
             session.advance(None, tokens, rows)
         case {"start": int() as start, "prepare": list(), "rows": int() as rows, "settle": bool() as settle}:
@@ -101,6 +104,14 @@ def _require_room(
         raise PeerMismatch(f"the client asked for {tokens} tokens, the context has room for {room}")
     if not 1 <= rows <= min(lengths):
         raise PeerMismatch(f"the client asked for logits after {rows} of {min(lengths)} tokens")
+
+
+def _require_batch(session: PrivateSession, document: dict[str, Any]) -> None:
+    """A step has as many sequences as the session."""
+    if document.get("batch", 1) != session.batch.size:
+        raise PeerMismatch(
+            f"a step of {document.get('batch', 1)!r} sequences, the session has {session.batch.size}"
+        )
 
 
 def _at(session: PrivateSession, start: int) -> None:
@@ -137,6 +148,15 @@ class StepClient:
         return self._session.context
 
     @property
+    def batch(self) -> Batch:
+        """The sequences of every step."""
+        return self._session.batch
+
+    def pad(self, padding: Sequence[int]) -> None:
+        """How many tokens at the start of each sequence are padding; from the next first token on."""
+        self._session.padding = padding
+
+    @property
     def on_demand(self) -> bool:
         """Whether passes can be asked for that nobody foresaw; see `PrivateSession.on_demand`."""
         return self._session.on_demand
@@ -167,6 +187,7 @@ class StepClient:
         """Runs new tokens; logits [rows, V] of what comes after each of the last `rows` of them.
 
         Args:
+            ids: of several sequences one after the other, each with as many; logits then are [B * rows, V].
             then: of how many tokens, a row each, the next step will most likely be if it follows this one: it
                 is dealt for meanwhile, and given up if it does not come. 0 for what `expect` says.
 
@@ -175,15 +196,17 @@ class StepClient:
             PeerError: the server or the dealer went away or sent what it should not.
         """
         session, start = self._session, self._start
+        tokens, several = len(ids) // session.batch.size, session.batch.several
         _at(session, start)
         then = then or int(self._more > 0)
-        while wanted := session.wanted(len(ids), rows, then):
-            after, tokens, wanted_rows = wanted
-            self._ask(after, [tokens], wanted_rows)
-        self._say({"start": start, "tokens": len(ids), "rows": rows})
-        logits = session.advance(ids, len(ids), rows)
+        while wanted := session.wanted(tokens, rows, then):
+            after, wanted_tokens, wanted_rows = wanted
+            self._ask(after, [wanted_tokens], wanted_rows)
+        batch = {"batch": session.batch.size} if several else {}
+        self._say({"start": start, "tokens": tokens, "rows": rows, **batch})
+        logits = session.advance(ids, tokens, rows)
         assert logits is not None
-        self._start, self._more = start + len(ids), self._more - 1
+        self._start, self._more = start + tokens, self._more - 1
         return logits
 
     def bill_so_far(self) -> Bill:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.decoder import KVCache
 from protocols.share import Share
 
@@ -15,7 +16,18 @@ class PrivateSession(ABC):
     """Both parties hold one and take the same steps with it, whatever suite computes them.
 
     Unless a suite says otherwise, correlations come while a step runs: nothing is prepared.
+
+    Attributes:
+        padding: (the client's, of a padded batch) how many tokens at the start of each sequence are padding;
+            set before the first pass over them.
     """
+
+    padding: Sequence[int] | None = None
+
+    @property
+    def batch(self) -> Batch:
+        """The sequences of every pass."""
+        return SINGLE
 
     @property
     @abstractmethod
@@ -84,10 +96,14 @@ class PrivateSession(ABC):
 
     @abstractmethod
     def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
-        """Runs `count` more tokens.
+        """Runs `count` more tokens of every sequence.
+
+        Args:
+            ids: at the client; of several sequences one after the other.
 
         Returns:
-            Logits [rows, V] of what comes after the last of them at the client, None at the server.
+            Logits [rows, V] of what comes after the last of them at the client, [B * rows, V] of B sequences;
+            None at the server.
         """
 
     def finish(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.public import PublicModel
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.sessions.progress import Progress
@@ -48,6 +49,7 @@ class SessionConfig:
             decides.
         first: how many tokens the client's first pass will have, 0 where it does not know: it may be dealt
             for while the session is set up.
+        batch: sequences of every pass; the client decides.
         on_progress: is told how far the dealing is, now and then, from any thread.
         check_ranges: every pass is evaluated twice, and the client told where a value left its range; the
             same at both parties (the handshake sees to it).
@@ -69,6 +71,7 @@ class SessionConfig:
     idle_s: float = IDLE_S
     max_context: int | None = None
     first: int = 0
+    batch: Batch = SINGLE
     on_progress: Callable[[Progress], None] | None = None
     check_ranges: bool = False
     shape: Shape | None = None

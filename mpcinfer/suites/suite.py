@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mpcinfer.models.batch import SINGLE, Batch
 from parties.errors import ConfigError, PeerMismatch
 from protocols.plan import Plan, check_choices
 
@@ -44,6 +45,7 @@ class Run:
         part: of the model.
         ranges: calibrated; None for shapes without weights.
         check_ranges: every pass is evaluated twice.
+        batch: sequences of every pass.
     """
 
     config: ModelConfig
@@ -52,6 +54,7 @@ class Run:
     part: Part
     ranges: Mapping[str, float] | None
     check_ranges: bool = False
+    batch: Batch = SINGLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +209,16 @@ class Suite(ABC):
         """
         raise ConfigError(f"--check-ranges: plan {plan.name} does not check the ranges of values")
 
+    def require_batch(self, plan: Plan, config: ModelConfig, batch: Batch, *, folder: bool = False) -> None:
+        """Raises ConfigError where passes of several prompts cannot be run.
+
+        Args:
+            config: of the model.
+            folder: correlations come from one.
+        """
+        if batch.several:
+            raise ConfigError(f"batch: plan {plan.name} runs one prompt a pass, not {batch.size}")
+
     def ready(self, session_config: SessionConfig) -> SessionConfig:
         """A party's configuration, after what can be done before it meets the others.
 
@@ -215,6 +228,12 @@ class Suite(ABC):
         """
         if session_config.check_ranges:
             self.require_checkable(session_config.plan, folder=session_config.correlations is not None)
+        self.require_batch(
+            session_config.plan,
+            session_config.public.config,
+            session_config.batch,
+            folder=session_config.correlations is not None,
+        )
         return session_config
 
     @abstractmethod

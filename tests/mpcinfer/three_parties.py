@@ -12,6 +12,7 @@ from typing import TypeVar
 import tokenizers
 import torch
 
+from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
@@ -134,21 +135,23 @@ Open = Callable[[Link, Link, dict[str, torch.Tensor] | None], AbstractContextMan
 """A party's session, given its two links, and the weights at the server."""
 
 
-def _crypten(plan: Plan, public: PublicModel) -> tuple[Callable[[Link, Link], object], Open]:
+def _crypten(plan: Plan, public: PublicModel, batch: Batch) -> tuple[Callable[[Link, Link], object], Open]:
     @contextmanager
     def open_session(
         link: Link, dealer: Link, weights: dict[str, torch.Tensor] | None
     ) -> Generator[PrivateSession]:
         with crypten_executor(link, dealer, plan, _key) as executor:
-            yield CrypTenPrivateSession(executor, plan, public, weights)
+            yield CrypTenPrivateSession(executor, plan, public, weights, batch)
 
     return serve_dealer, open_session
 
 
 def _fss(
-    plan: Plan, public: PublicModel, max_context: int | None, check_ranges: bool
+    plan: Plan, public: PublicModel, max_context: int | None, check_ranges: bool, batch: Batch
 ) -> tuple[Callable[[Link, Link], object], Open]:
-    program = Program.of(plan, public.config, public.ranges, max_context, check_ranges=check_ranges)
+    program = Program.of(
+        plan, public.config, public.ranges, max_context, check_ranges=check_ranges, batch=batch
+    )
 
     def deal(server: Link, client: Link) -> object:
         return serve_fss(server, client, Program.from_document(program.to_document()))
@@ -176,15 +179,20 @@ def run_model(
     max_context: int | None = None,
     *,
     check_ranges: bool = False,
+    batch: Batch = SINGLE,
 ) -> tuple[T, Bill, Bill]:
     """A whole session over `model`; what `use` made of the client, the client's and the server's bill.
 
     Args:
         max_context: tokens that a session of the FSS suite has room for.
         check_ranges: whether that session evaluates every pass twice.
+        batch: its sequences.
     """
     public, fss = PublicModel.of(model), plan.suite == "fss"
-    deal, open_session = _fss(plan, public, max_context, check_ranges) if fss else _crypten(plan, public)
+    if fss:
+        deal, open_session = _fss(plan, public, max_context, check_ranges, batch)
+    else:
+        deal, open_session = _crypten(plan, public, batch)
 
     def server(link: Link, dealer: Link) -> Bill:
         with open_session(link, dealer, dict(model.weights)) as session:

@@ -10,7 +10,8 @@ import torch
 
 from mpcinfer.backends.base import Backend
 from mpcinfer.backends.plain import rope_angles
-from mpcinfer.models.bounds import Seen, divisor_bounds, score_bound
+from mpcinfer.models.batch import SINGLE, Batch, positions_of
+from mpcinfer.models.bounds import SCORE_MARGIN, Seen, divisor_bounds, score_bound
 from mpcinfer.models.config import (
     ActivationKind,
     AttentionForm,
@@ -19,7 +20,7 @@ from mpcinfer.models.config import (
     RopePairs,
     weight_shapes,
 )
-from parties.errors import ConfigError
+from parties.errors import ConfigError, RangeError
 from parties.meter import CLIENT, SERVER, Phase
 from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.causal_rows import CausalRows
@@ -39,6 +40,11 @@ UNCALIBRATED_DIVISORS = (2.0**-4, 2.0**6)
 EPSILON_FRAC = 30
 """Fraction bits of shared epsilons of power attention, which may be far below 2^-16."""
 
+UNCALIBRATED_SPREAD = 64.0
+"""Likewise, of how far scores are below their row's largest."""
+HIDDEN = 32.0
+"""How far below its row's largest score padding is: the exponentials are below half a last place there."""
+
 _SPREAD = {"layernorm": "variance", "rmsnorm": "mean_square"}
 
 
@@ -51,13 +57,23 @@ class SecureBackend(Backend[Share, Weight]):
         vocabulary: V, for one-hot token rows.
         ranges: public calibration results, see `mpcinfer.models.ranges`; None assumes `UNCALIBRATED`, which
             is for bills only.
+        batch: sequences of every pass.
+
+    Attributes:
+        padding: how many tokens at the start of each sequence are padding, at the client.
     """
 
     def __init__(
-        self, executor: Arithmetic, suite: Suite, vocabulary: int, ranges: Mapping[str, float] | None = None
+        self,
+        executor: Arithmetic,
+        suite: Suite,
+        vocabulary: int,
+        ranges: Mapping[str, float] | None = None,
+        batch: Batch = SINGLE,
     ) -> None:
         self.executor, self.suite = executor, suite
-        self._vocabulary, self._ranges = vocabulary, ranges
+        self._vocabulary, self._ranges, self._batch = vocabulary, ranges, batch
+        self.padding: Sequence[int] | None = None
 
     def load(
         self,
@@ -87,7 +103,7 @@ class SecureBackend(Backend[Share, Weight]):
         if name.endswith("attn.log_temperature"):
             factors = None if value is None else torch.exp(-value)
             return Weight(name, self.executor.share_from(SERVER, factors, shape))
-        if len(shape) > 1 and name != "embed.positions":
+        if len(shape) > 1 and (name != "embed.positions" or self._batch.padded):
             return self.executor.weight(name, value, shape)
         return Weight(name, self.executor.share_from(SERVER, value, shape))
 
@@ -95,18 +111,27 @@ class SecureBackend(Backend[Share, Weight]):
         return self.executor.meter.span(name, kind)
 
     def tokens(self, ids: Sequence[int] | None, count: int) -> Share:
-        """One-hot rows [1, T, V] of integers, shared by the client."""
-        rows = None
-        if ids is not None:
-            rows = torch.zeros(1, count, self._vocabulary)
-            rows[0, torch.arange(count), torch.tensor(list(ids))] = 1.0
-        return self.executor.share_from(CLIENT, rows, (1, count, self._vocabulary), frac_bits=0)
+        """One-hot rows [B, T, V] of integers, shared by the client."""
+        return self._one_hot(ids, count, self._vocabulary)
+
+    def _one_hot(self, numbers: Sequence[int] | None, count: int, of: int) -> Share:
+        rows, all_rows = None, self._batch.size * count
+        shape = (self._batch.size, count, of)
+        if numbers is not None:
+            rows = torch.zeros(all_rows, of)
+            rows[torch.arange(all_rows), torch.tensor(list(numbers))] = 1.0
+            rows = rows.reshape(shape)
+        return self.executor.share_from(CLIENT, rows, shape, frac_bits=0)
 
     def embed(self, tokens: Share, table: Weight) -> Share:
         return self.executor.linear(tokens, table)
 
     def add_positions(self, x: Share, table: Weight, start: int) -> Share:
         tokens = x.shape[-2]
+        if self._batch.padded:  # private: looked up as tokens are
+            own = None if self.padding is None else positions_of(self.padding, start, tokens)
+            rows = self.executor.linear(self._one_hot(own, tokens, table.shape[0]), table)
+            return self.executor.add(x, rows)
         return self.executor.add(
             x, self.executor.rearrange(table.share, lambda rows: rows[start : start + tokens])
         )
@@ -122,6 +147,8 @@ class SecureBackend(Backend[Share, Weight]):
         self, scores: Share, start: int, form: AttentionForm, epsilon: Weight | None = None
     ) -> Share:
         if form.kind == "softmax":
+            if self._batch.padded:
+                scores = self._without_padding(scores)
             return self.suite.softmax(self.executor, scores, start)
         if form.kind == "relu":
             rows = CausalRows(scores.shape[-2], start)
@@ -134,6 +161,31 @@ class SecureBackend(Backend[Share, Weight]):
             largest = score_bound(form, prefix, seen)
         added = form.epsilon if epsilon is None else epsilon.share
         return self.suite.power(form.power, low, high, largest)(self.executor, scores, start, added)
+
+    def _without_padding(self, scores: Share) -> Share:
+        """Scores, those of padding so much lower that they get no weight: the client adds to its shares what
+        it alone knows.
+
+        Raises:
+            RangeError: the plan's softmax does not hold scores so far apart.
+        """
+        sequences, keys = scores.shape[0], scores.shape[-1]
+        key, spread = f"{self.site.key}.softmax/spread", UNCALIBRATED_SPREAD
+        if self._ranges is not None:
+            spread = Seen(self._ranges).largest(key, spread, SCORE_MARGIN)
+        apart = HIDDEN + spread  # padding may be as far above a row's largest as others are below
+        if spread + apart > self.suite.softmax.max_spread:
+            raise RangeError(
+                f"{key}: padding would be up to {spread + apart:.4g} below the largest score, the plan's "
+                f"softmax holds {self.suite.softmax.max_spread:.4g}; give prompts of one length, and say so: "
+                "--equal-lengths (equal_lengths=True)"
+            )
+        added = None
+        if self.padding is not None:
+            hidden = torch.arange(keys) < torch.tensor(list(self.padding))[:, None]
+            added = torch.where(hidden, -apart / 2, apart / 2)[:, None, None, :]
+        own = self.executor.share_from(CLIENT, added, (sequences, 1, 1, keys))
+        return self.executor.add(scores, own)
 
     def add_offset(self, scores: Share, offset: Weight | None, shift: float) -> Share:
         if offset is not None:

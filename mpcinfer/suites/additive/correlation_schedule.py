@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mpcinfer.generation import Session
+from mpcinfer.models.batch import Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.sessions.session import rewind_cache
@@ -26,12 +27,15 @@ class CorrelationSchedule:
     Args:
         plan, suite, config: as in the session.
         ranges: as in the session; they decide which correlations a norm takes.
+        batch: as in the session.
     """
 
-    def __init__(self, plan: Plan, suite: Suite, config: ModelConfig, ranges: dict[str, float]) -> None:
+    def __init__(
+        self, plan: Plan, suite: Suite, config: ModelConfig, ranges: dict[str, float], batch: Batch
+    ) -> None:
         self._schedule = Schedule()
         self._executor = CountingArithmetic.of_plan(plan, Meter(timed=False), self._schedule)
-        backend = SecureBackend(self._executor, suite, config.vocabulary, ranges)
+        backend = SecureBackend(self._executor, suite, config.vocabulary, ranges, batch)
         weights = backend.load(config, None)
         self._session: Session[Share, Weight] = Session(Decoder(backend, config, weights))
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from mpcinfer.generation import Session
+from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import as_run
 from mpcinfer.models.public import PublicModel
@@ -22,10 +23,12 @@ from mpcinfer.sessions.session_config import (
     require_source,
 )
 from mpcinfer.suites.additive.backend import SecureBackend
+from mpcinfer.suites.additive.batch import require_maskable
 from mpcinfer.suites.additive.correlation_schedule import CorrelationSchedule
-from parties.errors import ConfigError
+from parties.errors import ConfigError, PeerMismatch
 from parties.keys import KeyPair
 from parties.link import Link
+from parties.meter import CLIENT, Phase
 from parties.shaped import Shape
 from protocols.additive.crypten.executor import CrypTenArithmetic, crypten_executor
 from protocols.additive.crypten.truncation import check_local_truncation, failure_probability
@@ -37,6 +40,7 @@ from protocols.additive.weight import Weight
 from protocols.plan import Plan
 from protocols.share import Share
 
+_BATCH = "session.batch"
 LIKELIEST_FAILURE = 1e-6
 """Local truncation is refused where the model's largest number would go wrong more often than this."""
 _OUTPUTS = ("/add", "/linear", "/matmul", "/mul", "/norm", "/activation", "/embed", "/head")
@@ -50,6 +54,7 @@ class CrypTenPrivateSession(PrivateSession):
         plan: the same at both parties (the handshake saw to it).
         public: shape and ranges.
         weights: the server's weights in float; None at the client.
+        batch: sequences of every pass.
 
     Raises:
         ConfigError: the model was never calibrated.
@@ -63,6 +68,7 @@ class CrypTenPrivateSession(PrivateSession):
         plan: Plan,
         public: PublicModel,
         weights: Mapping[str, torch.Tensor] | None,
+        batch: Batch = SINGLE,
     ) -> None:
         require_ranges(public)
         config, weights = as_run(public.config, weights, folds=plan.fold)
@@ -71,8 +77,9 @@ class CrypTenPrivateSession(PrivateSession):
         if self._local_truncation:
             largest = max(value for key, value in ranges.items() if key.endswith(_OUTPUTS))
             check_local_truncation(largest, 1.0, 2 * FRAC_BITS, LIKELIEST_FAILURE)
-        backend = SecureBackend(executor, suite, config.vocabulary, ranges)
-        self._executor, self._schedule = executor, CorrelationSchedule(plan, suite, config, ranges)
+        backend = SecureBackend(executor, suite, config.vocabulary, ranges, batch)
+        self._backend, self._batch = backend, batch
+        self._executor, self._schedule = executor, CorrelationSchedule(plan, suite, config, ranges, batch)
         self._session: Session[Share, Weight] = Session(
             Decoder(backend, config, backend.load(config, weights))
         )
@@ -84,6 +91,10 @@ class CrypTenPrivateSession(PrivateSession):
     @property
     def context(self) -> int:
         return self._session.decoder.config.context
+
+    @property
+    def batch(self) -> Batch:
+        return self._batch
 
     @property
     def notes(self) -> list[str]:
@@ -102,6 +113,7 @@ class CrypTenPrivateSession(PrivateSession):
 
     def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
         self._executor.prefetch(self._schedule.requests(count, rows))
+        self._backend.padding = self.padding
         return self._session.advance(ids, count, rows)
 
 
@@ -127,9 +139,30 @@ def crypten_session(link: Link, session_config: SessionConfig) -> Generator[Priv
         session_config.timeout_s,
         session_config.shape,
     ) as executor:
+        batch = agreed_batch(link, session_config)
         yield CrypTenPrivateSession(
-            executor, session_config.plan, session_config.public, session_config.weights
+            executor, session_config.plan, session_config.public, session_config.weights, batch
         )
+
+
+def agreed_batch(link: Link, session_config: SessionConfig) -> Batch:
+    """The client says of how many sequences passes are.
+
+    Raises:
+        PeerMismatch: they cannot be run.
+    """
+    plan, public = session_config.plan, session_config.public
+    with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"):
+        if link.rank == CLIENT:
+            link.send_document(session_config.batch.to_document(), _BATCH)
+            return session_config.batch
+        document = link.recv_document(_BATCH, max_bytes=64)
+    try:
+        batch = Batch.from_document(document)
+        require_maskable(plan, public.config, batch)
+    except ConfigError as error:
+        raise PeerMismatch(f"the client asks for passes that cannot be run: {error}") from None
+    return batch
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from protocols.additive import plans
 from protocols.plan import Plan
 
 if TYPE_CHECKING:
+    from mpcinfer.models.batch import Batch
     from mpcinfer.models.config import ModelConfig
     from mpcinfer.models.decoder import Decoder
     from mpcinfer.models.model import Model
@@ -76,6 +77,11 @@ class AdditiveSuite(Suite):
             "--check-ranges is for plans of the suite fss, whose rings are as wide as values were seen to "
             f"get; plan {plan.name} computes in 64 bits throughout"
         )
+
+    def require_batch(self, plan: Plan, config: ModelConfig, batch: Batch, *, folder: bool = False) -> None:
+        from mpcinfer.suites.additive.batch import require_maskable
+
+        require_maskable(plan, config, batch)
 
     def open(self, link: Link, session_config: SessionConfig) -> AbstractContextManager[PrivateSession]:
         from mpcinfer.suites.additive.session import crypten_session

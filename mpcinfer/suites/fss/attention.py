@@ -12,6 +12,7 @@ Scores are in blocks of rows that stay in cache; what all blocks open in a step 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -67,18 +68,23 @@ def softmax_attention(
     v: CachedShare,
     widths: AttentionWidths,
     p: Precision,
+    padding: Sequence[int] | None = None,
 ) -> Share:
     """softmax(q k^T) v over the keys each query may see, held by the server for the next layer.
 
     Args:
         q: masked [B, H, T, K], divided by sqrt(K) already.
         k, v: masked [B, H, S, K], kept; the queries are the last T of the S positions.
+        padding: keys at the start of each sequence that have no weight, where widths have room for that
+            (`Weighting.hidden`); at the client and in the clear. A query that sees no other keys sees them.
 
     Cost: 7 rounds, and one more as `quotient_to_server` says.
     """
     seen, span = _blocks(executor, q, k), executor.meter.span
     with span("scores", "matmul"):
         products = executor.apply(CausalProduct(seen), q, k, k.summand)
+        if widths.weighting.hidden:
+            products = _without_padding(executor, products, seen, widths, padding)
         scores = executor.apply(
             Open(), *(truncate_locally(executor, product, p.score) for product in products)
         )
@@ -98,11 +104,30 @@ def softmax_attention(
         return divide(executor, suite, mixed, sums, widths, p)
 
 
+def _without_padding(
+    executor: Executor,
+    scores: Sequence[Share],
+    seen: CausalBlocks,
+    widths: AttentionWidths,
+    padding: Sequence[int] | None,
+) -> tuple[Share, ...]:
+    """Scores, those of padding lower than all others: the client adds to its summands what it alone knows."""
+    if padding is None:
+        return tuple(executor.add_at_client(x, None) for x in scores)
+    amount = round(widths.weighting.hidden * 2.0 ** scores[0].frac_bits)
+    keys = torch.arange(seen.keys) < torch.tensor(list(padding))[:, None]
+    added = torch.where(keys, -amount, amount)[:, None]
+    return tuple(
+        executor.add_at_client(x, torch.cat([added[..., :length] for length in seen.lengths[block]], -1))
+        for x, block in zip(scores, seen.blocks, strict=True)
+    )
+
+
 def _blocks(executor: Executor, q: Share, k: Share) -> CausalBlocks:
     """Plans with exact truncation truncate by gates, a share and a round each: a single block there."""
     if executor.exact_truncation:
         return CausalBlocks.whole(q.shape[-2], k.shape[-2])
-    return CausalBlocks.of(q.shape[-2], k.shape[-2], q.shape[-3])
+    return CausalBlocks.of(q.shape[-2], k.shape[-2], math.prod(q.shape[:-2]))
 
 
 def row_sums(executor: Executor, packed: Sequence[Share], seen: CausalBlocks) -> Share:

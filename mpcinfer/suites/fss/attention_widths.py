@@ -7,6 +7,7 @@ do and not with L.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -49,6 +50,8 @@ class Weighting:
         largest_sum: of a row's weights; largest_mix: of weights times values.
         mixed: fraction bits of weights times values, before they are divided.
         inverse: fraction bits of what they are multiplied with.
+        hidden: subtracted from scores of padding, and added to all others; 0 where there is no padding.
+            `scores` then bounds what they are below their row's largest, too.
     """
 
     scores: float
@@ -62,6 +65,7 @@ class Weighting:
     largest_mix: float
     mixed: int
     inverse: int
+    hidden: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +101,20 @@ class AttentionWidths:
     out_bits: int
 
 
-def weighting(config: ModelConfig, layer: int, seen: Seen, p: Precision, max_context: int) -> Weighting:
+HIDDEN = 12.0
+"""How far below its row's largest score padding is: exp of minus that is 1/20 of a weight's last place."""
+
+
+def weighting(
+    config: ModelConfig, layer: int, seen: Seen, p: Precision, max_context: int, *, padded: bool = False
+) -> Weighting:
     """What a layer's attention weights are kept in.
 
     Args:
         max_context: the most keys of a row.
+        padded: (softmax) some keys may be padding, which repeats a sequence's first token: with learned
+            positions at that token's position, so that its scores are those of that token; with RoPE at
+            positions of its own, so that they may be as far above a row's largest as others are below.
 
     Raises:
         ConfigError: the ranges lack something.
@@ -109,7 +122,8 @@ def weighting(config: ModelConfig, layer: int, seen: Seen, p: Precision, max_con
     prefix = f"layer{layer}.attn"
     values = min(seen.largest(f"{prefix}.qkv/linear", PROFILE.linear), seen.bound(f"{prefix}.mix"))
     if config.attention == "softmax":
-        return _softmax_weighting(prefix, values, seen, p, max_context)
+        usual = _softmax_weighting(prefix, values, seen, p, max_context)
+        return _hiding(usual, config, prefix, seen) if padded else usual
     rows = (max_context - 1).bit_length()
     if config.attention == "relu":
         return _relu_weighting(config.form, prefix, values, seen, p, rows)
@@ -129,6 +143,15 @@ def _softmax_weighting(prefix: str, values: float, seen: Seen, p: Precision, max
         mixed=p.mixed,
         inverse=p.inverse + integer_bits(largest_sum),
     )
+
+
+def _hiding(usual: Weighting, config: ModelConfig, prefix: str, seen: Seen) -> Weighting:
+    """With room for scores of padding, which are to have no weight, and for how far they are below others."""
+    spread = seen.largest(f"{prefix}.softmax/spread", PROFILE.scores, SCORE_MARGIN)
+    spread = min(spread, 2 * usual.scores)
+    apart = HIDDEN + (spread if config.positions == "rope" else 0.0)
+    scores = max(usual.scores + apart / 2, spread + apart)
+    return dataclasses.replace(usual, scores=scores, hidden=apart / 2)
 
 
 def _relu_weighting(

@@ -16,6 +16,7 @@ import torch
 
 from mpcinfer.backends.base import Backend
 from mpcinfer.backends.plain import rope_angles
+from mpcinfer.models.batch import positions_of
 from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind, RopePairs
 from mpcinfer.models.folded import query_exponent
 from mpcinfer.suites.fss.attention import softmax_attention
@@ -27,6 +28,7 @@ from mpcinfer.suites.fss.widths import RESIDUAL_WRITERS, Widths
 from parties.errors import ConfigError
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.cached import CachedShare, to_cached
+from protocols.fss.gates.embedding import TokensToServerHeld
 from protocols.fss.gates.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
 from protocols.fss.gates.opening import Open
 from protocols.fss.gates.polynomial import Product, SumOfSquares
@@ -56,10 +58,22 @@ class FssBackend(Backend[Share, Matrix]):
         config: the shape, norms folded.
         widths: rings and fraction bits of every value.
         suite: the plan's protocols.
+        batch: B, sequences of every pass.
+        padding: how many tokens at the start of each are padding, where widths are made for that; at the
+            client and in the clear.
     """
 
-    def __init__(self, executor: Executor, config: ModelConfig, widths: Widths, suite: FssSuite) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        config: ModelConfig,
+        widths: Widths,
+        suite: FssSuite,
+        batch: int = 1,
+        padding: Sequence[int] | None = None,
+    ) -> None:
         self.executor, self._config, self._widths, self._suite = executor, config, widths, suite
+        self._batch, self._padding = batch, padding
         self._precision = widths.precision
 
     def span(self, name: str, kind: str = "") -> AbstractContextManager[object]:
@@ -68,17 +82,24 @@ class FssBackend(Backend[Share, Matrix]):
     # -- into the residual ---------------------------------------------------------------------------------
 
     def tokens(self, ids: Sequence[int] | None, count: int) -> Share:
-        """Tokens in the form that the plan's embedding takes, such as one-hot rows [1, T, V] held by the
-        server."""
+        """Tokens, `count` of each sequence, in the form that the plan's embedding takes, such as one-hot rows
+        [B, T, V] held by the server."""
         with self.span("embedding", "embedding"):
             vocabulary, ring_bits = self._config.vocabulary, self._widths.embedding_bits
-            return self._suite.embedding.tokens(self.executor, ids, count, vocabulary, ring_bits)
+            return self._suite.embedding.tokens(self.executor, ids, count, vocabulary, ring_bits, self._batch)
 
     def embed(self, tokens: Share, table: Matrix) -> Share:
         return self._suite.embedding.rows(self.executor, tokens, table)
 
     def add_positions(self, x: Share, table: Matrix, start: int) -> Share:
-        """The server adds them to the value it has whole."""
+        """The server adds them to the value it has whole; where sequences are padded, those that the client
+        asks for by one-hot rows, as for private tokens."""
+        if self._widths.padded:
+            own, (size, count) = None, x.shape[:2]
+            if self._padding is not None:
+                own = positions_of(self._padding, start, count)
+            gate = TokensToServerHeld(own, count, table.shape[0], self._widths.embedding_bits, size)
+            return self.executor.add(x, self.executor.one(Linear(table), self.executor.one(gate)))
         rows = table.value[start : start + x.shape[-2]]
         return x if rows.device.type == "meta" else self.executor.add_public(x, rows.to(torch.int64))
 
@@ -243,7 +264,7 @@ class FssBackend(Backend[Share, Matrix]):
         assert isinstance(v, CachedShare)
         around = (self.executor, self._suite, q, k, v, self._widths.attention(self._layer), self._precision)
         if form.kind == "softmax":  # a number that is added to all scores of a row changes nothing
-            return softmax_attention(*around)
+            return softmax_attention(*around, self._padding)
         if form.kind == "relu":
             return relu_attention(*around, form, offset)
         return power_attention(*around, form, offset, epsilon)

@@ -10,6 +10,7 @@ from typing import cast
 
 import torch
 
+from mpcinfer.models.batch import Batch
 from mpcinfer.models.fold import fold
 from mpcinfer.models.known_ranges import require_known
 from mpcinfer.sessions.session import PrivateSession
@@ -60,9 +61,9 @@ def fss_session(link: Link, session_config: SessionConfig) -> Generator[PrivateS
 
 @contextmanager
 def _with_dealer(link: Link, session_config: SessionConfig) -> Generator[PrivateSession]:
-    """1. Handshake with the peer.  2. The client says how many tokens the session has room for, and how many
-    its first pass has.  3. The dealer hears of plan, model, ranges and maximum context from both, and deals
-    that pass while  4. masked weights go to the client.
+    """1. Handshake with the peer.  2. The client says how many tokens the session has room for, how many
+    its first pass has, and of how many sequences passes are.  3. The dealer hears of plan, model, ranges,
+    maximum context and sequences from both, and deals that pass while  4. masked weights go to the client.
     """
     checked = AGREED if session_config.check_ranges else ""
     agreed = greet(link, session_config.plan.digest() + checked, session_config.public.digest())
@@ -113,21 +114,22 @@ def _over_folder(link: Link, session_config: SessionConfig, store: Store) -> Gen
 
 
 def agreed_program(link: Link, session_config: SessionConfig) -> tuple[Program, int]:
-    """The program, for as many tokens as the client has room for; and how many its first pass has, 0 where
-    it does not know yet.
+    """The program, for as many tokens as the client has room for and as many sequences as it runs; and how
+    many tokens its first pass has, 0 where it does not know yet.
 
     Raises:
-        PeerMismatch: the client wants a maximum context beyond the model's context, or begins with more than
-            it has.
+        PeerMismatch: the client wants a maximum context beyond the model's context, begins with more than
+            it has, or asks for passes of too many sequences.
     """
     public, meter = session_config.public, link.meter
     with meter.phase(Phase.CONTROL), meter.span("session", "control"):
         if link.rank == CLIENT:
             program = _program(session_config, session_config.max_context)
             first = session_config.first if session_config.first <= program.max_context else 0
-            link.send_document({"max_context": program.max_context, "first": first}, _MAX_CONTEXT)
+            batch = program.batch.to_document()
+            link.send_document({"max_context": program.max_context, "first": first, **batch}, _MAX_CONTEXT)
             return program, first
-        document = link.recv_document(_MAX_CONTEXT, max_bytes=64)
+        document = link.recv_document(_MAX_CONTEXT, max_bytes=128)
     max_context, first = document.get("max_context"), document.get("first")
     if type(max_context) is not int or not 1 <= max_context <= public.config.context:
         raise PeerMismatch(
@@ -138,7 +140,12 @@ def agreed_program(link: Link, session_config: SessionConfig) -> tuple[Program, 
         raise PeerMismatch(
             f"the client begins with {first!r} tokens, with a maximum context of {max_context}"
         )
-    return _program(session_config, max_context), first
+    try:
+        batch = Batch.from_document(document)
+        batch.require_maskable(public.config)
+    except ConfigError as error:
+        raise PeerMismatch(f"the client asks for passes that cannot be run: {error}") from None
+    return _program(dataclasses.replace(session_config, batch=batch), max_context), first
 
 
 def _program(session_config: SessionConfig, max_context: int | None) -> Program:
@@ -149,6 +156,7 @@ def _program(session_config: SessionConfig, max_context: int | None) -> Program:
         public.ranges,
         max_context,
         check_ranges=session_config.check_ranges,
+        batch=session_config.batch,
     )
 
 

@@ -27,40 +27,42 @@ def count_fss(plan: Plan, run: Run) -> Bill:
     """As `Suite.count`."""
     config, ranges, max_context, part = run.config, run.ranges, run.max_context, run.part
     counting = Counting(Meter(timed=False), exact_truncation=is_faithful(plan))
-    first = Evaluation(
-        plan, Widths(config, ranges, max_context=max_context, exact_truncation=is_faithful(plan))
+    padded, size = run.batch.padded, run.batch.size
+    widths = Widths(
+        config, ranges, max_context=max_context, exact_truncation=is_faithful(plan), padded=padded
     )
-    decoder = _decoder(counting, config, first, part)
+    first = Evaluation(plan, widths)
+    decoder = _decoder(counting, config, first, part, size)
     second, checking, expected = None, decoder, decoder.weights
     if run.check_ranges:
-        second = second_evaluation(plan, config, ranges, max_context=max_context)
-        checking = _decoder(counting, config, second, part)
+        second = second_evaluation(plan, config, ranges, max_context=max_context, padded=padded)
+        checking = _decoder(counting, config, second, part, size)
         expected = {**expected, **for_check(checking.weights)}
     charge_seeds(counting.meter)
     count_setup(counting, expected)
     cache: KVCache[Share] = KVCache()
     for each in run.passes:
         cache.rewind(each.start, decoder.backend.first_tokens)
-        _pass(decoder, first.widths, cache, each, part)
+        _pass(decoder, first.widths, cache, each, part, size)
         if second is not None:
             with counting.meter.span(CHECK):
-                _pass(checking, second.widths, cache.beside(), each, part)
+                _pass(checking, second.widths, cache.beside(), each, part, size)
     return counting.meter.bill()
 
 
 def _decoder(
-    counting: Counting, config: ModelConfig, evaluation: Evaluation, part: Part
+    counting: Counting, config: ModelConfig, evaluation: Evaluation, part: Part, size: int
 ) -> Decoder[Share, Matrix]:
     """The part's, with its weights."""
     suite, widths = resolve_fss(evaluation.plan), evaluation.widths
     weights = matrices(config, widths, needed(config, part), public_table=suite.embedding.public_table)
-    return Decoder(FssBackend(counting, config, widths, suite), config, weights)
+    return Decoder(FssBackend(counting, config, widths, suite, size), config, weights)
 
 
 def _pass(
-    decoder: Decoder[Share, Matrix], widths: Widths, cache: KVCache[Share], run: Pass, part: Part
+    decoder: Decoder[Share, Matrix], widths: Widths, cache: KVCache[Share], run: Pass, part: Part, size: int
 ) -> None:
-    """One forward pass, or the part of it."""
+    """One forward pass of so many sequences, or the part of it."""
     backend, width = decoder.backend, decoder.config.width
     if part == "all":
         tokens = backend.tokens(None, run.tokens)
@@ -71,9 +73,9 @@ def _pass(
     else:
         rows = run.tokens if part == "stack" else run.rows
         frac_bits, ring_bits = widths.precision.residual, widths.residual_bits
-        residual = shape_only((1, rows, width), frac_bits, ring_bits, Held.MASKED)
+        residual = shape_only((size, rows, width), frac_bits, ring_bits, Held.MASKED)
         if not decoder.config.block_norms:
-            residual = shape_only((1, rows, width), frac_bits, widths.held_bits, Held.SERVER_HELD)
+            residual = shape_only((size, rows, width), frac_bits, widths.held_bits, Held.SERVER_HELD)
         if part == "stack":
             decoder.stack(residual, start=run.start, cache=cache)
         else:

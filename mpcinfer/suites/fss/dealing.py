@@ -47,7 +47,7 @@ class ModelDealer:
         self._matrices, self._hash = program.matrices(), seeds.server.public_hash()
         self._cache: KVCache[Share] = KVCache()
         masks = drawn_masks(weight_streams(seeds.server.weights))
-        self._products = ProductsAhead(self._walk_ahead, self._linear_stream, masks)
+        self._products = ProductsAhead(self._walk_ahead, self._linear_stream, masks, program.batch.size)
 
     def deal(self, number: int, run: RunShape, writers: Writers) -> Dealt:
         """Writes the correlations of one run.

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 
 from mpcinfer.generation import Session
+from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.folded import folded_config
@@ -38,6 +39,7 @@ class Program:
         config: the shape as the model has it; `folded` as it is run.
         max_context: the most tokens a session holds: sums over keys are as wide as that needs.
         second: evaluates every pass once more, which shows whether values stayed in range; None for none.
+        batch: sequences of every pass.
     """
 
     plan: Plan
@@ -47,6 +49,7 @@ class Program:
     folded: ModelConfig
     widths: Widths
     second: Evaluation | None = None
+    batch: Batch = SINGLE
 
     @classmethod
     def of(
@@ -57,6 +60,7 @@ class Program:
         max_context: int | None = None,
         *,
         check_ranges: bool = False,
+        batch: Batch = SINGLE,
     ) -> Program:
         """The program of a model.
 
@@ -65,22 +69,33 @@ class Program:
             max_context: at most the model's context; None for `DEFAULT_MAX_CONTEXT`, or the context where
                 that is less.
             check_ranges: every pass is evaluated twice, in twice the rounds and over twice the bytes.
+            batch: sequences of every pass.
 
         Raises:
             ConfigError: a maximum context beyond the model's, ranges that lack something, unknown protocols,
-                or one that does not hold the model's values; ranges to be checked where there are none.
+                or one that does not hold the model's values; ranges to be checked where there are none;
+                padding that the model's attention cannot leave out.
             RangeError: something needs more than 64 bits.
         """
         check(plan)
+        batch.require_maskable(config)
         max_context = session_context(config, max_context)
         if not 1 <= max_context <= config.context:
             raise ConfigError(
                 f"a maximum context of {max_context} tokens; the model has a context of {config.context}"
             )
         folded = folded_config(config) if plan.fold else config
-        widths = Widths(folded, ranges or None, max_context=max_context, exact_truncation=is_faithful(plan))
-        second = second_evaluation(plan, folded, ranges, max_context=max_context) if check_ranges else None
-        program = cls(plan, config, dict(ranges), max_context, folded, widths, second)
+        widths = Widths(
+            folded,
+            ranges or None,
+            max_context=max_context,
+            exact_truncation=is_faithful(plan),
+            padded=batch.padded,
+        )
+        second = None
+        if check_ranges:
+            second = second_evaluation(plan, folded, ranges, max_context=max_context, padded=batch.padded)
+        program = cls(plan, config, dict(ranges), max_context, folded, widths, second, batch)
         # All limits are met now, not in the middle of a run.
         counting = Counting(Meter(timed=False), exact_truncation=is_faithful(plan))
         program.walk(counting, program.matrices(), KVCache(), 1)
@@ -112,23 +127,26 @@ class Program:
         ids: Sequence[int] | None = None,
         *,
         rows: int = 1,
+        padding: Sequence[int] | None = None,
     ) -> torch.Tensor | None:
-        """One pass over `count` tokens after those in the cache.
+        """One pass over `count` tokens of each sequence after those in the cache.
+
+        Args:
+            padding: tokens at the start of each sequence that are padding, where the executor knows.
 
         Returns:
-            The logits [rows, V] after the last `rows` of them, where this executor gets them.
+            The logits [B * rows, V] after the last `rows` of them, where this executor gets them.
 
         Raises:
             RangeError: where it does and ranges are checked: a value left its range. The pass is over.
         """
         usual = Evaluation(self.plan, self.widths)
-        logits = self._evaluated(executor, usual, weights, cache, count, ids, rows)
+        inputs = (count, ids, rows, padding)
+        logits = self._evaluated(executor, usual, weights, cache, *inputs)
         if self.second is None:
             return logits
         with executor.meter.span(CHECK):
-            other = self._evaluated(
-                executor, self.second, of_check(weights), cache.beside(), count, ids, rows
-            )
+            other = self._evaluated(executor, self.second, of_check(weights), cache.beside(), *inputs)
         if logits is not None and other is not None:
             require_agreement(logits, other, self.ranges)
         return logits
@@ -142,9 +160,17 @@ class Program:
         count: int,
         ids: Sequence[int] | None,
         rows: int,
+        padding: Sequence[int] | None,
     ) -> torch.Tensor | None:
         """One evaluation of a pass."""
-        backend = FssBackend(executor, self.folded, evaluation.widths, resolve_fss(evaluation.plan))
+        backend = FssBackend(
+            executor,
+            self.folded,
+            evaluation.widths,
+            resolve_fss(evaluation.plan),
+            self.batch.size,
+            padding,
+        )
         return Session(Decoder(backend, self.folded, weights), cache).advance(ids, count, rows)
 
     def dealt_bytes(self, tokens: int) -> int:
@@ -162,6 +188,7 @@ class Program:
             "ranges": dict(self.ranges),
             "max_context": self.max_context,
             **checked,
+            **self.batch.to_document(),
         }
 
     @classmethod
@@ -176,6 +203,13 @@ class Program:
             config = ModelConfig.from_json(cast(dict[str, Any], document["model"]))
             ranges = {str(key): float(value) for key, value in document["ranges"].items()}
             check_ranges = document.get("check_ranges") is True
-            return cls.of(plan, config, ranges, int(document["max_context"]), check_ranges=check_ranges)
+            return cls.of(
+                plan,
+                config,
+                ranges,
+                int(document["max_context"]),
+                check_ranges=check_ranges,
+                batch=Batch.from_document(document),
+            )
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise PeerMismatch(f"no description of a model to deal for: {error}") from None

@@ -31,7 +31,12 @@ class Evaluation:
 
 
 def second_evaluation(
-    plan: Plan, config: ModelConfig, ranges: Mapping[str, float] | None, *, max_context: int
+    plan: Plan,
+    config: ModelConfig,
+    ranges: Mapping[str, float] | None,
+    *,
+    max_context: int,
+    padded: bool = False,
 ) -> Evaluation:
     """An evaluation with another ring for every value: a value beyond its range is another wrong value there.
 
@@ -41,6 +46,7 @@ def second_evaluation(
     Args:
         config: folded as the plan wants it.
         ranges: calibrated.
+        padded: as for `Widths`.
 
     Raises:
         ConfigError: there are no calibrated ranges.
@@ -57,6 +63,7 @@ def second_evaluation(
                     wider_ranges(ranges, bits),
                     max_context=max_context,
                     exact_truncation=is_faithful(plan),
+                    padded=padded,
                 )
                 _require_all(chosen, config, widths)
             except (ConfigError, RangeError) as error:

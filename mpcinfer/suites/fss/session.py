@@ -10,6 +10,7 @@ from itertools import accumulate
 
 import torch
 
+from mpcinfer.models.batch import Batch
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.sessions.progress import Stage
 from mpcinfer.sessions.session import PrivateSession, rewind_cache
@@ -84,7 +85,9 @@ class FssPrivateSession(PrivateSession):
         self._collected = 0
         self._products: ProductsAhead | None = None
         if weights is None:
-            self._products = ProductsAhead(self._walk_ahead, self._linear_stream, lambda weight: weight.value)
+            self._products = ProductsAhead(
+                self._walk_ahead, self._linear_stream, lambda weight: weight.value, program.batch.size
+            )
 
     @property
     def length(self) -> int:
@@ -93,6 +96,10 @@ class FssPrivateSession(PrivateSession):
     @property
     def context(self) -> int:
         return self._program.max_context
+
+    @property
+    def batch(self) -> Batch:
+        return self._program.batch
 
     @property
     def notes(self) -> list[str]:
@@ -224,7 +231,9 @@ class FssPrivateSession(PrivateSession):
             )
             tokens, rows = ready.shape.tokens, ready.shape.rows
             with self._progress.layers(self._link.meter, Stage.ONLINE, self._program.layers):
-                logits = self._program.walk(executor, self._weights, self._cache, tokens, ids, rows=rows)
+                logits = self._program.walk(
+                    executor, self._weights, self._cache, tokens, ids, rows=rows, padding=self.padding
+                )
             _require_used(correlations.gates.left_bytes + len(ready.results))
         return logits
 

@@ -14,6 +14,7 @@ from protocols.fss import plans
 from protocols.plan import Plan
 
 if TYPE_CHECKING:
+    from mpcinfer.models.batch import Batch
     from mpcinfer.models.config import ModelConfig
     from mpcinfer.models.decoder import Decoder
     from mpcinfer.models.model import Model
@@ -101,6 +102,13 @@ class FssSuite(Suite):
                 "--check-ranges needs a dealer: correlations from `mpcinfer deal` is for one evaluation a "
                 "pass"
             )
+
+    def require_batch(self, plan: Plan, config: ModelConfig, batch: Batch, *, folder: bool = False) -> None:
+        if folder and batch.several:
+            raise ConfigError(
+                "batch: correlations from `mpcinfer deal` are for one prompt a pass; several need a dealer"
+            )
+        batch.require_maskable(config)
 
     def ready(self, session_config: SessionConfig) -> SessionConfig:
         from mpcinfer.suites.fss.ready import ready

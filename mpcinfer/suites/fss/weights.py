@@ -43,7 +43,8 @@ def matrices(
 ) -> dict[str, Matrix]:
     """Name, shape, scale and ring of everything that the parties share, without data.
 
-    Biases go with their matrices. Positions stay at the server, who adds them.
+    Biases go with their matrices. Positions stay at the server, who adds them; where sequences are padded
+    they are private and looked up as tokens are.
 
     Args:
         config: the shape, norms folded.
@@ -57,7 +58,7 @@ def matrices(
         matrix = Matrix(
             name, shape, _frac_bits(name, widths), _ring_bits(name, config, widths), no_data(shape)
         )
-        if name.endswith(_ADDED):
+        if name.endswith(_ADDED) and not (name == "embed.positions" and widths.padded):
             matrix = dataclasses.replace(matrix, masked=False)
         if name == "embed.tokens" and public_table:
             public = PublicCopy(matrix.value, widths.embedding_bits)

@@ -65,6 +65,7 @@ class Widths:
             it. None for `DEFAULT_MAX_CONTEXT`.
         precision: fraction bits.
         exact_truncation: exact truncation needs a bit of slack where probabilistic truncation needs none.
+        padded: sequences may have padding, which attention must not see.
 
     Raises:
         RangeError: something needs more than 64 bits.
@@ -79,7 +80,9 @@ class Widths:
         max_context: int | None = None,
         precision: Precision | None = None,
         exact_truncation: bool = False,
+        padded: bool = False,
     ) -> None:
+        self.padded = padded
         self.config, self._seen, self._exact_truncation = config, Seen(ranges), exact_truncation
         self.max_context = min(session_context(config, max_context), config.context)
         self.precision = precision or _precision(config)
@@ -233,7 +236,8 @@ class Widths:
         """Every layer's."""
         layers = range(self.config.layers)
         return [
-            weighting(self.config, layer, self._seen, self.precision, self.max_context) for layer in layers
+            weighting(self.config, layer, self._seen, self.precision, self.max_context, padded=self.padded)
+            for layer in layers
         ]
 
     def _room(self, weights: Weighting) -> int:

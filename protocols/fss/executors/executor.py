@@ -107,6 +107,14 @@ class Executor(ABC):
     def add_public(self, a: Share, value: int | torch.Tensor) -> Share:
         """a plus public ring elements of a's scale."""
 
+    def add_at_client(self, a: Share, value: torch.Tensor | None) -> Share:
+        """An additive a plus ring elements of its scale that the client alone knows; None elsewhere.
+
+        Cost: nothing: the client adds them to its summand. Reveals: nothing.
+        """
+        assert a.held is Held.ADDITIVE
+        return a
+
     def truncate(self, a: Share, drop: int) -> Share:
         """floor(x / 2^drop), or one more with the probability of what was cut off, in a ring `drop` bits
         narrower. Never in the same ring: there, additive shares would at times be off by all of it.

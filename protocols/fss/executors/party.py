@@ -52,6 +52,13 @@ class Party(PartySide, Executor):
             return a
         return Share(a.value + value, a.frac_bits, a.ring_bits, a.held)
 
+    def add_at_client(self, a: Share, value: torch.Tensor | None) -> Share:
+        if self.rank == SERVER:
+            return super().add_at_client(a, value)
+        assert value is not None, "the client knows what it adds"
+        assert a.held is Held.ADDITIVE
+        return Share(a.value + value, a.frac_bits, a.ring_bits)
+
     def _shift(self, a: Share, drop: int) -> torch.Tensor:
         if a.held is Held.SERVER_HELD and self.rank != SERVER:
             return a.value  # what the client knows of it was dealt with offline

@@ -38,6 +38,7 @@ class ProductsAhead:
         stream: what the client draws for linear layers in the pass of that number, from the start; None where
             no such pass can come.
         factor: as for `Products`.
+        batch: sequences of every pass.
     """
 
     def __init__(
@@ -45,8 +46,9 @@ class ProductsAhead:
         walk: Callable[[Offline, int, int], Any],
         stream: Callable[[int], Randomness | None],
         factor: Factor,
+        batch: int = 1,
     ) -> None:
-        self._walk, self._stream, self._factor = walk, stream, factor
+        self._walk, self._stream, self._factor, self._batch = walk, stream, factor, batch
         self._size = (0, 0)
         self._ready: dict[int, deque[tuple[torch.Tensor, torch.Tensor]]] = {}
 
@@ -59,7 +61,7 @@ class ProductsAhead:
         """
         ready = self._ready.pop(number, None) if (tokens, rows) == self._size else None
         self._ready = {at: kept for at, kept in self._ready.items() if at > number}
-        if ready is None and tokens <= FEW_TOKENS:
+        if ready is None and self._batch * tokens <= FEW_TOKENS:
             ready = self._compute(number, tokens, rows)
         return Products(self._factor, ready or deque())
 
@@ -70,11 +72,14 @@ class ProductsAhead:
         streams = [stream for i in range(PASSES) if (stream := self._stream(number + i)) is not None]
         if len(streams) < 2:
             return None
-        noted = Noted(self._factor)
-        self._walk(_SeveralPasses(streams, noted), tokens, rows)
+        noted, batch = Noted(self._factor), self._batch
+        self._walk(_SeveralPasses(streams, noted, batch), tokens, rows)
         self._size = (tokens, rows)
         self._ready = {
-            number + i: deque((x[i : i + 1], product[i : i + 1]) for x, product in noted.made)
+            number + i: deque(
+                (x[i * batch : (i + 1) * batch], product[i * batch : (i + 1) * batch])
+                for x, product in noted.made
+            )
             for i in range(len(streams))
         }
         return self._ready.pop(number)
@@ -84,12 +89,12 @@ class ProductsAhead:
 class _SeveralPasses(Offline):
     """The client's offline step of several passes at once, along the first axis. Nothing is sent."""
 
-    def __init__(self, streams: Sequence[Randomness], noted: Noted) -> None:
+    def __init__(self, streams: Sequence[Randomness], noted: Noted, batch: int) -> None:
         super().__init__(Meter(timed=False), CLIENT, noted)
-        self._streams = streams
+        self._streams, self._batch = streams, batch
 
     def draw(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
-        return torch.cat([drawn(stream, (1, *shape[1:]), bits) for stream in self._streams])
+        return torch.cat([drawn(stream, (self._batch, *shape[1:]), bits) for stream in self._streams])
 
     def dealt(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
         return no_data(shape)

@@ -18,13 +18,14 @@ from protocols.share import Held, Share
 
 @final
 class TokensToServerHeld(Gate):
-    """One-hot rows [1, T, V] of the client's ids: the client sends them minus a fresh uniform mask.
+    """One-hot rows [B, T, V] of the client's ids: the client sends them minus a fresh uniform mask.
 
     Args:
-        ids: at the client and in the clear; None elsewhere.
+        ids: B times T, sequence after sequence, at the client and in the clear; None elsewhere.
         count: T.
         vocabulary: V.
         ring_bits: of the layer that reads them.
+        batch: B.
 
     Cost: 1 message to the server, ring_bits a vocabulary entry and token; no key.
     Reveals: how many tokens there are; the message is uniform.
@@ -32,8 +33,10 @@ class TokensToServerHeld(Gate):
 
     reason: ClassVar[str] = "tokens"
 
-    def __init__(self, ids: Sequence[int] | None, count: int, vocabulary: int, ring_bits: int) -> None:
-        self._ids, self._shape, self._ring_bits = ids, (1, count, vocabulary), ring_bits
+    def __init__(
+        self, ids: Sequence[int] | None, count: int, vocabulary: int, ring_bits: int, batch: int = 1
+    ) -> None:
+        self._ids, self._shape, self._ring_bits = ids, (batch, count, vocabulary), ring_bits
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
         return (Message((SERVER,), ((self._ring_bits, self._shape),)),)
@@ -64,6 +67,7 @@ class TokensToServerHeld(Gate):
 
     def _one_hot(self) -> torch.Tensor:
         assert self._ids is not None
-        rows = torch.zeros(self._shape, dtype=torch.int64)
-        rows[0, torch.arange(len(self._ids)), torch.tensor(list(self._ids))] = 1
-        return rows
+        batch, count, vocabulary = self._shape
+        rows = torch.zeros(batch * count, vocabulary, dtype=torch.int64)
+        rows[torch.arange(batch * count), torch.tensor(list(self._ids))] = 1
+        return rows.reshape(self._shape)

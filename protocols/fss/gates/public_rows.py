@@ -23,12 +23,13 @@ from protocols.share import Held, Share
 
 @final
 class OwnTokens(Gate):
-    """The client's ids [1, T] as additive shares: the client's summand is the ids, the server's is zero.
+    """The client's ids [B, T] as additive shares: the client's summand is the ids, the server's is zero.
 
     Args:
-        ids: at the client and in the clear; None elsewhere.
+        ids: B times T, sequence after sequence, at the client and in the clear; None elsewhere.
         count: T.
         vocabulary: V; ids are below it.
+        batch: B.
 
     Cost: nothing.
     Reveals: nothing but T.
@@ -36,8 +37,8 @@ class OwnTokens(Gate):
 
     reason: ClassVar[str] = "own tokens"
 
-    def __init__(self, ids: Sequence[int] | None, count: int, vocabulary: int) -> None:
-        self._ids, self._shape, self._bits = ids, (1, count), max(2, vocabulary.bit_length() + 1)
+    def __init__(self, ids: Sequence[int] | None, count: int, vocabulary: int, batch: int = 1) -> None:
+        self._ids, self._shape, self._bits = ids, (batch, count), max(2, vocabulary.bit_length() + 1)
 
     def outputs(self, *inputs: Share) -> Shares:
         return (shape_only(self._shape, 0, self._bits),)
@@ -59,7 +60,7 @@ class OwnTokens(Gate):
 
 @final
 class PublicRows(Gate):
-    """Rows [1, T, D] of a table that the client knows, masked at the server.
+    """Rows [B, T, D] of a table that the client knows, masked at the server.
 
     1. The client looks up the rows of its ids and sends them plus a fresh uniform mask r1.
     2. The server adds its own r0: it has x + r0 + r1, as after a linear layer.

@@ -157,13 +157,19 @@ class EmbeddingProtocol(FssProtocol):
 
     @abstractmethod
     def tokens(
-        self, executor: Executor, ids: Sequence[int] | None, count: int, vocabulary: int, ring_bits: int
+        self,
+        executor: Executor,
+        ids: Sequence[int] | None,
+        count: int,
+        vocabulary: int,
+        ring_bits: int,
+        batch: int = 1,
     ) -> Share:
-        """The client's ids, None elsewhere, as `rows` wants them."""
+        """The client's ids, `count` of each of `batch` sequences, None elsewhere, as `rows` wants them."""
 
     @abstractmethod
     def rows(self, executor: Executor, tokens: Share, table: Matrix) -> Share:
-        """The rows [1, T, D], whole and masked at the server."""
+        """The rows [B, T, D], whole and masked at the server."""
 
 
 @final
@@ -176,9 +182,15 @@ class PrivateEmbedding(EmbeddingProtocol):
     based_on = (TokensToServerHeld, Linear)
 
     def tokens(
-        self, executor: Executor, ids: Sequence[int] | None, count: int, vocabulary: int, ring_bits: int
+        self,
+        executor: Executor,
+        ids: Sequence[int] | None,
+        count: int,
+        vocabulary: int,
+        ring_bits: int,
+        batch: int = 1,
     ) -> Share:
-        return executor.one(TokensToServerHeld(ids, count, vocabulary, ring_bits))
+        return executor.one(TokensToServerHeld(ids, count, vocabulary, ring_bits, batch))
 
     def rows(self, executor: Executor, tokens: Share, table: Matrix) -> Share:
         return executor.one(Linear(table), tokens)
@@ -198,9 +210,15 @@ class PublicEmbedding(EmbeddingProtocol):
     public_table = True
 
     def tokens(
-        self, executor: Executor, ids: Sequence[int] | None, count: int, vocabulary: int, ring_bits: int
+        self,
+        executor: Executor,
+        ids: Sequence[int] | None,
+        count: int,
+        vocabulary: int,
+        ring_bits: int,
+        batch: int = 1,
     ) -> Share:
-        return executor.one(OwnTokens(ids, count, vocabulary))
+        return executor.one(OwnTokens(ids, count, vocabulary, batch))
 
     def rows(self, executor: Executor, tokens: Share, table: Matrix) -> Share:
         return executor.one(PublicRows(table), tokens)
