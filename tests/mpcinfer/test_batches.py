@@ -289,7 +289,7 @@ def test_what_batches_cannot_do_is_refused_by_name() -> None:
     public = PublicModel.of(model_of(SMALL))
     with pytest.raises(ConfigError, match="prompt 2 has 2 tokens, prompt 1 has 7"):
         Prompts.of(public, UNEQUAL, SAME)
-    with pytest.raises(ConfigError, match="prompt 2 has no tokens"):
+    with pytest.raises(ConfigError, match="the prompt has no tokens"):
         Prompts.of(public, ["a", ""], ANY)
     with pytest.raises(ConfigError, match="up to 3 prompts at once, not 4"):
         Prompts.of(public, ["a"] * 4, ANY)
