@@ -3,7 +3,7 @@
     python -m bench.batches --plan fss --networks loopback wan-400m
     python -m bench.batches --plan crypten --networks loopback
 
-Three processes on this machine; networks are those of shaped channels (`mpcinfer list networks`). One by one
+Three processes on this machine; networks are shaped channels (docs/networks.md). One by one
 is one session of one answer after the other. Seconds are those of all answers, from the first prompt's pass
 to the last token, dealing and every wait included, over the number of prompts; set-up comes once in either
 session and is not part of them. Appends a record of each network to bench/records/batches.jsonl.

@@ -104,7 +104,7 @@ def made_before() -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "line", ["generate --local run1 x", "generate", "nothing", "cost gpt2 --tokens many", "models --nothing"]
+    "line", ["generate --local run1 x", "serve", "nothing", "cost gpt2 --tokens many", "models --nothing"]
 )
 def test_what_the_program_refuses_is_noticed(line: str) -> None:
     with pytest.raises(RefusedError):
