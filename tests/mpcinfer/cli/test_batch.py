@@ -19,7 +19,7 @@ def test_prompts_come_from_the_command_line_and_from_a_file(tmp_path: Path) -> N
     assert given([], file) == ["import os", "class Point:"]
     with pytest.raises(ConfigError, match="say what to complete"):
         given([], None)
-    with pytest.raises(ConfigError, match="--prompts"):
+    with pytest.raises(ConfigError, match="nowhere cannot be read"):
         given([], tmp_path / "nowhere")
 
 
