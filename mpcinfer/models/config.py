@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from mpcinfer.models.rope import Rope, RopePairs
 from parties.errors import ConfigError
 
 NormKind = Literal["layernorm", "rmsnorm"]
 ActivationKind = Literal["gelu", "gelu_tanh", "relu", "silu", "identity"]
 FfnKind = Literal["mlp", "glu", "fused", "none"]
 PositionKind = Literal["learned", "rope"]
-RopePairs = Literal["halves", "adjacent"]
 AttentionKind = Literal["softmax", "power", "relu"]
 TemperatureKind = Literal["none", "head", "position"]
 FfnWeights = Literal["plain", "weight_norm", "spectral_norm"]
@@ -22,12 +23,17 @@ FfnWeights = Literal["plain", "weight_norm", "spectral_norm"]
 
 @dataclass(frozen=True, slots=True)
 class AttentionForm:
-    """Attention weights as a function of scores; the fields are those of `ModelConfig`."""
+    """Attention weights of a layer as a function of scores; the fields are those of `ModelConfig`.
+
+    Attributes:
+        window: a query sees this many keys, its own the last of them; 0 for all up to its own.
+    """
 
     kind: AttentionKind = "softmax"
     power: int = 4
     epsilon: float = 1e-3
     shift: float = 0.0
+    window: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +59,12 @@ class ModelConfig:
         ffn: ``mlp`` is act(x W_in) W_out; ``glu`` is (act(x W_gate) * (x W_up)) W_out; ``fused`` is x W;
             ``none`` leaves attention alone.
         pruned_ffns: this many blocks, the deepest, have no FFN.
-        rope_pairs: which coordinates RoPE rotates together: ``halves`` (i, i + K/2) as in Hugging Face
-            checkpoints, ``adjacent`` (2i, 2i + 1) as in GGUF files of the Llama family.
+        parallel: attention and FFN of a block read the same residual, and both are added to it.
+        rope_base, rope_pairs, rope_width, rope_divisors: as `Rope` has them; a width of 0 is the whole head.
+            Pairs are ``halves`` in Hugging Face checkpoints, ``adjacent`` in GGUF files of the Llama family.
+        unrotated: layers without RoPE.
+        windows: how many keys a query of each layer sees, its own the last of them, 0 for all up to its own;
+            empty where all layers see all. For softmax.
         attention: what a score s becomes before its row is divided by the row's sum: ``softmax`` exp(s),
             ``power`` s^power; ``relu`` is max(s, 0) over the number of keys, without a sum.
         power: even, from 2 to 8.
@@ -63,6 +73,7 @@ class ModelConfig:
         attention_offset: a learned number a head, added to its scores as well.
         attention_scaled: scores come divided by a number a head, which changed epsilon into a weight a head.
         tied_head: the head is the transposed token table.
+        head_bias: the head adds a bias; not where it is tied.
         temperature: scores are divided by a learned number a ``head``, or a head and query ``position``.
         scaled_ffn: x and FFN(x) are added as beta x + FFN(x) / alpha, two learned numbers a block.
         ffn_weights: FFN matrices are a gain times a direction, or over their spectral norm.
@@ -85,9 +96,14 @@ class ModelConfig:
     activation: ActivationKind = "gelu_tanh"
     ffn: FfnKind = "mlp"
     pruned_ffns: int = 0
+    parallel: bool = False
     positions: PositionKind = "learned"
     rope_base: float = 10000.0
     rope_pairs: RopePairs = "halves"
+    rope_width: int = 0
+    rope_divisors: tuple[float, ...] = ()
+    unrotated: tuple[int, ...] = ()
+    windows: tuple[int, ...] = ()
     attention: AttentionKind = "softmax"
     power: int = 4
     attention_epsilon: float = 1e-3
@@ -98,6 +114,7 @@ class ModelConfig:
     out_bias: bool = True
     ffn_bias: bool = True
     tied_head: bool = True
+    head_bias: bool = False
     temperature: TemperatureKind = "none"
     scaled_ffn: bool = False
     ffn_weights: FfnWeights = "plain"
@@ -109,8 +126,8 @@ class ModelConfig:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.heads % self.kv_heads:
             raise ConfigError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
-        if self.positions == "rope" and self.head_width % 2:
-            raise ConfigError(f"RoPE needs an even head_width, got {self.head_width}")
+        if self.positions == "rope":
+            self._check_rope()
         if not 0 <= self.pruned_ffns <= self.layers:
             raise ConfigError(f"{self.pruned_ffns} of {self.layers} FFNs cannot be pruned")
         if self.power not in (2, 4, 6, 8):
@@ -121,6 +138,28 @@ class ModelConfig:
             raise ConfigError(f"attention_scaled is for power attention, not for {self.attention}")
         if self.ffn_weights != "plain" and self.ffn == "none":
             raise ConfigError("ffn_weights without an ffn")
+        if self.head_bias and self.tied_head:
+            raise ConfigError("a tied head has no bias")
+        if self.windows:
+            self._check_windows()
+        if self.parallel and not self.block_norms:
+            raise ConfigError("parallel blocks have norms")
+
+    def _check_windows(self) -> None:
+        if len(self.windows) != self.layers or min(self.windows) < 0:
+            raise ConfigError(f"windows has {len(self.windows)} numbers for {self.layers} layers, all >= 0")
+        if self.attention != "softmax":
+            raise ConfigError(f"windows are for softmax attention, not for {self.attention}")
+
+    def _check_rope(self) -> None:
+        width = self.rope_width or self.head_width
+        if width % 2 or not 0 < width <= self.head_width:
+            raise ConfigError(f"RoPE needs an even width, at most the head's {self.head_width}; got {width}")
+        if len(self.rope_divisors) not in (0, width // 2) or any(each <= 0 for each in self.rope_divisors):
+            got = len(self.rope_divisors)
+            raise ConfigError(f"RoPE on {width} coordinates needs {width // 2} positive divisors, got {got}")
+        if any(not 0 <= layer < self.layers for layer in self.unrotated):
+            raise ConfigError(f"unrotated is {self.unrotated}, expected some of {self.layers} layers")
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values; `from_json` reads them back."""
@@ -134,7 +173,7 @@ class ModelConfig:
         if unknown:
             raise ConfigError(f"unknown model configuration fields: {sorted(unknown)}")
         try:
-            return ModelConfig(**fields)
+            return ModelConfig(**{name: _from_list(name, value) for name, value in fields.items()})
         except TypeError as error:
             raise ConfigError(f"incomplete model configuration: {error}") from error
 
@@ -142,10 +181,24 @@ class ModelConfig:
         """Whether a block has an FFN."""
         return self.ffn != "none" and layer < self.layers - self.pruned_ffns
 
+    def rope(self, layer: int) -> Rope | None:
+        """How queries and keys of a layer turn; None where they do not."""
+        if self.positions != "rope" or layer in self.unrotated:
+            return None
+        return Rope(self.rope_base, self.rope_width or self.head_width, self.rope_pairs, self.rope_divisors)
+
+    def window(self, layer: int) -> int:
+        """How many keys a query of a layer sees; 0 for all up to its own."""
+        return self.windows[layer] if self.windows else 0
+
     @property
     def form(self) -> AttentionForm:
-        """What attention weights are."""
+        """What attention weights are, windows aside."""
         return AttentionForm(self.attention, self.power, self.attention_epsilon, self.attention_shift)
+
+    def form_of(self, layer: int) -> AttentionForm:
+        """What a layer's attention weights are."""
+        return dataclasses.replace(self.form, window=self.window(layer))
 
     @property
     def parameters(self) -> int:
@@ -162,6 +215,16 @@ class ModelConfig:
         """Sixteen hex digits that name this shape in the handshake."""
         text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _from_list(name: str, value: Any) -> Any:
+    """Lists of JSON as the tuples that they were."""
+    if not isinstance(value, list):
+        return value
+    entries = cast("list[object]", value)
+    if not all(isinstance(entry, int | float) and math.isfinite(entry) for entry in entries):
+        raise ConfigError(f"{name} of a model configuration: expected a list of numbers")
+    return tuple(entries)
 
 
 def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -182,7 +245,7 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     if config.final_norm:
         shapes |= _norm_shapes(config, "head.norm")
     if not config.tied_head:
-        shapes["head.weight"] = (config.width, config.vocabulary)
+        shapes |= _linear_shapes("head", config.width, config.vocabulary, config.head_bias)
     return shapes
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mpcinfer.models.bpe import byte_level_bpe
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.gguf_header import Header
-from mpcinfer.models.layout import GGUF, Checkpoint, llama_layout, read_weights
+from mpcinfer.models.layout import GGUF, Checkpoint, block_layout, read_weights
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.stored_ranges import ranges_beside
@@ -133,7 +133,7 @@ def load_gguf(path: Path, *, name: str | None = None) -> Model:
     return Model(
         name=public.name,
         config=public.config,
-        weights=read_weights(public.config, llama_layout(public.config, GGUF), file),
+        weights=read_weights(public.config, block_layout(public.config, GGUF), file),
         tokenizer=public.tokenizer,
         ranges=public.ranges,
     )

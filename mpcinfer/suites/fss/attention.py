@@ -67,16 +67,18 @@ def softmax_attention(
     v: CachedShare,
     widths: AttentionWidths,
     p: Precision,
+    window: int = 0,
 ) -> Share:
     """softmax(q k^T) v over the keys each query may see, held by the server for the next layer.
 
     Args:
         q: masked [B, H, T, K], divided by sqrt(K) already.
         k, v: masked [B, H, S, K], kept; the queries are the last T of the S positions.
+        window: a query sees at most this many keys, its own the last; 0 for all up to its own.
 
     Cost: 7 rounds, and one more as `quotient_to_server` says.
     """
-    seen, span = _blocks(executor, q, k), executor.meter.span
+    seen, span = _blocks(executor, q, k, window), executor.meter.span
     with span("scores", "matmul"):
         products = executor.apply(CausalProduct(seen), q, k, k.summand)
         scores = executor.apply(
@@ -98,11 +100,11 @@ def softmax_attention(
         return divide(executor, suite, mixed, sums, widths, p)
 
 
-def _blocks(executor: Executor, q: Share, k: Share) -> CausalBlocks:
+def _blocks(executor: Executor, q: Share, k: Share, window: int) -> CausalBlocks:
     """Plans with exact truncation truncate by gates, a share and a round each: a single block there."""
     if executor.exact_truncation:
-        return CausalBlocks.whole(q.shape[-2], k.shape[-2])
-    return CausalBlocks.of(q.shape[-2], k.shape[-2], q.shape[-3])
+        return CausalBlocks.whole(q.shape[-2], k.shape[-2], window)
+    return CausalBlocks.of(q.shape[-2], k.shape[-2], q.shape[-3], window)
 
 
 def row_sums(executor: Executor, packed: Sequence[Share], seen: CausalBlocks) -> Share:

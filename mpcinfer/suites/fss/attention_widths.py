@@ -109,7 +109,8 @@ def weighting(config: ModelConfig, layer: int, seen: Seen, p: Precision, max_con
     prefix = f"layer{layer}.attn"
     values = min(seen.largest(f"{prefix}.qkv/linear", PROFILE.linear), seen.bound(f"{prefix}.mix"))
     if config.attention == "softmax":
-        return _softmax_weighting(prefix, values, seen, p, max_context)
+        keys = min(max_context, config.window(layer) or max_context)
+        return _softmax_weighting(prefix, values, seen, p, keys)
     rows = (max_context - 1).bit_length()
     if config.attention == "relu":
         return _relu_weighting(config.form, prefix, values, seen, p, rows)

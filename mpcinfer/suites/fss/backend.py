@@ -15,9 +15,9 @@ from contextlib import AbstractContextManager
 import torch
 
 from mpcinfer.backends.base import Backend
-from mpcinfer.backends.plain import rope_angles
-from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind
 from mpcinfer.models.folded import query_exponent
+from mpcinfer.models.rope import Rope, rope_angles
 from mpcinfer.suites.fss.attention import softmax_attention
 from mpcinfer.suites.fss.attention_widths import NormWidths
 from mpcinfer.suites.fss.formats import activation_formats, inverse_root
@@ -175,22 +175,21 @@ class FssBackend(Backend[Share, Matrix]):
         assert factor == self._config.head_width**-0.5
         return self.executor.scaled(x, query_exponent(self._config))
 
-    def rope(self, x: Share, start: int, base: float, pairs: RopePairs) -> Share:
+    def rope(self, x: Share, start: int, rope: Rope) -> Share:
         """A public linear map of a value that the server has, masked."""
-        executor, halves, bits = self.executor, pairs == "halves", self._precision.rotation
-        angles = rope_angles(x.shape[-2], x.shape[-1], start, base)
+        executor, bits = self.executor, self._precision.rotation
+        angles = rope_angles(rope, x.shape[-2], start)
         cos, sin = ((table.double() * 2.0**bits).round().to(torch.int64) for table in angles)
-        half = x.shape[-1] // 2
-        first = executor.map(x, lambda v: v[..., :half] if halves else v[..., 0::2])
-        second = executor.map(x, lambda v: v[..., half:] if halves else v[..., 1::2])
+        first, second = executor.map(x, rope.first), executor.map(x, rope.second)
         turned = (
             executor.sub(executor.mul_integer(first, cos, bits), executor.mul_integer(second, sin, bits)),
             executor.add(executor.mul_integer(second, cos, bits), executor.mul_integer(first, sin, bits)),
         )
-        if halves:
-            return executor.concat(turned, -1)
-        pairwise = [executor.map(part, lambda v: v.unsqueeze(-1)) for part in turned]
-        return executor.map(executor.concat(pairwise, -1), lambda v: v.flatten(-2))
+        joined = executor.map(executor.concat(turned, -1), rope.placed)
+        if rope.width == x.shape[-1]:
+            return joined
+        rest = executor.mul_integer(executor.map(x, rope.rest), 1 << bits, bits)
+        return executor.concat([joined, rest], -1)
 
     def apply_temperature(self, q: Share, log_temperature: Matrix, start: int) -> Share:
         """Multiplies by exp of the temperature, a linear layer of its own (`encoded`)."""
@@ -243,7 +242,7 @@ class FssBackend(Backend[Share, Matrix]):
         assert isinstance(v, CachedShare)
         around = (self.executor, self._suite, q, k, v, self._widths.attention(self._layer), self._precision)
         if form.kind == "softmax":  # a number that is added to all scores of a row changes nothing
-            return softmax_attention(*around)
+            return softmax_attention(*around, form.window)
         if form.kind == "relu":
             return relu_attention(*around, form, offset)
         return power_attention(*around, form, offset, epsilon)
@@ -293,7 +292,8 @@ class FssBackend(Backend[Share, Matrix]):
 
     # -- the answer ------------------------------------------------------------------------------------------
 
-    def head(self, x: Share, table: Matrix, tied: bool) -> Share:
+    def head(self, x: Share, table: Matrix, tied: bool, bias: Matrix | None = None) -> Share:
+        """The bias is kept with the table."""
         if not (self._config.final_norm or self._config.head_input):
             x = self._in_ring(x, self._widths.head_bits)
         return self.executor.one(Linear(table, transposed=tied, held=Held.SERVER_HELD), x)
