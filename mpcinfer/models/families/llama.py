@@ -230,10 +230,12 @@ PHI3 = dataclasses.replace(
     config=_phi3_config,
     layout=_phi3_layout,
     defaults={
-        **DEFAULTS,
+        **{key: value for key, value in DEFAULTS.items() if key != "original_max_position_embeddings"},
         "rms_norm_eps": 1e-5,
         "sliding_window": None,
         "partial_rotary_factor": None,
     },
     only={},
+    # For `longrope` alone, which is refused.
+    meaningless=frozenset({"original_max_position_embeddings"}),
 )
