@@ -44,7 +44,8 @@ def _section(family: Family) -> str:
     lines = [f"## `{family.model_type}`\n", f"Honoured: {', '.join(honoured)}.\n"]
     if family.only:
         only = ", ".join(
-            f"`{key}` but {' or '.join(map(_value, values))}" for key, values in sorted(family.only.items())
+            f"`{key}` but {' or '.join(map(_value, values)) or 'null'}"
+            for key, values in sorted(family.only.items())
         )
         lines.append(f"Refused: {only}.\n")
     if family.meaningless:

@@ -1,6 +1,6 @@
 """Writes the table of docs/models.md: every family's largest difference from `transformers`.
 
-    python -m scripts.family_errors
+python -m scripts.family_errors
 """
 
 from __future__ import annotations

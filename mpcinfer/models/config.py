@@ -54,6 +54,8 @@ class ModelConfig:
         context: the longest sequence, prompt and answer together.
         norm_affine: norms inside the blocks have a gain (and a LayerNorm a bias); False after folding.
         block_norms: the blocks have norms, before attention and before the FFN.
+        qk_norm: an RMS norm with a gain on every head's queries and keys, before they turn.
+        post_norms: an RMS norm with a gain on what attention adds to the residual, and on what the FFN does.
         final_norm: there is a norm before the head.
         head_input: a matrix before that norm, which folding leaves there (`fold`).
         ffn: ``mlp`` is act(x W_in) W_out; ``glu`` is (act(x W_gate) * (x W_up)) W_out; ``fused`` is x W;
@@ -63,6 +65,7 @@ class ModelConfig:
         rope_base, rope_pairs, rope_width, rope_divisors: as `Rope` has them; a width of 0 is the whole head.
             Pairs are ``halves`` in Hugging Face checkpoints, ``adjacent`` in GGUF files of the Llama family.
         unrotated: layers without RoPE.
+        local_rope_base, local_rope_layers: layers with another base, whose frequencies are not divided.
         windows: how many keys a query of each layer sees, its own the last of them, 0 for all up to its own;
             empty where all layers see all. For softmax.
         attention: what a score s becomes before its row is divided by the row's sum: ``softmax`` exp(s),
@@ -91,6 +94,8 @@ class ModelConfig:
     norm_eps: float = 1e-5
     norm_affine: bool = True
     block_norms: bool = True
+    qk_norm: bool = False
+    post_norms: bool = False
     final_norm: bool = True
     head_input: bool = False
     activation: ActivationKind = "gelu_tanh"
@@ -103,6 +108,8 @@ class ModelConfig:
     rope_width: int = 0
     rope_divisors: tuple[float, ...] = ()
     unrotated: tuple[int, ...] = ()
+    local_rope_base: float = 10000.0
+    local_rope_layers: tuple[int, ...] = ()
     windows: tuple[int, ...] = ()
     attention: AttentionKind = "softmax"
     power: int = 4
@@ -144,12 +151,20 @@ class ModelConfig:
             self._check_windows()
         if self.parallel and not self.block_norms:
             raise ConfigError("parallel blocks have norms")
+        if self.qk_norm or self.post_norms:
+            self._check_inner_norms()
 
     def _check_windows(self) -> None:
         if len(self.windows) != self.layers or min(self.windows) < 0:
             raise ConfigError(f"windows has {len(self.windows)} numbers for {self.layers} layers, all >= 0")
         if self.attention != "softmax":
             raise ConfigError(f"windows are for softmax attention, not for {self.attention}")
+
+    def _check_inner_norms(self) -> None:
+        if self.norm != "rmsnorm" or not self.block_norms:
+            raise ConfigError("qk_norm and post_norms are for blocks with RMS norms")
+        if self.qk_norm and (self.attention != "softmax" or self.temperature != "none"):
+            raise ConfigError("qk_norm is for softmax attention without temperatures")
 
     def _check_rope(self) -> None:
         width = self.rope_width or self.head_width
@@ -158,8 +173,8 @@ class ModelConfig:
         if len(self.rope_divisors) not in (0, width // 2) or any(each <= 0 for each in self.rope_divisors):
             got = len(self.rope_divisors)
             raise ConfigError(f"RoPE on {width} coordinates needs {width // 2} positive divisors, got {got}")
-        if any(not 0 <= layer < self.layers for layer in self.unrotated):
-            raise ConfigError(f"unrotated is {self.unrotated}, expected some of {self.layers} layers")
+        if any(not 0 <= layer < self.layers for layer in (*self.unrotated, *self.local_rope_layers)):
+            raise ConfigError(f"unrotated or local_rope_layers name layers beyond {self.layers}")
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values; `from_json` reads them back."""
@@ -185,7 +200,10 @@ class ModelConfig:
         """How queries and keys of a layer turn; None where they do not."""
         if self.positions != "rope" or layer in self.unrotated:
             return None
-        return Rope(self.rope_base, self.rope_width or self.head_width, self.rope_pairs, self.rope_divisors)
+        width = self.rope_width or self.head_width
+        if layer in self.local_rope_layers:
+            return Rope(self.local_rope_base, width, self.rope_pairs)
+        return Rope(self.rope_base, width, self.rope_pairs, self.rope_divisors)
 
     def window(self, layer: int) -> int:
         """How many keys a query of a layer sees; 0 for all up to its own."""
@@ -260,6 +278,11 @@ def _attention_shapes(config: ModelConfig, prefix: str) -> Shapes:
     if config.temperature != "none":
         by_position = (config.context,) if config.temperature == "position" else ()
         shapes[f"{prefix}.attn.log_temperature"] = (config.heads, *by_position)
+    if config.qk_norm:
+        for name in ("q_norm", "k_norm"):
+            shapes[f"{prefix}.attn.{name}.weight"] = (config.head_width,)
+    if config.post_norms:
+        shapes[f"{prefix}.attn.post.weight"] = (width,)
     if config.attention_offset:
         shapes[f"{prefix}.attn.offset"] = (config.heads,)
     if config.attention_scaled:
@@ -276,6 +299,8 @@ def _ffn_shapes(config: ModelConfig, prefix: str) -> Shapes:
         shapes |= _linear_shapes(f"{prefix}.ffn.in", width, inner, config.ffn_bias)
     rows = width if config.ffn == "fused" else config.hidden
     shapes |= _linear_shapes(f"{prefix}.ffn.out", rows, width, config.ffn_bias)
+    if config.post_norms:
+        shapes[f"{prefix}.ffn.post.weight"] = (width,)
     if config.ffn_weights == "weight_norm":
         for name in [name for name in shapes if name.endswith(("ffn.in.weight", "ffn.out.weight"))]:
             shapes[f"{name.removesuffix('weight')}gain"] = shapes[name][1:]

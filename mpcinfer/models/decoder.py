@@ -129,6 +129,8 @@ class Decoder(Generic[TensorT, WeightT]):
             q, k, v = backend.split(qkv, [config.heads * config.head_width, kv_width, kv_width])
             q = backend.split_heads(q, config.heads)
             k, v = backend.split_heads(k, config.kv_heads), backend.split_heads(v, config.kv_heads)
+            if config.qk_norm:
+                q, k = self._norm(q, layer, "attn.q_norm"), self._norm(k, layer, "attn.k_norm")
             rope = config.rope(layer)
             if rope is not None:
                 q, k = backend.rope(q, start, rope), backend.rope(k, start, rope)
@@ -143,7 +145,8 @@ class Decoder(Generic[TensorT, WeightT]):
             k, v = backend.repeat_heads(k, groups), backend.repeat_heads(v, groups)
             head_numbers = (self.weights.get(f"layer{layer}.attn.{name}") for name in ("offset", "epsilon"))
             mixed = backend.attention(q, k, v, start, config.form_of(layer), *head_numbers)
-            return self._linear(backend.merge_heads(mixed), f"layer{layer}.attn.out", "out")
+            out = self._linear(backend.merge_heads(mixed), f"layer{layer}.attn.out", "out")
+            return self._norm(out, layer, "attn.post") if config.post_norms else out
 
     def _ffn(self, x: TensorT, layer: int) -> TensorT:
         """MLP, gated unit, or a matrix alone."""
@@ -152,7 +155,7 @@ class Decoder(Generic[TensorT, WeightT]):
             x = self._norm(x, layer, "norm2")
         with backend.at(layer, "ffn"), backend.span("ffn"):
             if config.ffn == "fused":
-                return self._linear(x, f"layer{layer}.ffn.out", "out")
+                return self._ffn_out(x, layer)
             x = self._linear(x, f"layer{layer}.ffn.in", "in")
             if config.ffn == "glu":
                 gate, up = backend.split(x, [config.hidden, config.hidden])
@@ -160,12 +163,17 @@ class Decoder(Generic[TensorT, WeightT]):
             else:
                 with backend.span(config.activation, config.activation):
                     x = backend.activation(x, config.activation)
-            return self._linear(x, f"layer{layer}.ffn.out", "out")
+            return self._ffn_out(x, layer)
+
+    def _ffn_out(self, x: TensorT, layer: int) -> TensorT:
+        """What an FFN adds to the residual."""
+        out = self._linear(x, f"layer{layer}.ffn.out", "out")
+        return self._norm(out, layer, "ffn.post") if self.config.post_norms else out
 
     def _norm(self, x: TensorT, layer: int | None, part: Part) -> TensorT:
         name = Site(layer, part).key
         weight, bias = self.weights.get(f"{name}.weight"), self.weights.get(f"{name}.bias")
-        with self.backend.at(layer, part), self.backend.span(part, self.config.norm):
+        with self.backend.at(layer, part), self.backend.span(part.rpartition(".")[2], self.config.norm):
             return self.backend.norm(x, weight, bias, self.config.norm, self.config.norm_eps)
 
     def _linear(self, x: TensorT, name: str, label: str) -> TensorT:

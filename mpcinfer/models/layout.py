@@ -10,7 +10,7 @@ import dataclasses
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -88,6 +88,8 @@ class BlockNames:
     ffn_out: str
     final_norm: str
     head: str
+    inner_norms: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By our names, of those that `Site` has inside a block."""
 
 
 HUGGING_FACE = BlockNames(
@@ -128,6 +130,8 @@ def block_layout(config: ModelConfig, names: BlockNames) -> Layout:
         sources[f"{ours}.norm2"] = Source((theirs + names.norm2,), False)
         sources[f"{ours}.ffn.in"] = Source(tuple(theirs + name for name in names.ffn_in), True)
         sources[f"{ours}.ffn.out"] = Source((theirs + names.ffn_out,), True)
+        for part, name in names.inner_norms.items():
+            sources[f"{ours}.{part}"] = Source((theirs + name,), False)
     sources["head.norm"] = Source((names.final_norm,), False)
     sources["head"] = Source((names.head,), True)
     return sources

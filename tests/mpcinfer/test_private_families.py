@@ -38,6 +38,14 @@ FORMS = {
     "parallel, part of a head turns, a bias on the head": dataclasses.replace(
         _BASE, positions="rope", rope_width=4, parallel=True, tied_head=False, head_bias=True
     ),
+    "norms of heads, and after attention and FFN": dataclasses.replace(
+        _LLAMA,
+        qk_norm=True,
+        post_norms=True,
+        activation="gelu_tanh",
+        local_rope_base=50.0,
+        local_rope_layers=(0,),
+    ),
     "windows, a layer that does not turn": dataclasses.replace(
         _LLAMA, layers=2, windows=(3, 0), unrotated=(0,), rope_divisors=(1.0, 2.0, 3.0, 8.0)
     ),

@@ -57,7 +57,7 @@ class Family:
         for key, value in fields.values.items():
             if key in self.only:
                 if value is not None and value not in self.only[key]:
-                    allowed = " or ".join(map(repr, self.only[key]))
+                    allowed = " or ".join(map(repr, self.only[key])) or "null"
                     raise fields.refuse(key, f"only {allowed} is supported")
             elif not self._known(key) and not says_nothing(value):
                 raise fields.refuse(

@@ -13,7 +13,7 @@ from mpcinfer.models.layout import Layout, changed, scaled
 def scale_queries(
     layout: Layout, config: ModelConfig, factor: Callable[[int], float], width: int | None = None
 ) -> Layout:
-    """Scores of a layer times a number: its queries are, before they turn.
+    """Scores of a layer times a number: its queries are, or the gain of their norm, before they turn.
 
     Args:
         factor: of every layer.
@@ -29,9 +29,20 @@ def scale_queries(
 
         return of
 
+    def change_gain(number: float) -> Callable[[torch.Tensor], torch.Tensor]:
+        def of(gain: torch.Tensor) -> torch.Tensor:
+            return torch.cat([gain[:width] * number, gain[width:] if width else gain[:0]])
+
+        return of
+
     for layer in range(config.layers):
-        if factor(layer) != 1.0:
-            layout = changed(layout, [f"layer{layer}.attn.qkv"], change(factor(layer)))
+        number, stem = factor(layer), f"layer{layer}.attn"
+        if number == 1.0:
+            continue
+        if config.qk_norm:
+            layout = changed(layout, [f"{stem}.q_norm"], change_gain(number))
+        else:
+            layout = changed(layout, [f"{stem}.qkv"], change(number))
     return layout
 
 
@@ -52,5 +63,5 @@ def scale_embedding(layout: Layout, config: ModelConfig, factor: float, logits: 
 
 def add_one_to_norms(layout: Layout) -> Layout:
     """Gains are stored less one."""
-    norms = [stem for stem in layout if "norm" in stem.rpartition(".")[2]]
+    norms = [stem for stem in layout if stem.endswith(("norm", "norm1", "norm2", ".post"))]
     return changed(layout, norms, lambda gain: gain + 1.0)

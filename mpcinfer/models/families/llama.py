@@ -55,7 +55,7 @@ def llama_config(
         "context": fields.integer("max_position_embeddings"),
         "norm": "rmsnorm",
         "norm_eps": fields.number(eps),
-        "activation": activation(fields, "hidden_act"),
+        "activation": others.get("activation") or activation(fields, "hidden_act"),
         "ffn": "glu",
         "positions": "rope",
         "rope_base": rope.base,
@@ -238,4 +238,31 @@ PHI3 = dataclasses.replace(
     only={},
     # For `longrope` alone, which is refused.
     meaningless=frozenset({"original_max_position_embeddings"}),
+)
+
+
+_QK_NORMS = {"attn.q_norm": "self_attn.q_norm", "attn.k_norm": "self_attn.k_norm"}
+_QWEN3_NAMES = dataclasses.replace(HUGGING_FACE, inner_norms=_QK_NORMS)
+
+
+def _qwen3_config(fields: Fields) -> ModelConfig:
+    return dataclasses.replace(_config(fields), qk_norm=True, windows=qwen_windows(fields))
+
+
+def _qwen3_layout(fields: Fields, config: ModelConfig) -> Layout:
+    return turned_layout(block_layout(config, _QWEN3_NAMES), config, _rope(fields))
+
+
+QWEN3 = dataclasses.replace(
+    LLAMA,
+    model_type="qwen3",
+    config=_qwen3_config,
+    layout=_qwen3_layout,
+    defaults={
+        **DEFAULTS,
+        **QWEN_WINDOWS,
+        "num_key_value_heads": 32,
+        "head_dim": 128,
+        "attention_bias": False,
+    },
 )

@@ -7,9 +7,9 @@ from collections.abc import Collection
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.families.family import Family
-from mpcinfer.models.families.gemma import GEMMA
+from mpcinfer.models.families.gemma import GEMMA, GEMMA3
 from mpcinfer.models.families.gpt2 import GPT2, OPT
-from mpcinfer.models.families.llama import GRANITE, LLAMA, MISTRAL, PHI3, QWEN2, SMOLLM3
+from mpcinfer.models.families.llama import GRANITE, LLAMA, MISTRAL, PHI3, QWEN2, QWEN3, SMOLLM3
 from mpcinfer.models.families.neox import GPT_NEOX, PHI, STARCODER2
 from mpcinfer.models.fields import Fields
 from mpcinfer.models.layout import Layout
@@ -22,10 +22,12 @@ FAMILIES = {
         LLAMA,
         MISTRAL,
         QWEN2,
+        QWEN3,
         SMOLLM3,
         GRANITE,
         PHI3,
         GEMMA,
+        GEMMA3,
         GPT_NEOX,
         PHI,
         STARCODER2,

@@ -18,6 +18,7 @@ from mpcinfer.backends.base import Backend
 from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind
 from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.rope import Rope, rope_angles
+from mpcinfer.models.site import INNER_NORMS
 from mpcinfer.suites.fss.attention import softmax_attention
 from mpcinfer.suites.fss.attention_widths import NormWidths
 from mpcinfer.suites.fss.formats import activation_formats, inverse_root
@@ -143,20 +144,34 @@ class FssBackend(Backend[Share, Matrix]):
         return extend_ring(self.executor, x, self._widths.residual_bits, ring_bits)
 
     def norm(self, x: Share, weight: Matrix | None, bias: Matrix | None, kind: NormKind, eps: float) -> Share:
-        """Rows over the root of their mean square, held by the server; gain and bias are a diagonal layer."""
-        executor, (widths, ring_bits) = self.executor, self._norm_widths()
+        """Rows over the root of their mean square, held by the server; gain and bias are a diagonal layer.
+
+        Those inside a block open what they read, and leave a result that the server may publish.
+        """
+        part, executor, p = self.site.part, self.executor, self._precision
+        if part in INNER_NORMS:
+            inner = self._widths.inner_norm(self._layer, part)
+            (x,) = open_truncated(executor, (x, p.residual, inner.open_bits))
+            assert weight is not None
+            return executor.one(Linear(weight), self._over_root(x, inner.norm, inner.ring_bits, eps))
+        widths, ring_bits = self._norm_widths()
         if self._bare:
-            (x,) = open_truncated(executor, (x, self._precision.residual, self._widths.residual_bits))
+            (x,) = open_truncated(executor, (x, p.residual, self._widths.residual_bits))
+        held = self._over_root(x, widths, ring_bits, eps)
+        return held if weight is None else executor.one(Linear(weight, held=Held.SERVER_HELD), held)
+
+    def _over_root(self, x: Share, widths: NormWidths, ring_bits: int, eps: float) -> Share:
+        """Masked rows over the root of their mean square, held by the server in a ring."""
+        executor = self.executor
         rows = view(executor, x, widths.input_frac)
         squares = executor.one(SumOfSquares(widths.square_bits), rows)
         (squares,) = executor.apply(Open(), squares)
-        width, exact_truncation = self._config.width, executor.exact_truncation
+        width, exact_truncation = x.shape[-1], executor.exact_truncation
         root = inverse_root(widths, self._precision, width=width, eps=eps, exact_truncation=exact_truncation)
         (inverse,) = executor.apply(Open(), self._suite.inverse_sqrt(executor, *root, squares))
         inverse = view(executor, inverse, widths.frac)
         product = executor.one(Product(ring_bits + widths.dropped_bits), rows, inverse)
-        held = executor.one(ToServerHeld(), truncate_locally(executor, product, widths.held))
-        return held if weight is None else executor.one(Linear(weight, held=Held.SERVER_HELD), held)
+        return executor.one(ToServerHeld(), truncate_locally(executor, product, widths.held))
 
     def _norm_widths(self) -> tuple[NormWidths, int]:
         """The norm at hand, and the ring of the layer that reads it."""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpcinfer.suites.fss.attention_widths import AttentionWidths, NormWidths
+from mpcinfer.suites.fss.ffn_widths import FfnWidths
 from mpcinfer.suites.fss.precision import Precision, ring
-from mpcinfer.suites.fss.widths import FfnWidths
 from protocols.fss.operations.activation_protocols import ActivationFormats, ActivationProtocol
 from protocols.fss.operations.exponential_protocols import ExponentialFormats
 from protocols.fss.operations.powers import PowerFormats

@@ -246,6 +246,42 @@ def _starcoder2(draw: random.Random) -> Settings:
     }
 
 
+def _qwen3(draw: random.Random) -> Settings:
+    return {**_qwen2(draw), "attention_bias": draw.choice([True, False])}
+
+
+def _gemma3(draw: random.Random) -> Settings:
+    blocks = _blocks(draw)
+    kinds: Settings = draw.choice(
+        [
+            {"layer_types": _layer_types(draw, blocks["num_hidden_layers"])},
+            {"sliding_window_pattern": 2},
+        ]
+    )
+    full = {**_rope(draw)["rope_parameters"]}
+    ropes: list[Settings] = [
+        {
+            "rope_parameters": {
+                "full_attention": full,
+                "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
+            }
+        },
+        {
+            "rope_theta": 300.0,
+            "rope_local_base_freq": 60.0,
+            "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+        },
+    ]
+    return {
+        **blocks,
+        **kinds,
+        **draw.choice(ropes),
+        "sliding_window": draw.choice([4, 9]),
+        "query_pre_attn_scalar": draw.choice([8, 30]),
+        "attention_bias": draw.choice([True, False]),
+    }
+
+
 CASES: dict[str, FamilyCase] = {
     "gpt2": FamilyCase(transformers.GPT2Config, transformers.GPT2LMHeadModel, _gpt2),
     "opt": FamilyCase(transformers.OPTConfig, transformers.OPTForCausalLM, _opt),
@@ -256,6 +292,8 @@ CASES: dict[str, FamilyCase] = {
     "granite": FamilyCase(transformers.GraniteConfig, transformers.GraniteForCausalLM, _granite),
     "phi3": FamilyCase(transformers.Phi3Config, transformers.Phi3ForCausalLM, _phi3),
     "gemma": FamilyCase(transformers.GemmaConfig, transformers.GemmaForCausalLM, _gemma),
+    "qwen3": FamilyCase(transformers.Qwen3Config, transformers.Qwen3ForCausalLM, _qwen3),
+    "gemma3_text": FamilyCase(transformers.Gemma3TextConfig, transformers.Gemma3ForCausalLM, _gemma3),
     "gpt_neox": FamilyCase(transformers.GPTNeoXConfig, transformers.GPTNeoXForCausalLM, _neox),
     "phi": FamilyCase(transformers.PhiConfig, transformers.PhiForCausalLM, _phi),
     "starcoder2": FamilyCase(transformers.Starcoder2Config, transformers.Starcoder2ForCausalLM, _starcoder2),
