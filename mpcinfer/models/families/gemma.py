@@ -97,7 +97,7 @@ def _gemma3_ropes(fields: Fields) -> tuple[RopeSettings, float]:
     full = {**by_kind[FULL].values, **fields.table("rope_scaling")}
     stated = Fields(fields.source, {**fields.values, "rope_parameters": full, "rope_scaling": None})
     base = local.number("rope_theta", fields.number("rope_local_base_freq", 10000.0))
-    return read_rope(stated, size_of_head(fields), base=1000000.0), base
+    return read_rope(stated, size_of_head(fields), base=fields.number("rope_theta", 1000000.0)), base
 
 
 def _gemma3_config(fields: Fields) -> ModelConfig:
