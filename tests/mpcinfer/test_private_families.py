@@ -10,7 +10,11 @@ import torch
 
 from mpcinfer.counting import count
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.model import Model
+from mpcinfer.models.ranges import calibrate
+from mpcinfer.suites.fss.formats import score_index_bits
 from mpcinfer.suites.registry import get_plan
+from protocols.fss.gates.coarse_maximum import MAX_RING_BITS
 from protocols.fss.plans import is_faithful
 from protocols.plan import Plan
 from tests.mpcinfer.forms import LLAMA_FORM
@@ -102,6 +106,29 @@ def test_on_additive_shares(config: ModelConfig) -> None:
     assert float((logits[-1] - right[-1]).abs().max()) < 0.1 * float(right.std())
     counted = count(config, plan, tokens=len(PROMPT), new_tokens=len(STEPS), ranges=model.ranges)
     assert _costs(bill) == _costs(counted)
+
+
+def with_large_key_biases() -> Model:
+    """As Qwen2 has them: scores of hundreds, which no histogram holds."""
+    model = random_model(dataclasses.replace(_LLAMA, qkv_bias=True))
+    bias = model.weights["layer0.attn.qkv.bias"].clone()
+    keys = slice(_LLAMA.heads * _LLAMA.head_width, (_LLAMA.heads + _LLAMA.kv_heads) * _LLAMA.head_width)
+    bias[keys] = 100.0 * torch.randn(_LLAMA.head_width, generator=torch.Generator().manual_seed(2))
+    model = dataclasses.replace(model, weights={**model.weights, "layer0.attn.qkv.bias": bias})
+    return dataclasses.replace(model, ranges=calibrate(model, ["f(x, y): z", "return 1"]))
+
+
+@plans
+def test_large_key_biases_run_by_default(plan: Plan) -> None:
+    model = Whole.of(with_large_key_biases(), plan, MAX_CONTEXT)
+    widths = model.program.widths
+    assert score_index_bits(widths.attention(0), -widths.precision.step) > MAX_RING_BITS
+    done = run_private(model, STEPS)
+    right = run_clear(model, STEPS) if is_faithful(plan) else run_replayed(model, STEPS, done)
+    assert equal(done.logits, right)
+    assert all(costs(bill) == costs(run_counted(model, STEPS)) for bill in done.bills)
+    float_logits = logits_of(model.model, [token for step in STEPS for token in step])[-1]
+    assert float((done.logits[-1] - float_logits).abs().max()) < 0.15 * float(float_logits.std())
 
 
 def test_a_window_costs_less_and_one_as_long_as_the_context_nothing_more() -> None:

@@ -85,9 +85,15 @@ def softmax_attention(
             Open(), *(truncate_locally(executor, product, p.score) for product in products)
         )
     with span("softmax", "softmax"):
-        indices = _below_maximum(executor, suite.maximum, scores, seen, widths, p)
+        maximum = suite.maximum.for_bits(score_index_bits(widths, -p.step))
+        frac = suite.exponential.index_frac(p.score, score_index_bits(widths, 0))
+        indices = _below_maximum(executor, maximum, scores, seen, widths, p, frac)
         around = exponential_formats(
-            widths, p, coarse=suite.maximum.coarse, exact_truncation=executor.exact_truncation
+            widths,
+            p,
+            coarse=maximum.coarse,
+            exact_truncation=executor.exact_truncation,
+            index_frac=frac,
         )
         powers = [
             truncate_locally(executor, power, p.power)
@@ -120,14 +126,15 @@ def _below_maximum(
     seen: CausalBlocks,
     widths: AttentionWidths,
     p: Precision,
+    frac: int,
 ) -> list[Share]:
-    """Each row's maximum, exact or coarse, minus its scores, as an index of exp."""
-    fine_formats = [(x, p.score, score_index_bits(widths, p.score)) for x in scores]
+    """Each row's maximum, exact or coarse, minus its scores, as an index of exp of `frac` fraction bits."""
+    fine_formats = [(x, frac, score_index_bits(widths, frac)) for x in scores]
     coarse_formats = [(x, -p.step, score_index_bits(widths, -p.step)) for x in scores]
     narrowed = narrow(executor, *(coarse_formats if maximum.coarse else ()), *fine_formats)
     compared, fine = narrowed[: len(scores)], narrowed[-len(scores) :]
     (peak,) = executor.apply(Open(), maximum(executor, executor.concat(compared, -1), seen.lengths))
-    peak = executor.shift_up(peak, p.score - peak.frac_bits)
+    peak = executor.shift_up(peak, frac - peak.frac_bits)
     return [
         executor.sub(_by_entry(executor, peak, seen, block), x)
         for x, block in zip(fine, seen.blocks, strict=True)
