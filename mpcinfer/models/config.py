@@ -145,12 +145,15 @@ class ModelConfig:
             raise ConfigError(f"attention_scaled is for power attention, not for {self.attention}")
         if self.ffn_weights != "plain" and self.ffn == "none":
             raise ConfigError("ffn_weights without an ffn")
+        self._check_blocks()
+
+    def _check_blocks(self) -> None:
         if self.head_bias and self.tied_head:
             raise ConfigError("a tied head has no bias")
-        if self.windows:
-            self._check_windows()
         if self.parallel and not self.block_norms:
             raise ConfigError("parallel blocks have norms")
+        if self.windows:
+            self._check_windows()
         if self.qk_norm or self.post_norms:
             self._check_inner_norms()
 
