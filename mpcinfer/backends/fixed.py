@@ -24,6 +24,7 @@ from mpcinfer.backends.fixed_functions import (
 from mpcinfer.backends.tensors import TensorBackend
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
 from mpcinfer.models.rope import Rope
+from mpcinfer.models.turning import Turning
 from protocols import fixed_point
 from protocols.fixed_point import decode
 
@@ -140,9 +141,10 @@ class FixedBackend(TensorBackend):
 
     def rope(self, x: torch.Tensor, start: int, rope: Rope) -> torch.Tensor:
         cos, sin = _encoded_rope_table(rope, x.shape[-2], start, self.frac_bits)
-        first, second = rope.first(x), rope.second(x)
+        turning = Turning(rope)
+        first, second = turning.first(x), turning.second(x)
         turned = (self._rotate(first, cos, second, -sin), self._rotate(second, cos, first, sin))
-        return torch.cat([rope.placed(torch.cat(turned, dim=-1)), rope.rest(x)], dim=-1)
+        return torch.cat([turning.placed(torch.cat(turned, dim=-1)), turning.rest(x)], dim=-1)
 
     def head(
         self, x: torch.Tensor, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None

@@ -10,7 +10,8 @@ from torch.nn import functional
 from mpcinfer.backends.attention_weights import causal_weights
 from mpcinfer.backends.tensors import TensorBackend
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
-from mpcinfer.models.rope import Rope, rope_angles
+from mpcinfer.models.rope import Rope
+from mpcinfer.models.turning import Turning, rope_angles
 
 
 class PlainBackend(TensorBackend):
@@ -85,9 +86,10 @@ class PlainBackend(TensorBackend):
     def rope(self, x: torch.Tensor, start: int, rope: Rope) -> torch.Tensor:
         cos, sin = rope_angles(rope, x.shape[-2], start)
         cos, sin = cos.to(x), sin.to(x)
-        first, second = rope.first(x), rope.second(x)
+        turning = Turning(rope)
+        first, second = turning.first(x), turning.second(x)
         turned = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-        return torch.cat([rope.placed(turned), rope.rest(x)], dim=-1)
+        return torch.cat([turning.placed(turned), turning.rest(x)], dim=-1)
 
     def head(
         self, x: torch.Tensor, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None

@@ -181,7 +181,8 @@ class ModelConfig:
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values; `from_json` reads them back."""
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
     @staticmethod
     def from_json(fields: dict[str, Any]) -> ModelConfig:

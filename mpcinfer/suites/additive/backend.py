@@ -17,7 +17,8 @@ from mpcinfer.models.config import (
     NormKind,
     weight_shapes,
 )
-from mpcinfer.models.rope import Rope, rope_angles
+from mpcinfer.models.rope import Rope
+from mpcinfer.models.turning import Turning, rope_angles
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Phase
 from protocols.additive.arithmetic import Arithmetic
@@ -187,16 +188,17 @@ class SecureBackend(Backend[Share, Weight]):
         """Both products of a rotation are added before the one truncation; what does not turn has none."""
         executor = self.executor
         cos, sin = (executor.encode(table) for table in rope_angles(rope, x.shape[-2], start))
-        first, second = executor.rearrange(x, rope.first), executor.rearrange(x, rope.second)
+        turning = Turning(rope)
+        first, second = executor.rearrange(x, turning.first), executor.rearrange(x, turning.second)
         turned = (
             executor.sub(executor.mul_integer(first, cos), executor.mul_integer(second, sin)),
             executor.add(executor.mul_integer(second, cos), executor.mul_integer(first, sin)),
         )
-        joined = executor.rearrange(executor.concat(turned, -1), rope.placed)
+        joined = executor.rearrange(executor.concat(turned, -1), turning.placed)
         result = executor.truncate(Share(joined.value, x.frac_bits + executor.frac_bits), x.frac_bits)
         if rope.width == x.shape[-1]:
             return result
-        return executor.concat([result, executor.rearrange(x, rope.rest)], -1)
+        return executor.concat([result, executor.rearrange(x, turning.rest)], -1)
 
     def split(self, x: Share, sizes: Sequence[int]) -> list[Share]:
         return [Share(part, x.frac_bits) for part in torch.split(x.value, list(sizes), dim=-1)]

@@ -17,8 +17,9 @@ import torch
 from mpcinfer.backends.base import Backend
 from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind
 from mpcinfer.models.folded import query_exponent
-from mpcinfer.models.rope import Rope, rope_angles
+from mpcinfer.models.rope import Rope
 from mpcinfer.models.site import INNER_NORMS
+from mpcinfer.models.turning import Turning, rope_angles
 from mpcinfer.suites.fss.attention import softmax_attention
 from mpcinfer.suites.fss.attention_widths import NormWidths
 from mpcinfer.suites.fss.formats import activation_formats, inverse_root
@@ -195,15 +196,16 @@ class FssBackend(Backend[Share, Matrix]):
         executor, bits = self.executor, self._precision.rotation
         angles = rope_angles(rope, x.shape[-2], start)
         cos, sin = ((table.double() * 2.0**bits).round().to(torch.int64) for table in angles)
-        first, second = executor.map(x, rope.first), executor.map(x, rope.second)
+        turning = Turning(rope)
+        first, second = executor.map(x, turning.first), executor.map(x, turning.second)
         turned = (
             executor.sub(executor.mul_integer(first, cos, bits), executor.mul_integer(second, sin, bits)),
             executor.add(executor.mul_integer(second, cos, bits), executor.mul_integer(first, sin, bits)),
         )
-        joined = executor.map(executor.concat(turned, -1), rope.placed)
+        joined = executor.map(executor.concat(turned, -1), turning.placed)
         if rope.width == x.shape[-1]:
             return joined
-        rest = executor.mul_integer(executor.map(x, rope.rest), 1 << bits, bits)
+        rest = executor.mul_integer(executor.map(x, turning.rest), 1 << bits, bits)
         return executor.concat([joined, rest], -1)
 
     def apply_temperature(self, q: Share, log_temperature: Matrix, start: int) -> Share:
