@@ -182,7 +182,10 @@ class ModelConfig:
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values; `from_json` reads them back."""
         fields = dataclasses.asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+        return {
+            name: list(cast("tuple[float, ...]", value)) if isinstance(value, tuple) else value
+            for name, value in fields.items()
+        }
 
     @staticmethod
     def from_json(fields: dict[str, Any]) -> ModelConfig:

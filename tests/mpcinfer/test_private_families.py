@@ -109,11 +109,11 @@ def test_on_additive_shares(config: ModelConfig) -> None:
 
 
 def with_large_key_biases() -> Model:
-    """As Qwen2 has them: scores of hundreds, which no histogram holds."""
+    """As Qwen2 has them: scores of a thousand, which no histogram holds."""
     model = random_model(dataclasses.replace(_LLAMA, qkv_bias=True))
     bias = model.weights["layer0.attn.qkv.bias"].clone()
     keys = slice(_LLAMA.heads * _LLAMA.head_width, (_LLAMA.heads + _LLAMA.kv_heads) * _LLAMA.head_width)
-    bias[keys] = 100.0 * torch.randn(_LLAMA.head_width, generator=torch.Generator().manual_seed(2))
+    bias[keys] = 600.0 * torch.randn(_LLAMA.head_width, generator=torch.Generator().manual_seed(2))
     model = dataclasses.replace(model, weights={**model.weights, "layer0.attn.qkv.bias": bias})
     return dataclasses.replace(model, ranges=calibrate(model, ["f(x, y): z", "return 1"]))
 
