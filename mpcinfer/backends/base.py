@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 
 import torch
 
-from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
+from mpcinfer.models.rope import Rope
 from mpcinfer.models.site import Part, Site
 from parties.errors import ConfigError
 
@@ -69,7 +70,8 @@ class Backend(ABC, Generic[TensorT, WeightT]):
     def attention_weights(
         self, scores: TensorT, start: int, form: AttentionForm, epsilon: WeightT | None = None
     ) -> TensorT:
-        """Causal weights of scores [B, H, T, S]; query i, at position start + i, sees keys up to it.
+        """Causal weights of scores [B, H, T, S]; query i, at position start + i, sees keys up to it, or the
+        last of those where the form has a window.
 
         `epsilon` [H] replaces the form's.
         """
@@ -140,7 +142,7 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         """x times a public number."""
 
     @abstractmethod
-    def rope(self, x: TensorT, start: int, base: float, pairs: RopePairs) -> TensorT:
+    def rope(self, x: TensorT, start: int, rope: Rope) -> TensorT:
         """Rotary positions start.. on x [B, H, T, K]."""
 
     @abstractmethod
@@ -176,8 +178,8 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         """[B, T, D] -> [B, count, D]."""
 
     @abstractmethod
-    def head(self, x: TensorT, table: WeightT, tied: bool) -> TensorT:
-        """x [B, T, D] -> logits [B, T, V]; the table is [V, D] when tied, else [D, V]."""
+    def head(self, x: TensorT, table: WeightT, tied: bool, bias: WeightT | None = None) -> TensorT:
+        """x [B, T, D] -> logits [B, T, V]; the table is [V, D] when tied, else [D, V]; the bias is [V]."""
 
     @abstractmethod
     def open_logits(self, logits: TensorT) -> torch.Tensor | None:

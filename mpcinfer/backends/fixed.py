@@ -22,7 +22,9 @@ from mpcinfer.backends.fixed_functions import (
     rope_table,
 )
 from mpcinfer.backends.tensors import TensorBackend
-from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
+from mpcinfer.models.rope import Rope
+from mpcinfer.models.turning import Turning
 from protocols import fixed_point
 from protocols.fixed_point import decode
 
@@ -92,7 +94,7 @@ class FixedBackend(TensorBackend):
     ) -> torch.Tensor:
         bits, name = self.frac_bits, self._name(form.kind)
         if form.kind == "softmax":
-            return causal_softmax(scores, start, bits, name)
+            return causal_softmax(scores, start, bits, name, window=form.window)
         if form.kind == "relu":
             return causal_relu(scores, start, bits, name)
         per_key = form.epsilon if epsilon is None else decode(epsilon, EPSILON_BITS)[:, None, None]
@@ -137,14 +139,17 @@ class FixedBackend(TensorBackend):
         encoded = fixed_point.encode_number(factor, self.frac_bits, self._name("factor"))
         return self._mul(x, torch.tensor(encoded), "scale")
 
-    def rope(self, x: torch.Tensor, start: int, base: float, pairs: RopePairs) -> torch.Tensor:
-        cos, sin = _encoded_rope_table(x.shape[-2], x.shape[-1], start, base, self.frac_bits)
-        first, second = x.chunk(2, dim=-1) if pairs == "halves" else (x[..., 0::2], x[..., 1::2])
+    def rope(self, x: torch.Tensor, start: int, rope: Rope) -> torch.Tensor:
+        cos, sin = _encoded_rope_table(rope, x.shape[-2], start, self.frac_bits)
+        turning = Turning(rope)
+        first, second = turning.first(x), turning.second(x)
         turned = (self._rotate(first, cos, second, -sin), self._rotate(second, cos, first, sin))
-        return torch.cat(turned, dim=-1) if pairs == "halves" else torch.stack(turned, dim=-1).flatten(-2)
+        return torch.cat([turning.placed(torch.cat(turned, dim=-1)), turning.rest(x)], dim=-1)
 
-    def head(self, x: torch.Tensor, table: torch.Tensor, tied: bool) -> torch.Tensor:
-        return self._matmul(x, table.T if tied else table, "head")
+    def head(
+        self, x: torch.Tensor, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return self._affine(self._matmul(x, table.T if tied else table, "head"), bias)
 
     def open_logits(self, logits: torch.Tensor) -> torch.Tensor:
         """Logits in float64, exactly."""
@@ -179,10 +184,10 @@ class FixedBackend(TensorBackend):
 
 @lru_cache(maxsize=16)
 def _encoded_rope_table(
-    tokens: int, head_width: int, start: int, base: float, frac_bits: int
+    rope: Rope, tokens: int, start: int, frac_bits: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`rope_table` as ring elements; every layer asks for the same one."""
-    cos, sin = rope_table(tokens, head_width, start, base)
+    cos, sin = rope_table(rope, tokens, start)
     return fixed_point.encode(cos, frac_bits, "rope cosines"), fixed_point.encode(
         sin, frac_bits, "rope sines"
     )

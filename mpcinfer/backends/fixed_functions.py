@@ -19,7 +19,9 @@ from typing import cast
 import numpy as np
 import torch
 
+from mpcinfer.backends.attention_weights import visible_keys
 from mpcinfer.models.config import ActivationKind
+from mpcinfer.models.rope import Rope
 from parties.errors import RangeError
 from protocols.fixed_point import LIMIT, decode, encode, largest_magnitude, range_message
 
@@ -27,7 +29,9 @@ SUM_BITS = 48
 """Fraction bits of numbers in [0, 1] that are summed as integers: sums of up to 2^14 of them are exact."""
 
 
-def causal_softmax(scores: torch.Tensor, start: int, frac_bits: int, name: str) -> torch.Tensor:
+def causal_softmax(
+    scores: torch.Tensor, start: int, frac_bits: int, name: str, *, window: int = 0
+) -> torch.Tensor:
     """Softmax over the keys each query may see; exactly zero on the others.
 
     Args:
@@ -35,6 +39,7 @@ def causal_softmax(scores: torch.Tensor, start: int, frac_bits: int, name: str) 
         start: position of the first query.
         frac_bits: fraction bits of scores and result.
         name: what an error calls this tensor.
+        window: a query sees at most this many keys, its own the last; 0 for all up to its own.
 
     Returns:
         Weights [..., T, S] in [0, 1]. A row's sum is 1 up to half a unit of the last place a visible key.
@@ -45,7 +50,7 @@ def causal_softmax(scores: torch.Tensor, start: int, frac_bits: int, name: str) 
     """
     if scores.shape[-1] > 1 << (62 - SUM_BITS):
         raise RangeError(f"{name}: softmax over {scores.shape[-1]} keys, at most {1 << (62 - SUM_BITS)}")
-    hidden = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(start + 1)
+    hidden = ~visible_keys(scores, start, window)
     row_max = scores.masked_fill(hidden, -LIMIT).amax(dim=-1, keepdim=True)
     distance = decode(scores - row_max, frac_bits)
     visible = (~hidden).expand_as(scores)
@@ -168,9 +173,9 @@ def activate(x: torch.Tensor, kind: ActivationKind, frac_bits: int, name: str) -
     return encode(_each(function, decode(x, frac_bits)), frac_bits, name)
 
 
-def rope_table(tokens: int, head_width: int, start: int, base: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and sines [T, K/2] in float64 for positions start.. (RoFormer, Su et al. 2021, 3.2.2)."""
-    rates = [base ** (-i / head_width) for i in range(0, head_width, 2)]
+def rope_table(rope: Rope, tokens: int, start: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and sines [T, width/2] in float64 for positions start.."""
+    rates = rope.rates()
     angles = [[position * rate for rate in rates] for position in range(start, start + tokens)]
     table = torch.tensor(angles, dtype=torch.float64)
     return _each(math.cos, table), _each(math.sin, table)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from torch.nn import functional
 
 from mpcinfer.backends.attention_weights import causal_weights
 from mpcinfer.backends.tensors import TensorBackend
-from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
+from mpcinfer.models.rope import Rope
+from mpcinfer.models.turning import Turning, rope_angles
 
 
 class PlainBackend(TensorBackend):
@@ -82,25 +83,18 @@ class PlainBackend(TensorBackend):
     def scale(self, x: torch.Tensor, factor: float) -> torch.Tensor:
         return x * factor
 
-    def rope(self, x: torch.Tensor, start: int, base: float, pairs: RopePairs) -> torch.Tensor:
-        cos, sin = rope_angles(x.shape[-2], x.shape[-1], start, base)
+    def rope(self, x: torch.Tensor, start: int, rope: Rope) -> torch.Tensor:
+        cos, sin = rope_angles(rope, x.shape[-2], start)
         cos, sin = cos.to(x), sin.to(x)
-        if pairs == "halves":
-            first, second = x.chunk(2, dim=-1)
-            return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-        first, second = x[..., 0::2], x[..., 1::2]
-        return torch.stack([first * cos - second * sin, second * cos + first * sin], dim=-1).flatten(-2)
+        turning = Turning(rope)
+        first, second = turning.first(x), turning.second(x)
+        turned = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+        return torch.cat([turning.placed(turned), turning.rest(x)], dim=-1)
 
-    def head(self, x: torch.Tensor, table: torch.Tensor, tied: bool) -> torch.Tensor:
-        return functional.linear(x, table if tied else table.T)
+    def head(
+        self, x: torch.Tensor, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return functional.linear(x, table if tied else table.T, bias)
 
     def open_logits(self, logits: torch.Tensor) -> torch.Tensor:
         return logits
-
-
-@lru_cache(maxsize=256)
-def rope_angles(tokens: int, head_width: int, start: int, base: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and sines [T, K/2] in float64 for positions start.. (RoFormer, Su et al. 2021, 3.2.2)."""
-    rates = base ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
-    angles = torch.arange(start, start + tokens, dtype=torch.float64)[:, None] * rates
-    return torch.cos(angles), torch.sin(angles)

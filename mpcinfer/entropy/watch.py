@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mpcinfer.backends.attention_weights import causal_weights
+from mpcinfer.backends.attention_weights import causal_weights, visible_keys
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.config import AttentionForm, NormKind
 
@@ -36,7 +36,7 @@ class WatchingBackend(PlainBackend):
             if self._keep_weights:
                 self.weights.append(weights)
             if self._keep_ranges:
-                visible = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril(start)
+                visible = visible_keys(scores, start, form.window)
                 self.score_peaks.append(scores.abs().masked_fill(~visible, 0.0).amax((-1, -2)))
             return weights
 

@@ -64,6 +64,11 @@ class Batch:
         """Raises ConfigError where the model's attention cannot leave out what only the client knows of."""
         if not self.padded:
             return
+        if any(config.windows):
+            raise ConfigError(
+                "windows: prompts of different lengths need attention to all tokens; give prompts of one "
+                "length, and say so: --equal-lengths (equal_lengths=True)"
+            )
         for key, value, possible in (
             ("attention", config.attention, "softmax"),
             ("temperature", config.temperature, "none or head"),

@@ -6,8 +6,9 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from mpcinfer.models.rope import Rope, RopePairs
 from mpcinfer.models.typed_fields import require_types
 from parties.errors import ConfigError
 
@@ -15,7 +16,6 @@ NormKind = Literal["layernorm", "rmsnorm"]
 ActivationKind = Literal["gelu", "gelu_tanh", "relu", "silu", "identity"]
 FfnKind = Literal["mlp", "glu", "fused", "none"]
 PositionKind = Literal["learned", "rope"]
-RopePairs = Literal["halves", "adjacent"]
 AttentionKind = Literal["softmax", "power", "relu"]
 TemperatureKind = Literal["none", "head", "position"]
 FfnWeights = Literal["plain", "weight_norm", "spectral_norm"]
@@ -23,12 +23,17 @@ FfnWeights = Literal["plain", "weight_norm", "spectral_norm"]
 
 @dataclass(frozen=True, slots=True)
 class AttentionForm:
-    """Attention weights as a function of scores; the fields are those of `ModelConfig`."""
+    """Attention weights of a layer as a function of scores; the fields are those of `ModelConfig`.
+
+    Attributes:
+        window: a query sees this many keys, its own the last of them; 0 for all up to its own.
+    """
 
     kind: AttentionKind = "softmax"
     power: int = 4
     epsilon: float = 1e-3
     shift: float = 0.0
+    window: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +54,20 @@ class ModelConfig:
         context: the longest sequence, prompt and answer together.
         norm_affine: norms inside the blocks have a gain (and a LayerNorm a bias); False after folding.
         block_norms: the blocks have norms, before attention and before the FFN.
+        qk_norm: an RMS norm with a gain on every head's queries and keys, before they turn.
+        post_norms: an RMS norm with a gain on what attention adds to the residual, and on what the FFN does.
         final_norm: there is a norm before the head.
         head_input: a matrix before that norm, which folding leaves there (`fold`).
         ffn: ``mlp`` is act(x W_in) W_out; ``glu`` is (act(x W_gate) * (x W_up)) W_out; ``fused`` is x W;
             ``none`` leaves attention alone.
         pruned_ffns: this many blocks, the deepest, have no FFN.
-        rope_pairs: which coordinates RoPE rotates together: ``halves`` (i, i + K/2) as in Hugging Face
-            checkpoints, ``adjacent`` (2i, 2i + 1) as in GGUF files of the Llama family.
+        parallel: attention and FFN of a block read the same residual, and both are added to it.
+        rope_base, rope_pairs, rope_width, rope_divisors: as `Rope` has them; a width of 0 is the whole head.
+            Pairs are ``halves`` in Hugging Face checkpoints, ``adjacent`` in GGUF files of the Llama family.
+        unrotated: layers without RoPE.
+        local_rope_base, local_rope_layers: layers with another base, whose frequencies are not divided.
+        windows: how many keys a query of each layer sees, its own the last of them, 0 for all up to its own;
+            empty where all layers see all. For softmax.
         attention: what a score s becomes before its row is divided by the row's sum: ``softmax`` exp(s),
             ``power`` s^power; ``relu`` is max(s, 0) over the number of keys, without a sum.
         power: even, from 2 to 8.
@@ -64,6 +76,7 @@ class ModelConfig:
         attention_offset: a learned number a head, added to its scores as well.
         attention_scaled: scores come divided by a number a head, which changed epsilon into a weight a head.
         tied_head: the head is the transposed token table.
+        head_bias: the head adds a bias; not where it is tied.
         temperature: scores are divided by a learned number a ``head``, or a head and query ``position``.
         scaled_ffn: x and FFN(x) are added as beta x + FFN(x) / alpha, two learned numbers a block.
         ffn_weights: FFN matrices are a gain times a direction, or over their spectral norm.
@@ -81,14 +94,23 @@ class ModelConfig:
     norm_eps: float = 1e-5
     norm_affine: bool = True
     block_norms: bool = True
+    qk_norm: bool = False
+    post_norms: bool = False
     final_norm: bool = True
     head_input: bool = False
     activation: ActivationKind = "gelu_tanh"
     ffn: FfnKind = "mlp"
     pruned_ffns: int = 0
+    parallel: bool = False
     positions: PositionKind = "learned"
     rope_base: float = 10000.0
     rope_pairs: RopePairs = "halves"
+    rope_width: int = 0
+    rope_divisors: tuple[float, ...] = ()
+    unrotated: tuple[int, ...] = ()
+    local_rope_base: float = 10000.0
+    local_rope_layers: tuple[int, ...] = ()
+    windows: tuple[int, ...] = ()
     attention: AttentionKind = "softmax"
     power: int = 4
     attention_epsilon: float = 1e-3
@@ -99,6 +121,7 @@ class ModelConfig:
     out_bias: bool = True
     ffn_bias: bool = True
     tied_head: bool = True
+    head_bias: bool = False
     temperature: TemperatureKind = "none"
     scaled_ffn: bool = False
     ffn_weights: FfnWeights = "plain"
@@ -110,8 +133,8 @@ class ModelConfig:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.heads % self.kv_heads:
             raise ConfigError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
-        if self.positions == "rope" and self.head_width % 2:
-            raise ConfigError(f"RoPE needs an even head_width, got {self.head_width}")
+        if self.positions == "rope":
+            self._check_rope()
         if not 0 <= self.pruned_ffns <= self.layers:
             raise ConfigError(f"{self.pruned_ffns} of {self.layers} FFNs cannot be pruned")
         if self.power not in (2, 4, 6, 8):
@@ -122,10 +145,47 @@ class ModelConfig:
             raise ConfigError(f"attention_scaled is for power attention, not for {self.attention}")
         if self.ffn_weights != "plain" and self.ffn == "none":
             raise ConfigError("ffn_weights without an ffn")
+        self._check_blocks()
+
+    def _check_blocks(self) -> None:
+        if self.head_bias and self.tied_head:
+            raise ConfigError("a tied head has no bias")
+        if self.parallel and not self.block_norms:
+            raise ConfigError("parallel blocks have norms")
+        if self.windows:
+            self._check_windows()
+        if self.qk_norm or self.post_norms:
+            self._check_inner_norms()
+
+    def _check_windows(self) -> None:
+        if len(self.windows) != self.layers or min(self.windows) < 0:
+            raise ConfigError(f"windows has {len(self.windows)} numbers for {self.layers} layers, all >= 0")
+        if self.attention != "softmax":
+            raise ConfigError(f"windows are for softmax attention, not for {self.attention}")
+
+    def _check_inner_norms(self) -> None:
+        if self.norm != "rmsnorm" or not self.block_norms:
+            raise ConfigError("qk_norm and post_norms are for blocks with RMS norms")
+        if self.qk_norm and (self.attention != "softmax" or self.temperature != "none"):
+            raise ConfigError("qk_norm is for softmax attention without temperatures")
+
+    def _check_rope(self) -> None:
+        width = self.rope_width or self.head_width
+        if width % 2 or not 0 < width <= self.head_width:
+            raise ConfigError(f"RoPE needs an even width, at most the head's {self.head_width}; got {width}")
+        if len(self.rope_divisors) not in (0, width // 2) or any(each <= 0 for each in self.rope_divisors):
+            got = len(self.rope_divisors)
+            raise ConfigError(f"RoPE on {width} coordinates needs {width // 2} positive divisors, got {got}")
+        if any(not 0 <= layer < self.layers for layer in (*self.unrotated, *self.local_rope_layers)):
+            raise ConfigError(f"unrotated or local_rope_layers name layers beyond {self.layers}")
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values; `from_json` reads them back."""
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        return {
+            name: list(cast("tuple[float, ...]", value)) if isinstance(value, tuple) else value
+            for name, value in fields.items()
+        }
 
     @staticmethod
     def from_json(fields: dict[str, Any]) -> ModelConfig:
@@ -140,7 +200,7 @@ class ModelConfig:
             raise ConfigError(f"unknown model configuration fields: {sorted(unknown)}")
         require_types(ModelConfig, fields, "model configuration")
         try:
-            return ModelConfig(**fields)
+            return ModelConfig(**{name: _from_list(value) for name, value in fields.items()})
         except TypeError as error:
             raise ConfigError(f"incomplete model configuration: {error}") from error
 
@@ -148,10 +208,27 @@ class ModelConfig:
         """Whether a block has an FFN."""
         return self.ffn != "none" and layer < self.layers - self.pruned_ffns
 
+    def rope(self, layer: int) -> Rope | None:
+        """How queries and keys of a layer turn; None where they do not."""
+        if self.positions != "rope" or layer in self.unrotated:
+            return None
+        width = self.rope_width or self.head_width
+        if layer in self.local_rope_layers:
+            return Rope(self.local_rope_base, width, self.rope_pairs)
+        return Rope(self.rope_base, width, self.rope_pairs, self.rope_divisors)
+
+    def window(self, layer: int) -> int:
+        """How many keys a query of a layer sees; 0 for all up to its own."""
+        return self.windows[layer] if self.windows else 0
+
     @property
     def form(self) -> AttentionForm:
-        """What attention weights are."""
+        """What attention weights are, windows aside."""
         return AttentionForm(self.attention, self.power, self.attention_epsilon, self.attention_shift)
+
+    def form_of(self, layer: int) -> AttentionForm:
+        """What a layer's attention weights are."""
+        return dataclasses.replace(self.form, window=self.window(layer))
 
     @property
     def parameters(self) -> int:
@@ -168,6 +245,11 @@ class ModelConfig:
         """Sixteen hex digits that name this shape in the handshake."""
         text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _from_list(value: Any) -> Any:
+    """Lists of JSON as the tuples that they were."""
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value
 
 
 def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -188,7 +270,7 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     if config.final_norm:
         shapes |= _norm_shapes(config, "head.norm")
     if not config.tied_head:
-        shapes["head.weight"] = (config.width, config.vocabulary)
+        shapes |= _linear_shapes("head", config.width, config.vocabulary, config.head_bias)
     return shapes
 
 
@@ -203,6 +285,11 @@ def _attention_shapes(config: ModelConfig, prefix: str) -> Shapes:
     if config.temperature != "none":
         by_position = (config.context,) if config.temperature == "position" else ()
         shapes[f"{prefix}.attn.log_temperature"] = (config.heads, *by_position)
+    if config.qk_norm:
+        for name in ("q_norm", "k_norm"):
+            shapes[f"{prefix}.attn.{name}.weight"] = (config.head_width,)
+    if config.post_norms:
+        shapes[f"{prefix}.attn.post.weight"] = (width,)
     if config.attention_offset:
         shapes[f"{prefix}.attn.offset"] = (config.heads,)
     if config.attention_scaled:
@@ -219,6 +306,8 @@ def _ffn_shapes(config: ModelConfig, prefix: str) -> Shapes:
         shapes |= _linear_shapes(f"{prefix}.ffn.in", width, inner, config.ffn_bias)
     rows = width if config.ffn == "fused" else config.hidden
     shapes |= _linear_shapes(f"{prefix}.ffn.out", rows, width, config.ffn_bias)
+    if config.post_norms:
+        shapes[f"{prefix}.ffn.post.weight"] = (width,)
     if config.ffn_weights == "weight_norm":
         for name in [name for name in shapes if name.endswith(("ffn.in.weight", "ffn.out.weight"))]:
             shapes[f"{name.removesuffix('weight')}gain"] = shapes[name][1:]

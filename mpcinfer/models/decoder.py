@@ -97,10 +97,15 @@ class Decoder(Generic[TensorT, WeightT]):
         """All blocks, pre-norm with residuals: [B, T, D] -> [B, T, D]."""
         for layer in range(self.config.layers):
             with self.backend.span(f"layer{layer}"):
-                x = self.backend.add(x, self._attention(x, layer, start, cache))
-                if self.config.has_ffn(layer):
-                    x = self.backend.add(x, self._ffn(x, layer))
+                x = self._block(x, layer, start, cache)
         return x
+
+    def _block(self, x: TensorT, layer: int, start: int, cache: KVCache[TensorT] | None) -> TensorT:
+        """Attention and FFN one after the other, or both of the same residual."""
+        after = self.backend.add(x, self._attention(x, layer, start, cache))
+        if not self.config.has_ffn(layer):
+            return after
+        return self.backend.add(after, self._ffn(x if self.config.parallel else after, layer))
 
     def head(self, x: TensorT) -> TensorT:
         """What is left of folding, final norm, and vocabulary logits: [B, T, D] -> [B, T, V]."""
@@ -111,7 +116,7 @@ class Decoder(Generic[TensorT, WeightT]):
                 x = self._norm(x, None, "norm")
             with self.backend.span("logits", "linear"):
                 table = self.weights["embed.tokens" if self.config.tied_head else "head.weight"]
-                return self.backend.head(x, table, self.config.tied_head)
+                return self.backend.head(x, table, self.config.tied_head, self.weights.get("head.bias"))
 
     def _attention(self, x: TensorT, layer: int, start: int, cache: KVCache[TensorT] | None) -> TensorT:
         """Causal self-attention with grouped heads."""
@@ -124,9 +129,11 @@ class Decoder(Generic[TensorT, WeightT]):
             q, k, v = backend.split(qkv, [config.heads * config.head_width, kv_width, kv_width])
             q = backend.split_heads(q, config.heads)
             k, v = backend.split_heads(k, config.kv_heads), backend.split_heads(v, config.kv_heads)
-            if config.positions == "rope":
-                q = backend.rope(q, start, config.rope_base, config.rope_pairs)
-                k = backend.rope(k, start, config.rope_base, config.rope_pairs)
+            if config.qk_norm:
+                q, k = self._norm(q, layer, "attn.q_norm"), self._norm(k, layer, "attn.k_norm")
+            rope = config.rope(layer)
+            if rope is not None:
+                q, k = backend.rope(q, start, rope), backend.rope(k, start, rope)
             q = backend.scale(q, config.head_width**-0.5)
             if config.temperature == "position":
                 q = backend.apply_temperature(q, self.weights[f"layer{layer}.attn.log_temperature"], start)
@@ -137,8 +144,9 @@ class Decoder(Generic[TensorT, WeightT]):
             groups = config.heads // config.kv_heads
             k, v = backend.repeat_heads(k, groups), backend.repeat_heads(v, groups)
             head_numbers = (self.weights.get(f"layer{layer}.attn.{name}") for name in ("offset", "epsilon"))
-            mixed = backend.attention(q, k, v, start, config.form, *head_numbers)
-            return self._linear(backend.merge_heads(mixed), f"layer{layer}.attn.out", "out")
+            mixed = backend.attention(q, k, v, start, config.form_of(layer), *head_numbers)
+            out = self._linear(backend.merge_heads(mixed), f"layer{layer}.attn.out", "out")
+            return self._norm(out, layer, "attn.post") if config.post_norms else out
 
     def _ffn(self, x: TensorT, layer: int) -> TensorT:
         """MLP, gated unit, or a matrix alone."""
@@ -147,7 +155,7 @@ class Decoder(Generic[TensorT, WeightT]):
             x = self._norm(x, layer, "norm2")
         with backend.at(layer, "ffn"), backend.span("ffn"):
             if config.ffn == "fused":
-                return self._linear(x, f"layer{layer}.ffn.out", "out")
+                return self._ffn_out(x, layer)
             x = self._linear(x, f"layer{layer}.ffn.in", "in")
             if config.ffn == "glu":
                 gate, up = backend.split(x, [config.hidden, config.hidden])
@@ -155,12 +163,17 @@ class Decoder(Generic[TensorT, WeightT]):
             else:
                 with backend.span(config.activation, config.activation):
                     x = backend.activation(x, config.activation)
-            return self._linear(x, f"layer{layer}.ffn.out", "out")
+            return self._ffn_out(x, layer)
+
+    def _ffn_out(self, x: TensorT, layer: int) -> TensorT:
+        """What an FFN adds to the residual."""
+        out = self._linear(x, f"layer{layer}.ffn.out", "out")
+        return self._norm(out, layer, "ffn.post") if self.config.post_norms else out
 
     def _norm(self, x: TensorT, layer: int | None, part: Part) -> TensorT:
         name = Site(layer, part).key
         weight, bias = self.weights.get(f"{name}.weight"), self.weights.get(f"{name}.bias")
-        with self.backend.at(layer, part), self.backend.span(part, self.config.norm):
+        with self.backend.at(layer, part), self.backend.span(part.rpartition(".")[2], self.config.norm):
             return self.backend.norm(x, weight, bias, self.config.norm, self.config.norm_eps)
 
     def _linear(self, x: TensorT, name: str, label: str) -> TensorT:

@@ -154,8 +154,13 @@ def scale_queries(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> d
 
 
 def scale_query(config: ModelConfig, name: str, value: torch.Tensor) -> bool:
-    """`scale_queries` of one weight in float64, in place; whether it changes."""
+    """`scale_queries` of one weight in float64, in place; whether it changes. Where queries have a norm its
+    gain does."""
     rest = config.head_width**-0.5 / 2.0 ** query_exponent(config)
+    if config.qk_norm:
+        if name.endswith(".attn.q_norm.weight"):
+            value *= rest
+        return rest != 1.0 and name.endswith(".attn.q_norm.weight")
     concerned = rest != 1.0 and name.endswith((".attn.qkv.weight", ".attn.qkv.bias"))
     if concerned:
         value[..., : config.heads * config.head_width] *= rest

@@ -1,10 +1,11 @@
-"""Models from GGUF files: the Llama architecture, dequantised, with the tokenizer rebuilt from the file."""
+"""Models from GGUF files: Llama, Qwen2 and Qwen3, dequantised, with the tokenizer rebuilt from the file."""
 
 # The gguf library is not fully annotated.
 # pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.gguf_header import Header
 from mpcinfer.models.gguf_tokenizer import gguf_tokenizer
-from mpcinfer.models.layout import GGUF, Checkpoint, llama_layout, read_weights
+from mpcinfer.models.layout import GGUF, Checkpoint, block_layout, read_weights
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
+from mpcinfer.models.rope import RopePairs
 from mpcinfer.models.stored_ranges import ranges_beside
 from parties.errors import ConfigError
 
@@ -40,6 +42,14 @@ _KNOWN_FIELDS = frozenset(
         "vocab_size",
     }
 )
+_ARCHITECTURES: dict[str, tuple[RopePairs, bool]] = {
+    "llama": ("adjacent", False),
+    "qwen2": ("halves", False),
+    "qwen3": ("halves", True),
+}
+"""Which coordinates RoPE turns together, and whether queries and keys have norms."""
+_DIVISORS = "rope_freqs.weight"
+_QK_NORMS = {"attn.q_norm": "attn_q_norm", "attn.k_norm": "attn_k_norm"}
 
 
 @final
@@ -123,7 +133,7 @@ def load_gguf(path: Path, *, name: str | None = None) -> Model:
     """A model from a GGUF file, with the ranges of `NAME.ranges.json` beside it if they are there.
 
     Args:
-        path: a file of the `llama` architecture.
+        path: a file of a known architecture.
         name: what to call the model; the path where it is left out.
 
     Raises:
@@ -131,10 +141,11 @@ def load_gguf(path: Path, *, name: str | None = None) -> Model:
     """
     file = GgufFile(path)
     public = _public(file, name)
+    names = dataclasses.replace(GGUF, inner_norms=_QK_NORMS) if public.config.qk_norm else GGUF
     return Model(
         name=public.name,
         config=public.config,
-        weights=read_weights(public.config, llama_layout(public.config, GGUF), file),
+        weights=read_weights(public.config, block_layout(public.config, names), file, ignored=_DIVISORS),
         tokenizer=public.tokenizer,
         ranges=public.ranges,
     )
@@ -160,32 +171,36 @@ def gguf_config(file: GgufFile) -> ModelConfig:
     Raises:
         ConfigError: naming the field that we cannot represent.
     """
-    architecture = file.need("general.architecture")
-    if architecture != "llama":
-        raise ConfigError(f"general.architecture is {architecture!r}; only 'llama' GGUF files can be loaded")
-    _refuse_variants(file)
-    width, heads = file.integer("llama.embedding_length"), file.integer("llama.attention.head_count")
-    head_width = file.integer("llama.attention.key_length", width // heads)
-    for key in ("llama.rope.dimension_count", "llama.attention.value_length"):
+    kind = file.need("general.architecture")
+    if kind not in _ARCHITECTURES:
+        known = ", ".join(_ARCHITECTURES)
+        raise ConfigError(f"general.architecture is {kind!r}; GGUF files of {known} can be loaded")
+    pairs, qk_norm = _ARCHITECTURES[kind]
+    _refuse_variants(file, kind)
+    width, heads = file.integer(f"{kind}.embedding_length"), file.integer(f"{kind}.attention.head_count")
+    head_width = file.integer(f"{kind}.attention.key_length", width // heads)
+    for key in (f"{kind}.rope.dimension_count", f"{kind}.attention.value_length"):
         if file.integer(key, head_width) != head_width:
             raise ConfigError(f"{key} is {file.field(key)}, expected the head width, {head_width}")
     names = file.names()
     return ModelConfig(
-        layers=file.integer("llama.block_count"),
+        layers=file.integer(f"{kind}.block_count"),
         width=width,
         heads=heads,
-        kv_heads=file.integer("llama.attention.head_count_kv", heads),
+        kv_heads=file.integer(f"{kind}.attention.head_count_kv", heads),
         head_width=head_width,
-        hidden=file.integer("llama.feed_forward_length"),
+        hidden=file.integer(f"{kind}.feed_forward_length"),
         vocabulary=len(file.need("tokenizer.ggml.tokens")),
-        context=file.integer("llama.context_length"),
+        context=file.integer(f"{kind}.context_length"),
         norm="rmsnorm",
-        norm_eps=_decimal(file.need("llama.attention.layer_norm_rms_epsilon")),
+        norm_eps=_decimal(file.need(f"{kind}.attention.layer_norm_rms_epsilon")),
         activation="silu",
         ffn="glu",
         positions="rope",
-        rope_base=_decimal(file.field("llama.rope.freq_base", 10000.0)),
-        rope_pairs="adjacent",
+        rope_base=_decimal(file.field(f"{kind}.rope.freq_base", 10000.0)),
+        rope_pairs=pairs,
+        rope_divisors=_divisors(file),
+        qk_norm=qk_norm,
         qkv_bias="blk.0.attn_q.bias" in names,
         out_bias="blk.0.attn_output.bias" in names,
         ffn_bias="blk.0.ffn_down.bias" in names,
@@ -198,10 +213,17 @@ def _decimal(value: float) -> float:
     return float(str(np.float32(value)))
 
 
-def _refuse_variants(file: GgufFile) -> None:
+def _divisors(file: GgufFile) -> tuple[float, ...]:
+    """What the file divides RoPE's frequencies by, as converters write it for Llama 3.1."""
+    if _DIVISORS not in file.names():
+        return ()
+    return tuple(float(each) for each in file.read(_DIVISORS).flatten())
+
+
+def _refuse_variants(file: GgufFile, kind: str) -> None:
     """Fields that may change the computation are refused, not skipped, unless they say no."""
     for key in sorted(file.keys()):
-        if not key.startswith("llama.") or key.removeprefix("llama.") in _KNOWN_FIELDS:
+        if not key.startswith(f"{kind}.") or key.removeprefix(f"{kind}.") in _KNOWN_FIELDS:
             continue
         value = file.field(key)
         if value not in (0, "", "none"):

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 import torch
 
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.site import INNER_NORMS
 from mpcinfer.models.static import static
 from parties.errors import RangeError
 
@@ -149,6 +150,8 @@ def _widen_norms(config: ModelConfig, weights: Mapping[str, torch.Tensor], range
     seen = ranges["layer0.norm1/" + kind + "_max"]
     for key in [key for key in ranges if key.endswith(f"/{kind}_max")]:
         label = key.removesuffix(f"/{kind}_max")
+        if label.endswith(INNER_NORMS):
+            continue
         ranges[f"{label}/normalised"] = math.sqrt(config.width)
         if key != f"layer0.norm1/{kind}_max" and greatest > seen:
             ranges[key] = max(ranges[key], (math.sqrt(greatest) + math.sqrt(ranges[key])) ** 2)

@@ -1,4 +1,4 @@
-"""Where each of our weights lies in a checkpoint: GPT-2, and the Llama family under two sets of names.
+"""Where each of our weights lies in a checkpoint, and what of a family's form is folded into it on reading.
 
 A layout says which of a checkpoint's tensors make up each of ours. Names in it leave the last part
 (`.weight`, `.bias`) out, since a matrix and its bias are laid out alike.
@@ -6,10 +6,11 @@ A layout says which of a checkpoint's tensors make up each of ours. Names in it 
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 
@@ -36,29 +37,62 @@ class Source:
     Attributes:
         names: the checkpoint's tensors, joined along their output axis.
         transposed: the checkpoint keeps matrices [out, in]; ours are [in, out].
+        change: of the tensors as they are joined, before they are transposed; applied to a matrix and to its
+            bias alike, so that it acts on the first axis, or on all entries.
     """
 
     names: tuple[str, ...]
     transposed: bool
+    change: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    def then(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Source:
+        """This one with another change after its own."""
+        own = self.change
+        if own is None:
+            return dataclasses.replace(self, change=change)
+
+        def both(tensor: torch.Tensor) -> torch.Tensor:
+            return change(own(tensor))
+
+        return dataclasses.replace(self, change=both)
+
+
+Layout = dict[str, Source]
+"""Sources by the names of our weights, without their last part where it is `weight` or `bias`."""
+
+
+def changed(layout: Layout, stems: Iterable[str], change: Callable[[torch.Tensor], torch.Tensor]) -> Layout:
+    """A layout with a change to some of its weights."""
+    return {**layout, **{stem: layout[stem].then(change) for stem in stems}}
+
+
+def scaled(layout: Layout, stems: Iterable[str], factor: float) -> Layout:
+    """A layout with some of its weights, and their biases, times a number."""
+    return layout if factor == 1.0 else changed(layout, stems, lambda tensor: tensor * factor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LlamaNames:
-    """The Llama family's tensors in one dialect; `layer` takes the layer's number."""
+class BlockNames:
+    """A pre-norm decoder's tensors in one dialect; `layer` takes the layer's number.
+
+    Several names are joined along their output axis.
+    """
 
     tokens: str
     layer: str
     norm1: str
-    qkv: tuple[str, str, str]
+    qkv: tuple[str, ...]
     out: str
     norm2: str
-    ffn_in: tuple[str, str]
+    ffn_in: tuple[str, ...]
     ffn_out: str
     final_norm: str
     head: str
+    inner_norms: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By our names, of those that `Site` has inside a block."""
 
 
-HUGGING_FACE = LlamaNames(
+HUGGING_FACE = BlockNames(
     tokens="model.embed_tokens",
     layer="model.layers.{}.",
     norm1="input_layernorm",
@@ -71,7 +105,7 @@ HUGGING_FACE = LlamaNames(
     head="lm_head",
 )
 
-GGUF = LlamaNames(
+GGUF = BlockNames(
     tokens="token_embd",
     layer="blk.{}.",
     norm1="attn_norm",
@@ -85,8 +119,8 @@ GGUF = LlamaNames(
 )
 
 
-def llama_layout(config: ModelConfig, names: LlamaNames) -> dict[str, Source]:
-    """The layout of a Llama-family configuration, in one dialect's names."""
+def block_layout(config: ModelConfig, names: BlockNames) -> Layout:
+    """The layout of a configuration in one dialect's names; matrices are [out, in]."""
     sources = {"embed.tokens": Source((names.tokens,), False)}
     for layer in range(config.layers):
         ours, theirs = f"layer{layer}", names.layer.format(layer)
@@ -96,12 +130,14 @@ def llama_layout(config: ModelConfig, names: LlamaNames) -> dict[str, Source]:
         sources[f"{ours}.norm2"] = Source((theirs + names.norm2,), False)
         sources[f"{ours}.ffn.in"] = Source(tuple(theirs + name for name in names.ffn_in), True)
         sources[f"{ours}.ffn.out"] = Source((theirs + names.ffn_out,), True)
+        for part, name in names.inner_norms.items():
+            sources[f"{ours}.{part}"] = Source((theirs + name,), False)
     sources["head.norm"] = Source((names.final_norm,), False)
     sources["head"] = Source((names.head,), True)
     return sources
 
 
-def gpt2_layout(config: ModelConfig, prefix: str) -> dict[str, Source]:
+def gpt2_layout(config: ModelConfig, prefix: str) -> Layout:
     """The layout of a GPT-2 configuration; its Conv1D matrices are [in, out] already.
 
     Args:
@@ -148,7 +184,7 @@ def read_weights(
         missing = [each for each in theirs if each not in present]
         if missing:
             raise ConfigError(f"the checkpoint has no tensor {missing[0]}, needed for {name}")
-        weights[name] = _joined([checkpoint.read(each) for each in theirs], source.transposed, name)
+        weights[name] = _joined([checkpoint.read(each) for each in theirs], source, name)
         used.update(theirs)
     unread = sorted(name for name in present - used if not re.fullmatch(ignored, name))
     if unread:
@@ -156,9 +192,11 @@ def read_weights(
     return weights
 
 
-def _joined(pieces: list[torch.Tensor], transposed: bool, name: str) -> torch.Tensor:
+def _joined(pieces: list[torch.Tensor], source: Source, name: str) -> torch.Tensor:
     """Pieces [out_i, in] side by side as [in, sum of out_i] (or vectors end to end), in fresh memory."""
     if len({piece.shape[1:] for piece in pieces}) > 1:
         raise ConfigError(f"{name}: tensors of shapes {[tuple(p.shape) for p in pieces]} do not join")
     joined = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
-    return joined.T.contiguous() if transposed and joined.dim() == 2 else joined.contiguous()
+    if source.change is not None:
+        joined = source.change(joined)
+    return joined.T.contiguous() if source.transposed and joined.dim() == 2 else joined.contiguous()

@@ -42,10 +42,13 @@ def nonlinear_operations(config: ModelConfig, tokens: int, *, final_norm: bool =
     norms = config.layers + ffns if config.block_norms else 0
     if final_norm and config.final_norm:
         norms += 1
+    inner = config.layers * (config.heads + config.kv_heads) if config.qk_norm else 0
+    norms += config.layers + ffns if config.post_norms else 0
     active = ffns if config.ffn in ("mlp", "glu") and config.activation != "identity" else 0
     found = (
         Nonlinear(kind=config.attention, calls=config.layers * config.heads, rows=tokens, columns=tokens),
         Nonlinear(kind=config.norm, calls=norms, rows=tokens, columns=config.width),
+        Nonlinear(kind=config.norm, calls=inner, rows=tokens, columns=config.head_width),
         Nonlinear(kind=config.activation, calls=active, rows=tokens, columns=config.hidden),
     )
     return [operation for operation in found if operation.calls]

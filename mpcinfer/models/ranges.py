@@ -33,12 +33,14 @@ from typing import final
 
 import torch
 
+from mpcinfer.backends.attention_weights import visible_keys
 from mpcinfer.backends.base import Backend
 from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.known_ranges import widened
 from mpcinfer.models.model import Model
+from mpcinfer.models.rope import Rope
 from mpcinfer.models.static import static
 from mpcinfer.prompts import prompt_ids
 from parties.errors import ConfigError, RangeError
@@ -125,7 +127,7 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
     def attention_weights(
         self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
     ) -> torch.Tensor:
-        visible = torch.ones(scores.shape[-2:], dtype=torch.bool).tril(start)
+        visible = visible_keys(scores, start, form.window)
         if form.kind == "softmax":
             peak = scores.masked_fill(~visible, float("-inf")).amax(-1, keepdim=True)
             below = (peak - scores).masked_fill(~visible, 0.0)
@@ -178,8 +180,8 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
     def scale(self, x: torch.Tensor, factor: float) -> torch.Tensor:
         return self._output("scale", self._plain.scale(x, factor))
 
-    def rope(self, x: torch.Tensor, start: int, base: float, pairs: RopePairs) -> torch.Tensor:
-        return self._output("rope", self._plain.rope(x, start, base, pairs))
+    def rope(self, x: torch.Tensor, start: int, rope: Rope) -> torch.Tensor:
+        return self._output("rope", self._plain.rope(x, start, rope))
 
     def split(self, x: torch.Tensor, sizes: Sequence[int]) -> list[torch.Tensor]:
         return self._plain.split(x, sizes)
@@ -205,8 +207,10 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
     def last_tokens(self, x: torch.Tensor, count: int) -> torch.Tensor:
         return self._plain.last_tokens(x, count)
 
-    def head(self, x: torch.Tensor, table: torch.Tensor, tied: bool) -> torch.Tensor:
-        return self._output("head", self._plain.head(x, table, tied))
+    def head(
+        self, x: torch.Tensor, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return self._output("head", self._plain.head(x, table, tied, bias))
 
     def open_logits(self, logits: torch.Tensor) -> torch.Tensor:
         return self._plain.open_logits(logits)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Part = Literal["norm1", "attn", "norm2", "ffn", "norm"]
+InnerNorm = Literal["attn.q_norm", "attn.k_norm", "attn.post", "ffn.post"]
+"""Norms of a head's queries and keys, and of what attention and FFN add."""
+Part = Literal["norm1", "attn", "norm2", "ffn", "norm", "attn.q_norm", "attn.k_norm", "attn.post", "ffn.post"]
+INNER_NORMS: tuple[InnerNorm, ...] = ("attn.q_norm", "attn.k_norm", "attn.post", "ffn.post")
 
 
 @dataclass(frozen=True, slots=True)

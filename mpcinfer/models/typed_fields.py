@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from parties.errors import ConfigError
+
+MOST_ENTRIES = 1 << 12
+"""Of a list: of a number a layer, or a number a coordinate of a head."""
 
 
 def require_types(kind: type, fields: Mapping[str, Any], what: str) -> None:
     """Whether every field that is there has the type that its dataclass says.
 
     Args:
-        kind: a dataclass whose fields are `bool`, `int`, `float` or a `Literal` of texts.
+        kind: a dataclass whose fields are `bool`, `int`, `float`, a `Literal` of texts, or tuples of numbers,
+            which are lists in JSON.
         what: is named in the error.
 
     Raises:
@@ -33,6 +37,10 @@ def _hints(kind: type) -> dict[str, Any]:
 def _fits(value: object, hint: Any) -> bool:
     if get_origin(hint) is Literal:
         return isinstance(value, str) and value in get_args(hint)
+    if get_origin(hint) is tuple:
+        entry = get_args(hint)[0]
+        entries = cast("list[object]", value) if isinstance(value, list) else None
+        return entries is not None and len(entries) <= MOST_ENTRIES and all(_fits(e, entry) for e in entries)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return type(value) is hint
@@ -41,4 +49,6 @@ def _fits(value: object, hint: Any) -> bool:
 def _said(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return f"one of {', '.join(get_args(hint))}"
+    if get_origin(hint) is tuple:
+        return f"a list of at most {MOST_ENTRIES} numbers"
     return {bool: "true or false", int: "a whole number", float: "a finite number"}[hint]

@@ -12,6 +12,7 @@ from mpcinfer.models.calibrated import calibrated_file
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folded import attention_only_config
 from mpcinfer.models.folder_config import RANGES_FILE, is_model_folder, load_model_config
+from mpcinfer.models.published import published_shapes
 from mpcinfer.models.stored_ranges import load_ranges
 from mpcinfer.models.variants import variant
 
@@ -113,6 +114,7 @@ def _published_shapes() -> list[ZooEntry]:
             "Mistral 7B v0.3",
             _llama(32, 4096, 32, 8, 14336, vocabulary=32768, context=32768, rope_base=1000000.0),
         ),
+        **published_shapes(),
     }
     return [
         ZooEntry(name=name, description=f"{text}; shape only", config=config)

@@ -1,8 +1,8 @@
 """Causal rows packed end to end: hidden keys are left out instead of masked.
 
-Query i of T stands at position start + i and sees start + i + 1 keys. Packed, the rows of a [T, S] matrix lie
-one after the other in a vector of N visible entries. Which entry lies where is public. Tensors on the `meta`
-device only change shape: no index is built for a bill.
+Query i of T stands at position start + i and sees start + i + 1 keys, or the last of them. Packed, the rows
+of a [T, S] matrix lie one after the other in a vector of N visible entries. Which entry lies where is public.
+Tensors on the `meta` device only change shape: no index is built for a bill.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ class CausalRows:
     Attributes:
         tokens: T, queries.
         start: keys that were there before the first query.
+        window: a query sees at most this many keys, its own the last; 0 for all up to its own.
     """
 
     tokens: int
     start: int
+    window: int = 0
 
     @property
     def keys(self) -> int:
@@ -36,12 +38,13 @@ class CausalRows:
     @property
     def lengths(self) -> tuple[int, ...]:
         """Visible keys of every row."""
-        return tuple(range(self.start + 1, self.keys + 1))
+        most = self.window or self.keys
+        return tuple(min(length, most) for length in range(self.start + 1, self.keys + 1))
 
     @property
     def visible(self) -> int:
         """N, entries of all rows together."""
-        return self.tokens * (self.start + 1 + self.keys) // 2
+        return sum(self.lengths)
 
     def pack(self, executor: Arithmetic, x: Share) -> Share:
         """[..., T, S] -> [..., N]."""
@@ -49,7 +52,7 @@ class CausalRows:
         def change(value: torch.Tensor) -> torch.Tensor:
             if value.is_meta:
                 return value.new_empty((*value.shape[:-2], self.visible))
-            return value.flatten(-2)[..., _places(self.tokens, self.start)]
+            return value.flatten(-2)[..., _places(self)]
 
         return executor.rearrange(x, change)
 
@@ -59,7 +62,7 @@ class CausalRows:
         def change(value: torch.Tensor) -> torch.Tensor:
             flat = value.new_zeros((*value.shape[:-1], self.tokens * self.keys))
             if not value.is_meta:
-                flat[..., _places(self.tokens, self.start)] = value
+                flat[..., _places(self)] = value
             return flat.reshape(*value.shape[:-1], self.tokens, self.keys)
 
         return executor.rearrange(x, change)
@@ -70,7 +73,7 @@ class CausalRows:
         def change(value: torch.Tensor) -> torch.Tensor:
             if value.is_meta:
                 return value.new_empty((*value.shape[:-1], self.visible))
-            return value[..., _rows(self.tokens, self.start)]
+            return value[..., _rows(self)]
 
         return executor.rearrange(rows, change)
 
@@ -78,19 +81,25 @@ class CausalRows:
         """[..., T, S] with exact zeros written over hidden keys."""
 
         def change(value: torch.Tensor) -> torch.Tensor:
-            return value if value.is_meta else value.tril(self.start)
+            return value if value.is_meta else value * _visible(self)
 
         return executor.rearrange(x, change)
 
 
 @lru_cache(maxsize=64)
-def _places(tokens: int, start: int) -> torch.Tensor:
-    """Where the visible entries lie in the flattened [T, S] matrix, row by row."""
-    return torch.ones(tokens, start + tokens, dtype=torch.bool).tril(start).flatten().nonzero().squeeze(1)
+def _visible(rows: CausalRows) -> torch.Tensor:
+    """Which entries of [T, S] can be seen."""
+    up_to = torch.ones(rows.tokens, rows.keys, dtype=torch.bool).tril(rows.start)
+    return up_to.triu(rows.start - rows.window + 1) if rows.window else up_to
 
 
 @lru_cache(maxsize=64)
-def _rows(tokens: int, start: int) -> torch.Tensor:
+def _places(rows: CausalRows) -> torch.Tensor:
+    """Where the visible entries lie in the flattened [T, S] matrix, row by row."""
+    return _visible(rows).flatten().nonzero().squeeze(1)
+
+
+@lru_cache(maxsize=64)
+def _rows(rows: CausalRows) -> torch.Tensor:
     """The row of every visible entry."""
-    lengths = torch.arange(start + 1, start + tokens + 1)
-    return torch.arange(tokens).repeat_interleave(lengths)
+    return torch.arange(rows.tokens).repeat_interleave(torch.tensor(rows.lengths))

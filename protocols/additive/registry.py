@@ -53,7 +53,7 @@ class Suite:
     """The protocols of a plan, ready to be called.
 
     Attributes:
-        softmax: `softmax(executor, scores, start)`.
+        softmax: `softmax(executor, scores, start, window)`.
         gelu, silu, relu: `gelu(executor, x)`.
         inverse_sqrt: `inverse_sqrt(low, high)` for a public range, then `(executor, x)` or `normalise`.
         power: `power(power, low, high, largest)` for public ranges, then `(executor, scores, start,

@@ -47,8 +47,8 @@ class TreeSoftmax(CausalProtocol):
         self._maximum = maximum or TreeMaximum()
         self._exponential = exponential or QuarticExponential()
 
-    def __call__(self, executor: Arithmetic, scores: Share, start: int) -> Share:
-        rows = CausalRows(scores.shape[-2], start)
+    def __call__(self, executor: Arithmetic, scores: Share, start: int, window: int = 0) -> Share:
+        rows = CausalRows(scores.shape[-2], start, window)
         if rows.keys == 1:
             ones = executor.rearrange(scores, torch.zeros_like)
             return executor.add_public(ones, 1.0)
@@ -57,6 +57,6 @@ class TreeSoftmax(CausalProtocol):
         powers = self._exponential(executor, executor.sub(packed, rows.spread(executor, peak)))
         powers = rows.unpack(executor, powers)
         total = executor.sum(powers, -1)
-        reciprocal = GoldschmidtReciprocal(1.0 - SLACK, rows.keys * (1.0 + SLACK))
+        reciprocal = GoldschmidtReciprocal(1.0 - SLACK, max(rows.lengths) * (1.0 + SLACK))
         weights = executor.mul(powers, reciprocal.scaled(executor, total))
         return rows.hide(executor, executor.shift_down(weights, reciprocal.scale_bits))

@@ -76,28 +76,30 @@ def ranged(name: str, low: float, high: float) -> Case:
     )
 
 
-def visible(scores: torch.Tensor, start: int) -> torch.Tensor:
-    return torch.ones(scores.shape[-2:], dtype=torch.bool).tril(start)
+def visible(scores: torch.Tensor, start: int, window: int = 0) -> torch.Tensor:
+    up_to = torch.ones(scores.shape[-2:], dtype=torch.bool).tril(start)
+    return up_to.triu(start - window + 1) if window else up_to
 
 
-def causal(name: str, protocol: CausalProtocol, tokens: int, start: int) -> Case:
+def causal(name: str, protocol: CausalProtocol, tokens: int, start: int, window: int = 0) -> Case:
     """Scores with ties, near ties, and one key far above the rest."""
 
     def reference(scores: torch.Tensor) -> torch.Tensor:
-        return scores.masked_fill(~visible(scores, start), float("-inf")).softmax(-1)
+        return scores.masked_fill(~visible(scores, start, window), float("-inf")).softmax(-1)
 
     def tolerance(scores: torch.Tensor) -> torch.Tensor:
         error = protocol.max_abs_error + scores.shape[-1] * UNIT
-        return visible(scores, start) * torch.full_like(scores, error)
+        return visible(scores, start, window) * torch.full_like(scores, error)
 
     generator = torch.Generator().manual_seed(tokens * 100 + start)
     shape = (1, 2, tokens, start + tokens)
     noise = torch.randn(shape, generator=generator, dtype=torch.float64)
     far = torch.zeros(shape, dtype=torch.float64)
-    far[..., 0] = protocol.max_spread - 1.0
+    far[..., 0] = 0.0 if window else protocol.max_spread - 1.0  # stock hides no key that far above
+    windows = (window,) if window else ()
     return Case(
-        name=f"softmax-{name}-{tokens}-{start}",
-        apply=lambda executor, scores: protocol(executor, scores, start),
+        name=f"softmax-{name}-{tokens}-{start}" + (f"-{window}" if window else ""),
+        apply=lambda executor, scores: protocol(executor, scores, start, *windows),
         reference=reference,
         tolerance=tolerance,
         inputs=[torch.zeros(shape, dtype=torch.float64), *(on_grid(noise * s) for s in (0.01, 1, 10)), far],
@@ -156,6 +158,7 @@ UNARY = [
 ]
 INVERSE_SQRTS = [ranged(name, *bounds) for name in INVERSE_SQRT for bounds in RANGES[name]]
 SOFTMAXES = [causal(name, make(), *position) for name, make in SOFTMAX.items() for position in POSITIONS]
+SOFTMAXES += [causal(name, make(), 5, 3, window) for name, make in SOFTMAX.items() for window in (1, 4)]
 POWERS = [
     powers(name, *of, *position)
     for name in POWER

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
 
 from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
+from mpcinfer.models.rope import Rope
 
 
 class SeesTheFuture(PlainBackend):
@@ -25,15 +27,16 @@ class ForgetsWhereItIs(PlainBackend):
     def add_positions(self, x: torch.Tensor, table: torch.Tensor, start: int) -> torch.Tensor:
         return super().add_positions(x, table, 0)
 
-    def rope(self, x: torch.Tensor, start: int, base: float, pairs: RopePairs) -> torch.Tensor:
-        return super().rope(x, 0, base, pairs)
+    def rope(self, x: torch.Tensor, start: int, rope: Rope) -> torch.Tensor:
+        return super().rope(x, 0, rope)
 
 
 class RotatesOtherPairs(PlainBackend):
     """RoPE on adjacent pairs where halves are meant, and the other way round."""
 
-    def rope(self, x: torch.Tensor, start: int, base: float, pairs: RopePairs) -> torch.Tensor:
-        return super().rope(x, start, base, "adjacent" if pairs == "halves" else "halves")
+    def rope(self, x: torch.Tensor, start: int, rope: Rope) -> torch.Tensor:
+        other = "adjacent" if rope.pairs == "halves" else "halves"
+        return super().rope(x, start, dataclasses.replace(rope, pairs=other))
 
 
 class KeepsTheLatestKeys(PlainBackend):

@@ -20,8 +20,9 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
 from mpcinfer.models.folded import query_exponent
+from mpcinfer.models.rope import Rope
 from mpcinfer.suites.fss.attention_widths import NormWidths
 from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.formats import activation_formats, exponential_formats
@@ -35,6 +36,7 @@ from protocols.fss.registry import resolve as resolve_fss
 from protocols.share import Share
 from tests.mpcinfer.attention_bounds import power_bound, relu_bound
 from tests.mpcinfer.backends.error_bounds import SLOPE, Bounded, ErrorBoundBackend
+from tests.mpcinfer.turned import rope_partner
 
 
 class FssBounds(ErrorBoundBackend):
@@ -121,11 +123,11 @@ class FssBounds(ErrorBoundBackend):
         moved = 2.0 ** query_exponent(self._config)
         return Bounded(x.value * moved, x.error * moved)
 
-    def rope(self, x: Bounded, start: int, base: float, pairs: RopePairs) -> Bounded:
+    def rope(self, x: Bounded, start: int, rope: Rope) -> Bounded:
         """Cosines and sines are at most 1 and off by half a unit."""
-        turned, half = self.plain.rope(x.value, start, base, pairs), _unit(self._precision.rotation + 1)
-        moved = x.error + _partner(x.error, pairs)
-        sizes = x.value.abs() + _partner(x.value.abs(), pairs) + moved
+        turned, half = self.plain.rope(x.value, start, rope), _unit(self._precision.rotation + 1)
+        moved = x.error + rope_partner(x.error, rope)
+        sizes = x.value.abs() + rope_partner(x.value.abs(), rope) + moved
         return Bounded(turned, moved + sizes * half)
 
     def apply_temperature(self, q: Bounded, log_temperature: torch.Tensor, start: int) -> Bounded:
@@ -250,13 +252,12 @@ class FssBounds(ErrorBoundBackend):
         error = SLOPE[kind] * (x.error + _unit(frac_bits)) + stated
         return Bounded(self.plain.activation(x.value, kind), error)
 
-    def head(self, x: Bounded, table: torch.Tensor, tied: bool) -> Bounded:
+    def head(self, x: Bounded, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None) -> Bounded:
         weight = table.T if tied else table
         weight_error = torch.full_like(weight, self._table_half if tied else self.half)
         error = x.value.abs() @ weight_error + x.error @ (weight.abs() + weight_error)
-        return Bounded(
-            x.value @ weight, error + (0.0 if self._exact_truncation else _unit(self._precision.logits))
-        )
+        value = x.value @ weight + (0.0 if bias is None else bias)
+        return Bounded(value, error + (0.0 if self._exact_truncation else _unit(self._precision.logits)))
 
     @property
     def _suite(self) -> FssSuite:
@@ -295,13 +296,6 @@ class FssBounds(ErrorBoundBackend):
 
 def _unit(frac_bits: int) -> float:
     return 2.0**-frac_bits
-
-
-def _partner(x: torch.Tensor, pairs: RopePairs) -> torch.Tensor:
-    """The other coordinate of each pair that is turned."""
-    if pairs == "halves":
-        return torch.cat(x.chunk(2, dim=-1)[::-1], dim=-1)
-    return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
 
 
 def _within(least: torch.Tensor, most: torch.Tensor, low: float, high: float) -> None:

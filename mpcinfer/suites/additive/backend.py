@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 import torch
 
 from mpcinfer.backends.base import Backend
-from mpcinfer.backends.plain import rope_angles
 from mpcinfer.models.batch import SINGLE, Batch, positions_of
 from mpcinfer.models.bounds import SCORE_MARGIN, Seen, divisor_bounds, score_bound
 from mpcinfer.models.config import (
@@ -17,9 +16,10 @@ from mpcinfer.models.config import (
     AttentionForm,
     ModelConfig,
     NormKind,
-    RopePairs,
     weight_shapes,
 )
+from mpcinfer.models.rope import Rope
+from mpcinfer.models.turning import Turning, rope_angles
 from parties.errors import ConfigError, RangeError
 from parties.meter import CLIENT, SERVER, Phase
 from protocols.additive.arithmetic import Arithmetic
@@ -149,7 +149,7 @@ class SecureBackend(Backend[Share, Weight]):
         if form.kind == "softmax":
             if self._batch.padded:
                 scores = self._without_padding(scores)
-            return self.suite.softmax(self.executor, scores, start)
+            return self.suite.softmax(self.executor, scores, start, form.window)
         if form.kind == "relu":
             rows = CausalRows(scores.shape[-2], start)
             positive = self.suite.relu(self.executor, rows.pack(self.executor, scores))
@@ -236,23 +236,21 @@ class SecureBackend(Backend[Share, Weight]):
     def scale(self, x: Share, factor: float) -> Share:
         return self.executor.mul_public(x, factor)
 
-    def rope(self, x: Share, start: int, base: float, pairs: RopePairs) -> Share:
-        """Both products of a rotation are added before the one truncation."""
-        executor, halves = self.executor, pairs == "halves"
-        cos, sin = (executor.encode(table) for table in rope_angles(x.shape[-2], x.shape[-1], start, base))
-        half = x.shape[-1] // 2
-        first = executor.rearrange(x, lambda v: v[..., :half] if halves else v[..., 0::2])
-        second = executor.rearrange(x, lambda v: v[..., half:] if halves else v[..., 1::2])
+    def rope(self, x: Share, start: int, rope: Rope) -> Share:
+        """Both products of a rotation are added before the one truncation; what does not turn has none."""
+        executor = self.executor
+        cos, sin = (executor.encode(table) for table in rope_angles(rope, x.shape[-2], start))
+        turning = Turning(rope)
+        first, second = executor.rearrange(x, turning.first), executor.rearrange(x, turning.second)
         turned = (
             executor.sub(executor.mul_integer(first, cos), executor.mul_integer(second, sin)),
             executor.add(executor.mul_integer(second, cos), executor.mul_integer(first, sin)),
         )
-        if halves:
-            joined = executor.concat(turned, -1)
-        else:
-            pairwise = [executor.rearrange(part, lambda v: v.unsqueeze(-1)) for part in turned]
-            joined = executor.rearrange(executor.concat(pairwise, -1), lambda v: v.flatten(-2))
-        return executor.truncate(Share(joined.value, x.frac_bits + executor.frac_bits), x.frac_bits)
+        joined = executor.rearrange(executor.concat(turned, -1), turning.placed)
+        result = executor.truncate(Share(joined.value, x.frac_bits + executor.frac_bits), x.frac_bits)
+        if rope.width == x.shape[-1]:
+            return result
+        return executor.concat([result, executor.rearrange(x, turning.rest)], -1)
 
     def split(self, x: Share, sizes: Sequence[int]) -> list[Share]:
         return [Share(part, x.frac_bits) for part in torch.split(x.value, list(sizes), dim=-1)]
@@ -280,8 +278,9 @@ class SecureBackend(Backend[Share, Weight]):
     def last_tokens(self, x: Share, count: int) -> Share:
         return self.executor.rearrange(x, lambda v: v[..., -count:, :])
 
-    def head(self, x: Share, table: Weight, tied: bool) -> Share:
-        return self.executor.linear(x, table, transposed=tied)
+    def head(self, x: Share, table: Weight, tied: bool, bias: Weight | None = None) -> Share:
+        product = self.executor.linear(x, table, transposed=tied)
+        return product if bias is None else self.executor.add(product, bias.share)
 
     def open_logits(self, logits: Share) -> torch.Tensor | None:
         """The logits at the client. Reveals them to the client alone."""

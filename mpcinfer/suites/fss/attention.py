@@ -68,6 +68,7 @@ def softmax_attention(
     v: CachedShare,
     widths: AttentionWidths,
     p: Precision,
+    window: int = 0,
     padding: Sequence[int] | None = None,
 ) -> Share:
     """softmax(q k^T) v over the keys each query may see, held by the server for the next layer.
@@ -77,10 +78,11 @@ def softmax_attention(
         k, v: masked [B, H, S, K], kept; the queries are the last T of the S positions.
         padding: keys at the start of each sequence that have no weight, where widths have room for that
             (`Weighting.hidden`); at the client and in the clear. A query that sees no other keys sees them.
+        window: a query sees at most this many keys, its own the last; 0 for all up to its own.
 
     Cost: 7 rounds, and one more as `quotient_to_server` says.
     """
-    seen, span = _blocks(executor, q, k), executor.meter.span
+    seen, span = _blocks(executor, q, k, window), executor.meter.span
     with span("scores", "matmul"):
         products = executor.apply(CausalProduct(seen), q, k, k.summand)
         if widths.weighting.hidden:
@@ -89,9 +91,15 @@ def softmax_attention(
             Open(), *(truncate_locally(executor, product, p.score) for product in products)
         )
     with span("softmax", "softmax"):
-        indices = _below_maximum(executor, suite.maximum, scores, seen, widths, p)
+        maximum = suite.maximum.for_bits(score_index_bits(widths, -p.step))
+        frac = suite.exponential.index_frac(p.score, score_index_bits(widths, 0))
+        indices = _below_maximum(executor, maximum, scores, seen, widths, p, frac)
         around = exponential_formats(
-            widths, p, coarse=suite.maximum.coarse, exact_truncation=executor.exact_truncation
+            widths,
+            p,
+            coarse=maximum.coarse,
+            exact_truncation=executor.exact_truncation,
+            index_frac=frac,
         )
         powers = [
             truncate_locally(executor, power, p.power)
@@ -123,11 +131,11 @@ def _without_padding(
     )
 
 
-def _blocks(executor: Executor, q: Share, k: Share) -> CausalBlocks:
+def _blocks(executor: Executor, q: Share, k: Share, window: int) -> CausalBlocks:
     """Plans with exact truncation truncate by gates, a share and a round each: a single block there."""
     if executor.exact_truncation:
-        return CausalBlocks.whole(q.shape[-2], k.shape[-2])
-    return CausalBlocks.of(q.shape[-2], k.shape[-2], math.prod(q.shape[:-2]))
+        return CausalBlocks.whole(q.shape[-2], k.shape[-2], window)
+    return CausalBlocks.of(q.shape[-2], k.shape[-2], math.prod(q.shape[:-2]), window)
 
 
 def row_sums(executor: Executor, packed: Sequence[Share], seen: CausalBlocks) -> Share:
@@ -143,14 +151,15 @@ def _below_maximum(
     seen: CausalBlocks,
     widths: AttentionWidths,
     p: Precision,
+    frac: int,
 ) -> list[Share]:
-    """Each row's maximum, exact or coarse, minus its scores, as an index of exp."""
-    fine_formats = [(x, p.score, score_index_bits(widths, p.score)) for x in scores]
+    """Each row's maximum, exact or coarse, minus its scores, as an index of exp of `frac` fraction bits."""
+    fine_formats = [(x, frac, score_index_bits(widths, frac)) for x in scores]
     coarse_formats = [(x, -p.step, score_index_bits(widths, -p.step)) for x in scores]
     narrowed = narrow(executor, *(coarse_formats if maximum.coarse else ()), *fine_formats)
     compared, fine = narrowed[: len(scores)], narrowed[-len(scores) :]
     (peak,) = executor.apply(Open(), maximum(executor, executor.concat(compared, -1), seen.lengths))
-    peak = executor.shift_up(peak, p.score - peak.frac_bits)
+    peak = executor.shift_up(peak, frac - peak.frac_bits)
     return [
         executor.sub(_by_entry(executor, peak, seen, block), x)
         for x, block in zip(fine, seen.blocks, strict=True)

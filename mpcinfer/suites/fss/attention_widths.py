@@ -122,7 +122,8 @@ def weighting(
     prefix = f"layer{layer}.attn"
     values = min(seen.largest(f"{prefix}.qkv/linear", PROFILE.linear), seen.bound(f"{prefix}.mix"))
     if config.attention == "softmax":
-        usual = _softmax_weighting(prefix, values, seen, p, max_context)
+        keys = min(max_context, config.window(layer) or max_context)
+        usual = _softmax_weighting(prefix, values, seen, p, keys)
         return _hiding(usual, config, prefix, seen) if padded else usual
     rows = (max_context - 1).bit_length()
     if config.attention == "relu":

@@ -15,10 +15,12 @@ from contextlib import AbstractContextManager
 import torch
 
 from mpcinfer.backends.base import Backend
-from mpcinfer.backends.plain import rope_angles
 from mpcinfer.models.batch import positions_of
-from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind
 from mpcinfer.models.folded import query_exponent
+from mpcinfer.models.rope import Rope
+from mpcinfer.models.site import INNER_NORMS
+from mpcinfer.models.turning import Turning, rope_angles
 from mpcinfer.suites.fss.attention import softmax_attention
 from mpcinfer.suites.fss.attention_widths import NormWidths
 from mpcinfer.suites.fss.formats import activation_formats, inverse_root
@@ -164,20 +166,34 @@ class FssBackend(Backend[Share, Matrix]):
         return extend_ring(self.executor, x, self._widths.residual_bits, ring_bits)
 
     def norm(self, x: Share, weight: Matrix | None, bias: Matrix | None, kind: NormKind, eps: float) -> Share:
-        """Rows over the root of their mean square, held by the server; gain and bias are a diagonal layer."""
-        executor, (widths, ring_bits) = self.executor, self._norm_widths()
+        """Rows over the root of their mean square, held by the server; gain and bias are a diagonal layer.
+
+        Those inside a block open what they read, and leave a result that the server may publish.
+        """
+        part, executor, p = self.site.part, self.executor, self._precision
+        if part in INNER_NORMS:
+            inner = self._widths.inner_norm(self._layer, part)
+            (x,) = open_truncated(executor, (x, p.residual, inner.open_bits))
+            assert weight is not None
+            return executor.one(Linear(weight), self._over_root(x, inner.norm, inner.ring_bits, eps))
+        widths, ring_bits = self._norm_widths()
         if self._bare:
-            (x,) = open_truncated(executor, (x, self._precision.residual, self._widths.residual_bits))
+            (x,) = open_truncated(executor, (x, p.residual, self._widths.residual_bits))
+        held = self._over_root(x, widths, ring_bits, eps)
+        return held if weight is None else executor.one(Linear(weight, held=Held.SERVER_HELD), held)
+
+    def _over_root(self, x: Share, widths: NormWidths, ring_bits: int, eps: float) -> Share:
+        """Masked rows over the root of their mean square, held by the server in a ring."""
+        executor = self.executor
         rows = view(executor, x, widths.input_frac)
         squares = executor.one(SumOfSquares(widths.square_bits), rows)
         (squares,) = executor.apply(Open(), squares)
-        width, exact_truncation = self._config.width, executor.exact_truncation
+        width, exact_truncation = x.shape[-1], executor.exact_truncation
         root = inverse_root(widths, self._precision, width=width, eps=eps, exact_truncation=exact_truncation)
         (inverse,) = executor.apply(Open(), self._suite.inverse_sqrt(executor, *root, squares))
         inverse = view(executor, inverse, widths.frac)
         product = executor.one(Product(ring_bits + widths.dropped_bits), rows, inverse)
-        held = executor.one(ToServerHeld(), truncate_locally(executor, product, widths.held))
-        return held if weight is None else executor.one(Linear(weight, held=Held.SERVER_HELD), held)
+        return executor.one(ToServerHeld(), truncate_locally(executor, product, widths.held))
 
     def _norm_widths(self) -> tuple[NormWidths, int]:
         """The norm at hand, and the ring of the layer that reads it."""
@@ -196,22 +212,22 @@ class FssBackend(Backend[Share, Matrix]):
         assert factor == self._config.head_width**-0.5
         return self.executor.scaled(x, query_exponent(self._config))
 
-    def rope(self, x: Share, start: int, base: float, pairs: RopePairs) -> Share:
+    def rope(self, x: Share, start: int, rope: Rope) -> Share:
         """A public linear map of a value that the server has, masked."""
-        executor, halves, bits = self.executor, pairs == "halves", self._precision.rotation
-        angles = rope_angles(x.shape[-2], x.shape[-1], start, base)
+        executor, bits = self.executor, self._precision.rotation
+        angles = rope_angles(rope, x.shape[-2], start)
         cos, sin = ((table.double() * 2.0**bits).round().to(torch.int64) for table in angles)
-        half = x.shape[-1] // 2
-        first = executor.map(x, lambda v: v[..., :half] if halves else v[..., 0::2])
-        second = executor.map(x, lambda v: v[..., half:] if halves else v[..., 1::2])
+        turning = Turning(rope)
+        first, second = executor.map(x, turning.first), executor.map(x, turning.second)
         turned = (
             executor.sub(executor.mul_integer(first, cos, bits), executor.mul_integer(second, sin, bits)),
             executor.add(executor.mul_integer(second, cos, bits), executor.mul_integer(first, sin, bits)),
         )
-        if halves:
-            return executor.concat(turned, -1)
-        pairwise = [executor.map(part, lambda v: v.unsqueeze(-1)) for part in turned]
-        return executor.map(executor.concat(pairwise, -1), lambda v: v.flatten(-2))
+        joined = executor.map(executor.concat(turned, -1), turning.placed)
+        if rope.width == x.shape[-1]:
+            return joined
+        rest = executor.mul_integer(executor.map(x, turning.rest), 1 << bits, bits)
+        return executor.concat([joined, rest], -1)
 
     def apply_temperature(self, q: Share, log_temperature: Matrix, start: int) -> Share:
         """Multiplies by exp of the temperature, a linear layer of its own (`encoded`)."""
@@ -264,7 +280,7 @@ class FssBackend(Backend[Share, Matrix]):
         assert isinstance(v, CachedShare)
         around = (self.executor, self._suite, q, k, v, self._widths.attention(self._layer), self._precision)
         if form.kind == "softmax":  # a number that is added to all scores of a row changes nothing
-            return softmax_attention(*around, self._padding)
+            return softmax_attention(*around, form.window, self._padding)
         if form.kind == "relu":
             return relu_attention(*around, form, offset)
         return power_attention(*around, form, offset, epsilon)
@@ -314,7 +330,8 @@ class FssBackend(Backend[Share, Matrix]):
 
     # -- the answer ------------------------------------------------------------------------------------------
 
-    def head(self, x: Share, table: Matrix, tied: bool) -> Share:
+    def head(self, x: Share, table: Matrix, tied: bool, bias: Matrix | None = None) -> Share:
+        """The bias is kept with the table."""
         if not (self._config.final_norm or self._config.head_input):
             x = self._in_ring(x, self._widths.head_bits)
         return self.executor.one(Linear(table, transposed=tied, held=Held.SERVER_HELD), x)

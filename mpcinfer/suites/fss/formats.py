@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpcinfer.suites.fss.attention_widths import AttentionWidths, NormWidths
+from mpcinfer.suites.fss.ffn_widths import FfnWidths
 from mpcinfer.suites.fss.precision import Precision, ring
-from mpcinfer.suites.fss.widths import FfnWidths
 from protocols.fss.operations.activation_protocols import ActivationFormats, ActivationProtocol
 from protocols.fss.operations.exponential_protocols import ExponentialFormats
 from protocols.fss.operations.powers import PowerFormats
@@ -40,15 +40,25 @@ def activation_formats(
 
 
 def exponential_formats(
-    attention: AttentionWidths, p: Precision, *, coarse: bool, exact_truncation: bool
+    attention: AttentionWidths,
+    p: Precision,
+    *,
+    coarse: bool,
+    exact_truncation: bool,
+    index_frac: int | None = None,
 ) -> ExponentialFormats:
-    """Around exp of a row's maximum, coarse or exact, minus its scores."""
+    """Around exp of a row's maximum, coarse or exact, minus its scores.
+
+    Args:
+        index_frac: of the scores; None for the usual.
+    """
+    frac = p.score if index_frac is None else index_frac
     return ExponentialFormats(
         ring_bits=attention.mix_bits,
         frac_bits=p.power,
-        index_bits=score_index_bits(attention, p.score),
-        index_frac=p.score,
-        low=-(2.0**p.step) - 2.0 ** (1 - p.score) if coarse else 0.0,
+        index_bits=score_index_bits(attention, frac),
+        index_frac=frac,
+        low=-(2.0**p.step) - 2.0 ** (1 - frac) if coarse else 0.0,
         centred=exact_truncation,
     )
 

@@ -11,6 +11,8 @@ import torch
 
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.fold import centre, scale_query
+from mpcinfer.models.site import INNER_NORMS
+from mpcinfer.suites.fss.inner_norm_widths import InnerNormWidths
 from mpcinfer.suites.fss.range_check import evaluation_span
 from mpcinfer.suites.fss.widths import Widths
 from parties.errors import RangeError
@@ -223,6 +225,8 @@ def count_setup(counting: Counting, expected: Mapping[str, Matrix]) -> None:
 def _frac_bits(name: str, widths: Widths) -> int:
     if name == "head.norm.weight":
         return widths.gain_frac
+    if (inner := _inner_norm(name, widths)) is not None:
+        return inner.gain_frac
     if name.endswith("attn.offset"):
         return widths.precision.query + widths.precision.key
     if name.endswith("attn.epsilon"):
@@ -235,6 +239,15 @@ def _frac_bits(name: str, widths: Widths) -> int:
     return widths.precision.embedding if name.startswith("embed.") else widths.precision.weight
 
 
+def _inner_norm(name: str, widths: Widths) -> InnerNormWidths | None:
+    """Of a gain inside a block; None for other weights."""
+    layer, _, part = name.removesuffix(".weight").partition(".")
+    for inner in INNER_NORMS:
+        if part == inner:
+            return widths.inner_norm(int(layer.removeprefix("layer")), inner)
+    return None
+
+
 def _ring_bits(name: str, config: ModelConfig, widths: Widths) -> int:
     """The widest ring in which a weight is used."""
     if name == "embed.tokens":
@@ -243,6 +256,8 @@ def _ring_bits(name: str, config: ModelConfig, widths: Widths) -> int:
         return widths.embedding_bits
     if name.startswith("head."):
         return widths.input_bits if name == "head.input.weight" else widths.head_bits
+    if (inner := _inner_norm(name, widths)) is not None:
+        return inner.ring_bits
     layer, part = name.split(".", 1)
     index = int(layer.removeprefix("layer"))
     if part.startswith("attn."):

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 from mpcinfer.models.bounds import MARGIN, POWER_MARGIN, PROFILE, Seen, integer_bits
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folded import query_exponent
+from mpcinfer.models.site import InnerNorm
 from mpcinfer.suites.fss.attention_widths import AttentionWidths, NormWidths, Weighting, weighting
+from mpcinfer.suites.fss.ffn_widths import FfnWidths
+from mpcinfer.suites.fss.inner_norm_widths import InnerNormWidths, inner_norm_widths
 from mpcinfer.suites.fss.precision import RING_BITS, Precision, fits, ring
 from parties.errors import RangeError
 
@@ -36,23 +38,6 @@ def session_context(config: ModelConfig, max_context: int | None) -> int:
 def _precision(config: ModelConfig) -> Precision:
     """The defaults; without norms in the blocks the residual stays in one ring, which weights must share."""
     return Precision() if config.block_norms else Precision(weight=13, mixed=10, value=11, power=12, score=10)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FfnWidths:
-    """Rings of one layer's FFN."""
-
-    norm: NormWidths
-    """The block's norm; where it has none, that of the profile."""
-    in_bits: int
-    reading: int
-    """Fraction bits of the weights that read the norm or the residual."""
-    preactivation_bits: int
-    """Ring bits of the pre-activation as it is opened to the client."""
-    index_bits: int
-    activation_bits: int
-    """Ring bits for the activation and the gated product."""
-    out_bits: int
 
 
 class Widths:
@@ -88,6 +73,7 @@ class Widths:
         self.precision = precision or _precision(config)
         self._attentions: dict[int, AttentionWidths] = {}
         self._ffns: dict[int, FfnWidths] = {}
+        self._inner_norms: dict[tuple[int, InnerNorm], InnerNormWidths] = {}
 
     # -- the residual, the embedding, the head ---------------------------------------------------------------
 
@@ -99,6 +85,7 @@ class Widths:
         labels += [
             f"layer{i}{end}" for i in layers for end in ("/add", ".attn.out/linear", ".ffn.out/linear")
         ]
+        labels += [f"layer{i}.{part}.post/norm" for i in layers for part in ("attn", "ffn")]
         labels += ["head.input/linear"] if self.config.final_norm else []
         largest = PROFILE.residual
         if self._seen.ranges is not None:
@@ -189,14 +176,11 @@ class Widths:
         config, p = self.config, self.precision
         prefix = f"layer{layer}.attn"
         weights = self._weightings[layer]
-        softmax = config.attention == "softmax"
-        integer = integer_bits(weights.scores + (2.0 ** (p.step + 1) if softmax else 0.0))
-        # What reads scores of other kinds reads them into wider rings.
-        score_bits = integer + p.query + p.key + (1 + self._exact_truncation if softmax else 2)
+        integer, score_bits = self._scores(weights)
         qkv = self._seen.largest(f"{prefix}.qkv/linear", PROFILE.linear)
         mix_bits = ring(weights.largest_mix, weights.frac + p.value, slack=2, what=f"{prefix}.mix")
         norm, scale, limit = self._read(f"layer{layer}.norm1")
-        turned = scale + (p.rotation if config.positions == "rope" else 0)
+        turned = scale + (0 if config.qk_norm else self._turning(layer))
         by_position = config.temperature == "position"
         scaled = turned + (p.weight if by_position else 0)
         qkv = max(qkv, self._seen.largest(f"{prefix}/temper", PROFILE.linear) if by_position else 0.0)
@@ -205,6 +189,10 @@ class Widths:
         dropped = max(scaled - query_exponent(config) - p.query, turned - p.key)
         products, values = score_bits + dropped, mix_bits + scale - p.value
         extended = (products > limit, values > limit)
+        if config.qk_norm:
+            inner = [self.inner_norm(layer, part) for part in ("attn.q_norm", "attn.k_norm")]
+            products, extended = 0, (any(each.extended for each in inner), values > limit)
+            qkv = max([qkv, *(self._seen.largest(f"{prefix}.{n}_norm/norm", PROFILE.linear) for n in "qk")])
         qkv_bits = max([own, *(need for need in (products, values) if need <= limit)])
         finer = self._finer(limit - qkv_bits)
         frac, what = self._quotient_frac(weights), f"{prefix}.out"
@@ -229,6 +217,50 @@ class Widths:
             reopened=reopened,
             writing=writing,
             out_bits=out_bits - (frac - held),
+        )
+
+    def _scores(self, weights: Weighting) -> tuple[int, int]:
+        """Integer bits of scores, and the ring of queries and keys that they are products of."""
+        p, softmax = self.precision, self.config.attention == "softmax"
+        integer = integer_bits(weights.scores + (2.0 ** (p.step + 1) if softmax else 0.0))
+        # What reads scores of other kinds reads them into wider rings.
+        return integer, integer + p.query + p.key + (1 + self._exact_truncation if softmax else 2)
+
+    def _turning(self, layer: int) -> int:
+        """Fraction bits that RoPE adds."""
+        return 0 if self.config.rope(layer) is None else self.precision.rotation
+
+    def inner_norm(self, layer: int, part: InnerNorm) -> InnerNormWidths:
+        """A norm of a layer's queries or keys, or of what its attention or FFN adds."""
+        if (layer, part) not in self._inner_norms:
+            self._inner_norms[layer, part] = self._inner_norm(layer, part)
+        return self._inner_norms[layer, part]
+
+    def _inner_norm(self, layer: int, part: InnerNorm) -> InnerNormWidths:
+        label, p, seen = f"layer{layer}.{part}", self.precision, self._seen
+        if part in ("attn.post", "ffn.post"):
+            bits = self.residual_bits
+            return inner_norm_widths(
+                self._norm(label),
+                open_bits=bits,
+                own=integer_bits(seen.largest(f"{label}/norm", PROFILE.residual)) + 2,
+                needed=bits - p.residual,
+                moved=0,
+                weight=p.weight,
+                what=label,
+            )
+        read, moved = p.key, self._turning(layer)
+        if part == "attn.q_norm":
+            read, moved = p.query, moved - query_exponent(self.config)
+        linear = seen.largest(f"layer{layer}.attn.qkv/linear", PROFILE.linear)
+        return inner_norm_widths(
+            self._norm(label, width=self.config.head_width),
+            open_bits=ring(linear, p.residual, slack=2, what=label),
+            own=integer_bits(seen.largest(f"{label}/norm", PROFILE.linear)) + 2,
+            needed=self._scores(self._weightings[layer])[1] - read,
+            moved=moved,
+            weight=p.weight,
+            what=label,
         )
 
     @cached_property
@@ -340,7 +372,9 @@ class Widths:
         reads = part == "ffn.in.weight" or (part == "ffn.out.weight" and self.config.ffn == "fused")
         return self.ffn(index).in_bits if reads else None
 
-    def _norm(self, label: str, low: float = 0.0, high: float = 0.0) -> NormWidths:
+    def _norm(
+        self, label: str, low: float = 0.0, high: float = 0.0, *, width: int | None = None
+    ) -> NormWidths:
         """A norm of rows whose mean squares are between two numbers, which a block without norms has not:
         calibrated, where none are given."""
         p, missing = self.precision, high > 0
@@ -348,7 +382,9 @@ class Widths:
             low, high = self._mean_squares(label)
         input_frac = min(max(p.row - math.floor(math.log2(low) / 2), 4), p.residual)
         frac = p.inverse + math.ceil(math.log2(high) / 2)
-        squares = ring(high * self.config.width, 2 * input_frac, slack=2, what=f"{label}: sum of squares")
+        squares = ring(
+            high * (width or self.config.width), 2 * input_frac, slack=2, what=f"{label}: sum of squares"
+        )
         frac = max(frac, 2)
         held = input_frac + frac if missing else self._held(input_frac + frac)
         return NormWidths(

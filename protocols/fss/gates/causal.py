@@ -1,4 +1,5 @@
-"""Products of queries with keys, and of weights with values, where a query sees the keys up to its own only.
+"""Products of queries with keys, and of weights with values, where a query sees the keys up to its own only,
+or the last of these in a window.
 
 What can be seen is packed: rows of growing length end to end, cut into blocks of whole rows. Nothing else is
 dealt for or opened. Products are made for some hundred rows at once, with the keys up to the last of them, so
@@ -39,31 +40,35 @@ class CausalBlocks:
     Attributes:
         queries, keys: T, S.
         cuts: rows at which blocks begin, 0 first and T last.
+        window: a query sees at most this many keys, its own the last; 0 for all up to its own.
     """
 
     queries: int
     keys: int
     cuts: tuple[int, ...]
+    window: int = 0
 
     @classmethod
-    def of(cls, queries: int, keys: int, heads: int) -> CausalBlocks:
+    def of(cls, queries: int, keys: int, heads: int, window: int = 0) -> CausalBlocks:
         """Blocks of about `BLOCK_ELEMENTS` elements."""
-        cuts = [0]
+        cuts, most = [0], window or keys
         for row in range(BLOCK_ROWS, queries, BLOCK_ROWS):
             first, last = keys - queries + cuts[-1] + 1, keys - queries + row + BLOCK_ROWS
-            if heads * (first + last) * (row + BLOCK_ROWS - cuts[-1]) // 2 > BLOCK_ELEMENTS:
+            rows = row + BLOCK_ROWS - cuts[-1]
+            if heads * (min(first, most) + min(last, most)) * rows // 2 > BLOCK_ELEMENTS:
                 cuts.append(row)
-        return cls(queries, keys, (*cuts, queries))
+        return cls(queries, keys, (*cuts, queries), window)
 
     @classmethod
-    def whole(cls, queries: int, keys: int) -> CausalBlocks:
+    def whole(cls, queries: int, keys: int, window: int = 0) -> CausalBlocks:
         """A single block."""
-        return cls(queries, keys, (0, queries))
+        return cls(queries, keys, (0, queries), window)
 
     @cached_property
     def lengths(self) -> tuple[int, ...]:
         """How many keys each query sees."""
-        return tuple(range(self.keys - self.queries + 1, self.keys + 1))
+        most = self.window or self.keys
+        return tuple(min(last, most) for last in range(self.keys - self.queries + 1, self.keys + 1))
 
     @cached_property
     def blocks(self) -> tuple[slice, ...]:
@@ -83,10 +88,39 @@ class CausalBlocks:
                 yield slice(first, block.stop), members
                 first, members = block.stop, []
 
-    def seen(self, group: slice) -> int:
-        """Keys that the last row of a group sees, and no row before it more."""
-        last: int = group.stop
-        return self.lengths[last - 1]
+    def seen(self, rows: slice) -> slice:
+        """The keys that any of some rows sees."""
+        first: int = rows.start
+        last: int = self.keys - self.queries + rows.stop
+        return slice(self.keys - self.queries + first + 1 - self.lengths[first], last)
+
+    def pack(self, matrix: torch.Tensor, rows: slice, block: slice) -> torch.Tensor:
+        """What can be seen of a block, end to end, from a matrix of rows by the keys that these see."""
+        if not self.window:
+            return pack_rows(matrix, self.lengths[block], block.start - rows.start)
+        inside = slice(block.start - rows.start, block.stop - rows.start)
+        return matrix[..., inside, :][..., self._visible(block, self.seen(rows))]
+
+    def unpack(self, packed: torch.Tensor, rows: slice, block: slice) -> torch.Tensor:
+        """The inverse, with zeros where nothing can be seen: [.., the block's rows, keys of all rows]."""
+        keys = self.seen(rows)
+        if not self.window:
+            return unpack_rows(packed, self.lengths[block], keys.stop)
+        visible = self._visible(block, keys)
+        matrix = packed.new_zeros((*packed.shape[:-1], *visible.shape))
+        matrix[..., visible] = packed
+        return matrix
+
+    def hidden(self, rows: slice) -> torch.Tensor:
+        """Which of the keys that any of some rows sees each row does not see."""
+        return ~self._visible(rows, self.seen(rows))
+
+    def _visible(self, rows: slice, keys: slice) -> torch.Tensor:
+        """Which of these keys each of some rows sees."""
+        own = torch.arange(rows.start, rows.stop)[:, None] + (self.keys - self.queries)
+        at = torch.arange(keys.start, keys.stop)
+        up_to = at <= own
+        return up_to & (at > own - self.window) if self.window else up_to
 
 
 @final
@@ -144,20 +178,19 @@ class CausalProduct(Gate):
         q, k, _ = inputs
         if not _fits_words(q, k, k.shape[-1]):
             for group, _ in self._blocks.groups():
-                sizes = q.value[..., group, :].double() @ k.value.double().transpose(-1, -2)
-                first: int = group.start
-                seen = sizes.tril(self._blocks.lengths[first] - 1)
+                keys = k.value[..., self._blocks.seen(group), :].double()
+                sizes = q.value[..., group, :].double() @ keys.transpose(-1, -2)
+                seen = sizes.masked_fill(self._blocks.hidden(group), 0.0)
                 clear.check_magnitude(seen, q.ring_bits, q.frac_bits + k.frac_bits)
         return self._results(self._products(q.value, k.value, 64), q, k)
 
     def _products(self, q: torch.Tensor, k: torch.Tensor, ring_bits: int) -> Iterator[torch.Tensor]:
         """q k^T, packed, block by block."""
         for group, members in self._blocks.groups():
-            keys = k[..., : self._blocks.seen(group), :].transpose(-1, -2)
+            keys = k[..., self._blocks.seen(group), :].transpose(-1, -2)
             matrix = ring_bmm(q[..., group, :], keys, ring_bits)
             for number in members:
-                block = self._blocks.blocks[number]
-                yield pack_rows(matrix, self._blocks.lengths[block], block.start - group.start)
+                yield self._blocks.pack(matrix, group, self._blocks.blocks[number])
 
     def _results(self, values: Iterator[torch.Tensor], q: Share, k: Share) -> Shares:
         return tuple(Share(value, q.frac_bits + k.frac_bits, q.ring_bits) for value in values)
@@ -201,10 +234,10 @@ class CausalMix(Gate):
         parts: list[torch.Tensor] = []
         for group, members in self._blocks.groups():
             seen = self._blocks.seen(group)
-            opened = self._unpacked([weights[number].value for number in members], members, seen)
-            hidden = self._unpacked([party.shared(masks[number]) for number in members], members, seen)
-            part = ring_bmm(opened, own.value[..., :seen, :], v.ring_bits)
-            parts.append(part.add_(ring_bmm(hidden, negated[..., :seen, :], v.ring_bits)))
+            opened = self._unpacked([weights[number].value for number in members], members, group)
+            hidden = self._unpacked([party.shared(masks[number]) for number in members], members, group)
+            part = ring_bmm(opened, own.value[..., seen, :], v.ring_bits)
+            parts.append(part.add_(ring_bmm(hidden, negated[..., seen, :], v.ring_bits)))
         return self._result(torch.cat(parts, -2).add_(party.shared(both)), *inputs)
 
     def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
@@ -218,28 +251,26 @@ class CausalMix(Gate):
     def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         *weights, v, _ = inputs
         if not all(_fits_words(w, v, v.shape[-2]) for w in weights):
-            for rows in self._rows(*weights):
-                sizes = rows.double() @ v.value[..., : rows.shape[-1], :].double()
+            for rows, seen in self._rows(*weights):
+                sizes = rows.double() @ v.value[..., seen, :].double()
                 clear.check_magnitude(sizes, v.ring_bits, weights[0].frac_bits + v.frac_bits)
         return self._result(self._mixed(*inputs, ring_bits=64), *inputs)
 
     def _mixed(self, *inputs: Share, ring_bits: int) -> torch.Tensor:
         *weights, v, _ = inputs
-        parts = [
-            ring_bmm(rows, v.value[..., : rows.shape[-1], :], ring_bits) for rows in self._rows(*weights)
-        ]
+        parts = [ring_bmm(rows, v.value[..., seen, :], ring_bits) for rows, seen in self._rows(*weights)]
         return torch.cat(parts, -2)
 
-    def _rows(self, *weights: Share) -> Iterator[torch.Tensor]:
-        """Unpacked, group by group."""
+    def _rows(self, *weights: Share) -> Iterator[tuple[torch.Tensor, slice]]:
+        """Unpacked, group by group, and the keys that a group sees."""
         for group, members in self._blocks.groups():
             packed = [weights[number].value for number in members]
-            yield self._unpacked(packed, members, self._blocks.seen(group))
+            yield self._unpacked(packed, members, group), self._blocks.seen(group)
 
-    def _unpacked(self, packed: list[torch.Tensor], members: Sequence[int], seen: int) -> torch.Tensor:
-        """The rows of some blocks, with zeros: [.., rows, seen]."""
+    def _unpacked(self, packed: list[torch.Tensor], members: Sequence[int], group: slice) -> torch.Tensor:
+        """The rows of some blocks of a group, with zeros: [.., rows, keys that the group sees]."""
         rows = [
-            unpack_rows(part, self._blocks.lengths[self._blocks.blocks[number]], seen)
+            self._blocks.unpack(part, group, self._blocks.blocks[number])
             for part, number in zip(packed, members, strict=True)
         ]
         return torch.cat(rows, -2) if len(rows) > 1 else rows[0]

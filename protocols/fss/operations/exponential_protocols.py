@@ -10,6 +10,7 @@ from typing import final
 
 from protocols.fss.executors.executor import Executor
 from protocols.fss.executors.gate import Shares
+from protocols.fss.gates.lookup import MAX_INDEX_BITS
 from protocols.fss.gates.lookup_exponential import Exponential
 from protocols.fss.gates.split_exponential import SplitExponential
 from protocols.fss.operations.protocol import FssProtocol
@@ -31,6 +32,10 @@ class ExponentialFormats:
 class ExponentialProtocol(FssProtocol):
     """exp(-z) of a masked index."""
 
+    def index_frac(self, frac_bits: int, integer_bits: int) -> int:
+        """Fraction bits of the index, of those that scores have, beside so many integer bits."""
+        return frac_bits
+
     @abstractmethod
     def __call__(self, executor: Executor, formats: ExponentialFormats, *indices: Share) -> Shares:
         """Of every index, additive, as the formats say, or with more fraction bits in a ring as much wider.
@@ -45,12 +50,16 @@ class ExponentialProtocol(FssProtocol):
 
 @final
 class LookupExponential(ExponentialProtocol):
-    """One look-up in a table that ends where the result rounds to zero.
+    """One look-up in a table that ends where the result rounds to zero. An index that would be too wide for a
+    table has fewer fraction bits.
 
     Source: the look-up of the activations, without the sign.
     """
 
     based_on = (Exponential,)
+
+    def index_frac(self, frac_bits: int, integer_bits: int) -> int:
+        return max(min(frac_bits, MAX_INDEX_BITS - integer_bits), 0)
 
     def __call__(self, executor: Executor, formats: ExponentialFormats, *indices: Share) -> Shares:
         return executor.apply(Exponential(**dataclasses.asdict(formats)), *indices)

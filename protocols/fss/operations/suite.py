@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from protocols.fss.executors.executor import Executor
-from protocols.fss.gates.coarse_maximum import CoarseMaximum
+from protocols.fss.gates.coarse_maximum import MAX_RING_BITS, CoarseMaximum
 from protocols.fss.gates.embedding import TokensToServerHeld
 from protocols.fss.gates.exact_truncation import TruncateExactly
 from protocols.fss.gates.linear import Linear
@@ -39,6 +39,10 @@ class MaximumProtocol(FssProtocol):
 
     coarse: ClassVar[bool]
 
+    def for_bits(self, ring_bits: int) -> MaximumProtocol:
+        """What finds maxima of values of so many bits: this, or what it leaves wider ones to."""
+        return self
+
     @abstractmethod
     def __call__(self, executor: Executor, x: Share, lengths: tuple[int, ...]) -> Share:
         """The maximum of every row of masked x [..., sum(lengths)], additive, in x's ring and scale."""
@@ -48,11 +52,16 @@ class MaximumProtocol(FssProtocol):
 class HistogramMaximum(MaximumProtocol):
     """Histograms of coarse scores, and a zero test of each count.
 
+    Values too wide for a histogram are left to `TreeMaximum`. How wide a layer's are is public.
+
     Source: this project's own.
     """
 
     based_on = (CoarseMaximum,)
     coarse = True
+
+    def for_bits(self, ring_bits: int) -> MaximumProtocol:
+        return self if ring_bits <= MAX_RING_BITS else TreeMaximum()
 
     def __call__(self, executor: Executor, x: Share, lengths: tuple[int, ...]) -> Share:
         return executor.one(CoarseMaximum(lengths), x)

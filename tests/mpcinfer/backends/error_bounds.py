@@ -14,8 +14,10 @@ from mpcinfer.backends.base import Backend
 from mpcinfer.backends.fixed import FixedBackend
 from mpcinfer.backends.fixed_functions import EPSILON_BITS
 from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind, RopePairs
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
+from mpcinfer.models.rope import Rope
 from protocols.fixed_point import decode
+from tests.mpcinfer.turned import rope_partner
 
 FLOAT_SLACK = 2.0**-30
 """Float64's own error in a softmax or norm over up to 2^12 entries: `fixed_functions` states S * 2^-48, and
@@ -147,17 +149,11 @@ class ErrorBoundBackend(Backend[Bounded, torch.Tensor]):
         error = x.error * abs(factor) + (x.value.abs() + x.error) * self.half + self.unit
         return Bounded(x.value * factor, error)
 
-    def rope(self, x: Bounded, start: int, base: float, pairs: RopePairs) -> Bounded:
+    def rope(self, x: Bounded, start: int, rope: Rope) -> Bounded:
         """Cosine and sine are at most 1 in magnitude and off by u/2; one truncation for the two products."""
-        if pairs == "halves":
-            partner = torch.cat(x.error.chunk(2, dim=-1)[::-1], dim=-1)
-            partner_value = torch.cat(x.value.chunk(2, dim=-1)[::-1], dim=-1)
-        else:
-            partner = x.error.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
-            partner_value = x.value.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
-        moved = x.error + partner
-        error = moved + (x.value.abs() + partner_value.abs() + moved) * self.half + self.unit
-        return Bounded(self.plain.rope(x.value, start, base, pairs), error)
+        moved = x.error + rope_partner(x.error, rope)
+        sizes = x.value.abs() + rope_partner(x.value.abs(), rope) + moved
+        return Bounded(self.plain.rope(x.value, start, rope), moved + sizes * self.half + self.unit)
 
     def split(self, x: Bounded, sizes: Sequence[int]) -> list[Bounded]:
         pieces = zip(self.plain.split(x.value, sizes), self.plain.split(x.error, sizes), strict=True)
@@ -184,8 +180,8 @@ class ErrorBoundBackend(Backend[Bounded, torch.Tensor]):
     def last_tokens(self, x: Bounded, count: int) -> Bounded:
         return x.map(lambda t: self.plain.last_tokens(t, count))
 
-    def head(self, x: Bounded, table: torch.Tensor, tied: bool) -> Bounded:
-        return self.linear(x, table.T if tied else table, None)
+    def head(self, x: Bounded, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None) -> Bounded:
+        return self.linear(x, table.T if tied else table, bias)
 
     def open_logits(self, logits: Bounded) -> torch.Tensor:
         return logits.value

@@ -14,6 +14,7 @@ from mpcinfer.backends.fixed import FixedBackend
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.config import AttentionForm, ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder, KVCache
+from mpcinfer.models.rope import Rope
 from parties.errors import ConfigError, RangeError
 from protocols.fixed_point import LIMIT, decode, encode
 from tests.mpcinfer.backends.error_bounds import ErrorBoundBackend, check_every_operation
@@ -206,8 +207,9 @@ def test_elementwise_products_are_one_exact_product_and_one_floor(
 def test_rope_turns_as_in_float(entries: list[int], start: int, pairs: str) -> None:
     assert pairs in {"halves", "adjacent"}
     x = torch.tensor(entries).reshape(1, 1, 1, 8)
-    turned = FixedBackend(16).rope(x, start, 10000.0, pairs)
-    expected = PlainBackend().rope(decode(x, 16), start, 10000.0, pairs)
+    rope = Rope(10000.0, 8, pairs)
+    turned = FixedBackend(16).rope(x, start, rope)
+    expected = PlainBackend().rope(decode(x, 16), start, rope)
     # Two factors of at most 2^6, each times a cosine off by half a unit, and one unit of truncation.
     bound = 2.0**-16 * (0.5 * 2 * decode(x, 16).abs().max() + 1) + 2.0**-36
     assert bool(((decode(turned, 16) - expected).abs() <= bound).all())
@@ -372,7 +374,7 @@ def test_sums_at_the_edge_of_the_ring_are_named() -> None:
         with pytest.raises(RangeError, match=r"layer7\.here: bias"):
             backend.linear(torch.zeros(1, 4).long(), torch.zeros(4, 1).long(), torch.tensor([LIMIT]))
         with pytest.raises(RangeError, match=r"layer7\.here: rope"):
-            backend.rope(edge[None], 1, 10000.0, "halves")
+            backend.rope(edge[None], 1, Rope(10000.0, 4))
         with pytest.raises(RangeError, match=r"layer7\.here: scale"):
             backend.scale(edge, 0.5)
         with pytest.raises(RangeError, match=r"layer7\.here: layernorm \(entries times 2 \* 4\)"):

@@ -18,6 +18,7 @@ from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.gguf import GgufFile, gguf_config, gguf_tokenizer, load_gguf
 from mpcinfer.models.model import Model
 from parties.errors import ConfigError
+from tests.mpcinfer.models.family_cases import randomised
 
 LAYERS, WIDTH, HEADS, KV_HEADS, HIDDEN, CONTEXT = 2, 64, 4, 2, 96, 32
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4
@@ -43,6 +44,8 @@ NAMES = {
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
@@ -76,13 +79,15 @@ def random_llama(**settings: Any) -> transformers.LlamaForCausalLM:
     return model
 
 
-def tensors_of(model: transformers.LlamaForCausalLM, tied: bool) -> dict[str, NDArray[np.float32]]:
+def tensors_of(
+    model: torch.nn.Module, tied: bool, *, permutes: bool = True
+) -> dict[str, NDArray[np.float32]]:
     tensors: dict[str, NDArray[np.float32]] = {}
     for name, value in model.state_dict().items():
         array = value.numpy()
-        if "q_proj" in name:
+        if permutes and "q_proj" in name:
             array = permuted(array, HEADS)
-        if "k_proj" in name:
+        if permutes and "k_proj" in name:
             array = permuted(array, KV_HEADS)
         for theirs, gguf_name in NAMES.items():
             name = name.replace(theirs, gguf_name)  # noqa: PLW2901
@@ -163,6 +168,83 @@ def test_logits_equal_transformers(tied: bool, biases: bool, tmp_path: Path) -> 
     # float32 on both sides: dot products of at most 96 terms, logits of order 10 (see test_huggingface).
     assert expected.std() > 1
     assert (logits_of(model, IDS) - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
+def test_qwen_architectures(kind: str, tmp_path: Path) -> None:
+    config, made = {
+        "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
+        "qwen3": (transformers.Qwen3Config, transformers.Qwen3ForCausalLM),
+    }[kind]
+    theirs = made(
+        config(
+            vocab_size=len(TOKENS),
+            hidden_size=WIDTH,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=HEADS,
+            num_key_value_heads=KV_HEADS,
+            intermediate_size=HIDDEN,
+            max_position_embeddings=CONTEXT,
+            rms_norm_eps=1e-5,
+            head_dim=WIDTH // HEADS,
+            rope_parameters={"rope_type": "default", "rope_theta": 500.0},
+        )
+    )
+    randomised(theirs, 3)
+    with torch.no_grad():
+        expected = theirs(torch.tensor([IDS])).logits[0]
+    path = write(tmp_path / "m.gguf", tensors_of(theirs, False, permutes=False), architecture=kind)
+    model = load_gguf(path)
+    assert (model.config.rope_pairs, model.config.qk_norm) == ("halves", kind == "qwen3")
+    assert (logits_of(model, IDS) - expected).abs().max() < 1e-4
+
+
+def test_divisors_of_frequencies(tmp_path: Path) -> None:
+    """As converters write them for Llama 3.1: RoPE's factors as a tensor."""
+    rope = {
+        "rope_type": "llama3",
+        "rope_theta": 500.0,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16,
+    }
+    theirs = random_llama(tie_word_embeddings=True, rope_parameters=rope)
+    with torch.no_grad():
+        expected = theirs(torch.tensor([IDS])).logits[0]
+    plain = 500.0 ** (-torch.arange(0, WIDTH // HEADS, 2) / (WIDTH // HEADS))
+    divisors = (plain / theirs.model.rotary_emb.inv_freq).numpy()
+    path = write(tmp_path / "m.gguf", {**tensors_of(theirs, True), "rope_freqs.weight": divisors})
+    assert (logits_of(load_gguf(path), IDS) - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["Q4_K", "Q5_K", "Q6_K", "Q8_0"])
+def test_blocks_of_k_quants_are_read(kind: str, tmp_path: Path) -> None:
+    """Blocks at random; scales are float16 numbers near 1/100, so that nothing is infinite."""
+    number = gguf.GGMLQuantizationType[kind]
+    block, size = gguf.GGML_QUANT_SIZES[number]
+    raw = np.random.default_rng(4).integers(0, 256, (3, 512 // block * size), dtype=np.uint8)
+    scale = np.frombuffer(np.float16(0.01).tobytes(), np.uint8)
+    places = {"Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (size - 2,), "Q8_0": (0,)}[kind]
+    for start in range(0, raw.shape[1], size):
+        for place in places:
+            raw[:, start + place : start + place + 2] = scale
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
+    writer.add_tensor("x", raw, raw_dtype=number)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    read = GgufFile(tmp_path / "m.gguf").read("x").numpy()
+    assert read.shape == (3, 512)
+    assert np.array_equal(read, gguf.quants.dequantize(raw, number))
+    if kind == "Q8_0":  # by hand: a scale, and signed bytes
+        by_hand = raw.reshape(3, -1, size)[..., 2:].view(np.int8).reshape(3, 512) * np.float32(
+            np.float16(0.01)
+        )
+        assert np.array_equal(read, by_hand)
+    if kind == "Q6_K":  # four bits low, two high, scales of 16 entries
+        assert np.abs(read).max() <= 32 * 128 * float(np.float16(0.01))
 
 
 def test_quantised_tensors_become_the_values_they_stand_for(tmp_path: Path) -> None:
@@ -258,9 +340,12 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     missing = {name: array for name, array in tensors.items() if name != "blk.1.ffn_up.weight"}
     with pytest.raises(ConfigError, match=r"blk\.1\.ffn_up\.weight"):
         load_gguf(write(tmp_path / "missing.gguf", missing))
-    stretched = {**tensors, "rope_freqs.weight": np.ones(8, dtype=np.float32)}
-    with pytest.raises(ConfigError, match=r"rope_freqs\.weight"):
+    stretched = {**tensors, "rope_freqs.weight": np.ones(7, dtype=np.float32)}
+    with pytest.raises(ConfigError, match="8 positive divisors, got 7"):
         load_gguf(write(tmp_path / "stretched.gguf", stretched))
+    unread = {**tensors, "blk.0.attn_sinks.weight": np.ones(8, dtype=np.float32)}
+    with pytest.raises(ConfigError, match="attn_sinks"):
+        load_gguf(write(tmp_path / "unread.gguf", unread))
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"not a model at all, but long enough to look at"])

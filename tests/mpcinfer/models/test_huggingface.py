@@ -8,21 +8,19 @@ from typing import Any
 
 import pytest
 import safetensors.torch
-import tokenizers
 import torch
 import transformers
-from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.find import is_huggingface_folder
 from mpcinfer.models.huggingface import load_huggingface, load_huggingface_config
-from mpcinfer.models.model import Model
 from mpcinfer.models.stored_ranges import save_ranges
 from parties.errors import ConfigError
+from tests.mpcinfer.models.family_cases import logits_of, randomised
+from tests.mpcinfer.models.small_tokenizer import VOCABULARY, small_tokenizer
 
-VOCABULARY = 300
 # Both sides compute in float32. A dot product of n terms is off by at most n * 2^-24 of the sum of its
 # terms' magnitudes; n is at most 64 here and logits stay below 100 (asserted), so that 1e-4 leaves a few
 # such errors of 1e-6 * 100 and a wrong formula, which moves logits by more than 1e-2, is still seen.
@@ -45,29 +43,6 @@ GPT2: dict[str, Any] = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 2, "n
 def _quiet_transformers() -> None:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-
-
-def small_tokenizer() -> tokenizers.Tokenizer:
-    backend = tokenizers.Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=["<|endoftext|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    backend.train_from_iterator(["the cat sat on the mat", "def f(x): return x"], trainer)
-    return backend
-
-
-def randomised(model: torch.nn.Module, seed: int) -> torch.nn.Module:
-    """Every parameter at random, biases and norms too: nothing may be right by being zero or one."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.6)
-    return model.eval()
 
 
 CASES: dict[str, tuple[type, type, dict[str, Any]]] = {
@@ -111,15 +86,10 @@ def reference(case: str, folder: Path, **save: Any) -> torch.nn.Module:
     """A random model of transformers', saved with its tokenizer."""
     config_class, model_class, settings = CASES[case]
     config = config_class(**settings, bos_token_id=0, eos_token_id=0, pad_token_id=None)
-    model = randomised(model_class(config), seed=len(case))
+    model = randomised(model_class(config), len(case), 0.6)
     model.save_pretrained(folder, **save)
     small_tokenizer().save(str(folder / "tokenizer.json"))
     return model
-
-
-def logits_of(model: Model, ids: list[int]) -> torch.Tensor:
-    backend = PlainBackend()
-    return Decoder(backend, model.config, model.weights).forward(backend.tokens(ids, len(ids)), len(ids))[0]
 
 
 IDS = torch.randint(0, VOCABULARY, (23,), generator=torch.Generator().manual_seed(5)).tolist()
@@ -202,7 +172,10 @@ def change_config(folder: Path, **fields: Any) -> None:
         ("llama, grouped heads", "partial_rotary_factor", 0.5),
         ("llama, grouped heads", "hidden_act", "mish"),
         ("llama, grouped heads", "layer_types", ["full_attention", "sliding_attention"]),
-        ("mistral", "sliding_window", 16),
+        ("mistral", "sliding_window", 0),
+        ("qwen2", "layer_types", ["sliding_attention", "full_attention"]),
+        ("llama, grouped heads", "attn_logit_softcapping", 30.0),
+        ("llama, grouped heads", "logits_scaling", 2.0),
     ],
 )
 def test_what_cannot_be_represented_is_refused_by_name(
@@ -219,8 +192,49 @@ def test_older_rope_fields(tmp_path: Path) -> None:
     change_config(tmp_path, rope_parameters=None, rope_theta=123.0, rope_scaling=None)
     assert load_huggingface_config(tmp_path).rope_base == 123.0
     change_config(tmp_path, rope_scaling={"type": "linear", "factor": 2.0})
+    assert load_huggingface_config(tmp_path).rope_divisors == (2.0,) * 4
+    change_config(tmp_path, rope_scaling={"type": "su", "factor": 2.0})
     with pytest.raises(ConfigError, match="rope_scaling"):
         load_huggingface_config(tmp_path)
+
+
+def test_an_absent_key_is_what_transformers_takes_for_it(tmp_path: Path) -> None:
+    """Absent is not null: Mistral has a window unless it says null."""
+    reference("mistral", tmp_path)
+    path = tmp_path / "config.json"
+    fields = json.loads(path.read_text())
+    assert load_huggingface_config(tmp_path).windows == ()
+    del fields["sliding_window"]
+    path.write_text(json.dumps({**fields, "max_position_embeddings": 5000}))
+    assert load_huggingface_config(tmp_path).windows == (4096, 4096)
+
+
+def test_keys_that_say_nothing_are_read_over(tmp_path: Path) -> None:
+    reference("llama, grouped heads", tmp_path)
+    before = load_huggingface_config(tmp_path)
+    change_config(tmp_path, some_new_switch=False, another=None, layer_types=["full_attention"] * 2)
+    assert load_huggingface_config(tmp_path) == before
+    change_config(tmp_path, some_new_switch=True)
+    with pytest.raises(ConfigError, match="some_new_switch"):
+        load_huggingface_config(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_adapters_beside_the_weights_are_refused(name: str, tmp_path: Path) -> None:
+    reference("llama, grouped heads", tmp_path)
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(ConfigError, match=name):
+        load_huggingface(tmp_path)
+
+
+def test_a_tied_table_may_go_by_the_name_of_the_head(tmp_path: Path) -> None:
+    reference("llama tied, rope base, head width", tmp_path)
+    before = load_huggingface(tmp_path)
+    tensors = safetensors.torch.load_file(tmp_path / "model.safetensors")
+    tensors["lm_head.weight"] = tensors.pop("model.embed_tokens.weight")
+    safetensors.torch.save_file(tensors, tmp_path / "model.safetensors")
+    after = load_huggingface(tmp_path)
+    assert all(torch.equal(after.weights[name], weight) for name, weight in before.weights.items())
 
 
 def test_tensors_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -11,15 +11,22 @@ from protocols.additive.counting_arithmetic import CountingArithmetic
 from tests.roundings import clear_executor, share
 
 POSITIONS = [(1, 0), (1, 6), (2, 0), (5, 0), (3, 4)]
+WINDOWS = [0, 1, 3, 20]
 
 
+@pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize(("tokens", "start"), POSITIONS)
-def test_pack_unpack_spread_hide(tokens: int, start: int) -> None:
-    executor, rows = clear_executor(), CausalRows(tokens, start)
+def test_pack_unpack_spread_hide(tokens: int, start: int, window: int) -> None:
+    executor, rows = clear_executor(), CausalRows(tokens, start, window)
     x = torch.arange(1.0, 1 + 2 * tokens * rows.keys, dtype=torch.float64).reshape(2, tokens, rows.keys)
-    mask = torch.ones(tokens, rows.keys).tril(start)
+    mask, ends = torch.zeros(tokens, rows.keys), [start + i + 1 for i in range(tokens)]
+    begins = [max(0, end - window) if window else 0 for end in ends]
+    for i in range(tokens):
+        mask[i, begins[i] : ends[i]] = 1
     packed = rows.pack(executor, share(executor, x))
-    expected = torch.stack([torch.cat([row[: start + i + 1] for i, row in enumerate(part)]) for part in x])
+    expected = torch.stack(
+        [torch.cat([row[begins[i] : ends[i]] for i, row in enumerate(part)]) for part in x]
+    )
     assert torch.equal(executor.open_to(0, packed), expected)
     assert packed.shape == (2, rows.visible)
     assert sum(rows.lengths) == rows.visible

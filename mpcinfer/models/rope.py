@@ -1,0 +1,30 @@
+"""Rotary positions (RoFormer, Su et al. 2021, 3.2.2): what turns, how fast. All of it is public."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+RopePairs = Literal["halves", "adjacent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rope:
+    """RoPE of one layer: pair i of a head turns by position * base^(-2i / width) / divisors[i].
+
+    Attributes:
+        base: of the frequencies.
+        width: coordinates of a head that turn, the first ones; even. The others stay as they are.
+        pairs: which of them turn together: ``halves`` (i, i + width/2), ``adjacent`` (2i, 2i + 1).
+        divisors: of the width/2 frequencies; empty for ones.
+    """
+
+    base: float
+    width: int
+    pairs: RopePairs = "halves"
+    divisors: tuple[float, ...] = ()
+
+    def rates(self) -> list[float]:
+        """Radians a position of every pair."""
+        divisors = self.divisors or (1.0,) * (self.width // 2)
+        return [self.base ** (-2 * i / self.width) / divisor for i, divisor in enumerate(divisors)]
