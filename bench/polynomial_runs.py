@@ -1,4 +1,5 @@
-"""What `bench.polynomial` trains: a trained model, continued with softmax and converted, on the same tokens."""
+"""What `bench.polynomial` trains: a trained model, continued with softmax and converted, on the same
+tokens."""
 
 from __future__ import annotations
 
@@ -21,32 +22,39 @@ from mpcinfer.training.recipe import Recipe
 START = "tiny-python"
 """The trained model that everything begins from."""
 HELD_OUT_WINDOWS = 128
-RANGES = RangePenalty(strength=0.3, scores=3.0, variance=16.0, activations=4.0)
+RANGES = RangePenalty(strength=0.01, scores=3.0, variance=64.0, activations=6.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A run: a name, the variant it is converted to, and its penalty."""
+    """A run: a name, the variant it is converted to, its penalty, and the run that it goes on from, with
+    other windows and a schedule of its own."""
 
     name: str
     variant: str
     ranges: RangePenalty | None = None
+    after: str = ""
 
     def config(self, start: ModelConfig) -> ModelConfig:
         """The start's sizes in the variant's form."""
         return variant(self.variant, start)
 
-    def options(self, start: ModelConfig, source: str, steps: int) -> RunOptions:
-        """A tenth of the rate that the start was trained with, as it has learnt already."""
+    def options(self, start: ModelConfig, out: Path, steps: int) -> RunOptions:
+        """Three tenths of the rate that the start was trained with, as it has learnt already."""
         recipe = Recipe(
-            steps=steps, batch=8, learning_rate=6e-4, warmup=max(steps // 20, 1), decay=0.8, seed=1
+            steps=steps,
+            batch=8,
+            learning_rate=6e-4,
+            warmup=max(steps // 20, 1),
+            decay=0.8,
+            seed=2 if self.after else 1,
         )
         return RunOptions(
-            source=source,
+            source=str(out / "data"),
             config=self.config(start),
             recipe=recipe,
             ranges=self.ranges,
-            start_from=START,
+            start_from=str(out / self.after) if self.after else START,
             evaluate_every=steps,
             checkpoint_every=max(steps // 4, 1),
             entropy_every=0,
@@ -56,13 +64,9 @@ class Entry:
 ENTRIES = (
     Entry("softmax", "SM+LN+G"),
     Entry("poly", "poly", ranges=RANGES),
-    Entry("poly, no penalty", "poly"),
+    Entry("softmax-2", "SM+LN+G", after="softmax"),
+    Entry("poly-2", "poly", ranges=RANGES, after="poly"),
 )
-
-
-def folder_of(out: Path, entry: Entry) -> Path:
-    """A run's folder, which becomes a model's."""
-    return out / "".join(c if c.isalnum() else "-" for c in entry.name).replace("--", "-")
 
 
 def data(out: Path, say: Callable[[str], None]) -> Path:

@@ -13,7 +13,8 @@ from parties.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangePenalty:
-    """lambda times the sum over layers of the mean over heads of relu(max |s| - S)^2; likewise for the others.
+    """lambda times the sum over layers of the mean over heads of relu(max |s| - S)^2; likewise for the
+    others.
 
     Attributes:
         strength: lambda, >= 0.
