@@ -30,7 +30,7 @@ class UnaryProtocol(ABC):
     max_abs_error: float
 
     def within(self, largest: float) -> UnaryProtocol:
-        """The protocol for inputs up to `largest` in magnitude where its domain is calibrated, else itself."""
+        """Itself, or where the domain is calibrated the protocol for inputs up to `largest` in magnitude."""
         return self
 
     @abstractmethod

@@ -13,7 +13,7 @@ from protocols.additive.minimax import Minimax, clenshaw, minimax
 from protocols.additive.operation import UnaryProtocol
 from protocols.share import Share
 
-USUAL = {8: 8.0, 16: 8.0, 32: 16.0}
+USUAL = {8: 8.0, 16: 8.0, 32: 24.0}
 """R by degree where none is asked for: samples, and shapes without ranges."""
 NARROWEST, WIDEST = 2.0, 64.0
 """Narrower intervals are widened to the one; beyond the other a polynomial says nothing of the function."""
@@ -54,8 +54,8 @@ class PolynomialActivation(UnaryProtocol):
         largest = USUAL[self.degree] if largest is None else largest
         if not 0 < largest <= WIDEST:
             raise RangeError(
-                f"a polynomial for {self.name} on [-{largest:g}, {largest:g}]: at most {WIDEST:g}; train with "
-                "a penalty on activations"
+                f"a polynomial for {self.name} on [-{largest:g}, {largest:g}]: at most {WIDEST:g}: train "
+                "with a penalty on activations"
             )
         self.largest = max(largest, NARROWEST)
         self.domain = (-self.largest, self.largest)
