@@ -15,7 +15,7 @@ from mpcinfer.cli.tables import human_bytes
 from mpcinfer.suites.entry import Entry
 from mpcinfer.suites.registry import PLANS
 from parties.bill import BillRow
-from parties.errors import RangeError
+from parties.errors import ConfigError, RangeError
 
 PROMPT_TOKENS = 32
 """Of the whole models' prompts."""
@@ -27,6 +27,8 @@ def _plan_row(name: str, count: Callable[[], BillRow]) -> list[str]:
         total = count()
     except RangeError as error:
         return [f"`{name}`", f"cannot: {error}", "", "", "", "", ""]
+    except ConfigError as error:  # what to do about it comes after the colon
+        return [f"`{name}`", f"cannot: {str(error).split(':')[0]}", "", "", "", "", ""]
     return [f"`{name}`", *_amounts(total), _size(total.setup_bytes)]
 
 

@@ -22,6 +22,7 @@ from bench.markdown import megabytes, table, updated
 from bench.networks import agreement_table, networks_table
 from bench.peers.report import PEER_TABLES, PUBLISHED_TABLES
 from bench.planned import planned_table
+from bench.polynomial import TABLES as POLYNOMIAL_TABLES
 from bench.profile import profile_table
 from bench.records import latest
 from bench.speculate import speculation_table
@@ -143,6 +144,7 @@ DOCUMENTS = {
     },
     "docs/comparison.md": {**COMPARISON_TABLES, "comparison measured": measured_table},
     "docs/peers.md": PEER_TABLES,
+    "docs/polynomial.md": POLYNOMIAL_TABLES,
     "docs/published.md": PUBLISHED_TABLES,
     "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},
 }

@@ -53,6 +53,12 @@ def cost(
     equal_lengths: options.EqualLengths = False,
     layers: Annotated[bool, typer.Option("--layers", help="Also by layer.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="Also label by label.")] = False,
+    depth: Annotated[
+        bool,
+        typer.Option(
+            "--depth", help="Levels and operations of a homomorphic evaluation instead (plan poly)."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The whole bill as JSON.")] = False,
 ) -> None:
     """Bill a private run without running it.
@@ -67,7 +73,13 @@ def cost(
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --layers
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --speculate 4 --accepted 2
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --batch 8
+        mpcinfer cost gpt2-poly --plan poly --depth
     """
+    if depth:
+        from mpcinfer.cli.depth import print_depth
+
+        print_depth(model, tokens=tokens, plan=plan, choices=choices, part=part.value, as_json=as_json)
+        return
     settings: dict[str, Any] = {
         "plan": plan,
         "choices": choices,

@@ -140,10 +140,13 @@ class RangeOptions(TypedDict, total=False):
     """The penalty on ranges; see `mpcinfer.training.range_penalty.RangePenalty`."""
 
     range_strength: Annotated[
-        float, Option(min=0, help="Lambda; with one or both of the bounds.", show_default="0.3")
+        float, Option(min=0, help="Lambda; with one or more of the bounds.", show_default="0.3")
     ]
     range_scores: Annotated[float, Option(min=0, help="Largest magnitude of scores that costs nothing.")]
     range_variance: Annotated[float, Option(min=0, help="Largest variance before a norm that costs nothing.")]
+    range_activations: Annotated[
+        float, Option(min=0, help="Largest magnitude before an activation that costs nothing.")
+    ]
 
 
 class TrainOptions(GeneralOptions, ShapeOptions, RecipeOptions, EntropyOptions, RangeOptions, total=False):

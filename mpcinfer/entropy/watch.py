@@ -1,4 +1,4 @@
-"""A float backend that shows a loss what happens inside: attention weights, scores and variances."""
+"""A float backend that shows a loss what happens inside: attention weights, and ranges."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 from mpcinfer.backends.attention_weights import causal_weights, visible_keys
 from mpcinfer.backends.plain import PlainBackend
-from mpcinfer.models.config import AttentionForm, NormKind
+from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
 
 
 class WatchingBackend(PlainBackend):
@@ -19,6 +19,7 @@ class WatchingBackend(PlainBackend):
         weights: attention weights [B, H, T, S], a layer each.
         score_peaks: largest magnitude [B, H] of the scores that a window's queries may see, a layer each.
         variances: largest variance [B] (RMS norms: mean square) of a window's rows before each norm.
+        pre_activations: largest magnitude [B] of a window's numbers before each activation.
     """
 
     def __init__(self, *, keep_weights: bool = True, keep_ranges: bool = False) -> None:
@@ -26,6 +27,7 @@ class WatchingBackend(PlainBackend):
         self.weights: list[torch.Tensor] = []
         self.score_peaks: list[torch.Tensor] = []
         self.variances: list[torch.Tensor] = []
+        self.pre_activations: list[torch.Tensor] = []
 
     def attention_weights(
         self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
@@ -53,6 +55,11 @@ class WatchingBackend(PlainBackend):
             centred = wide - wide.mean(-1, keepdim=True) if kind == "layernorm" else wide
             self.variances.append(centred.square().mean(-1).amax(-1))
         return super().norm(x, weight, bias, kind, eps)
+
+    def activation(self, x: torch.Tensor, kind: ActivationKind) -> torch.Tensor:
+        if self._keep_ranges and kind != "identity":
+            self.pre_activations.append(_wide(x).abs().amax((-1, -2)))
+        return super().activation(x, kind)
 
 
 def _wide(x: torch.Tensor) -> torch.Tensor:

@@ -108,6 +108,17 @@ _POWERS = tuple(
 _ATTENTIONS = (
     *_POWERS,
     Variant(
+        name="poly",
+        description="power4 with an epsilon of 0.1: for plans of additions and products alone",
+        fields={
+            "attention": "power",
+            "power": 4,
+            "attention_epsilon": 0.1,
+            "attention_shift": 0.0,
+            "attention_offset": True,
+        },
+    ),
+    Variant(
         name="2quad",
         description="attention by (score + 5)^2",
         fields={"attention": "power", "power": 2, "attention_shift": 5.0, "attention_offset": False},

@@ -140,6 +140,7 @@ _VARIANTS = {
     "power4": "power4",
     "power6": "power6",
     "power8": "power8",
+    "poly": "poly",
     "power4-sm-scfuffn": "power4+SM+ScFuFFN",
     "2quad": "2quad",
     "relu-attention": "relu",

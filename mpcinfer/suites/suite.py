@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mpcinfer.backends.parts import Part, Pass
     from mpcinfer.models.config import ModelConfig
     from mpcinfer.models.decoder import Decoder
+    from mpcinfer.models.depth import DepthReport
     from mpcinfer.models.model import Model
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
@@ -116,6 +117,10 @@ class Suite(ABC):
         names = ("gelu", "silu", "relu", "softmax", "power", *parts)
         return {name for name in names if parts.get(name, name) not in used}
 
+    def is_polynomial(self, plan: Plan) -> bool:
+        """Whether a plan is additions and products alone, truncation aside."""
+        return False
+
     def require(self) -> None:
         """Raises ConfigError where this machine lacks what the suite needs."""
         return
@@ -134,6 +139,18 @@ class Suite(ABC):
         Raises:
             ConfigError, RangeError: the plan cannot run the model.
         """
+
+    def depth(self, plan: Plan, run: Run) -> DepthReport:
+        """Levels and operations of a homomorphic evaluation of the same program.
+
+        Raises:
+            ConfigError: the plan or the model is not polynomial; the message names what is not.
+            RangeError: as `count`.
+        """
+        raise ConfigError(
+            f"plan {plan.name} is not polynomial, so that nothing has a depth: take --plan poly of the suite "
+            "crypten"
+        )
 
     @abstractmethod
     def reference(self, model: Model, plan: Plan, *, max_context: int | None = None) -> Decoder[Any, Any]:

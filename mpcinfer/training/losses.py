@@ -65,7 +65,7 @@ class Objective:
                 total = total + term.value
                 told |= {ENTROPY: term.value.detach(), FRACTIONS: term.fractions}
             if self.ranges is not None:
-                value = self.ranges.value(backend.score_peaks, backend.variances)
+                value = self.ranges.value(backend.score_peaks, backend.variances, backend.pre_activations)
                 total = total + value
                 told[RANGES] = value.detach()
         return BatchLoss(total, told)

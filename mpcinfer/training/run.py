@@ -36,7 +36,7 @@ from mpcinfer.training.losses import Batch, greedy_tokens, mean_loss, measured_e
 from mpcinfer.training.observer import Evaluation, Observer
 from mpcinfer.training.options import FOLDER, RunOptions
 from mpcinfer.training.processes import Processes
-from mpcinfer.training.start import Start, load_start
+from mpcinfer.training.start import Start, begun_as_powers, load_start
 from mpcinfer.training.trainer import StepResult, TrainingState
 from mpcinfer.training.weights import converted_weights
 from parties.errors import ConfigError, RangeError
@@ -124,7 +124,9 @@ class Run:
         return prepare_corpus(self.folder, source, vocabulary, stored=True, say=say, tokenizer=tokenizer)
 
     def _converted(self, start: Start) -> dict[str, torch.Tensor]:
-        conversion = converted_weights(self.options.config, self.options.recipe, start.weights)
+        config = self.options.config
+        earlier = begun_as_powers(start, config)
+        conversion = converted_weights(config, self.options.recipe, earlier)
         self.observer.on_message(f"from {self.options.start_from}: {conversion.describe()}")
         return conversion.weights
 

@@ -41,3 +41,23 @@ def load_start(name_or_path: str) -> Start:
         return Start(config=saved.config, weights=saved.weights, tokenizer=tokenizer)
     model = load_model(name_or_path)
     return Start(config=model.config, weights=model.weights, tokenizer=model.tokenizer)
+
+
+def begun_as_powers(start: Start, config: ModelConfig) -> Mapping[str, torch.Tensor]:
+    """The start's weights for a shape with power attention: softmax's queries over the power.
+
+    exp(s) is near (1 + s / p)^p for small s, and an offset of 1 is what training begins with
+    (`Recipe.first_offset`). Scores p times as small are also what a penalty on ranges asks for. Other pairs
+    of shapes get the start's weights as they are.
+    """
+    same = ("heads", "kv_heads", "head_width")
+    if (start.config.attention, config.attention) != ("softmax", "power") or any(
+        getattr(start.config, name) != getattr(config, name) for name in same
+    ):
+        return start.weights
+    result, queries = dict(start.weights), config.heads * config.head_width
+    for name, value in start.weights.items():
+        if name.endswith(("attn.qkv.weight", "attn.qkv.bias")):
+            parts = [value[..., :queries] / config.power, value[..., queries:]]
+            result[name] = torch.cat(parts, -1)
+    return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import final
 
 import torch
 
@@ -15,7 +14,6 @@ from protocols.additive.weight import Weight
 from protocols.share import Share
 
 
-@final
 class IdealCleartextArithmetic(Arithmetic):
     """NOT SECURE, no parties, no messages: runs protocols on plain int64 fixed point.
 

@@ -81,14 +81,14 @@ class RangeReducedInverseSqrt(InverseSqrt):
         mantissa, factor = self._split(executor, x)
         root = self._polynomial(executor, mantissa)
         if factor is None:
-            return _times_power_of_two(executor, root, -self.exponents[0])
+            return times_power_of_two(executor, root, -self.exponents[0])
         return executor.mul(root, factor)
 
     def normalise(self, executor: Arithmetic, x: Share, mean_square: Share) -> Share:
         mantissa, factor = self._split(executor, mean_square)
         root = self._polynomial(executor, mantissa)
         if factor is None:
-            return executor.mul(_times_power_of_two(executor, x, -self.exponents[0]), root)
+            return executor.mul(times_power_of_two(executor, x, -self.exponents[0]), root)
         if self.exponents[-1] <= self.COARSEST_EXPONENT:
             return executor.mul(x, executor.mul(root, factor))
         return executor.mul(executor.mul(x, factor), root)
@@ -96,13 +96,13 @@ class RangeReducedInverseSqrt(InverseSqrt):
     def _split(self, executor: Arithmetic, x: Share) -> tuple[Share, Share | None]:
         """The m of step 2 and the f of step 4, None where it is public: 1 / sqrt(x) = f / sqrt(m)."""
         if len(self.exponents) == 1:
-            return _times_power_of_two(executor, x, -2 * self.exponents[0]), None
+            return times_power_of_two(executor, x, -2 * self.exponents[0]), None
         one_hot = self._one_hot(executor, x)
         last = self.exponents[-1]
         shifted = [executor.mul_integer(x, 4 ** (last - exponent)) for exponent in self.exponents]
         chosen = executor.sum(executor.mul(executor.stack(shifted), executor.stack(one_hot)), 0)
         chosen = executor.rearrange(chosen, lambda value: value[0])
-        mantissa = _times_power_of_two(executor, chosen, -2 * last)
+        mantissa = times_power_of_two(executor, chosen, -2 * last)
         factor = executor.scaled(one_hot[0], 2.0 ** -self.exponents[0], executor.frac_bits)
         for exponent, bit in zip(self.exponents[1:], one_hot[1:], strict=True):
             factor = executor.add(factor, executor.scaled(bit, 2.0**-exponent, executor.frac_bits))
@@ -123,5 +123,6 @@ class RangeReducedInverseSqrt(InverseSqrt):
         return self._series(executor, v)
 
 
-def _times_power_of_two(executor: Arithmetic, x: Share, power: int) -> Share:
+def times_power_of_two(executor: Arithmetic, x: Share, power: int) -> Share:
+    """x times 2^power: an exact product, or one truncation."""
     return executor.mul_integer(x, 1 << power) if power > 0 else executor.shift_down(x, -power)

@@ -1,4 +1,8 @@
-"""What a replaceable operation looks like: a class that says its security, its domain and its error."""
+"""What a replaceable operation looks like: a class that says its security, its domain and its error.
+
+A protocol that is `polynomial` computes by additions and products alone, truncation aside: it compares
+nothing and asks nothing of the library under the executor.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +25,13 @@ class UnaryProtocol(ABC):
     """
 
     security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
-    domain: ClassVar[tuple[float, float]]
-    max_abs_error: ClassVar[float]
+    polynomial: ClassVar[bool] = False
+    domain: tuple[float, float]
+    max_abs_error: float
+
+    def within(self, largest: float) -> UnaryProtocol:
+        """Itself, or where the domain is calibrated the protocol for inputs up to `largest` in magnitude."""
+        return self
 
     @abstractmethod
     def __call__(self, executor: Arithmetic, x: Share) -> Share:
@@ -67,6 +76,7 @@ class CausalPowerProtocol(ABC):
     """
 
     security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
+    polynomial: ClassVar[bool] = False
     max_abs_error: float
 
     def __init__(self, power: int, low: float, high: float, largest: float) -> None:
@@ -103,6 +113,7 @@ class RangedProtocol(ABC):
     """
 
     security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
+    polynomial: ClassVar[bool] = False
     max_rel_error: float
 
     def __init__(self, low: float, high: float) -> None:

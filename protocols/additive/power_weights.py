@@ -27,7 +27,6 @@ WIDEST_GOLDSCHMIDT = 4096.0
 """Ratio of divisors beyond which two products with 1 / sqrt take the place of one with 1 / x."""
 
 
-@final
 class SquaringPower(CausalPowerProtocol):
     """s^p / (mean s^p + epsilon) / L by squarings and one reciprocal a row.
 
@@ -51,6 +50,11 @@ class SquaringPower(CausalPowerProtocol):
         scale = 2.0 ** (-self._shift * power)
         low, high = low * scale, high * scale
         self._wide = high > WIDEST_GOLDSCHMIDT * low
+        if self._wide and self.polynomial:
+            raise RangeError(
+                f"divisors of powers over [{low / scale:.3g}, {high / scale:.3g}]: their ratio is beyond "
+                f"{WIDEST_GOLDSCHMIDT:g}; train with a penalty on scores or a larger attention_epsilon"
+            )
         # Means are brought to just above what reciprocals can take; less than that is not used up.
         self._raise = (-8 if self._wide else -4) - math.floor(math.log2(low))
         low, high = low * 2.0**self._raise, high * 2.0**self._raise
@@ -136,6 +140,18 @@ class SquaringPower(CausalPowerProtocol):
         # A weight of the step before the last is 2^raise L times what it becomes; its units shrink with it.
         products = 2 * unit * (1 + 2.0**self._raise) * (1 + 2.0**4 * self._wide)
         return (2 * share / (1 - share) + rounding + inverse) * 1.01 + products + 2 * unit
+
+
+@final
+class GoldschmidtPower(SquaringPower):
+    """The same by additions and products alone: Goldschmidt's iteration for divisors up to a ratio of 4096.
+
+    Wider divisors are refused; `squares` compares them with powers of four.
+
+    Source: Power-Softmax (Zimerman et al., arXiv 2410.09457), which divides by Goldschmidt's iteration.
+    """
+
+    polynomial = True
 
 
 def _shift(power: int, low: float, largest: float) -> int:

@@ -13,7 +13,19 @@ from protocols.additive.gelu import FinePiecewiseGelu, PiecewiseGelu
 from protocols.additive.inverse_sqrt import InverseSqrt, RangeReducedInverseSqrt
 from protocols.additive.operation import CausalPowerProtocol, CausalProtocol, UnaryProtocol
 from protocols.additive.plans import NAME
-from protocols.additive.power_weights import SquaringPower
+from protocols.additive.polynomial_activations import (
+    PolynomialGelu8,
+    PolynomialGelu16,
+    PolynomialGelu32,
+    PolynomialRelu8,
+    PolynomialRelu16,
+    PolynomialRelu32,
+    PolynomialSilu8,
+    PolynomialSilu16,
+    PolynomialSilu32,
+)
+from protocols.additive.polynomial_inverse_sqrt import GoldschmidtInverseSqrt
+from protocols.additive.power_weights import GoldschmidtPower, SquaringPower
 from protocols.additive.primitives import COMPARISON, LINEAR, TRUNCATION
 from protocols.additive.relu import CompareRelu
 from protocols.additive.silu import PiecewiseSilu
@@ -29,11 +41,29 @@ GELU: dict[str, Callable[[], UnaryProtocol]] = {
     "piecewise": PiecewiseGelu,
     "fine": FinePiecewiseGelu,
     "stock": StockGelu,
+    "polynomial8": PolynomialGelu8,
+    "polynomial16": PolynomialGelu16,
+    "polynomial32": PolynomialGelu32,
 }
-SILU: dict[str, Callable[[], UnaryProtocol]] = {"piecewise": PiecewiseSilu, "stock": StockSilu}
-RELU: dict[str, Callable[[], UnaryProtocol]] = {"compare": CompareRelu}
-POWER: dict[str, PowerOfRange] = {"squares": SquaringPower}
-INVERSE_SQRT: dict[str, InverseSqrtOfRange] = {"octaves": RangeReducedInverseSqrt, "stock": StockInverseSqrt}
+SILU: dict[str, Callable[[], UnaryProtocol]] = {
+    "piecewise": PiecewiseSilu,
+    "stock": StockSilu,
+    "polynomial8": PolynomialSilu8,
+    "polynomial16": PolynomialSilu16,
+    "polynomial32": PolynomialSilu32,
+}
+RELU: dict[str, Callable[[], UnaryProtocol]] = {
+    "compare": CompareRelu,
+    "polynomial8": PolynomialRelu8,
+    "polynomial16": PolynomialRelu16,
+    "polynomial32": PolynomialRelu32,
+}
+POWER: dict[str, PowerOfRange] = {"squares": SquaringPower, "goldschmidt": GoldschmidtPower}
+INVERSE_SQRT: dict[str, InverseSqrtOfRange] = {
+    "octaves": RangeReducedInverseSqrt,
+    "stock": StockInverseSqrt,
+    "goldschmidt": GoldschmidtInverseSqrt,
+}
 
 OPERATIONS: dict[str, Mapping[str, object]] = {
     "linear": LINEAR,
@@ -48,6 +78,10 @@ OPERATIONS: dict[str, Mapping[str, object]] = {
 }
 
 
+FUNCTIONS = ("gelu", "silu", "relu", "inverse_sqrt", "power")
+"""Operations that can be polynomial; of softmax no protocol is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Suite:
     """The protocols of a plan, ready to be called.
@@ -58,6 +92,7 @@ class Suite:
         inverse_sqrt: `inverse_sqrt(low, high)` for a public range, then `(executor, x)` or `normalise`.
         power: `power(power, low, high, largest)` for public ranges, then `(executor, scores, start,
             epsilon)`.
+        polynomial: as `is_polynomial`.
     """
 
     softmax: CausalProtocol
@@ -66,6 +101,7 @@ class Suite:
     relu: UnaryProtocol
     inverse_sqrt: InverseSqrtOfRange
     power: PowerOfRange
+    polynomial: bool = False
 
 
 def check(plan: Plan) -> None:
@@ -92,4 +128,16 @@ def resolve(plan: Plan) -> Suite:
         relu=RELU[names["relu"]](),
         inverse_sqrt=INVERSE_SQRT[names["inverse_sqrt"]],
         power=POWER[names["power"]],
+        polynomial=is_polynomial(plan),
+    )
+
+
+def is_polynomial(plan: Plan) -> bool:
+    """Whether every function of a plan is additions and products alone, truncation aside.
+
+    Such a plan runs models without softmax attention, and names a softmax that nothing calls.
+    """
+    return all(
+        getattr(OPERATIONS[operation].get(plan.choices[operation]), "polynomial", False)
+        for operation in FUNCTIONS
     )

@@ -38,6 +38,7 @@ REFERENCES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 RANGES = {
     "octaves": [(2.0**-8, 2.0**20), (0.1, 150.0), (0.3, 1.1), (300.0, 1100.0), (7.0, 7.0)],
     "stock": [(0.1, 150.0)],
+    "goldschmidt": [(0.1, 150.0), (0.3, 1.1), (7.0, 7.0), (0.02, 80.0), (300.0, 1100.0)],
 }
 LARGEST_SCORE = {"tree": 140.0, "stock": 35.0}
 """Stock: a hidden score must stay below the visible ones after 100 is taken off it."""
@@ -47,6 +48,8 @@ POSITIONS = [(1, 0), (1, 4), (4, 0), (3, 5)]
 
 POWER_RANGES = [(2, 0.1, 4.0), (2, 1e-3, 4.0), (4, 0.1, 3.0), (6, 0.1, 2.0), (8, 0.1, 2.0)]
 """Power, epsilon, largest score."""
+WIDE_POWERS = {("goldschmidt", 2, 1e-3)}
+"""Divisors beyond what the protocol holds, which it refuses."""
 
 
 def unary(operation: str, name: str, protocol: UnaryProtocol) -> Case:
@@ -164,6 +167,7 @@ POWERS = [
     for name in POWER
     for of in POWER_RANGES
     for position in POSITIONS[: 1 if of[0] > 4 else None]
+    if (name, *of[:2]) not in WIDE_POWERS
 ]
 TANH_FORMS = [of_the_tanh_form(name, make()) for name, make in GELU.items()]
 CASES = [*UNARY, *INVERSE_SQRTS, *SOFTMAXES, *POWERS]
@@ -178,6 +182,12 @@ def few(case: Case) -> torch.Tensor:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_error_is_within_what_is_stated(case: Case) -> None:
     check_error(case)
+
+
+@pytest.mark.parametrize(("name", "power", "epsilon"), sorted(WIDE_POWERS))
+def test_divisors_beyond_a_protocol_are_refused(name: str, power: int, epsilon: float) -> None:
+    with pytest.raises(RangeError, match="larger attention_epsilon"):
+        POWER[name](power, epsilon, 16.0 + epsilon, 4.0)
 
 
 @pytest.mark.parametrize("case", TANH_FORMS, ids=str)

@@ -20,6 +20,7 @@ from mpcinfer.models.config import (
 )
 from mpcinfer.models.rope import Rope
 from mpcinfer.models.turning import Turning, rope_angles
+from mpcinfer.suites.additive.polynomial import require_polynomial
 from parties.errors import ConfigError, RangeError
 from parties.meter import CLIENT, SERVER, Phase
 from protocols.additive.arithmetic import Arithmetic
@@ -31,6 +32,9 @@ from protocols.share import Share
 
 MARGIN = 4.0
 """How far beyond its calibrated range a norm's mean square may go, as a factor each way."""
+
+ACTIVATION_MARGIN = 1.5
+"""How far beyond its calibrated range a number may be before a polynomial in place of an activation."""
 
 UNCALIBRATED = (0.5, 32.0)
 """Mean squares assumed, before the margin, for shapes without weights, which are billed and never run."""
@@ -88,6 +92,8 @@ class SecureBackend(Backend[Share, Weight]):
         Matrices go through `Arithmetic.weight`; vectors and positions are only ever added or scaled and are
         shared as they are; temperatures by position as exp of minus their logarithms.
         """
+        if self.suite.polynomial:
+            require_polynomial(config)
         loaded: dict[str, Weight] = {}
         with self.executor.meter.phase(Phase.SETUP), self.span("setup", "setup"):
             for name, shape in weight_shapes(config).items():
@@ -151,8 +157,10 @@ class SecureBackend(Backend[Share, Weight]):
                 scores = self._without_padding(scores)
             return self.suite.softmax(self.executor, scores, start, form.window)
         if form.kind == "relu":
-            rows = CausalRows(scores.shape[-2], start)
-            positive = self.suite.relu(self.executor, rows.pack(self.executor, scores))
+            rows, relu = CausalRows(scores.shape[-2], start), self.suite.relu
+            if self._ranges is not None and relu.polynomial:
+                relu = relu.within(score_bound(form, self.site.key, Seen(self._ranges)))
+            positive = relu(self.executor, rows.pack(self.executor, scores))
             return relu_weights(self.executor, positive, rows)
         (low, high), largest = UNCALIBRATED_DIVISORS, 2.0
         if self._ranges is not None:
@@ -219,13 +227,17 @@ class SecureBackend(Backend[Share, Weight]):
     def activation(self, x: Share, kind: ActivationKind) -> Share:
         match kind:
             case "gelu" | "gelu_tanh":
-                return self.suite.gelu(self.executor, x)
+                protocol = self.suite.gelu
             case "silu":
-                return self.suite.silu(self.executor, x)
+                protocol = self.suite.silu
             case "relu":
-                return self.suite.relu(self.executor, x)
+                protocol = self.suite.relu
             case "identity":
                 return x
+        if self._ranges is not None and protocol.polynomial:
+            label = f"{self.site.key}.{kind}/in"
+            protocol = protocol.within(Seen(self._ranges).largest(label, 0.0, ACTIVATION_MARGIN))
+        return protocol(self.executor, x)
 
     def mul(self, a: Share, b: Share) -> Share:
         return self.executor.mul(a, b)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-
 from mpcinfer.backends.parts import Pass, needed
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.suites.additive.backend import SecureBackend
 from mpcinfer.suites.suite import Run
 from parties.bill import Bill
-from parties.meter import Meter
+from parties.meter import CLIENT, Meter
+from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.registry import resolve
 from protocols.additive.weight import Weight
@@ -19,15 +18,20 @@ from protocols.share import Share
 
 def count_additive(plan: Plan, run: Run) -> Bill:
     """As `Suite.count`."""
-    meter, config = Meter(timed=False), run.config
-    executor, batch = CountingArithmetic.of_plan(plan, meter), run.batch
-    backend = SecureBackend(executor, resolve(plan), config.vocabulary, run.ranges, batch)
+    meter = Meter(timed=False)
+    run_passes(CountingArithmetic.of_plan(plan, meter), plan, run)
+    return meter.bill()
+
+
+def run_passes(executor: Arithmetic, plan: Plan, run: Run) -> None:
+    """The passes of a run on an executor that needs neither inputs nor weights."""
+    config = run.config
+    backend = SecureBackend(executor, resolve(plan), config.vocabulary, run.ranges, run.batch)
     decoder = Decoder(backend, config, backend.load(config, None, needed(config, run.part)))
     cache: KVCache[Share] = KVCache()
     for each in run.passes:
         cache.rewind(each.start, backend.first_tokens)
         _pass(decoder, backend, cache, each, run)
-    return meter.bill()
 
 
 def _pass(
@@ -49,5 +53,4 @@ def _pass(
 
 
 def _activation(backend: SecureBackend, tokens: int, batch: int, width: int) -> Share:
-    shape = torch.empty(batch, tokens, width, dtype=torch.int64, device="meta")
-    return Share(shape, backend.executor.frac_bits)
+    return backend.executor.share_from(CLIENT, None, (batch, tokens, width))

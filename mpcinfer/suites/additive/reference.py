@@ -1,4 +1,4 @@
-"""The suite's reference on one machine: fixed point of 64 bits in the clear, rounded faithfully."""
+"""The suite's reference on one machine: fixed point of 64 bits in the clear."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ import torch
 
 from mpcinfer.backends.fixed import FixedBackend
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import fold
+from mpcinfer.models.fold import as_run, fold
 from mpcinfer.models.model import Model
+from mpcinfer.suites.additive.backend import SecureBackend
+from parties.errors import ConfigError
+from parties.meter import Meter
+from protocols.additive.arithmetic import Arithmetic
+from protocols.additive.cleartext import IdealCleartextArithmetic
 from protocols.additive.primitives import FRAC_BITS
+from protocols.additive.registry import resolve
+from protocols.additive.weight import Weight
+from protocols.plan import Plan
+from protocols.share import Share
 
 
 def reference_decoder(model: Model) -> Decoder[torch.Tensor, torch.Tensor]:
@@ -20,3 +29,28 @@ def reference_decoder(model: Model) -> Decoder[torch.Tensor, torch.Tensor]:
     config, weights = fold(model.config, model.weights)
     backend = FixedBackend(FRAC_BITS)
     return Decoder(backend, config, backend.load(weights))
+
+
+def polynomial_decoder(
+    model: Model, plan: Plan, executor: Arithmetic | None = None
+) -> Decoder[Share, Weight]:
+    """A model under a polynomial plan: its polynomials in fixed point, every product truncated down.
+
+    A private run differs by rounding alone: local truncation is off by a unit of the last place.
+
+    Args:
+        executor: another one that stands for both parties; fixed point in the clear by default.
+
+    Raises:
+        ConfigError: the model was never calibrated, or is not polynomial.
+        RangeError: its ranges are more than a protocol holds; later, where a value is.
+    """
+    if not model.ranges:
+        raise ConfigError(
+            f"{model.name} was never calibrated, and polynomials hold on calibrated intervals: `mpcinfer "
+            f"calibrate {model.name} --prompts FILE`"
+        )
+    config, weights = as_run(model.config, model.weights, folds=plan.fold)
+    executor = IdealCleartextArithmetic(Meter(timed=False), FRAC_BITS) if executor is None else executor
+    backend = SecureBackend(executor, resolve(plan), config.vocabulary, model.ranges)
+    return Decoder(backend, config, backend.load(config, weights))

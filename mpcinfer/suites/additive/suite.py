@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mpcinfer.models.batch import Batch
     from mpcinfer.models.config import ModelConfig
     from mpcinfer.models.decoder import Decoder
+    from mpcinfer.models.depth import DepthReport
     from mpcinfer.models.model import Model
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
@@ -38,6 +39,11 @@ class AdditiveSuite(Suite):
 
         return OPERATIONS
 
+    def is_polynomial(self, plan: Plan) -> bool:
+        from protocols.additive.registry import is_polynomial
+
+        return is_polynomial(plan)
+
     def require(self) -> None:
         from protocols.additive.crypten.compat import import_crypten
 
@@ -49,10 +55,22 @@ class AdditiveSuite(Suite):
         return count_additive(plan, run)
 
     def reference(self, model: Model, plan: Plan, *, max_context: int | None = None) -> Decoder[Any, Any]:
-        """Norms folded, every product truncated exactly; no approximation of a plan's protocols."""
-        from mpcinfer.suites.additive.reference import reference_decoder
+        """Norms folded, every product truncated exactly; no approximation of a plan's protocols.
 
-        return reference_decoder(model)
+        Of a polynomial plan the polynomials themselves: they are the model.
+        """
+        from mpcinfer.suites.additive import reference
+
+        if self.is_polynomial(plan):
+            return reference.polynomial_decoder(model, plan)
+        return reference.reference_decoder(model)
+
+    def depth(self, plan: Plan, run: Run) -> DepthReport:
+        from mpcinfer.suites.additive.depth import count_depth
+
+        if not self.is_polynomial(plan):
+            return super().depth(plan, run)
+        return count_depth(plan, run)
 
     def entries(self, config: ModelConfig, tokens: int) -> list[Entry]:
         from mpcinfer.suites.additive.catalogue import crypten_entries

@@ -68,6 +68,14 @@ def test_variances_are_the_largest_of_a_windows_rows(norm: str, largest: float) 
     assert watching.variances[0].tolist() == [largest]
 
 
+def test_pre_activations_are_the_largest_of_a_window() -> None:
+    x = torch.tensor([[[1.0, -5.0], [2.0, 2.0]], [[0.5, 0.0], [0.0, 0.25]]])
+    watching = WatchingBackend(keep_ranges=True)
+    watching.activation(x, "gelu")
+    watching.activation(x, "identity")
+    assert [peak.tolist() for peak in watching.pre_activations] == [[5.0, 0.5]]
+
+
 def test_range_penalty_counts_what_is_beyond() -> None:
     peaks = [torch.tensor([[2.0, 5.0]]), torch.tensor([[4.0, 3.0]])]
     variances = [torch.tensor([11.0])]
@@ -77,6 +85,9 @@ def test_range_penalty_counts_what_is_beyond() -> None:
     assert RangePenalty(strength=0.5, variance=10.0).value(peaks, variances).item() == 0.5
     both = RangePenalty(strength=0.5, scores=3.0, variance=10.0)
     assert both.value(peaks, variances).item() == 0.5 * 3.5
+    activations = RangePenalty(strength=0.5, activations=4.0)
+    assert activations.value(peaks, variances, [torch.tensor([5.0, 7.0])]).item() == 0.5 * (1 + 9) / 2
+    assert activations.value(peaks, variances).item() == 0
     with pytest.raises(ConfigError, match="needs a bound"):
         RangePenalty()
     with pytest.raises(ConfigError, match="scores"):
@@ -89,7 +100,13 @@ def test_range_gradients_reach_queries_and_norm_inputs() -> None:
     Decoder(watching, CONFIG, parameters).forward(TOKENS, 8)
     scores = RangePenalty(scores=0.0).value(watching.score_peaks, watching.variances)
     variance = RangePenalty(variance=0.0).value(watching.score_peaks, watching.variances)
-    for loss, name in ((scores, "layer1.attn.qkv.weight"), (variance, "layer1.ffn.out.weight")):
+    ranges = (watching.score_peaks, watching.variances, watching.pre_activations)
+    activations = RangePenalty(activations=0.0).value(*ranges)
+    for loss, name in (
+        (scores, "layer1.attn.qkv.weight"),
+        (variance, "layer1.ffn.out.weight"),
+        (activations, "layer1.ffn.in.weight"),
+    ):
         gradient = torch.autograd.grad(loss, parameters[name], retain_graph=True)[0]
         assert bool(gradient.any())
 

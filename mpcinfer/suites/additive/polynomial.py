@@ -1,0 +1,20 @@
+"""Which models a polynomial plan runs."""
+
+from __future__ import annotations
+
+from mpcinfer.models.config import ModelConfig
+from parties.errors import ConfigError
+
+
+def require_polynomial(config: ModelConfig) -> None:
+    """That a model has nothing but what a polynomial plan has protocols for.
+
+    Raises:
+        ConfigError: it has something else; the message names it and says how to convert the model.
+    """
+    if config.attention == "softmax":
+        raise ConfigError(
+            "this plan is additions and products alone, and the model's softmax attention is not: convert "
+            "it, `mpcinfer train OUT --from MODEL --variant poly --range-scores 3 --range-activations 6`, or "
+            "take --plan crypten"
+        )
