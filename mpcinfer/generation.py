@@ -51,7 +51,7 @@ class Session(Generic[TensorT, WeightT]):
             tokens = backend.tokens(ids, count)
             logits = self.decoder.forward(tokens, count, cache=self.cache, rows=rows)
             opened = backend.open_logits(logits)
-        return None if opened is None else opened.reshape(rows, -1)
+        return None if opened is None else self.decoder.of_sum(opened.reshape(rows, -1), count)
 
     def step(self, ids: Sequence[int], rows: int = 1) -> torch.Tensor:
         """`advance` at the party that knows the tokens and gets the logits."""

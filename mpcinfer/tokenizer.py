@@ -15,11 +15,12 @@ from parties.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokenizer:
-    """A byte-level BPE with its special ids.
+    """A BPE or WordPiece tokenizer with its special ids.
 
     Attributes:
         backend: the `tokenizers` object that does the work.
         bos: id put before every prompt, or None.
+        suffix: ids put after every text: [SEP] of an encoder.
         stop: ids that end an answer.
         chat_template: Jinja2 source over `messages` and `add_generation_prompt`, or None for a plain
             completion model.
@@ -28,6 +29,7 @@ class Tokenizer:
 
     backend: tokenizers.Tokenizer
     bos: int | None = None
+    suffix: tuple[int, ...] = ()
     stop: frozenset[int] = field(default_factory=frozenset[int])
     chat_template: str | None = None
     special: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -35,7 +37,7 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Token ids of a text as it stands; special tokens written in it become their ids."""
         ids = list(self.backend.encode(text, add_special_tokens=False).ids)
-        return ids if self.bos is None else [self.bos, *ids]
+        return [*([] if self.bos is None else [self.bos]), *ids, *self.suffix]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens left out."""

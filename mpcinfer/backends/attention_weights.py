@@ -12,6 +12,8 @@ def causal_weights(
 ) -> torch.Tensor:
     """Weights of scores [B, H, T, S]; query i, at start + i, sees the first L_i = start + i + 1 keys.
 
+    All S where the form is not causal.
+
     softmax: exp(s) over the sum. power: s^p over (sum + epsilon L_i), which is s^p / L_i over
     (mean + epsilon): the divisor does not grow with the length. relu: max(s, 0) / L_i.
 
@@ -25,7 +27,8 @@ def causal_weights(
         size; ReLU attention (Wortsman et al., arXiv 2309.08586).
     """
     queries, keys = scores.shape[-2:]
-    visible = torch.ones(queries, keys, dtype=torch.bool, device=scores.device).tril(start)
+    visible = torch.ones(queries, keys, dtype=torch.bool, device=scores.device)
+    visible = visible.tril(start) if form.causal else visible
     if form.kind == "softmax":
         return torch.softmax(scores.masked_fill(~visible, float("-inf")), dim=-1)
     lengths = torch.arange(start + 1, start + queries + 1, dtype=scores.dtype, device=scores.device)[:, None]

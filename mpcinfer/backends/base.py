@@ -69,7 +69,8 @@ class Backend(ABC, Generic[TensorT, WeightT]):
     def attention_weights(
         self, scores: TensorT, start: int, form: AttentionForm, epsilon: WeightT | None = None
     ) -> TensorT:
-        """Causal weights of scores [B, H, T, S]; query i, at position start + i, sees keys up to it.
+        """Weights of scores [B, H, T, S]; query i, at position start + i, sees keys up to it, or all of them
+        where the form is not causal.
 
         `epsilon` [H] replaces the form's.
         """
@@ -102,7 +103,7 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         offset: WeightT | None = None,
         epsilon: WeightT | None = None,
     ) -> TensorT:
-        """Causal attention of queries [B, H, T, K] over keys and values [B, H, S, K] -> [B, H, T, K]."""
+        """Attention of queries [B, H, T, K] over keys and values [B, H, S, K] -> [B, H, T, K]."""
         with self.span("scores", "matmul"):
             scores = self.add_offset(self.matmul(q, self.transpose(k)), offset, form.shift)
         with self.span(form.kind, form.kind):
@@ -175,9 +176,23 @@ class Backend(ABC, Generic[TensorT, WeightT]):
     def last_tokens(self, x: TensorT, count: int) -> TensorT:
         """[B, T, D] -> [B, count, D]."""
 
+    def diagonal(
+        self, x: TensorT, gain: WeightT, bias: WeightT | None, mean: WeightT | None = None
+    ) -> TensorT:
+        """x [B, T, D] times a gain [D], plus bias [D]: what a residual has of a norm's rows.
+
+        `mean` [D, 1], where the backend made one of its own, gives the mean of x times gain, which is
+        taken off: layer norms do not see it.
+        """
+        raise ConfigError(f"{type(self).__name__} has no gains of the residual")
+
+    def sum_tokens(self, x: TensorT) -> TensorT:
+        """[B, T, D] -> [B, 1, D]."""
+        raise ConfigError(f"{type(self).__name__} has no sums over tokens")
+
     @abstractmethod
-    def head(self, x: TensorT, table: WeightT, tied: bool) -> TensorT:
-        """x [B, T, D] -> logits [B, T, V]; the table is [V, D] when tied, else [D, V]."""
+    def head(self, x: TensorT, table: WeightT, tied: bool, bias: WeightT | None = None) -> TensorT:
+        """x [B, T, D] -> logits [B, T, V]; the table is [V, D] when tied, else [D, V]; the bias is [V]."""
 
     @abstractmethod
     def open_logits(self, logits: TensorT) -> torch.Tensor | None:

@@ -92,7 +92,7 @@ class FixedBackend(TensorBackend):
     ) -> torch.Tensor:
         bits, name = self.frac_bits, self._name(form.kind)
         if form.kind == "softmax":
-            return causal_softmax(scores, start, bits, name)
+            return causal_softmax(scores, start if form.causal else scores.shape[-1], bits, name)
         if form.kind == "relu":
             return causal_relu(scores, start, bits, name)
         per_key = form.epsilon if epsilon is None else decode(epsilon, EPSILON_BITS)[:, None, None]
@@ -143,8 +143,24 @@ class FixedBackend(TensorBackend):
         turned = (self._rotate(first, cos, second, -sin), self._rotate(second, cos, first, sin))
         return torch.cat(turned, dim=-1) if pairs == "halves" else torch.stack(turned, dim=-1).flatten(-2)
 
-    def head(self, x: torch.Tensor, table: torch.Tensor, tied: bool) -> torch.Tensor:
-        return self._matmul(x, table.T if tied else table, "head")
+    def diagonal(
+        self,
+        x: torch.Tensor,
+        gain: torch.Tensor,
+        bias: torch.Tensor | None,
+        mean: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        assert mean is None
+        return self._affine(self._mul(x, gain, "diagonal"), bias)
+
+    def sum_tokens(self, x: torch.Tensor) -> torch.Tensor:
+        ones = torch.ones(1, x.shape[-2], dtype=torch.int64)
+        return fixed_point.matmul(ones, x, self.frac_bits, self._name("sum"))
+
+    def head(
+        self, x: torch.Tensor, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return self._affine(self._matmul(x, table.T if tied else table, "head"), bias)
 
     def open_logits(self, logits: torch.Tensor) -> torch.Tensor:
         """Logits in float64, exactly."""

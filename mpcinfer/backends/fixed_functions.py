@@ -32,7 +32,7 @@ def causal_softmax(scores: torch.Tensor, start: int, frac_bits: int, name: str) 
 
     Args:
         scores: ring elements [..., T, S]; query i stands at position start + i and sees keys up to it.
-        start: position of the first query.
+        start: position of the first query; S or more where all keys are seen.
         frac_bits: fraction bits of scores and result.
         name: what an error calls this tensor.
 
@@ -165,6 +165,8 @@ def activate(x: torch.Tensor, kind: ActivationKind, frac_bits: int, name: str) -
             function = _gelu_tanh
         case "silu":
             function = _silu
+        case "tanh":
+            function = math.tanh
     return encode(_each(function, decode(x, frac_bits)), frac_bits, name)
 
 

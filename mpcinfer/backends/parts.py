@@ -13,8 +13,8 @@ Part = Literal["all", "stack", "embedding", "head"]
 def needed(config: ModelConfig, part: Part) -> set[str]:
     """Names of the weights that a part reads."""
     names = set(weight_shapes(config))
-    embedding = {name for name in names if name.startswith("embed.")}
-    stack = {name for name in names if name.startswith("layer")}
+    embedding = {name for name in names if name.startswith("embed.") and not name.startswith("embed.norm.")}
+    stack = {name for name in names if name.startswith(("layer", "embed.norm."))}
     head = {name for name in names if name.startswith("head.")}
     if config.tied_head:
         head.add("embed.tokens")

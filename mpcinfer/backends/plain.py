@@ -70,6 +70,8 @@ class PlainBackend(TensorBackend):
                 return functional.relu(x)
             case "silu":
                 return functional.silu(x)
+            case "tanh":
+                return torch.tanh(x)
             case "identity":
                 return x
 
@@ -91,8 +93,23 @@ class PlainBackend(TensorBackend):
         first, second = x[..., 0::2], x[..., 1::2]
         return torch.stack([first * cos - second * sin, second * cos + first * sin], dim=-1).flatten(-2)
 
-    def head(self, x: torch.Tensor, table: torch.Tensor, tied: bool) -> torch.Tensor:
-        return functional.linear(x, table if tied else table.T)
+    def diagonal(
+        self,
+        x: torch.Tensor,
+        gain: torch.Tensor,
+        bias: torch.Tensor | None,
+        mean: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        assert mean is None
+        return x * gain if bias is None else x * gain + bias
+
+    def sum_tokens(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum(-2, keepdim=True)
+
+    def head(
+        self, x: torch.Tensor, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return functional.linear(x, table if tied else table.T, bias)
 
     def open_logits(self, logits: torch.Tensor) -> torch.Tensor:
         return logits

@@ -1,4 +1,4 @@
-"""The shape of a decoder-only transformer, as data."""
+"""The shape of a transformer, a decoder or an encoder, as data."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from typing import Any, Literal
 from parties.errors import ConfigError
 
 NormKind = Literal["layernorm", "rmsnorm"]
-ActivationKind = Literal["gelu", "gelu_tanh", "relu", "silu", "identity"]
+ActivationKind = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh", "identity"]
 FfnKind = Literal["mlp", "glu", "fused", "none"]
 PositionKind = Literal["learned", "rope"]
 RopePairs = Literal["halves", "adjacent"]
 AttentionKind = Literal["softmax", "power", "relu"]
 TemperatureKind = Literal["none", "head", "position"]
 FfnWeights = Literal["plain", "weight_norm", "spectral_norm"]
+NormOrder = Literal["pre", "post"]
+HeadKind = Literal["vocabulary", "embedding", "classes"]
+Pooling = Literal["last", "first", "mean"]
+PoolerKind = Literal["none", "tanh", "relu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +32,12 @@ class AttentionForm:
     power: int = 4
     epsilon: float = 1e-3
     shift: float = 0.0
+    causal: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """A decoder: GPT-2, the Llama family and the variants for private inference are settings of these fields.
+    """GPT-2, the Llama family, BERT and the variants for private inference are settings of these fields.
 
     The last four fields are ways to write a model down for training: `static` and `fold` take them away, and
     no backend knows them.
@@ -66,6 +71,17 @@ class ModelConfig:
         temperature: scores are divided by a learned number a ``head``, or a head and query ``position``.
         scaled_ffn: x and FFN(x) are added as beta x + FFN(x) / alpha, two learned numbers a block.
         ffn_weights: FFN matrices are a gain times a direction, or over their spectral norm.
+        causal: a token sees those up to its own; otherwise all tokens of the text (softmax attention alone).
+        norm_order: ``pre`` adds f(norm(x)) to x; ``post`` puts norm(x + f(x)) in the place of x, and has a
+            norm after the embedding instead of one before the head (BERT).
+        residual_affine: (post) norms have neither gain nor bias, and the residual reads them through ones of
+            its own: what folding leaves.
+        head: ``vocabulary`` gives logits of the next token; ``embedding`` the pooled rows; ``classes``
+            logits of a label.
+        pooling: which rows the other two heads read: the ``last``, the ``first``, or the ``mean`` of all.
+        pooler: a matrix and an activation between the pooled row and the classes.
+        classes: how many labels there are; 0 where the head has none.
+        class_bias: the matrix into the classes has a bias.
     """
 
     layers: int
@@ -101,6 +117,14 @@ class ModelConfig:
     temperature: TemperatureKind = "none"
     scaled_ffn: bool = False
     ffn_weights: FfnWeights = "plain"
+    causal: bool = True
+    norm_order: NormOrder = "pre"
+    residual_affine: bool = False
+    head: HeadKind = "vocabulary"
+    pooling: Pooling = "last"
+    pooler: PoolerKind = "none"
+    classes: int = 0
+    class_bias: bool = False
 
     def __post_init__(self) -> None:
         sizes = ("layers", "width", "heads", "kv_heads", "head_width", "hidden", "vocabulary", "context")
@@ -121,6 +145,36 @@ class ModelConfig:
             raise ConfigError(f"attention_scaled is for power attention, not for {self.attention}")
         if self.ffn_weights != "plain" and self.ffn == "none":
             raise ConfigError("ffn_weights without an ffn")
+        self._check_encoder()
+        self._check_head()
+
+    def _check_encoder(self) -> None:
+        if not self.causal and self.attention != "softmax":
+            raise ConfigError(f"causal=False is for softmax attention, not for {self.attention}")
+        if self.norm_order == "pre":
+            if self.residual_affine:
+                raise ConfigError("residual_affine is for norm_order post")
+            return
+        if not self.block_norms or self.final_norm or self.head_input or self.scaled_ffn:
+            raise ConfigError("norm_order post has norms in its blocks, and none before the head")
+        if self.ffn == "fused" or self.pruned_ffns:
+            raise ConfigError("norm_order post needs an FFN with an activation in every block")
+        if self.head == "vocabulary":
+            raise ConfigError("norm_order post has no head over the vocabulary: take embedding or classes")
+
+    def _check_head(self) -> None:
+        if (self.head == "classes") != (self.classes > 0):
+            raise ConfigError(f"a head of kind {self.head} with {self.classes} classes")
+        if self.head == "vocabulary" and (self.pooling != "last" or not self.causal):
+            raise ConfigError("a head over the vocabulary reads the last rows of causal attention")
+        if self.head != "vocabulary" and (self.tied_head or not (self.block_norms or self.head_input)):
+            raise ConfigError(f"a head of kind {self.head} has its own weights, and norms in the blocks")
+        if self.head == "embedding" and self.norm_order == "pre":
+            raise ConfigError("a head of kind embedding is for norm_order post")
+        if self.head == "classes" and self.pooling == "mean":
+            raise ConfigError("classes are read from the first or the last token, not from the mean of all")
+        if (self.pooler != "none") != (self.head == "classes" and self.norm_order == "post"):
+            raise ConfigError("classes of norm_order post have a pooler before them, and no others have one")
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values; `from_json` reads them back."""
@@ -142,10 +196,25 @@ class ModelConfig:
         """Whether a block has an FFN."""
         return self.ffn != "none" and layer < self.layers - self.pruned_ffns
 
+    def norm_before(self, layer: int, part: Literal["attn", "ffn"]) -> str:
+        """The name of the norm that a part of a block reads."""
+        if self.norm_order == "pre":
+            return f"layer{layer}.{'norm1' if part == 'attn' else 'norm2'}"
+        if part == "ffn":
+            return f"layer{layer}.norm1"
+        return f"layer{layer - 1}.norm2" if layer else "embed.norm"
+
     @property
     def form(self) -> AttentionForm:
         """What attention weights are."""
-        return AttentionForm(self.attention, self.power, self.attention_epsilon, self.attention_shift)
+        return AttentionForm(
+            self.attention, self.power, self.attention_epsilon, self.attention_shift, self.causal
+        )
+
+    @property
+    def outputs(self) -> int:
+        """Numbers in a row of what the head gives."""
+        return {"vocabulary": self.vocabulary, "embedding": self.width, "classes": self.classes}[self.head]
 
     @property
     def parameters(self) -> int:
@@ -173,6 +242,8 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {"embed.tokens": (config.vocabulary, config.width)}
     if config.positions == "learned":
         shapes["embed.positions"] = (config.context, config.width)
+    if config.norm_order == "post" and config.norm_affine:
+        shapes |= _norm_shapes(config, "embed.norm")
     for layer in range(config.layers):
         shapes |= _attention_shapes(config, f"layer{layer}")
         if config.has_ffn(layer):
@@ -181,18 +252,30 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         shapes["head.input.weight"] = (config.width, config.width)
     if config.final_norm:
         shapes |= _norm_shapes(config, "head.norm")
-    if not config.tied_head:
-        shapes["head.weight"] = (config.width, config.vocabulary)
-    return shapes
+    return shapes | _head_shapes(config)
 
 
 Shapes = dict[str, tuple[int, ...]]
+
+
+def _head_shapes(config: ModelConfig) -> Shapes:
+    """What is after the last norm."""
+    if config.head == "vocabulary":
+        return {} if config.tied_head else {"head.weight": (config.width, config.vocabulary)}
+    if config.head == "embedding":
+        return _norm_shapes(config, "head.residual") if config.residual_affine else {}
+    shapes = _linear_shapes("head", config.width, config.classes, config.class_bias)
+    if config.pooler != "none":
+        shapes |= _linear_shapes("head.pooler", config.width, config.width, True)
+    return shapes
 
 
 def _attention_shapes(config: ModelConfig, prefix: str) -> Shapes:
     width, attention = config.width, config.heads * config.head_width
     qkv = attention + 2 * config.kv_heads * config.head_width
     shapes = _norm_shapes(config, f"{prefix}.norm1") if config.block_norms and config.norm_affine else {}
+    if config.residual_affine:
+        shapes |= _norm_shapes(config, f"{prefix}.residual1")
     shapes |= _linear_shapes(f"{prefix}.attn.qkv", width, qkv, config.qkv_bias)
     if config.temperature != "none":
         by_position = (config.context,) if config.temperature == "position" else ()
@@ -209,6 +292,8 @@ def _ffn_shapes(config: ModelConfig, prefix: str) -> Shapes:
     inner = config.hidden * (2 if config.ffn == "glu" else 1)
     if config.block_norms and config.norm_affine:
         shapes |= _norm_shapes(config, f"{prefix}.norm2")
+    if config.residual_affine:
+        shapes |= _norm_shapes(config, f"{prefix}.residual2")
     if config.ffn != "fused":
         shapes |= _linear_shapes(f"{prefix}.ffn.in", width, inner, config.ffn_bias)
     rows = width if config.ffn == "fused" else config.hidden

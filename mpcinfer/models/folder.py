@@ -67,6 +67,8 @@ def save_model(
     tokenizer = model.tokenizer
     settings = {
         "bos": tokenizer.bos,
+        **({"suffix": list(tokenizer.suffix)} if tokenizer.suffix else {}),
+        **({"labels": list(model.labels)} if model.labels else {}),
         "stop": sorted(tokenizer.stop),
         "chat_template": tokenizer.chat_template,
         "special": dict(tokenizer.special),
@@ -106,6 +108,7 @@ def load_model_folder(folder: Path | str, *, name: str | None = None) -> Model:
         weights=_load_weights(path / WEIGHTS_FILE),
         tokenizer=public.tokenizer,
         ranges=public.ranges,
+        labels=public.labels,
     )
 
 
@@ -124,7 +127,16 @@ def load_public_folder(folder: Path | str, *, name: str | None = None) -> Public
         config=config,
         tokenizer=tokenizer,
         ranges=_load_ranges(path / RANGES_FILE),
+        labels=_load_labels(path / TOKENIZER_CONFIG_FILE),
     )
+
+
+def _load_labels(source: Path) -> tuple[str, ...]:
+    labels: object = json_object(source).get("labels", [])
+    _require(isinstance(labels, list), source, f"labels must be a list of texts, got {labels!r}")
+    names = cast("list[object]", labels)
+    _require(all(isinstance(name, str) for name in names), source, "labels must be a list of texts")
+    return tuple(cast("list[str]", names))
 
 
 def _load_tokenizer(path: Path) -> Tokenizer:
@@ -140,6 +152,10 @@ def _load_tokenizer(path: Path) -> Tokenizer:
     _require(isinstance(stop, list), source, f"stop must be a list of token ids, got {stop!r}")
     ids = cast("list[object]", stop)
     _require(all(_is_id(token) for token in ids), source, f"stop must be a list of token ids, got {stop!r}")
+    suffix: object = settings.get("suffix", [])
+    _require(isinstance(suffix, list), source, f"suffix must be a list of token ids, got {suffix!r}")
+    after = cast("list[object]", suffix)
+    _require(all(_is_id(token) for token in after), source, f"suffix must be a list of ids, got {suffix!r}")
     _require(template is None or isinstance(template, str), source, "chat_template must be text or null")
     special: object = settings.get("special", {})
     _require(isinstance(special, dict), source, f"special must be an object of texts, got {special!r}")
@@ -150,6 +166,7 @@ def _load_tokenizer(path: Path) -> Tokenizer:
     return Tokenizer(
         backend=backend,
         bos=bos,
+        suffix=tuple(cast("list[int]", after)),
         stop=frozenset(cast("list[int]", ids)),
         chat_template=template,
         special=cast("dict[str, str]", special),

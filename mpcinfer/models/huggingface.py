@@ -1,11 +1,21 @@
-"""Models from Hugging Face folders: GPT-2, and the Llama family (Llama, Mistral, Qwen2)."""
+"""Models from Hugging Face folders: GPT-2, the Llama family (Llama, Mistral, Qwen2), BERT and DistilBERT."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
-from mpcinfer.models.config import ActivationKind, ModelConfig
+from mpcinfer.models.activations import activation_of
+from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.fields import Fields
+from mpcinfer.models.huggingface_encoder import (
+    ENCODERS,
+    encoder_config,
+    encoder_layout_of,
+    ignored_of_encoder,
+    label_fields,
+    labels_of,
+)
 from mpcinfer.models.huggingface_tokenizer import load_huggingface_tokenizer
 from mpcinfer.models.layout import HUGGING_FACE, Source, gpt2_layout, llama_layout, read_weights
 from mpcinfer.models.model import Model
@@ -13,16 +23,6 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.models.safetensors_folder import SafetensorsFolder
 from mpcinfer.models.stored_ranges import ranges_beside
 
-_ACTIVATIONS: dict[str, ActivationKind] = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
-    "linear": "identity",
-}
 _LLAMA_FAMILY = ("llama", "mistral", "qwen2")
 # Stored masks and tables, and the head of a tied model, which is the token table again.
 _NO_WEIGHTS = r".*\.attn\.(masked_)?bias|.*\.rotary_emb\.inv_freq"
@@ -41,12 +41,17 @@ def load_huggingface(folder: Path, *, name: str | None = None) -> Model:
     """
     config = load_huggingface_config(folder)
     checkpoint = SafetensorsFolder(folder)
-    if _model_type(_config_fields(folder)) == "gpt2":
+    layout: dict[str, Source]
+    kind = _model_type(_config_fields(folder))
+    ignored = _NO_WEIGHTS + (_TIED_HEAD if config.tied_head else "")
+    if kind in ENCODERS:
+        layout = encoder_layout_of(config, kind, checkpoint.names())
+        ignored = ignored_of_encoder(config, kind)
+    elif kind == "gpt2":
         headless = "wte.weight" in checkpoint.names()
-        layout: dict[str, Source] = gpt2_layout(config, "" if headless else "transformer.")
+        layout = gpt2_layout(config, "" if headless else "transformer.")
     else:
         layout = llama_layout(config, HUGGING_FACE)
-    ignored = _NO_WEIGHTS + (_TIED_HEAD if config.tied_head else "")
     public = load_public_huggingface(folder, name=name)
     return Model(
         name=public.name,
@@ -54,16 +59,19 @@ def load_huggingface(folder: Path, *, name: str | None = None) -> Model:
         weights=read_weights(config, layout, checkpoint, ignored=ignored),
         tokenizer=public.tokenizer,
         ranges=public.ranges,
+        labels=public.labels,
     )
 
 
 def load_public_huggingface(folder: Path, *, name: str | None = None) -> PublicModel:
     """Everything but the weights, which are not read. Arguments and errors as `load_huggingface`."""
+    config = load_huggingface_config(folder)
     return PublicModel(
         name=name or str(folder),
-        config=load_huggingface_config(folder),
+        config=config,
         tokenizer=load_huggingface_tokenizer(folder),
         ranges=ranges_beside(folder),
+        labels=labels_of(_config_fields(folder)) if config.head == "classes" else (),
     )
 
 
@@ -74,7 +82,12 @@ def load_huggingface_config(folder: Path) -> ModelConfig:
         ConfigError: naming the field that is missing or that we cannot represent.
     """
     fields = _config_fields(folder)
-    return _gpt2_config(fields) if _model_type(fields) == "gpt2" else _llama_config(fields)
+    kind = _model_type(fields)
+    if kind in ENCODERS:
+        return encoder_config(folder, fields, kind)
+    config = _gpt2_config(fields) if kind == "gpt2" else _llama_config(fields)
+    labels = label_fields(fields)
+    return dataclasses.replace(config, **labels, tied_head=False) if labels else config
 
 
 def _config_fields(folder: Path) -> Fields:
@@ -83,8 +96,8 @@ def _config_fields(folder: Path) -> Fields:
 
 def _model_type(fields: Fields) -> str:
     kind = fields.text("model_type")
-    if kind != "gpt2" and kind not in _LLAMA_FAMILY:
-        raise fields.refuse("model_type", f"expected gpt2 or one of {', '.join(_LLAMA_FAMILY)}")
+    if kind not in (known := ("gpt2", *_LLAMA_FAMILY, *ENCODERS)):
+        raise fields.refuse("model_type", f"expected one of {', '.join(known)}")
     if fields.values.get("quantization_config") is not None:
         raise fields.refuse("quantization_config", "only float weights can be read")
     return kind
@@ -112,7 +125,7 @@ def _gpt2_config(fields: Fields) -> ModelConfig:
         context=fields.integer("n_positions"),
         norm="layernorm",
         norm_eps=fields.number("layer_norm_epsilon", 1e-5),
-        activation=_activation(fields, "activation_function", "gelu_new"),
+        activation=activation_of(fields, "activation_function", "gelu_new"),
         ffn="mlp",
         positions="learned",
         qkv_bias=True,
@@ -138,7 +151,7 @@ def _llama_config(fields: Fields) -> ModelConfig:
         context=fields.integer("max_position_embeddings"),
         norm="rmsnorm",
         norm_eps=fields.number("rms_norm_eps", 1e-6),
-        activation=_activation(fields, "hidden_act", "silu"),
+        activation=activation_of(fields, "hidden_act", "silu"),
         ffn="glu",
         positions="rope",
         rope_base=_rope_base(fields),
@@ -148,13 +161,6 @@ def _llama_config(fields: Fields) -> ModelConfig:
         ffn_bias=fields.flag("mlp_bias", False),
         tied_head=fields.flag("tie_word_embeddings", False),
     )
-
-
-def _activation(fields: Fields, key: str, default: str) -> ActivationKind:
-    kind = _ACTIVATIONS.get(fields.text(key, default))
-    if kind is None:
-        raise fields.refuse(key, f"expected one of {', '.join(_ACTIVATIONS)}")
-    return kind
 
 
 def _refuse_windows(fields: Fields) -> None:

@@ -21,14 +21,17 @@ def load_huggingface_tokenizer(folder: Path) -> Tokenizer:
     `generation_config.json`, else of `config.json`.
 
     Raises:
-        ConfigError: no tokenizer, a damaged one, or one whose post-processor adds anything but bos.
+        ConfigError: no tokenizer, a damaged one, or or one whose post-processor adds several
+            tokens before a text.
     """
     backend = _backend(folder)
     settings = Fields.of_optional_file(folder / "tokenizer_config.json")
     special = {key: text for key in ("bos_token", "eos_token") if (text := _token_text(settings, key))}
+    bos, suffix = _around(backend, settings, special.get("bos_token"))
     return Tokenizer(
         backend=backend,
-        bos=_bos(backend, settings, special.get("bos_token")),
+        bos=bos,
+        suffix=suffix,
         stop=_stop(folder),
         chat_template=_chat_template(folder, settings),
         special=special,
@@ -65,23 +68,26 @@ def _token_text(settings: Fields, key: str) -> str | None:
     return value
 
 
-def _bos(backend: tokenizers.Tokenizer, settings: Fields, text: str | None) -> int | None:
+def _around(
+    backend: tokenizers.Tokenizer, settings: Fields, text: str | None
+) -> tuple[int | None, tuple[int, ...]]:
+    """The id before a text, and those after it."""
     if settings.values.get("add_bos_token") is not None:
         if not settings.flag("add_bos_token", False):
-            return None
+            return None, ()
         token = None if text is None else backend.token_to_id(text)
         if token is None:
             raise settings.refuse("add_bos_token", f"bos_token {text!r} is not in the vocabulary")
-        return token
+        return token, ()
     bare = backend.encode("a", add_special_tokens=False).ids
     dressed = backend.encode("a", add_special_tokens=True).ids
     if dressed == bare:
-        return None
-    if dressed[1:] != bare:
+        return None, ()
+    if dressed[1 : len(bare) + 1] != bare:
         raise ConfigError(
             f"tokenizer.json adds {dressed} around {bare}; only one token before a text is supported"
         )
-    return dressed[0]
+    return dressed[0], tuple(dressed[len(bare) + 1 :])
 
 
 def _stop(folder: Path) -> frozenset[int]:

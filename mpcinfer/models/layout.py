@@ -1,4 +1,4 @@
-"""Where each of our weights lies in a checkpoint: GPT-2, and the Llama family under two sets of names.
+"""Where each of our weights lies in a checkpoint: GPT-2, the Llama family under two sets of names, and BERT.
 
 A layout says which of a checkpoint's tensors make up each of ours. Names in it leave the last part
 (`.weight`, `.bias`) out, since a matrix and its bias are laid out alike.
@@ -36,10 +36,12 @@ class Source:
     Attributes:
         names: the checkpoint's tensors, joined along their output axis.
         transposed: the checkpoint keeps matrices [out, in]; ours are [in, out].
+        plus_row: a table whose first row is added to every row: the type that all tokens of one text have.
     """
 
     names: tuple[str, ...]
     transposed: bool
+    plus_row: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,76 @@ def llama_layout(config: ModelConfig, names: LlamaNames) -> dict[str, Source]:
         sources[f"{ours}.ffn.in"] = Source(tuple(theirs + name for name in names.ffn_in), True)
         sources[f"{ours}.ffn.out"] = Source((theirs + names.ffn_out,), True)
     sources["head.norm"] = Source((names.final_norm,), False)
-    sources["head"] = Source((names.head,), True)
+    sources["head"] = Source((names.head if config.head == "vocabulary" else "score",), True)
+    return sources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderNames:
+    """An encoder's tensors; `layer` takes the layer's number, and `types` is empty where there are none."""
+
+    types: str
+    layer: str
+    qkv: tuple[str, str, str]
+    out: str
+    norm1: str
+    ffn_in: str
+    ffn_out: str
+    norm2: str
+    pooler: str
+
+
+BERT = EncoderNames(
+    types="embeddings.token_type_embeddings",
+    layer="encoder.layer.{}.",
+    qkv=("attention.self.query", "attention.self.key", "attention.self.value"),
+    out="attention.output.dense",
+    norm1="attention.output.LayerNorm",
+    ffn_in="intermediate.dense",
+    ffn_out="output.dense",
+    norm2="output.LayerNorm",
+    pooler="pooler.dense",
+)
+
+DISTILBERT = EncoderNames(
+    types="",
+    layer="transformer.layer.{}.",
+    qkv=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+    out="attention.out_lin",
+    norm1="sa_layer_norm",
+    ffn_in="ffn.lin1",
+    ffn_out="ffn.lin2",
+    norm2="output_layer_norm",
+    pooler="",
+)
+
+
+def encoder_layout(config: ModelConfig, names: EncoderNames, prefix: str) -> dict[str, Source]:
+    """The layout of an encoder's configuration.
+
+    Args:
+        prefix: `bert.` or `distilbert.` where the checkpoint was saved with a head, else empty. The
+            classifier, and what DistilBERT has for a pooler, never have it.
+    """
+    sources = {
+        "embed.tokens": Source((f"{prefix}embeddings.word_embeddings",), False),
+        "embed.positions": Source(
+            (f"{prefix}embeddings.position_embeddings",),
+            False,
+            f"{prefix}{names.types}.weight" if names.types else "",
+        ),
+        "embed.norm": Source((f"{prefix}embeddings.LayerNorm",), False),
+        "head.pooler": Source((f"{prefix}{names.pooler}" if names.pooler else "pre_classifier",), True),
+        "head": Source(("classifier",), True),
+    }
+    for layer in range(config.layers):
+        ours, theirs = f"layer{layer}", prefix + names.layer.format(layer)
+        sources[f"{ours}.attn.qkv"] = Source(tuple(theirs + name for name in names.qkv), True)
+        sources[f"{ours}.attn.out"] = Source((theirs + names.out,), True)
+        sources[f"{ours}.norm1"] = Source((theirs + names.norm1,), False)
+        sources[f"{ours}.ffn.in"] = Source((theirs + names.ffn_in,), True)
+        sources[f"{ours}.ffn.out"] = Source((theirs + names.ffn_out,), True)
+        sources[f"{ours}.norm2"] = Source((theirs + names.norm2,), False)
     return sources
 
 
@@ -123,7 +194,7 @@ def gpt2_layout(config: ModelConfig, prefix: str) -> dict[str, Source]:
         for ours, theirs in theirs_by_ours.items():
             sources[f"layer{layer}.{ours}"] = Source((f"{prefix}h.{layer}.{theirs}",), False)
     sources["head.norm"] = Source((f"{prefix}ln_f",), False)
-    sources["head"] = Source(("lm_head",), True)
+    sources["head"] = Source(("lm_head" if config.head == "vocabulary" else "score",), True)
     return sources
 
 
@@ -142,14 +213,18 @@ def read_weights(
     present, used = checkpoint.names(), set[str]()
     weights: dict[str, torch.Tensor] = {}
     for name in weight_shapes(config):
-        stem, part = (name, "weight") if name.startswith("embed.") else name.rsplit(".", 1)
+        table = name in ("embed.tokens", "embed.positions")
+        stem, part = (name, "weight") if table else name.rsplit(".", 1)
         source = layout[stem]
         theirs = [f"{each}.{part}" for each in source.names]
-        missing = [each for each in theirs if each not in present]
+        added = [source.plus_row] if source.plus_row else []
+        missing = [each for each in (*theirs, *added) if each not in present]
         if missing:
             raise ConfigError(f"the checkpoint has no tensor {missing[0]}, needed for {name}")
         weights[name] = _joined([checkpoint.read(each) for each in theirs], source.transposed, name)
-        used.update(theirs)
+        for row in added:
+            weights[name] = weights[name] + checkpoint.read(row)[0]
+        used.update(theirs, added)
     unread = sorted(name for name in present - used if not re.fullmatch(ignored, name))
     if unread:
         raise ConfigError(f"the checkpoint has tensors this model form has no place for: {unread[:3]}")

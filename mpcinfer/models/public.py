@@ -14,18 +14,23 @@ from mpcinfer.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicModel:
-    """Shape, tokenizer and calibrated ranges. The client needs no more than this."""
+    """Shape, tokenizer, calibrated ranges and names of classes. The client needs no more than this."""
 
     name: str
     config: ModelConfig
     tokenizer: Tokenizer
     ranges: Mapping[str, float] = field(default_factory=dict[str, float])
+    labels: tuple[str, ...] = ()
 
     @staticmethod
     def of(model: Model) -> PublicModel:
         """The public part of a model."""
         return PublicModel(
-            name=model.name, config=model.config, tokenizer=model.tokenizer, ranges=model.ranges
+            name=model.name,
+            config=model.config,
+            tokenizer=model.tokenizer,
+            ranges=model.ranges,
+            labels=model.labels,
         )
 
     def digest(self) -> str:

@@ -4,7 +4,7 @@ A range is a number under `label/quantity`. The label is the decoder's nested sp
 `layer3.attn`, `layer3.attn.qkv`, `layer3.ffn.gelu_tanh`, `head.norm`, ...); the quantity is
 
     embed, add_positions, linear, matmul, offset, apply_temperature, attention_weights, norm, activation, mul,
-    add, scale, rope, head
+    add, scale, rope, sum_tokens, head
                         largest magnitude of that operation's output; `layer3/add` is the residual stream
     in                  activations: largest magnitude of the input
     normalised          norms: largest magnitude before gain and bias
@@ -125,7 +125,8 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
     def attention_weights(
         self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
     ) -> torch.Tensor:
-        visible = torch.ones(scores.shape[-2:], dtype=torch.bool).tril(start)
+        visible = torch.ones(scores.shape[-2:], dtype=torch.bool)
+        visible = visible.tril(start) if form.causal else visible
         if form.kind == "softmax":
             peak = scores.masked_fill(~visible, float("-inf")).amax(-1, keepdim=True)
             below = (peak - scores).masked_fill(~visible, 0.0)
@@ -205,8 +206,13 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
     def last_tokens(self, x: torch.Tensor, count: int) -> torch.Tensor:
         return self._plain.last_tokens(x, count)
 
-    def head(self, x: torch.Tensor, table: torch.Tensor, tied: bool) -> torch.Tensor:
-        return self._output("head", self._plain.head(x, table, tied))
+    def sum_tokens(self, x: torch.Tensor) -> torch.Tensor:
+        return self._output("sum_tokens", self._plain.sum_tokens(x))
+
+    def head(
+        self, x: torch.Tensor, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return self._output("head", self._plain.head(x, table, tied, bias))
 
     def open_logits(self, logits: torch.Tensor) -> torch.Tensor:
         return self._plain.open_logits(logits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Part = Literal["norm1", "attn", "norm2", "ffn", "norm"]
+Part = Literal["norm1", "attn", "norm2", "ffn", "norm", "pooler", "embedding"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +13,8 @@ class Site:
     """A part of a block, or of what follows the last one.
 
     Attributes:
-        layer: of the block, from 0; None after the last.
-        part: `norm` is the final one.
+        layer: of the block, from 0; None before the first and after the last.
+        part: `norm` is the final one, `embedding` the norm after the embedding.
     """
 
     layer: int | None
@@ -23,4 +23,6 @@ class Site:
     @property
     def key(self) -> str:
         """What keys of its calibrated ranges begin with: `layer3.attn`, `head.norm`."""
+        if self.part == "embedding":
+            return "embed.norm"
         return f"head.{self.part}" if self.layer is None else f"layer{self.layer}.{self.part}"

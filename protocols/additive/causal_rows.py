@@ -1,6 +1,7 @@
-"""Causal rows packed end to end: hidden keys are left out instead of masked.
+"""Rows of attention packed end to end: hidden keys are left out instead of masked.
 
-Query i of T stands at position start + i and sees start + i + 1 keys. Packed, the rows of a [T, S] matrix lie
+Query i of T stands at position start + i and sees start + i + 1 keys, or all S where rows are not causal.
+Packed, the rows of a [T, S] matrix lie
 one after the other in a vector of N visible entries. Which entry lies where is public. Tensors on the `meta`
 device only change shape: no index is built for a bill.
 """
@@ -23,10 +24,12 @@ class CausalRows:
     Attributes:
         tokens: T, queries.
         start: keys that were there before the first query.
+        causal: a query sees the keys up to its own; otherwise all S.
     """
 
     tokens: int
     start: int
+    causal: bool = True
 
     @property
     def keys(self) -> int:
@@ -36,11 +39,15 @@ class CausalRows:
     @property
     def lengths(self) -> tuple[int, ...]:
         """Visible keys of every row."""
+        if not self.causal:
+            return (self.keys,) * self.tokens
         return tuple(range(self.start + 1, self.keys + 1))
 
     @property
     def visible(self) -> int:
         """N, entries of all rows together."""
+        if not self.causal:
+            return self.tokens * self.keys
         return self.tokens * (self.start + 1 + self.keys) // 2
 
     def pack(self, executor: Arithmetic, x: Share) -> Share:
@@ -49,7 +56,8 @@ class CausalRows:
         def change(value: torch.Tensor) -> torch.Tensor:
             if value.is_meta:
                 return value.new_empty((*value.shape[:-2], self.visible))
-            return value.flatten(-2)[..., _places(self.tokens, self.start)]
+            flat = value.flatten(-2)
+            return flat[..., _places(self.tokens, self.start)] if self.causal else flat
 
         return executor.rearrange(x, change)
 
@@ -57,6 +65,8 @@ class CausalRows:
         """[..., N] -> [..., T, S] with exact zeros on hidden keys."""
 
         def change(value: torch.Tensor) -> torch.Tensor:
+            if not self.causal:
+                return value.reshape(*value.shape[:-1], self.tokens, self.keys)
             flat = value.new_zeros((*value.shape[:-1], self.tokens * self.keys))
             if not value.is_meta:
                 flat[..., _places(self.tokens, self.start)] = value
@@ -70,6 +80,8 @@ class CausalRows:
         def change(value: torch.Tensor) -> torch.Tensor:
             if value.is_meta:
                 return value.new_empty((*value.shape[:-1], self.visible))
+            if not self.causal:
+                return value.repeat_interleave(self.keys, -1)
             return value[..., _rows(self.tokens, self.start)]
 
         return executor.rearrange(rows, change)
@@ -78,7 +90,7 @@ class CausalRows:
         """[..., T, S] with exact zeros written over hidden keys."""
 
         def change(value: torch.Tensor) -> torch.Tensor:
-            return value if value.is_meta else value.tril(self.start)
+            return value if value.is_meta or not self.causal else value.tril(self.start)
 
         return executor.rearrange(x, change)
 

@@ -32,8 +32,9 @@ class UnaryProtocol(ABC):
 class CausalProtocol(ABC):
     """Attention weights of scores [B, H, T, S] on shares.
 
-    Query i stands at position start + i, S = start + T, and sees keys 0..start + i; hidden keys get exactly
-    zero. A subclass is final, documents numbered steps and its source, and states:
+    Query i stands at position start + i, S = start + T, and sees keys 0..start + i, or all where
+    `causal` is False; hidden keys get exactly zero. A subclass is final, documents numbered steps and its
+    source, and states:
 
         max_spread: row maximum minus score may be this large; beyond it the result can be anything.
         max_abs_error: largest |weight - softmax|, likewise, not counting a unit of the last place for every
@@ -45,7 +46,7 @@ class CausalProtocol(ABC):
     max_abs_error: ClassVar[float]
 
     @abstractmethod
-    def __call__(self, executor: Arithmetic, scores: Share, start: int) -> Share:
+    def __call__(self, executor: Arithmetic, scores: Share, start: int, *, causal: bool = True) -> Share:
         """Weights of the same shape; every row sums to 1 up to S times the error."""
 
 

@@ -1,4 +1,4 @@
-"""Causal softmax."""
+"""Softmax over the keys that a query may see."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class TreeSoftmax(CausalProtocol):
         self._maximum = maximum or TreeMaximum()
         self._exponential = exponential or QuarticExponential()
 
-    def __call__(self, executor: Arithmetic, scores: Share, start: int) -> Share:
-        rows = CausalRows(scores.shape[-2], start)
+    def __call__(self, executor: Arithmetic, scores: Share, start: int, *, causal: bool = True) -> Share:
+        rows = CausalRows(scores.shape[-2], start, causal)
         if rows.keys == 1:
             ones = executor.rearrange(scores, torch.zeros_like)
             return executor.add_public(ones, 1.0)

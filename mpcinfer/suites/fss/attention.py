@@ -1,8 +1,8 @@
-"""Causal attention, from masked queries, keys and values to an output that the server holds.
+"""Attention, from masked queries, keys and values to an output that the server holds.
 
 What all kinds have in common is here, and softmax; `fss_power_attention` has the others. Softmax:
 
-1. Scores: a product of masked matrices, of which only what is causal is computed; they are opened.
+1. Scores: a product of masked matrices, of which only what a query may see is computed; they are opened.
 2. The coarse maximum of every row: a histogram opened, a zero test.  3. It is opened.
 4. exp(maximum - score): one look-up.  5. It is opened, with each row's sum.
 6. Weights times values; opened together with each row's reciprocal; their product goes to the server.
@@ -67,16 +67,19 @@ def softmax_attention(
     v: CachedShare,
     widths: AttentionWidths,
     p: Precision,
+    *,
+    causal: bool = True,
 ) -> Share:
     """softmax(q k^T) v over the keys each query may see, held by the server for the next layer.
 
     Args:
         q: masked [B, H, T, K], divided by sqrt(K) already.
         k, v: masked [B, H, S, K], kept; the queries are the last T of the S positions.
+        causal: a query sees the keys up to its own; otherwise all.
 
     Cost: 7 rounds, and one more as `quotient_to_server` says.
     """
-    seen, span = _blocks(executor, q, k), executor.meter.span
+    seen, span = _blocks(executor, q, k, causal=causal), executor.meter.span
     with span("scores", "matmul"):
         products = executor.apply(CausalProduct(seen), q, k, k.summand)
         scores = executor.apply(
@@ -98,11 +101,11 @@ def softmax_attention(
         return divide(executor, suite, mixed, sums, widths, p)
 
 
-def _blocks(executor: Executor, q: Share, k: Share) -> CausalBlocks:
+def _blocks(executor: Executor, q: Share, k: Share, *, causal: bool) -> CausalBlocks:
     """Plans with exact truncation truncate by gates, a share and a round each: a single block there."""
     if executor.exact_truncation:
-        return CausalBlocks.whole(q.shape[-2], k.shape[-2])
-    return CausalBlocks.of(q.shape[-2], k.shape[-2], q.shape[-3])
+        return CausalBlocks.whole(q.shape[-2], k.shape[-2], causal=causal)
+    return CausalBlocks.of(q.shape[-2], k.shape[-2], q.shape[-3], causal=causal)
 
 
 def row_sums(executor: Executor, packed: Sequence[Share], seen: CausalBlocks) -> Share:

@@ -1,7 +1,11 @@
-"""The decoder as a program of FSS gates: a party, the dealer, the reference and the bill all run this file.
+"""The model as a program of FSS gates: a party, the dealer, the reference and the bill all run this file.
 
 Layer norm needs no mean: the matrices that write the residual are centred in cleartext when weights are
 loaded, and the embedding is centred once, so that its rows' means are zero everywhere.
+
+Norms that come last leave their rows at the server, where the next linear layer and the residual read them
+without a message: the gain that the residual needs is a diagonal layer of the server's, added to what the
+block writes before the sum is opened, once, for the next norm.
 
 Shape legend: B batch, T tokens of this step, S tokens so far, D model, H heads, K head width, V vocabulary.
 """
@@ -23,7 +27,7 @@ from mpcinfer.suites.fss.attention_widths import NormWidths
 from mpcinfer.suites.fss.formats import activation_formats, inverse_root
 from mpcinfer.suites.fss.power_attention import power_attention, relu_attention
 from mpcinfer.suites.fss.range_check import plain_name
-from mpcinfer.suites.fss.widths import RESIDUAL_WRITERS, Widths
+from mpcinfer.suites.fss.widths import RESIDUAL_WRITERS, FfnWidths, Widths
 from parties.errors import ConfigError
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.cached import CachedShare, to_cached
@@ -86,6 +90,9 @@ class FssBackend(Backend[Share, Matrix]):
         """Extends rows from the embedding's ring to the residual's; centres them where blocks have layer
         norms."""
         executor, p = self.executor, self._precision
+        if self._post:  # its tables are centred in cleartext
+            bits = x.ring_bits - max(p.embedding - p.residual, 0)
+            return open_truncated(executor, (x, min(p.embedding, p.residual), bits))[0]
         (x,) = open_truncated(executor, (x, p.embedding, x.ring_bits))
         if self._bare:
             wide = self._widths.held_bits + p.embedding - p.residual
@@ -109,8 +116,37 @@ class FssBackend(Backend[Share, Matrix]):
         with self.span("residual", "residual"):
             if self._bare:
                 return self.executor.add(a, self._kept(b))
+            b = self._at_one_scale(a, b) if self._post else b
             (b,) = open_truncated(self.executor, (b, self._precision.residual, self._widths.residual_bits))
-            return self.executor.add(a, b)
+            return b if self._post else self.executor.add(a, b)
+
+    def _at_one_scale(self, a: Share, b: Share) -> Share:
+        """The sum of two values at the server, at the finer of their scales, in a ring for the residual."""
+        finest = max(a.frac_bits, b.frac_bits)
+        bits = self._widths.residual_bits + finest - self._precision.residual
+        shifted: list[Share] = []
+        for x in (a, b):
+            up = finest - x.frac_bits
+            shifted.append(self.executor.shift_up(self.executor.reduce(x, bits - up), up))
+        return self.executor.add(*shifted)
+
+    def diagonal(self, x: Share, gain: Matrix, bias: Matrix | None, mean: Matrix | None = None) -> Share:
+        """Two linear layers of the server's on a value that it holds, in its ring for them; the bias is kept
+        with the gain. The head's goes to the client next, the others are added to what a block writes.
+
+        Cost: nothing online; offline, ring_bits an element from the dealer to the server, and as many from
+        the client.
+        """
+        head = plain_name(gain.name) == "head.residual.weight"
+        held = Held.SERVER_HELD if head else Held.SERVER_MASKED
+        x = self.executor.reduce(x, gain.ring_bits)
+        y = self.executor.one(Linear(gain, held=held), x)
+        return y if mean is None else self.executor.sub(y, self.executor.one(Linear(mean, held=held), x))
+
+    @property
+    def _post(self) -> bool:
+        """Norms come last: the residual is a norm's rows at the server."""
+        return self._config.norm_order == "post"
 
     @property
     def _bare(self) -> bool:
@@ -125,6 +161,8 @@ class FssBackend(Backend[Share, Matrix]):
     def linear(self, x: Share, weight: Matrix, bias: Matrix | None) -> Share:
         """The bias is kept with the weight."""
         stays = weight.name.endswith("attn.qkv.weight") and self._config.temperature == "position"
+        if self._post and x.ring_bits > weight.ring_bits:
+            x = self.executor.reduce(x, weight.ring_bits)
         if not self._bare:
             held = Held.SERVER_HELD if stays else Held.SERVER_MASKED
             return self.executor.one(Linear(weight, held=held), x)
@@ -160,6 +198,8 @@ class FssBackend(Backend[Share, Matrix]):
 
     def _norm_widths(self) -> tuple[NormWidths, int]:
         """The norm at hand, and the ring of the layer that reads it."""
+        if self._post:
+            return self._widths.post_norm(self.site)
         if self.site.part == "norm":
             return self._widths.head_norm, self._widths.head_bits
         if self.site.part == "norm1":
@@ -243,7 +283,7 @@ class FssBackend(Backend[Share, Matrix]):
         assert isinstance(v, CachedShare)
         around = (self.executor, self._suite, q, k, v, self._widths.attention(self._layer), self._precision)
         if form.kind == "softmax":  # a number that is added to all scores of a row changes nothing
-            return softmax_attention(*around)
+            return softmax_attention(*around, causal=form.causal)
         if form.kind == "relu":
             return relu_attention(*around, form, offset)
         return power_attention(*around, form, offset, epsilon)
@@ -254,7 +294,7 @@ class FssBackend(Backend[Share, Matrix]):
         """An activation of a value that the server has, masked; the result is held by the server again."""
         if kind == "identity":
             return x
-        executor, p, widths = self.executor, self._precision, self._widths.ffn(self._layer)
+        executor, p, widths = self.executor, self._precision, self._activation_widths
         (x,) = open_truncated(executor, (x, p.activation, widths.preactivation_bits))
         protocol, formats = self._activation(kind, p.activation)
         index = self._index(protocol, formats, x)
@@ -285,7 +325,7 @@ class FssBackend(Backend[Share, Matrix]):
         self, kind: ActivationKind, frac_bits: int
     ) -> tuple[ActivationProtocol, ActivationFormats]:
         """The plan's protocol for it, and the fixed-point formats around it."""
-        ffn, protocol = self._widths.ffn(self._layer), self._suite.activations[kind]
+        ffn, protocol = self._activation_widths, self._suite.activations[kind]
         exact_truncation = self.executor.exact_truncation
         return protocol, activation_formats(
             protocol, ffn, self._precision, frac_bits, exact_truncation=exact_truncation
@@ -293,7 +333,18 @@ class FssBackend(Backend[Share, Matrix]):
 
     # -- the answer ------------------------------------------------------------------------------------------
 
-    def head(self, x: Share, table: Matrix, tied: bool) -> Share:
+    @property
+    def _activation_widths(self) -> FfnWidths:
+        """Of the FFN at hand, or of the pooler."""
+        return self._widths.pooler if self.site.part == "pooler" else self._widths.ffn(self._layer)
+
+    def sum_tokens(self, x: Share) -> Share:
+        """In a ring that holds it (`Widths.head_bits`)."""
+        turned = self.executor.map(x, lambda v: v.transpose(-1, -2))
+        return self.executor.map(self.executor.sum_last(turned), lambda v: v.transpose(-1, -2))
+
+    def head(self, x: Share, table: Matrix, tied: bool, bias: Matrix | None = None) -> Share:
+        """The bias is kept with the table."""
         if not (self._config.final_norm or self._config.head_input):
             x = self._in_ring(x, self._widths.head_bits)
         return self.executor.one(Linear(table, transposed=tied, held=Held.SERVER_HELD), x)
@@ -302,7 +353,7 @@ class FssBackend(Backend[Share, Matrix]):
         """The logits at the client, cut to a few fraction bits where truncation is probabilistic."""
         with self.span("output", "output"):
             if not self.executor.exact_truncation:
-                logits = self.executor.truncate(logits, logits.frac_bits - self._precision.logits)
+                logits = self.executor.truncate(logits, logits.frac_bits - self._widths.logits_frac)
                 logits = self.executor.reduce(logits, self._widths.logits_bits)
             opened = self.executor.one(RevealToClient(), logits)
         if opened.value.device.type == "meta":

@@ -14,9 +14,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from mpcinfer.models.bounds import MARGIN, POWER_MARGIN, PROFILE, Seen, integer_bits
+from mpcinfer.models.bounds import (
+    MARGIN,
+    POST_NORM_PROFILE,
+    POWER_MARGIN,
+    PROFILE,
+    Profile,
+    Seen,
+    integer_bits,
+)
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folded import query_exponent
+from mpcinfer.models.site import Site
 from mpcinfer.suites.fss.attention_widths import AttentionWidths, NormWidths, Weighting, weighting
 from mpcinfer.suites.fss.precision import RING_BITS, Precision, fits, ring
 from parties.errors import RangeError
@@ -86,6 +95,8 @@ class Widths:
     @cached_property
     def residual_bits(self) -> int:
         """The residual; a bit of slack lets norms read it into wider rings."""
+        if self.config.norm_order == "post":
+            return self._post_residual_bits
         labels = ["embedding/embed", "embedding/add_positions"]
         layers = range(self.config.layers)
         labels += [
@@ -96,6 +107,71 @@ class Widths:
         if self._seen.ranges is not None:
             largest = MARGIN * max(self._seen.ranges.get(label, 0.0) for label in labels)
         return ring(largest, self.precision.residual, slack=2, what="the residual")
+
+    @cached_property
+    def _post_residual_bits(self) -> int:
+        """What a block reads of a norm, what it writes, and their sum."""
+        largest = self._profile.residual
+        if self._seen.ranges is not None:
+            norms = [
+                self.config.norm_before(i, part)
+                for i in range(self.config.layers)
+                for part in ("attn", "ffn")
+            ]
+            labels = [f"{label}/norm" for label in norms]
+            for i in range(self.config.layers):
+                labels += [f"layer{i}{end}" for end in ("/add", ".attn.out/linear", ".ffn.out/linear")]
+            largest = MARGIN * max(self._seen.range(label) for label in labels)
+        return ring(largest, self.precision.residual, slack=2, what="the residual")
+
+    @property
+    def _profile(self) -> Profile:
+        """What is assumed of a shape without weights."""
+        return POST_NORM_PROFILE if self.config.norm_order == "post" else PROFILE
+
+    @property
+    def residual_gain_frac(self) -> int:
+        """Fraction bits of the gains through which a residual reads norms that come last."""
+        return self.precision.weight
+
+    def residual_gain_bits(self, name: str) -> int:
+        """The ring of a norm's rows that a residual reads through a gain, or the client at the end.
+
+        Args:
+            name: of the gain.
+        """
+        part = name.rpartition(".")[0]
+        if part == "head.residual":
+            return self.head_bits
+        layer = int(part.split(".")[0].removeprefix("layer"))
+        norm = self.attention(layer).norm if part.endswith("residual1") else self.ffn(layer).norm
+        scale = norm.held + self.residual_gain_frac
+        return fits(self.residual_bits + max(scale - self.precision.residual, 0), name)
+
+    def post_norm(self, site: Site) -> tuple[NormWidths, int]:
+        """A norm that comes last, and the ring in which its rows go to the server, less `dropped_bits`: that
+        of the linear layer or of the residual's gain, whichever is wider."""
+        if site.part == "norm1":
+            assert site.layer is not None
+            ffn = self.ffn(site.layer)
+            return ffn.norm, max(ffn.in_bits, self.residual_gain_bits(f"layer{site.layer}.residual2.weight"))
+        following = 0 if site.layer is None else site.layer + 1
+        if following < self.config.layers:
+            attention = self.attention(following)
+            gain = self.residual_gain_bits(f"layer{following}.residual1.weight")
+            return attention.norm, max(attention.qkv_bits, gain)
+        if self.config.pooler != "none":
+            return self.pooler.norm, self.pooler.in_bits
+        return self.head_norm, self.head_bits
+
+    @cached_property
+    def pooler(self) -> FfnWidths:
+        """The matrix and the activation before the classes."""
+        return self._mlp("head.pooler", self._last_norm, "head.logits/head", self._profile.logits)
+
+    @property
+    def _last_norm(self) -> str:
+        return f"layer{self.config.layers - 1}.norm2"
 
     @cached_property
     def held_bits(self) -> int:
@@ -118,15 +194,16 @@ class Widths:
     @cached_property
     def embedding_bits(self) -> int:
         """Token rows, plus positions where they are learned."""
-        largest = max(self._seen.largest("embedding/embed", PROFILE.embedding), 2.0**-4)
+        usual = self._profile.embedding
+        largest = max(self._seen.largest("embedding/embed", usual), 2.0**-4)
         if self.config.positions == "learned":
-            largest = max(largest, self._seen.largest("embedding/add_positions", PROFILE.embedding))
+            largest = max(largest, self._seen.largest("embedding/add_positions", usual))
         return ring(largest, self.precision.embedding, slack=2, what="the embedding")
 
     @cached_property
     def head_norm(self) -> NormWidths:
         """The final norm."""
-        return self._norm("head.norm")
+        return self._norm("head.norm" if self.config.norm_order == "pre" else self._last_norm)
 
     @cached_property
     def gain_frac(self) -> int:
@@ -139,7 +216,13 @@ class Widths:
     @cached_property
     def head_bits(self) -> int:
         """Norm gain, or the matrix of a head without a norm, and vocabulary are two linear layers on one
-        server-held value."""
+        server-held value; pooled rows are the last norm's, or as many of them as there may be tokens."""
+        if self.config.head == "embedding":
+            return fits(
+                integer_bits(self._pooled) + self.head_norm.held + self.residual_gain_frac + 2, "head"
+            )
+        if self.config.pooler != "none":
+            return self.pooler.out_bits
         if not self.config.final_norm:
             return self._head_bits(0)
         return self._head_bits(self.gain_frac) - self.head_norm.dropped_bits
@@ -154,8 +237,21 @@ class Widths:
         return integer_bits(self._seen.largest("head.logits/head", PROFILE.logits)) + read + table + 1
 
     @cached_property
+    def _pooled(self) -> float:
+        """How large pooled rows get: the last norm's, summed where the mean is wanted."""
+        terms = self.max_context if self.config.pooling == "mean" else 1
+        return self._seen.largest(f"{self._last_norm}/norm", self._profile.normed) * terms
+
+    @property
+    def logits_frac(self) -> int:
+        """Fraction bits of the logits, or of pooled rows, as they go to the client."""
+        return self.precision.pooled if self.config.head == "embedding" else self.precision.logits
+
+    @cached_property
     def logits_bits(self) -> int:
-        """Ring bits of the logits as they go to the client."""
+        """Ring bits of the logits, or of pooled rows, as they go to the client."""
+        if self.config.head == "embedding":
+            return ring(self._pooled, self.logits_frac, slack=1, what="pooled rows")
         return ring(
             self._seen.largest("head.logits/head", PROFILE.logits),
             self.precision.logits,
@@ -187,7 +283,7 @@ class Widths:
         score_bits = integer + p.query + p.key + (1 + self._exact_truncation if softmax else 2)
         qkv = self._seen.largest(f"{prefix}.qkv/linear", PROFILE.linear)
         mix_bits = ring(weights.largest_mix, weights.frac + p.value, slack=2, what=f"{prefix}.mix")
-        norm, scale, limit = self._read(f"layer{layer}.norm1")
+        norm, scale, limit = self._read(self.config.norm_before(layer, "attn"))
         turned = scale + (p.rotation if config.positions == "rope" else 0)
         by_position = config.temperature == "position"
         scaled = turned + (p.weight if by_position else 0)
@@ -200,7 +296,7 @@ class Widths:
         qkv_bits = max([own, *(need for need in (products, values) if need <= limit)])
         finer = self._finer(limit - qkv_bits)
         frac, what = self._quotient_frac(weights), f"{prefix}.out"
-        out = self._seen.largest(f"{prefix}.out/linear", PROFILE.residual)
+        out = self._seen.largest(f"{prefix}.out/linear", self._profile.residual)
         writing, reopened = self._writing(weights), not self._has_room(weights)
         out_bits = self._into_residual(out, frac + writing, what)
         alone = ring(weights.output, weights.mixed + weights.inverse, slack=2, what=what)
@@ -252,7 +348,7 @@ class Widths:
     def _ffn(self, layer: int) -> FfnWidths:
         config, p = self.config, self.precision
         prefix = f"layer{layer}.ffn"
-        norm, scale, _ = self._read(f"layer{layer}.norm2")
+        norm, scale, _ = self._read(self.config.norm_before(layer, "ffn"))
         if config.ffn == "fused":
             out = self._into_residual(0.0, scale, f"{prefix}.out") - norm.dropped_bits
             return FfnWidths(
@@ -264,16 +360,39 @@ class Widths:
                 activation_bits=out,
                 out_bits=out,
             )
-        largest = self._seen.largest(f"{prefix}.in/linear", PROFILE.pre_activation)
-        out = self._seen.largest(f"{prefix}.out/linear", PROFILE.residual)
+        out = self._seen.largest(f"{prefix}.out/linear", self._profile.residual)
         if config.ffn == "glu":
-            fraction, out_scale = p.gate, 2 * p.gate + p.weight
-            out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
-            activated = max(out_bits, self._product_bits(prefix, largest, out_bits))
-            out_bits = activated - (2 * p.gate - self._held(2 * p.gate))
-        else:
-            fraction, out_scale = p.activation, p.activation + p.weight
-            activated = out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
+            return self._glu(prefix, norm, scale, out)
+        out_bits = self._into_residual(out, p.activation + p.weight, f"{prefix}.out")
+        return self._activated(prefix, norm, scale, p.activation, (out_bits, out_bits))
+
+    def _glu(self, prefix: str, norm: NormWidths, scale: int, out: float) -> FfnWidths:
+        """A gated unit, which writes numbers up to `out`."""
+        p = self.precision
+        largest = self._seen.largest(f"{prefix}.in/linear", PROFILE.pre_activation)
+        out_bits = self._into_residual(out, 2 * p.gate + p.weight, f"{prefix}.out")
+        activated = max(out_bits, self._product_bits(prefix, largest, out_bits))
+        out_bits = activated - (2 * p.gate - self._held(2 * p.gate))
+        return self._activated(prefix, norm, scale, p.gate, (activated, out_bits))
+
+    def _mlp(self, prefix: str, read: str, written: str, usual: float) -> FfnWidths:
+        """A linear layer and an activation before the linear layer that ends a model.
+
+        Args:
+            read, written: the norm's label, and that of what the last layer gives; `usual`, for a shape.
+        """
+        p, (norm, scale, _) = self.precision, self._read(read)
+        largest = self._seen.largest(written, usual)
+        out = ring(largest, p.activation + p.weight, slack=2, what=written)
+        return self._activated(prefix, norm, scale, p.activation, (out, out))
+
+    def _activated(
+        self, prefix: str, norm: NormWidths, scale: int, fraction: int, out: tuple[int, int]
+    ) -> FfnWidths:
+        """Rings around an activation of `fraction` fraction bits, and after it: of its result, and of what
+        the next layer reads."""
+        p, (activated, out_bits) = self.precision, out
+        largest = self._seen.largest(f"{prefix}.in/linear", PROFILE.pre_activation)
         preactivation_bits = ring(largest, fraction, slack=2, what=f"{prefix}.in")
         in_bits = max(preactivation_bits + scale - fraction, integer_bits(largest) + scale + 2)
         finer = self._finer(RING_BITS - in_bits)
@@ -348,7 +467,7 @@ class Widths:
 
     def _mean_squares(self, label: str) -> tuple[float, float]:
         if self._seen.ranges is None:
-            return PROFILE.mean_square
+            return self._profile.mean_square
         kind = "variance" if self.config.norm == "layernorm" else "mean_square"
         low = max(self._seen.range(f"{label}/{kind}_min") / POWER_MARGIN, self.config.norm_eps)
         return low, self._seen.range(f"{label}/{kind}_max") * POWER_MARGIN

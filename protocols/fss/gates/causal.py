@@ -1,4 +1,4 @@
-"""Products of queries with keys, and of weights with values, where a query sees the keys up to its own only.
+"""Products of queries with keys, and of weights with values: a query sees the keys up to its own, or all.
 
 What can be seen is packed: rows of growing length end to end, cut into blocks of whole rows. Nothing else is
 dealt for or opened. Products are made for some hundred rows at once, with the keys up to the last of them, so
@@ -39,30 +39,35 @@ class CausalBlocks:
     Attributes:
         queries, keys: T, S.
         cuts: rows at which blocks begin, 0 first and T last.
+        causal: a query sees the keys up to its own; otherwise all S.
     """
 
     queries: int
     keys: int
     cuts: tuple[int, ...]
+    causal: bool = True
 
     @classmethod
-    def of(cls, queries: int, keys: int, heads: int) -> CausalBlocks:
+    def of(cls, queries: int, keys: int, heads: int, *, causal: bool = True) -> CausalBlocks:
         """Blocks of about `BLOCK_ELEMENTS` elements."""
         cuts = [0]
         for row in range(BLOCK_ROWS, queries, BLOCK_ROWS):
             first, last = keys - queries + cuts[-1] + 1, keys - queries + row + BLOCK_ROWS
+            first, last = (first, last) if causal else (keys, keys)
             if heads * (first + last) * (row + BLOCK_ROWS - cuts[-1]) // 2 > BLOCK_ELEMENTS:
                 cuts.append(row)
-        return cls(queries, keys, (*cuts, queries))
+        return cls(queries, keys, (*cuts, queries), causal)
 
     @classmethod
-    def whole(cls, queries: int, keys: int) -> CausalBlocks:
+    def whole(cls, queries: int, keys: int, *, causal: bool = True) -> CausalBlocks:
         """A single block."""
-        return cls(queries, keys, (0, queries))
+        return cls(queries, keys, (0, queries), causal)
 
     @cached_property
     def lengths(self) -> tuple[int, ...]:
         """How many keys each query sees."""
+        if not self.causal:
+            return (self.keys,) * self.queries
         return tuple(range(self.keys - self.queries + 1, self.keys + 1))
 
     @cached_property
