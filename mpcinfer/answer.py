@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mpcinfer.generation import Predict, StopReason, complete, generate
 from mpcinfer.models.public import PublicModel
+from mpcinfer.reading import require_head
 from mpcinfer.sampling import Sampler
 from mpcinfer.speculation import Speculation
 
@@ -49,8 +50,9 @@ def answer(
         speculation: makes drafts, as `generate` wants it.
 
     Raises:
-        ConfigError: an empty prompt, or one that fills the context.
+        ConfigError: an empty prompt, one that fills the context, or a model that does not continue texts.
     """
+    require_head(public, "vocabulary")
     tokenizer, ids = public.tokenizer, list[int]()
 
     def told(token: int) -> None:

@@ -14,6 +14,7 @@ from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
+from mpcinfer.reading import Labelled, embeddings, labelled
 from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.speculation import Draft, look_up, speculation
 from mpcinfer.suites.registry import suite_of
@@ -21,7 +22,7 @@ from protocols.plan import DEFAULT_PLAN
 
 
 class ClearModel:
-    """Completes texts without any privacy.
+    """Completes and reads texts without any privacy.
 
     Args:
         model: weights and tokenizer.
@@ -66,6 +67,18 @@ class ClearModel:
         drafting = speculation(speculate, draft)
         predict = self._predictions(keep_cache)
         return answer(predict, self.public, prompt, max_new_tokens, sampler, on_text, speculation=drafting)
+
+    def embed(self, texts: Sequence[str], *, normalise: bool = True) -> torch.Tensor:
+        """A vector a text, [n, D]; arguments and errors as `PrivateClient.embed`."""
+        context = self.public.config.context
+        return embeddings(self._read, self.public, texts, context=context, normalise=normalise)
+
+    def classify(self, texts: Sequence[str]) -> Labelled:
+        """Every text's scores; arguments and errors as `PrivateClient.classify`."""
+        return labelled(self._read, self.public, texts, context=self.public.config.context)
+
+    def _read(self, ids: Sequence[int]) -> torch.Tensor:
+        return self._predictions(keep_cache=False)(ids, 1)[0]
 
     def _predictions(self, keep_cache: bool) -> Predict:
         """Over what was seen, or afresh."""
