@@ -21,6 +21,13 @@ def needed(config: ModelConfig, part: Part) -> set[str]:
     return {"all": names, "embedding": embedding, "stack": stack, "head": head}[part]
 
 
+def needed_by_blocks(config: ModelConfig) -> set[str]:
+    """Names of the weights that `Decoder.blocks` reads."""
+    return needed(config, "stack") | {
+        name for name in weight_shapes(config) if name.startswith("head.residual.")
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     """A pass of `tokens` tokens after the first `start`, with logits after the last `rows` of them."""

@@ -122,6 +122,11 @@ class Decoder(Generic[TensorT, WeightT]):
                     x = self.backend.add(x, self._ffn(x, layer))
         return x
 
+    def blocks(self, x: TensorT) -> TensorT:
+        """`stack`, and the last norm's gain where norms come last and have left theirs to who reads them."""
+        y = self.stack(x)
+        return self._residual(y, "head.residual", "residual") if self.config.head == "embedding" else y
+
     def _post_norm_block(self, x: TensorT, layer: int) -> TensorT:
         """A block that reads norms and gives one: norm2(y + FFN(y)), y = norm1(x + attention(x))."""
         written = self._attention(x, layer, 0, None)
