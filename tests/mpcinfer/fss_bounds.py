@@ -250,7 +250,8 @@ class FssBounds(ErrorBoundBackend):
         error = SLOPE[kind] * (x.error + _unit(frac_bits)) + stated
         return Bounded(self.plain.activation(x.value, kind), error)
 
-    def head(self, x: Bounded, table: torch.Tensor, tied: bool) -> Bounded:
+    def head(self, x: Bounded, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None) -> Bounded:
+        assert bias is None
         weight = table.T if tied else table
         weight_error = torch.full_like(weight, self._table_half if tied else self.half)
         error = x.value.abs() @ weight_error + x.error @ (weight.abs() + weight_error)

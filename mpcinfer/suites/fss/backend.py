@@ -3,10 +3,6 @@
 Layer norm needs no mean: the matrices that write the residual are centred in cleartext when weights are
 loaded, and the embedding is centred once, so that its rows' means are zero everywhere.
 
-Norms that come last leave their rows at the server, where the next linear layer and the residual read them
-without a message: the gain that the residual needs is a diagonal layer of the server's, added to what the
-block writes before the sum is opened, once, for the next norm.
-
 Shape legend: B batch, T tokens of this step, S tokens so far, D model, H heads, K head width, V vocabulary.
 """
 
@@ -24,10 +20,13 @@ from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, N
 from mpcinfer.models.folded import query_exponent
 from mpcinfer.suites.fss.attention import softmax_attention
 from mpcinfer.suites.fss.attention_widths import NormWidths
+from mpcinfer.suites.fss.ffn_widths import FfnWidths
 from mpcinfer.suites.fss.formats import activation_formats, inverse_root
 from mpcinfer.suites.fss.power_attention import power_attention, relu_attention
 from mpcinfer.suites.fss.range_check import plain_name
-from mpcinfer.suites.fss.widths import RESIDUAL_WRITERS, FfnWidths, Widths
+from mpcinfer.suites.fss.residual import sum_at_one_scale, through_gain
+from mpcinfer.suites.fss.residual_widths import post_norm
+from mpcinfer.suites.fss.widths import RESIDUAL_WRITERS, Widths
 from parties.errors import ConfigError
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.cached import CachedShare, to_cached
@@ -116,32 +115,13 @@ class FssBackend(Backend[Share, Matrix]):
         with self.span("residual", "residual"):
             if self._bare:
                 return self.executor.add(a, self._kept(b))
-            b = self._at_one_scale(a, b) if self._post else b
+            b = sum_at_one_scale(self.executor, self._widths, a, b) if self._post else b
             (b,) = open_truncated(self.executor, (b, self._precision.residual, self._widths.residual_bits))
             return b if self._post else self.executor.add(a, b)
 
-    def _at_one_scale(self, a: Share, b: Share) -> Share:
-        """The sum of two values at the server, at the finer of their scales, in a ring for the residual."""
-        finest = max(a.frac_bits, b.frac_bits)
-        bits = self._widths.residual_bits + finest - self._precision.residual
-        shifted: list[Share] = []
-        for x in (a, b):
-            up = finest - x.frac_bits
-            shifted.append(self.executor.shift_up(self.executor.reduce(x, bits - up), up))
-        return self.executor.add(*shifted)
-
     def diagonal(self, x: Share, gain: Matrix, bias: Matrix | None, mean: Matrix | None = None) -> Share:
-        """Two linear layers of the server's on a value that it holds, in its ring for them; the bias is kept
-        with the gain. The head's goes to the client next, the others are added to what a block writes.
-
-        Cost: nothing online; offline, ring_bits an element from the dealer to the server, and as many from
-        the client.
-        """
-        head = plain_name(gain.name) == "head.residual.weight"
-        held = Held.SERVER_HELD if head else Held.SERVER_MASKED
-        x = self.executor.reduce(x, gain.ring_bits)
-        y = self.executor.one(Linear(gain, held=held), x)
-        return y if mean is None else self.executor.sub(y, self.executor.one(Linear(mean, held=held), x))
+        """The bias is kept with the gain. Costs nothing online."""
+        return through_gain(self.executor, x, gain, mean)
 
     @property
     def _post(self) -> bool:
@@ -199,7 +179,7 @@ class FssBackend(Backend[Share, Matrix]):
     def _norm_widths(self) -> tuple[NormWidths, int]:
         """The norm at hand, and the ring of the layer that reads it."""
         if self._post:
-            return self._widths.post_norm(self.site)
+            return post_norm(self._widths, self.site)
         if self.site.part == "norm":
             return self._widths.head_norm, self._widths.head_bits
         if self.site.part == "norm1":

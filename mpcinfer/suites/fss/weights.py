@@ -12,6 +12,7 @@ import torch
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.fold import centre, scale_query
 from mpcinfer.suites.fss.range_check import evaluation_span
+from mpcinfer.suites.fss.residual_widths import residual_gain_bits
 from mpcinfer.suites.fss.widths import Widths
 from parties.errors import RangeError
 from parties.link import Link
@@ -74,7 +75,7 @@ def _mean_of(gain: str, widths: Widths) -> dict[str, Matrix]:
     """What gives the mean of a residual's row, a layer of one column beside its gain."""
     shape = (widths.config.width, 1)
     name = gain.removesuffix("weight") + "mean"
-    bits = widths.residual_gain_bits(gain)
+    bits = residual_gain_bits(widths, gain)
     return {name: Matrix(name, shape, widths.residual_gain_frac, bits, no_data(shape))}
 
 
@@ -265,7 +266,7 @@ def _ring_bits(name: str, config: ModelConfig, widths: Widths) -> int:
     if name.startswith("embed."):
         return widths.embedding_bits
     if name.endswith((*RESIDUAL_GAINS, "head.residual.weight")):
-        return widths.residual_gain_bits(name)
+        return residual_gain_bits(widths, name)
     if name == "head.pooler.weight":
         return widths.pooler.in_bits
     if name.startswith("head."):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 from mpcinfer.models.bounds import (
@@ -25,8 +24,9 @@ from mpcinfer.models.bounds import (
 )
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folded import query_exponent
-from mpcinfer.models.site import Site
+from mpcinfer.models.residual_labels import residual_labels
 from mpcinfer.suites.fss.attention_widths import AttentionWidths, NormWidths, Weighting, weighting
+from mpcinfer.suites.fss.ffn_widths import FfnWidths, product_bits
 from mpcinfer.suites.fss.precision import RING_BITS, Precision, fits, ring
 from parties.errors import RangeError
 
@@ -40,23 +40,6 @@ DEFAULT_MAX_CONTEXT = 1024
 def _precision(config: ModelConfig) -> Precision:
     """The defaults; without norms in the blocks the residual stays in one ring, which weights must share."""
     return Precision() if config.block_norms else Precision(weight=13, mixed=10, value=11, power=12, score=10)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FfnWidths:
-    """Rings of one layer's FFN."""
-
-    norm: NormWidths
-    """The block's norm; where it has none, that of the profile."""
-    in_bits: int
-    reading: int
-    """Fraction bits of the weights that read the norm or the residual."""
-    preactivation_bits: int
-    """Ring bits of the pre-activation as it is opened to the client."""
-    index_bits: int
-    activation_bits: int
-    """Ring bits for the activation and the gated product."""
-    out_bits: int
 
 
 class Widths:
@@ -95,33 +78,10 @@ class Widths:
     @cached_property
     def residual_bits(self) -> int:
         """The residual; a bit of slack lets norms read it into wider rings."""
-        if self.config.norm_order == "post":
-            return self._post_residual_bits
-        labels = ["embedding/embed", "embedding/add_positions"]
-        layers = range(self.config.layers)
-        labels += [
-            f"layer{i}{end}" for i in layers for end in ("/add", ".attn.out/linear", ".ffn.out/linear")
-        ]
-        labels += ["head.input/linear"] if self.config.final_norm else []
-        largest = PROFILE.residual
-        if self._seen.ranges is not None:
-            largest = MARGIN * max(self._seen.ranges.get(label, 0.0) for label in labels)
-        return ring(largest, self.precision.residual, slack=2, what="the residual")
-
-    @cached_property
-    def _post_residual_bits(self) -> int:
-        """What a block reads of a norm, what it writes, and their sum."""
         largest = self._profile.residual
         if self._seen.ranges is not None:
-            norms = [
-                self.config.norm_before(i, part)
-                for i in range(self.config.layers)
-                for part in ("attn", "ffn")
-            ]
-            labels = [f"{label}/norm" for label in norms]
-            for i in range(self.config.layers):
-                labels += [f"layer{i}{end}" for end in ("/add", ".attn.out/linear", ".ffn.out/linear")]
-            largest = MARGIN * max(self._seen.range(label) for label in labels)
+            labels = residual_labels(self.config)
+            largest = MARGIN * max(self._seen.ranges.get(label, 0.0) for label in labels)
         return ring(largest, self.precision.residual, slack=2, what="the residual")
 
     @property
@@ -133,36 +93,6 @@ class Widths:
     def residual_gain_frac(self) -> int:
         """Fraction bits of the gains through which a residual reads norms that come last."""
         return self.precision.weight
-
-    def residual_gain_bits(self, name: str) -> int:
-        """The ring of a norm's rows that a residual reads through a gain, or the client at the end.
-
-        Args:
-            name: of the gain.
-        """
-        part = name.rpartition(".")[0]
-        if part == "head.residual":
-            return self.head_bits
-        layer = int(part.split(".")[0].removeprefix("layer"))
-        norm = self.attention(layer).norm if part.endswith("residual1") else self.ffn(layer).norm
-        scale = norm.held + self.residual_gain_frac
-        return fits(self.residual_bits + max(scale - self.precision.residual, 0), name)
-
-    def post_norm(self, site: Site) -> tuple[NormWidths, int]:
-        """A norm that comes last, and the ring in which its rows go to the server, less `dropped_bits`: that
-        of the linear layer or of the residual's gain, whichever is wider."""
-        if site.part == "norm1":
-            assert site.layer is not None
-            ffn = self.ffn(site.layer)
-            return ffn.norm, max(ffn.in_bits, self.residual_gain_bits(f"layer{site.layer}.residual2.weight"))
-        following = 0 if site.layer is None else site.layer + 1
-        if following < self.config.layers:
-            attention = self.attention(following)
-            gain = self.residual_gain_bits(f"layer{following}.residual1.weight")
-            return attention.norm, max(attention.qkv_bits, gain)
-        if self.config.pooler != "none":
-            return self.pooler.norm, self.pooler.in_bits
-        return self.head_norm, self.head_bits
 
     @cached_property
     def pooler(self) -> FfnWidths:
@@ -371,7 +301,7 @@ class Widths:
         p = self.precision
         largest = self._seen.largest(f"{prefix}.in/linear", PROFILE.pre_activation)
         out_bits = self._into_residual(out, 2 * p.gate + p.weight, f"{prefix}.out")
-        activated = max(out_bits, self._product_bits(prefix, largest, out_bits))
+        activated = max(out_bits, product_bits(self._seen, p, prefix, largest, out_bits))
         out_bits = activated - (2 * p.gate - self._held(2 * p.gate))
         return self._activated(prefix, norm, scale, p.gate, (activated, out_bits))
 
@@ -405,18 +335,6 @@ class Widths:
             activation_bits=activated,
             out_bits=out_bits,
         )
-
-    def _product_bits(self, prefix: str, factor: float, room: int) -> int:
-        """Ring bits of a gated product: for the largest product of two factors, if `max_context` allows it,
-        or for what was seen.
-
-        Args:
-            factor: largest value of either.
-        """
-        seen, what, frac = self._seen, f"{prefix}.product", 2 * self.precision.gate
-        bits = ring(seen.largest(f"{prefix}.product/mul", PROFILE.product), frac, slack=1, what=what)
-        known = integer_bits(min(factor**2, seen.bound(what))) + frac + 1
-        return known if known <= room else bits
 
     def _held(self, frac_bits: int) -> int:
         """Fraction bits that are left of so many when a product goes to the server."""

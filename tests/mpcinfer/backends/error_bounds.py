@@ -184,7 +184,8 @@ class ErrorBoundBackend(Backend[Bounded, torch.Tensor]):
     def last_tokens(self, x: Bounded, count: int) -> Bounded:
         return x.map(lambda t: self.plain.last_tokens(t, count))
 
-    def head(self, x: Bounded, table: torch.Tensor, tied: bool) -> Bounded:
+    def head(self, x: Bounded, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None) -> Bounded:
+        assert bias is None
         return self.linear(x, table.T if tied else table, None)
 
     def open_logits(self, logits: Bounded) -> torch.Tensor:
