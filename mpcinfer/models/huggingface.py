@@ -22,6 +22,7 @@ from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.safetensors_folder import SafetensorsFolder
 from mpcinfer.models.stored_ranges import ranges_beside
+from parties.errors import ConfigError
 
 _LLAMA_FAMILY = ("llama", "mistral", "qwen2")
 # Stored masks and tables, and the head of a tied model, which is the token table again.
@@ -65,11 +66,16 @@ def load_huggingface(folder: Path, *, name: str | None = None) -> Model:
 
 def load_public_huggingface(folder: Path, *, name: str | None = None) -> PublicModel:
     """Everything but the weights, which are not read. Arguments and errors as `load_huggingface`."""
-    config = load_huggingface_config(folder)
+    config, tokenizer = load_huggingface_config(folder), load_huggingface_tokenizer(folder)
+    if tokenizer.suffix and config.head == "vocabulary":
+        raise ConfigError(
+            f"{folder}: tokenizer.json adds {list(tokenizer.suffix)} after a text; where a model continues "
+            "texts, only one token before is supported"
+        )
     return PublicModel(
         name=name or str(folder),
         config=config,
-        tokenizer=load_huggingface_tokenizer(folder),
+        tokenizer=tokenizer,
         ranges=ranges_beside(folder),
         labels=labels_of(_config_fields(folder)) if config.head == "classes" else (),
     )

@@ -21,7 +21,7 @@ def load_huggingface_tokenizer(folder: Path) -> Tokenizer:
     `generation_config.json`, else of `config.json`.
 
     Raises:
-        ConfigError: no tokenizer, a damaged one, or or one whose post-processor adds several
+        ConfigError: no tokenizer, a damaged one, or one whose post-processor adds several
             tokens before a text.
     """
     backend = _backend(folder)

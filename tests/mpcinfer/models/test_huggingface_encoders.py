@@ -143,6 +143,13 @@ def test_labels_and_suffix_survive_a_folder_of_ours(tmp_path: Path) -> None:
     assert again.tokenizer.encode(TEXT) == model.tokenizer.encode(TEXT)
 
 
+def test_a_model_that_continues_texts_has_nothing_after_them(tmp_path: Path) -> None:
+    transformers.GPT2LMHeadModel(transformers.GPT2Config(**GPT2)).save_pretrained(tmp_path)
+    word_pieces().save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ConfigError, match="only one token before"):
+        load_huggingface(tmp_path)
+
+
 def test_pooling_is_that_of_sentence_transformers(tmp_path: Path) -> None:
     written("bert", tmp_path)
     (tmp_path / "1_Pooling").mkdir()

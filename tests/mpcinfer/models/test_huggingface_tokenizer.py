@@ -172,6 +172,9 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
     )
     save(tmp_path, backend)
+    assert load_huggingface_tokenizer(tmp_path).suffix == (1,)
+    backend.post_processor = processors.TemplateProcessing(single="<s> <s> $A", special_tokens=[("<s>", 0)])
+    save(tmp_path, backend)
     with pytest.raises(ConfigError, match="only one token before"):
         load_huggingface_tokenizer(tmp_path)
     save(tmp_path, trained("gpt2"), add_bos_token=True, bos_token="<none>")
