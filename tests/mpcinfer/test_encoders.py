@@ -11,6 +11,7 @@ import torch
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.counting import count
 from mpcinfer.generation import Session
+from mpcinfer.models.batch import Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
@@ -118,6 +119,16 @@ def test_folding_changes_nothing(config: ModelConfig) -> None:
     assert torch.allclose(folded, in_float(config, TEXT), atol=1e-4)
 
 
+@pytest.mark.parametrize("equal_lengths", [True, False])
+@pytest.mark.parametrize("plan", PLANS.values(), ids=list(PLANS))
+@pytest.mark.parametrize("config", [EMBEDDING, MODELS["gpt2"]], ids=["embedding", "classes"])
+def test_a_pass_of_several_texts_is_refused_by_name(
+    config: ModelConfig, plan: Plan, equal_lengths: bool
+) -> None:
+    with pytest.raises(ConfigError, match="batch"):
+        count(config, plan, tokens=4, batch=Batch.of(2, equal_lengths=equal_lengths))
+
+
 def test_every_token_of_an_encoder_sees_all_others() -> None:
     first = dataclasses.replace(EMBEDDING, pooling="first")
     changed = [*TEXT[:-1], TEXT[-1] + 1]
@@ -138,6 +149,9 @@ def test_an_encoder_reads_whole_texts_only() -> None:
     [
         ({"head": "vocabulary", "pooling": "last"}, "vocabulary"),
         ({"attention": "relu"}, "causal"),
+        ({"windows": (4, 4)}, "windows"),
+        ({"parallel": True}, "parallel"),
+        ({"head_bias": True}, "bias"),
         ({"final_norm": True}, "norm_order post"),
         ({"classes": 3}, "classes"),
         ({"tied_head": True}, "own weights"),
