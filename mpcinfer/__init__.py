@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mpcinfer.models.model import Model
     from mpcinfer.models.public import PublicModel
     from mpcinfer.models.zoo import zoo
+    from mpcinfer.reading import Labelled
     from mpcinfer.roles.client import PrivateClient, connect_client
     from mpcinfer.roles.together import private
     from parties.bill import Bill, BillRow
@@ -40,6 +41,7 @@ __all__ = [
     "Bill",
     "BillRow",
     "ClearModel",
+    "Labelled",
     "Model",
     "ModelConfig",
     "MpcInferError",
@@ -60,6 +62,7 @@ _WHERE = {
     "Bill": "parties.bill",
     "BillRow": "parties.bill",
     "ClearModel": "mpcinfer.clear",
+    "Labelled": "mpcinfer.reading",
     "Model": "mpcinfer.models.model",
     "ModelConfig": "mpcinfer.models.config",
     "MpcInferError": "parties.errors",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mpcinfer.generation import Predict, StopReason, complete, generate
 from mpcinfer.models.public import PublicModel
 from mpcinfer.prompts import prompt_ids, require_room
+from mpcinfer.reading import require_head
 from mpcinfer.sampling import Sampler
 from mpcinfer.speculation import Speculation
 
@@ -51,8 +52,9 @@ def answer(
 
     Raises:
         ConfigError: a prompt that is empty, no text, fills the context, or has a token that the model has
-            not.
+            not; a model that does not continue texts.
     """
+    require_head(public, "vocabulary")
     asked, room = prompt_ids(public, prompt), context or public.config.context
     require_room(len(asked), room, public.config.context)
     stream = public.tokenizer.stream(asked)

@@ -16,6 +16,7 @@ from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
+from mpcinfer.reading import Labelled, embeddings, labelled
 from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.speculation import Draft, look_up, speculation
 from mpcinfer.suites.registry import suite_of
@@ -23,7 +24,7 @@ from protocols.plan import DEFAULT_PLAN
 
 
 class ClearModel:
-    """Completes texts without any privacy.
+    """Completes and reads texts without any privacy.
 
     Args:
         model: weights and tokenizer.
@@ -105,6 +106,18 @@ class ClearModel:
             )
             for number, (prompt, each) in enumerate(zip(prompts, samplers, strict=True))
         ]
+
+    def embed(self, texts: Sequence[str], *, normalise: bool = True) -> torch.Tensor:
+        """A vector a text, [n, D]; arguments and errors as `PrivateClient.embed`."""
+        context = self.public.config.context
+        return embeddings(self._read, self.public, texts, context=context, normalise=normalise)
+
+    def classify(self, texts: Sequence[str]) -> Labelled:
+        """Every text's scores; arguments and errors as `PrivateClient.classify`."""
+        return labelled(self._read, self.public, texts, context=self.public.config.context)
+
+    def _read(self, ids: Sequence[int]) -> torch.Tensor:
+        return self._predictions(keep_cache=False)(ids, 1)[0]
 
     def _predictions(self, keep_cache: bool) -> Predict:
         """Over what was seen, or afresh."""

@@ -53,7 +53,9 @@ class Session(Generic[TensorT, WeightT]):
             tokens = backend.tokens(ids, count)
             logits = self.decoder.forward(tokens, count, cache=self.cache, rows=rows)
             opened = backend.open_logits(logits)
-        return None if opened is None else opened.reshape(-1, opened.shape[-1])
+        if opened is None:
+            return None
+        return self.decoder.of_sum(opened.reshape(-1, opened.shape[-1]), count)
 
     def step(self, ids: Sequence[int], rows: int = 1) -> torch.Tensor:
         """`advance` at the party that knows the tokens and gets the logits."""

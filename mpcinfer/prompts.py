@@ -12,16 +12,19 @@ if TYPE_CHECKING:  # a command line looks at its text before anything slow is im
     from mpcinfer.models.public import PublicModel
 
 
-def prompt_ids(model: PublicModel | Model, text: str) -> list[int]:
+def prompt_ids(model: PublicModel | Model, text: str, what: str = "the prompt") -> list[int]:
     """A prompt's token ids.
+
+    Args:
+        what: what an error calls it.
 
     Raises:
         ConfigError: it is not Unicode, has no tokens, or one that the model has no row for.
     """
-    require_text(text, "the prompt")
+    require_text(text, what)
     ids = model.tokenizer.encode(text)
     if not ids:
-        raise ConfigError("the prompt has no tokens")
+        raise ConfigError(f"{what} has no tokens")
     return ids
 
 

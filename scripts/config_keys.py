@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mpcinfer.models.families.common_keys import MEANINGLESS
+from mpcinfer.models.families.common_keys import HONOURED, MEANINGLESS
 from mpcinfer.models.families.family import Family
 from mpcinfer.models.families.registry import FAMILIES
 
@@ -35,7 +35,14 @@ def page() -> str:
     """The page."""
     parts = [_HEAD, *map(_section, FAMILIES.values())]
     common = ", ".join(f"`{key}`" for key in sorted(MEANINGLESS))
-    return "\n".join([*parts, "## Meaningless for all\n", f"{common}.", ""])
+    labels = ", ".join(f"`{key}`" for key in sorted(HONOURED))
+    parts += [
+        "## Honoured for all\n",
+        f"{labels}: of classifiers, whose architecture is `...ForSequenceClassification`.\n",
+    ]
+    return "\n".join(
+        [*parts, "## Meaningless for all\n", f"{common}, where a family's own lists do not name it.", ""]
+    )
 
 
 def _section(family: Family) -> str:

@@ -11,7 +11,7 @@ def causal_weights(
     scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Weights of scores [B, H, T, S]; query i, at start + i, sees the first L_i = start + i + 1 keys,
-    or the last of them where the form has a window.
+    or the last of them where the form has a window, or all S where it is not causal.
 
     softmax: exp(s) over the sum. power: s^p over (sum + epsilon L_i), which is s^p / L_i over
     (mean + epsilon): the divisor does not grow with the length. relu: max(s, 0) / L_i.
@@ -26,7 +26,7 @@ def causal_weights(
         size; ReLU attention (Wortsman et al., arXiv 2309.08586).
     """
     queries = scores.shape[-2]
-    visible = visible_keys(scores, start, form.window)
+    visible = visible_keys(scores, start, form.window, causal=form.causal)
     if form.kind == "softmax":
         return torch.softmax(scores.masked_fill(~visible, float("-inf")), dim=-1)
     lengths = torch.arange(start + 1, start + queries + 1, dtype=scores.dtype, device=scores.device)[:, None]
@@ -39,10 +39,13 @@ def causal_weights(
     return powers / (powers.sum(-1, keepdim=True) + per_key * lengths / largest**form.power)
 
 
-def visible_keys(scores: torch.Tensor, start: int, window: int = 0) -> torch.Tensor:
+def visible_keys(scores: torch.Tensor, start: int, window: int = 0, *, causal: bool = True) -> torch.Tensor:
     """Which of S keys each of T queries from position `start` on sees, [T, S]: up to its own, or the last
-    `window` of these."""
-    up_to = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril(start)
+    `window` of these, or all where they are not causal."""
+    every = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device)
+    if not causal:
+        return every
+    up_to = every.tril(start)
     return up_to.triu(start - window + 1) if window else up_to
 
 

@@ -70,8 +70,8 @@ class Backend(ABC, Generic[TensorT, WeightT]):
     def attention_weights(
         self, scores: TensorT, start: int, form: AttentionForm, epsilon: WeightT | None = None
     ) -> TensorT:
-        """Causal weights of scores [B, H, T, S]; query i, at position start + i, sees keys up to it, or the
-        last of those where the form has a window.
+        """Weights of scores [B, H, T, S]; query i, at position start + i, sees keys up to it, or the last of
+        those where the form has a window, or all of them where it is not causal.
 
         `epsilon` [H] replaces the form's.
         """
@@ -104,7 +104,7 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         offset: WeightT | None = None,
         epsilon: WeightT | None = None,
     ) -> TensorT:
-        """Causal attention of queries [B, H, T, K] over keys and values [B, H, S, K] -> [B, H, T, K]."""
+        """Attention of queries [B, H, T, K] over keys and values [B, H, S, K] -> [B, H, T, K]."""
         with self.span("scores", "matmul"):
             scores = self.add_offset(self.matmul(q, self.transpose(k)), offset, form.shift)
         with self.span(form.kind, form.kind):
@@ -176,6 +176,20 @@ class Backend(ABC, Generic[TensorT, WeightT]):
     @abstractmethod
     def last_tokens(self, x: TensorT, count: int) -> TensorT:
         """[B, T, D] -> [B, count, D]."""
+
+    def diagonal(
+        self, x: TensorT, gain: WeightT, bias: WeightT | None, mean: WeightT | None = None
+    ) -> TensorT:
+        """x [B, T, D] times a gain [D], plus bias [D]: what a residual has of a norm's rows.
+
+        `mean` [D, 1], where the backend made one of its own, gives the mean of x times gain, which is
+        taken off: layer norms do not see it.
+        """
+        raise ConfigError(f"{type(self).__name__} has no gains of the residual")
+
+    def sum_tokens(self, x: TensorT) -> TensorT:
+        """[B, T, D] -> [B, 1, D]."""
+        raise ConfigError(f"{type(self).__name__} has no sums over tokens")
 
     @abstractmethod
     def head(self, x: TensorT, table: WeightT, tied: bool, bias: WeightT | None = None) -> TensorT:

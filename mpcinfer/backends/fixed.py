@@ -94,7 +94,7 @@ class FixedBackend(TensorBackend):
     ) -> torch.Tensor:
         bits, name = self.frac_bits, self._name(form.kind)
         if form.kind == "softmax":
-            return causal_softmax(scores, start, bits, name, window=form.window)
+            return causal_softmax(scores, start, bits, name, window=form.window, causal=form.causal)
         if form.kind == "relu":
             return causal_relu(scores, start, bits, name)
         per_key = form.epsilon if epsilon is None else decode(epsilon, EPSILON_BITS)[:, None, None]
@@ -145,6 +145,20 @@ class FixedBackend(TensorBackend):
         first, second = turning.first(x), turning.second(x)
         turned = (self._rotate(first, cos, second, -sin), self._rotate(second, cos, first, sin))
         return torch.cat([turning.placed(torch.cat(turned, dim=-1)), turning.rest(x)], dim=-1)
+
+    def diagonal(
+        self,
+        x: torch.Tensor,
+        gain: torch.Tensor,
+        bias: torch.Tensor | None,
+        mean: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        assert mean is None
+        return self._affine(self._mul(x, gain, "diagonal"), bias)
+
+    def sum_tokens(self, x: torch.Tensor) -> torch.Tensor:
+        ones = torch.ones(1, x.shape[-2], dtype=torch.int64)
+        return fixed_point.matmul(ones, x, self.frac_bits, self._name("sum"))
 
     def head(
         self, x: torch.Tensor, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None

@@ -30,7 +30,7 @@ SUM_BITS = 48
 
 
 def causal_softmax(
-    scores: torch.Tensor, start: int, frac_bits: int, name: str, *, window: int = 0
+    scores: torch.Tensor, start: int, frac_bits: int, name: str, *, window: int = 0, causal: bool = True
 ) -> torch.Tensor:
     """Softmax over the keys each query may see; exactly zero on the others.
 
@@ -40,6 +40,7 @@ def causal_softmax(
         frac_bits: fraction bits of scores and result.
         name: what an error calls this tensor.
         window: a query sees at most this many keys, its own the last; 0 for all up to its own.
+        causal: a query sees the keys up to its own; otherwise all S.
 
     Returns:
         Weights [..., T, S] in [0, 1]. A row's sum is 1 up to half a unit of the last place a visible key.
@@ -50,7 +51,7 @@ def causal_softmax(
     """
     if scores.shape[-1] > 1 << (62 - SUM_BITS):
         raise RangeError(f"{name}: softmax over {scores.shape[-1]} keys, at most {1 << (62 - SUM_BITS)}")
-    hidden = ~visible_keys(scores, start, window)
+    hidden = ~visible_keys(scores, start, window, causal=causal)
     row_max = scores.masked_fill(hidden, -LIMIT).amax(dim=-1, keepdim=True)
     distance = decode(scores - row_max, frac_bits)
     visible = (~hidden).expand_as(scores)
@@ -170,6 +171,8 @@ def activate(x: torch.Tensor, kind: ActivationKind, frac_bits: int, name: str) -
             function = _gelu_tanh
         case "silu":
             function = _silu
+        case "tanh":
+            function = math.tanh
     return encode(_each(function, decode(x, frac_bits)), frac_bits, name)
 
 

@@ -13,12 +13,19 @@ Part = Literal["all", "stack", "embedding", "head"]
 def needed(config: ModelConfig, part: Part) -> set[str]:
     """Names of the weights that a part reads."""
     names = set(weight_shapes(config))
-    embedding = {name for name in names if name.startswith("embed.")}
-    stack = {name for name in names if name.startswith("layer")}
+    embedding = {name for name in names if name.startswith("embed.") and not name.startswith("embed.norm.")}
+    stack = {name for name in names if name.startswith(("layer", "embed.norm."))}
     head = {name for name in names if name.startswith("head.")}
     if config.tied_head:
         head.add("embed.tokens")
     return {"all": names, "embedding": embedding, "stack": stack, "head": head}[part]
+
+
+def needed_by_blocks(config: ModelConfig) -> set[str]:
+    """Names of the weights that `Decoder.blocks` reads."""
+    return needed(config, "stack") | {
+        name for name in weight_shapes(config) if name.startswith("head.residual.")
+    }
 
 
 @dataclass(frozen=True, slots=True)

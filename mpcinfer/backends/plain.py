@@ -71,6 +71,8 @@ class PlainBackend(TensorBackend):
                 return functional.relu(x)
             case "silu":
                 return functional.silu(x)
+            case "tanh":
+                return torch.tanh(x)
             case "identity":
                 return x
 
@@ -90,6 +92,19 @@ class PlainBackend(TensorBackend):
         first, second = turning.first(x), turning.second(x)
         turned = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
         return torch.cat([turning.placed(turned), turning.rest(x)], dim=-1)
+
+    def diagonal(
+        self,
+        x: torch.Tensor,
+        gain: torch.Tensor,
+        bias: torch.Tensor | None,
+        mean: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        assert mean is None
+        return x * gain if bias is None else x * gain + bias
+
+    def sum_tokens(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum(-2, keepdim=True)
 
     def head(
         self, x: torch.Tensor, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None

@@ -20,7 +20,7 @@ def models(
 
     Models with weights can be run (`generate`, `serve`); of the others only the shape is known, and `cost`
     bills them. Wherever a name is expected, a path works too: a model folder of ours, a Hugging Face folder
-    (GPT-2 or Llama family, safetensors) or a .gguf file.
+    (GPT-2, Llama family, BERT; safetensors) or a .gguf file.
     """
     from mpcinfer.models.zoo import zoo
 

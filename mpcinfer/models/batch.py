@@ -61,7 +61,13 @@ class Batch:
         return cls(size, padded)
 
     def require_maskable(self, config: ModelConfig) -> None:
-        """Raises ConfigError where the model's attention cannot leave out what only the client knows of."""
+        """Raises ConfigError where a pass cannot run so many prompts: the model reads whole texts, or its
+        attention cannot leave out what only the client knows of."""
+        if self.several and config.head != "vocabulary":
+            raise ConfigError(
+                f"batch: a model with head={config.head} reads one text a pass; open the session without "
+                "batch=N, and give embed or classify all texts"
+            )
         if not self.padded:
             return
         if any(config.windows):

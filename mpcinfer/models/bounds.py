@@ -50,6 +50,8 @@ class Profile:
 
 
 PROFILE = Profile()
+POST_NORM_PROFILE = Profile(residual=2.0**9, mean_square=(2.0**-12, 2.0**9), embedding=4.0)
+"""Of models whose norms come last: what is added up are a norm's rows and what one block writes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,44 +1,36 @@
-"""The shape of a decoder-only transformer, as data."""
+"""The shape of a transformer, a decoder or an encoder, as data."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from mpcinfer.models.kinds import (
+    ActivationKind,
+    AttentionForm,
+    AttentionKind,
+    FfnKind,
+    FfnWeights,
+    HeadKind,
+    NormKind,
+    NormOrder,
+    PoolerKind,
+    Pooling,
+    PositionKind,
+    TemperatureKind,
+)
 from mpcinfer.models.rope import Rope, RopePairs
 from mpcinfer.models.typed_fields import require_types
 from parties.errors import ConfigError
 
-NormKind = Literal["layernorm", "rmsnorm"]
-ActivationKind = Literal["gelu", "gelu_tanh", "relu", "silu", "identity"]
-FfnKind = Literal["mlp", "glu", "fused", "none"]
-PositionKind = Literal["learned", "rope"]
-AttentionKind = Literal["softmax", "power", "relu"]
-TemperatureKind = Literal["none", "head", "position"]
-FfnWeights = Literal["plain", "weight_norm", "spectral_norm"]
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionForm:
-    """Attention weights of a layer as a function of scores; the fields are those of `ModelConfig`.
-
-    Attributes:
-        window: a query sees this many keys, its own the last of them; 0 for all up to its own.
-    """
-
-    kind: AttentionKind = "softmax"
-    power: int = 4
-    epsilon: float = 1e-3
-    shift: float = 0.0
-    window: int = 0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """A decoder: GPT-2, the Llama family and the variants for private inference are settings of these fields.
+    """GPT-2, the Llama family, BERT and the variants for private inference are settings of these fields.
 
     The last four fields are ways to write a model down for training: `static` and `fold` take them away, and
     no backend knows them.
@@ -76,10 +68,20 @@ class ModelConfig:
         attention_offset: a learned number a head, added to its scores as well.
         attention_scaled: scores come divided by a number a head, which changed epsilon into a weight a head.
         tied_head: the head is the transposed token table.
-        head_bias: the head adds a bias; not where it is tied.
+        head_bias: the head's matrix, into logits of tokens or of labels, has a bias; not where it is tied.
         temperature: scores are divided by a learned number a ``head``, or a head and query ``position``.
         scaled_ffn: x and FFN(x) are added as beta x + FFN(x) / alpha, two learned numbers a block.
         ffn_weights: FFN matrices are a gain times a direction, or over their spectral norm.
+        causal: a token sees those up to its own; otherwise all tokens of the text (softmax attention alone).
+        norm_order: ``pre`` adds f(norm(x)) to x; ``post`` puts norm(x + f(x)) in the place of x, and has a
+            norm after the embedding instead of one before the head (BERT).
+        residual_affine: (post) norms have neither gain nor bias, and the residual reads them through ones of
+            its own: what folding leaves.
+        head: ``vocabulary`` gives logits of the next token; ``embedding`` the pooled rows; ``classes``
+            logits of a label.
+        pooling: which rows the other two heads read: the ``last``, the ``first``, or the ``mean`` of all.
+        pooler: a matrix and an activation between the pooled row and the classes.
+        classes: how many labels there are; 0 where the head has none.
     """
 
     layers: int
@@ -125,49 +127,26 @@ class ModelConfig:
     temperature: TemperatureKind = "none"
     scaled_ffn: bool = False
     ffn_weights: FfnWeights = "plain"
+    causal: bool = True
+    norm_order: NormOrder = "pre"
+    residual_affine: bool = False
+    head: HeadKind = "vocabulary"
+    pooling: Pooling = "last"
+    pooler: PoolerKind = "none"
+    classes: int = 0
 
     def __post_init__(self) -> None:
-        sizes = ("layers", "width", "heads", "kv_heads", "head_width", "hidden", "vocabulary", "context")
-        for name in sizes:
+        for name in ("layers", "width", "heads", "kv_heads", "head_width", "hidden", "vocabulary", "context"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.heads % self.kv_heads:
             raise ConfigError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
         if self.positions == "rope":
             self._check_rope()
-        if not 0 <= self.pruned_ffns <= self.layers:
-            raise ConfigError(f"{self.pruned_ffns} of {self.layers} FFNs cannot be pruned")
-        if self.power not in (2, 4, 6, 8):
-            raise ConfigError(f"power must be 2, 4, 6 or 8, got {self.power}")
-        if self.scaled_ffn and self.block_norms:
-            raise ConfigError("scaled_ffn is for models without block_norms")
-        if self.attention_scaled and self.attention != "power":
-            raise ConfigError(f"attention_scaled is for power attention, not for {self.attention}")
-        if self.ffn_weights != "plain" and self.ffn == "none":
-            raise ConfigError("ffn_weights without an ffn")
-        self._check_blocks()
-
-    def _check_blocks(self) -> None:
-        if self.head_bias and self.tied_head:
-            raise ConfigError("a tied head has no bias")
-        if self.parallel and not self.block_norms:
-            raise ConfigError("parallel blocks have norms")
-        if self.windows:
-            self._check_windows()
-        if self.qk_norm or self.post_norms:
-            self._check_inner_norms()
-
-    def _check_windows(self) -> None:
-        if len(self.windows) != self.layers or min(self.windows) < 0:
-            raise ConfigError(f"windows has {len(self.windows)} numbers for {self.layers} layers, all >= 0")
-        if self.attention != "softmax":
-            raise ConfigError(f"windows are for softmax attention, not for {self.attention}")
-
-    def _check_inner_norms(self) -> None:
-        if self.norm != "rmsnorm" or not self.block_norms:
-            raise ConfigError("qk_norm and post_norms are for blocks with RMS norms")
-        if self.qk_norm and (self.attention != "softmax" or self.temperature != "none"):
-            raise ConfigError("qk_norm is for softmax attention without temperatures")
+        self._check_attention()
+        self._check_ffn()
+        self._check_norms()
+        self._check_head()
 
     def _check_rope(self) -> None:
         width = self.rope_width or self.head_width
@@ -178,6 +157,69 @@ class ModelConfig:
             raise ConfigError(f"RoPE on {width} coordinates needs {width // 2} positive divisors, got {got}")
         if any(not 0 <= layer < self.layers for layer in (*self.unrotated, *self.local_rope_layers)):
             raise ConfigError(f"unrotated or local_rope_layers name layers beyond {self.layers}")
+
+    def _check_attention(self) -> None:
+        if self.power not in (2, 4, 6, 8):
+            raise ConfigError(f"power must be 2, 4, 6 or 8, got {self.power}")
+        if self.attention_scaled and self.attention != "power":
+            raise ConfigError(f"attention_scaled is for power attention, not for {self.attention}")
+        if not self.causal and self.attention != "softmax":
+            raise ConfigError(f"causal=False is for softmax attention, not for {self.attention}")
+        if not self.windows:
+            return
+        if len(self.windows) != self.layers or min(self.windows) < 0:
+            raise ConfigError(f"windows has {len(self.windows)} numbers for {self.layers} layers, all >= 0")
+        if self.attention != "softmax":
+            raise ConfigError(f"windows are for softmax attention, not for {self.attention}")
+        if not self.causal:
+            raise ConfigError("windows are for causal attention, not for causal=False")
+
+    def _check_ffn(self) -> None:
+        if not 0 <= self.pruned_ffns <= self.layers:
+            raise ConfigError(f"{self.pruned_ffns} of {self.layers} FFNs cannot be pruned")
+        if self.scaled_ffn and self.block_norms:
+            raise ConfigError("scaled_ffn is for models without block_norms")
+        if self.ffn_weights != "plain" and self.ffn == "none":
+            raise ConfigError("ffn_weights without an ffn")
+        if self.parallel and not self.block_norms:
+            raise ConfigError("parallel blocks have norms")
+
+    def _check_norms(self) -> None:
+        if self.qk_norm or self.post_norms:
+            if self.norm != "rmsnorm" or not self.block_norms:
+                raise ConfigError("qk_norm and post_norms are for blocks with RMS norms")
+            if self.qk_norm and (self.attention != "softmax" or self.temperature != "none"):
+                raise ConfigError("qk_norm is for softmax attention without temperatures")
+        if self.norm_order == "post":
+            self._check_post_norms()
+        elif self.residual_affine:
+            raise ConfigError("residual_affine is for norm_order post")
+
+    def _check_post_norms(self) -> None:
+        if not self.block_norms or self.final_norm or self.head_input or self.scaled_ffn:
+            raise ConfigError("norm_order post has norms in its blocks, and none before the head")
+        if self.ffn in ("fused", "none") or self.pruned_ffns:
+            raise ConfigError("norm_order post needs an FFN with an activation in every block")
+        if self.parallel or self.qk_norm or self.post_norms:
+            raise ConfigError("norm_order post has no parallel blocks, qk_norm or post_norms")
+        if self.head == "vocabulary":
+            raise ConfigError("norm_order post has no head over the vocabulary: take embedding or classes")
+
+    def _check_head(self) -> None:
+        if self.head_bias and (self.tied_head or self.head == "embedding"):
+            raise ConfigError("a tied head has no bias, nor has one of kind embedding")
+        if (self.head == "classes") != (self.classes > 0):
+            raise ConfigError(f"a head of kind {self.head} with {self.classes} classes")
+        if self.head == "vocabulary" and (self.pooling != "last" or not self.causal):
+            raise ConfigError("a head over the vocabulary reads the last rows of causal attention")
+        if self.head != "vocabulary" and (self.tied_head or not (self.block_norms or self.head_input)):
+            raise ConfigError(f"a head of kind {self.head} has its own weights, and norms in the blocks")
+        if self.head == "embedding" and self.norm_order == "pre":
+            raise ConfigError("a head of kind embedding is for norm_order post")
+        if self.head == "classes" and self.pooling == "mean":
+            raise ConfigError("classes are read from the first or the last token, not from the mean of all")
+        if (self.pooler != "none") != (self.head == "classes" and self.norm_order == "post"):
+            raise ConfigError("classes of norm_order post have a pooler before them, and no others have one")
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values; `from_json` reads them back."""
@@ -221,10 +263,25 @@ class ModelConfig:
         """How many keys a query of a layer sees; 0 for all up to its own."""
         return self.windows[layer] if self.windows else 0
 
+    def norm_before(self, layer: int, part: Literal["attn", "ffn"]) -> str:
+        """The name of the norm that a part of a block reads."""
+        if self.norm_order == "pre":
+            return f"layer{layer}.{'norm1' if part == 'attn' else 'norm2'}"
+        if part == "ffn":
+            return f"layer{layer}.norm1"
+        return f"layer{layer - 1}.norm2" if layer else "embed.norm"
+
     @property
     def form(self) -> AttentionForm:
         """What attention weights are, windows aside."""
-        return AttentionForm(self.attention, self.power, self.attention_epsilon, self.attention_shift)
+        return AttentionForm(
+            self.attention, self.power, self.attention_epsilon, self.attention_shift, causal=self.causal
+        )
+
+    @property
+    def outputs(self) -> int:
+        """Numbers in a row of what the head gives."""
+        return {"vocabulary": self.vocabulary, "embedding": self.width, "classes": self.classes}[self.head]
 
     def form_of(self, layer: int) -> AttentionForm:
         """What a layer's attention weights are."""
@@ -233,13 +290,7 @@ class ModelConfig:
     @property
     def parameters(self) -> int:
         """Number of weights, the tied head counted once."""
-        total = 0
-        for shape in weight_shapes(self).values():
-            size = 1
-            for length in shape:
-                size *= length
-            total += size
-        return total
+        return sum(math.prod(shape) for shape in weight_shapes(self).values())
 
     def digest(self) -> str:
         """Sixteen hex digits that name this shape in the handshake."""
@@ -261,6 +312,8 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {"embed.tokens": (config.vocabulary, config.width)}
     if config.positions == "learned":
         shapes["embed.positions"] = (config.context, config.width)
+    if config.norm_order == "post" and config.norm_affine:
+        shapes |= _norm_shapes(config, "embed.norm")
     for layer in range(config.layers):
         shapes |= _attention_shapes(config, f"layer{layer}")
         if config.has_ffn(layer):
@@ -269,18 +322,32 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         shapes["head.input.weight"] = (config.width, config.width)
     if config.final_norm:
         shapes |= _norm_shapes(config, "head.norm")
-    if not config.tied_head:
-        shapes |= _linear_shapes("head", config.width, config.vocabulary, config.head_bias)
-    return shapes
+    return shapes | _head_shapes(config)
 
 
 Shapes = dict[str, tuple[int, ...]]
+
+
+def _head_shapes(config: ModelConfig) -> Shapes:
+    """What is after the last norm."""
+    if config.head == "vocabulary":
+        if config.tied_head:
+            return {}
+        return _linear_shapes("head", config.width, config.vocabulary, config.head_bias)
+    if config.head == "embedding":
+        return _norm_shapes(config, "head.residual") if config.residual_affine else {}
+    shapes = _linear_shapes("head", config.width, config.classes, config.head_bias)
+    if config.pooler != "none":
+        shapes |= _linear_shapes("head.pooler", config.width, config.width, True)
+    return shapes
 
 
 def _attention_shapes(config: ModelConfig, prefix: str) -> Shapes:
     width, attention = config.width, config.heads * config.head_width
     qkv = attention + 2 * config.kv_heads * config.head_width
     shapes = _norm_shapes(config, f"{prefix}.norm1") if config.block_norms and config.norm_affine else {}
+    if config.residual_affine:
+        shapes |= _norm_shapes(config, f"{prefix}.residual1")
     shapes |= _linear_shapes(f"{prefix}.attn.qkv", width, qkv, config.qkv_bias)
     if config.temperature != "none":
         by_position = (config.context,) if config.temperature == "position" else ()
@@ -302,6 +369,8 @@ def _ffn_shapes(config: ModelConfig, prefix: str) -> Shapes:
     inner = config.hidden * (2 if config.ffn == "glu" else 1)
     if config.block_norms and config.norm_affine:
         shapes |= _norm_shapes(config, f"{prefix}.norm2")
+    if config.residual_affine:
+        shapes |= _norm_shapes(config, f"{prefix}.residual2")
     if config.ffn != "fused":
         shapes |= _linear_shapes(f"{prefix}.ffn.in", width, inner, config.ffn_bias)
     rows = width if config.ffn == "fused" else config.hidden

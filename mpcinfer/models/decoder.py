@@ -1,4 +1,4 @@
-"""The decoder, written once: every backend runs this file.
+"""The model, written once: every backend runs this file.
 
 Shape legend: B batch, T tokens of this step, S tokens so far, D model, H heads, K head width,
 F hidden, V vocabulary.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic
+
+import torch
 
 from mpcinfer.backends.base import Backend, TensorT, WeightT
 from mpcinfer.models.config import ModelConfig
@@ -74,16 +76,28 @@ class Decoder(Generic[TensorT, WeightT]):
     ) -> TensorT:
         """Logits after each of `count` tokens [B, T, V], or of their last `rows` alone. Extends the cache.
 
-        Raises ConfigError where cache and tokens together exceed the model's context.
+        Heads that are not over the vocabulary give one row, [B, 1, D] or [B, 1, classes]; the mean of rows
+        comes as their sum (`of_sum`). Where every token sees all others, the cache keeps their number alone.
+
+        Raises ConfigError where cache and tokens together exceed the model's context, or where tokens come
+        after others that would have to see them.
         """
         start = cache.length if cache is not None else 0
         if start + count > self.config.context:
             raise ConfigError(f"{start + count} tokens do not fit the context of {self.config.context}")
+        if start and not self.config.causal:
+            raise ConfigError(f"tokens after {start} others: this model reads whole texts only")
         x = self.embedding(tokens, start)
-        x = self.stack(x, start=start, cache=cache)
+        x = self.stack(x, start=start, cache=cache if self.config.causal else None)
         if cache is not None:
             cache.length += count
+        if self.config.head != "vocabulary":
+            return self.head(self._pooled(x))
         return self.head(x if rows is None else self.backend.last_tokens(x, rows))
+
+    def of_sum(self, opened: torch.Tensor, count: int) -> torch.Tensor:
+        """What `forward` gave over `count` tokens, opened, as the head means it: means come as sums."""
+        return opened / count if self.config.pooling == "mean" else opened
 
     def embedding(self, tokens: TensorT, start: int = 0) -> TensorT:
         """Token rows, plus learned positions where the model has them: [B, T, D]."""
@@ -94,7 +108,10 @@ class Decoder(Generic[TensorT, WeightT]):
             return self.backend.embedded(x)
 
     def stack(self, x: TensorT, *, start: int = 0, cache: KVCache[TensorT] | None = None) -> TensorT:
-        """All blocks, pre-norm with residuals: [B, T, D] -> [B, T, D]."""
+        """All blocks, and the norm before them where norms come last: [B, T, D] -> [B, T, D]."""
+        if self.config.norm_order == "post":
+            with self.backend.span("embed"):
+                x = self._norm(x, None, "embedding")
         for layer in range(self.config.layers):
             with self.backend.span(f"layer{layer}"):
                 x = self._block(x, layer, start, cache)
@@ -102,14 +119,63 @@ class Decoder(Generic[TensorT, WeightT]):
 
     def _block(self, x: TensorT, layer: int, start: int, cache: KVCache[TensorT] | None) -> TensorT:
         """Attention and FFN one after the other, or both of the same residual."""
+        if self.config.norm_order == "post":
+            return self._post_norm_block(x, layer)
         after = self.backend.add(x, self._attention(x, layer, start, cache))
         if not self.config.has_ffn(layer):
             return after
         return self.backend.add(after, self._ffn(x if self.config.parallel else after, layer))
 
+    def blocks(self, x: TensorT) -> TensorT:
+        """`stack`, and the last norm's gain where norms come last and have left theirs to who reads them."""
+        y = self.stack(x)
+        return self._residual(y, "head.residual", "residual") if self.config.head == "embedding" else y
+
+    def _post_norm_block(self, x: TensorT, layer: int) -> TensorT:
+        """A block that reads norms and gives one: norm2(y + FFN(y)), y = norm1(x + attention(x))."""
+        written = self._attention(x, layer, 0, None)
+        x = self.backend.add(self._residual(x, f"layer{layer}.residual1", "residual1"), written)
+        x = self._norm(x, layer, "norm1")
+        written = self._ffn(x, layer)
+        x = self.backend.add(self._residual(x, f"layer{layer}.residual2", "residual2"), written)
+        return self._norm(x, layer, "norm2")
+
+    def _residual(self, x: TensorT, name: str, label: str) -> TensorT:
+        """A norm's rows as the residual reads them: times the gain that folding took from the norm."""
+        if not self.config.residual_affine:
+            return x
+        gain, bias, mean = (self.weights.get(f"{name}.{part}") for part in ("weight", "bias", "mean"))
+        assert gain is not None
+        with self.backend.span(label, "residual"):
+            return self.backend.diagonal(x, gain, bias, mean)
+
+    def _pooled(self, x: TensorT) -> TensorT:
+        """The row that the head reads, [B, 1, D]."""
+        if self.config.pooling == "last":
+            return self.backend.last_tokens(x, 1)
+        return self.backend.first_tokens(x, 1) if self.config.pooling == "first" else x
+
+    def _embedding_head(self, x: TensorT) -> TensorT:
+        """Rows with the last norm's gain; their sum where the mean is wanted."""
+        x = self._residual(x, "head.residual", "residual")
+        return self.backend.sum_tokens(x) if self.config.pooling == "mean" else x
+
+    def _pooler(self, x: TensorT) -> TensorT:
+        """A matrix and an activation of the pooled row."""
+        backend, kind = self.backend, self.config.pooler
+        assert kind != "none"
+        with backend.at(None, "pooler"), backend.span("pooler"):
+            x = self._linear(x, "head.pooler", "in")
+            with backend.span(kind, kind):
+                return backend.activation(x, kind)
+
     def head(self, x: TensorT) -> TensorT:
-        """What is left of folding, final norm, and vocabulary logits: [B, T, D] -> [B, T, V]."""
+        """What is left of folding, final norm, and logits: [B, T, D] -> [B, T, V], or as `forward` says."""
         with self.backend.span("head"):
+            if self.config.head == "embedding":
+                return self._embedding_head(x)
+            if self.config.pooler != "none":
+                x = self._pooler(x)
             if self.config.head_input:
                 x = self._linear(x, "head.input", "input")
             if self.config.final_norm:
@@ -119,9 +185,9 @@ class Decoder(Generic[TensorT, WeightT]):
                 return self.backend.head(x, table, self.config.tied_head, self.weights.get("head.bias"))
 
     def _attention(self, x: TensorT, layer: int, start: int, cache: KVCache[TensorT] | None) -> TensorT:
-        """Causal self-attention with grouped heads."""
+        """Self-attention with grouped heads."""
         backend, config = self.backend, self.config
-        if config.block_norms:
+        if config.block_norms and config.norm_order == "pre":
             x = self._norm(x, layer, "norm1")
         with backend.at(layer, "attn"), backend.span("attn"):
             qkv = self._linear(x, f"layer{layer}.attn.qkv", "qkv")
@@ -151,7 +217,7 @@ class Decoder(Generic[TensorT, WeightT]):
     def _ffn(self, x: TensorT, layer: int) -> TensorT:
         """MLP, gated unit, or a matrix alone."""
         backend, config = self.backend, self.config
-        if config.block_norms:
+        if config.block_norms and config.norm_order == "pre":
             x = self._norm(x, layer, "norm2")
         with backend.at(layer, "ffn"), backend.span("ffn"):
             if config.ffn == "fused":
@@ -173,7 +239,8 @@ class Decoder(Generic[TensorT, WeightT]):
     def _norm(self, x: TensorT, layer: int | None, part: Part) -> TensorT:
         name = Site(layer, part).key
         weight, bias = self.weights.get(f"{name}.weight"), self.weights.get(f"{name}.bias")
-        with self.backend.at(layer, part), self.backend.span(part.rpartition(".")[2], self.config.norm):
+        label = "norm" if part == "embedding" else part.rpartition(".")[2]
+        with self.backend.at(layer, part), self.backend.span(label, self.config.norm):
             return self.backend.norm(x, weight, bias, self.config.norm, self.config.norm_eps)
 
     def _linear(self, x: TensorT, name: str, label: str) -> TensorT:

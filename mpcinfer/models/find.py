@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mpcinfer.models.fields import Fields
 from mpcinfer.models.folder_config import is_model_folder
+from mpcinfer.models.unpacked import unpacked
 from mpcinfer.models.zoo import ZooEntry, zoo
 from parties.errors import ConfigError
 
@@ -70,7 +71,7 @@ def is_huggingface_folder(folder: Path) -> bool:
 def _files(entry: ZooEntry) -> Path:
     """Where a named model's weights are; raises ConfigError where they are not."""
     if entry.files is not None:
-        return entry.files
+        return unpacked(entry.files, entry.name) if entry.files.suffix == ".zip" else entry.files
     if entry.command:
         raise ConfigError(
             f"the weights of {entry.name} are not installed; install them with: {entry.command}"

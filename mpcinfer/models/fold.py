@@ -21,6 +21,8 @@ def fold(
        y = norm(x) W + c give y = n (diag(g) W) + (b W + c). The final norm keeps its gain: the tied head
        shares its table with the embedding, which must not change.
     3. An FFN without an activation is one matrix, W_in W_out.
+       Of norms that come last the residual reads the rows, too: their gain and bias stay there, a diagonal
+       layer of the server's that takes no message (`Backend.diagonal`).
     4. A final norm after blocks without any gets a matrix before it, for `fold_centring` to centre.
 
     Args:
@@ -37,6 +39,8 @@ def fold(
         weights = {name: value.double() for name, value in weights.items()}
     with torch.no_grad():
         shape, result = static(config, weights)
+        if shape.norm_order == "post" and shape.norm_affine:
+            result = fold_post_norms(shape, result)
         for layer in range(shape.layers):
             result.update(_layer(shape, folded, layer, result, kinds))
         if folded.head_input and "head.input.weight" not in result:
@@ -62,7 +66,7 @@ def _layer(
     """Steps 2 and 3 of one layer, whose weights are taken out: no more than these are ever in float64."""
     fuses = shape.ffn == "mlp" and folded.ffn == "fused" and shape.has_ffn(layer)
     folds: list[tuple[str, str]] = []
-    if shape.block_norms and shape.norm_affine:
+    if shape.block_norms and shape.norm_affine and shape.norm_order == "pre":
         folds.append(("norm1", _reader(shape, layer, "attn.qkv")))
         if shape.has_ffn(layer):
             folds.append(("norm2", _reader(shape, layer, "ffn.in")))
@@ -136,7 +140,9 @@ def fold_centring(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> d
 
 def centre(config: ModelConfig, name: str, value: torch.Tensor) -> bool:
     """`fold_centring` of one weight in float64, in place; whether it changes."""
-    concerned = name.rpartition(".")[0] in centred_writers(config)
+    writers = centred_writers(config)
+    concerned = name in writers or name.rpartition(".")[0] in writers
+    concerned |= config.norm == "layernorm" and name.endswith(("residual1.bias", "residual2.bias"))
     if concerned:
         value -= value.mean(-1, keepdim=True)
     return concerned
@@ -180,12 +186,47 @@ def _each(
     return result
 
 
+def fold_post_norms(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Gains and biases of norms that come last: into the linear layer that reads each, and to its residual.
+
+    Each norm is read twice; `residual1`, `residual2` and `head.residual` keep what the residual needs.
+    """
+    result, last = dict(weights), config.layers - 1
+    for layer in range(config.layers):
+        prefix = f"layer{layer}"
+        for norm, linear, residual in (
+            (config.norm_before(layer, "attn"), "attn.qkv", "residual1"),
+            (config.norm_before(layer, "ffn"), "ffn.in", "residual2"),
+        ):
+            _move_post_norm(result, norm, f"{prefix}.{linear}", f"{prefix}.{residual}")
+    if config.pooler != "none":
+        _move_post_norm(result, f"layer{last}.norm2", "head.pooler", "")
+    else:
+        _move_post_norm(result, f"layer{last}.norm2", "", "head.residual")
+    return result
+
+
+def _move_post_norm(weights: dict[str, torch.Tensor], norm: str, linear: str, residual: str) -> None:
+    """One norm's, in float64; an empty name for a reader that it has not."""
+    own = {name: weights.pop(name) for name in (f"{norm}.weight", f"{norm}.bias") if name in weights}
+    if residual:
+        weights |= {name.replace(norm, residual, 1): value for name, value in own.items()}
+    if linear:
+        read = [name for name in (f"{linear}.weight", f"{linear}.bias") if name in weights]
+        kind = weights[read[0]].dtype
+        wide = {name: value.double() for name, value in own.items()}
+        wide |= {name: weights.pop(name).double() for name in read}
+        _fold_norm(wide, norm, linear)
+        weights |= {name: value.to(kind) for name, value in wide.items()}
+
+
 def centred_writers(config: ModelConfig) -> list[str]:
-    """Linear layers whose outputs nobody but layer norms reads."""
+    """Linear layers and tables whose outputs nobody but layer norms reads."""
     if config.norm != "layernorm":
         return []
     if config.head_input:
         return ["head.input"] if config.final_norm else []
     if not config.block_norms:
         return []
-    return [f"layer{layer}.{name}" for layer in range(config.layers) for name in ("attn.out", "ffn.out")]
+    writers = [f"layer{layer}.{name}" for layer in range(config.layers) for name in ("attn.out", "ffn.out")]
+    return writers + (["embed.tokens", "embed.positions"] if config.norm_order == "post" else [])

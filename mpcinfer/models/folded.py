@@ -30,10 +30,11 @@ def folded_config(config: ModelConfig) -> ModelConfig:
     """The shape after `fold`."""
     config = static_config(config)
     if config.block_norms and config.norm_affine:
-        biased = config.norm == "layernorm"
+        biased, post = config.norm == "layernorm", config.norm_order == "post"
         config = dataclasses.replace(
             config,
             norm_affine=False,
+            residual_affine=post,
             qkv_bias=config.qkv_bias or biased,
             ffn_bias=config.ffn_bias or biased,
         )

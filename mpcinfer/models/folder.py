@@ -28,6 +28,7 @@ from mpcinfer.models.folder_config import (
     load_model_config,
     read_file,
 )
+from mpcinfer.models.labels import labels_from
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.published_digests import require_as_published
@@ -64,12 +65,12 @@ def save_model(
     for name, weight in weights.items():
         if not bool(torch.isfinite(weight).all()):
             raise ConfigError(f"{model.name}: {name} has values that {dtype} cannot hold")
-    tokenizer = model.tokenizer
+    tokenizer, labels = model.tokenizer, {"labels": list(model.labels)} if model.labels else {}
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     _replace(path / WEIGHTS_FILE, safetensors.torch.save(weights))
     _replace(path / TOKENIZER_FILE, tokenizer.backend.to_str().encode())
-    _replace(path / TOKENIZER_CONFIG_FILE, _json_bytes(settings_of(tokenizer)))
+    _replace(path / TOKENIZER_CONFIG_FILE, _json_bytes({**settings_of(tokenizer), **labels}))
     if model.ranges:
         replace_file(path / RANGES_FILE, lambda part: save_ranges(part, model.ranges))
     else:
@@ -100,6 +101,7 @@ def load_model_folder(folder: Path | str, *, name: str | None = None) -> Model:
         weights=_load_weights(path / WEIGHTS_FILE),
         tokenizer=public.tokenizer,
         ranges=public.ranges,
+        labels=public.labels,
     )
 
 
@@ -108,16 +110,16 @@ def load_public_folder(folder: Path | str, *, name: str | None = None) -> Public
     path = Path(folder)
     require_as_published(path)
     config = load_model_config(path)
-    text, settings = _tokenizer_text(path), path / TOKENIZER_CONFIG_FILE
-    tokenizer = tokenizer_from(
-        text, json_object(settings), config.vocabulary, str(path / TOKENIZER_FILE), str(settings)
-    )
+    text, source = _tokenizer_text(path), path / TOKENIZER_CONFIG_FILE
+    settings = json_object(source)
+    tokenizer = tokenizer_from(text, settings, config.vocabulary, str(path / TOKENIZER_FILE), str(source))
     return PublicModel(
         name=name if name is not None else str(folder),
         config=config,
         tokenizer=tokenizer,
         ranges=ranges_beside(path),
         tokenizer_text=text,
+        labels=labels_from(settings.get("labels", []), config.classes, str(source)),
     )
 
 

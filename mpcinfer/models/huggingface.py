@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.families.family import Family
+from mpcinfer.models.families.label_keys import labels_of
 from mpcinfer.models.families.registry import family_of, located, without_weights
 from mpcinfer.models.fields import Fields
 from mpcinfer.models.huggingface_tokenizer import load_huggingface_tokenizer
 from mpcinfer.models.layout import read_weights
 from mpcinfer.models.model import Model
+from mpcinfer.models.pooling import pooling_of
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.safetensors_folder import SafetensorsFolder
 from mpcinfer.models.stored_ranges import ranges_beside
@@ -32,7 +36,7 @@ def load_huggingface(folder: Path, *, name: str | None = None) -> Model:
     fields = _fields(folder)
     family = family_of(fields)
     fields = family.settled(fields)
-    config, checkpoint = family.config(fields), SafetensorsFolder(folder)
+    config, checkpoint = _shape(folder, family, fields), SafetensorsFolder(folder)
     layout = located(family, config, family.layout(fields, config), checkpoint.names())
     public = load_public_huggingface(folder, name=name)
     return Model(
@@ -41,6 +45,7 @@ def load_huggingface(folder: Path, *, name: str | None = None) -> Model:
         weights=read_weights(config, layout, checkpoint, ignored=without_weights(family, config)),
         tokenizer=public.tokenizer,
         ranges=public.ranges,
+        labels=public.labels,
     )
 
 
@@ -52,6 +57,7 @@ def load_public_huggingface(folder: Path, *, name: str | None = None) -> PublicM
         config=config,
         tokenizer=load_huggingface_tokenizer(folder, vocabulary=config.vocabulary),
         ranges=ranges_beside(folder),
+        labels=labels_of(_fields(folder)) if config.head == "classes" else (),
     )
 
 
@@ -63,7 +69,15 @@ def load_huggingface_config(folder: Path) -> ModelConfig:
     """
     fields = _fields(folder)
     family = family_of(fields)
-    return family.config(family.settled(fields))
+    return _shape(folder, family, family.settled(fields))
+
+
+def _shape(folder: Path, family: Family, fields: Fields) -> ModelConfig:
+    """With the pooling that the folder says; fields are settled."""
+    config = family.shape(fields)
+    if config.head != "embedding":
+        return config
+    return dataclasses.replace(config, pooling=pooling_of(folder))
 
 
 def _fields(folder: Path) -> Fields:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 
@@ -49,7 +50,9 @@ def widened(
         result = {**seen, **_embedding(config, weights)}
         for layer in range(config.layers if config.block_norms else 0):
             result |= _layer(config, weights, layer, seen)
-        if config.final_norm:
+        if config.head == "classes":
+            pass  # what reads few rows is what prompts showed
+        elif config.final_norm:
             table = weights["embed.tokens"].T if config.tied_head else weights["head.weight"]
             result["head.logits/bound"] = float(_columns(config, weights, "head.norm", table, None).max())
         if config.block_norms:
@@ -106,18 +109,18 @@ def _layer(
     """Bounds of what reads a layer's norms, and of attention's output."""
     prefix = f"layer{layer}"
 
-    def columns(norm: str, linear: str) -> torch.Tensor:
+    def columns(part: Literal["attn", "ffn"], linear: str) -> torch.Tensor:
         matrix, bias = (weights.get(f"{prefix}.{linear}.{part}") for part in ("weight", "bias"))
         assert matrix is not None
-        return _columns(config, weights, f"{prefix}.{norm}", matrix, bias)
+        return _columns(config, weights, config.norm_before(layer, part), matrix, bias)
 
-    qkv = columns("norm1", "attn.qkv")
+    qkv = columns("attn", "attn.qkv")
     result = {f"{prefix}.attn.qkv/bound": float(qkv.max())}
     if config.attention in ("softmax", "power") and seen.get(f"{prefix}.attn.power/epsilon_min", 0.0) >= 0:
         values = qkv[-config.kv_heads * config.head_width :]
         result[f"{prefix}.attn.mix/bound"] = float(values.max())
     if config.has_ffn(layer) and config.ffn != "fused":
-        inner = columns("norm2", "ffn.in")
+        inner = columns("ffn", "ffn.in")
         result[f"{prefix}.ffn.in/bound"] = float(inner.max())
         if config.ffn == "glu":
             gate, up = inner.chunk(2)
@@ -144,19 +147,21 @@ def _columns(
 
 
 def _widen_norms(config: ModelConfig, weights: Mapping[str, torch.Tensor], ranges: dict[str, float]) -> None:
-    """Rows of the first norm are known; those of the others are a token's plus what blocks wrote."""
+    """Rows of the first norm are known; those of the others are a token's plus what blocks wrote, or, where
+    norms come last, what prompts showed."""
     kind = "variance" if config.norm == "layernorm" else "mean_square"
     least, greatest = _first_rows(config, weights)
-    seen = ranges["layer0.norm1/" + kind + "_max"]
+    first, post = config.norm_before(0, "attn"), config.norm_order == "post"
+    seen = ranges[f"{first}/{kind}_max"]
     for key in [key for key in ranges if key.endswith(f"/{kind}_max")]:
         label = key.removesuffix(f"/{kind}_max")
         if label.endswith(INNER_NORMS):
             continue
         ranges[f"{label}/normalised"] = math.sqrt(config.width)
-        if key != f"layer0.norm1/{kind}_max" and greatest > seen:
+        if key != f"{first}/{kind}_max" and greatest > seen and not post:
             ranges[key] = max(ranges[key], (math.sqrt(greatest) + math.sqrt(ranges[key])) ** 2)
-    ranges[f"layer0.norm1/{kind}_min"] = min(ranges[f"layer0.norm1/{kind}_min"], least)
-    ranges[f"layer0.norm1/{kind}_max"] = max(seen, greatest)
+    ranges[f"{first}/{kind}_min"] = min(ranges[f"{first}/{kind}_min"], least)
+    ranges[f"{first}/{kind}_max"] = max(seen, greatest)
 
 
 def _first_rows(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> tuple[float, float]:

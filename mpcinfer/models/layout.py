@@ -39,11 +39,13 @@ class Source:
         transposed: the checkpoint keeps matrices [out, in]; ours are [in, out].
         change: of the tensors as they are joined, before they are transposed; applied to a matrix and to its
             bias alike, so that it acts on the first axis, or on all entries.
+        plus_row: a table whose first row is added to every row: the type that all tokens of one text have.
     """
 
     names: tuple[str, ...]
     transposed: bool
     change: Callable[[torch.Tensor], torch.Tensor] | None = None
+    plus_row: str = ""
 
     def then(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Source:
         """This one with another change after its own."""
@@ -133,7 +135,7 @@ def block_layout(config: ModelConfig, names: BlockNames) -> Layout:
         for part, name in names.inner_norms.items():
             sources[f"{ours}.{part}"] = Source((theirs + name,), False)
     sources["head.norm"] = Source((names.final_norm,), False)
-    sources["head"] = Source((names.head,), True)
+    sources["head"] = Source((names.head if config.head == "vocabulary" else "score",), True)
     return sources
 
 
@@ -159,7 +161,7 @@ def gpt2_layout(config: ModelConfig, prefix: str) -> Layout:
         for ours, theirs in theirs_by_ours.items():
             sources[f"layer{layer}.{ours}"] = Source((f"{prefix}h.{layer}.{theirs}",), False)
     sources["head.norm"] = Source((f"{prefix}ln_f",), False)
-    sources["head"] = Source(("lm_head",), True)
+    sources["head"] = Source(("lm_head" if config.head == "vocabulary" else "score",), True)
     return sources
 
 
@@ -178,14 +180,18 @@ def read_weights(
     present, used = checkpoint.names(), set[str]()
     weights: dict[str, torch.Tensor] = {}
     for name in weight_shapes(config):
-        stem, part = (name, "weight") if name.startswith("embed.") else name.rsplit(".", 1)
+        table = name in ("embed.tokens", "embed.positions")
+        stem, part = (name, "weight") if table else name.rsplit(".", 1)
         source = layout[stem]
         theirs = [f"{each}.{part}" for each in source.names]
-        missing = [each for each in theirs if each not in present]
+        added = [f"{source.plus_row}.weight"] if source.plus_row else []
+        missing = [each for each in (*theirs, *added) if each not in present]
         if missing:
             raise ConfigError(f"the checkpoint has no tensor {missing[0]}, needed for {name}")
         weights[name] = _joined([checkpoint.read(each) for each in theirs], source, name)
-        used.update(theirs)
+        for row in added:
+            weights[name] = weights[name] + checkpoint.read(row)[0]
+        used.update(theirs, added)
     unread = sorted(name for name in present - used if not re.fullmatch(ignored, name))
     if unread:
         raise ConfigError(f"the checkpoint has tensors this model form has no place for: {unread[:3]}")

@@ -20,6 +20,7 @@ class Model:
         name: as the user called it; a registry name or a path.
         ranges: what was seen in the float model, under the keys of `mpcinfer.models.ranges`; empty where the
             model was never calibrated.
+        labels: names of the classes, where the head has some.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Model:
     weights: Mapping[str, torch.Tensor]
     tokenizer: Tokenizer
     ranges: Mapping[str, float] = field(default_factory=dict[str, float])
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         expected = weight_shapes(self.config)

@@ -15,7 +15,7 @@ from mpcinfer.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicModel:
-    """Shape, tokenizer and calibrated ranges. The client needs no more than this.
+    """Shape, tokenizer, calibrated ranges and names of classes. The client needs no more than this.
 
     Attributes:
         tokenizer_text: what `tokenizer` was read from, where that is the `tokenizers` library's own form:
@@ -27,13 +27,18 @@ class PublicModel:
     config: ModelConfig
     tokenizer: Tokenizer
     ranges: Mapping[str, float] = field(default_factory=dict[str, float])
+    labels: tuple[str, ...] = ()
     tokenizer_text: str = field(default="", repr=False)
 
     @staticmethod
     def of(model: Model) -> PublicModel:
         """The public part of a model."""
         return PublicModel(
-            name=model.name, config=model.config, tokenizer=model.tokenizer, ranges=model.ranges
+            name=model.name,
+            config=model.config,
+            tokenizer=model.tokenizer,
+            ranges=model.ranges,
+            labels=model.labels,
         )
 
     def text(self) -> bytes:
@@ -48,6 +53,7 @@ class PublicModel:
         text = self.text()
         fields = {
             "config": self.config.to_json(),
+            "labels": list(self.labels),
             "ranges": dict(self.ranges),
             "tokenizer": settings_of(self.tokenizer),
             "tokenizer_bytes": len(text),
@@ -56,6 +62,6 @@ class PublicModel:
         return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
     def digest(self) -> str:
-        """SHA-256 of `head` and so over shape, ranges and tokenizer: 64 hex digits, compared in the
-        handshake."""
+        """SHA-256 of `head`, so over shape, ranges, names of classes and tokenizer: 64 hex digits, compared
+        in the handshake."""
         return hashlib.sha256(self.head()).hexdigest()

@@ -1,4 +1,4 @@
-"""What a client may have of a model, as bytes: shape, ranges and tokenizer; never a weight.
+"""What a client may have of a model, as bytes: shape, ranges, names of classes and tokenizer; never a weight.
 
 A document has two parts, so that a reader never parses much: the head, JSON of at most `MOST_HEAD_BYTES`, and
 the text of the tokenizer, of at most `MOST_TOKENIZER_BYTES`, which the `tokenizers` library alone parses.
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.labels import MOST_LABELS, labels_from
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.stored_tokenizer import SETTINGS, tokenizer_from
 from parties.errors import ConfigError
@@ -22,7 +23,7 @@ from parties.errors import ConfigError
 MOST_HEAD_BYTES = 1 << 19
 MOST_TOKENIZER_BYTES = 1 << 25
 DIGEST_LETTERS = 64
-_FIELDS = {"config", "ranges", "tokenizer", "tokenizer_bytes", "tokenizer_sha256"}
+_FIELDS = {"config", "labels", "ranges", "tokenizer", "tokenizer_bytes", "tokenizer_sha256"}
 _MOST = {
     "layers": 1 << 10,
     "width": 1 << 17,
@@ -32,6 +33,7 @@ _MOST = {
     "hidden": 1 << 20,
     "vocabulary": 1 << 22,
     "context": 1 << 24,
+    "classes": MOST_LABELS,
 }
 """Larger shapes than anybody has: what a reader would count or allocate for them is bounded."""
 
@@ -86,7 +88,10 @@ class Head:
         config = _config(_object(self._fields["config"], source, "config"), source)
         read = tokenizer_from(text, settings, config.vocabulary, source, source)
         ranges = _ranges(_object(self._fields["ranges"], source, "ranges"), source)
-        public = PublicModel(name=name, config=config, tokenizer=read, ranges=ranges, tokenizer_text=text)
+        labels = labels_from(self._fields["labels"], config.classes, source)
+        public = PublicModel(
+            name=name, config=config, tokenizer=read, ranges=ranges, labels=labels, tokenizer_text=text
+        )
         if public.digest() != self.digest:  # the handshake would compare another digest than the pin
             raise ConfigError(f"{source}: it is not in the one form that its digest allows")
         return public

@@ -48,9 +48,10 @@ def publish(public: PublicModel, folder: Path) -> str:
             "can be given away as it is"
         )
     digest = public.digest()
+    labels = {"labels": list(public.labels)} if public.labels else {}
     contents = {
         TOKENIZER_FILE: public.text(),
-        TOKENIZER_CONFIG_FILE: _json(settings_of(public.tokenizer)),
+        TOKENIZER_CONFIG_FILE: _json({**settings_of(public.tokenizer), **labels}),
         RANGES_FILE: _json(dict(public.ranges)),
         CONFIG_FILE: _json(public.config.to_json()),
     }

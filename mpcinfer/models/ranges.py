@@ -4,7 +4,7 @@ A range is a number under `label/quantity`. The label is the decoder's nested sp
 `layer3.attn`, `layer3.attn.qkv`, `layer3.ffn.gelu_tanh`, `head.norm`, ...); the quantity is
 
     embed, add_positions, linear, matmul, offset, apply_temperature, attention_weights, norm, activation, mul,
-    add, scale, rope, head
+    add, scale, rope, sum_tokens, head
                         largest magnitude of that operation's output; `layer3/add` is the residual stream
     in                  activations: largest magnitude of the input
     normalised          norms: largest magnitude before gain and bias
@@ -127,7 +127,7 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
     def attention_weights(
         self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
     ) -> torch.Tensor:
-        visible = visible_keys(scores, start, form.window)
+        visible = visible_keys(scores, start, form.window, causal=form.causal)
         if form.kind == "softmax":
             peak = scores.masked_fill(~visible, float("-inf")).amax(-1, keepdim=True)
             below = (peak - scores).masked_fill(~visible, 0.0)
@@ -206,6 +206,9 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
 
     def last_tokens(self, x: torch.Tensor, count: int) -> torch.Tensor:
         return self._plain.last_tokens(x, count)
+
+    def sum_tokens(self, x: torch.Tensor) -> torch.Tensor:
+        return self._output("sum_tokens", self._plain.sum_tokens(x))
 
     def head(
         self, x: torch.Tensor, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None

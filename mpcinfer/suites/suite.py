@@ -112,7 +112,7 @@ class Suite(ABC):
 
     def unused(self, config: ModelConfig) -> set[str]:
         """Operations of a plan that a model has none of, so that their protocols do not matter."""
-        used = {config.activation.partition("_")[0], config.attention}
+        used = {config.activation.partition("_")[0], config.attention, config.pooler}
         parts = {"maximum": "softmax", "exponential": "softmax"}
         names = ("gelu", "silu", "relu", "softmax", "power", *parts)
         return {name for name in names if parts.get(name, name) not in used}

@@ -1,8 +1,9 @@
-"""Causal rows packed end to end: hidden keys are left out instead of masked.
+"""Rows of attention packed end to end: hidden keys are left out instead of masked.
 
-Query i of T stands at position start + i and sees start + i + 1 keys, or the last of them. Packed, the rows
-of a [T, S] matrix lie one after the other in a vector of N visible entries. Which entry lies where is public.
-Tensors on the `meta` device only change shape: no index is built for a bill.
+Query i of T stands at position start + i and sees start + i + 1 keys, or the last of them, or all S where
+rows are not causal. Packed, the rows of a [T, S] matrix lie one after the other in a vector of N visible
+entries. Which entry lies where is public. Tensors on the `meta` device only change shape: no index is built
+for a bill.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ class CausalRows:
         tokens: T, queries.
         start: keys that were there before the first query.
         window: a query sees at most this many keys, its own the last; 0 for all up to its own.
+        causal: a query sees the keys up to its own; otherwise all S.
     """
 
     tokens: int
     start: int
     window: int = 0
+    causal: bool = True
 
     @property
     def keys(self) -> int:
@@ -38,6 +41,8 @@ class CausalRows:
     @property
     def lengths(self) -> tuple[int, ...]:
         """Visible keys of every row."""
+        if not self.causal:
+            return (self.keys,) * self.tokens
         most = self.window or self.keys
         return tuple(min(length, most) for length in range(self.start + 1, self.keys + 1))
 
@@ -52,7 +57,8 @@ class CausalRows:
         def change(value: torch.Tensor) -> torch.Tensor:
             if value.is_meta:
                 return value.new_empty((*value.shape[:-2], self.visible))
-            return value.flatten(-2)[..., _places(self)]
+            flat = value.flatten(-2)
+            return flat[..., _places(self)] if self.causal else flat
 
         return executor.rearrange(x, change)
 
@@ -60,6 +66,8 @@ class CausalRows:
         """[..., N] -> [..., T, S] with exact zeros on hidden keys."""
 
         def change(value: torch.Tensor) -> torch.Tensor:
+            if not self.causal:
+                return value.reshape(*value.shape[:-1], self.tokens, self.keys)
             flat = value.new_zeros((*value.shape[:-1], self.tokens * self.keys))
             if not value.is_meta:
                 flat[..., _places(self)] = value
@@ -73,6 +81,8 @@ class CausalRows:
         def change(value: torch.Tensor) -> torch.Tensor:
             if value.is_meta:
                 return value.new_empty((*value.shape[:-1], self.visible))
+            if not self.causal:
+                return value.repeat_interleave(self.keys, -1)
             return value[..., _rows(self)]
 
         return executor.rearrange(rows, change)
@@ -81,7 +91,7 @@ class CausalRows:
         """[..., T, S] with exact zeros written over hidden keys."""
 
         def change(value: torch.Tensor) -> torch.Tensor:
-            return value if value.is_meta else value * _visible(self)
+            return value if value.is_meta or not self.causal else value * _visible(self)
 
         return executor.rearrange(x, change)
 

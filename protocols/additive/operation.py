@@ -42,8 +42,8 @@ class CausalProtocol(ABC):
     """Attention weights of scores [B, H, T, S] on shares.
 
     Query i stands at position start + i, S = start + T, and sees keys up to its own, or the last `window` of
-    these; hidden keys get exactly zero. A subclass is final, documents numbered steps and its source, and
-    states:
+    these, or all where `causal` is False; hidden keys get exactly zero. A subclass is final, documents
+    numbered steps and its source, and states:
 
         max_spread: row maximum minus score may be this large; beyond it the result can be anything.
         max_abs_error: largest |weight - softmax|, likewise, not counting a unit of the last place for every
@@ -55,7 +55,9 @@ class CausalProtocol(ABC):
     max_abs_error: ClassVar[float]
 
     @abstractmethod
-    def __call__(self, executor: Arithmetic, scores: Share, start: int, window: int = 0) -> Share:
+    def __call__(
+        self, executor: Arithmetic, scores: Share, start: int, window: int = 0, *, causal: bool = True
+    ) -> Share:
         """Weights of the same shape; every row sums to 1 up to S times the error."""
 
 

@@ -31,6 +31,7 @@ from protocols.additive.relu import CompareRelu
 from protocols.additive.silu import PiecewiseSilu
 from protocols.additive.softmax import TreeSoftmax
 from protocols.additive.stock import StockGelu, StockInverseSqrt, StockSilu, StockSoftmax
+from protocols.additive.tanh import PiecewiseTanh
 from protocols.plan import Plan, check_choices
 
 PowerOfRange = Callable[[int, float, float, float], CausalPowerProtocol]
@@ -87,8 +88,8 @@ class Suite:
     """The protocols of a plan, ready to be called.
 
     Attributes:
-        softmax: `softmax(executor, scores, start, window)`.
-        gelu, silu, relu: `gelu(executor, x)`.
+        softmax: `softmax(executor, scores, start, window, causal=causal)`.
+        gelu, silu, relu: `gelu(executor, x)`; tanh likewise, which has one protocol in every plan.
         inverse_sqrt: `inverse_sqrt(low, high)` for a public range, then `(executor, x)` or `normalise`.
         power: `power(power, low, high, largest)` for public ranges, then `(executor, scores, start,
             epsilon)`.
@@ -99,6 +100,7 @@ class Suite:
     gelu: UnaryProtocol
     silu: UnaryProtocol
     relu: UnaryProtocol
+    tanh: UnaryProtocol
     inverse_sqrt: InverseSqrtOfRange
     power: PowerOfRange
     polynomial: bool = False
@@ -126,6 +128,7 @@ def resolve(plan: Plan) -> Suite:
         gelu=GELU[names["gelu"]](),
         silu=SILU[names["silu"]](),
         relu=RELU[names["relu"]](),
+        tanh=PiecewiseTanh(),
         inverse_sqrt=INVERSE_SQRT[names["inverse_sqrt"]],
         power=POWER[names["power"]],
         polynomial=is_polynomial(plan),

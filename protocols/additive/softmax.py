@@ -1,4 +1,4 @@
-"""Causal softmax."""
+"""Softmax over the keys that a query may see."""
 
 from __future__ import annotations
 
@@ -47,8 +47,10 @@ class TreeSoftmax(CausalProtocol):
         self._maximum = maximum or TreeMaximum()
         self._exponential = exponential or QuarticExponential()
 
-    def __call__(self, executor: Arithmetic, scores: Share, start: int, window: int = 0) -> Share:
-        rows = CausalRows(scores.shape[-2], start, window)
+    def __call__(
+        self, executor: Arithmetic, scores: Share, start: int, window: int = 0, *, causal: bool = True
+    ) -> Share:
+        rows = CausalRows(scores.shape[-2], start, window, causal)
         if rows.keys == 1:
             ones = executor.rearrange(scores, torch.zeros_like)
             return executor.add_public(ones, 1.0)

@@ -74,7 +74,9 @@ class StockSoftmax(CausalProtocol):
     max_spread = 400.0
     max_abs_error = 1e-2
 
-    def __call__(self, executor: Arithmetic, scores: Share, start: int, window: int = 0) -> Share:
+    def __call__(
+        self, executor: Arithmetic, scores: Share, start: int, window: int = 0, *, causal: bool = True
+    ) -> Share:
         tokens, keys = scores.shape[-2:]
         if keys > MAX_KEYS and not scores.value.is_meta:
             raise RangeError(
@@ -82,7 +84,7 @@ class StockSoftmax(CausalProtocol):
             )
         if keys == 1:
             return executor.add_public(executor.rearrange(scores, torch.zeros_like), 1.0)
-        hidden = torch.ones(tokens, keys, dtype=torch.float64).triu(start + 1)
+        hidden = torch.ones(tokens, keys, dtype=torch.float64).triu(start + 1 if causal else keys)
         if window:
             hidden += torch.ones(tokens, keys, dtype=torch.float64).tril(start - window)
         masked = executor.add_public(scores, hidden * HIDDEN)

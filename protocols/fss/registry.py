@@ -15,6 +15,7 @@ from protocols.fss.operations.activation_protocols import (
     FineLookupActivation,
     LinesActivation,
     LookupActivation,
+    LookupTanh,
 )
 from protocols.fss.operations.exponential_protocols import (
     ExponentialProtocol,
@@ -122,6 +123,7 @@ def resolve(plan: Plan) -> FssSuite:
             "gelu_tanh": gelu,
             "silu": SILU[names["silu"]](),
             "relu": RELU[names["relu"]](),
+            "tanh": LookupTanh(),
         },
         maximum=MAXIMUM[names["maximum"]](),
         exponential=EXPONENTIAL[names["exponential"]](),

@@ -25,6 +25,7 @@ from protocols.fss.gates.line_activation import GatedLineActivation, LineActivat
 from protocols.fss.gates.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
 from protocols.fss.gates.lookup_activation import Activation, GatedActivation
 from protocols.fss.gates.lookup_exponential import Exponential
+from protocols.fss.gates.lookup_tanh import TanhLookup
 from protocols.fss.gates.opening import Open, OpenToClient
 from protocols.fss.gates.polynomial import Product, SumOfSquares
 from protocols.fss.gates.public_rows import OwnTokens, PublicRows
@@ -259,18 +260,19 @@ def _products() -> list[Case]:
         ),
         elementwise("widen", Widen(20), direct(Widen(20)), small, every_mask=True),
         elementwise("widen, two", Widen(13, 64), direct(Widen(13, 64)), small, view),
-        *_causal(),
+        *_causal(CausalBlocks(4, 6, (0, 1, 4)), 4 + 5 + 6, "causal"),
+        *_causal(CausalBlocks(4, 6, (0, 1, 4), causal=False), 3 * 6, "whole"),
     ]
 
 
-def _causal() -> list[Case]:
-    """Two blocks, of one group of rows: 4 queries and 6 keys."""
-    blocks, factor = CausalBlocks(4, 6, (0, 1, 4)), Domain(-16, 16, 14, 3)
+def _causal(blocks: CausalBlocks, later: int, name: str) -> list[Case]:
+    """Two blocks, of one group of rows: 4 queries and 6 keys, `later` entries in the second."""
+    factor = Domain(-16, 16, 14, 3)
     product, mix = CausalProduct(blocks), CausalMix(blocks)
-    first, second = (3,), (4 + 5 + 6,)
+    first, second = (blocks.lengths[0],), (later,)
     return [
         Case(
-            "causal product",
+            f"{name} product",
             CausalProduct,
             lambda m, q, k: m.apply(product, q, k, m.one(Product(14), k)),
             (factor, factor),
@@ -278,7 +280,7 @@ def _causal() -> list[Case]:
             ((512, 4, 1), (512, 6, 1)),
         ),
         Case(
-            "causal mix",
+            f"{name} mix",
             CausalMix,
             lambda m, *x: m.apply(mix, *x, m.one(Product(14), x[-1])),
             (factor, factor, factor),
@@ -336,6 +338,8 @@ def _curves() -> list[Case]:
     cases.append(elementwise("exp", exp, direct(exp), Domain(-16, 128, 8, 4), every_mask=True))
     split = SplitExponential(ring_bits=16, frac_bits=6, index_bits=8, index_frac=4, low=-1.0)
     cases.append(elementwise("split exp", split, direct(split), Domain(-16, 128, 8, 4), every_mask=True))
+    tanh = TanhLookup(ring_bits=16, frac_bits=6, index_bits=8, index_frac=4)
+    cases.append(elementwise("tanh", tanh, direct(tanh), Domain(-128, 128, 8, 4), every_mask=True))
     return cases
 
 

@@ -13,3 +13,15 @@ LLAMA_FORM: dict[str, Any] = {
     "out_bias": False,
     "ffn_bias": False,
 }
+
+ENCODER_FORM: dict[str, Any] = {
+    "norm_eps": 1e-12,
+    "activation": "gelu",
+    "tied_head": False,
+    "final_norm": False,
+    "causal": False,
+    "norm_order": "post",
+    "head": "embedding",
+    "pooling": "mean",
+}
+"""What makes it an encoder of BERT's form."""

@@ -18,12 +18,13 @@ from mpcinfer.models.decoder import KVCache
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
 from mpcinfer.suites.fss.dealing import ModelDealer, Writers
+from mpcinfer.suites.fss.precision import Precision
 from mpcinfer.suites.fss.program import Program
 from mpcinfer.suites.fss.range_check import for_check
 from mpcinfer.suites.fss.second_evaluation import second_evaluation
 from mpcinfer.suites.fss.weights import count_setup, encoded, receive_setup, send_setup
 from mpcinfer.suites.fss.wider_ranges import wider_ranges
-from mpcinfer.suites.fss.widths import Precision, Widths
+from mpcinfer.suites.fss.widths import Widths
 from mpcinfer.suites.registry import SUITES, get_plan
 from parties.bill import Bill
 from parties.channel import Channel

@@ -19,7 +19,7 @@ import torch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.model import Model
 from mpcinfer.suites.fss import program
-from mpcinfer.suites.fss.widths import Precision
+from mpcinfer.suites.fss.precision import Precision
 from protocols.plan import Plan
 from tests.controls.masks import TWICE
 from tests.joint import SPARE_RUNS, Bits, Relation, linear_relation, worst_pair, worst_triple

@@ -17,7 +17,7 @@ from mpcinfer.models.fold import fold, fold_centring, scale_queries
 from mpcinfer.models.model import Model
 from mpcinfer.models.ranges import calibrate
 from mpcinfer.suites.fss.backend import FssBackend
-from mpcinfer.suites.fss.widths import Precision
+from mpcinfer.suites.fss.precision import Precision
 from parties.bill import Bill
 from parties.errors import ConfigError, RangeError
 from parties.meter import Meter

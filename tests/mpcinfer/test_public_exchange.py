@@ -58,6 +58,14 @@ def _control(link: Link) -> dict[str, int]:
     return {row.label: row.control_bytes for row in link.meter.bill().rows}
 
 
+def test_names_of_classes_come_with_it(public: PublicModel) -> None:
+    config = dataclasses.replace(public.config, head="classes", classes=2, tied_head=False)
+    given = dataclasses.replace(public, config=config, labels=("bad", "good"))
+    _, got = _exchange(lambda link: give_public(link, given), lambda link: fetch_public(link, name="m"))
+    assert (got.labels, got.digest()) == (("bad", "good"), given.digest())
+    assert dataclasses.replace(given, labels=("good", "bad")).digest() != given.digest()
+
+
 def test_a_client_that_has_it_begins_with_the_handshake(public: PublicModel) -> None:
     def server(link: Link) -> bool:
         given = give_public(link, public)
@@ -138,6 +146,15 @@ CASES: dict[str, tuple[Callable[[PublicModel], object], str]] = {
     ),
     "a stop that is none": (lambda public: _fields(public, "tokenizer", stop=[-1]), "stop must be a list"),
     "a setting of nobody": (lambda public: _fields(public, "tokenizer", code="x"), "other settings"),
+    "labels that are none": (lambda public: _with(public, labels={"0": "good"}), "labels must be a list"),
+    "a label that is none": (lambda public: _with(public, labels=[0]), "labels must be a list of texts"),
+    "labels of nothing": (lambda public: _with(public, labels=["good"]), "1 labels for 0 classes"),
+    "many labels": (lambda public: _with(public, labels=[""] * 4097), "at most 4096"),
+    "a long label": (lambda public: _with(public, labels=["x" * 257]), "more than 256"),
+    "many classes": (
+        lambda public: _fields(public, "config", classes=4097, head="classes", tied_head=False),
+        "classes is 4097",
+    ),
     "spaces between": (lambda public: public.head() + b" ", "not in the one form"),
 }
 

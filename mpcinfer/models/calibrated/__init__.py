@@ -1,6 +1,7 @@
 """Ranges of named models, calibrated once and shipped: `NAME.json`, written by `save_ranges`.
 
-To write one again: `save_ranges(calibrated_file(name), calibrate(model, chat_prompts(model.tokenizer)))`.
+To write one again: `save_ranges(calibrated_file(name), calibrate(model, chat_prompts(model.tokenizer)))`,
+or of a sentence encoder `sentence_prompts()`.
 """
 
 from __future__ import annotations

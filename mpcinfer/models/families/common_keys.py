@@ -6,7 +6,7 @@ from typing import Any, cast
 
 _KEYS = (
     # what a file is, and where it came from
-    "model_type architectures auto_map transformers_version transformers.js_config _name_or_path "
+    "model_type auto_map transformers_version transformers.js_config _name_or_path "
     "name_or_path _commit_hash _from_model_config unsloth_version unsloth_fixed "
     # how weights are stored, and how they are computed with
     "torch_dtype dtype use_bfloat16 torchscript tf_legacy_loss attn_implementation "
@@ -16,7 +16,7 @@ _KEYS = (
     # training, and other tasks
     "initializer_range attention_dropout hidden_dropout hidden_dropout_prob classifier_dropout "
     "embd_pdrop resid_pdrop attn_pdrop dropout embedding_dropout residual_dropout finetuning_task "
-    "task_specific_params problem_type id2label label2id num_labels "
+    "task_specific_params problem_type label2id "
     # tokens, and how answers are drawn
     "tokenizer_class prefix bos_token_id eos_token_id pad_token_id sep_token_id model_max_length "
     "decoder_start_token_id max_length min_length max_new_tokens min_new_tokens do_sample "
@@ -26,6 +26,8 @@ _KEYS = (
     "forced_eos_token_id remove_invalid_values exponential_decay_length_penalty suppress_tokens "
     "begin_suppress_tokens"
 )
+HONOURED = frozenset({"architectures", "id2label", "num_labels"})
+"""A classifier's: `mpcinfer.models.families.label_keys`."""
 MEANINGLESS = frozenset(_KEYS.split())
 """`pretraining_tp` cuts products into pieces; no family here reads `rope_interleaved`."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from mpcinfer.models.config import ActivationKind, ModelConfig
-from mpcinfer.models.families.common_keys import MEANINGLESS, says_nothing
+from mpcinfer.models.families.common_keys import HONOURED, MEANINGLESS, says_nothing
+from mpcinfer.models.families.label_keys import is_classifier, labels_of
 from mpcinfer.models.fields import Fields
 from mpcinfer.models.layout import Layout
 
@@ -22,10 +24,14 @@ ACTIVATIONS: dict[str, ActivationKind] = {
     "linear": "identity",
 }
 
+_CLASSIFIER = {"tied_head": False, "head_bias": False}
+"""A decoder's: a matrix of its own reads the last row."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One `model_type`. Every key is in one of the four sets, or in `MEANINGLESS`, or is refused.
+    """One `model_type`. Every key is in one of the four sets, or else in `HONOURED` or `MEANINGLESS`,
+    or is refused.
 
     Attributes:
         config: the shape, from fields that `settled` has checked and completed.
@@ -36,6 +42,7 @@ class Family:
         only: the values that a key may have; others are refused.
         meaningless: keys that do not change logits, beyond those of all families.
         stored: pattern of tensors that carry no weights.
+        classifier: fields of its classifiers' shape; None where `transformers` has none.
     """
 
     model_type: str
@@ -47,6 +54,7 @@ class Family:
     only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict[str, tuple[Any, ...]])
     meaningless: frozenset[str] = frozenset()
     stored: str = r".*\.rotary_emb\.inv_freq"
+    classifier: Mapping[str, Any] | None = field(default_factory=lambda: dict(_CLASSIFIER))
 
     def settled(self, fields: Fields) -> Fields:
         """The fields with what is absent at its default.
@@ -65,8 +73,25 @@ class Family:
                 )
         return Fields(fields.source, {**self.defaults, **fields.values})
 
+    def shape(self, fields: Fields) -> ModelConfig:
+        """The shape of a model, or of a classifier where the fields say so.
+
+        Args:
+            fields: settled.
+
+        Raises:
+            ConfigError: naming the key that is missing or that we cannot represent.
+        """
+        config = self.config(fields)
+        if not is_classifier(fields):
+            return config
+        if self.classifier is None:
+            raise fields.refuse("architectures", f"{self.model_type} has no classifiers")
+        return dataclasses.replace(config, head="classes", classes=len(labels_of(fields)), **self.classifier)
+
     def _known(self, key: str) -> bool:
-        return key in self.sizes or key in self.defaults or key in self.meaningless or key in MEANINGLESS
+        own = key in self.sizes or key in self.defaults or key in self.meaningless
+        return own or key in HONOURED or key in MEANINGLESS
 
 
 def activation(fields: Fields, key: str) -> ActivationKind:

@@ -206,6 +206,7 @@ GRANITE = dataclasses.replace(
         "residual_multiplier": 1.0,
         "attention_multiplier": 1.0,
     },
+    classifier=None,
 )
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection
 
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.families.bert import BERT, DISTILBERT
 from mpcinfer.models.families.family import Family
 from mpcinfer.models.families.gemma import GEMMA, GEMMA3
 from mpcinfer.models.families.gpt2 import GPT2, OPT
@@ -31,6 +32,8 @@ FAMILIES = {
         GPT_NEOX,
         PHI,
         STARCODER2,
+        BERT,
+        DISTILBERT,
     )
 }
 
@@ -62,16 +65,21 @@ def located(family: Family, config: ModelConfig, layout: Layout, names: Collecti
     result: Layout = {}
     for stem, source in layout.items():
         theirs = source.names
+        row = source.plus_row
         if stem == "head":
-            theirs = (head,)
+            theirs = (head,) if config.head == "vocabulary" else theirs
         elif bare:
             theirs = tuple(each.removeprefix(family.prefix) for each in theirs)
+            row = row.removeprefix(family.prefix)
         elif stem == "embed.tokens" and config.tied_head and f"{tokens}.weight" not in names:
             theirs = (head,)
-        result[stem] = dataclasses.replace(source, names=theirs)
+        result[stem] = dataclasses.replace(source, names=theirs, plus_row=row)
     return result
 
 
 def without_weights(family: Family, config: ModelConfig) -> str:
-    """Pattern of stored masks and tables, and of the head of a tied model, which is the token table again."""
-    return family.stored + (f"|({'|'.join(_HEADS)})\\.weight" if config.tied_head else "")
+    """Pattern of stored masks and tables, of the head of a tied model, which is the token table again, and of
+    a pooler where rows are pooled otherwise."""
+    unread = family.stored
+    unread += f"|({'|'.join(_HEADS)})\\.weight" if config.tied_head else ""
+    return unread + (r"|(.*\.)?pooler\.dense\..*" if config.head == "embedding" else "")

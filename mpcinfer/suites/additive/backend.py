@@ -155,7 +155,7 @@ class SecureBackend(Backend[Share, Weight]):
         if form.kind == "softmax":
             if self._batch.padded:
                 scores = self._without_padding(scores)
-            return self.suite.softmax(self.executor, scores, start, form.window)
+            return self.suite.softmax(self.executor, scores, start, form.window, causal=form.causal)
         if form.kind == "relu":
             rows, relu = CausalRows(scores.shape[-2], start), self.suite.relu
             if self._ranges is not None and relu.polynomial:
@@ -232,6 +232,8 @@ class SecureBackend(Backend[Share, Weight]):
                 protocol = self.suite.silu
             case "relu":
                 protocol = self.suite.relu
+            case "tanh":
+                return self.suite.tanh(self.executor, x)
             case "identity":
                 return x
         if self._ranges is not None and protocol.polynomial:
@@ -289,6 +291,16 @@ class SecureBackend(Backend[Share, Weight]):
 
     def last_tokens(self, x: Share, count: int) -> Share:
         return self.executor.rearrange(x, lambda v: v[..., -count:, :])
+
+    def diagonal(self, x: Share, gain: Weight, bias: Weight | None, mean: Weight | None = None) -> Share:
+        """A product with the shared gain."""
+        assert mean is None
+        product = self.executor.mul(x, gain.share)
+        return product if bias is None else self.executor.add(product, bias.share)
+
+    def sum_tokens(self, x: Share) -> Share:
+        turned = self.executor.rearrange(x, lambda v: v.transpose(-1, -2))
+        return self.executor.rearrange(self.executor.sum(turned, -1), lambda v: v.transpose(-1, -2))
 
     def head(self, x: Share, table: Weight, tied: bool, bias: Weight | None = None) -> Share:
         product = self.executor.linear(x, table, transposed=tied)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mpcinfer.backends.parts import needed
+from mpcinfer.backends.parts import needed_by_blocks
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import as_run
 from mpcinfer.suites.additive.backend import SecureBackend
@@ -69,10 +69,10 @@ def _blocks(executor: Arithmetic, task: Task, inputs: Inputs) -> Share:
     own = random_weights(task.config) if inputs.rank == SERVER else None
     config, weights = as_run(task.config, own, folds=task.plan.fold)
     backend = SecureBackend(executor, resolve(task.plan), config.vocabulary)
-    loaded = backend.load(config, weights, needed(config, "stack"))
+    loaded = backend.load(config, weights, needed_by_blocks(config))
     shape, value = (1, task.tokens, config.width), None
     if inputs.rank == CLIENT:
         value = residual(task.config, task.tokens)
     with executor.meter.span(INPUT, INPUT):
         x = executor.share_from(CLIENT, value, shape)
-    return Decoder(backend, config, loaded).stack(x)
+    return Decoder(backend, config, loaded).blocks(x)

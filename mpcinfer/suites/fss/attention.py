@@ -1,8 +1,8 @@
-"""Causal attention, from masked queries, keys and values to an output that the server holds.
+"""Attention, from masked queries, keys and values to an output that the server holds.
 
 What all kinds have in common is here, and softmax; `fss_power_attention` has the others. Softmax:
 
-1. Scores: a product of masked matrices, of which only what is causal is computed; they are opened.
+1. Scores: a product of masked matrices, of which only what a query may see is computed; they are opened.
 2. The coarse maximum of every row: a histogram opened, a zero test.  3. It is opened.
 4. exp(maximum - score): one look-up.  5. It is opened, with each row's sum.
 6. Weights times values; opened together with each row's reciprocal; their product goes to the server.
@@ -70,6 +70,8 @@ def softmax_attention(
     p: Precision,
     window: int = 0,
     padding: Sequence[int] | None = None,
+    *,
+    causal: bool = True,
 ) -> Share:
     """softmax(q k^T) v over the keys each query may see, held by the server for the next layer.
 
@@ -79,10 +81,11 @@ def softmax_attention(
         padding: keys at the start of each sequence that have no weight, where widths have room for that
             (`Weighting.hidden`); at the client and in the clear. A query that sees no other keys sees them.
         window: a query sees at most this many keys, its own the last; 0 for all up to its own.
+        causal: a query sees the keys up to its own; otherwise all.
 
     Cost: 7 rounds, and one more as `quotient_to_server` says.
     """
-    seen, span = _blocks(executor, q, k, window), executor.meter.span
+    seen, span = _blocks(executor, q, k, window, causal=causal), executor.meter.span
     with span("scores", "matmul"):
         products = executor.apply(CausalProduct(seen), q, k, k.summand)
         if widths.weighting.hidden:
@@ -131,11 +134,11 @@ def _without_padding(
     )
 
 
-def _blocks(executor: Executor, q: Share, k: Share, window: int) -> CausalBlocks:
+def _blocks(executor: Executor, q: Share, k: Share, window: int, *, causal: bool) -> CausalBlocks:
     """Plans with exact truncation truncate by gates, a share and a round each: a single block there."""
     if executor.exact_truncation:
-        return CausalBlocks.whole(q.shape[-2], k.shape[-2], window)
-    return CausalBlocks.of(q.shape[-2], k.shape[-2], math.prod(q.shape[:-2]), window)
+        return CausalBlocks.whole(q.shape[-2], k.shape[-2], window, causal=causal)
+    return CausalBlocks.of(q.shape[-2], k.shape[-2], math.prod(q.shape[:-2]), window, causal=causal)
 
 
 def row_sums(executor: Executor, packed: Sequence[Share], seen: CausalBlocks) -> Share:

@@ -1,4 +1,4 @@
-"""The decoder as a program of FSS gates: a party, the dealer, the reference and the bill all run this file.
+"""The model as a program of FSS gates: a party, the dealer, the reference and the bill all run this file.
 
 Layer norm needs no mean: the matrices that write the residual are centred in cleartext when weights are
 loaded, and the embedding is centred once, so that its rows' means are zero everywhere.
@@ -8,7 +8,6 @@ Shape legend: B batch, T tokens of this step, S tokens so far, D model, H heads,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -22,25 +21,28 @@ from mpcinfer.models.rope import Rope
 from mpcinfer.models.site import INNER_NORMS
 from mpcinfer.models.turning import Turning, rope_angles
 from mpcinfer.suites.fss.attention import softmax_attention
+from mpcinfer.suites.fss.attention_inputs import publish_inputs
 from mpcinfer.suites.fss.attention_widths import NormWidths
+from mpcinfer.suites.fss.embedding import embedded_rows
+from mpcinfer.suites.fss.ffn_widths import FfnWidths
 from mpcinfer.suites.fss.formats import activation_formats, inverse_root
 from mpcinfer.suites.fss.power_attention import power_attention, relu_attention
 from mpcinfer.suites.fss.range_check import plain_name
+from mpcinfer.suites.fss.residual import sum_at_one_scale, through_gain
+from mpcinfer.suites.fss.residual_widths import post_norm
 from mpcinfer.suites.fss.widths import RESIDUAL_WRITERS, Widths
 from parties.errors import ConfigError
 from protocols.fss.executors.executor import Executor
-from protocols.fss.gates.cached import CachedShare, to_cached
+from protocols.fss.gates.cached import CachedShare
 from protocols.fss.gates.embedding import TokensToServerHeld
-from protocols.fss.gates.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
+from protocols.fss.gates.linear import Linear, RevealToClient, ToServerHeld
 from protocols.fss.gates.opening import Open
 from protocols.fss.gates.polynomial import Product, SumOfSquares
-from protocols.fss.gates.widening import Widen
 from protocols.fss.operations.activation_protocols import ActivationFormats, ActivationProtocol
 from protocols.fss.operations.rescale import (
     extend_ring,
     in_scale,
     narrow,
-    nearest,
     open_truncated,
     truncate_at_server,
     truncate_locally,
@@ -106,34 +108,25 @@ class FssBackend(Backend[Share, Matrix]):
         return x if rows.device.type == "meta" else self.executor.add_public(x, rows.to(torch.int64))
 
     def embedded(self, x: Share) -> Share:
-        """Extends rows from the embedding's ring to the residual's; centres them where blocks have layer
-        norms."""
-        executor, p = self.executor, self._precision
-        (x,) = open_truncated(executor, (x, p.embedding, x.ring_bits))
-        if self._bare:
-            wide = self._widths.held_bits + p.embedding - p.residual
-            held = executor.one(ToServerHeld(), executor.one(Product(wide), executor.view(x)))
-            if p.embedding == p.residual:
-                return held
-            return self._kept(executor.one(MaskAtServer(), held) if executor.exact_truncation else held)
-        centred = self._config.norm == "layernorm"
-        extra = math.ceil(math.log2(self._config.width)) + 4 if centred else 0
-        wide = self._widths.residual_bits + (p.embedding - p.residual) + extra
-        rows = executor.one(Product(wide), executor.view(x))
-        if centred:
-            mean = executor.mul_integer(executor.sum_last(rows), round(2**extra / self._config.width), extra)
-            rows = executor.sub(executor.mul_integer(rows, 1 << extra, extra), mean)
-        (rows,) = executor.apply(Open(), truncate_locally(executor, rows, p.residual))
-        (rows,) = nearest(executor, (rows, p.residual, self._widths.residual_bits))
-        return rows
+        return embedded_rows(self.executor, self._config, self._widths, x)
 
     def add(self, a: Share, b: Share) -> Share:
         """Adds a linear layer's output to the residual, which stays at the server where no norm reads it."""
         with self.span("residual", "residual"):
             if self._bare:
                 return self.executor.add(a, self._kept(b))
+            b = sum_at_one_scale(self.executor, self._widths, a, b) if self._post else b
             (b,) = open_truncated(self.executor, (b, self._precision.residual, self._widths.residual_bits))
-            return self.executor.add(a, b)
+            return b if self._post else self.executor.add(a, b)
+
+    def diagonal(self, x: Share, gain: Matrix, bias: Matrix | None, mean: Matrix | None = None) -> Share:
+        """The bias is kept with the gain. Costs nothing online."""
+        return through_gain(self.executor, x, gain, mean)
+
+    @property
+    def _post(self) -> bool:
+        """Norms come last: the residual is a norm's rows at the server."""
+        return self._config.norm_order == "post"
 
     @property
     def _bare(self) -> bool:
@@ -148,6 +141,8 @@ class FssBackend(Backend[Share, Matrix]):
     def linear(self, x: Share, weight: Matrix, bias: Matrix | None) -> Share:
         """The bias is kept with the weight."""
         stays = weight.name.endswith("attn.qkv.weight") and self._config.temperature == "position"
+        if self._post and x.ring_bits > weight.ring_bits:
+            x = self.executor.reduce(x, weight.ring_bits)
         if not self._bare:
             held = Held.SERVER_HELD if stays else Held.SERVER_MASKED
             return self.executor.one(Linear(weight, held=held), x)
@@ -197,6 +192,8 @@ class FssBackend(Backend[Share, Matrix]):
 
     def _norm_widths(self) -> tuple[NormWidths, int]:
         """The norm at hand, and the ring of the layer that reads it."""
+        if self._post:
+            return post_norm(self._widths, self.site)
         if self.site.part == "norm":
             return self._widths.head_norm, self._widths.head_bits
         if self.site.part == "norm1":
@@ -235,36 +232,8 @@ class FssBackend(Backend[Share, Matrix]):
         return self.executor.one(Linear(log_temperature, columns=columns), q)
 
     def attention_inputs(self, q: Share, k: Share, v: Share) -> tuple[Share, Share, Share]:
-        """Published together, each in the ring of the product that reads it.
-
-        Where the linear layer before would need over 64 bits for that, they are published in a narrow ring,
-        and their upper bits opened.
-        """
-        p, widths = self._precision, self._widths.attention(self._layer)
-        k, v = (self.executor.one(MaskAtServer(), x) if x.held is Held.SERVER_HELD else x for x in (k, v))
-        formats = [
-            (q, p.query, widths.score_bits),
-            (k, p.key, widths.score_bits),
-            (v, p.value, widths.mix_bits),
-        ]
-        products, values = widths.extended
-        extended = (products, products, values)
-        least = widths.qkv_integer
-        published = open_truncated(
-            self.executor,
-            *(
-                (x, frac, min(least + frac, x.ring_bits - x.frac_bits + frac) if again else bits)
-                for (x, frac, bits), again in zip(formats, extended, strict=True)
-            ),
-        )
-        q, k, v = published
-        if any(extended):
-            again = list(zip(published, formats, extended, strict=True))
-            gate = Widen(*(bits for _, (_, _, bits), narrow in again if narrow))
-            wide = iter(self.executor.apply(gate, *(x for x, _, narrow in again if narrow)))
-            q, k, v = (next(wide) if narrow else x for x, _, narrow in again)
-        with self.span("kept", "matmul"):
-            return q, to_cached(self.executor, k), to_cached(self.executor, v)
+        widths = self._widths.attention(self._layer)
+        return publish_inputs(self.executor, widths, self._precision, q, k, v)
 
     def attention(
         self,
@@ -280,7 +249,7 @@ class FssBackend(Backend[Share, Matrix]):
         assert isinstance(v, CachedShare)
         around = (self.executor, self._suite, q, k, v, self._widths.attention(self._layer), self._precision)
         if form.kind == "softmax":  # a number that is added to all scores of a row changes nothing
-            return softmax_attention(*around, form.window, self._padding)
+            return softmax_attention(*around, form.window, self._padding, causal=form.causal)
         if form.kind == "relu":
             return relu_attention(*around, form, offset)
         return power_attention(*around, form, offset, epsilon)
@@ -291,7 +260,7 @@ class FssBackend(Backend[Share, Matrix]):
         """An activation of a value that the server has, masked; the result is held by the server again."""
         if kind == "identity":
             return x
-        executor, p, widths = self.executor, self._precision, self._widths.ffn(self._layer)
+        executor, p, widths = self.executor, self._precision, self._activation_widths
         (x,) = open_truncated(executor, (x, p.activation, widths.preactivation_bits))
         protocol, formats = self._activation(kind, p.activation)
         index = self._index(protocol, formats, x)
@@ -322,13 +291,23 @@ class FssBackend(Backend[Share, Matrix]):
         self, kind: ActivationKind, frac_bits: int
     ) -> tuple[ActivationProtocol, ActivationFormats]:
         """The plan's protocol for it, and the fixed-point formats around it."""
-        ffn, protocol = self._widths.ffn(self._layer), self._suite.activations[kind]
+        ffn, protocol = self._activation_widths, self._suite.activations[kind]
         exact_truncation = self.executor.exact_truncation
         return protocol, activation_formats(
             protocol, ffn, self._precision, frac_bits, exact_truncation=exact_truncation
         )
 
     # -- the answer ------------------------------------------------------------------------------------------
+
+    @property
+    def _activation_widths(self) -> FfnWidths:
+        """Of the FFN at hand, or of the pooler."""
+        return self._widths.pooler if self.site.part == "pooler" else self._widths.ffn(self._layer)
+
+    def sum_tokens(self, x: Share) -> Share:
+        """In a ring that holds it (`Widths.head_bits`)."""
+        turned = self.executor.map(x, lambda v: v.transpose(-1, -2))
+        return self.executor.map(self.executor.sum_last(turned), lambda v: v.transpose(-1, -2))
 
     def head(self, x: Share, table: Matrix, tied: bool, bias: Matrix | None = None) -> Share:
         """The bias is kept with the table."""
@@ -340,7 +319,7 @@ class FssBackend(Backend[Share, Matrix]):
         """The logits at the client, cut to a few fraction bits where truncation is probabilistic."""
         with self.span("output", "output"):
             if not self.executor.exact_truncation:
-                logits = self.executor.truncate(logits, logits.frac_bits - self._precision.logits)
+                logits = self.executor.truncate(logits, logits.frac_bits - self._widths.logits_frac)
                 logits = self.executor.reduce(logits, self._widths.logits_bits)
             opened = self.executor.one(RevealToClient(), logits)
         if opened.value.device.type == "meta":

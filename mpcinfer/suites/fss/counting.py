@@ -5,8 +5,10 @@ from __future__ import annotations
 from mpcinfer.backends.parts import Part, Pass, needed
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
+from mpcinfer.models.site import Site
 from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.range_check import CHECK, for_check
+from mpcinfer.suites.fss.residual_widths import post_norm
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
 from mpcinfer.suites.fss.weights import count_setup, matrices
 from mpcinfer.suites.fss.widths import Widths
@@ -76,6 +78,9 @@ def _pass(
         residual = shape_only((size, rows, width), frac_bits, ring_bits, Held.MASKED)
         if not decoder.config.block_norms:
             residual = shape_only((size, rows, width), frac_bits, widths.held_bits, Held.SERVER_HELD)
+        elif decoder.config.norm_order == "post" and part == "head":
+            norm, ring_bits = post_norm(widths, Site(decoder.config.layers - 1, "norm2"))
+            residual = shape_only((size, rows, width), norm.held, ring_bits, Held.SERVER_HELD)
         if part == "stack":
             decoder.stack(residual, start=run.start, cache=cache)
         else:

@@ -23,6 +23,7 @@ from protocols.fss.gates.line_activation import GatedLineActivation, LineActivat
 from protocols.fss.gates.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
 from protocols.fss.gates.lookup_activation import Activation, GatedActivation
 from protocols.fss.gates.lookup_exponential import Exponential
+from protocols.fss.gates.lookup_tanh import TanhLookup
 from protocols.fss.gates.opening import Open, OpenToClient
 from protocols.fss.gates.polynomial import Product, SumOfSquares
 from protocols.fss.gates.public_rows import OwnTokens, PublicRows
@@ -30,7 +31,7 @@ from protocols.fss.gates.range_reduction import RangeReduction
 from protocols.fss.gates.split_exponential import SplitExponential
 from protocols.fss.gates.square import Square
 from protocols.fss.gates.widening import Widen
-from protocols.fss.operations.activation_protocols import LinesActivation, LookupActivation
+from protocols.fss.operations.activation_protocols import LinesActivation, LookupActivation, LookupTanh
 from protocols.fss.operations.exponential_protocols import SplitExponentialProtocol
 from protocols.fss.plans import PLANS
 from protocols.fss.preprocessing.matrix import Matrix
@@ -144,12 +145,26 @@ def _activations(formats: ModelFormats) -> Iterator[GateSample]:
     yield GatedLineActivation("silu", **lines.fields(around)), (index, view, view), elements, "element"
 
 
+def _pooler(formats: ModelFormats) -> Iterator[GateSample]:
+    """Of a pooled row of the sample's width, of numbers up to 16."""
+    p, width = formats.widths.precision, formats.config.width
+    index_frac = p.index + LookupTanh.finer_bits
+    gate = TanhLookup(
+        ring_bits=formats.widths.logits_bits + p.activation + p.weight - p.logits,
+        frac_bits=p.activation,
+        index_bits=5 + index_frac,
+        index_frac=index_frac,
+    )
+    yield gate, (formats.masked((1, width), index_frac, 5 + index_frac),), width, "element"
+
+
 _GROUPS: tuple[Callable[[ModelFormats], Iterator[GateSample]], ...] = (
     _linear,
     _openings,
     _products,
     _comparisons,
     _activations,
+    _pooler,
     _functions,
 )
 
@@ -176,6 +191,7 @@ SAMPLED = (
     GatedActivation,
     LineActivation,
     GatedLineActivation,
+    TanhLookup,
     Exponential,
     SplitExponential,
     RangeReduction,

@@ -54,6 +54,8 @@ class Precision:
     rotation: int = 11
     """Of RoPE's cosines, and of 1 / L in ReLU attention."""
     logits: int = 8
+    pooled: int = 12
+    """Of pooled rows as they go to the client."""
 
 
 def fits(bits: int, what: str) -> int:

@@ -16,8 +16,9 @@ from mpcinfer.models.folded import folded_config
 from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.range_check import CHECK, for_check, of_check, require_agreement
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
+from mpcinfer.suites.fss.shared_widths import session_context
 from mpcinfer.suites.fss.weights import matrices
-from mpcinfer.suites.fss.widths import Widths, session_context
+from mpcinfer.suites.fss.widths import Widths
 from parties.errors import ConfigError, PeerMismatch
 from parties.meter import Meter
 from protocols.fss.executors.counting_executor import Counting

@@ -78,7 +78,7 @@ def warm_up(
     """All three parties' parts, for a plan and a model of this form.
 
     Args:
-        tokens: of its passes, 288 together at most.
+        tokens: of its passes, 288 together at most; of a model that reads whole texts, the first.
         weight: what its matrices are filled with; from about 2 on it takes more than 16 bits.
     """
     tiny = dataclasses.replace(
@@ -92,6 +92,7 @@ def warm_up(
         vocabulary=GPT2.vocabulary,
         context=GPT2.context,
     )
+    tokens = tokens if config.causal else tokens[:1]
     program = Program.of(plan, tiny, ranges)
     shapes = weight_shapes(program.config).items()
     weights = {

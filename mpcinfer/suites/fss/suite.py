@@ -58,7 +58,7 @@ class FssSuite(Suite):
         return reference_decoder(model, plan, max_context=max_context)
 
     def session_context(self, config: ModelConfig, max_context: int | None) -> int:
-        from mpcinfer.suites.fss.widths import session_context
+        from mpcinfer.suites.fss.shared_widths import session_context
 
         return session_context(config, max_context)
 

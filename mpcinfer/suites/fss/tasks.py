@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mpcinfer.backends.parts import needed
+from mpcinfer.backends.parts import needed_by_blocks
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
 from mpcinfer.models.folded import folded_config
@@ -77,7 +77,7 @@ class FssTask:
     def matrices(self) -> dict[str, Matrix]:
         """Names, shapes and rings of the weights that are read."""
         config = self.formats.config
-        only = self.sample.weights if self.task.operation else tuple(needed(config, "stack"))
+        only = self.sample.weights if self.task.operation else tuple(needed_by_blocks(config))
         return self.formats.matrices(only) if only else {}
 
     def own_weights(self) -> tuple[dict[str, Matrix], dict[str, torch.Tensor]]:
@@ -112,7 +112,7 @@ class FssTask:
         with executor.meter.span(INPUT, INPUT):
             x = executor.one(Open() if config.block_norms else ToServerHeld(), x)
         weights = inputs.weights or self.matrices
-        return Decoder(FssBackend(executor, config, widths, self.formats.suite), config, weights).stack(x)
+        return Decoder(FssBackend(executor, config, widths, self.formats.suite), config, weights).blocks(x)
 
     def input(self) -> torch.Tensor:
         """Rows without a mean where layer norms read them, as the embedding leaves them."""
@@ -123,7 +123,7 @@ class FssTask:
         """The result in float64."""
         if not self.task.operation:
             y = blocks_in_float(self.task.config, self.input())
-            return _centred(y) if self._centred else y
+            return _centred(y) if self._centred and self.task.config.norm_order == "pre" else y
         if self.sample.weights:
             (name,) = self.sample.weights
             return self.sample.expected(self.formats, random_weights(self.task.config)[name])

@@ -14,6 +14,7 @@ from mpcinfer.models.fold import centre, scale_query
 from mpcinfer.models.site import INNER_NORMS
 from mpcinfer.suites.fss.inner_norm_widths import InnerNormWidths
 from mpcinfer.suites.fss.range_check import evaluation_span
+from mpcinfer.suites.fss.residual_widths import residual_gain_bits
 from mpcinfer.suites.fss.widths import Widths
 from parties.errors import RangeError
 from parties.link import Link
@@ -34,6 +35,8 @@ _MATRICES = (".weight", "embed.tokens", "attn.log_temperature", *_ADDED)
 matrices."""
 _CACHED_ELEMENTS = 1 << 17
 """Elements of a weight that are encoded at once: a megabyte as float64."""
+RESIDUAL_GAINS = (".residual1.weight", ".residual2.weight")
+"""Gains of residuals between blocks; rows that layer norms read after them need no mean."""
 EPSILON_FRAC = 24
 """Fraction bits of the epsilons of power attention."""
 _PUBLIC = "setup in the clear"
@@ -57,6 +60,8 @@ def matrices(
     for name, shape in weight_shapes(config).items():
         if not name.endswith(_MATRICES) or (only is not None and name not in only):
             continue
+        if name.endswith(RESIDUAL_GAINS) and config.norm == "layernorm":
+            result |= _mean_of(name, widths)
         matrix = Matrix(
             name, shape, _frac_bits(name, widths), _ring_bits(name, config, widths), no_data(shape)
         )
@@ -67,6 +72,14 @@ def matrices(
             matrix = dataclasses.replace(matrix, masked=config.tied_head, public=public)
         result[name] = matrix
     return result
+
+
+def _mean_of(gain: str, widths: Widths) -> dict[str, Matrix]:
+    """What gives the mean of a residual's row, a layer of one column beside its gain."""
+    shape = (widths.config.width, 1)
+    name = gain.removesuffix("weight") + "mean"
+    bits = residual_gain_bits(widths, gain)
+    return {name: Matrix(name, shape, widths.residual_gain_frac, bits, no_data(shape))}
 
 
 def encoded(
@@ -87,13 +100,21 @@ def encoded(
 
 def _encoded(config: ModelConfig, matrix: Matrix, weights: Mapping[str, torch.Tensor]) -> Matrix:
     """One matrix, and the bias that goes with it."""
-    value = _on_grid(config, matrix, weights[matrix.name])
+    value = _on_grid(config, matrix, _source(matrix, weights))
     bias_name = matrix.name.removesuffix(".weight") + ".bias"
     bias = weights[bias_name].to(torch.float64, copy=True) if bias_name in weights else None
     if bias is not None:
         _finish(config, bias_name, bias)
     public = None if matrix.public is None else PublicCopy(value, matrix.public.ring_bits)
     return dataclasses.replace(matrix, value=value, bias=bias, public=public)
+
+
+def _source(matrix: Matrix, weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The weight in float; a mean's is the gain over the width."""
+    if matrix.name in weights:
+        return weights[matrix.name]
+    gain = weights[matrix.name.removesuffix("mean") + "weight"]
+    return (gain.double() / len(gain))[:, None]
 
 
 def _on_grid(config: ModelConfig, matrix: Matrix, weight: torch.Tensor) -> torch.Tensor:
@@ -227,6 +248,10 @@ def _frac_bits(name: str, widths: Widths) -> int:
         return widths.gain_frac
     if (inner := _inner_norm(name, widths)) is not None:
         return inner.gain_frac
+    if name.endswith((*RESIDUAL_GAINS, "head.residual.weight")):
+        return widths.residual_gain_frac
+    if name == "head.pooler.weight":
+        return widths.pooler.reading
     if name.endswith("attn.offset"):
         return widths.precision.query + widths.precision.key
     if name.endswith("attn.epsilon"):
@@ -254,6 +279,10 @@ def _ring_bits(name: str, config: ModelConfig, widths: Widths) -> int:
         return max(widths.embedding_bits, widths.head_bits if config.tied_head else 0)
     if name.startswith("embed."):
         return widths.embedding_bits
+    if name.endswith((*RESIDUAL_GAINS, "head.residual.weight")):
+        return residual_gain_bits(widths, name)
+    if name == "head.pooler.weight":
+        return widths.pooler.in_bits
     if name.startswith("head."):
         return widths.input_bits if name == "head.input.weight" else widths.head_bits
     if (inner := _inner_norm(name, widths)) is not None:

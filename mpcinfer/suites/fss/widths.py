@@ -9,98 +9,51 @@ Ranges come from `mpcinfer calibrate` with the margins below; shapes without wei
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from functools import cached_property
 
-from mpcinfer.models.bounds import MARGIN, POWER_MARGIN, PROFILE, Seen, integer_bits
-from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.bounds import PROFILE, integer_bits
 from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.site import InnerNorm
-from mpcinfer.suites.fss.attention_widths import AttentionWidths, NormWidths, Weighting, weighting
-from mpcinfer.suites.fss.ffn_widths import FfnWidths
+from mpcinfer.suites.fss.attention_widths import AttentionWidths, NormWidths, Weighting
+from mpcinfer.suites.fss.ffn_widths import FfnWidths, product_bits
 from mpcinfer.suites.fss.inner_norm_widths import InnerNormWidths, inner_norm_widths
-from mpcinfer.suites.fss.precision import RING_BITS, Precision, fits, ring
+from mpcinfer.suites.fss.precision import RING_BITS, fits, ring
+from mpcinfer.suites.fss.shared_widths import SharedWidths
 from parties.errors import RangeError
 
 RESIDUAL_WRITERS = ("attn.out.weight", "ffn.out.weight")
-LEAST_WRITING = 10
-"""Fraction bits that the weights after attention keep, or its output is opened and cut."""
-DEFAULT_MAX_CONTEXT = 1024
-"""Tokens that a session holds where nobody says how many."""
 
 
-def session_context(config: ModelConfig, max_context: int | None) -> int:
-    """The most tokens of a session: as it was asked for, or the default where the model has as many."""
-    return min(DEFAULT_MAX_CONTEXT, config.context) if max_context is None else max_context
-
-
-def _precision(config: ModelConfig) -> Precision:
-    """The defaults; without norms in the blocks the residual stays in one ring, which weights must share."""
-    return Precision() if config.block_norms else Precision(weight=13, mixed=10, value=11, power=12, score=10)
-
-
-class Widths:
-    """Widths of a model's formats.
-
-    Args:
-        config: the shape.
-        ranges: calibrated ranges, see `mpcinfer.models.ranges`; None for `PROFILE`.
-        max_context: the most tokens a session will hold; at most the context. Sums over keys need bits for
-            it. None for `DEFAULT_MAX_CONTEXT`.
-        precision: fraction bits.
-        exact_truncation: exact truncation needs a bit of slack where probabilistic truncation needs none.
-        padded: sequences may have padding, which attention must not see.
-
-    Raises:
-        RangeError: something needs more than 64 bits.
-        ConfigError: the ranges lack something.
-    """
-
-    def __init__(
-        self,
-        config: ModelConfig,
-        ranges: Mapping[str, float] | None = None,
-        *,
-        max_context: int | None = None,
-        precision: Precision | None = None,
-        exact_truncation: bool = False,
-        padded: bool = False,
-    ) -> None:
-        self.padded = padded
-        self.config, self._seen, self._exact_truncation = config, Seen(ranges), exact_truncation
-        self.max_context = min(session_context(config, max_context), config.context)
-        self.precision = precision or _precision(config)
-        self._attentions: dict[int, AttentionWidths] = {}
-        self._ffns: dict[int, FfnWidths] = {}
-        self._inner_norms: dict[tuple[int, InnerNorm], InnerNormWidths] = {}
-
-    # -- the residual, the embedding, the head ---------------------------------------------------------------
+class Widths(SharedWidths):
+    """Widths of a model's formats. Arguments and errors as `SharedWidths`."""
 
     @cached_property
-    def residual_bits(self) -> int:
-        """The residual; a bit of slack lets norms read it into wider rings."""
-        labels = ["embedding/embed", "embedding/add_positions"]
-        layers = range(self.config.layers)
-        labels += [
-            f"layer{i}{end}" for i in layers for end in ("/add", ".attn.out/linear", ".ffn.out/linear")
-        ]
-        labels += [f"layer{i}.{part}.post/norm" for i in layers for part in ("attn", "ffn")]
-        labels += ["head.input/linear"] if self.config.final_norm else []
-        largest = PROFILE.residual
-        if self._seen.ranges is not None:
-            largest = MARGIN * max(self._seen.ranges.get(label, 0.0) for label in labels)
-        return ring(largest, self.precision.residual, slack=2, what="the residual")
+    def _attentions(self) -> dict[int, AttentionWidths]:
+        return {}
 
     @cached_property
-    def held_bits(self) -> int:
-        """The residual at the server, where the blocks have no norms: as wide as what attention adds allows.
+    def _ffns(self) -> dict[int, FfnWidths]:
+        return {}
 
-        A layer that reads it and needs more gets it through both parties.
-        """
-        p = self.precision
-        drop = max(self._quotient_frac(w) + self._writing(w) for w in self._weightings) - p.residual
-        return min(RING_BITS - max(drop, p.activation + p.weight - p.residual), RING_BITS)
+    @cached_property
+    def _inner_norms(self) -> dict[tuple[int, InnerNorm], InnerNormWidths]:
+        return {}
+
+    # -- the embedding, the head ----------------------------------------------------------------------------
+
+    @property
+    def residual_gain_frac(self) -> int:
+        """Fraction bits of the gains through which a residual reads norms that come last."""
+        return self.precision.weight
+
+    @cached_property
+    def pooler(self) -> FfnWidths:
+        """The matrix and the activation before the classes."""
+        return self._mlp("head.pooler", self._last_norm, "head.logits/head", self._profile.logits)
+
+    @property
+    def _last_norm(self) -> str:
+        return f"layer{self.config.layers - 1}.norm2"
 
     @cached_property
     def input_bits(self) -> int:
@@ -113,15 +66,16 @@ class Widths:
     @cached_property
     def embedding_bits(self) -> int:
         """Token rows, plus positions where they are learned."""
-        largest = max(self._seen.largest("embedding/embed", PROFILE.embedding), 2.0**-4)
+        usual = self._profile.embedding
+        largest = max(self._seen.largest("embedding/embed", usual), 2.0**-4)
         if self.config.positions == "learned":
-            largest = max(largest, self._seen.largest("embedding/add_positions", PROFILE.embedding))
+            largest = max(largest, self._seen.largest("embedding/add_positions", usual))
         return ring(largest, self.precision.embedding, slack=2, what="the embedding")
 
     @cached_property
     def head_norm(self) -> NormWidths:
         """The final norm."""
-        return self._norm("head.norm")
+        return self._norm("head.norm" if self.config.norm_order == "pre" else self._last_norm)
 
     @cached_property
     def gain_frac(self) -> int:
@@ -134,7 +88,13 @@ class Widths:
     @cached_property
     def head_bits(self) -> int:
         """Norm gain, or the matrix of a head without a norm, and vocabulary are two linear layers on one
-        server-held value."""
+        server-held value; pooled rows are the last norm's, or as many of them as there may be tokens."""
+        if self.config.head == "embedding":
+            return fits(
+                integer_bits(self._pooled) + self.head_norm.held + self.residual_gain_frac + 2, "head"
+            )
+        if self.config.pooler != "none":
+            return self.pooler.out_bits
         if not self.config.final_norm:
             return self._head_bits(0)
         return self._head_bits(self.gain_frac) - self.head_norm.dropped_bits
@@ -149,8 +109,21 @@ class Widths:
         return integer_bits(self._seen.largest("head.logits/head", PROFILE.logits)) + read + table + 1
 
     @cached_property
+    def _pooled(self) -> float:
+        """How large pooled rows get: the last norm's, summed where the mean is wanted."""
+        terms = self.max_context if self.config.pooling == "mean" else 1
+        return self._seen.largest(f"{self._last_norm}/norm", self._profile.normed) * terms
+
+    @property
+    def logits_frac(self) -> int:
+        """Fraction bits of the logits, or of pooled rows, as they go to the client."""
+        return self.precision.pooled if self.config.head == "embedding" else self.precision.logits
+
+    @cached_property
     def logits_bits(self) -> int:
-        """Ring bits of the logits as they go to the client."""
+        """Ring bits of the logits, or of pooled rows, as they go to the client."""
+        if self.config.head == "embedding":
+            return ring(self._pooled, self.logits_frac, slack=1, what="pooled rows")
         return ring(
             self._seen.largest("head.logits/head", PROFILE.logits),
             self.precision.logits,
@@ -179,7 +152,7 @@ class Widths:
         integer, score_bits = self._scores(weights)
         qkv = self._seen.largest(f"{prefix}.qkv/linear", PROFILE.linear)
         mix_bits = ring(weights.largest_mix, weights.frac + p.value, slack=2, what=f"{prefix}.mix")
-        norm, scale, limit = self._read(f"layer{layer}.norm1")
+        norm, scale, limit = self._read(self.config.norm_before(layer, "attn"))
         turned = scale + (0 if config.qk_norm else self._turning(layer))
         by_position = config.temperature == "position"
         scaled = turned + (p.weight if by_position else 0)
@@ -196,7 +169,7 @@ class Widths:
         qkv_bits = max([own, *(need for need in (products, values) if need <= limit)])
         finer = self._finer(limit - qkv_bits)
         frac, what = self._quotient_frac(weights), f"{prefix}.out"
-        out = self._seen.largest(f"{prefix}.out/linear", PROFILE.residual)
+        out = self._seen.largest(f"{prefix}.out/linear", self._profile.residual)
         writing, reopened = self._writing(weights), not self._has_room(weights)
         out_bits = self._into_residual(out, frac + writing, what)
         alone = ring(weights.output, weights.mixed + weights.inverse, slack=2, what=what)
@@ -263,37 +236,10 @@ class Widths:
             what=label,
         )
 
-    @cached_property
-    def _weightings(self) -> list[Weighting]:
-        """Every layer's."""
-        layers = range(self.config.layers)
-        return [
-            weighting(self.config, layer, self._seen, self.precision, self.max_context, padded=self.padded)
-            for layer in layers
-        ]
-
-    def _room(self, weights: Weighting) -> int:
-        """Bits that a ring of the residual has left for the weights that read attention's output with all
-        its fraction bits."""
-        return RING_BITS - (self.residual_bits - self.precision.residual) - weights.mixed - weights.inverse
-
-    def _has_room(self, weights: Weighting) -> bool:
-        """Whether the ring has enough bits left for these weights."""
-        return self._room(weights) >= min(LEAST_WRITING, self.precision.weight)
-
-    def _writing(self, weights: Weighting) -> int:
-        """Fraction bits of the weights that read attention's output."""
-        room = self._room(weights) if self._has_room(weights) else RING_BITS
-        return min(room, self.precision.weight)
-
-    def _quotient_frac(self, weights: Weighting) -> int:
-        """Fraction bits of attention's output as the next layer reads it."""
-        return weights.mixed + weights.inverse if self._has_room(weights) else self.precision.mixed
-
     def _ffn(self, layer: int) -> FfnWidths:
         config, p = self.config, self.precision
         prefix = f"layer{layer}.ffn"
-        norm, scale, _ = self._read(f"layer{layer}.norm2")
+        norm, scale, _ = self._read(self.config.norm_before(layer, "ffn"))
         if config.ffn == "fused":
             out = self._into_residual(0.0, scale, f"{prefix}.out") - norm.dropped_bits
             return FfnWidths(
@@ -305,16 +251,39 @@ class Widths:
                 activation_bits=out,
                 out_bits=out,
             )
-        largest = self._seen.largest(f"{prefix}.in/linear", PROFILE.pre_activation)
-        out = self._seen.largest(f"{prefix}.out/linear", PROFILE.residual)
+        out = self._seen.largest(f"{prefix}.out/linear", self._profile.residual)
         if config.ffn == "glu":
-            fraction, out_scale = p.gate, 2 * p.gate + p.weight
-            out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
-            activated = max(out_bits, self._product_bits(prefix, largest, out_bits))
-            out_bits = activated - (2 * p.gate - self._held(2 * p.gate))
-        else:
-            fraction, out_scale = p.activation, p.activation + p.weight
-            activated = out_bits = self._into_residual(out, out_scale, f"{prefix}.out")
+            return self._glu(prefix, norm, scale, out)
+        out_bits = self._into_residual(out, p.activation + p.weight, f"{prefix}.out")
+        return self._activated(prefix, norm, scale, p.activation, (out_bits, out_bits))
+
+    def _glu(self, prefix: str, norm: NormWidths, scale: int, out: float) -> FfnWidths:
+        """A gated unit, which writes numbers up to `out`."""
+        p = self.precision
+        largest = self._seen.largest(f"{prefix}.in/linear", PROFILE.pre_activation)
+        out_bits = self._into_residual(out, 2 * p.gate + p.weight, f"{prefix}.out")
+        activated = max(out_bits, product_bits(self._seen, p, prefix, largest, out_bits))
+        out_bits = activated - (2 * p.gate - self._held(2 * p.gate))
+        return self._activated(prefix, norm, scale, p.gate, (activated, out_bits))
+
+    def _mlp(self, prefix: str, read: str, written: str, usual: float) -> FfnWidths:
+        """A linear layer and an activation before the linear layer that ends a model.
+
+        Args:
+            read, written: the norm's label, and that of what the last layer gives; `usual`, for a shape.
+        """
+        p, (norm, scale, _) = self.precision, self._read(read)
+        largest = self._seen.largest(written, usual)
+        out = ring(largest, p.activation + p.weight, slack=2, what=written)
+        return self._activated(prefix, norm, scale, p.activation, (out, out))
+
+    def _activated(
+        self, prefix: str, norm: NormWidths, scale: int, fraction: int, out: tuple[int, int]
+    ) -> FfnWidths:
+        """Rings around an activation of `fraction` fraction bits, and after it: of its result, and of what
+        the next layer reads."""
+        p, (activated, out_bits) = self.precision, out
+        largest = self._seen.largest(f"{prefix}.in/linear", PROFILE.pre_activation)
         preactivation_bits = ring(largest, fraction, slack=2, what=f"{prefix}.in")
         in_bits = max(preactivation_bits + scale - fraction, integer_bits(largest) + scale + 2)
         finer = self._finer(RING_BITS - in_bits)
@@ -328,39 +297,6 @@ class Widths:
             out_bits=out_bits,
         )
 
-    def _product_bits(self, prefix: str, factor: float, room: int) -> int:
-        """Ring bits of a gated product: for the largest product of two factors, if `max_context` allows it,
-        or for what was seen.
-
-        Args:
-            factor: largest value of either.
-        """
-        seen, what, frac = self._seen, f"{prefix}.product", 2 * self.precision.gate
-        bits = ring(seen.largest(f"{prefix}.product/mul", PROFILE.product), frac, slack=1, what=what)
-        known = integer_bits(min(factor**2, seen.bound(what))) + frac + 1
-        return known if known <= room else bits
-
-    def _held(self, frac_bits: int) -> int:
-        """Fraction bits that are left of so many when a product goes to the server."""
-        return frac_bits if self._exact_truncation else min(frac_bits, self.precision.held)
-
-    def _finer(self, room: int) -> int:
-        """Bits that weights have beyond the usual, of those that a ring has room for.
-
-        None where the residual is read as it is: its ring is short.
-        """
-        p = self.precision
-        return min(p.reading - p.weight, max(room, 0)) if self.config.block_norms else 0
-
-    def _read(self, label: str) -> tuple[NormWidths, int, int]:
-        """The input of a linear layer, a norm's rows or the residual; fraction bits of its result, and the
-        widest ring it can have."""
-        p = self.precision
-        if not self.config.block_norms:
-            return self._norm(label, *PROFILE.mean_square), p.residual + p.weight, self.held_bits
-        norm = self._norm(label)
-        return norm, norm.input_frac + norm.frac + p.weight, RING_BITS
-
     def reader_bits(self, name: str) -> int | None:
         """The ring in which a layer reads a residual that the server holds; None for layers that do not."""
         if name == "head.input.weight":
@@ -371,36 +307,3 @@ class Widths:
             return self.attention(index).qkv_bits
         reads = part == "ffn.in.weight" or (part == "ffn.out.weight" and self.config.ffn == "fused")
         return self.ffn(index).in_bits if reads else None
-
-    def _norm(
-        self, label: str, low: float = 0.0, high: float = 0.0, *, width: int | None = None
-    ) -> NormWidths:
-        """A norm of rows whose mean squares are between two numbers, which a block without norms has not:
-        calibrated, where none are given."""
-        p, missing = self.precision, high > 0
-        if not missing:
-            low, high = self._mean_squares(label)
-        input_frac = min(max(p.row - math.floor(math.log2(low) / 2), 4), p.residual)
-        frac = p.inverse + math.ceil(math.log2(high) / 2)
-        squares = ring(
-            high * (width or self.config.width), 2 * input_frac, slack=2, what=f"{label}: sum of squares"
-        )
-        frac = max(frac, 2)
-        held = input_frac + frac if missing else self._held(input_frac + frac)
-        return NormWidths(
-            low=low, high=high, input_frac=input_frac, frac=frac, held=held, square_bits=squares
-        )
-
-    def _mean_squares(self, label: str) -> tuple[float, float]:
-        if self._seen.ranges is None:
-            return PROFILE.mean_square
-        kind = "variance" if self.config.norm == "layernorm" else "mean_square"
-        low = max(self._seen.range(f"{label}/{kind}_min") / POWER_MARGIN, self.config.norm_eps)
-        return low, self._seen.range(f"{label}/{kind}_max") * POWER_MARGIN
-
-    def _into_residual(self, largest: float, scale: int, what: str) -> int:
-        """The ring of a linear layer whose result is truncated into the residual."""
-        p = self.precision
-        own = ring(largest, scale, slack=2, what=what)
-        wide = self.residual_bits if self.config.block_norms else self.held_bits
-        return fits(max(own, wide + scale - p.residual), what)

@@ -1,5 +1,5 @@
 """Products of queries with keys, and of weights with values, where a query sees the keys up to its own only,
-or the last of these in a window.
+or the last of these in a window, or all.
 
 What can be seen is packed: rows of growing length end to end, cut into blocks of whole rows. Nothing else is
 dealt for or opened. Products are made for some hundred rows at once, with the keys up to the last of them, so
@@ -41,32 +41,37 @@ class CausalBlocks:
         queries, keys: T, S.
         cuts: rows at which blocks begin, 0 first and T last.
         window: a query sees at most this many keys, its own the last; 0 for all up to its own.
+        causal: a query sees the keys up to its own; otherwise all S.
     """
 
     queries: int
     keys: int
     cuts: tuple[int, ...]
     window: int = 0
+    causal: bool = True
 
     @classmethod
-    def of(cls, queries: int, keys: int, heads: int, window: int = 0) -> CausalBlocks:
+    def of(cls, queries: int, keys: int, heads: int, window: int = 0, *, causal: bool = True) -> CausalBlocks:
         """Blocks of about `BLOCK_ELEMENTS` elements."""
         cuts, most = [0], window or keys
         for row in range(BLOCK_ROWS, queries, BLOCK_ROWS):
             first, last = keys - queries + cuts[-1] + 1, keys - queries + row + BLOCK_ROWS
+            first, last = (first, last) if causal else (keys, keys)
             rows = row + BLOCK_ROWS - cuts[-1]
             if heads * (min(first, most) + min(last, most)) * rows // 2 > BLOCK_ELEMENTS:
                 cuts.append(row)
-        return cls(queries, keys, (*cuts, queries), window)
+        return cls(queries, keys, (*cuts, queries), window, causal)
 
     @classmethod
-    def whole(cls, queries: int, keys: int, window: int = 0) -> CausalBlocks:
+    def whole(cls, queries: int, keys: int, window: int = 0, *, causal: bool = True) -> CausalBlocks:
         """A single block."""
-        return cls(queries, keys, (0, queries), window)
+        return cls(queries, keys, (0, queries), window, causal)
 
     @cached_property
     def lengths(self) -> tuple[int, ...]:
         """How many keys each query sees."""
+        if not self.causal:
+            return (self.keys,) * self.queries
         most = self.window or self.keys
         return tuple(min(last, most) for last in range(self.keys - self.queries + 1, self.keys + 1))
 
@@ -90,6 +95,8 @@ class CausalBlocks:
 
     def seen(self, rows: slice) -> slice:
         """The keys that any of some rows sees."""
+        if not self.causal:
+            return slice(0, self.keys)
         first: int = rows.start
         last: int = self.keys - self.queries + rows.stop
         return slice(self.keys - self.queries + first + 1 - self.lengths[first], last)
@@ -117,6 +124,8 @@ class CausalBlocks:
 
     def _visible(self, rows: slice, keys: slice) -> torch.Tensor:
         """Which of these keys each of some rows sees."""
+        if not self.causal:
+            return torch.ones(rows.stop - rows.start, keys.stop - keys.start, dtype=torch.bool)
         own = torch.arange(rows.start, rows.stop)[:, None] + (self.keys - self.queries)
         at = torch.arange(keys.start, keys.stop)
         up_to = at <= own

@@ -1,4 +1,4 @@
-"""Protocols for GELU, SiLU and ReLU: what a plan can name for them."""
+"""Protocols for GELU, SiLU and ReLU: what a plan can name for them; and the one for tanh."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import ClassVar, final
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.line_activation import GatedLineActivation, LineActivation
 from protocols.fss.gates.lookup_activation import Activation, GatedActivation
+from protocols.fss.gates.lookup_tanh import TanhLookup
 from protocols.fss.operations.protocol import FssProtocol
 from protocols.share import Share
 
@@ -162,3 +163,39 @@ class FineLinesActivation(_LineActivations):
 
     cell_frac, value_bits, slope_bits = 4, 11, 7
     exact_form = "fine"
+
+
+@final
+class LookupTanh(ActivationProtocol):
+    """tanh from a table over all indices: of a pooled row, where numbers are few.
+
+    Source: a table read with a point function's key, as in Pika (PETS 2022).
+    """
+
+    finer_bits = 2
+    based_on: ClassVar[tuple[object, ...]] = (TanhLookup,)
+
+    def __call__(
+        self,
+        executor: Executor,
+        kind: str,
+        formats: ActivationFormats,
+        x: Share,
+        index: Share,
+        *factors: Share,
+    ) -> Share:
+        assert kind == "tanh"
+        assert not factors
+        return executor.one(self._gate(formats), index)
+
+    def max_abs_error(self, kind: str, formats: ActivationFormats) -> float:
+        return self._gate(formats).max_abs_error
+
+    def _gate(self, formats: ActivationFormats) -> TanhLookup:
+        return TanhLookup(
+            ring_bits=formats.ring_bits,
+            frac_bits=formats.frac_bits,
+            index_bits=formats.index_bits,
+            index_frac=formats.index_frac,
+            centred=formats.centred,
+        )

@@ -271,7 +271,8 @@ class FssSuite:
     """A plan's protocols, ready for the backend.
 
     Attributes:
-        activations: by a model's name for them: `gelu_tanh` is a `gelu`.
+        activations: by a model's name for them: `gelu_tanh` is a `gelu`; tanh has one protocol in every
+            plan.
     """
 
     activations: dict[str, ActivationProtocol]

@@ -282,6 +282,36 @@ def _gemma3(draw: random.Random) -> Settings:
     }
 
 
+def _bert(draw: random.Random) -> Settings:
+    return {
+        "hidden_size": 32,
+        "num_hidden_layers": draw.choice([1, 2]),
+        "num_attention_heads": draw.choice([2, 4]),
+        "intermediate_size": draw.choice([24, 48]),
+        "max_position_embeddings": CONTEXT,
+        "hidden_act": draw.choice(["gelu", "gelu_new", "relu"]),
+        "layer_norm_eps": draw.choice([1e-12, 1e-3]),
+        "id2label": _labels(draw),
+    }
+
+
+def _distilbert(draw: random.Random) -> Settings:
+    return {
+        "dim": 32,
+        "n_layers": draw.choice([1, 2]),
+        "n_heads": draw.choice([2, 4]),
+        "hidden_dim": draw.choice([24, 48]),
+        "max_position_embeddings": CONTEXT,
+        "activation": draw.choice(["gelu", "relu"]),
+        "sinusoidal_pos_embds": draw.choice([True, False]),
+        "id2label": _labels(draw),
+    }
+
+
+def _labels(draw: random.Random) -> dict[int, str]:
+    return {number: f"label {number}" for number in range(draw.choice([2, 3, 5]))}
+
+
 CASES: dict[str, FamilyCase] = {
     "gpt2": FamilyCase(transformers.GPT2Config, transformers.GPT2LMHeadModel, _gpt2),
     "opt": FamilyCase(transformers.OPTConfig, transformers.OPTForCausalLM, _opt),
@@ -297,5 +327,9 @@ CASES: dict[str, FamilyCase] = {
     "gpt_neox": FamilyCase(transformers.GPTNeoXConfig, transformers.GPTNeoXForCausalLM, _neox),
     "phi": FamilyCase(transformers.PhiConfig, transformers.PhiForCausalLM, _phi),
     "starcoder2": FamilyCase(transformers.Starcoder2Config, transformers.Starcoder2ForCausalLM, _starcoder2),
+    "bert": FamilyCase(transformers.BertConfig, transformers.BertForSequenceClassification, _bert),
+    "distilbert": FamilyCase(
+        transformers.DistilBertConfig, transformers.DistilBertForSequenceClassification, _distilbert
+    ),
 }
 """By `model_type`."""

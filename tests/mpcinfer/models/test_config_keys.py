@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mpcinfer.models.families.common_keys import MEANINGLESS
+from mpcinfer.models.families.common_keys import HONOURED, MEANINGLESS
 from mpcinfer.models.families.registry import FAMILIES
 from mpcinfer.models.fields import Fields
 from scripts.config_keys import PAGE, page
@@ -40,14 +40,17 @@ def fields_of(model_type: str) -> dict[str, Any]:
 @families
 def test_every_field_of_transformers_is_known(family: Any) -> None:
     theirs = set(fields_of(family.model_type))
-    known = family.sizes | set(family.defaults) | set(family.only) | family.meaningless | MEANINGLESS
+    known = (
+        family.sizes | set(family.defaults) | set(family.only) | family.meaningless | HONOURED | MEANINGLESS
+    )
     assert theirs - known == set()
     assert (family.sizes | set(family.defaults)) - theirs <= OLDER
 
 
 @families
 def test_no_key_is_in_two_lists(family: Any) -> None:
-    lists = [family.sizes, set(family.defaults), set(family.only), family.meaningless, MEANINGLESS]
+    lists = [family.sizes, set(family.defaults), set(family.only), family.meaningless]
+    lists += [HONOURED, MEANINGLESS - set(family.only)]
     keys = [key for each in lists for key in each]
     assert sorted(set(keys)) == sorted(keys)
 

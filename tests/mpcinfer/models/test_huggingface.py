@@ -156,7 +156,7 @@ def change_config(folder: Path, **fields: Any) -> None:
 @pytest.mark.parametrize(
     ("case", "field", "value"),
     [
-        ("gpt2", "model_type", "bert"),
+        ("gpt2", "model_type", "t5"),
         ("gpt2", "scale_attn_by_inverse_layer_idx", True),
         ("gpt2", "scale_attn_weights", False),
         ("gpt2", "activation_function", "mish"),

@@ -82,6 +82,16 @@ def test_what_is_published_is_the_same_model_to_a_client(llama: Path, tmp_path: 
     assert publish(public, out) == digest  # once more, into the same folder
 
 
+def test_names_of_classes_are_published(tmp_path: Path) -> None:
+    config = dataclasses.replace(GPT2, head="classes", classes=2, tied_head=False)
+    model = dataclasses.replace(random_model(config), labels=("bad", "good"))
+    save_model(tmp_path / "model", model)
+    public = mpcinfer.load_public(tmp_path / "model")
+    digest = publish(public, tmp_path / "out")
+    read = mpcinfer.load_public(tmp_path / "out")
+    assert (read.labels, read.digest()) == (("bad", "good"), digest)
+
+
 def test_no_weight_is_in_what_is_published(llama: Path, tmp_path: Path) -> None:
     """Windows of every tensor, in both float types, and single numbers as text."""
     publish(mpcinfer.load_public(llama), tmp_path / "out")

@@ -37,6 +37,19 @@ def test_pack_unpack_spread_hide(tokens: int, start: int, window: int) -> None:
     assert torch.equal(executor.open_to(0, spread), x[..., :1] * mask)
 
 
+@pytest.mark.parametrize(("tokens", "start"), POSITIONS)
+def test_rows_that_see_all_keys(tokens: int, start: int) -> None:
+    executor, rows = clear_executor(), CausalRows(tokens, start, causal=False)
+    x = torch.arange(1.0, 1 + 2 * tokens * rows.keys, dtype=torch.float64).reshape(2, tokens, rows.keys)
+    packed = rows.pack(executor, share(executor, x))
+    assert torch.equal(executor.open_to(0, packed), x.flatten(-2))
+    assert rows.visible == sum(rows.lengths) == tokens * rows.keys
+    assert torch.equal(executor.open_to(0, rows.unpack(executor, packed)), x)
+    assert torch.equal(executor.open_to(0, rows.hide(executor, share(executor, x))), x)
+    spread = rows.unpack(executor, rows.spread(executor, share(executor, x[..., 0])))
+    assert torch.equal(executor.open_to(0, spread), x[..., :1].expand_as(x))
+
+
 @pytest.mark.parametrize(("tokens", "start"), [*POSITIONS, (3000, 9000)])
 def test_shapes_without_data(tokens: int, start: int) -> None:
     executor, rows = CountingArithmetic(Meter(timed=False)), CausalRows(tokens, start)

@@ -24,6 +24,8 @@ BLOCKS = [
     CausalBlocks(6, 11, (0, 2, 4, 6), window=4),
     CausalBlocks(3, 9, (0, 1, 3), window=1),
     CausalBlocks(5, 8, (0, 5), window=20),
+    CausalBlocks(6, 6, (0, 1, 3, 6), causal=False),
+    CausalBlocks(3, 7, (0, 3), causal=False),
 ]
 
 
@@ -63,6 +65,8 @@ def packed(blocks: CausalBlocks, matrix: torch.Tensor) -> list[torch.Tensor]:
 
 def seen(blocks: CausalBlocks, row: int) -> range:
     """The keys that a row sees."""
+    if not blocks.causal:
+        return range(blocks.keys)
     own = blocks.keys - blocks.queries + row
     return range(max(0, own + 1 - blocks.window) if blocks.window else 0, own + 1)
 
@@ -106,7 +110,7 @@ def test_weights_times_values(blocks: CausalBlocks, ring_bits: int) -> None:
     assert torch.equal(done.clear[0].value, weights @ v)
 
 
-@pytest.mark.parametrize("blocks", [each for each in BLOCKS if not each.window], ids=str)
+@pytest.mark.parametrize("blocks", [each for each in BLOCKS if each.causal and not each.window], ids=str)
 def test_rows_are_packed_and_unpacked(blocks: CausalBlocks) -> None:
     matrix = numbers(2, 3, blocks.queries, blocks.keys, limit=2**62)
     seen = matrix.tril(blocks.keys - blocks.queries)
@@ -120,8 +124,9 @@ def test_rows_are_packed_and_unpacked(blocks: CausalBlocks) -> None:
 @pytest.mark.parametrize(
     ("queries", "keys", "heads"), [(1, 1, 9), (200, 200, 12), (70, 3000, 3), (33, 40, 1)]
 )
-def test_blocks_are_whole_rows_of_bounded_size(queries: int, keys: int, heads: int) -> None:
-    blocks = CausalBlocks.of(queries, keys, heads)
+@pytest.mark.parametrize("causal", [True, False])
+def test_blocks_are_whole_rows_of_bounded_size(queries: int, keys: int, heads: int, causal: bool) -> None:
+    blocks = CausalBlocks.of(queries, keys, heads, causal=causal)
     assert (blocks.cuts[0], blocks.cuts[-1]) == (0, queries)
     assert sorted(set(blocks.cuts)) == list(blocks.cuts)
     for rows, (size,) in zip(blocks.blocks, blocks.shapes(()), strict=True):

@@ -1,0 +1,167 @@
+"""BERT and DistilBERT: norms that come last, and tokens that see all others.
+
+One text at a time: all tokens have type 0, whose row goes into the position table. Without a classifier it is
+the mean of all rows, unless a folder says otherwise (`mpcinfer.models.pooling`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.families.family import Family, activation, head_width
+from mpcinfer.models.fields import Fields
+from mpcinfer.models.layout import Layout, Source
+
+_FORM: dict[str, Any] = {
+    "norm": "layernorm",
+    "ffn": "mlp",
+    "positions": "learned",
+    "tied_head": False,
+    "final_norm": False,
+    "causal": False,
+    "norm_order": "post",
+    "head": "embedding",
+    "pooling": "mean",
+}
+_POSITIONS, _TYPES = "embeddings.position_embeddings", "embeddings.token_type_embeddings"
+_STORED = r"(.*\.)?embeddings\.position_ids|cls\..*|vocab_.*"
+"""Stored numbers of positions, and heads that predict masked tokens."""
+
+
+def _layout(config: ModelConfig, prefix: str, layers: str, parts: dict[str, tuple[str, ...]]) -> Layout:
+    """The layout of an encoder, but for what is after its blocks, and for types.
+
+    Args:
+        layers: what layers are called, with a place for the number.
+        parts: the tensors of each part of a layer, norms among them.
+    """
+    sources = {
+        "embed.tokens": Source((f"{prefix}embeddings.word_embeddings",), False),
+        "embed.positions": Source((f"{prefix}{_POSITIONS}",), False),
+        "embed.norm": Source((f"{prefix}embeddings.LayerNorm",), False),
+        "head": Source(("classifier",), True),
+    }
+    for layer in range(config.layers):
+        for ours, names in parts.items():
+            theirs = tuple(prefix + layers.format(layer) + name for name in names)
+            sources[f"layer{layer}.{ours}"] = Source(theirs, not ours.startswith("norm"))
+    return sources
+
+
+_BERT_PARTS = {
+    "attn.qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
+    "attn.out": ("attention.output.dense",),
+    "norm1": ("attention.output.LayerNorm",),
+    "ffn.in": ("intermediate.dense",),
+    "ffn.out": ("output.dense",),
+    "norm2": ("output.LayerNorm",),
+}
+
+
+def _bert_config(fields: Fields) -> ModelConfig:
+    width, heads = fields.integer("hidden_size"), fields.integer("num_attention_heads")
+    return ModelConfig(
+        layers=fields.integer("num_hidden_layers"),
+        width=width,
+        heads=heads,
+        kv_heads=heads,
+        head_width=head_width(fields, "num_attention_heads", width, heads),
+        hidden=fields.integer("intermediate_size"),
+        vocabulary=fields.integer("vocab_size"),
+        context=fields.integer("max_position_embeddings"),
+        norm_eps=fields.number("layer_norm_eps"),
+        activation=activation(fields, "hidden_act"),
+        **_FORM,
+    )
+
+
+def _bert_layout(fields: Fields, config: ModelConfig) -> Layout:
+    return {
+        **_layout(config, "bert.", "encoder.layer.{}.", _BERT_PARTS),
+        "embed.positions": Source((f"bert.{_POSITIONS}",), False, plus_row=f"bert.{_TYPES}"),
+        "head.pooler": Source(("bert.pooler.dense",), True),
+    }
+
+
+BERT = Family(
+    model_type="bert",
+    config=_bert_config,
+    layout=_bert_layout,
+    prefix="bert.",
+    sizes=frozenset(
+        {
+            "hidden_size",
+            "intermediate_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "vocab_size",
+            "max_position_embeddings",
+        }
+    ),
+    defaults={"hidden_act": "gelu", "layer_norm_eps": 1e-12},
+    only={
+        "is_decoder": (False,),
+        "add_cross_attention": (False,),
+        "position_embedding_type": ("absolute",),
+    },
+    meaningless=frozenset({"attention_probs_dropout_prob", "type_vocab_size", "tie_word_embeddings"}),
+    stored=_STORED,
+    classifier={"pooling": "first", "pooler": "tanh", "head_bias": True},
+)
+
+_DISTILBERT_PARTS = {
+    "attn.qkv": ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+    "attn.out": ("attention.out_lin",),
+    "norm1": ("sa_layer_norm",),
+    "ffn.in": ("ffn.lin1",),
+    "ffn.out": ("ffn.lin2",),
+    "norm2": ("output_layer_norm",),
+}
+
+
+def _distilbert_config(fields: Fields) -> ModelConfig:
+    width, heads = fields.integer("dim"), fields.integer("n_heads")
+    return ModelConfig(
+        layers=fields.integer("n_layers"),
+        width=width,
+        heads=heads,
+        kv_heads=heads,
+        head_width=head_width(fields, "n_heads", width, heads),
+        hidden=fields.integer("hidden_dim"),
+        vocabulary=fields.integer("vocab_size"),
+        context=fields.integer("max_position_embeddings"),
+        norm_eps=1e-12,
+        activation=activation(fields, "activation"),
+        **_FORM,
+    )
+
+
+def _distilbert_layout(fields: Fields, config: ModelConfig) -> Layout:
+    return {
+        **_layout(config, "distilbert.", "transformer.layer.{}.", _DISTILBERT_PARTS),
+        "head.pooler": Source(("pre_classifier",), True),
+    }
+
+
+DISTILBERT = Family(
+    model_type="distilbert",
+    config=_distilbert_config,
+    layout=_distilbert_layout,
+    prefix="distilbert.",
+    sizes=frozenset({"dim", "hidden_dim", "n_layers", "n_heads", "vocab_size", "max_position_embeddings"}),
+    defaults={"activation": "gelu"},
+    # Sinusoidal positions are stored as a table like any other.
+    meaningless=frozenset(
+        {
+            "sinusoidal_pos_embds",
+            "qa_dropout",
+            "seq_classif_dropout",
+            "tie_weights_",
+            "tie_word_embeddings",
+            "output_past",
+        }
+    ),
+    stored=_STORED,
+    classifier={"pooling": "first", "pooler": "relu", "head_bias": True},
+)
