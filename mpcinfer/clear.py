@@ -109,12 +109,11 @@ class ClearModel:
 
     def embed(self, texts: Sequence[str], *, normalise: bool = True) -> torch.Tensor:
         """A vector a text, [n, D]; arguments and errors as `PrivateClient.embed`."""
-        context = self.public.config.context
-        return embeddings(self._read, self.public, texts, context=context, normalise=normalise)
+        return embeddings(self._read, self.public, texts, context=self._context(), normalise=normalise)
 
     def classify(self, texts: Sequence[str]) -> Labelled:
         """Every text's scores; arguments and errors as `PrivateClient.classify`."""
-        return labelled(self._read, self.public, texts, context=self.public.config.context)
+        return labelled(self._read, self.public, texts, context=self._context())
 
     def _read(self, ids: Sequence[int]) -> torch.Tensor:
         return self._predictions(keep_cache=False)(ids, 1)[0]

@@ -92,7 +92,7 @@ def test_a_shown_command_is_one_the_program_takes(
     (tmp_path / "FILE").touch()  # what has to exist at once, by the name that stands for it
     given = parse(shown.words)
     choices = [choice for choice in given.get("choices") or [] if choice not in ONLY_AFTER_THE_PAGE]
-    if given.get("plan", "PLAN") not in ("PLAN", "plan.json"):  # a file that `mpcinfer plan` writes
+    if given.get("plan") not in (None, "PLAN", "plan.json"):  # a file that `mpcinfer plan` writes
         plan_from(given["plan"], choices)
     models = {given[key] for key in ("model", "start_from") if isinstance(given.get(key), str)}
     assert models <= {*zoo(), *made_before(), "MODEL", "MODEL_OR_RUN", SOME_VALUE}

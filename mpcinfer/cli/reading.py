@@ -29,7 +29,7 @@ class Texts(TypedDict):
     """What is read."""
 
     texts: Annotated[list[str], typer.Argument(help="Texts; - takes lines of standard input, a text each.")]
-    file: Annotated[Path, typer.Option(help="A file of texts, one a line, besides.", exists=True)]
+    file: Annotated[Path, typer.Option(help="A file of texts, one a line, besides.")]
 
 
 class Where(TypedDict):
@@ -90,7 +90,7 @@ def embed(**given: Any) -> None:
     [bold]Examples[/bold]
 
         mpcinfer embed "Where is my order?" "How do I reset my password?" --local private
-        mpcinfer embed --file sentences.txt --local plain --json
+        mpcinfer embed --file FILE --local plain --json
     """
     texts = _texts(given)
     with _running(given, texts) as (runner, finished):
@@ -116,12 +116,12 @@ def classify(**given: Any) -> None:
 
     [bold]Examples[/bold]
 
-        mpcinfer classify "What a fine film." --model FOLDER --local private
-        mpcinfer classify --file reviews.txt --model FOLDER --local plain --json
+        mpcinfer classify "What a fine film." --model MODEL --local private
+        mpcinfer classify --file FILE --model MODEL --local plain --json
     """
     texts = _texts(given)
     if "model" not in given and "server" not in given:
-        raise ConfigError("say which classifier: --model, a Hugging Face folder for sequence classification")
+        raise ConfigError("say which classifier: --model MODEL, such as a folder for sequence classification")
     with _running(given, texts) as (runner, finished):
         found = runner.classify(texts)
         bill = finished()

@@ -50,11 +50,12 @@ def widened(
         result = {**seen, **_embedding(config, weights)}
         for layer in range(config.layers if config.block_norms else 0):
             result |= _layer(config, weights, layer, seen)
-        if config.head == "classes":
-            pass  # what reads few rows is what prompts showed
-        elif config.final_norm:
+        if (
+            config.final_norm and config.head == "vocabulary"
+        ):  # other heads read few rows: what prompts showed
             table = weights["embed.tokens"].T if config.tied_head else weights["head.weight"]
-            result["head.logits/bound"] = float(_columns(config, weights, "head.norm", table, None).max())
+            columns = _columns(config, weights, "head.norm", table, weights.get("head.bias"))
+            result["head.logits/bound"] = float(columns.max())
         if config.block_norms:
             _widen_norms(config, weights, result)
     return dict(sorted(result.items()))

@@ -57,6 +57,7 @@ def test_commands_are_for_their_models(folders: dict[str, Path]) -> None:
         (["generate", "a", "b", *embedding], "take `embed`"),
         (["classify", "a", "--local", "plain"], "--model"),
         (["embed", *classes], "give texts"),
+        (["embed", "--file", "nowhere.txt", *embedding], "nowhere.txt cannot be read"),
     ):
         assert said in run(*command, fails=True)
 

@@ -27,18 +27,21 @@ MODELS = {
     "llama": dataclasses.replace(GPT2, **LLAMA_FORM, tied_head=False),
     "power4": dataclasses.replace(GPT2, attention="power", power=4, attention_epsilon=0.1),
     "scaled": dataclasses.replace(GPT2, attention="power", power=2, attention_scaled=True),
+    "a bias of the head": dataclasses.replace(GPT2, tied_head=False, head_bias=True),
     "no norms": dataclasses.replace(GPT2, block_norms=False, activation="identity"),
 }
 models = pytest.mark.parametrize("config", MODELS.values(), ids=list(MODELS))
 
 
 def wild(config: ModelConfig) -> Model:
-    """Two tokens that prompts of letters do not have: one with a large row, one with a tiny one."""
+    """Two tokens that prompts of letters do not have: one with a large row, one with a tiny one; and a large
+    bias of the head, where it has one."""
     model = random_model(config)
     table = model.weights["embed.tokens"].clone()
     table[200] *= 8.0
     table[201] *= 0.05
-    model = dataclasses.replace(model, weights={**model.weights, "embed.tokens": table})
+    bias = {"head.bias": model.weights["head.bias"] + 50.0} if config.head_bias else {}
+    model = dataclasses.replace(model, weights={**model.weights, "embed.tokens": table, **bias})
     return dataclasses.replace(model, ranges=calibrate(model, ["def f(x):", "return x + 1"]))
 
 
