@@ -25,7 +25,6 @@ from mpcinfer.suites.fss import connect
 from mpcinfer.suites.fss.connect import fss_session
 from mpcinfer.suites.fss.program import Program
 from mpcinfer.suites.fss.range_check import CHECK, require_agreement
-from mpcinfer.suites.fss.second_evaluation import second_evaluation
 from mpcinfer.suites.registry import get_plan, suite_of
 from parties.errors import ConfigError, HandshakeFailed, PeerClosed, RangeError
 from parties.link import Link
@@ -206,13 +205,15 @@ def test_weights_have_masks_of_their_own_in_the_second_evaluation() -> None:
 
 def test_where_scores_have_no_room_the_second_evaluation_takes_the_tree() -> None:
     config, ranges = folded_config(load_config("tiny-python")), dict(load_ranges_of("tiny-python"))
-    assert second_evaluation(PROBABILISTIC, config, ranges, max_context=MAX_CONTEXT).plan == PROBABILISTIC
+
+    def rounds(*, check_ranges: bool) -> int:
+        return count(
+            config, PROBABILISTIC, tokens=MAX_CONTEXT, ranges=ranges, check_ranges=check_ranges
+        ).total.rounds
+
+    assert rounds(check_ranges=True) == 2 * rounds(check_ranges=False)
     ranges["layer1.attn.scores/matmul"] = 150.0  # of the 8 bits that histograms hold
-    count(config, PROBABILISTIC, tokens=MAX_CONTEXT, ranges=ranges)
-    assert (
-        second_evaluation(PROBABILISTIC, config, ranges, max_context=MAX_CONTEXT).plan.choices["maximum"]
-        == "tree"
-    )
+    assert rounds(check_ranges=True) > 2 * rounds(check_ranges=False)
 
 
 # -- who agrees to it ----------------------------------------------------------------------------------------

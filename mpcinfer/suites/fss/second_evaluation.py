@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.formats import score_index_bits
 from mpcinfer.suites.fss.weights import matrices
 from mpcinfer.suites.fss.wider_ranges import wider_ranges
 from mpcinfer.suites.fss.widths import Widths
@@ -40,8 +42,8 @@ def second_evaluation(
 ) -> Evaluation:
     """An evaluation with another ring for every value: a value beyond its range is another wrong value there.
 
-    Rings are `MOST_BITS` bits wider, or fewer where not so many fit. Where the plan's maximum has no room for
-    wider scores, the second evaluation takes the tree.
+    Rings are `MOST_BITS` bits wider, or fewer where not so many fit or where every layer then finds maxima as
+    in the first evaluation. Where one bit more is too much for that, some take the tree.
 
     Args:
         config: folded as the plan wants it.
@@ -54,23 +56,30 @@ def second_evaluation(
     """
     if not ranges:
         raise ConfigError("ranges are checked of calibrated models: run `mpcinfer calibrate`")
-    reason = ""
-    for chosen in (plan, plan.replace(maximum="tree")):
-        for bits in range(MOST_BITS, 0, -1):
-            try:
-                widths = Widths(
-                    config,
-                    wider_ranges(ranges, bits),
-                    max_context=max_context,
-                    exact_truncation=is_faithful(plan),
-                    padded=padded,
-                )
-                _require_all(chosen, config, widths)
-            except (ConfigError, RangeError) as error:
-                reason = str(error)
-            else:
-                return Evaluation(chosen, widths)
-    raise RangeError(f"ranges cannot be checked, wider rings do not fit: {reason}")
+    of = partial(Widths, config, max_context=max_context, exact_truncation=is_faithful(plan), padded=padded)
+    usual, widest, reason = _maxima(plan, of(ranges)), None, ""
+    for bits in range(MOST_BITS, 0, -1):
+        try:
+            widths = of(wider_ranges(ranges, bits))
+            _require_all(plan, config, widths)
+        except (ConfigError, RangeError) as error:
+            reason = str(error)
+            continue
+        if _maxima(plan, widths) == usual:
+            return Evaluation(plan, widths)
+        widest = widest or Evaluation(plan, widths)
+    if widest is None:
+        raise RangeError(f"ranges cannot be checked, wider rings do not fit: {reason}")
+    return widest
+
+
+def _maxima(plan: Plan, widths: Widths) -> list[type]:
+    """What finds the maxima of each layer's scores."""
+    if widths.config.attention != "softmax":
+        return []
+    maximum, step = resolve_fss(plan).maximum, widths.precision.step
+    layers = range(widths.config.layers)
+    return [type(maximum.for_bits(score_index_bits(widths.attention(each), -step))) for each in layers]
 
 
 def _require_all(plan: Plan, config: ModelConfig, widths: Widths) -> None:
