@@ -34,7 +34,7 @@ def measured_table() -> str:
 def _row(name: str, plan: str, record: BenchRecord) -> list[str]:
     if record.failed:
         return [name, f"`{plan}`", record.failed, *[""] * 7]
-    bill, streamed = Bill.from_json(record.bill), suite_of(get_plan(plan)).dealt_while_running
+    bill, streamed = Bill.from_json(record.bill, older=True), suite_of(get_plan(plan)).dealt_while_running
     total = bill.total
     networks = [modelled_seconds(bill, network_named(each), streamed=streamed) for each in NETWORKS]
     ahead = [*record.offline_seconds, *record.dealer_seconds]

@@ -91,19 +91,24 @@ class Bill:
         return {**total, "notes": list(self.notes), "labels": [dataclasses.asdict(row) for row in self.rows]}
 
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Bill:
-        """The bill in `to_json`'s form; raises MalformedFrame for anything else (it may come from a peer)."""
+    def from_json(cls, document: dict[str, Any], *, older: bool = False) -> Bill:
+        """The bill in `to_json`'s form; raises MalformedFrame for anything else (it may come from a peer).
+
+        Args:
+            older: it may be of an earlier release, whose rows lack fields.
+        """
         items, notes = document.get("labels"), document.get("notes")
         if not isinstance(items, list) or not isinstance(notes, list):
             raise MalformedFrame("a bill needs its labels and notes")
-        rows = [_row(item) for item in cast(list[object], items)]
+        rows = [_row(item, older) for item in cast(list[object], items)]
         return cls(rows=rows, notes=[str(note) for note in cast(list[object], notes)])
 
 
-def _row(item: object) -> BillRow:
+def _row(item: object, older: bool) -> BillRow:
     """A row from plain values, every field of the right type."""
     fields = cast(dict[str, Any], item) if isinstance(item, dict) else {}
-    if "label" not in fields or not fields.keys() <= {field.name for field in dataclasses.fields(BillRow)}:
+    known = {field.name for field in dataclasses.fields(BillRow)}
+    if not fields.keys() <= known or not (known if not older else {"label"}) <= fields.keys():
         raise MalformedFrame("a bill's row has other fields than expected")
     for name, value in fields.items():
         wanted = str if name in ("label", "kind") else (float | None) if name.endswith("seconds") else int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
@@ -39,7 +39,7 @@ def _fits(value: object, hint: Any) -> bool:
         return isinstance(value, str) and value in get_args(hint)
     if get_origin(hint) is tuple:
         entry = get_args(hint)[0]
-        entries = cast("list[object]", value) if isinstance(value, list) else None
+        entries = cast("Sequence[object]", value) if isinstance(value, list | tuple) else None
         return entries is not None and len(entries) <= MOST_ENTRIES and all(_fits(e, entry) for e in entries)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

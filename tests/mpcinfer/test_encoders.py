@@ -16,7 +16,6 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
 from mpcinfer.sessions.exchange import StepClient
-from mpcinfer.suites.registry import PLANS
 from parties.bill import Bill
 from parties.errors import ConfigError
 from protocols.plan import Plan
@@ -31,6 +30,7 @@ from tests.mpcinfer.fss_parties import (
     run_replayed,
 )
 from tests.mpcinfer.three_parties import random_model, run_model
+from tests.plans import ANY_MODEL
 
 SIZES = ModelConfig(
     layers=2, width=24, heads=2, kv_heads=2, head_width=8, hidden=32, vocabulary=256, context=24
@@ -87,7 +87,7 @@ def test_a_private_run_is_the_reference_bit_by_bit_and_costs_what_is_counted(
         assert costs(bill) == costs(run_counted(model, [TEXT]))
 
 
-@pytest.mark.parametrize("plan", PLANS.values(), ids=list(PLANS))
+@pytest.mark.parametrize("plan", ANY_MODEL.values(), ids=list(ANY_MODEL))
 @models
 def test_sessions_of_every_plan_are_near_float_and_cost_what_users_are_told(
     config: ModelConfig, plan: Plan
@@ -120,7 +120,7 @@ def test_folding_changes_nothing(config: ModelConfig) -> None:
 
 
 @pytest.mark.parametrize("equal_lengths", [True, False])
-@pytest.mark.parametrize("plan", PLANS.values(), ids=list(PLANS))
+@pytest.mark.parametrize("plan", ANY_MODEL.values(), ids=list(ANY_MODEL))
 @pytest.mark.parametrize("config", [EMBEDDING, MODELS["gpt2"]], ids=["embedding", "classes"])
 def test_a_pass_of_several_texts_is_refused_by_name(
     config: ModelConfig, plan: Plan, equal_lengths: bool

@@ -17,6 +17,7 @@ from protocols.plan import Plan
 from tests.mpcinfer.test_private_models import GPT2, LLAMA
 from tests.mpcinfer.three_parties import random_model, run_model
 from tests.openings import listed, reason
+from tests.plans import ANY_MODEL
 from tests.protocols.additive.crypten.conftest import Recorder
 
 
@@ -28,7 +29,7 @@ def _is_document(frame: Frame) -> bool:
 
 
 @pytest.mark.parametrize("config", [GPT2, LLAMA], ids=["gpt2", "llama"])
-@pytest.mark.parametrize("plan", PLANS.values(), ids=list(PLANS))
+@pytest.mark.parametrize("plan", ANY_MODEL.values(), ids=list(ANY_MODEL))
 def test_every_frame_has_a_listed_reason(config: ModelConfig, plan: Plan) -> None:
     frames_with_reasons(config, plan, check_ranges=False)
 

@@ -170,7 +170,7 @@ def _bill(record: BenchRecord) -> Bill:
     """A record's bill; where it has totals alone, they are its only row."""
     try:
         if record.bill.get("labels"):
-            return Bill.from_json(record.bill)
+            return Bill.from_json(record.bill, older=True)
         total = BillRow(label="total")
         for name in _TOTALS:
             setattr(total, name, int(record.bill.get(name, 0)))

@@ -123,7 +123,12 @@ def test_a_config_file_gives_options_and_the_command_line_wins(text: Path) -> No
     assert (recipe["steps"], recipe["clip"], recipe["schedule"]) == (2, 2.0, "cosine")
     assert (recipe["first_temperature"], recipe["on_divergence"]) == (0.5, "record")
     assert (stored["penalty"]["strength"], stored["penalty"]["tolerance"]) == (1e-3, 0.1)
-    assert stored["ranges"] == {"strength": 0.3, "scores": 3.0, "variance": None}
+    assert stored["ranges"] == {
+        "strength": 0.3,
+        "scores": 3.0,
+        "variance": None,
+        "activations": None,
+    }
     lines = [
         json.loads(line) for line in (text / "small" / "training" / "log.jsonl").read_text().splitlines()
     ]
