@@ -1,4 +1,4 @@
-"""`mpcinfer cost --depth`: what a homomorphic evaluation would take."""
+"""`mpcinfer cost MODEL --plan poly --depth`: what a homomorphic evaluation would take."""
 
 from __future__ import annotations
 

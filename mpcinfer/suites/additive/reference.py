@@ -48,7 +48,7 @@ def polynomial_decoder(
     if not model.ranges:
         raise ConfigError(
             f"{model.name} was never calibrated, and polynomials hold on calibrated intervals: `mpcinfer "
-            f"calibrate {model.name} --prompts FILE`"
+            "calibrate MODEL --prompts FILE --out MODEL/ranges.json`"
         )
     config, weights = as_run(model.config, model.weights, folds=plan.fold)
     executor = IdealCleartextArithmetic(Meter(timed=False), FRAC_BITS) if executor is None else executor
