@@ -112,7 +112,7 @@ def measured_attention_table() -> str:
             if record is None:
                 continue
             measured, counted = (
-                attention_rows(Bill.from_json(record["bill"])),
+                attention_rows(Bill.from_json(record["bill"], older=True)),
                 attention_bill(kind, "fss", tokens),
             )
             cells = attention_row(kind, [measured])
