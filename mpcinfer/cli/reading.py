@@ -20,6 +20,7 @@ from protocols.plan import DEFAULT_PLAN
 
 if TYPE_CHECKING:
     from mpcinfer.chat import ChatModel
+    from mpcinfer.models.kinds import HeadKind
     from parties.bill import Bill
 
 SMALL_ENCODER = "minilm-l6"
@@ -93,7 +94,7 @@ def embed(**given: Any) -> None:
         mpcinfer embed --file FILE --local plain --json
     """
     texts = _texts(given)
-    with _running(given, texts) as (runner, finished):
+    with _running(given, texts, "embedding") as (runner, finished):
         vectors = runner.embed(texts)
         bill = finished()
     if given.get("as_json"):
@@ -122,7 +123,7 @@ def classify(**given: Any) -> None:
     texts = _texts(given)
     if "model" not in given and "server" not in given:
         raise ConfigError("say which classifier: --model MODEL, such as a folder for sequence classification")
-    with _running(given, texts) as (runner, finished):
+    with _running(given, texts, "classes") as (runner, finished):
         found = runner.classify(texts)
         bill = finished()
     if given.get("as_json"):
@@ -157,12 +158,16 @@ def _lines(text: str) -> list[str]:
 
 @contextmanager
 def _running(
-    given: dict[str, Any], texts: list[str]
+    given: dict[str, Any], texts: list[str], head: HeadKind
 ) -> Generator[tuple[ChatModel, Callable[[], Bill | None]]]:
     """The model, and what ends its session and gives the bill, where there is one."""
     from mpcinfer.cli.connecting import Parties, running
     from mpcinfer.cli.progress import Waiting
+    from mpcinfer.models.load import load_public
+    from mpcinfer.reading import require_head
 
+    if "model" in given:  # nobody should be started for a model that cannot do it
+        require_head(load_public(given["model"]), head)
     bar = Waiting()
     parties = Parties(
         server=given.get("server"),

@@ -69,3 +69,9 @@ def test_a_private_run_has_the_labels_and_scores_of_a_plain_one(folders: dict[st
     plain = mpcinfer.ClearModel(mpcinfer.load_model(folders["classes"])).classify(TEXTS)
     assert found.labels == plain.labels == ("bad", "fair", "good")
     assert float((found.logits - plain.logits).abs().max()) < 0.1
+
+
+def test_a_model_of_another_kind_is_refused_before_anything_is_started() -> None:
+    said = run("embed", "a text", "--local", "private", "--model", "tiny-python", fails=True)
+    assert "continues texts" in said
+    assert "server:" not in said
