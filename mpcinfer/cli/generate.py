@@ -11,13 +11,16 @@ import typer
 from rich.console import Console
 
 from mpcinfer.cli import options
+from mpcinfer.cli.batch import document_of, given, show
 from mpcinfer.cli.options import Local
 from mpcinfer.models.batch import Batch
 from parties.errors import ConfigError
 from protocols.plan import DEFAULT_PLAN
 
 if TYPE_CHECKING:
+    from mpcinfer.answer import Answer
     from mpcinfer.models.public import PublicModel
+    from parties.bill import Bill
 
 
 def generate(
@@ -96,7 +99,6 @@ def generate(
         mpcinfer generate "a, b, c, a, b, c, a," --local private --speculate 4
         mpcinfer generate "for i in" "import os" "class Point:" --local private
     """
-    from mpcinfer.cli.batch import document_of, given, show
     from mpcinfer.cli.connecting import Drafting, Parties, running
     from mpcinfer.cli.progress import Answering, Waiting
     from mpcinfer.cli.tables import print_bill
@@ -163,16 +165,20 @@ def generate(
     if verify and bill is not None:
         verdict = verdict_of(model or options.SHIPPED, plan, choices, said[0], answers[0], sampler, room)
         verdict.put_on(bill)
+    verified = None if verdict is None else verdict.same
     if as_json:
-        documents = [document_of(answer) for answer in answers]
-        several = {"answers": documents} if batch.several else documents[0]
-        checked = {"verified": None if verdict is None else verdict.same}
-        billed = {"bill": None if bill is None else bill.to_json()}
-        typer.echo(json.dumps({**several, **checked, **billed}, indent=2))
+        _print_json(answers, batch, verified, bill)
     elif batch.several:
         show(texts, answers, repeat=not chat)
     if bill is not None and not as_json:
         Console(stderr=True).print()
         print_bill(Console(stderr=True), bill, layers=layers, labels=labels)
-    if verdict is not None and not verdict.same:
+    if verified is False:
         raise typer.Exit(1)
+
+
+def _print_json(answers: list[Answer], batch: Batch, verified: bool | None, bill: Bill | None) -> None:
+    documents = [document_of(answer) for answer in answers]
+    several = {"answers": documents} if batch.several else documents[0]
+    billed = {"bill": None if bill is None else bill.to_json()}
+    typer.echo(json.dumps({**several, "verified": verified, **billed}, indent=2))

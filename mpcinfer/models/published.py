@@ -22,10 +22,10 @@ def _llama3_divisors(factor: float, head_width: int) -> tuple[float, ...]:
     return read_rope(fields, head_width).divisors
 
 
-def _gated(
+def gated(
     layers: int, width: int, heads: int, kv_heads: int, hidden: int, *, vocabulary: int, context: int
 ) -> ModelConfig:
-    """RMS norms, RoPE, a gated unit, no biases."""
+    """RMS norms, RoPE, a gated unit, no biases: what the Llama family has in common."""
     return ModelConfig(
         layers=layers,
         width=width,
@@ -48,7 +48,7 @@ def _gated(
 
 
 def _llama3(layers: int, width: int, heads: int, hidden: int, factor: float, *, tied: bool) -> ModelConfig:
-    base = _gated(layers, width, heads, 8, hidden, vocabulary=128256, context=131072)
+    base = gated(layers, width, heads, 8, hidden, vocabulary=128256, context=131072)
     divisors = _llama3_divisors(factor, base.head_width)
     return dataclasses.replace(
         base, norm_eps=1e-5, rope_base=500000.0, rope_divisors=divisors, tied_head=tied
@@ -56,14 +56,14 @@ def _llama3(layers: int, width: int, heads: int, hidden: int, factor: float, *, 
 
 
 def _qwen2(layers: int, width: int, heads: int, kv_heads: int, hidden: int, context: int) -> ModelConfig:
-    base = _gated(layers, width, heads, kv_heads, hidden, vocabulary=151936, context=context)
+    base = gated(layers, width, heads, kv_heads, hidden, vocabulary=151936, context=context)
     return dataclasses.replace(base, qkv_bias=True)
 
 
 def _gemma3_270m() -> ModelConfig:
     local = tuple(layer for layer in range(18) if (layer + 1) % 6)
     return dataclasses.replace(
-        _gated(18, 640, 4, 1, 2048, vocabulary=262144, context=32768),
+        gated(18, 640, 4, 1, 2048, vocabulary=262144, context=32768),
         head_width=256,
         activation="gelu_tanh",
         qk_norm=True,
@@ -107,7 +107,7 @@ def published_shapes() -> dict[str, tuple[str, ModelConfig]]:
         "qwen3-0.6b": (
             "Qwen3, 0.6B",
             dataclasses.replace(
-                _gated(28, 1024, 16, 8, 3072, vocabulary=151936, context=40960), head_width=128, qk_norm=True
+                gated(28, 1024, 16, 8, 3072, vocabulary=151936, context=40960), head_width=128, qk_norm=True
             ),
         ),
         "gemma-3-270m": ("Gemma 3, 270M", _gemma3_270m()),

@@ -12,7 +12,7 @@ from mpcinfer.models.calibrated import calibrated_file
 from mpcinfer.models.config import ModelConfig, Pooling
 from mpcinfer.models.folded import attention_only_config
 from mpcinfer.models.folder_config import RANGES_FILE, is_model_folder, load_model_config
-from mpcinfer.models.published import published_shapes
+from mpcinfer.models.published import gated, published_shapes
 from mpcinfer.models.stored_ranges import load_ranges
 from mpcinfer.models.variants import variant
 
@@ -232,26 +232,8 @@ def _llama(
     rope_base: float = 10000.0,
     tied_head: bool = False,
 ) -> ModelConfig:
-    return ModelConfig(
-        layers=layers,
-        width=width,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_width=width // heads,
-        hidden=hidden,
-        vocabulary=vocabulary,
-        context=context,
-        norm="rmsnorm",
-        norm_eps=1e-5,
-        activation="silu",
-        ffn="glu",
-        positions="rope",
-        rope_base=rope_base,
-        qkv_bias=False,
-        out_bias=False,
-        ffn_bias=False,
-        tied_head=tied_head,
-    )
+    base = gated(layers, width, heads, kv_heads, hidden, vocabulary=vocabulary, context=context)
+    return dataclasses.replace(base, norm_eps=1e-5, rope_base=rope_base, tied_head=tied_head)
 
 
 def _smollm2(layers: int, width: int, heads: int, kv_heads: int, hidden: int) -> ModelConfig:
