@@ -14,6 +14,8 @@ from parties.documents import from_bytes
 from parties.link import MAX_DOCUMENT_BYTES
 from parties.wire import Frame
 from protocols.plan import Plan
+from tests.mpcinfer.test_encoders import EMBEDDING
+from tests.mpcinfer.test_encoders import MODELS as ENCODERS
 from tests.mpcinfer.test_private_models import GPT2, LLAMA
 from tests.mpcinfer.three_parties import random_model, run_model
 from tests.openings import listed, reason
@@ -32,6 +34,12 @@ def _is_document(frame: Frame) -> bool:
 @pytest.mark.parametrize("plan", ANY_MODEL.values(), ids=list(ANY_MODEL))
 def test_every_frame_has_a_listed_reason(config: ModelConfig, plan: Plan) -> None:
     frames_with_reasons(config, plan, check_ranges=False)
+
+
+@pytest.mark.parametrize("config", [EMBEDDING, ENCODERS["tanh"]], ids=["embedding", "classes"])
+@pytest.mark.parametrize("plan", ["fss", "crypten"])
+def test_so_has_every_frame_of_an_encoder(config: ModelConfig, plan: str) -> None:
+    frames_with_reasons(config, PLANS[plan], check_ranges=False)
 
 
 def test_so_has_every_frame_where_ranges_are_checked() -> None:
