@@ -28,8 +28,8 @@ from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
 from mpcinfer.roles.dealer import deal_session
 from mpcinfer.sessions.addresses import Address
-from mpcinfer.suites.additive.backend import SecureBackend
 from mpcinfer.suites.additive.session import connected_executor
+from mpcinfer.suites.arithmetic.backend import SecureBackend
 from mpcinfer.suites.registry import get_plan
 from mpcinfer.suites.task import random_weights, residual
 from parties.bill import Bill

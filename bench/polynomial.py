@@ -45,7 +45,7 @@ from mpcinfer.training.options import FOLDER
 from mpcinfer.training.run import Run
 from parties.errors import ConfigError, RangeError
 from parties.meter import Meter
-from protocols.additive.floating import IdealFloatArithmetic
+from protocols.arithmetic.floating import IdealFloatArithmetic
 from protocols.plan import Plan
 
 FILE = RECORDS / "polynomial.jsonl"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from parties.meter import CLIENT, Meter
-from protocols.additive.cleartext import IdealCleartextArithmetic
+from protocols.arithmetic.cleartext import IdealCleartextArithmetic
 from protocols.share import Share
 
 Rounding = Callable[[torch.Tensor, int], torch.Tensor]

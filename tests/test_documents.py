@@ -13,8 +13,8 @@ import mpcinfer
 from mpcinfer.suites.fss.catalogue import formats_of
 from mpcinfer.suites.registry import get_plan
 from parties.meter import CLIENT, Meter
-from protocols.additive.cleartext import IdealCleartextArithmetic
 from protocols.additive.counting_arithmetic import CountingArithmetic
+from protocols.arithmetic.cleartext import IdealCleartextArithmetic
 from protocols.fss.executors.clear import Clear
 from protocols.fss.executors.counting_executor import Counting
 from protocols.fss.executors.executor import Executor

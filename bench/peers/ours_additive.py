@@ -19,8 +19,8 @@ from mpcinfer.benchmark.network import Network
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import as_run
 from mpcinfer.sessions.addresses import Address
-from mpcinfer.suites.additive.backend import SecureBackend
 from mpcinfer.suites.additive.session import connected_executor
+from mpcinfer.suites.arithmetic.backend import SecureBackend
 from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
 from parties.keys import KeyPair
@@ -29,7 +29,7 @@ from parties.meter import CLIENT, SERVER, Meter, Phase
 from parties.tcp import Listener, connect
 from protocols.additive.crypten.executor import CrypTenArithmetic
 from protocols.additive.registry import resolve
-from protocols.additive.weight import Weight
+from protocols.arithmetic.weight import Weight
 from protocols.share import Share
 
 PLAN = "crypten"

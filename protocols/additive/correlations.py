@@ -19,13 +19,13 @@ import torch
 from parties.errors import PeerMismatch
 from parties.randomness import AesCtrStream, Randomness
 from parties.wire import Spec
-from protocols.additive.bits import from_slice, slice_bytes, squeeze, squeezed_bytes
-from protocols.additive.carry import MAX_BLOCKS, MAX_WORD_BITS, Level, leaf_level, node_level
+from protocols.arithmetic.bits import from_slice, slice_bytes, squeeze, squeezed_bytes
+from protocols.arithmetic.carry import MAX_BLOCKS, MAX_WORD_BITS, Level, leaf_level, node_level
+from protocols.arithmetic.shapes import Shape, broadcast_shape, matmul_shape
 from protocols.kernels.ring_products import ring_bmm, ring_matmul, ring_matmul_transposed
 from protocols.seeding import derive_key, weight_stream
 from protocols.tensors import drawn, from_wire
 
-Shape = tuple[int, ...]
 MAX_ELEMENTS = 1 << 27
 """No tensor of a request is larger: 1 GiB of ring elements."""
 MAX_BITS = 64 * MAX_ELEMENTS
@@ -166,25 +166,6 @@ class Request:
 
 def _is_shape(value: object) -> bool:
     return isinstance(value, list) and all(type(n) is int for n in cast(list[object], value))
-
-
-def broadcast_shape(a: Shape, b: Shape) -> Shape:
-    """Shape of an elementwise operation; raises PeerMismatch where there is none."""
-    length = max(len(a), len(b))
-    rows = zip((1,) * (length - len(a)) + a, (1,) * (length - len(b)) + b, strict=True)
-    shape: list[int] = []
-    for m, n in rows:
-        if m != n and 1 not in (m, n):
-            raise PeerMismatch(f"shapes {list(a)} and {list(b)} do not broadcast")
-        shape.append(n if m == 1 else m)
-    return tuple(shape)
-
-
-def matmul_shape(a: Shape, b: Shape) -> Shape:
-    """Shape of a batched matrix product; raises PeerMismatch where there is none."""
-    if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
-        raise PeerMismatch(f"no matrix product of {list(a)} and {list(b)}")
-    return (*broadcast_shape(a[:-2], b[:-2]), a[-2], b[-1])
 
 
 def words(stream: Randomness, shape: Shape, bits: int = 64) -> torch.Tensor:

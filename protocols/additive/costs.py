@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from protocols.additive.bits import squeezed_bytes
-from protocols.additive.carry import levels
-from protocols.additive.correlations import ELEMENT_BYTES, Kind, Shape, broadcast_shape, matmul_shape
+from protocols.additive.correlations import ELEMENT_BYTES, Kind
+from protocols.arithmetic.bits import squeezed_bytes
+from protocols.arithmetic.carry import levels
+from protocols.arithmetic.shapes import Shape, broadcast_shape, matmul_shape
 
 CARRY_LEVELS = 6
 """log2(64) levels of CrypTen's carry tree."""

@@ -11,13 +11,13 @@ import torch
 from parties.counted_link import CountedLink
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Meter, Phase
-from protocols.additive.correlations import Shape, broadcast_shape, matmul_shape
 from protocols.additive.costs import Cost, PrimitiveCosts, payload_bytes
 from protocols.additive.primitives import FRAC_BITS, check_primitives
 from protocols.additive.schedule import Schedule
-from protocols.additive.shape_arithmetic import ShapeArithmetic, without_data
 from protocols.additive.stock_maximum import maximum_steps
-from protocols.additive.weight import Weight
+from protocols.arithmetic.shape_arithmetic import ShapeArithmetic, without_data
+from protocols.arithmetic.shapes import Shape, broadcast_shape, matmul_shape
+from protocols.arithmetic.weight import Weight
 from protocols.plan import Plan
 from protocols.seeding import SEED_BYTES, SEED_LABEL
 from protocols.share import Share

@@ -21,7 +21,8 @@ import torch
 from parties.errors import PeerMismatch
 from parties.link import Link
 from parties.randomness import Randomness, SystemRandom
-from protocols.additive.correlations import ELEMENT_BYTES, Request, Shape, Stream, corrections
+from protocols.additive.correlations import ELEMENT_BYTES, Request, Stream, corrections
+from protocols.arithmetic.shapes import Shape
 from protocols.seeding import SEED_BYTES
 from protocols.tensors import to_wire
 

@@ -7,13 +7,14 @@ costs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-from protocols.additive.gelu import FinePiecewiseGelu, PiecewiseGelu
-from protocols.additive.inverse_sqrt import InverseSqrt, RangeReducedInverseSqrt
-from protocols.additive.operation import CausalPowerProtocol, CausalProtocol, UnaryProtocol
 from protocols.additive.plans import NAME
-from protocols.additive.polynomial_activations import (
+from protocols.additive.primitives import COMPARISON, LINEAR, TRUNCATION
+from protocols.additive.stock import StockGelu, StockInverseSqrt, StockSilu, StockSoftmax
+from protocols.arithmetic.gelu import FinePiecewiseGelu, PiecewiseGelu
+from protocols.arithmetic.inverse_sqrt import RangeReducedInverseSqrt
+from protocols.arithmetic.operation import CausalProtocol, UnaryProtocol
+from protocols.arithmetic.polynomial_activations import (
     PolynomialGelu8,
     PolynomialGelu16,
     PolynomialGelu32,
@@ -24,18 +25,14 @@ from protocols.additive.polynomial_activations import (
     PolynomialSilu16,
     PolynomialSilu32,
 )
-from protocols.additive.polynomial_inverse_sqrt import GoldschmidtInverseSqrt
-from protocols.additive.power_weights import GoldschmidtPower, SquaringPower
-from protocols.additive.primitives import COMPARISON, LINEAR, TRUNCATION
-from protocols.additive.relu import CompareRelu
-from protocols.additive.silu import PiecewiseSilu
-from protocols.additive.softmax import TreeSoftmax
-from protocols.additive.stock import StockGelu, StockInverseSqrt, StockSilu, StockSoftmax
-from protocols.additive.tanh import PiecewiseTanh
+from protocols.arithmetic.polynomial_inverse_sqrt import GoldschmidtInverseSqrt
+from protocols.arithmetic.power_weights import GoldschmidtPower, SquaringPower
+from protocols.arithmetic.relu import CompareRelu
+from protocols.arithmetic.silu import PiecewiseSilu
+from protocols.arithmetic.softmax import TreeSoftmax
+from protocols.arithmetic.suite import InverseSqrtOfRange, PowerOfRange, Suite
+from protocols.arithmetic.tanh import PiecewiseTanh
 from protocols.plan import Plan, check_choices
-
-PowerOfRange = Callable[[int, float, float, float], CausalPowerProtocol]
-InverseSqrtOfRange = Callable[[float, float], InverseSqrt]
 
 SOFTMAX: dict[str, Callable[[], CausalProtocol]] = {"tree": TreeSoftmax, "stock": StockSoftmax}
 GELU: dict[str, Callable[[], UnaryProtocol]] = {
@@ -81,29 +78,6 @@ OPERATIONS: dict[str, Mapping[str, object]] = {
 
 FUNCTIONS = ("gelu", "silu", "relu", "inverse_sqrt", "power")
 """Operations that can be polynomial; of softmax no protocol is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Suite:
-    """The protocols of a plan, ready to be called.
-
-    Attributes:
-        softmax: `softmax(executor, scores, start, window, causal=causal)`.
-        gelu, silu, relu: `gelu(executor, x)`; tanh likewise, which has one protocol in every plan.
-        inverse_sqrt: `inverse_sqrt(low, high)` for a public range, then `(executor, x)` or `normalise`.
-        power: `power(power, low, high, largest)` for public ranges, then `(executor, scores, start,
-            epsilon)`.
-        polynomial: as `is_polynomial`.
-    """
-
-    softmax: CausalProtocol
-    gelu: UnaryProtocol
-    silu: UnaryProtocol
-    relu: UnaryProtocol
-    tanh: UnaryProtocol
-    inverse_sqrt: InverseSqrtOfRange
-    power: PowerOfRange
-    polynomial: bool = False
 
 
 def check(plan: Plan) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-from protocols.additive.carry import levels
-from protocols.additive.correlations import Kind, Request, Shape
+from protocols.additive.correlations import Kind, Request
+from protocols.arithmetic.carry import levels
+from protocols.arithmetic.shapes import Shape
 
 CARRY_LEVELS = 6
 """log2(64) levels of the carry tree."""

@@ -16,8 +16,9 @@ from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter
 from parties.randomness import SystemRandom
 from parties.wire import RingArray, Spec
-from protocols.additive.correlations import Request, Shape, Stream, corrections
+from protocols.additive.correlations import Request, Stream, corrections
 from protocols.additive.dealer import REQUESTS, SEED, WINDOW_BYTES
+from protocols.arithmetic.shapes import Shape
 from protocols.seeding import SEED_BYTES, SEED_LABEL
 from protocols.tensors import from_wire
 from protocols.trust import Trust, naming_the_dealer

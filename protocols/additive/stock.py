@@ -13,9 +13,9 @@ from typing import final
 import torch
 
 from parties.errors import RangeError
-from protocols.additive.arithmetic import Arithmetic
-from protocols.additive.inverse_sqrt import InverseSqrt
-from protocols.additive.operation import CausalProtocol, UnaryProtocol
+from protocols.arithmetic.arithmetic import Arithmetic
+from protocols.arithmetic.inverse_sqrt import InverseSqrt
+from protocols.arithmetic.operation import CausalProtocol, UnaryProtocol
 from protocols.share import Share
 
 HIDDEN = -100.0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from protocols.additive.correlations import Kind, Shape
+from protocols.additive.correlations import Kind
 from protocols.additive.schedule import CARRY_LEVELS
+from protocols.arithmetic.shapes import Shape
 
 Step = tuple[Kind, tuple[Shape, ...]]
 """A correlation and the shapes that are opened under its masks: one round."""

@@ -11,8 +11,8 @@ import torch
 from mpcinfer.suites.registry import get_plan
 from parties.bill import BillRow
 from parties.meter import CLIENT, Meter
-from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.counting_arithmetic import CountingArithmetic
+from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.plan import Plan
 from protocols.share import Share
 from tests.protocols.additive.crypten.conftest import Run, run_parties

@@ -15,11 +15,11 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
-from mpcinfer.suites.additive.backend import SecureBackend
+from mpcinfer.suites.arithmetic.backend import SecureBackend
 from mpcinfer.suites.registry import get_plan
 from parties.meter import Meter
-from protocols.additive.cleartext import IdealCleartextArithmetic
 from protocols.additive.registry import resolve
+from protocols.arithmetic.cleartext import IdealCleartextArithmetic
 from protocols.plan import Plan
 from tests.conformance.backend_suite import CHECKS, Open, Rejected, check_all
 from tests.controls.backends import CONTROLS

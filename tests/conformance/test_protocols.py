@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from mpcinfer.suites.registry import get_plan
 from parties.errors import RangeError
-from protocols.additive.arithmetic import Arithmetic
-from protocols.additive.gelu import TANH_FORM_GAP
-from protocols.additive.operation import CausalProtocol, UnaryProtocol
 from protocols.additive.registry import GELU, INVERSE_SQRT, POWER, RELU, SILU, SOFTMAX
+from protocols.arithmetic.arithmetic import Arithmetic
+from protocols.arithmetic.gelu import TANH_FORM_GAP
+from protocols.arithmetic.operation import CausalProtocol, UnaryProtocol
 from protocols.share import Share
 from tests.conformance.protocol_suite import (
     UNIT,

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import torch
 
-from protocols.additive.carry import Level
 from protocols.additive.correlations import Kind, Request
 from protocols.additive.crypten.packed_comparison import less_than_zero
 from protocols.additive.crypten.session import CrypTenSession
 from protocols.additive.source import Correlation
+from protocols.arithmetic.carry import Level
 
 Comparison = Callable[[CrypTenSession, torch.Tensor, int], torch.Tensor]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from protocols.additive.arithmetic import Arithmetic
-from protocols.additive.causal_rows import CausalRows
-from protocols.additive.chebyshev import interpolate
-from protocols.additive.exponential import QuarticExponential
-from protocols.additive.maximum import TreeMaximum
-from protocols.additive.operation import CausalProtocol, UnaryProtocol
-from protocols.additive.reciprocal import GoldschmidtReciprocal
 from protocols.additive.stock import StockGelu, exponential, reciprocal
+from protocols.arithmetic.arithmetic import Arithmetic
+from protocols.arithmetic.causal_rows import CausalRows
+from protocols.arithmetic.chebyshev import interpolate
+from protocols.arithmetic.exponential import QuarticExponential
+from protocols.arithmetic.maximum import TreeMaximum
+from protocols.arithmetic.operation import CausalProtocol, UnaryProtocol
+from protocols.arithmetic.reciprocal import GoldschmidtReciprocal
 from protocols.share import Share
 
 

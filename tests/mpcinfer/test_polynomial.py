@@ -19,19 +19,19 @@ from mpcinfer.models.ranges import calibrate
 from mpcinfer.models.static import static
 from mpcinfer.models.variants import variant
 from mpcinfer.sessions.exchange import StepClient
-from mpcinfer.suites.additive.backend import SecureBackend
 from mpcinfer.suites.additive.reference import polynomial_decoder
+from mpcinfer.suites.arithmetic.backend import SecureBackend
 from mpcinfer.suites.registry import PLANS, get_plan, suite_of
 from parties.bill import Bill
 from parties.errors import ConfigError, RangeError
 from parties.link import Link
 from parties.meter import CLIENT, Meter
 from parties.threads import run_two_threads
-from protocols.additive.depth_arithmetic import DepthArithmetic
-from protocols.additive.floating import IdealFloatArithmetic
-from protocols.additive.polynomial_activations import PolynomialGelu8, PolynomialGelu16
-from protocols.additive.polynomial_inverse_sqrt import GoldschmidtInverseSqrt
 from protocols.additive.registry import resolve
+from protocols.arithmetic.depth_arithmetic import DepthArithmetic
+from protocols.arithmetic.floating import IdealFloatArithmetic
+from protocols.arithmetic.polynomial_activations import PolynomialGelu8, PolynomialGelu16
+from protocols.arithmetic.polynomial_inverse_sqrt import GoldschmidtInverseSqrt
 from protocols.share import Share
 from tests.mpcinfer.models.paper import random_weights
 from tests.mpcinfer.three_parties import byte_tokenizer, run_model

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from parties.meter import Meter
-from protocols.additive.tanh import PiecewiseTanh
+from protocols.arithmetic.tanh import PiecewiseTanh
 from protocols.fss.executors.clear import Clear
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.lookup_tanh import TanhLookup

@@ -8,10 +8,10 @@ from typing import NoReturn
 import torch
 
 from parties.link import Link
-from protocols.additive.arithmetic import Arithmetic
-from protocols.additive.correlations import broadcast_shape, matmul_shape
 from protocols.additive.primitives import FRAC_BITS
-from protocols.additive.weight import Weight
+from protocols.arithmetic.arithmetic import Arithmetic
+from protocols.arithmetic.shapes import broadcast_shape, matmul_shape
+from protocols.arithmetic.weight import Weight
 from protocols.share import Share
 from tests.suites.insecure_ideal.functionality import InsecureParty
 

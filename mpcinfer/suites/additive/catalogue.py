@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.suites.additive.samples import POWER, ROW_RANGE, SAMPLES, Inputs
+from mpcinfer.suites.arithmetic.samples import POWER, ROW_RANGE, SAMPLES, Inputs
 from mpcinfer.suites.entry import Entry, ErrorKind, SampleCost, StatedError, source_of, summary_of
 from parties.meter import Meter
 from protocols.additive.counting_arithmetic import CountingArithmetic
-from protocols.additive.operation import CausalProtocol, RangedProtocol, UnaryProtocol
 from protocols.additive.plans import PLANS
-from protocols.additive.registry import OPERATIONS, Suite, resolve
+from protocols.additive.registry import OPERATIONS, resolve
+from protocols.arithmetic.operation import CausalProtocol, RangedProtocol, UnaryProtocol
+from protocols.arithmetic.suite import Suite
 from protocols.plan import Plan
 from protocols.trust import Security
 

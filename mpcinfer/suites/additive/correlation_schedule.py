@@ -7,13 +7,13 @@ from mpcinfer.models.batch import Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.sessions.session import rewind_cache
-from mpcinfer.suites.additive.backend import SecureBackend
+from mpcinfer.suites.arithmetic.backend import SecureBackend
 from parties.meter import Meter
 from protocols.additive.correlations import Request
 from protocols.additive.counting_arithmetic import CountingArithmetic
-from protocols.additive.registry import Suite
 from protocols.additive.schedule import Schedule
-from protocols.additive.weight import Weight
+from protocols.arithmetic.suite import Suite
+from protocols.arithmetic.weight import Weight
 from protocols.plan import Plan
 from protocols.share import Share
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mpcinfer.models.depth import DepthReport, DepthRow
-from mpcinfer.suites.additive.counting import run_passes
+from mpcinfer.suites.arithmetic.passes import run_passes
 from mpcinfer.suites.suite import Run
 from parties.meter import Meter
-from protocols.additive.depth_arithmetic import SLOTS, DepthArithmetic
+from protocols.additive.registry import resolve
+from protocols.arithmetic.depth_arithmetic import SLOTS, DepthArithmetic
 from protocols.plan import Plan
 
 
@@ -38,7 +39,7 @@ def count_depth(plan: Plan, run: Run) -> DepthReport:
 
 def _counted(plan: Plan, run: Run, plain_level: int) -> DepthArithmetic:
     executor = DepthArithmetic(Meter(timed=False), plain_level=plain_level)
-    run_passes(executor, plan, run)
+    run_passes(executor, resolve(plan), run)
     return executor
 
 

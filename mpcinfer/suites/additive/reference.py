@@ -8,14 +8,14 @@ from mpcinfer.backends.fixed import FixedBackend
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import as_run, fold
 from mpcinfer.models.model import Model
-from mpcinfer.suites.additive.backend import SecureBackend
+from mpcinfer.suites.arithmetic.backend import SecureBackend
 from parties.errors import ConfigError
 from parties.meter import Meter
-from protocols.additive.arithmetic import Arithmetic
-from protocols.additive.cleartext import IdealCleartextArithmetic
 from protocols.additive.primitives import FRAC_BITS
 from protocols.additive.registry import resolve
-from protocols.additive.weight import Weight
+from protocols.arithmetic.arithmetic import Arithmetic
+from protocols.arithmetic.cleartext import IdealCleartextArithmetic
+from protocols.arithmetic.weight import Weight
 from protocols.plan import Plan
 from protocols.share import Share
 

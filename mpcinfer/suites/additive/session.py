@@ -22,9 +22,9 @@ from mpcinfer.sessions.session_config import (
     require_ranges,
     require_source,
 )
-from mpcinfer.suites.additive.backend import SecureBackend
 from mpcinfer.suites.additive.batch import require_maskable
 from mpcinfer.suites.additive.correlation_schedule import CorrelationSchedule
+from mpcinfer.suites.arithmetic.backend import SecureBackend
 from parties.errors import ConfigError, PeerMismatch
 from parties.keys import KeyPair
 from parties.link import Link
@@ -36,7 +36,7 @@ from protocols.additive.plans import NAME
 from protocols.additive.primitives import FRAC_BITS
 from protocols.additive.registry import resolve
 from protocols.additive.source import InsecureServerDealer
-from protocols.additive.weight import Weight
+from protocols.arithmetic.weight import Weight
 from protocols.plan import Plan
 from protocols.share import Share
 

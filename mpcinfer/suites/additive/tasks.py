@@ -7,18 +7,18 @@ import torch
 from mpcinfer.backends.parts import needed_by_blocks
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import as_run
-from mpcinfer.suites.additive.backend import SecureBackend
-from mpcinfer.suites.additive.samples import INPUT, SAMPLES, Inputs
 from mpcinfer.suites.additive.session import connected_executor
+from mpcinfer.suites.arithmetic.backend import SecureBackend
+from mpcinfer.suites.arithmetic.samples import INPUT, SAMPLES, Inputs
 from mpcinfer.suites.task import Place, Task, TaskResult, blocks_in_float, random_weights, residual
 from parties.bill import Bill
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter
-from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.correlations import Request
 from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.registry import resolve
 from protocols.additive.schedule import Schedule
+from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.share import Share
 
 

@@ -26,7 +26,6 @@ import torch
 from parties.errors import ConfigError, CorrelationExhausted, RangeError
 from parties.link import Link
 from parties.meter import SERVER, Phase
-from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.correlations import Kind, Request, words
 from protocols.additive.crypten import beaver, packed_comparison
 from protocols.additive.crypten.native import native
@@ -34,7 +33,8 @@ from protocols.additive.crypten.session import CrypTenSession, Keys
 from protocols.additive.crypten.word_comparison import less_than_zero as words_less_than_zero
 from protocols.additive.primitives import FRAC_BITS, check_primitives
 from protocols.additive.source import InsecureServerDealer
-from protocols.additive.weight import Weight
+from protocols.arithmetic.arithmetic import Arithmetic
+from protocols.arithmetic.weight import Weight
 from protocols.kernels.ring_products import ring_matmul, ring_matmul_transposed
 from protocols.plan import Plan
 from protocols.share import Share

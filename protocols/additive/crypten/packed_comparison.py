@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from parties.meter import SERVER
-from protocols.additive.bits import Slices, from_slice, squeeze, stretch, to_slices
-from protocols.additive.carry import leaf_level, node_level
 from protocols.additive.correlations import Kind
 from protocols.additive.crypten.session import CrypTenSession
-from protocols.additive.masked_gate import Gate, Products, numbered
+from protocols.arithmetic.bits import Slices, from_slice, squeeze, stretch, to_slices
+from protocols.arithmetic.carry import leaf_level, node_level
+from protocols.arithmetic.masked_gate import Gate, Products, numbered
 
 
 def less_than_zero(session: CrypTenSession, x: torch.Tensor, bits: int) -> torch.Tensor:
@@ -39,9 +39,9 @@ def less_than_zero(session: CrypTenSession, x: torch.Tensor, bits: int) -> torch
 
     Cost, n elements, k = 32: 4 rounds; ceil(31 n / 8) + ceil(27 n / 8) + ceil(6 n / 8) + ceil(n / 8) bytes
     each way; offline ceil(91 n / 8) + ceil(81 n / 8) + ceil(15 n / 8) + 8 n bytes to the server. Any k: see
-    `protocols.additive.carry.levels`.
+    `protocols.arithmetic.carry.levels`.
     Reveals: bits XOR uniform bits that are used for nothing else.
-    Source: `protocols.additive.masked_gate`, in a carry tree of high fan-in as in ABY2.0. Deviation: leaves
+    Source: `protocols.arithmetic.masked_gate`, in a carry tree of high fan-in as in ABY2.0. Deviation: leaves
     take the parties' own bits; nobody shares them first.
     """
     n = x.numel()

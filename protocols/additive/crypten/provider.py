@@ -10,9 +10,10 @@ from typing import Any, NoReturn
 import torch
 
 from parties.errors import ConfigError
-from protocols.additive.correlations import Kind, Request, Shape
+from protocols.additive.correlations import Kind, Request
 from protocols.additive.crypten.communicator import LinkCommunicator
 from protocols.additive.source import Correlation, CorrelationSource
+from protocols.arithmetic.shapes import Shape
 
 _KINDS = {"mul": Kind.MUL, "matmul": Kind.MATMUL}
 

@@ -9,7 +9,7 @@ import pytest
 from mpcinfer.counting import count
 from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.models.site import Site
-from mpcinfer.suites.additive.backend import SecureBackend
+from mpcinfer.suites.arithmetic.backend import SecureBackend
 from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill

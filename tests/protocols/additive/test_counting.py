@@ -14,9 +14,9 @@ from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Meter
-from protocols.additive.arithmetic import Arithmetic
 from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.additive.schedule import Schedule
+from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.plan import Plan
 from protocols.share import Share
 from tests.protocols.additive.crypten.conftest import run_parties

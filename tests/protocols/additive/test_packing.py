@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from parties.meter import Meter
-from protocols.additive.causal_rows import CausalRows
 from protocols.additive.counting_arithmetic import CountingArithmetic
+from protocols.arithmetic.causal_rows import CausalRows
 from tests.roundings import clear_executor, share
 
 POSITIONS = [(1, 0), (1, 6), (2, 0), (5, 0), (3, 4)]

@@ -11,7 +11,7 @@ import torch
 from parties.errors import RangeError
 from parties.meter import CLIENT
 from protocols.additive import stock
-from protocols.additive.arithmetic import Arithmetic
+from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.share import Share
 from tests.protocols.additive.crypten.conftest import Run, run_parties
 from tests.roundings import clear_executor, on_grid, share

@@ -12,7 +12,8 @@ from mpcinfer.suites.registry import PLANS, get_plan
 from parties.meter import CLIENT, SERVER
 from protocols.additive.correlations import Request, Stream
 from protocols.additive.crypten.executor import CrypTenArithmetic
-from protocols.additive.registry import Suite, resolve
+from protocols.additive.registry import resolve
+from protocols.arithmetic.suite import Suite
 from protocols.share import Share
 from tests.openings import listed, reason
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from parties.meter import CLIENT, SERVER
-from protocols.additive.bits import squeezed_bytes
-from protocols.additive.carry import levels
 from protocols.additive.correlations import words
 from protocols.additive.crypten.executor import CrypTenArithmetic
 from protocols.additive.crypten.packed_comparison import less_than_zero
+from protocols.arithmetic.bits import squeezed_bytes
+from protocols.arithmetic.carry import levels
 from tests.controls import comparison as controls
 from tests.controls.comparison import Comparison
 from tests.protocols.additive.crypten.test_openings import chi_square, chi_square_limit

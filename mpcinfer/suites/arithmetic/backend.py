@@ -1,0 +1,334 @@
+"""The decoder on shares: what is local is done here, the rest is the plan's protocols."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+
+from mpcinfer.backends.base import Backend
+from mpcinfer.models.batch import SINGLE, Batch, positions_of
+from mpcinfer.models.bounds import SCORE_MARGIN, Seen, divisor_bounds, score_bound
+from mpcinfer.models.config import (
+    ActivationKind,
+    AttentionForm,
+    ModelConfig,
+    NormKind,
+    weight_shapes,
+)
+from mpcinfer.models.rope import Rope
+from mpcinfer.models.turning import Turning, rope_angles
+from mpcinfer.suites.arithmetic.polynomial import require_polynomial
+from parties.errors import ConfigError, RangeError
+from parties.meter import CLIENT, SERVER, Phase
+from protocols.arithmetic.arithmetic import Arithmetic
+from protocols.arithmetic.causal_rows import CausalRows
+from protocols.arithmetic.power_weights import relu_weights
+from protocols.arithmetic.suite import Suite
+from protocols.arithmetic.weight import Weight
+from protocols.share import Share
+
+MARGIN = 4.0
+"""How far beyond its calibrated range a norm's mean square may go, as a factor each way."""
+
+ACTIVATION_MARGIN = 1.5
+"""How far beyond its calibrated range a number may be before a polynomial in place of an activation."""
+
+UNCALIBRATED = (0.5, 32.0)
+"""Mean squares assumed, before the margin, for shapes without weights, which are billed and never run."""
+
+UNCALIBRATED_DIVISORS = (2.0**-4, 2.0**6)
+"""Likewise, of power attention: means of powers plus epsilon, of scores up to 2."""
+EPSILON_FRAC = 30
+"""Fraction bits of shared epsilons of power attention, which may be far below 2^-16."""
+
+UNCALIBRATED_SPREAD = 64.0
+"""Likewise, of how far scores are below their row's largest."""
+HIDDEN = 32.0
+"""How far below its row's largest score padding is: the exponentials are below half a last place there."""
+
+_SPREAD = {"layernorm": "variance", "rmsnorm": "mean_square"}
+
+
+class SecureBackend(Backend[Share, Weight]):
+    """Runs a decoder on shares of Z_2^64, one instance a party and session.
+
+    Args:
+        executor: the primitives: over CrypTen, or on shapes alone for a bill.
+        suite: the plan's protocols.
+        vocabulary: V, for one-hot token rows.
+        ranges: public calibration results, see `mpcinfer.models.ranges`; None assumes `UNCALIBRATED`, which
+            is for bills only.
+        batch: sequences of every pass.
+
+    Attributes:
+        padding: how many tokens at the start of each sequence are padding, at the client.
+    """
+
+    def __init__(
+        self,
+        executor: Arithmetic,
+        suite: Suite,
+        vocabulary: int,
+        ranges: Mapping[str, float] | None = None,
+        batch: Batch = SINGLE,
+    ) -> None:
+        self.executor, self.suite = executor, suite
+        self._vocabulary, self._ranges, self._batch = vocabulary, ranges, batch
+        self.padding: Sequence[int] | None = None
+
+    def load(
+        self,
+        config: ModelConfig,
+        weights: Mapping[str, torch.Tensor] | None,
+        only: Collection[str] | None = None,
+    ) -> dict[str, Weight]:
+        """Brings the server's weights in, in the setup phase. `weights` is None at the client.
+
+        `only` names the weights to bring in, where a part of the model is run.
+
+        Matrices go through `Arithmetic.weight`; vectors and positions are only ever added or scaled and are
+        shared as they are; temperatures by position as exp of minus their logarithms.
+        """
+        if self.suite.polynomial:
+            require_polynomial(config)
+        loaded: dict[str, Weight] = {}
+        with self.executor.meter.phase(Phase.SETUP), self.span("setup", "setup"):
+            for name, shape in weight_shapes(config).items():
+                if only is not None and name not in only:
+                    continue
+                value = None if weights is None else weights[name]
+                loaded[name] = self._loaded(name, value, shape)
+        return loaded
+
+    def _loaded(self, name: str, value: torch.Tensor | None, shape: tuple[int, ...]) -> Weight:
+        if name.endswith("attn.epsilon"):
+            return Weight(name, self.executor.share_from(SERVER, value, shape, frac_bits=EPSILON_FRAC))
+        if name.endswith("attn.log_temperature"):
+            factors = None if value is None else torch.exp(-value)
+            return Weight(name, self.executor.share_from(SERVER, factors, shape))
+        if len(shape) > 1 and (name != "embed.positions" or self._batch.padded):
+            return self.executor.weight(name, value, shape)
+        return Weight(name, self.executor.share_from(SERVER, value, shape))
+
+    def span(self, name: str, kind: str = "") -> AbstractContextManager[object]:
+        return self.executor.meter.span(name, kind)
+
+    def tokens(self, ids: Sequence[int] | None, count: int) -> Share:
+        """One-hot rows [B, T, V] of integers, shared by the client."""
+        return self._one_hot(ids, count, self._vocabulary)
+
+    def _one_hot(self, numbers: Sequence[int] | None, count: int, of: int) -> Share:
+        rows, all_rows = None, self._batch.size * count
+        shape = (self._batch.size, count, of)
+        if numbers is not None:
+            rows = torch.zeros(all_rows, of)
+            rows[torch.arange(all_rows), torch.tensor(list(numbers))] = 1.0
+            rows = rows.reshape(shape)
+        return self.executor.share_from(CLIENT, rows, shape, frac_bits=0)
+
+    def embed(self, tokens: Share, table: Weight) -> Share:
+        return self.executor.linear(tokens, table)
+
+    def add_positions(self, x: Share, table: Weight, start: int) -> Share:
+        tokens = x.shape[-2]
+        if self._batch.padded:  # private: looked up as tokens are
+            own = None if self.padding is None else positions_of(self.padding, start, tokens)
+            rows = self.executor.linear(self._one_hot(own, tokens, table.shape[0]), table)
+            return self.executor.add(x, rows)
+        return self.executor.add(
+            x, self.executor.rearrange(table.share, lambda rows: rows[start : start + tokens])
+        )
+
+    def linear(self, x: Share, weight: Weight, bias: Weight | None) -> Share:
+        product = self.executor.linear(x, weight)
+        return product if bias is None else self.executor.add(product, bias.share)
+
+    def matmul(self, a: Share, b: Share) -> Share:
+        return self.executor.matmul(a, b)
+
+    def attention_weights(
+        self, scores: Share, start: int, form: AttentionForm, epsilon: Weight | None = None
+    ) -> Share:
+        if form.kind == "softmax":
+            if self._batch.padded:
+                scores = self._without_padding(scores)
+            return self.suite.softmax(self.executor, scores, start, form.window, causal=form.causal)
+        if form.kind == "relu":
+            rows, relu = CausalRows(scores.shape[-2], start), self.suite.relu
+            if self._ranges is not None and relu.polynomial:
+                relu = relu.within(score_bound(form, self.site.key, Seen(self._ranges)))
+            positive = relu(self.executor, rows.pack(self.executor, scores))
+            return relu_weights(self.executor, positive, rows)
+        (low, high), largest = UNCALIBRATED_DIVISORS, 2.0
+        if self._ranges is not None:
+            prefix, seen = self.site.key, Seen(self._ranges)
+            low, high = divisor_bounds(form, prefix, seen, scaled=epsilon is not None)
+            largest = score_bound(form, prefix, seen)
+        added = form.epsilon if epsilon is None else epsilon.share
+        return self.suite.power(form.power, low, high, largest)(self.executor, scores, start, added)
+
+    def _without_padding(self, scores: Share) -> Share:
+        """Scores, those of padding so much lower that they get no weight: the client adds to its shares what
+        it alone knows.
+
+        Raises:
+            RangeError: the plan's softmax does not hold scores so far apart.
+        """
+        sequences, keys = scores.shape[0], scores.shape[-1]
+        key, spread = f"{self.site.key}.softmax/spread", UNCALIBRATED_SPREAD
+        if self._ranges is not None:
+            spread = Seen(self._ranges).largest(key, spread, SCORE_MARGIN)
+        apart = HIDDEN + spread  # padding may be as far above a row's largest as others are below
+        if spread + apart > self.suite.softmax.max_spread:
+            raise RangeError(
+                f"{key}: padding would be up to {spread + apart:.4g} below the largest score, the plan's "
+                f"softmax holds {self.suite.softmax.max_spread:.4g}; give prompts of one length, and say so: "
+                "--equal-lengths (equal_lengths=True)"
+            )
+        added = None
+        if self.padding is not None:
+            hidden = torch.arange(keys) < torch.tensor(list(self.padding))[:, None]
+            added = torch.where(hidden, -apart / 2, apart / 2)[:, None, None, :]
+        own = self.executor.share_from(CLIENT, added, (sequences, 1, 1, keys))
+        return self.executor.add(scores, own)
+
+    def add_offset(self, scores: Share, offset: Weight | None, shift: float) -> Share:
+        if offset is not None:
+            heads = self.executor.rearrange(offset.share, lambda value: value[:, None, None])
+            scores = self.executor.add(scores, heads)
+        return self.executor.add_public(scores, shift) if shift else scores
+
+    def apply_temperature(self, q: Share, log_temperature: Weight, start: int) -> Share:
+        """Multiplies by exp of the temperature, which the server has taken (`load`)."""
+        end = start + q.shape[-2]
+        factors = self.executor.rearrange(log_temperature.share, lambda value: value[:, start:end, None])
+        return self.executor.mul(q, factors)
+
+    def norm(self, x: Share, weight: Weight | None, bias: Weight | None, kind: NormKind, eps: float) -> Share:
+        executor = self.executor
+        low, high = self._norm_range(f"{self.site.key}/{_SPREAD[kind]}")
+        # A norm does not change when its row is scaled: a power of two brings mean squares around 4, and
+        # those of a range too wide for that above 2^-8, below which 16 fraction bits say little.
+        shift = max(1 - round(math.log2(low * high) / 4), math.ceil(-4 - math.log2(low) / 2))
+        x = executor.mul_integer(x, 1 << shift) if shift >= 0 else executor.shift_down(x, -shift)
+        if kind == "layernorm":
+            x = executor.sub(x, self._mean(x))
+        scale = 4.0**shift
+        mean_square = executor.add_public(self._mean(executor.square(x)), eps * scale)
+        inverse_sqrt = self.suite.inverse_sqrt((low + eps) * scale, (high + eps) * scale)
+        result = inverse_sqrt.normalise(executor, x, mean_square)
+        if weight is not None:
+            result = executor.mul(result, weight.share)
+        return result if bias is None else executor.add(result, bias.share)
+
+    def activation(self, x: Share, kind: ActivationKind) -> Share:
+        match kind:
+            case "gelu" | "gelu_tanh":
+                protocol = self.suite.gelu
+            case "silu":
+                protocol = self.suite.silu
+            case "relu":
+                protocol = self.suite.relu
+            case "tanh":
+                return self.suite.tanh(self.executor, x)
+            case "identity":
+                return x
+        if self._ranges is not None and protocol.polynomial:
+            label = f"{self.site.key}.{kind}/in"
+            protocol = protocol.within(Seen(self._ranges).largest(label, 0.0, ACTIVATION_MARGIN))
+        return protocol(self.executor, x)
+
+    def mul(self, a: Share, b: Share) -> Share:
+        return self.executor.mul(a, b)
+
+    def add(self, a: Share, b: Share) -> Share:
+        return self.executor.add(a, b)
+
+    def scale(self, x: Share, factor: float) -> Share:
+        return self.executor.mul_public(x, factor)
+
+    def rope(self, x: Share, start: int, rope: Rope) -> Share:
+        """Both products of a rotation are added before the one truncation; what does not turn has none."""
+        executor = self.executor
+        cos, sin = (executor.encode(table) for table in rope_angles(rope, x.shape[-2], start))
+        turning = Turning(rope)
+        first, second = executor.rearrange(x, turning.first), executor.rearrange(x, turning.second)
+        turned = (
+            executor.sub(executor.mul_integer(first, cos), executor.mul_integer(second, sin)),
+            executor.add(executor.mul_integer(second, cos), executor.mul_integer(first, sin)),
+        )
+        joined = executor.rearrange(executor.concat(turned, -1), turning.placed)
+        result = executor.truncate(Share(joined.value, x.frac_bits + executor.frac_bits), x.frac_bits)
+        if rope.width == x.shape[-1]:
+            return result
+        return executor.concat([result, executor.rearrange(x, turning.rest)], -1)
+
+    def split(self, x: Share, sizes: Sequence[int]) -> list[Share]:
+        return [Share(part, x.frac_bits) for part in torch.split(x.value, list(sizes), dim=-1)]
+
+    def split_heads(self, x: Share, heads: int) -> Share:
+        return self.executor.rearrange(x, lambda v: v.reshape(*v.shape[:-1], heads, -1).transpose(-2, -3))
+
+    def merge_heads(self, x: Share) -> Share:
+        return self.executor.rearrange(x, lambda v: v.transpose(-2, -3).flatten(-2))
+
+    def repeat_heads(self, x: Share, times: int) -> Share:
+        if times == 1:
+            return x
+        return self.executor.rearrange(x, lambda v: v.repeat_interleave(times, dim=-3))
+
+    def transpose(self, x: Share) -> Share:
+        return self.executor.rearrange(x, lambda v: v.transpose(-1, -2))
+
+    def concat_tokens(self, a: Share, b: Share) -> Share:
+        return self.executor.concat([a, b], -2)
+
+    def first_tokens(self, x: Share, count: int) -> Share:
+        return x.first_rows(count)
+
+    def last_tokens(self, x: Share, count: int) -> Share:
+        return self.executor.rearrange(x, lambda v: v[..., -count:, :])
+
+    def diagonal(self, x: Share, gain: Weight, bias: Weight | None, mean: Weight | None = None) -> Share:
+        """A product with the shared gain."""
+        assert mean is None
+        product = self.executor.mul(x, gain.share)
+        return product if bias is None else self.executor.add(product, bias.share)
+
+    def sum_tokens(self, x: Share) -> Share:
+        turned = self.executor.rearrange(x, lambda v: v.transpose(-1, -2))
+        return self.executor.rearrange(self.executor.sum(turned, -1), lambda v: v.transpose(-1, -2))
+
+    def head(self, x: Share, table: Weight, tied: bool, bias: Weight | None = None) -> Share:
+        product = self.executor.linear(x, table, transposed=tied)
+        return product if bias is None else self.executor.add(product, bias.share)
+
+    def open_logits(self, logits: Share) -> torch.Tensor | None:
+        """The logits at the client. Reveals them to the client alone."""
+        with self.span("output", "output"):
+            return self.executor.open_to(CLIENT, logits)
+
+    def _norm_range(self, key: str) -> tuple[float, float]:
+        """Least and greatest mean square that a norm is prepared for, margin included."""
+        low, high = UNCALIBRATED
+        if self._ranges is not None:
+            try:
+                low, high = self._ranges[f"{key}_min"], self._ranges[f"{key}_max"]
+            except KeyError as missing:
+                raise ConfigError(f"the model's ranges lack {missing}; calibrate it again") from None
+        return low / MARGIN, high * MARGIN
+
+    def _mean(self, x: Share) -> Share:
+        """Mean over the last axis, kept with length 1.
+
+        The sum is first divided by a power of two near the width, then multiplied by a number in (1/2, 1]:
+        encoding 1 / width itself would cost up to width / 2^(frac_bits + 1) of relative error.
+        """
+        width = x.shape[-1]
+        shift = max(0, math.ceil(math.log2(width)) - 1)
+        return self.executor.mul_public(
+            self.executor.shift_down(self.executor.sum(x, -1), shift), 2.0**shift / width
+        )

@@ -1,0 +1,46 @@
+"""The passes of a run on an executor that has shapes and no data."""
+
+from __future__ import annotations
+
+from mpcinfer.backends.parts import Pass, needed
+from mpcinfer.models.decoder import Decoder, KVCache
+from mpcinfer.suites.arithmetic.backend import SecureBackend
+from mpcinfer.suites.suite import Run
+from parties.meter import CLIENT
+from protocols.arithmetic.arithmetic import Arithmetic
+from protocols.arithmetic.suite import Suite
+from protocols.arithmetic.weight import Weight
+from protocols.share import Share
+
+
+def run_passes(executor: Arithmetic, suite: Suite, run: Run) -> None:
+    """The passes of a run on an executor that needs neither inputs nor weights."""
+    config = run.config
+    backend = SecureBackend(executor, suite, config.vocabulary, run.ranges, run.batch)
+    decoder = Decoder(backend, config, backend.load(config, None, needed(config, run.part)))
+    cache: KVCache[Share] = KVCache()
+    for each in run.passes:
+        cache.rewind(each.start, backend.first_tokens)
+        _pass(decoder, backend, cache, each, run)
+
+
+def _pass(
+    decoder: Decoder[Share, Weight], backend: SecureBackend, cache: KVCache[Share], each: Pass, run: Run
+) -> None:
+    """One forward pass, or the part of it."""
+    part, size = run.part, (run.batch.size, decoder.config.width)
+    if part == "all":
+        tokens = backend.tokens(None, each.tokens)
+        backend.open_logits(decoder.forward(tokens, each.tokens, cache=cache, rows=each.rows))
+        return
+    if part == "embedding":
+        decoder.embedding(backend.tokens(None, each.tokens), each.start)
+    elif part == "stack":
+        decoder.stack(_activation(backend, each.tokens, *size), start=each.start, cache=cache)
+    else:
+        decoder.head(_activation(backend, each.rows, *size))
+    cache.length += each.tokens
+
+
+def _activation(backend: SecureBackend, tokens: int, batch: int, width: int) -> Share:
+    return backend.executor.share_from(CLIENT, None, (batch, tokens, width))

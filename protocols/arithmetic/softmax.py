@@ -1,0 +1,64 @@
+"""Softmax over the keys that a query may see."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+
+from protocols.arithmetic.arithmetic import Arithmetic
+from protocols.arithmetic.causal_rows import CausalRows
+from protocols.arithmetic.exponential import QuarticExponential
+from protocols.arithmetic.maximum import TreeMaximum
+from protocols.arithmetic.operation import CausalProtocol, RowMaximum
+from protocols.arithmetic.reciprocal import GoldschmidtReciprocal
+from protocols.share import Share
+
+SLACK = 0.01
+"""How far, relatively, a denominator may lie outside [1, S] because exponentials have errors."""
+
+
+@final
+class TreeSoftmax(CausalProtocol):
+    """Softmax over the keys each query may see; what it may not see is never touched.
+
+    1. Pack the visible scores of all rows end to end.
+    2. Row maxima; subtract each from its row.
+    3. Exponentials of the packed differences.
+    4. Unpack with zeros on hidden keys; row sums, local: each lies in [1, S].
+    5. Reciprocals of the row sums, scaled by 2^k to keep their precision.
+    6. Products, shifted down by k; hidden keys are set to exact zeros.
+
+    Hidden scores are left out instead of masked with -10^4, which CrypTen's exponential turns into 10^9; and
+    maximum and exponential cost half of what they would on the full square.
+
+    Source: softmax below the row's maximum, as floating-point libraries compute it; parts have their own.
+
+    Args:
+        maximum, exponential: the parts of steps 2 and 3.
+    """
+
+    max_spread = -QuarticExponential.domain[0]
+    max_abs_error = 2.5e-3
+
+    def __init__(
+        self, maximum: RowMaximum | None = None, exponential: QuarticExponential | None = None
+    ) -> None:
+        self._maximum = maximum or TreeMaximum()
+        self._exponential = exponential or QuarticExponential()
+
+    def __call__(
+        self, executor: Arithmetic, scores: Share, start: int, window: int = 0, *, causal: bool = True
+    ) -> Share:
+        rows = CausalRows(scores.shape[-2], start, window, causal)
+        if rows.keys == 1:
+            ones = executor.rearrange(scores, torch.zeros_like)
+            return executor.add_public(ones, 1.0)
+        packed = rows.pack(executor, scores)
+        peak = self._maximum(executor, packed, rows.lengths)
+        powers = self._exponential(executor, executor.sub(packed, rows.spread(executor, peak)))
+        powers = rows.unpack(executor, powers)
+        total = executor.sum(powers, -1)
+        reciprocal = GoldschmidtReciprocal(1.0 - SLACK, max(rows.lengths) * (1.0 + SLACK))
+        weights = executor.mul(powers, reciprocal.scaled(executor, total))
+        return rows.hide(executor, executor.shift_down(weights, reciprocal.scale_bits))
