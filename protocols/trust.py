@@ -13,6 +13,7 @@ class Security(Enum):
     """Against whom a protocol holds."""
 
     SEMI_HONEST_DEALER = "semi-honest parties, a dealer that colludes with neither"
+    SEMI_HONEST = "semi-honest parties, and nobody else"
 
 
 class Trust(Enum):
@@ -20,6 +21,7 @@ class Trust(Enum):
 
     TEST_ONLY = "the server deals and can decrypt everything"
     TRUSTED_DEALER = "a third party that colludes with neither"
+    TWO_PARTY = "nobody: the two parties make it themselves"
 
 
 @contextmanager

@@ -18,21 +18,22 @@ from protocols.arithmetic.weight import Weight
 from protocols.share import Share
 
 Public = float | torch.Tensor
-_LARGEST = 1 << 62
 RING_BITS = 64
+"""Of an executor that says nothing else."""
 
 
 class Arithmetic(ABC):
-    """Fixed-point arithmetic on shares of Z_2^64.
+    """Fixed-point arithmetic on shares of Z_2^ring_bits.
 
     Args:
         rank: 0 server, 1 client.
         meter: its spans label what happens.
         frac_bits: fraction bits of every non-integer result.
+        ring_bits: of all shares; values are int64 whose higher bits mean nothing.
     """
 
-    def __init__(self, rank: int, meter: Meter, frac_bits: int) -> None:
-        self.rank, self.meter, self.frac_bits = rank, meter, frac_bits
+    def __init__(self, rank: int, meter: Meter, frac_bits: int, ring_bits: int = RING_BITS) -> None:
+        self.rank, self.meter, self.frac_bits, self.ring_bits = rank, meter, frac_bits, ring_bits
 
     # -- local: no message --------------------------------------------------------------------------------
 
@@ -160,6 +161,13 @@ class Arithmetic(ABC):
                 the promise is broken the result may be wrong, and the cleartext executor raises RangeError.
         """
 
+    def select(self, a: Share, bit: Share) -> Share:
+        """a times bits, integers that are 0 or 1, of a shape that broadcasts; nothing is truncated.
+
+        An executor may make use of it that the factor is a bit.
+        """
+        return self.mul(a, bit)
+
     @abstractmethod
     def share_from(
         self, owner: int, value: torch.Tensor | None, shape: Sequence[int], frac_bits: int | None = None
@@ -205,19 +213,22 @@ class Arithmetic(ABC):
             RangeError: a value is not finite or does not fit the ring with a bit to spare.
         """
         scaled = value.to(torch.float64) * 2.0 ** (self.frac_bits if frac_bits is None else frac_bits)
-        if scaled.numel() and not bool((scaled.abs() < _LARGEST).all()):
-            raise RangeError(f"{self.meter.label}: a value of magnitude over 2^62 cannot be encoded")
+        most = self.ring_bits - 2
+        if scaled.numel() and not bool((scaled.abs() < 1 << most).all()):
+            raise RangeError(f"{self.meter.label}: a value of magnitude over 2^{most} cannot be encoded")
         return torch.round(scaled).to(torch.int64)
 
     def decode(self, ring: torch.Tensor, frac_bits: int) -> torch.Tensor:
         """Ring elements to float64."""
-        return ring.to(torch.float64) / 2.0**frac_bits
+        unused = RING_BITS - self.ring_bits
+        signed = (ring << unused) >> unused if unused else ring
+        return signed.to(torch.float64) / 2.0**frac_bits
 
     def sign_bits(self, a: Share, largest: float | None) -> int:
-        """How many low bits of a decide its sign: 64, or fewer where no |a| is larger than `largest`."""
+        """How many low bits of a decide its sign: all, or fewer where no |a| is larger than `largest`."""
         if largest is None:
-            return RING_BITS
-        return max(2, min(RING_BITS, math.ceil(largest * 2.0**a.frac_bits).bit_length() + 1))
+            return self.ring_bits
+        return max(2, min(self.ring_bits, math.ceil(largest * 2.0**a.frac_bits).bit_length() + 1))
 
     def _constant(self, value: Public, frac_bits: int, like: torch.Tensor) -> torch.Tensor:
         tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=torch.float64)

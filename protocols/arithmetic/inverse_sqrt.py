@@ -100,7 +100,7 @@ class RangeReducedInverseSqrt(InverseSqrt):
         one_hot = self._one_hot(executor, x)
         last = self.exponents[-1]
         shifted = [executor.mul_integer(x, 4 ** (last - exponent)) for exponent in self.exponents]
-        chosen = executor.sum(executor.mul(executor.stack(shifted), executor.stack(one_hot)), 0)
+        chosen = executor.sum(executor.select(executor.stack(shifted), executor.stack(one_hot)), 0)
         chosen = executor.rearrange(chosen, lambda value: value[0])
         mantissa = times_power_of_two(executor, chosen, -2 * last)
         factor = executor.scaled(one_hot[0], 2.0 ** -self.exponents[0], executor.frac_bits)

@@ -36,7 +36,7 @@ class TreeMaximum(RowMaximum):
             level = Level(lengths)
             left, right = executor.rearrange(x, level.left), executor.rearrange(x, level.right)
             smaller = executor.less_than_zero(executor.sub(left, right), LARGEST)
-            larger = executor.add(left, executor.mul(executor.sub(right, left), smaller))
+            larger = executor.add(left, executor.select(executor.sub(right, left), smaller))
             both = executor.concat([larger, executor.rearrange(x, level.waiting)], -1)
             x, lengths = executor.rearrange(both, level.join), level.next_lengths
         return x

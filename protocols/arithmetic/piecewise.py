@@ -38,7 +38,7 @@ class PiecewiseGate:
         bits = executor.less_than_zero(executor.stack(edges), LARGEST)
         left, below = (executor.rearrange(bits, lambda value, i=i: value[i]) for i in range(2))
         inside, right = executor.sub(below, left), executor.add_public(executor.neg(below), 1.0)
-        pieces = executor.mul(x, executor.stack([inside, right]))
+        pieces = executor.select(x, executor.stack([inside, right]))
         z, tail = (executor.rearrange(pieces, lambda value, i=i: value[i]) for i in range(2))
         v = executor.combination([(executor.square(z), 2.0 / self.radius**2)], -1.0)
         middle = self.series(executor, v, [(z, 0.5)])

@@ -28,4 +28,4 @@ class CompareRelu(UnaryProtocol):
 
     def __call__(self, executor: Arithmetic, x: Share) -> Share:
         negative = executor.less_than_zero(x, LARGEST)
-        return executor.mul(x, executor.add_public(executor.neg(negative), 1.0))
+        return executor.select(x, executor.add_public(executor.neg(negative), 1.0))

@@ -47,7 +47,7 @@ class PiecewiseTanh(UnaryProtocol):
         edges = [executor.add_public(x, RADIUS), executor.add_public(x, -RADIUS)]
         bits = executor.less_than_zero(executor.stack(edges), LARGEST)
         left, below = (executor.rearrange(bits, lambda value, i=i: value[i]) for i in range(2))
-        z = executor.mul(x, executor.sub(below, left))
+        z = executor.select(x, executor.sub(below, left))
         v = executor.combination([(executor.square(z), 2.0 / RADIUS**2)], -1.0)
         middle = executor.mul(z, _SERIES(executor, v))
         outside = executor.add_public(executor.neg(executor.add(below, left)), 1.0)

@@ -210,9 +210,7 @@ class SecureBackend(Backend[Share, Weight]):
     def norm(self, x: Share, weight: Weight | None, bias: Weight | None, kind: NormKind, eps: float) -> Share:
         executor = self.executor
         low, high = self._norm_range(f"{self.site.key}/{_SPREAD[kind]}")
-        # A norm does not change when its row is scaled: a power of two brings mean squares around 4, and
-        # those of a range too wide for that above 2^-8, below which 16 fraction bits say little.
-        shift = max(1 - round(math.log2(low * high) / 4), math.ceil(-4 - math.log2(low) / 2))
+        shift = norm_shift(low, high)
         x = executor.mul_integer(x, 1 << shift) if shift >= 0 else executor.shift_down(x, -shift)
         if kind == "layernorm":
             x = executor.sub(x, self._mean(x))
@@ -332,3 +330,12 @@ class SecureBackend(Backend[Share, Weight]):
         return self.executor.mul_public(
             self.executor.shift_down(self.executor.sum(x, -1), shift), 2.0**shift / width
         )
+
+
+def norm_shift(low: float, high: float) -> int:
+    """The power of two that a norm's rows are multiplied with, for mean squares from low to high.
+
+    A norm does not change when its row is scaled: this brings mean squares around 4, and those of a range too
+    wide for that above 2^-8, below which 16 fraction bits say little.
+    """
+    return max(1 - round(math.log2(low * high) / 4), math.ceil(-4 - math.log2(low) / 2))

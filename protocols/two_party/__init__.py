@@ -1,0 +1,1 @@
+"""The suite `two-party`: additive shares, oblivious transfer, homomorphic encryption; no dealer."""

@@ -1,0 +1,90 @@
+"""Bills without running: what the two parties send, on shapes alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import final
+
+import torch
+
+from parties.counted_link import CountedLink
+from parties.meter import CLIENT, Meter
+from protocols.arithmetic.shape_arithmetic import ShapeArithmetic, without_data
+from protocols.arithmetic.shapes import broadcast_shape, matmul_shape
+from protocols.arithmetic.weight import Weight
+from protocols.share import Share
+from protocols.two_party import steps
+from protocols.two_party.correlations import Request
+from protocols.two_party.steps import Step
+
+
+@final
+class CountingArithmetic(ShapeArithmetic):
+    """Charges what `TwoPartyArithmetic` sends online, and collects the correlations that it takes.
+
+    Args:
+        meter: made with `timed=False`, so that seconds stay None.
+        ring_bits, frac_bits: as the executor's.
+
+    Attributes:
+        requests: what was taken so far, in order.
+    """
+
+    def __init__(self, meter: Meter, ring_bits: int, frac_bits: int) -> None:
+        super().__init__(CLIENT, meter, frac_bits, ring_bits)
+        self._link = CountedLink(meter)
+        self.requests: list[Request] = []
+
+    def truncate(self, a: Share, frac_bits: int) -> Share:
+        if a.frac_bits != frac_bits:
+            self._charge(steps.truncate(a.shape, a.frac_bits - frac_bits))
+        return Share(a.value, frac_bits)
+
+    def mul(self, a: Share, b: Share) -> Share:
+        self._charge(steps.product(a.shape, b.shape, self.ring_bits))
+        return self.rescaled(without_data(broadcast_shape(a.shape, b.shape), 0).value, a, b)
+
+    def square(self, a: Share) -> Share:
+        self._charge(steps.square(a.shape, self.ring_bits))
+        return self.rescaled(a.value, a, a)
+
+    def matmul(self, a: Share, b: Share) -> Share:
+        self._charge(steps.matmul(a.shape, b.shape, self.ring_bits))
+        return self.rescaled(without_data(matmul_shape(a.shape, b.shape), 0).value, a, b)
+
+    def select(self, a: Share, bit: Share) -> Share:
+        shape = broadcast_shape(a.shape, bit.shape)
+        self._charge(steps.select(shape, self.ring_bits))
+        return without_data(shape, a.frac_bits)
+
+    def less_than_zero(self, a: Share, largest: float | None = None) -> Share:
+        count = math.prod(a.shape)
+        self._charge(steps.compare(count, self.sign_bits(a, largest) - 1))
+        self._charge(steps.to_additive(count, self.ring_bits))
+        return without_data(a.shape, 0)
+
+    def share_from(
+        self, owner: int, value: torch.Tensor | None, shape: Sequence[int], frac_bits: int | None = None
+    ) -> Share:
+        return without_data(tuple(shape), self.frac_bits if frac_bits is None else frac_bits)
+
+    def weight(self, name: str, value: torch.Tensor | None, shape: Sequence[int]) -> Weight:
+        return Weight(name, without_data(tuple(shape), self.frac_bits))
+
+    def linear(self, x: Share, weight: Weight, *, transposed: bool = False) -> Share:
+        self._charge(steps.linear(x.shape, weight.shape, weight.name, self.ring_bits, transposed=transposed))
+        result = matmul_shape(x.shape, weight.shape[::-1] if transposed else weight.shape)
+        return self.rescaled(without_data(result, 0).value, x, weight.share)
+
+    def open_to(self, receiver: int, a: Share) -> torch.Tensor | None:
+        self._link.send((math.prod(a.shape) * self.ring_bits + 7) // 8, receiver)
+        return torch.empty(a.shape, dtype=torch.float64, device="meta") if receiver == self.rank else None
+
+    def encode(self, value: torch.Tensor, frac_bits: int | None = None) -> torch.Tensor:
+        return torch.empty(value.shape, dtype=torch.int64, device="meta")
+
+    def _charge(self, step: Step) -> None:
+        for message in step.messages:
+            self._link.send(message.payload_bytes, *message.receivers)
+        self.requests.extend(step.requests)

@@ -1,0 +1,104 @@
+"""What each primitive sends and takes, from shapes alone: for bills, and to announce a forward pass."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from parties.meter import CLIENT, SERVER
+from protocols.arithmetic.shapes import Shape
+from protocols.two_party.correlations import ENTRY_BITS, TABLE_SIZE, Kind, Request
+
+DIGIT_BITS = 4
+"""Of the digits that are compared by look-up."""
+BOTH = (SERVER, CLIENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A frame: who receives it, and its arrays as (elements, bits) each."""
+
+    receivers: tuple[int, ...]
+    arrays: tuple[tuple[int, int], ...]
+
+    @property
+    def payload_bytes(self) -> int:
+        return sum((count * bits + 7) // 8 for count, bits in self.arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A primitive: its messages and its correlations, each in order."""
+
+    messages: tuple[Message, ...]
+    requests: tuple[Request, ...]
+
+
+def exchange(*arrays: tuple[int, int]) -> Message:
+    """Both parties send arrays of so many elements and bits at once."""
+    return Message(BOTH, arrays)
+
+
+def product(a: Shape, b: Shape, bits: int) -> Step:
+    """a - r and b - s are opened."""
+    opened = exchange((math.prod(a), bits), (math.prod(b), bits))
+    return Step((opened,), (Request(Kind.PRODUCT, (a, b), bits),))
+
+
+def square(a: Shape, bits: int) -> Step:
+    """a - r is opened."""
+    return Step((exchange((math.prod(a), bits)),), (Request(Kind.SQUARE, (a,), bits),))
+
+
+def matmul(a: Shape, b: Shape, bits: int) -> Step:
+    """As `product`."""
+    opened = exchange((math.prod(a), bits), (math.prod(b), bits))
+    return Step((opened,), (Request(Kind.MATMUL, (a, b), bits),))
+
+
+def linear(x: Shape, weight: Shape, name: str, bits: int, *, transposed: bool) -> Step:
+    """The client sends its share minus the mask that it alone knows."""
+    kind = Kind.LINEAR_TRANSPOSED if transposed else Kind.LINEAR
+    message = Message((SERVER,), ((math.prod(x), bits),))
+    return Step((message,), (Request(kind, (x, weight), bits, name),))
+
+
+def truncate(a: Shape, drop: int) -> Step:
+    """Each party sends its bit XOR a random one of its own."""
+    return Step((exchange((math.prod(a), 1)),), (Request(Kind.WRAP, (a,), drop),))
+
+
+def select(a: Shape, bits: int) -> Step:
+    """The bit XOR a random one, and a minus a random number, are opened; a has the result's shape."""
+    count = math.prod(a)
+    return Step((exchange((count, 1), (count, bits)),), (Request(Kind.SELECT, (a,), bits),))
+
+
+def to_additive(count: int, bits: int) -> Step:
+    """A bit XOR a random one is opened."""
+    return Step((exchange((count, 1)),), (Request(Kind.BIT, ((count,),), bits),))
+
+
+def compare(count: int, word_bits: int) -> Step:
+    """Whether the server's word is less than the client's, XOR-shared: digits by look-up, then a tree."""
+    digits = -(-word_bits // DIGIT_BITS)
+    looked_up = digits * count
+    messages = [
+        Message((SERVER,), ((looked_up, DIGIT_BITS),)),
+        Message((CLIENT,), ((looked_up * TABLE_SIZE, ENTRY_BITS),)),
+    ]
+    requests = [Request(Kind.DIGIT, ((looked_up,),), ENTRY_BITS)]
+    for pairs in tree(digits):
+        ands = (2 * pairs - 1) * count
+        messages.append(exchange((2 * ands, 1)))
+        requests.append(Request(Kind.AND, ((ands,),), 1))
+    return Step(tuple(messages), tuple(requests))
+
+
+def tree(digits: int) -> list[int]:
+    """Pairs of blocks that are joined at every level until one block is left."""
+    pairs: list[int] = []
+    while digits > 1:
+        pairs.append(digits // 2)
+        digits -= digits // 2
+    return pairs

@@ -1,0 +1,93 @@
+"""Correlations of an ideal functionality: both parties draw all of it from one seed. NOT SECURE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+
+from parties.meter import CLIENT, SERVER
+from parties.randomness import InsecureTestRandom
+from protocols.arithmetic.shapes import Shape
+from protocols.kernels.ring_products import ring_bmm, ring_matmul
+from protocols.two_party.correlations import Correlations, Kind, Parts, Request
+
+
+class IdealCorrelations(Correlations):
+    """Every party's part, made by whoever asks.
+
+    Args:
+        rank: whose part.
+        seed: the same at both.
+        weight: the server's weights by name.
+    """
+
+    def __init__(self, rank: int, seed: int, weight: Callable[[str], torch.Tensor] | None = None) -> None:
+        self._rank, self._random, self._weight = rank, InsecureTestRandom(seed), weight
+        self.taken: list[Request] = []
+
+    def announce(self, requests: Iterable[Request]) -> None:
+        pass
+
+    def take(self, request: Request) -> Parts:
+        self.taken.append(request)
+        match request.kind:
+            case Kind.LINEAR | Kind.LINEAR_TRANSPOSED:
+                return self._linear(request)
+            case Kind.DIGIT:
+                return self._digit(request.elements)
+            case Kind.WRAP:
+                bits = self._words((2, *request.shapes[0]), 1)
+                return bits[self._rank], self._share(bits[0] * bits[1])
+            case Kind.AND:
+                a, b = (self._words(request.shapes[0], 1) for _ in range(2))
+                return tuple(self._xor_share(value).to(torch.uint8) for value in (a, b, a & b))
+            case _:
+                return self._additive(request)
+
+    def _additive(self, request: Request) -> Parts:
+        shapes = request.shapes
+        match request.kind:
+            case Kind.SQUARE:
+                r = self._words(shapes[0])
+                return self._share(r), self._share(r * r)
+            case Kind.PRODUCT | Kind.MATMUL:
+                a, b = (self._words(shape) for shape in shapes)
+                product = a * b if request.kind is Kind.PRODUCT else ring_bmm(a, b)
+                return self._share(a), self._share(b), self._share(product)
+            case _:
+                bit = self._words(shapes[0], 1)
+                xor = self._xor_share(bit)
+                if request.kind is Kind.BIT:
+                    return xor, self._share(bit)
+                number = self._words(shapes[0])
+                return xor, self._share(bit), self._share(number), self._share(bit * number)
+
+    def _linear(self, request: Request) -> Parts:
+        x, _ = request.shapes
+        a, client = self._words(x), self._words(request.result_shape)
+        if self._rank == CLIENT:
+            return a, client
+        assert self._weight is not None
+        weight = self._weight(request.weight)
+        product = ring_matmul(a, weight.T.contiguous() if request.kind is Kind.LINEAR_TRANSPOSED else weight)
+        return (product - client,)
+
+    def _digit(self, count: int) -> Parts:
+        entries = self._random.uint8((count, 16)) & np.uint8(3)
+        places = self._random.uint8((count,)) & np.uint8(15)
+        if self._rank == SERVER:
+            return (torch.from_numpy(entries),)
+        return torch.from_numpy(places), torch.from_numpy(entries[np.arange(count), places])
+
+    def _share(self, value: torch.Tensor) -> torch.Tensor:
+        own = self._words(tuple(value.shape))
+        return own if self._rank == SERVER else value - own
+
+    def _xor_share(self, bit: torch.Tensor) -> torch.Tensor:
+        own = self._words(tuple(bit.shape), 1)
+        return own if self._rank == SERVER else own ^ bit
+
+    def _words(self, shape: Shape, bits: int = 64) -> torch.Tensor:
+        return torch.from_numpy(self._random.words(shape, bits))
