@@ -38,13 +38,15 @@ from mpcinfer.models.load import load_config, load_model
 from mpcinfer.models.model import Model
 from mpcinfer.models.static import static
 from mpcinfer.roles.together import private
-from mpcinfer.suites.additive.reference import polynomial_decoder
+from mpcinfer.suites.arithmetic.reference import polynomial_decoder
 from mpcinfer.suites.registry import get_plan
 from mpcinfer.training.observer import Observer
 from mpcinfer.training.options import FOLDER
 from mpcinfer.training.run import Run
 from parties.errors import ConfigError, RangeError
 from parties.meter import Meter
+from protocols.additive.primitives import FRAC_BITS
+from protocols.additive.registry import resolve
 from protocols.arithmetic.floating import IdealFloatArithmetic
 from protocols.plan import Plan
 
@@ -94,7 +96,7 @@ def in_float(model: Model, ids: list[int]) -> torch.Tensor:
 def as_polynomials(model: Model, plan: Plan, fixed: bool, ids: list[int]) -> torch.Tensor:
     """Its polynomials without rounding, or in the fixed point of private runs."""
     executor = None if fixed else IdealFloatArithmetic(Meter(timed=False))
-    decoder = polynomial_decoder(model, plan, executor)
+    decoder = polynomial_decoder(model, plan, resolve(plan), FRAC_BITS, executor)
     return decoder.backend.open_logits(decoder.forward(decoder.backend.tokens(ids, len(ids)), len(ids)))
 
 

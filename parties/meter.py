@@ -79,6 +79,18 @@ class Meter:
             self._label = outside
 
     @contextmanager
+    def root(self) -> Generator[None]:
+        """Outside of all spans, for what belongs to no place in a model; spans inside start from there."""
+        self._lap()
+        before = self._path, self._kinds, self._label
+        self._path, self._kinds, self._label = [], [], _OUTSIDE
+        try:
+            yield
+        finally:
+            self._lap()
+            self._path, self._kinds, self._label = before
+
+    @contextmanager
     def phase(self, phase: Phase) -> Generator[None]:
         """Charges what happens inside to another phase's columns."""
         self._lap()

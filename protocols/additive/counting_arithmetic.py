@@ -134,7 +134,9 @@ class CountingArithmetic(ShapeArithmetic):
             self._link.send(payload_bytes(share.shape), CLIENT)
         return Weight(name, share, opened=share.value)
 
-    def linear(self, x: Share, weight: Weight, *, transposed: bool = False) -> Share:
+    def linear(
+        self, x: Share, weight: Weight, *, transposed: bool = False, bias: Share | None = None
+    ) -> Share:
         matrix = weight.shape[::-1] if transposed else weight.shape
         result = matmul_shape(x.shape, matrix)
         if weight.opened is None:

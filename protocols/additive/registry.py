@@ -6,26 +6,33 @@ additive shares: from it follow the plan's choices, the tests and the tables of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from protocols.additive.plans import NAME
 from protocols.additive.primitives import COMPARISON, LINEAR, TRUNCATION
 from protocols.additive.stock import StockGelu, StockInverseSqrt, StockSilu, StockSoftmax
 from protocols.arithmetic import functions
-from protocols.arithmetic.suite import Suite
+from protocols.arithmetic.operation import CausalProtocol, UnaryProtocol
+from protocols.arithmetic.suite import InverseSqrtOfRange, Suite
 from protocols.plan import Plan, check_choices
 
-_STOCK: dict[str, Mapping[str, object]] = {
-    "softmax": {"stock": StockSoftmax},
-    "gelu": {"stock": StockGelu},
-    "silu": {"stock": StockSilu},
-    "inverse_sqrt": {"stock": StockInverseSqrt},
-}
+SOFTMAX: dict[str, Callable[[], CausalProtocol]] = {**functions.SOFTMAX, "stock": StockSoftmax}
+GELU: dict[str, Callable[[], UnaryProtocol]] = {**functions.GELU, "stock": StockGelu}
+SILU: dict[str, Callable[[], UnaryProtocol]] = {**functions.SILU, "stock": StockSilu}
+RELU = functions.RELU
+INVERSE_SQRT: dict[str, InverseSqrtOfRange] = {**functions.INVERSE_SQRT, "stock": StockInverseSqrt}
+POWER = functions.POWER
+
 OPERATIONS: dict[str, Mapping[str, object]] = {
     "linear": LINEAR,
     "truncation": TRUNCATION,
     "comparison": COMPARISON,
-    **{name: {**table, **_STOCK.get(name, {})} for name, table in functions.FUNCTIONS.items()},
+    "softmax": SOFTMAX,
+    "gelu": GELU,
+    "silu": SILU,
+    "relu": RELU,
+    "inverse_sqrt": INVERSE_SQRT,
+    "power": POWER,
 }
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 
@@ -20,6 +21,8 @@ from protocols.share import Share
 Public = float | torch.Tensor
 RING_BITS = 64
 """Of an executor that says nothing else."""
+PRODUCT_SLACK_BITS = 3
+"""A product that is at most 2^b lies in a ring of so many bits more: a sign, and truncation's slack."""
 
 
 class Arithmetic(ABC):
@@ -34,6 +37,27 @@ class Arithmetic(ABC):
 
     def __init__(self, rank: int, meter: Meter, frac_bits: int, ring_bits: int = RING_BITS) -> None:
         self.rank, self.meter, self.frac_bits, self.ring_bits = rank, meter, frac_bits, ring_bits
+        self._largest: float | None = None
+
+    @contextmanager
+    def within(self, largest: float) -> Generator[None]:
+        """A public promise that products inside, of two numbers with fractions, are at most so large.
+
+        An executor may then multiply in a narrower ring; where the promise is broken the result is wrong, and
+        the cleartext executor raises RangeError.
+        """
+        before, self._largest = self._largest, largest
+        try:
+            yield
+        finally:
+            self._largest = before
+
+    def product_bits(self, a: Share, b: Share) -> int:
+        """Of the ring in which a product has to be computed: all, or fewer inside of `within`."""
+        if self._largest is None or not (a.frac_bits and b.frac_bits):
+            return self.ring_bits
+        largest = max(self._largest * 2.0 ** (a.frac_bits + b.frac_bits), 1.0)
+        return min(self.ring_bits, math.ceil(math.log2(largest)) + PRODUCT_SLACK_BITS)
 
     # -- local: no message --------------------------------------------------------------------------------
 
@@ -128,10 +152,20 @@ class Arithmetic(ABC):
             for piece, (a, _) in zip(pieces, pairs, strict=True)
         ]
 
-    def rescaled(self, product: torch.Tensor, a: Share, b: Share) -> Share:
-        """The product of two factors' ring elements: truncated to `frac_bits` where both have fractions."""
-        exact = Share(product, a.frac_bits + b.frac_bits)
+    def rescaled(self, product: torch.Tensor, a: Share, b: Share, bits: int = RING_BITS) -> Share:
+        """The product of two factors' ring elements: truncated to `frac_bits` where both have fractions.
+
+        Args:
+            bits: of the product's ring, where it is narrower than others'.
+        """
+        exact = Share(product, a.frac_bits + b.frac_bits, bits)
         return self.truncate(exact, self.frac_bits) if a.frac_bits and b.frac_bits else exact
+
+    def with_bias(self, product: torch.Tensor, x: Share, weight: Weight, bias: Share | None) -> torch.Tensor:
+        """A product's ring elements plus a bias, before anything is truncated."""
+        if bias is None or product.is_meta:
+            return product
+        return product + bias.value * 2 ** (x.frac_bits + weight.share.frac_bits - bias.frac_bits)
 
     # -- interactive: an executor's own ---------------------------------------------------------------------
 
@@ -182,8 +216,10 @@ class Arithmetic(ABC):
         """Brings in one of the server's weights, once a session. `value` is None at the client."""
 
     @abstractmethod
-    def linear(self, x: Share, weight: Weight, *, transposed: bool = False) -> Share:
-        """x [..., in] times a weight [in, out] (or its transpose), truncated."""
+    def linear(
+        self, x: Share, weight: Weight, *, transposed: bool = False, bias: Share | None = None
+    ) -> Share:
+        """x [..., in] times a weight [in, out] (or its transpose) plus a bias [out], truncated."""
 
     @abstractmethod
     def open_to(self, receiver: int, a: Share) -> torch.Tensor | None:

@@ -35,10 +35,19 @@ class ChebyshevSeries:
 
     def __call__(self, executor: Arithmetic, v: Share, extra: Sequence[tuple[Share, float]] = ()) -> Share:
         """The series at v, plus public multiples of further shares."""
-        t2 = executor.add_public(executor.mul_integer(executor.square(v), 2), -1.0)
-        if len(self.coefficients) == 5:
-            return self._degree_four(executor, v, t2, extra)
-        return self._by_halves(executor, v, t2, extra)
+        with executor.within(self._largest):
+            t2 = executor.add_public(executor.mul_integer(executor.square(v), 2), -1.0)
+            if len(self.coefficients) == 5:
+                return self._degree_four(executor, v, t2, extra)
+            return self._by_halves(executor, v, t2, extra)
+
+    @property
+    def _largest(self) -> float:
+        """Bound on products: of polynomials of the basis, of the square of step 2, and of partial sums."""
+        inner = 1.0 + abs(self.coefficients[3] / (2.0 * self.coefficients[4]))
+        return 1.25 * max(
+            1.0, inner**2 if len(self.coefficients) == 5 else 0.0, 2.0 * sum(map(abs, self.coefficients))
+        )
 
     def _degree_four(
         self, executor: Arithmetic, v: Share, t2: Share, extra: Sequence[tuple[Share, float]]

@@ -40,13 +40,16 @@ class IdealCleartextArithmetic(Arithmetic):
         return a if dropped == 0 else Share(self._rounding(a.value, dropped), frac_bits)
 
     def mul(self, a: Share, b: Share) -> Share:
-        return self.rescaled(fixed_point.mul(a.value, b.value, *self._place(a, b)), a, b)
+        return self._checked(self.rescaled(fixed_point.mul(a.value, b.value, *self._place(a, b)), a, b))
 
     def square(self, a: Share) -> Share:
         return self.mul(a, a)
 
     def matmul(self, a: Share, b: Share) -> Share:
-        return self.rescaled(fixed_point.matmul(a.value, b.value, *self._place(a, b)), a, b)
+        return self._checked(self.rescaled(self._matrix_product(a, b), a, b))
+
+    def _matrix_product(self, a: Share, b: Share) -> torch.Tensor:
+        return fixed_point.matmul(a.value, b.value, *self._place(a, b))
 
     def less_than_zero(self, a: Share, largest: float | None = None) -> Share:
         if largest is not None and fixed_point.largest_magnitude(a.value) > largest * 2.0**a.frac_bits:
@@ -64,9 +67,13 @@ class IdealCleartextArithmetic(Arithmetic):
     def weight(self, name: str, value: torch.Tensor | None, shape: Sequence[int]) -> Weight:
         return Weight(name, self.share_from(SERVER, value, shape))
 
-    def linear(self, x: Share, weight: Weight, *, transposed: bool = False) -> Share:
-        matrix = weight.share
-        return self.matmul(x, Share(matrix.value.T if transposed else matrix.value, matrix.frac_bits))
+    def linear(
+        self, x: Share, weight: Weight, *, transposed: bool = False, bias: Share | None = None
+    ) -> Share:
+        matrix = weight.share.value.T if transposed else weight.share.value
+        product = self._matrix_product(x, Share(matrix, weight.share.frac_bits))
+        whole = self.with_bias(product, x, weight, bias)
+        return self._checked(self.rescaled(whole, x, weight.share))
 
     def open_to(self, receiver: int, a: Share) -> torch.Tensor:
         return self.decode(a.value, a.frac_bits)
@@ -83,6 +90,16 @@ class IdealCleartextArithmetic(Arithmetic):
         if name != "max":
             return super().native(name, *operands, within=within, settings=settings, **options)
         return Share(operands[0].value.amax(-1, keepdim=True), operands[0].frac_bits)
+
+    def _checked(self, product: Share) -> Share:
+        """That a promise about products was kept."""
+        if self._largest is not None and product.value.numel() and product.frac_bits:
+            got = fixed_point.largest_magnitude(product.value) * 2.0**-product.frac_bits
+            if got > self._largest:
+                raise RangeError(
+                    f"{self.meter.label}: products were promised to be up to {self._largest:g}, got {got:g}"
+                )
+        return product
 
     def _place(self, a: Share, b: Share) -> tuple[int, str]:
         return a.frac_bits + b.frac_bits, self.meter.label

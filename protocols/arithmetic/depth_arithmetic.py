@@ -104,7 +104,9 @@ class DepthArithmetic(Arithmetic):
     def scaled(self, a: Share, value: float, frac_bits: int) -> Share:
         return self._by_plain(a, value, frac_bits)
 
-    def linear(self, x: Share, weight: Weight, *, transposed: bool = False) -> Share:
+    def linear(
+        self, x: Share, weight: Weight, *, transposed: bool = False, bias: Share | None = None
+    ) -> Share:
         matrix = weight.shape[::-1] if transposed else weight.shape
         rows, (i, o) = math.prod(x.shape[:-1]), (_power_of_two(length) for length in matrix)
         d = min(i, o)

@@ -10,6 +10,8 @@ from protocols.share import Share
 
 SQUARINGS = 5
 QUARTIC, INNER, QUADRATIC = 0.00483299, 9.07190333, 0.09290121
+_LARGEST_INNER, _LARGEST_POWER = 512.0, 2.0
+"""Squares of steps 1 and 2 over the domain, and of step 4."""
 
 
 @final
@@ -35,11 +37,12 @@ class QuarticExponential(UnaryProtocol):
 
     def __call__(self, executor: Arithmetic, x: Share) -> Share:
         small = executor.shift_down(x, SQUARINGS)
-        square = executor.square(small)
-        inner = executor.add(square, executor.mul_public(small, INNER))
-        power = executor.combination(
-            [(executor.square(inner), QUARTIC), (square, QUADRATIC), (x, 2.0**-SQUARINGS)], 1.0
-        )
-        for _ in range(SQUARINGS):
-            power = executor.square(power)
+        with executor.within(_LARGEST_INNER):
+            square = executor.square(small)
+            inner = executor.add(square, executor.mul_public(small, INNER))
+            fourth = executor.square(inner)
+        power = executor.combination([(fourth, QUARTIC), (square, QUADRATIC), (x, 2.0**-SQUARINGS)], 1.0)
+        with executor.within(_LARGEST_POWER):
+            for _ in range(SQUARINGS):
+                power = executor.square(power)
         return power

@@ -20,10 +20,10 @@ class IdealFloatArithmetic(IdealCleartextArithmetic):
         super().__init__(meter, rounding=lambda value, bits: value * 2.0**-bits)
 
     def mul(self, a: Share, b: Share) -> Share:
-        return self.rescaled(a.value * b.value, a, b)
+        return self._checked(self.rescaled(a.value * b.value, a, b))
 
-    def matmul(self, a: Share, b: Share) -> Share:
-        return self.rescaled(a.value @ b.value, a, b)
+    def _matrix_product(self, a: Share, b: Share) -> torch.Tensor:
+        return a.value @ b.value
 
     def encode(self, value: torch.Tensor, frac_bits: int | None = None) -> torch.Tensor:
         return value.to(torch.float64) * 2.0 ** (self.frac_bits if frac_bits is None else frac_bits)

@@ -1,7 +1,8 @@
 """What a replaceable operation looks like: a class that says its security, its domain and its error.
 
 A protocol that is `polynomial` computes by additions and products alone, truncation aside: it compares
-nothing and asks nothing of the library under the executor.
+nothing and asks nothing of the library under the executor. Its `security` is that of the executor's
+primitives where it says nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class UnaryProtocol(ABC):
             included, on any executor that truncates to one of the two neighbours.
     """
 
-    security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
+    security: ClassVar[Security | None] = None
     polynomial: ClassVar[bool] = False
     domain: tuple[float, float]
     max_abs_error: float
@@ -50,7 +51,7 @@ class CausalProtocol(ABC):
             key: weights that small round to a unit or to nothing, and the others make up for it.
     """
 
-    security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
+    security: ClassVar[Security | None] = None
     max_spread: ClassVar[float]
     max_abs_error: ClassVar[float]
 
@@ -77,7 +78,7 @@ class CausalPowerProtocol(ABC):
         RangeError: bounds that the protocol cannot hold.
     """
 
-    security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
+    security: ClassVar[Security | None] = None
     polynomial: ClassVar[bool] = False
     max_abs_error: float
 
@@ -92,7 +93,7 @@ class CausalPowerProtocol(ABC):
 class RowMaximum(ABC):
     """The largest entry of every row."""
 
-    security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
+    security: ClassVar[Security | None] = None
     max_abs_error: ClassVar[float]
 
     @abstractmethod
@@ -114,7 +115,7 @@ class RangedProtocol(ABC):
         RangeError: the range is empty, not positive, or more than the protocol can hold.
     """
 
-    security: ClassVar[Security] = Security.SEMI_HONEST_DEALER
+    security: ClassVar[Security | None] = None
     polynomial: ClassVar[bool] = False
     max_rel_error: float
 

@@ -40,7 +40,9 @@ class PiecewiseGate:
         inside, right = executor.sub(below, left), executor.add_public(executor.neg(below), 1.0)
         pieces = executor.select(x, executor.stack([inside, right]))
         z, tail = (executor.rearrange(pieces, lambda value, i=i: value[i]) for i in range(2))
-        v = executor.combination([(executor.square(z), 2.0 / self.radius**2)], -1.0)
+        with executor.within(2.0 * self.radius**2):
+            square = executor.square(z)
+        v = executor.combination([(square, 2.0 / self.radius**2)], -1.0)
         middle = self.series(executor, v, [(z, 0.5)])
         outside = executor.add_public(executor.neg(inside), 1.0)
         excess = executor.scaled(outside, self._at_zero, middle.frac_bits)

@@ -60,5 +60,6 @@ class TreeSoftmax(CausalProtocol):
         powers = rows.unpack(executor, powers)
         total = executor.sum(powers, -1)
         reciprocal = GoldschmidtReciprocal(1.0 - SLACK, max(rows.lengths) * (1.0 + SLACK))
-        weights = executor.mul(powers, reciprocal.scaled(executor, total))
+        with executor.within(2.0 ** (reciprocal.scale_bits + 1)):
+            weights = executor.mul(powers, reciprocal.scaled(executor, total))
         return rows.hide(executor, executor.shift_down(weights, reciprocal.scale_bits))

@@ -48,7 +48,9 @@ class PiecewiseTanh(UnaryProtocol):
         bits = executor.less_than_zero(executor.stack(edges), LARGEST)
         left, below = (executor.rearrange(bits, lambda value, i=i: value[i]) for i in range(2))
         z = executor.select(x, executor.sub(below, left))
-        v = executor.combination([(executor.square(z), 2.0 / RADIUS**2)], -1.0)
-        middle = executor.mul(z, _SERIES(executor, v))
+        with executor.within(2.0 * RADIUS**2):
+            square = executor.square(z)
+            v = executor.combination([(square, 2.0 / RADIUS**2)], -1.0)
+            middle = executor.mul(z, _SERIES(executor, v))
         outside = executor.add_public(executor.neg(executor.add(below, left)), 1.0)
         return executor.add(middle, executor.scaled(outside, 1.0, middle.frac_bits))

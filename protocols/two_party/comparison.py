@@ -79,7 +79,7 @@ def _join(
     link: Link, correlations: Correlations, less: Bits, equal: Bits, request: Request
 ) -> tuple[Bits, Bits]:
     """One level: pairs of blocks, lowest first; a last one without a partner waits."""
-    blocks, count = less.shape
+    blocks = len(less)
     pairs = blocks // 2
     low, high = slice(0, 2 * pairs, 2), slice(1, 2 * pairs, 2)
     # The lowest block's equality is never used: its pair takes one AND, the others two.

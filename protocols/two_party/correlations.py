@@ -105,6 +105,10 @@ class Correlations(ABC):
     """
 
     @abstractmethod
+    def hold(self, name: str, weight: torch.Tensor | None, shape: Shape) -> None:
+        """The server's weight of that name, as signed integers; None at the client."""
+
+    @abstractmethod
     def announce(self, requests: Iterable[Request]) -> None:
         """What will be taken next, in order, so that it can be made together."""
 

@@ -38,20 +38,24 @@ class CountingArithmetic(ShapeArithmetic):
 
     def truncate(self, a: Share, frac_bits: int) -> Share:
         if a.frac_bits != frac_bits:
-            self._charge(steps.truncate(a.shape, a.frac_bits - frac_bits))
+            ring = min(a.ring_bits, self.ring_bits)
+            self._charge(steps.truncate(a.shape, self.ring_bits - ring + a.frac_bits - frac_bits))
         return Share(a.value, frac_bits)
 
     def mul(self, a: Share, b: Share) -> Share:
-        self._charge(steps.product(a.shape, b.shape, self.ring_bits))
-        return self.rescaled(without_data(broadcast_shape(a.shape, b.shape), 0).value, a, b)
+        bits = self.product_bits(a, b)
+        self._charge(steps.product(a.shape, b.shape, bits))
+        return self.rescaled(without_data(broadcast_shape(a.shape, b.shape), 0).value, a, b, bits)
 
     def square(self, a: Share) -> Share:
-        self._charge(steps.square(a.shape, self.ring_bits))
-        return self.rescaled(a.value, a, a)
+        bits = self.product_bits(a, a)
+        self._charge(steps.square(a.shape, bits))
+        return self.rescaled(a.value, a, a, bits)
 
     def matmul(self, a: Share, b: Share) -> Share:
-        self._charge(steps.matmul(a.shape, b.shape, self.ring_bits))
-        return self.rescaled(without_data(matmul_shape(a.shape, b.shape), 0).value, a, b)
+        bits = self.product_bits(a, b)
+        self._charge(steps.matmul(a.shape, b.shape, bits))
+        return self.rescaled(without_data(matmul_shape(a.shape, b.shape), 0).value, a, b, bits)
 
     def select(self, a: Share, bit: Share) -> Share:
         shape = broadcast_shape(a.shape, bit.shape)
@@ -72,10 +76,13 @@ class CountingArithmetic(ShapeArithmetic):
     def weight(self, name: str, value: torch.Tensor | None, shape: Sequence[int]) -> Weight:
         return Weight(name, without_data(tuple(shape), self.frac_bits))
 
-    def linear(self, x: Share, weight: Weight, *, transposed: bool = False) -> Share:
-        self._charge(steps.linear(x.shape, weight.shape, weight.name, self.ring_bits, transposed=transposed))
+    def linear(
+        self, x: Share, weight: Weight, *, transposed: bool = False, bias: Share | None = None
+    ) -> Share:
+        bits = self.product_bits(x, weight.share)
+        self._charge(steps.linear(x.shape, weight.shape, weight.name, bits, transposed=transposed))
         result = matmul_shape(x.shape, weight.shape[::-1] if transposed else weight.shape)
-        return self.rescaled(without_data(result, 0).value, x, weight.share)
+        return self.rescaled(without_data(result, 0).value, x, weight.share, bits)
 
     def open_to(self, receiver: int, a: Share) -> torch.Tensor | None:
         self._link.send((math.prod(a.shape) * self.ring_bits + 7) // 8, receiver)

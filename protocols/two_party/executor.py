@@ -45,22 +45,25 @@ class TwoPartyArithmetic(Arithmetic):
 
     def mul(self, a: Share, b: Share) -> Share:
         """See `Arithmetic.mul`. Beaver's product: reveals a - r and b - s, uniform."""
-        shares = self._take(steps.product(a.shape, b.shape, self.ring_bits))
-        opened = self._open_factors("product", a, b, shares)
-        return self.rescaled(self._beaver(torch.mul, opened, shares), a, b)
+        bits = self.product_bits(a, b)
+        shares = self._take(steps.product(a.shape, b.shape, bits))
+        opened = self._open_factors("product", a, b, shares, bits)
+        return self.rescaled(self._beaver(torch.mul, opened, shares), a, b, bits)
 
     def square(self, a: Share) -> Share:
         """See `Arithmetic.square`. Reveals a - r, uniform."""
-        (r, rr) = self._take(steps.square(a.shape, self.ring_bits))
-        (d,) = self._open("square", (a.value - r, self.ring_bits))
+        bits = self.product_bits(a, a)
+        (r, rr) = self._take(steps.square(a.shape, bits))
+        (d,) = self._open("square", (a.value - r, bits))
         value = rr + 2 * d * r
-        return self.rescaled(value + d * d if self.rank == SERVER else value, a, a)
+        return self.rescaled(value + d * d if self.rank == SERVER else value, a, a, bits)
 
     def matmul(self, a: Share, b: Share) -> Share:
         """See `Arithmetic.matmul`. As `mul`."""
-        shares = self._take(steps.matmul(a.shape, b.shape, self.ring_bits))
-        opened = self._open_factors("matmul", a, b, shares)
-        return self.rescaled(self._beaver(ring_bmm, opened, shares), a, b)
+        bits = self.product_bits(a, b)
+        shares = self._take(steps.matmul(a.shape, b.shape, bits))
+        opened = self._open_factors("matmul", a, b, shares, bits)
+        return self.rescaled(self._beaver(ring_bmm, opened, shares), a, b, bits)
 
     def select(self, a: Share, bit: Share) -> Share:
         """See `Arithmetic.select`. The lowest bits of additive shares of a bit are XOR shares of it.
@@ -103,27 +106,30 @@ class TwoPartyArithmetic(Arithmetic):
 
     def weight(self, name: str, value: torch.Tensor | None, shape: Sequence[int]) -> Weight:
         """See `Arithmetic.weight`. The server keeps it; nothing is sent."""
-        return Weight(name, self.share_from(SERVER, value, shape))
+        share = self.share_from(SERVER, value, shape)
+        self.correlations.hold(name, share.value if self.rank == SERVER else None, tuple(shape))
+        return Weight(name, share)
 
-    def linear(self, x: Share, weight: Weight, *, transposed: bool = False) -> Share:
+    def linear(
+        self, x: Share, weight: Weight, *, transposed: bool = False, bias: Share | None = None
+    ) -> Share:
         """See `Arithmetic.linear`. The client sends its share minus its mask a; the server multiplies what it
         then has, x - a, with the weight; both add their shares of a W.
 
         Reveals: the client's share minus a, to the server, who does not know a.
         """
-        parts = self._take(
-            steps.linear(x.shape, weight.shape, weight.name, self.ring_bits, transposed=transposed)
-        )
+        bits = self.product_bits(x, weight.share)
+        parts = self._take(steps.linear(x.shape, weight.shape, weight.name, bits, transposed=transposed))
         label = f"{self.meter.label}/linear"
         if self.rank == CLIENT:
             mask, product = parts
-            self._link.send([to_words(x.value - mask)], self.ring_bits, label)
+            self._link.send([to_words(x.value - mask)], bits, label)
         else:
             (own,) = parts
-            (words,) = self._link.recv([Spec(self.ring_bits, x.shape)], label)
+            (words,) = self._link.recv([Spec(bits, x.shape)], label)
             multiply = ring_matmul_transposed if transposed else ring_matmul
             product = own + multiply(x.value + to_tensor(words), weight.share.value)
-        return self.rescaled(product, x, weight.share)
+        return self.rescaled(self.with_bias(product, x, weight, bias), x, weight.share, bits)
 
     # -- in and out -----------------------------------------------------------------------------------------
 
@@ -153,20 +159,20 @@ class TwoPartyArithmetic(Arithmetic):
     def truncate(self, a: Share, frac_bits: int) -> Share:
         """See `Arithmetic.truncate`. a / 2^b rounded down, or a unit more, b = a.frac_bits - frac_bits.
 
-        Needs |a| < 2^(L - 2), a as a ring element with all its fraction bits.
+        Needs |a| < 2^(K - 2), a as a ring element with all its fraction bits, modulo 2^K.
 
-        1. x = a + 2^(L - 2) is below 2^(L - 1), so that its shares, from 0 to below 2^L, add up to x without
+        1. x = a + 2^(K - 2) is below 2^(K - 1), so that its shares, from 0 to below 2^K, add up to x without
            coming round just if neither has its top bit: w = 1 - n n', n and n' one minus these bits.
         2. Shares of n n': with random bits m of the server's, m' of the client's and shares of m m', the
            parties tell each other n ^ m and n' ^ m'.
-        3. x / 2^b is the sum of both shares shifted down, and 1 or 0 more, less w 2^(L - b): of w its lowest
-           b bits are needed.
+        3. x / 2^b is the sum of both shares shifted down, and 1 or 0 more, less w 2^(K - b), in a ring of L
+           bits: of w its lowest L - K + b bits are needed.
 
         Reveals: n ^ m and n' ^ m', uniform to who does not know them.
         Source: one-bit-error truncation of numbers of known sign, Cheetah (USENIX Security 2022), with the
         product of two private bits made ahead.
         """
-        drop, ring = a.frac_bits - frac_bits, self.ring_bits
+        drop, ring = a.frac_bits - frac_bits, min(a.ring_bits, self.ring_bits)
         if drop == 0:
             return a
         if not 1 <= drop <= ring - 2:
@@ -174,7 +180,7 @@ class TwoPartyArithmetic(Arithmetic):
         server, offset = self.rank == SERVER, 1 << (ring - 2)
         word = (a.value + offset if server else a.value) & ((1 << ring) - 1)
         own_clear = 1 - (word >> (ring - 1))
-        bit, shared = self._take(steps.truncate(a.shape, drop))
+        bit, shared = self._take(steps.truncate(a.shape, self.ring_bits - ring + drop))
         mine = own_clear ^ bit
         theirs = self._send_bits("truncate", mine)
         # n n' = (e + (1 - 2 e) m) (e' + (1 - 2 e') m'): terms of m m' are shared, the others one party's own.
@@ -200,10 +206,10 @@ class TwoPartyArithmetic(Arithmetic):
         theirs = self._link.recv(specs, label)
         return [value + to_tensor(words) for (value, _), words in zip(masked, theirs, strict=True)]
 
-    def _open_factors(self, reason: str, a: Share, b: Share, masks: Parts) -> list[torch.Tensor]:
+    def _open_factors(self, reason: str, a: Share, b: Share, masks: Parts, bits: int) -> list[torch.Tensor]:
         """Both factors, each minus its mask."""
         pairs = zip((a, b), masks, strict=False)
-        return self._open(reason, *((x.value - mask, self.ring_bits) for x, mask in pairs))
+        return self._open(reason, *((x.value - mask, bits) for x, mask in pairs))
 
     def _send_bits(self, reason: str, bits: torch.Tensor) -> torch.Tensor:
         """The other party's bits for this one's: one round."""

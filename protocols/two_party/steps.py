@@ -63,9 +63,9 @@ def linear(x: Shape, weight: Shape, name: str, bits: int, *, transposed: bool) -
     return Step((message,), (Request(kind, (x, weight), bits, name),))
 
 
-def truncate(a: Shape, drop: int) -> Step:
-    """Each party sends its bit XOR a random one of its own."""
-    return Step((exchange((math.prod(a), 1)),), (Request(Kind.WRAP, (a,), drop),))
+def truncate(a: Shape, wrap_bits: int) -> Step:
+    """Each party sends its bit XOR a random one of its own; of the carry so many bits are needed."""
+    return Step((exchange((math.prod(a), 1)),), (Request(Kind.WRAP, (a,), wrap_bits),))
 
 
 def select(a: Shape, bits: int) -> Step:

@@ -41,9 +41,12 @@ class AdditionsAndProducts(Arithmetic):
     def matmul(self, a: Share, b: Share) -> Share:
         return self._product(matmul_shape(a.shape, b.shape), torch.matmul, a, b)
 
-    def linear(self, x: Share, weight: Weight, *, transposed: bool = False) -> Share:
+    def linear(
+        self, x: Share, weight: Weight, *, transposed: bool = False, bias: Share | None = None
+    ) -> Share:
         matrix = weight.share
-        return self.matmul(x, Share(matrix.value.T if transposed else matrix.value, matrix.frac_bits))
+        product = self.matmul(x, Share(matrix.value.T if transposed else matrix.value, matrix.frac_bits))
+        return product if bias is None else self.add(product, bias)
 
     def less_than_zero(self, a: Share, largest: float | None = None) -> NoReturn:
         raise NoSuchFunctionality(f"{self.meter.label}: a comparison")

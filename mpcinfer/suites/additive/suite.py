@@ -59,11 +59,13 @@ class AdditiveSuite(Suite):
 
         Of a polynomial plan the polynomials themselves: they are the model.
         """
-        from mpcinfer.suites.additive import reference
+        from mpcinfer.suites.arithmetic import reference
+        from protocols.additive.primitives import FRAC_BITS
+        from protocols.additive.registry import resolve
 
         if self.is_polynomial(plan):
-            return reference.polynomial_decoder(model, plan)
-        return reference.reference_decoder(model)
+            return reference.polynomial_decoder(model, plan, resolve(plan), FRAC_BITS)
+        return reference.reference_decoder(model, FRAC_BITS)
 
     def depth(self, plan: Plan, run: Run) -> DepthReport:
         from mpcinfer.suites.additive.depth import count_depth

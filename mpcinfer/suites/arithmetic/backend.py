@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -32,6 +32,9 @@ from protocols.share import Share
 
 MARGIN = 4.0
 """How far beyond its calibrated range a norm's mean square may go, as a factor each way."""
+
+PRODUCT_MARGIN = 2.0
+"""Likewise, of products with weights and of activations."""
 
 ACTIVATION_MARGIN = 1.5
 """How far beyond its calibrated range a number may be before a polynomial in place of an activation."""
@@ -143,11 +146,39 @@ class SecureBackend(Backend[Share, Weight]):
         )
 
     def linear(self, x: Share, weight: Weight, bias: Weight | None) -> Share:
-        product = self.executor.linear(x, weight)
-        return product if bias is None else self.executor.add(product, bias.share)
+        with self._within(f"{weight.name.removesuffix('.weight')}/linear"):
+            return self.executor.linear(x, weight, bias=None if bias is None else bias.share)
 
     def matmul(self, a: Share, b: Share) -> Share:
         return self.executor.matmul(a, b)
+
+    def attention(
+        self,
+        q: Share,
+        k: Share,
+        v: Share,
+        start: int,
+        form: AttentionForm,
+        offset: Weight | None = None,
+        epsilon: Weight | None = None,
+    ) -> Share:
+        """As of `Backend`, with products of the sizes that calibration saw."""
+        key = self.site.key
+        with self.span("scores", "matmul"), self._within(f"{key}.scores/matmul"):
+            scores = self.matmul(q, self.transpose(k))
+        with self.span("scores", "matmul"):
+            scores = self.add_offset(scores, offset, form.shift)
+        with self.span(form.kind, form.kind):
+            weighting = self.attention_weights(scores, start, form, epsilon)
+        with self.span("mix", "matmul"), self._within(f"{key}.mix/matmul"):
+            return self.matmul(weighting, v)
+
+    def gated(self, gate: Share, up: Share, kind: ActivationKind) -> Share:
+        """As of `Backend`, likewise."""
+        with self.span(kind, kind):
+            gate = self.activation(gate, kind)
+        with self.span("product", "product"), self._within(f"{self.site.key}.product/mul"):
+            return self.mul(gate, up)
 
     def attention_weights(
         self, scores: Share, start: int, form: AttentionForm, epsilon: Weight | None = None
@@ -301,13 +332,21 @@ class SecureBackend(Backend[Share, Weight]):
         return self.executor.rearrange(self.executor.sum(turned, -1), lambda v: v.transpose(-1, -2))
 
     def head(self, x: Share, table: Weight, tied: bool, bias: Weight | None = None) -> Share:
-        product = self.executor.linear(x, table, transposed=tied)
-        return product if bias is None else self.executor.add(product, bias.share)
+        with self._within("head.logits/head"):
+            own = None if bias is None else bias.share
+            return self.executor.linear(x, table, transposed=tied, bias=own)
 
     def open_logits(self, logits: Share) -> torch.Tensor | None:
         """The logits at the client. Reveals them to the client alone."""
         with self.span("output", "output"):
             return self.executor.open_to(CLIENT, logits)
+
+    def _within(self, key: str) -> AbstractContextManager[None]:
+        """Inside, products are as large as calibration saw them, and a margin; nothing is promised where it
+        did not look."""
+        if self._ranges is None or key not in self._ranges:
+            return nullcontext()
+        return self.executor.within(PRODUCT_MARGIN * max(self._ranges[key], 1.0))
 
     def _norm_range(self, key: str) -> tuple[float, float]:
         """Least and greatest mean square that a norm is prepared for, margin included."""

@@ -15,6 +15,8 @@ OUTPUT_MARGIN = 2.0
 _OUTPUTS = ("/add", "/linear", "/matmul", "/mul", "/norm", "/activation", "/embed", "/head", "/in")
 _SPREADS = ("/mean_square", "/variance")
 _UNCALIBRATED_OUTPUT = 2.0**12
+UNCALIBRATED_RING = 51
+"""Of operations by themselves: that of a GPT-2 block without weights."""
 _LEAST = 2.0**10
 """Protocols' own intermediate results are below it."""
 _SLACK_BITS = 2

@@ -131,7 +131,9 @@ class CrypTenArithmetic(Arithmetic):
             self._communicator.send_tensors([opened], label)
         return Weight(name, Share(encoded, self.frac_bits), opened)
 
-    def linear(self, x: Share, weight: Weight, *, transposed: bool = False) -> Share:
+    def linear(
+        self, x: Share, weight: Weight, *, transposed: bool = False, bias: Share | None = None
+    ) -> Share:
         """See `Arithmetic.linear`.
 
         1. Take shares of (a, a B) for a fresh a and the weight's mask B (a B^T for a transpose).
@@ -142,7 +144,8 @@ class CrypTenArithmetic(Arithmetic):
         """
         if weight.opened is None:
             factor = self.rearrange(weight.share, torch.t) if transposed else weight.share
-            return self.matmul(x, factor)
+            product = beaver.matmul(self.session, x.value, factor.value)
+            return self.rescaled(self.with_bias(product, x, weight, bias), x, weight.share)
         kind = Kind.LINEAR_TRANSPOSED if transposed else Kind.LINEAR
         multiply = ring_matmul_transposed if transposed else ring_matmul
         dealt = self.session.provider.take(kind, x.value.shape, weight.opened.shape, weight=weight.name)
@@ -151,7 +154,7 @@ class CrypTenArithmetic(Arithmetic):
         masked = self._communicator.sum_at(SERVER, x.value - mask)
         if masked is not None:
             product += multiply(masked, weight.share.value)
-        return self.rescaled(product, x, weight.share)
+        return self.rescaled(self.with_bias(product, x, weight, bias), x, weight.share)
 
     # -- in and out ---------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -20,12 +20,15 @@ class IdealCorrelations(Correlations):
     Args:
         rank: whose part.
         seed: the same at both.
-        weight: the server's weights by name.
     """
 
-    def __init__(self, rank: int, seed: int, weight: Callable[[str], torch.Tensor] | None = None) -> None:
-        self._rank, self._random, self._weight = rank, InsecureTestRandom(seed), weight
+    def __init__(self, rank: int, seed: int) -> None:
+        self._rank, self._random = rank, InsecureTestRandom(seed)
+        self._weights: dict[str, torch.Tensor | None] = {}
         self.taken: list[Request] = []
+
+    def hold(self, name: str, weight: torch.Tensor | None, shape: Shape) -> None:
+        self._weights[name] = weight
 
     def announce(self, requests: Iterable[Request]) -> None:
         pass
@@ -69,8 +72,8 @@ class IdealCorrelations(Correlations):
         a, client = self._words(x), self._words(request.result_shape)
         if self._rank == CLIENT:
             return a, client
-        assert self._weight is not None
-        weight = self._weight(request.weight)
+        weight = self._weights[request.weight]
+        assert weight is not None
         product = ring_matmul(a, weight.T.contiguous() if request.kind is Kind.LINEAR_TRANSPOSED else weight)
         return (product - client,)
 

@@ -1,4 +1,4 @@
-"""The suite's reference on one machine: fixed point of 64 bits in the clear."""
+"""The reference of suites on additive shares, on one machine: fixed point of 64 bits in the clear."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from mpcinfer.models.model import Model
 from mpcinfer.suites.arithmetic.backend import SecureBackend
 from parties.errors import ConfigError
 from parties.meter import Meter
-from protocols.additive.primitives import FRAC_BITS
-from protocols.additive.registry import resolve
 from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.arithmetic.cleartext import IdealCleartextArithmetic
+from protocols.arithmetic.suite import Suite
 from protocols.arithmetic.weight import Weight
 from protocols.plan import Plan
 from protocols.share import Share
 
 
-def reference_decoder(model: Model) -> Decoder[torch.Tensor, torch.Tensor]:
+def reference_decoder(model: Model, frac_bits: int) -> Decoder[torch.Tensor, torch.Tensor]:
     """A model as this suite's plans compute it, but for the stated errors of their protocols.
 
     Raises:
         RangeError: a weight is too large; later, where a value is.
     """
     config, weights = fold(model.config, model.weights)
-    backend = FixedBackend(FRAC_BITS)
+    backend = FixedBackend(frac_bits)
     return Decoder(backend, config, backend.load(weights))
 
 
 def polynomial_decoder(
-    model: Model, plan: Plan, executor: Arithmetic | None = None
+    model: Model, plan: Plan, suite: Suite, frac_bits: int, executor: Arithmetic | None = None
 ) -> Decoder[Share, Weight]:
     """A model under a polynomial plan: its polynomials in fixed point, every product truncated down.
 
     A private run differs by rounding alone: local truncation is off by a unit of the last place.
 
     Args:
+        suite: the plan's functions.
         executor: another one that stands for both parties; fixed point in the clear by default.
 
     Raises:
@@ -51,6 +51,6 @@ def polynomial_decoder(
             "calibrate MODEL --prompts FILE --out MODEL/ranges.json`"
         )
     config, weights = as_run(model.config, model.weights, folds=plan.fold)
-    executor = IdealCleartextArithmetic(Meter(timed=False), FRAC_BITS) if executor is None else executor
-    backend = SecureBackend(executor, resolve(plan), config.vocabulary, model.ranges)
+    executor = IdealCleartextArithmetic(Meter(timed=False), frac_bits) if executor is None else executor
+    backend = SecureBackend(executor, suite, config.vocabulary, model.ranges)
     return Decoder(backend, config, backend.load(config, weights))

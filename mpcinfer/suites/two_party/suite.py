@@ -1,0 +1,78 @@
+"""The suite `two-party`: additive shares between two parties and nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from mpcinfer.suites.suite import Run, Suite
+from protocols.plan import Plan
+from protocols.two_party import plans
+
+if TYPE_CHECKING:
+    from mpcinfer.models.config import ModelConfig
+    from mpcinfer.models.decoder import Decoder
+    from mpcinfer.models.model import Model
+    from mpcinfer.sessions.session import PrivateSession
+    from mpcinfer.sessions.session_config import SessionConfig
+    from mpcinfer.suites.entry import Entry
+    from mpcinfer.suites.task import Place, Task, TaskResult
+    from parties.bill import Bill
+    from parties.link import Link
+
+
+class TwoPartySuite(Suite):
+    """One ring for all of a run, 16 fraction bits; correlations by oblivious transfer and encryption."""
+
+    name = plans.NAME
+    plans = plans.PLANS
+    helpers = ()
+    modules = ("mpcinfer.suites.two_party.session",)
+    dealt_while_running = True
+
+    @property
+    def operations(self) -> Mapping[str, Mapping[str, object]]:
+        from protocols.two_party.registry import OPERATIONS
+
+        return OPERATIONS
+
+    def is_polynomial(self, plan: Plan) -> bool:
+        from protocols.two_party.registry import is_polynomial
+
+        return is_polynomial(plan)
+
+    def count(self, plan: Plan, run: Run) -> Bill:
+        from mpcinfer.suites.two_party.counting import count_two_party
+
+        return count_two_party(plan, run)
+
+    def reference(self, model: Model, plan: Plan, *, max_context: int | None = None) -> Decoder[Any, Any]:
+        """As the suite `crypten`'s: its protocols are the same, on other primitives."""
+        from mpcinfer.suites.arithmetic import reference
+        from protocols.two_party.primitives import FRAC_BITS
+        from protocols.two_party.registry import resolve
+
+        if self.is_polynomial(plan):
+            return reference.polynomial_decoder(model, plan, resolve(plan), FRAC_BITS)
+        return reference.reference_decoder(model, FRAC_BITS)
+
+    def entries(self, config: ModelConfig, tokens: int) -> list[Entry]:
+        from mpcinfer.suites.two_party.catalogue import two_party_entries
+
+        return two_party_entries(config, tokens)
+
+    def count_task(self, task: Task) -> Bill:
+        from mpcinfer.suites.two_party.tasks import count_task
+
+        return count_task(task)
+
+    def run_task(self, link: Link, task: Task, place: Place) -> TaskResult:
+        from mpcinfer.suites.two_party.tasks import run_task
+
+        return run_task(link, task)
+
+    def open(self, link: Link, session_config: SessionConfig) -> AbstractContextManager[PrivateSession]:
+        from mpcinfer.suites.two_party.session import two_party_session
+
+        return two_party_session(link, session_config)

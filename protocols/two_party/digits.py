@@ -1,0 +1,37 @@
+"""Tables of random entries of which the server knows all and the client one, packed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from parties.meter import SERVER
+from protocols.two_party.correlations import ENTRY_BITS, TABLE_SIZE
+from protocols.two_party.ot.costs import OtCosts
+from protocols.two_party.recipe import Maker, Recipe
+
+_TOGETHER = 1 << 18
+"""Tables whose entries lie unpacked in memory at once."""
+
+
+class Digit(Recipe):
+    """1-of-16 OT of 2-bit entries, random ones: four COTs a table, and nothing else is sent."""
+
+    def make(self, maker: Maker, count: int, bits: int) -> tuple[torch.Tensor, ...]:
+        if maker.rank == SERVER:
+            tables = np.empty((count, TABLE_SIZE), np.uint8)
+            for start in range(0, count, _TOGETHER):
+                part = tables[start : start + _TOGETHER]
+                part[:] = maker.ot.random_messages(len(part), TABLE_SIZE, ENTRY_BITS)
+            return (torch.from_numpy(tables),)
+        places, entries = np.empty(count, np.uint8), np.empty(count, np.uint8)
+        for start in range(0, count, _TOGETHER):
+            part = slice(start, min(start + _TOGETHER, count))
+            places[part], entries[part] = maker.ot.random_message(
+                part.stop - part.start, TABLE_SIZE, ENTRY_BITS
+            )
+        return torch.from_numpy(places), torch.from_numpy(entries)
+
+    def count(self, costs: OtCosts, count: int, bits: int) -> None:
+        for start in range(0, count, _TOGETHER):
+            costs.random_messages(min(_TOGETHER, count - start), TABLE_SIZE, sender=SERVER)

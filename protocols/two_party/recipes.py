@@ -1,0 +1,43 @@
+"""Recipes by kind, and how many correlated transfers requests will take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from protocols.two_party.correlations import Kind, Request
+from protocols.two_party.digits import Digit
+from protocols.two_party.recipe import And, Bit, Recipe, Select, Square, Wrap
+
+RECIPES: dict[Kind, Recipe] = {
+    Kind.WRAP: Wrap(),
+    Kind.BIT: Bit(),
+    Kind.SELECT: Select(),
+    Kind.AND: And(),
+    Kind.DIGIT: Digit(),
+    Kind.SQUARE: Square(),
+}
+
+
+def cot_counts(requests: Sequence[Request]) -> tuple[int, int]:
+    """COTs that making these takes, by the rank of their sender."""
+    server = client = 0
+    for request in requests:
+        count = request.elements
+        match request.kind:
+            case Kind.WRAP | Kind.BIT:
+                server += count
+            case Kind.SELECT:
+                server, client = server + 2 * count, client + count
+            case Kind.AND:
+                server, client = server + count, client + count
+            case Kind.DIGIT:
+                server += 4 * count
+            case Kind.SQUARE:
+                server += (request.bits - 1) * count
+            case Kind.PRODUCT:
+                both = request.bits * math.prod(request.result_shape)
+                server, client = server + both, client + both
+            case _:
+                pass
+    return server, client

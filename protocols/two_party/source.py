@@ -1,0 +1,105 @@
+"""Correlations that the two parties make themselves, some of what was announced at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import ClassVar
+
+import torch
+
+from parties.errors import CorrelationExhausted
+from parties.link import Link
+from parties.meter import Meter, Phase
+from parties.randomness import SystemRandom
+from protocols.arithmetic.shapes import Shape
+from protocols.trust import Trust
+from protocols.two_party import matrices
+from protocols.two_party.correlations import Correlations, Kind, Parts, Request
+from protocols.two_party.ot.two_party_ot import TwoPartyOt
+from protocols.two_party.products import make_products
+from protocols.two_party.recipe import Maker
+from protocols.two_party.recipes import RECIPES, cot_counts
+from protocols.two_party.windows import by_kind, window
+
+SPAN = "correlations"
+"""What all that is sent for them is called in bills."""
+
+
+@contextmanager
+def offline(meter: Meter, kind: str) -> Generator[None]:
+    """Charges what is sent inside to the making of correlations of a kind, wherever in a model it happens."""
+    with meter.root(), meter.phase(Phase.OFFLINE), meter.span(SPAN, SPAN), meter.span(kind):
+        yield
+
+
+class TwoPartySource(Correlations):
+    """One party's side. Its messages go over the parties' link, between those of the computation.
+
+    Args:
+        link: to the other party, after the handshake.
+        ring_bits: of the run.
+
+    Raises:
+        PeerError: the other party went away or sent what it should not.
+    """
+
+    trust: ClassVar[Trust] = Trust.TWO_PARTY
+
+    def __init__(self, link: Link, ring_bits: int) -> None:
+        assert link.rank is not None
+        self._meter, random = link.meter, SystemRandom()
+        with offline(self._meter, "keys"):
+            self._maker = Maker(link.rank, TwoPartyOt.set_up(link, random), random)
+            self._matrices = matrices.Matrices.set_up(link, ring_bits, random)
+        self._announced: deque[Request] = deque()
+        self._made: deque[tuple[Request, Parts]] = deque()
+
+    def hold(self, name: str, weight: torch.Tensor | None, shape: Shape) -> None:
+        self._matrices.hold(name, weight, shape)
+
+    def announce(self, requests: Iterable[Request]) -> None:
+        self._announced.extend(requests)
+
+    def take(self, request: Request) -> Parts:
+        if not self._made:
+            if not self._announced:
+                self._announced.append(request)
+            self._make()
+        expected, parts = self._made.popleft()
+        if expected != request:
+            raise CorrelationExhausted(f"{self._meter.label}: announced {expected}, but {request} is needed")
+        return parts
+
+    def _make(self) -> None:
+        """The next window."""
+        coming = list(islice(self._announced, len(self._announced)))
+        requests = [self._announced.popleft() for _ in range(window(coming))]
+        with offline(self._meter, "transfers"):
+            for sender, count in enumerate(cot_counts(requests)):
+                self._maker.ot.reserve(sender, count)
+        made: list[Parts] = [()] * len(requests)
+        for (kind, bits), places in by_kind(requests).items():
+            with offline(self._meter, str(kind)):
+                group = [requests[place] for place in places]
+                for place, parts in zip(places, self._of_kind(kind, bits, group), strict=True):
+                    made[place] = parts
+        self._made.extend(zip(requests, made, strict=True))
+
+    def _of_kind(self, kind: Kind, bits: int, group: Sequence[Request]) -> list[Parts]:
+        if kind in RECIPES:
+            sizes = [request.elements for request in group]
+            parts = RECIPES[kind].make(self._maker, sum(sizes), bits)
+            pieces = [torch.split(part, sizes) for part in parts]
+            return [
+                tuple(
+                    piece[i] if kind is Kind.DIGIT else piece[i].reshape(request.shapes[0])
+                    for piece in pieces
+                )
+                for i, request in enumerate(group)
+            ]
+        if kind is Kind.PRODUCT:
+            return make_products(self._maker, group, bits)
+        return [self._matrices.make(request) for request in group]

@@ -1,0 +1,41 @@
+"""Which correlations are made together: neighbours, as many as memory is to hold at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from protocols.two_party.correlations import Kind, Request
+
+WINDOW_BYTES = 1 << 28
+"""What the parts of a window's correlations take at one party, about; one request may be larger."""
+_BYTES = {
+    Kind.PRODUCT: 24,
+    Kind.SQUARE: 16,
+    Kind.MATMUL: 24,
+    Kind.LINEAR: 16,
+    Kind.LINEAR_TRANSPOSED: 16,
+    Kind.WRAP: 9,
+    Kind.SELECT: 25,
+    Kind.BIT: 9,
+    Kind.AND: 3,
+    Kind.DIGIT: 16,
+}
+"""An element's."""
+
+
+def window(requests: Sequence[Request]) -> int:
+    """How many of these, which come next, are made together; at least one."""
+    total = 0
+    for count, request in enumerate(requests):
+        total += request.elements * _BYTES[request.kind]
+        if total > WINDOW_BYTES and count:
+            return count
+    return len(requests)
+
+
+def by_kind(requests: Sequence[Request]) -> dict[tuple[Kind, int], list[int]]:
+    """Places of requests of one kind and ring, in the order in which both parties make them."""
+    groups: dict[tuple[Kind, int], list[int]] = {}
+    for place, request in enumerate(requests):
+        groups.setdefault((request.kind, request.bits), []).append(place)
+    return groups
