@@ -1,0 +1,1 @@
+"""The suite `two-party`: protocols of two parties alone, without a dealer."""
