@@ -28,6 +28,11 @@ def hash_blocks(key: bytes, blocks: NDArray[np.uint64], tweak: np.uint64) -> NDA
     return encrypted.reshape(blocks.shape)
 
 
+def permute_blocks(key: bytes, blocks: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """AES of every block: uint64 [n, 2] -> uint64 [n, 2]."""
+    return _encrypt(_cipher(key).encryptor(), np.ascontiguousarray(blocks))
+
+
 def _encrypt(encryptor: CipherContext, blocks: NDArray[np.uint64]) -> NDArray[np.uint64]:
     output = np.empty(blocks.nbytes + _BLOCK_BYTES - 1, np.uint8)
     encryptor.update_into(blocks.data.cast("B") if blocks.size else b"", output.data)

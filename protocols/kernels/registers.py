@@ -184,11 +184,11 @@ class Registers:
             for block in blocks
         ]
 
-    def hash(self, blocks: Vectors, tweak: Any, keys: Any) -> Vectors:
-        """H(block xor tweak) of every block: H(y) = AES(s(y)) xor s(y).
+    def permuted(self, blocks: Vectors, keys: Any) -> Vectors:
+        """AES of every block.
 
         Args:
-            blocks, tweak: as for `turned`.
+            blocks: the group.
             keys: pointer to the round keys, `KEY_WORDS` words apart.
         """
         assert self.encrypt is not None, "these registers leave AES to others"
@@ -197,8 +197,33 @@ class Registers:
             place = self._at(keys, _WORD(0), index * KEY_WORDS, self._vector)
             return self.builder.load(place, align=8)
 
-        turned = self.turned(blocks, tweak)
         outputs: Vectors = []
-        for start in range(0, len(turned), _IN_FLIGHT):
-            outputs += self.encrypt(self.builder, turned[start : start + _IN_FLIGHT], key)
-        return self.xor(outputs, turned)
+        for start in range(0, len(blocks), _IN_FLIGHT):
+            outputs += self.encrypt(self.builder, blocks[start : start + _IN_FLIGHT], key)
+        return outputs
+
+    def hash(self, blocks: Vectors, tweak: Any, keys: Any) -> Vectors:
+        """H(block xor tweak) of every block: H(y) = AES(s(y)) xor s(y).
+
+        Args:
+            blocks, tweak: as for `turned`.
+            keys: as for `permuted`.
+        """
+        turned = self.turned(blocks, tweak)
+        return self.xor(self.permuted(turned, keys), turned)
+
+    def pair(self, low: Any, high: Any) -> Any:
+        """A register in which every block has these two words."""
+        none = ir.Constant(self._vector, ir.Undefined)
+        index = ir.IntType(32)
+        first = self.builder.insert_element(none, low, index(0))
+        both = self.builder.insert_element(first, high, index(1))
+        return self._shuffle(both, [0, 1] * (self.words // 2))
+
+    def counted(self, low: Any, high: Any) -> Vectors:
+        """A group whose block i has the words low + i and high."""
+        first, blocks = self.pair(low, high), self.words // 2
+        counts = [
+            [number for i in range(blocks) for number in (start + i, 0)] for start in range(0, GROUP, blocks)
+        ]
+        return [self.builder.add(first, ir.Constant(self._vector, each)) for each in counts]
