@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from parties.randomness import KEY_BYTES
 from parties.wire import spec_of
-from protocols.two_party.rlwe.keys import key_levels
+from protocols.two_party.rlwe.elementwise import answer_spec, chunks
 from protocols.two_party.rlwe.matrix_holder import answer_specs
-from protocols.two_party.rlwe.parameters import RlweParameters
+from protocols.two_party.rlwe.parameters import RingParameters, RlweParameters
+from protocols.two_party.rlwe.slot_parameters import SlotParameters
 from protocols.two_party.rlwe.tiles import MatrixShape, Tiles
 from protocols.two_party.rlwe.words import PRIME_BITS
 
 
-def polynomial_bytes(parameters: RlweParameters, count: int) -> int:
+def polynomial_bytes(parameters: RingParameters, count: int) -> int:
     """A seed and halves of `count` ciphertexts: ceil(27 L N count / 8) + 16."""
     shape = (count, len(parameters.primes), parameters.degree)
     return KEY_BYTES + spec_of(PRIME_BITS, shape).packed_bytes
 
 
-def key_bytes(parameters: RlweParameters) -> int:
-    """From the holder to the evaluator, once a session: 1 + L log2(N / 32) ciphertexts."""
-    return polynomial_bytes(parameters, 1 + key_levels(parameters) * len(parameters.primes))
+def key_bytes(parameters: RingParameters) -> int:
+    """From the holder to the evaluator, once a session: 1 + L log2(N / 32) ciphertexts.
+
+    For products of vectors it is one.
+    """
+    return polynomial_bytes(parameters, 1 + parameters.packing_levels * len(parameters.primes))
 
 
 def query_bytes(parameters: RlweParameters, shape: MatrixShape) -> int:
@@ -33,3 +37,13 @@ def answer_bytes(parameters: RlweParameters, shape: MatrixShape) -> int:
     tiles = Tiles(shape, parameters.degree)
     slabs = [answer_specs(parameters, tiles, bottom - top) for top, bottom in tiles.slabs]
     return shape.batch * sum(spec.packed_bytes for slab in slabs for spec in slab)
+
+
+def vector_query_bytes(parameters: SlotParameters, count: int) -> int:
+    """From the holder to the evaluator, for `count` products of numbers: a ciphertext for N numbers."""
+    return sum(polynomial_bytes(parameters, size) for size in chunks(parameters, count))
+
+
+def vector_answer_bytes(parameters: SlotParameters, count: int) -> int:
+    """From the evaluator to the holder: both halves modulo the primes that are left."""
+    return sum(answer_spec(parameters, size).packed_bytes for size in chunks(parameters, count))

@@ -9,6 +9,7 @@ q / p_j times the image of the secret, j < L. (Chen, Dai, Kim, Song, "Efficient 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -16,28 +17,26 @@ from parties.errors import MalformedFrame
 from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import RingArray, spec_of
-from protocols.two_party.rlwe.parameters import RlweParameters
+from protocols.two_party.rlwe.parameters import ROWS, RingParameters
 from protocols.two_party.rlwe.sampling import Small, errors, ternary, to_residues, uniform_residues
 from protocols.two_party.rlwe.transforms import Residues, Transform, to_points, transform_of
 from protocols.two_party.rlwe.words import PRIME_BITS
 
-ROWS = 128
-"""Rows of a matrix that one ciphertext holds at most; ciphertexts are packed by N / 32 at most."""
-LEAST_ROWS = 32
+P = TypeVar("P", bound=RingParameters)
 
 
-def key_transform(parameters: RlweParameters, primes: int | None = None) -> Transform:
-    """The order of points in which keys are kept; of the first so many primes."""
-    return transform_of(parameters.degree, parameters.degree // ROWS, parameters.primes[:primes])
+def transform_for(degree: int, primes: tuple[int, ...]) -> Transform:
+    """The order of points in which keys are kept, and the numbers of vectors."""
+    return transform_of(degree, degree // ROWS, primes)
 
 
-def key_levels(parameters: RlweParameters) -> int:
-    """Automorphisms that there are keys for: log2 of N / 32."""
-    return (parameters.degree // LEAST_ROWS).bit_length() - 1
+def key_transform(parameters: RingParameters, primes: int | None = None) -> Transform:
+    """The same for the parameters' primes, or the first so many."""
+    return transform_for(parameters.degree, parameters.primes[:primes])
 
 
 @dataclass(frozen=True, eq=False)
-class SecretKey:
+class SecretKey(Generic[P]):
     """The holder's; never sent.
 
     Attributes:
@@ -45,13 +44,13 @@ class SecretKey:
         points: [L, N], the secret's values in the order of `key_transform`.
     """
 
-    parameters: RlweParameters
+    parameters: P
     secret: Small
     points: Residues
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluationKeys:
+class EvaluationKeys(Generic[P]):
     """What the other party has, all values in the order of `key_transform`.
 
     Attributes:
@@ -59,12 +58,12 @@ class EvaluationKeys:
         packing: [levels, 2, L, L, N], by automorphism, half, digit and prime.
     """
 
-    parameters: RlweParameters
+    parameters: P
     zero: Residues
     packing: Residues
 
 
-def new_secret(parameters: RlweParameters, stream: Randomness) -> SecretKey:
+def new_secret(parameters: P, stream: Randomness) -> SecretKey[P]:
     """A ternary secret; one with far more non-zero coefficients than most is drawn anew."""
     while True:
         secret = ternary(stream, parameters.degree)
@@ -73,12 +72,12 @@ def new_secret(parameters: RlweParameters, stream: Randomness) -> SecretKey:
             return SecretKey(parameters, secret, points)
 
 
-def send_keys(link: Link, parameters: RlweParameters, stream: Randomness) -> SecretKey:
+def send_keys(link: Link, parameters: P, stream: Randomness) -> SecretKey[P]:
     """Makes a secret and sends the keys that belong to it: `costs.key_bytes`."""
     key = new_secret(parameters, stream)
     seed = stream.draw_bytes(KEY_BYTES)
     uniform = _uniform(parameters, seed)
-    images = [_image(key.secret, level) for level in range(key_levels(parameters))]
+    images = [_image(key.secret, level) for level in range(parameters.packing_levels)]
     primes = parameters.primes
     second = np.empty_like(uniform)
     for index, first in enumerate(uniform):
@@ -94,14 +93,14 @@ def send_keys(link: Link, parameters: RlweParameters, stream: Randomness) -> Sec
     return key
 
 
-def receive_keys(link: Link, parameters: RlweParameters) -> EvaluationKeys:
+def receive_keys(link: Link, parameters: P) -> EvaluationKeys[P]:
     """What `send_keys` sends.
 
     Raises:
         MalformedFrame: a coefficient that is not below its prime.
         PeerError: see `Link.recv`.
     """
-    levels, primes = key_levels(parameters), len(parameters.primes)
+    levels, primes = parameters.packing_levels, len(parameters.primes)
     count = 1 + levels * primes
     seed, second = receive_residues(link, parameters, count)
     both = np.stack([_uniform(parameters, seed), second], 1)
@@ -114,7 +113,7 @@ def send_residues(link: Link, seed: bytes, second: Residues) -> None:
     link.send([np.frombuffer(seed, np.uint8), second], (8, PRIME_BITS))
 
 
-def receive_residues(link: Link, parameters: RlweParameters, count: int) -> tuple[bytes, Residues]:
+def receive_residues(link: Link, parameters: RingParameters, count: int) -> tuple[bytes, Residues]:
     """What `send_residues` sends: [count, L, N].
 
     Raises:
@@ -140,8 +139,8 @@ def minus_product(first: Residues, secret: Residues, noise: Residues, primes: tu
     return ((noise + (moduli - product)) % moduli).astype(np.uint32)
 
 
-def _uniform(parameters: RlweParameters, seed: bytes) -> Residues:
-    count = 1 + key_levels(parameters) * len(parameters.primes)
+def _uniform(parameters: RingParameters, seed: bytes) -> Residues:
+    count = 1 + parameters.packing_levels * len(parameters.primes)
     return uniform_residues(AesCtrStream(seed), count, parameters.degree, parameters.primes)
 
 

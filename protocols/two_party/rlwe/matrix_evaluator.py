@@ -29,7 +29,7 @@ from protocols.two_party.rlwe.transforms import (
 
 
 def evaluator_product(
-    link: Link, keys: EvaluationKeys, right: Integers, rows: int, stream: Randomness
+    link: Link, keys: EvaluationKeys[RlweParameters], right: Integers, rows: int, stream: Randomness
 ) -> Words:
     """The evaluator's share, uniform, of the holder's left factor times right, modulo 2^k.
 
@@ -88,7 +88,7 @@ class SlabAnswer:
 
     def __init__(
         self,
-        keys: EvaluationKeys,
+        keys: EvaluationKeys[RlweParameters],
         tiles: Tiles,
         first: Residues,
         second: Residues,
@@ -154,6 +154,6 @@ class SlabAnswer:
 
 
 @lru_cache(maxsize=8)
-def zero_points(keys: EvaluationKeys, transform: Transform) -> Residues:
+def zero_points(keys: EvaluationKeys[RlweParameters], transform: Transform) -> Residues:
     """The encryption of zero in the order of another transform."""
     return to_points(transform, to_coefficients(key_transform(keys.parameters), keys.zero))

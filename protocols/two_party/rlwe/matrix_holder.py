@@ -20,7 +20,9 @@ _LIFTED = 3
 """Primes whose product exceeds any coefficient of an answer's first half times the secret."""
 
 
-def holder_product(link: Link, key: SecretKey, left: Words, columns: int, stream: Randomness) -> Words:
+def holder_product(
+    link: Link, key: SecretKey[RlweParameters], left: Words, columns: int, stream: Randomness
+) -> Words:
     """The holder's share of left times the evaluator's right factor, modulo 2^k.
 
     The other party calls `matrix_evaluator.evaluator_product`. One message each way and slab of rows.
@@ -58,7 +60,9 @@ def answer_specs(parameters: RlweParameters, tiles: Tiles, rows: int) -> list[Sp
     ]
 
 
-def send_query(link: Link, key: SecretKey, tiles: Tiles, numbers: Words, stream: Randomness) -> None:
+def send_query(
+    link: Link, key: SecretKey[RlweParameters], tiles: Tiles, numbers: Words, stream: Randomness
+) -> None:
     """Encryptions of polynomials [queries, N] modulo 2^k: a seed and second halves, as coefficients.
 
     The seed gives the first halves at their points, in the order of the transform of the tiles' width.
@@ -78,7 +82,7 @@ def send_query(link: Link, key: SecretKey, tiles: Tiles, numbers: Words, stream:
     send_residues(link, seed, second)
 
 
-def decrypted(key: SecretKey, tiles: Tiles, first: RingArray, second: RingArray) -> Words:
+def decrypted(key: SecretKey[RlweParameters], tiles: Tiles, first: RingArray, second: RingArray) -> Words:
     """Results [rows, columns] of one slab's answer."""
     p, (rows, columns) = key.parameters, second.shape
     products = times_secret(key, first.astype(np.uint64)).reshape(len(first), tiles.outer, tiles.width)
@@ -88,7 +92,7 @@ def decrypted(key: SecretKey, tiles: Tiles, first: RingArray, second: RingArray)
     return ((phase + half) >> np.uint64(p.first_bits - p.ring_bits)) & np.uint64((1 << p.ring_bits) - 1)
 
 
-def times_secret(key: SecretKey, first: Words) -> Words:
+def times_secret(key: SecretKey[RlweParameters], first: Words) -> Words:
     """Polynomials [B, N] below 2^57 times the secret, exact, modulo 2^64."""
     primes = key.parameters.primes[:_LIFTED]
     transform = key_transform(key.parameters, _LIFTED)

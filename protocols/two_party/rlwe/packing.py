@@ -12,11 +12,12 @@ import numpy as np
 
 from protocols.kernels.jit import kernel
 from protocols.two_party.rlwe.keys import EvaluationKeys, key_transform
+from protocols.two_party.rlwe.parameters import RlweParameters
 from protocols.two_party.rlwe.transforms import Residues, Words, forward, inverse
 from protocols.two_party.rlwe.words import below, reduced, times
 
 
-def pack_answers(keys: EvaluationKeys, leaves: Residues) -> Residues:
+def pack_answers(keys: EvaluationKeys[RlweParameters], leaves: Residues) -> Residues:
     """One ciphertext [2, L, N] from the first halves of C <= K, whose second halves are zero.
 
     Args:
@@ -34,7 +35,7 @@ def pack_answers(keys: EvaluationKeys, leaves: Residues) -> Residues:
 
 
 def join_two(
-    keys: EvaluationKeys, first: Residues, second: Residues, even: int, odd: int, shift: int
+    keys: EvaluationKeys[RlweParameters], first: Residues, second: Residues, even: int, odd: int, shift: int
 ) -> None:
     """Replaces ciphertext `even` by its packing with `odd`, whose results go `shift` places up."""
     t, primes = key_transform(keys.parameters), keys.parameters.primes

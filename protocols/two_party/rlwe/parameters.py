@@ -5,11 +5,11 @@ Notation: N degree, q modulus, t = 2^k plaintext modulus, n answers of a run, e 
 * Security: log2 q is at most what the table of the homomorphic-encryption standard allows at 128 bits for
   ternary secrets (Albrecht et al., "Homomorphic Encryption Standard", 2018, table 1, classical).
 * Circuit privacy: the noise of a product, e . w, would tell of w. The evaluator adds a fresh encryption of
-  zero and, to each coefficient that it sends, the sum of three uniform numbers of b bits. The Fisher information
-  of such a sum is 4.562 / 4^b, so that what a run shows is within sqrt(4.562 n) d / 2^(b + 1) of what can be
-  simulated from the result alone, d being the root mean square of the noise; b makes that 2^-40 for the whole
-  run. (The squared Hellinger distance under a shift by d is at most d^2 I / 8, those of n independent answers
-  add up, and the total variation is at most the root of twice the sum.)
+  zero and, to each coefficient that it sends, the sum of three uniform numbers of b bits. The Fisher
+  information of such a sum is 4.562 / 4^b, so that what a run shows is within sqrt(4.562 n) d / 2^(b + 1)
+  of what can be simulated from the result alone, d being the root mean square of the noise; b makes that
+  2^-40 for the whole run. (The squared Hellinger distance under a shift by d is at most d^2 I / 8, those of
+  n independent answers add up, and the total variation is at most the root of twice the sum.)
 * Failure: 1.5 2^b (1 / q) and the rounding of the answer are bounded; all else is subgaussian, so that a
   deviation of sqrt(2 ln 2 (41 + log2 n)) standard deviations in any of n answers has probability below 2^-40.
 """
@@ -30,7 +30,8 @@ RUN_ANSWERS = 1 << 24
 """Answers of a run for which the bounds are made: GPT-2's linear layers at 128 tokens give 10.6 M."""
 MOST_MODULUS_BITS = {4096: 109, 8192: 218, 16384: 438}
 """Homomorphic Encryption Standard, 128 bits, ternary secrets."""
-MOST_FLOOD_BITS = 100
+ROWS, LEAST_ROWS = 128, 32
+"""Rows of a matrix that one ciphertext holds, at most and at least."""
 NORM_SLACK = 64
 """The norm of one column may be so many times the root mean square of all."""
 _FISHER = 4.562
@@ -60,16 +61,13 @@ def all_primes() -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class RlweParameters:
-    """What both parties agree on before keys are made.
+class RingParameters:
+    """The ring of ciphertexts, and results modulo 2^k.
 
     Attributes:
         degree: N.
         primes: their product is q.
-        ring_bits: k; results are modulo 2^k.
-        flood_bits: b; each of the three numbers of a flood has as many.
-        first_bits, second_bits: of a coefficient of an answer's halves.
-        weight_norm: root mean square of the Euclidean norms of a factor's columns, at most.
+        ring_bits: k.
 
     Raises:
         ConfigError: less than 128 bits of security.
@@ -78,10 +76,6 @@ class RlweParameters:
     degree: int
     primes: tuple[int, ...]
     ring_bits: int
-    flood_bits: int
-    first_bits: int
-    second_bits: int
-    weight_norm: float
 
     def __post_init__(self) -> None:
         check_security(self.degree, self.modulus)
@@ -95,6 +89,31 @@ class RlweParameters:
     def most_secret_weight(self) -> int:
         """Non-zero coefficients that a secret may have: six standard deviations above the mean."""
         return math.floor(2 * self.degree / 3 + 6 * math.sqrt(2 * self.degree / 9))
+
+    @property
+    def packing_levels(self) -> int:
+        """Automorphisms that keys are made for: log2 of the most ciphertexts that are packed into one."""
+        return 0
+
+
+@dataclass(frozen=True)
+class RlweParameters(RingParameters):
+    """What both parties agree on before keys for products with matrices are made.
+
+    Attributes:
+        flood_bits: b; each of the three numbers of a flood has as many.
+        first_bits, second_bits: of a coefficient of an answer's halves.
+        weight_norm: root mean square of the Euclidean norms of a factor's columns, at most.
+    """
+
+    flood_bits: int
+    first_bits: int
+    second_bits: int
+    weight_norm: float
+
+    @property
+    def packing_levels(self) -> int:
+        return (self.degree // LEAST_ROWS).bit_length() - 1
 
 
 def product_deviation(weight_norm: float, degree: int) -> float:
@@ -156,8 +175,6 @@ def matrix_parameters(ring_bits: int, weight_norm: float, answers: int = RUN_ANS
     for degree, count in [(4096, 3), (4096, 4)] + [(8192, count) for count in range(4, 9)]:
         flood = flood_bits_for(product_deviation(weight_norm, degree), answers)
         primes = all_primes()[:count]
-        if flood > MOST_FLOOD_BITS:
-            break
         widths = [(ring_bits + a, ring_bits + b) for a in range(5, 15) for b in range(1, 15)]
         for first, second in sorted(widths, key=sum):
             found = RlweParameters(degree, primes, ring_bits, flood, first, second, weight_norm)

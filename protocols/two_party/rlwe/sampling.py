@@ -78,16 +78,25 @@ def count_bits(raw: Words, out: Small) -> None:
 
 def flood(stream: Randomness, shape: tuple[int, ...], bits: int, primes: tuple[int, ...]) -> Residues:
     """[L, *shape]: sums of three uniform numbers of so many bits, centred, modulo each prime."""
-    low_bits = min(bits, _LIMB)
-    low = stream.words((3, *shape), low_bits).sum(0, dtype=np.int64)
-    high = np.zeros(shape, np.int64)
-    if bits > _LIMB:
-        high = stream.words((3, *shape), bits - _LIMB).sum(0, dtype=np.int64)
+    limbs = flood_limbs(stream, shape, bits)
     centre = 3 * ((1 << bits) - 1) // 2
-    out = np.empty((len(primes), *shape), np.uint32)
-    for target, prime in zip(out, primes, strict=True):
-        target[...] = (low % prime + high % prime * ((1 << _LIMB) % prime) + prime - centre % prime) % prime
-    return out
+    return np.stack([(of_limbs(limbs, prime) + prime - centre % prime) % prime for prime in primes]).astype(
+        np.uint32
+    )
+
+
+def flood_limbs(stream: Randomness, shape: tuple[int, ...], bits: int) -> list[NDArray[np.int64]]:
+    """Sums of three uniform numbers of so many bits, as digits of 40 bits below 3 2^40, the lowest first."""
+    widths = [min(_LIMB, bits - done) for done in range(0, bits, _LIMB)]
+    return [stream.words((3, *shape), width).sum(0, dtype=np.int64) for width in widths]
+
+
+def of_limbs(limbs: list[NDArray[np.int64]], prime: int) -> NDArray[np.int64]:
+    """Numbers from digits of 40 bits, modulo a prime below 2^27."""
+    total = np.zeros_like(limbs[0])
+    for digit in reversed(limbs):
+        total = (total * ((1 << _LIMB) % prime) + digit) % prime
+    return total
 
 
 def to_residues(small: Small, primes: tuple[int, ...]) -> Residues:

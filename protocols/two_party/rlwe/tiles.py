@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.two_party.rlwe.keys import LEAST_ROWS, ROWS
+from protocols.two_party.rlwe.parameters import LEAST_ROWS, ROWS
 from protocols.two_party.rlwe.transforms import Residues, Words
 
 Integers = NDArray[np.int64]
