@@ -1,0 +1,221 @@
+"""Products of two private vectors, number by number: shares modulo 2^k of x_i y_i.
+
+One party encrypts its numbers in slots, the other multiplies by its own. Nothing wraps: a product, between
+-2^(2k - 2) and 2^(2k - 2), and its mask fit the plaintext modulus, and both shares are taken modulo 2^k.
+
+A number takes 27 L bits to the evaluator and 54 L' back (`slot_parameters`); products by oblivious transfer
+(Gilboa) take k (k + 1) / 2 bits and k correlated transfers. In bits a number:
+
+    k      20   24   28   32   35   36   37   40   44    48
+    RLWE  486  540  567  594  594  594  648  675  675   702
+    OT    210  300  406  528  630  666  703  820  990  1176
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from parties.link import Link
+from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
+from parties.wire import Spec, spec_of
+from protocols.two_party.rlwe.keys import (
+    EvaluationKeys,
+    SecretKey,
+    check_residues,
+    key_transform,
+    minus_product,
+    receive_residues,
+    send_residues,
+    transform_for,
+)
+from protocols.two_party.rlwe.sampling import (
+    errors,
+    flood,
+    flood_limbs,
+    of_limbs,
+    ternary,
+    to_residues,
+    uniform_residues,
+)
+from protocols.two_party.rlwe.slot_parameters import SlotParameters
+from protocols.two_party.rlwe.slots import dropped, encoded_slots, rounded, slot_polynomials, slot_residues
+from protocols.two_party.rlwe.tiles import Integers
+from protocols.two_party.rlwe.transforms import Residues, Words, to_coefficients, to_points
+from protocols.two_party.rlwe.words import PRIME_BITS
+
+CHUNK = 4
+"""Ciphertexts of a message."""
+
+
+def chunks(parameters: SlotParameters, count: int) -> list[int]:
+    """Ciphertexts of each message, for so many numbers."""
+    ciphertexts = -(-count // parameters.degree)
+    return [min(CHUNK, ciphertexts - start) for start in range(0, ciphertexts, CHUNK)]
+
+
+def answer_spec(parameters: SlotParameters, count: int) -> Spec:
+    """Both halves of the answers to one message, modulo the primes that are left."""
+    return spec_of(PRIME_BITS, (count, 2, parameters.answer_primes, parameters.degree))
+
+
+def holder_products(link: Link, key: SecretKey[SlotParameters], x: Words, stream: Randomness) -> Words:
+    """The holder's share of x_i y_i modulo 2^k; the other party calls `evaluator_products`.
+
+    Messages of `CHUNK` ciphertexts; the next is sent before the answer to one is awaited. Reveals nothing:
+    the evaluator sees encryptions alone.
+
+    Args:
+        key: from `keys.send_keys`.
+        x: [count] modulo 2^k.
+        stream: of this party alone.
+
+    Raises:
+        MalformedFrame: a coefficient that is not below its prime.
+        PeerError: see `Link.recv`.
+    """
+    p = key.parameters
+    parts = _padded(x, p)
+    sizes = chunks(p, x.size)
+    out: list[Words] = []
+    waiting: list[int] = []
+    for size, numbers in zip(sizes, _cut(parts, sizes), strict=True):
+        _send_numbers(link, key, numbers, stream)
+        waiting.append(size)
+        if len(waiting) > 1:
+            out.append(_receive_share(link, key, waiting.pop(0)))
+    out += [_receive_share(link, key, size) for size in waiting]
+    return np.concatenate([np.zeros(0, np.uint64), *out])[: x.size]
+
+
+def evaluator_products(
+    link: Link, keys: EvaluationKeys[SlotParameters], y: Words, stream: Randomness
+) -> Words:
+    """The evaluator's share, uniform but for 2^-40, of x_i y_i modulo 2^k; the other calls `holder_products`.
+
+    Reveals nothing of y but its length, within the bounds of `slot_parameters`.
+
+    Args:
+        keys: from `keys.receive_keys`.
+        y: [count] modulo 2^k.
+        stream: of this party alone.
+
+    Raises:
+        MalformedFrame: a coefficient that is not below its prime.
+        PeerError: see `Link.recv`.
+    """
+    p = keys.parameters
+    sizes = chunks(p, y.size)
+    out: list[Words] = [np.zeros(0, np.uint64)]
+    for size, numbers in zip(sizes, _cut(_padded(y, p), sizes), strict=True):
+        seed, second = receive_residues(link, p, size)
+        first = uniform_residues(AesCtrStream(seed), size, p.degree, p.primes)
+        answer = np.empty((size, 2, p.answer_primes, p.degree), np.uint32)
+        for index in range(size):
+            answer[index], share = multiplied(keys, first[index], second[index], numbers[index], stream)
+            out.append(share)
+        link.send([answer], PRIME_BITS)
+    return np.concatenate(out)[: y.size]
+
+
+def multiplied(
+    keys: EvaluationKeys[SlotParameters],
+    first: Residues,
+    second: Residues,
+    numbers: Integers,
+    stream: Randomness,
+) -> tuple[Residues, Words]:
+    """One ciphertext [L, N] each half, at points, times N numbers: answer [2, L', N] and share [N]."""
+    p, transform = keys.parameters, key_transform(keys.parameters)
+    moduli = np.array(p.primes, np.uint64)[:, None]
+    factor = to_points(transform, slot_polynomials(p, slot_residues(p, numbers))).astype(np.uint64)
+    random = to_points(transform, to_residues(ternary(stream, p.degree), p.primes)).astype(np.uint64)
+    limbs = flood_limbs(stream, (p.degree,), p.mask_bits)
+    mask = np.stack([of_limbs(limbs, t) for t in p.slot_primes]).astype(np.uint32)
+    halves = np.empty((2, len(p.primes), p.degree), np.uint32)
+    for index, half in enumerate((first, second)):
+        points = ((half * factor + random * keys.zero[index]) % moduli).astype(np.uint32)
+        total = to_coefficients(transform, points) + to_residues(errors(stream, p.degree), p.primes).astype(
+            np.uint64
+        )
+        if index:
+            total += flood(stream, (p.degree,), p.flood_bits, p.primes)
+            total += encoded_slots(p, mask)
+        halves[index] = total % moduli
+    return dropped(p.primes, halves, p.answer_primes), _minus_limbs(limbs, p.ring_bits)
+
+
+def _minus_limbs(limbs: list[Integers], bits: int) -> Words:
+    """The number of digits of 40 bits, negated, modulo 2^bits."""
+    total = limbs[0].view(np.uint64) + (
+        limbs[1].view(np.uint64) << np.uint64(40) if len(limbs) > 1 else np.uint64(0)
+    )
+    return (np.uint64(0) - total) & np.uint64((1 << bits) - 1)
+
+
+def _send_numbers(link: Link, key: SecretKey[SlotParameters], numbers: Integers, stream: Randomness) -> None:
+    """Encryptions of numbers [count, N]: a seed and second halves, at points."""
+    p, transform = key.parameters, key_transform(key.parameters)
+    seed = stream.draw_bytes(KEY_BYTES)
+    first = uniform_residues(AesCtrStream(seed), len(numbers), p.degree, p.primes)
+    second = np.empty_like(first)
+    moduli = np.array(p.primes, np.uint64)[:, None]
+    for index, values in enumerate(first):
+        noise = to_residues(errors(stream, p.degree), p.primes)
+        message = (encoded_slots(p, slot_residues(p, numbers[index])).astype(np.uint64) + noise) % moduli
+        points = to_points(transform, message.astype(np.uint32))
+        second[index] = minus_product(values, key.points, points, p.primes)
+    send_residues(link, seed, second)
+
+
+def _receive_share(link: Link, key: SecretKey[SlotParameters], count: int) -> Words:
+    """This party's share of the numbers of one message."""
+    p = key.parameters
+    answer = link.recv([answer_spec(p, count)])[0]
+    primes = p.primes[: p.answer_primes]
+    check_residues(answer, primes)
+    return opened(key, answer.astype(np.uint32, copy=False))
+
+
+def opened(key: SecretKey[SlotParameters], answer: Residues) -> Words:
+    """What the slots of answers [count, 2, L', N] hold, modulo 2^k."""
+    p = key.parameters
+    primes = p.primes[: p.answer_primes]
+    moduli = np.array(primes, np.uint64)[:, None]
+    transform = key_transform(p, p.answer_primes)
+    points = to_points(transform, answer[:, 0]).astype(np.uint64) * key.points[: p.answer_primes] % moduli
+    phase = (to_coefficients(transform, points.astype(np.uint32)) + answer[:, 1].astype(np.uint64)) % moduli
+    slots = to_points(transform_for(p.degree, p.slot_primes), rounded(p, phase.astype(np.uint32)))
+    return _whole(p, slots).reshape(-1)
+
+
+def _whole(parameters: SlotParameters, slots: Residues) -> Words:
+    """Numbers modulo 2^k from residues [B, T, N]: between -2^(2k - 1) and t - 2^(2k - 1)."""
+    p, below = parameters, 1 << 2 * parameters.ring_bits - 1
+    total = np.full(slots[:, 0].shape, -below % (1 << 64), np.uint64)
+    shares = np.zeros(total.shape)
+    for index, t in enumerate(p.slot_primes):
+        part = p.slot_modulus // t
+        digit = (slots[:, index].astype(np.uint64) + np.uint64(below % t)) % np.uint64(t)
+        digit = digit * np.uint64(pow(part % t, -1, t)) % np.uint64(t)
+        total += digit * np.uint64(part % (1 << 64))
+        shares += digit / t
+    total -= shares.astype(np.uint64) * np.uint64(p.slot_modulus % (1 << 64))
+    return total & np.uint64((1 << p.ring_bits) - 1)
+
+
+def _padded(numbers: Words, parameters: SlotParameters) -> Integers:
+    """Signed numbers [ciphertexts, N], zeros at the end."""
+    p = parameters
+    padded = np.zeros(-(-numbers.size // p.degree) * p.degree, np.uint64)
+    padded[: numbers.size] = numbers
+    up = 64 - p.ring_bits
+    return ((padded << np.uint64(up)).view(np.int64) >> np.int64(up)).reshape(-1, p.degree)
+
+
+def _cut(parts: Integers, sizes: list[int]) -> Iterator[Integers]:
+    start = 0
+    for size in sizes:
+        yield parts[start : start + size]
+        start += size

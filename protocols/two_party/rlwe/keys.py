@@ -1,0 +1,153 @@
+"""Keys: the secret, and what the other party needs to add encryptions of zero and to pack answers.
+
+The holder of the secret sends, once a session, a seed and the halves that are not drawn from it: an
+encryption of zero, and for each automorphism X -> X^(N / s + 1), s = 1, 2, ..., K / 2, encryptions of
+q / p_j times the image of the secret, j < L. (Chen, Dai, Kim, Song, "Efficient Homomorphic Conversion Between
+(Ring) LWE Ciphertexts", ACNS 2021; digits of q / p_j in place of a special modulus.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from parties.errors import MalformedFrame
+from parties.link import Link
+from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
+from parties.wire import RingArray, spec_of
+from protocols.two_party.rlwe.parameters import ROWS, RingParameters
+from protocols.two_party.rlwe.sampling import Small, errors, ternary, to_residues, uniform_residues
+from protocols.two_party.rlwe.transforms import Residues, Transform, to_points, transform_of
+from protocols.two_party.rlwe.words import PRIME_BITS
+
+P = TypeVar("P", bound=RingParameters)
+
+
+def transform_for(degree: int, primes: tuple[int, ...]) -> Transform:
+    """The order of points in which keys are kept, and the numbers of vectors."""
+    return transform_of(degree, degree // ROWS, primes)
+
+
+def key_transform(parameters: RingParameters, primes: int | None = None) -> Transform:
+    """The same for the parameters' primes, or the first so many."""
+    return transform_for(parameters.degree, parameters.primes[:primes])
+
+
+@dataclass(frozen=True, eq=False)
+class SecretKey(Generic[P]):
+    """The holder's; never sent.
+
+    Attributes:
+        secret: [N], ternary.
+        points: [L, N], the secret's values in the order of `key_transform`.
+    """
+
+    parameters: P
+    secret: Small
+    points: Residues
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationKeys(Generic[P]):
+    """What the other party has, all values in the order of `key_transform`.
+
+    Attributes:
+        zero: [2, L, N], halves of an encryption of zero, the uniform one first.
+        packing: [levels, 2, L, L, N], by automorphism, half, digit and prime.
+    """
+
+    parameters: P
+    zero: Residues
+    packing: Residues
+
+
+def new_secret(parameters: P, stream: Randomness) -> SecretKey[P]:
+    """A ternary secret; one with far more non-zero coefficients than most is drawn anew."""
+    while True:
+        secret = ternary(stream, parameters.degree)
+        if np.count_nonzero(secret) <= parameters.most_secret_weight:
+            points = to_points(key_transform(parameters), to_residues(secret, parameters.primes))
+            return SecretKey(parameters, secret, points)
+
+
+def send_keys(link: Link, parameters: P, stream: Randomness) -> SecretKey[P]:
+    """Makes a secret and sends the keys that belong to it: `costs.key_bytes`."""
+    key = new_secret(parameters, stream)
+    seed = stream.draw_bytes(KEY_BYTES)
+    uniform = _uniform(parameters, seed)
+    images = [_image(key.secret, level) for level in range(parameters.packing_levels)]
+    primes = parameters.primes
+    second = np.empty_like(uniform)
+    for index, first in enumerate(uniform):
+        noise = to_points(key_transform(parameters), to_residues(errors(stream, parameters.degree), primes))
+        second[index] = minus_product(first, key.points, noise, primes)
+        if index:
+            level, digit = divmod(index - 1, len(primes))
+            image = to_points(key_transform(parameters), to_residues(images[level], primes))
+            factor = parameters.modulus // primes[digit] % primes[digit]  # of the other primes it is zero
+            scaled = second[index, digit] + image[digit].astype(np.uint64) * np.uint64(factor)
+            second[index, digit] = scaled % np.uint64(primes[digit])
+    send_residues(link, seed, second)
+    return key
+
+
+def receive_keys(link: Link, parameters: P) -> EvaluationKeys[P]:
+    """What `send_keys` sends.
+
+    Raises:
+        MalformedFrame: a coefficient that is not below its prime.
+        PeerError: see `Link.recv`.
+    """
+    levels, primes = parameters.packing_levels, len(parameters.primes)
+    count = 1 + levels * primes
+    seed, second = receive_residues(link, parameters, count)
+    both = np.stack([_uniform(parameters, seed), second], 1)
+    packing = both[1:].reshape(levels, primes, 2, primes, parameters.degree)
+    return EvaluationKeys(parameters, both[0].copy(), np.ascontiguousarray(packing.swapaxes(1, 2)))
+
+
+def send_residues(link: Link, seed: bytes, second: Residues) -> None:
+    """A seed, and the halves that are not drawn from it, packed to the primes' width."""
+    link.send([np.frombuffer(seed, np.uint8), second], (8, PRIME_BITS))
+
+
+def receive_residues(link: Link, parameters: RingParameters, count: int) -> tuple[bytes, Residues]:
+    """What `send_residues` sends: [count, L, N].
+
+    Raises:
+        MalformedFrame: a coefficient that is not below its prime.
+        PeerError: see `Link.recv`.
+    """
+    shape = (count, len(parameters.primes), parameters.degree)
+    seed, second = link.recv([spec_of(8, (KEY_BYTES,)), spec_of(PRIME_BITS, shape)])
+    check_residues(second, parameters.primes)
+    return seed.tobytes(), second.astype(np.uint32, copy=False)
+
+
+def check_residues(values: RingArray, primes: tuple[int, ...]) -> None:
+    """Refuses values [..., L, N] that are not below their primes."""
+    if (values >= np.array(primes, np.uint32)[:, None]).any():
+        raise MalformedFrame("a ciphertext's coefficient is not below its modulus")
+
+
+def minus_product(first: Residues, secret: Residues, noise: Residues, primes: tuple[int, ...]) -> Residues:
+    """noise - first secret, point by point, all [..., L, N]."""
+    moduli = np.array(primes, np.uint64)[:, None]
+    product = first.astype(np.uint64) * secret % moduli
+    return ((noise + (moduli - product)) % moduli).astype(np.uint32)
+
+
+def _uniform(parameters: RingParameters, seed: bytes) -> Residues:
+    count = 1 + parameters.packing_levels * len(parameters.primes)
+    return uniform_residues(AesCtrStream(seed), count, parameters.degree, parameters.primes)
+
+
+def _image(secret: Small, level: int) -> Small:
+    """The secret under X -> X^(N / 2^level + 1)."""
+    degree = secret.size
+    powers = np.arange(degree) * ((degree >> level) + 1) % (2 * degree)
+    image = np.empty_like(secret)
+    image[powers % degree] = np.where(powers < degree, secret, -secret)
+    return image

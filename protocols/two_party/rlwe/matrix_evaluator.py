@@ -1,0 +1,159 @@
+"""The party that multiplies what the other encrypted by its own right factors."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from parties.errors import RangeError
+from parties.link import Link
+from parties.randomness import AesCtrStream, Randomness
+from protocols.kernels.parallel import in_threads
+from protocols.two_party.rlwe.column_products import column_products
+from protocols.two_party.rlwe.encoding import encode, scaled_down
+from protocols.two_party.rlwe.keys import EvaluationKeys, key_transform, receive_residues
+from protocols.two_party.rlwe.packing import pack_answers
+from protocols.two_party.rlwe.parameters import NORM_SLACK, RlweParameters
+from protocols.two_party.rlwe.refreshing import add_zeros, dot_rows, joined
+from protocols.two_party.rlwe.sampling import errors, flood, ternary, to_residues, uniform_residues
+from protocols.two_party.rlwe.tiles import Integers, MatrixShape, Tiles
+from protocols.two_party.rlwe.transforms import (
+    Residues,
+    Transform,
+    Words,
+    to_coefficients,
+    to_points,
+    transform_of,
+)
+
+
+def evaluator_product(
+    link: Link, keys: EvaluationKeys[RlweParameters], right: Integers, rows: int, stream: Randomness
+) -> Words:
+    """The evaluator's share, uniform, of the holder's left factor times right, modulo 2^k.
+
+    The other party calls `matrix_holder.holder_product`. Reveals nothing of `right` but its shape: see
+    `parameters`.
+
+    Args:
+        keys: from `keys.receive_keys`.
+        right: [batch, inner, columns], signed.
+        rows: of the left factor.
+        stream: of this party alone.
+
+    Returns:
+        [batch, rows, columns] modulo 2^k.
+
+    Raises:
+        RangeError: columns larger than the parameters allow.
+        MalformedFrame: a coefficient that is not below its prime.
+        PeerError: see `Link.recv`.
+    """
+    p = keys.parameters
+    check_norm(right, p)
+    batch, inner, columns = right.shape
+    tiles = Tiles(MatrixShape(batch, rows, inner, columns), p.degree)
+    seed, second = receive_residues(link, p, tiles.queries)
+    first = AesCtrStream(seed)
+    out = np.empty((batch, rows, columns), np.uint64)
+    for index, matrix in enumerate(out):
+        for slab, (top, bottom) in enumerate(tiles.slabs):
+            start = (index * len(tiles.slabs) + slab) * tiles.parts
+            halves = uniform_residues(first, tiles.parts, p.degree, p.primes)
+            answer = SlabAnswer(
+                keys, tiles, halves, second[start : start + tiles.parts], bottom - top, stream
+            )
+            matrix[top:bottom] = answer.multiply(right[index])
+            link.send([answer.first, answer.second], (p.first_bits, p.second_bits))
+    return out
+
+
+def check_norm(right: Integers, parameters: RlweParameters) -> None:
+    """Refuses factors whose products could be wrong, or whose noise the flood could not hide."""
+    squares = np.square(right.astype(np.float64)).sum(-2)
+    most = parameters.weight_norm**2 * (1 + 1e-9)
+    if squares.mean() > most or squares.max() > most * NORM_SLACK**2:
+        raise RangeError(
+            f"columns exceed the norm {parameters.weight_norm:g} that RLWE parameters were made for"
+        )
+
+
+class SlabAnswer:
+    """One slab of rows times a right factor.
+
+    Attributes:
+        first, second: what is sent, once `multiply` is through.
+    """
+
+    def __init__(
+        self,
+        keys: EvaluationKeys[RlweParameters],
+        tiles: Tiles,
+        first: Residues,
+        second: Residues,
+        rows: int,
+        stream: Randomness,
+    ) -> None:
+        p = keys.parameters
+        self._keys, self._tiles, self._rows, self._stream = keys, tiles, rows, stream
+        self._transform = transform_of(p.degree, tiles.width, p.primes)
+        layout = (tiles.parts, len(p.primes), tiles.width, tiles.outer)
+        self._first = np.ascontiguousarray(first.reshape(layout).swapaxes(0, 1))
+        self._dots = np.ascontiguousarray(dot_rows(self._transform, second).reshape(layout).swapaxes(0, 1))
+        self._zero = zero_points(keys, self._transform)
+        self.first = np.empty((len(tiles.groups), p.degree), np.uint64)
+        self.second = np.empty((rows, tiles.shape.columns), np.uint64)
+
+    def multiply(self, right: Integers) -> Words:
+        """Fills the answer; returns this party's share [rows, columns]."""
+        share = np.empty(self.second.shape, np.uint64)
+
+        def work(begin: int, end: int) -> None:
+            for group in range(begin, end):
+                self._answer_group(group, right, share)
+
+        in_threads(len(self._tiles.groups), 1, work)
+        return share
+
+    def _answer_group(self, group: int, right: Integers, share: Words) -> None:
+        p, t, tiles = self._keys.parameters, self._transform, self._tiles
+        left, end = tiles.groups[group]
+        weights = tiles.laid_columns(right[:, left:end], p.primes)
+        count, columns = len(p.primes), end - left
+        first = np.empty((count, columns, tiles.width, tiles.outer), np.uint32)
+        dots = np.empty((count, columns, tiles.outer), np.uint32)
+        for j in range(count):
+            column_products(
+                self._first[j], self._dots[j], weights[j],
+                t.primes[j], t.folds[j], t.reciprocals[j], t.points[j], first[j], dots[j],
+            )  # fmt: skip
+        leaves = np.zeros((tiles.width, count, p.degree), np.uint32)
+        random, noise = (
+            draw(self._stream, columns * p.degree).reshape(columns, -1) for draw in (ternary, errors)
+        )
+        add_zeros(t, self._zero, first, dots, random, noise, leaves)
+        second = joined(t, dots)[:, : self._rows]
+        mask = self._stream.ring((self._rows, columns), p.ring_bits).astype(np.uint64)
+        packed = pack_answers(self._keys, leaves)
+        sums = packed[1].reshape(count, tiles.outer, tiles.width)[:, : self._rows, :columns]
+        second = self._hidden(second, mask, sums)
+        share[:, left:end] = mask
+        self.first[group] = scaled_down(p, packed[0], p.first_bits)
+        self.second[:, left:end] = scaled_down(p, second, p.second_bits)
+
+    def _hidden(self, second: Residues, mask: Words, packed: Residues) -> Residues:
+        """Results [L, rows, columns] less the mask, with errors, a flood and the packing's share."""
+        p, shape = self._keys.parameters, second.shape
+        moduli = np.array(p.primes, np.uint64)[:, None]
+        noise = to_residues(errors(self._stream, mask.size), p.primes)
+        drowning = flood(self._stream, (mask.size,), p.flood_bits, p.primes)
+        total = second.reshape(len(p.primes), -1) + noise.astype(np.uint64) + drowning
+        total += packed.reshape(len(p.primes), -1) + (moduli - encode(p, mask.reshape(-1)))
+        return (total % moduli).astype(np.uint32).reshape(shape)
+
+
+@lru_cache(maxsize=8)
+def zero_points(keys: EvaluationKeys[RlweParameters], transform: Transform) -> Residues:
+    """The encryption of zero in the order of another transform."""
+    return to_points(transform, to_coefficients(key_transform(keys.parameters), keys.zero))

@@ -1,0 +1,76 @@
+"""Products with matrices: exact, in shapes that fill no ciphertext, at the bytes that are counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from parties.errors import RangeError
+from protocols.two_party.rlwe.costs import answer_bytes, key_bytes, query_bytes
+from protocols.two_party.rlwe.keys import receive_keys, send_keys
+from protocols.two_party.rlwe.matrix_evaluator import evaluator_product
+from protocols.two_party.rlwe.matrix_holder import holder_product
+from protocols.two_party.rlwe.parameters import (
+    RlweParameters,
+    largest_norm,
+    matrix_parameters,
+    private_norm,
+)
+from protocols.two_party.rlwe.tiles import MatrixShape
+from tests.protocols.two_party.rlwe.sessions import both, offline_bytes
+
+CASES = [
+    (37, 8, 1, 128, 70, 40),
+    (20, 15, 2, 5, 33, 3),
+    (48, 8, 1, 129, 32, 33),
+    (32, 1, 1, 1, 1, 1),
+    (37, None, 1, 20, 30, 9),
+]
+"""Ring, bits of weights (or private numbers), batch, rows, inner, columns."""
+
+
+def factors(case: Any, extreme: bool) -> tuple[Any, Any, RlweParameters]:
+    bits, weight_bits, batch, rows, inner, columns = case
+    width = bits - 1 if weight_bits is None else weight_bits
+    norm = private_norm(bits, inner) if weight_bits is None else largest_norm(weight_bits, inner)
+    draw = np.random.default_rng(3)
+    left = draw.integers(0, 1 << bits, (batch, rows, inner)).astype(np.uint64)
+    right = draw.integers(-(1 << width), 1 << width, (batch, inner, columns))
+    if extreme:
+        left[:] = (1 << bits) - 1
+        left[..., ::3] = 1 << (bits - 1)
+        right[:] = -(1 << width) + (weight_bits is not None)
+        right[..., ::2] *= -1
+        right[right == 1 << width] -= 1
+    return left, right, matrix_parameters(bits, norm)
+
+
+@pytest.mark.parametrize("extreme", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_shares_add_up_to_the_product(case: Any, extreme: bool) -> None:
+    left, right, p = factors(case, extreme)
+    bits, _, batch, rows, inner, columns = case
+    client, server, meter = both(
+        lambda link, stream: holder_product(link, send_keys(link, p, stream), left, columns, stream),
+        lambda link, stream: evaluator_product(link, receive_keys(link, p), right, rows, stream),
+    )
+    low = np.uint64((1 << bits) - 1)
+    assert np.array_equal((client + server) & low, (left @ right.astype(np.uint64)) & low)
+    assert client.max() <= low
+    assert server.max() <= low
+    shape = MatrixShape(batch, rows, inner, columns)
+    counted = key_bytes(p) + query_bytes(p, shape), answer_bytes(p, shape)
+    assert offline_bytes(meter) == counted
+
+
+def test_columns_beyond_the_norm_are_refused() -> None:
+    p = matrix_parameters(32, 100.0)
+    with pytest.raises(RangeError, match="norm"):
+        both(
+            lambda link, stream: send_keys(link, p, stream),
+            lambda link, stream: evaluator_product(
+                link, receive_keys(link, p), np.full((1, 4, 1), 51), 1, stream
+            ),
+        )
