@@ -1,5 +1,7 @@
 """Whose word is larger: digits of four bits by look-up, then a tree of ANDs."""
 
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Tables of random entries of which the server knows all and the client one, packed."""
 
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import numpy as np

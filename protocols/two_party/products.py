@@ -28,7 +28,7 @@ def make_products(maker: Maker, group: Sequence[Request], bits: int) -> list[Par
         )
         for i in range(2)
     ]
-    product = cross_products(maker, *flat, bits)
+    product = cross_products(maker, flat[0], flat[1], bits)
     sizes = [math.prod(request.result_shape) for request in group]
     return [
         (a, b, piece.reshape(request.result_shape))

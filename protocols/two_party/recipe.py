@@ -1,5 +1,7 @@
 """How correlations of one kind are made of oblivious transfers: many at once, and what that costs."""
 
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod

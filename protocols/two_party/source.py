@@ -16,8 +16,8 @@ from parties.meter import Meter, Phase
 from parties.randomness import SystemRandom
 from protocols.arithmetic.shapes import Shape
 from protocols.trust import Trust
-from protocols.two_party import matrices
 from protocols.two_party.correlations import Correlations, Kind, Parts, Request
+from protocols.two_party.matrices import Matrices
 from protocols.two_party.ot.two_party_ot import TwoPartyOt
 from protocols.two_party.products import make_products
 from protocols.two_party.recipe import Maker
@@ -40,7 +40,6 @@ class TwoPartySource(Correlations):
 
     Args:
         link: to the other party, after the handshake.
-        ring_bits: of the run.
 
     Raises:
         PeerError: the other party went away or sent what it should not.
@@ -48,17 +47,17 @@ class TwoPartySource(Correlations):
 
     trust: ClassVar[Trust] = Trust.TWO_PARTY
 
-    def __init__(self, link: Link, ring_bits: int) -> None:
+    def __init__(self, link: Link) -> None:
         assert link.rank is not None
         self._meter, random = link.meter, SystemRandom()
         with offline(self._meter, "keys"):
             self._maker = Maker(link.rank, TwoPartyOt.set_up(link, random), random)
-            self._matrices = matrices.Matrices.set_up(link, ring_bits, random)
+        self._matrices = Matrices(link, random)
         self._announced: deque[Request] = deque()
         self._made: deque[tuple[Request, Parts]] = deque()
 
     def hold(self, name: str, weight: torch.Tensor | None, shape: Shape) -> None:
-        self._matrices.hold(name, weight, shape)
+        self._matrices.hold(name, weight)
 
     def announce(self, requests: Iterable[Request]) -> None:
         self._announced.extend(requests)
