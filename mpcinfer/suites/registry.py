@@ -12,6 +12,7 @@ from pathlib import Path
 from mpcinfer.suites.additive.suite import AdditiveSuite
 from mpcinfer.suites.fss.suite import FssSuite
 from mpcinfer.suites.suite import Suite
+from mpcinfer.suites.two_party.suite import TwoPartySuite
 from parties.errors import ConfigError
 from protocols.plan import Plan, disclosures_of, suggest
 
@@ -35,6 +36,7 @@ def register(suite: Suite) -> None:
 
 register(AdditiveSuite())
 register(FssSuite())
+register(TwoPartySuite())
 for _other in importlib.metadata.entry_points(group=ENTRY_POINTS):
     register(_other.load()())
 

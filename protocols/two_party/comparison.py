@@ -46,7 +46,7 @@ def less_than(link: Link, correlations: Correlations, word: torch.Tensor, bits: 
     parts = correlations.take(first.requests[0])
     look_up = _serve if link.rank == SERVER else _ask
     entries = look_up(link, label, mine.astype(np.uint8), [part.numpy() for part in parts])
-    less, equal = entries & _LESS, entries >> 1
+    less, equal = entries & np.uint8(_LESS), entries >> np.uint8(1)
     for request in first.requests[1:]:
         less, equal = _join(link, correlations, less, equal, request)
     assert less.shape == (1, count)

@@ -16,6 +16,7 @@ from protocols.arithmetic.weight import Weight
 from protocols.share import Share
 from protocols.two_party import steps
 from protocols.two_party.correlations import Request
+from protocols.two_party.costs import SourceCosts
 from protocols.two_party.steps import Step
 
 
@@ -28,13 +29,18 @@ class CountingArithmetic(ShapeArithmetic):
         ring_bits, frac_bits: as the executor's.
 
     Attributes:
-        requests: what was taken so far, in order.
+        requests: what was taken since they were last settled, in order.
     """
 
     def __init__(self, meter: Meter, ring_bits: int, frac_bits: int) -> None:
         super().__init__(CLIENT, meter, frac_bits, ring_bits)
-        self._link = CountedLink(meter)
+        self._link, self._costs = CountedLink(meter), SourceCosts(meter)
         self.requests: list[Request] = []
+
+    def settle(self) -> None:
+        """Charges the making of what was taken: both parties announce a pass, and make all of it."""
+        self._costs.charge(self.requests)
+        self.requests.clear()
 
     def truncate(self, a: Share, frac_bits: int) -> Share:
         if a.frac_bits != frac_bits:

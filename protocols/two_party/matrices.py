@@ -1,5 +1,7 @@
 """Matrix correlations: what one party encrypts times what the other knows."""
 
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import dataclasses

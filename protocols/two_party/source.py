@@ -76,9 +76,8 @@ class TwoPartySource(Correlations):
         """The next window."""
         coming = list(islice(self._announced, len(self._announced)))
         requests = [self._announced.popleft() for _ in range(window(coming))]
-        with offline(self._meter, "transfers"):
-            for sender, count in enumerate(cot_counts(requests)):
-                self._maker.ot.reserve(sender, count)
+        for sender, count in enumerate(cot_counts(requests)):
+            self._maker.ot.reserve(sender, count)
         made: list[Parts] = [()] * len(requests)
         for (kind, bits), places in by_kind(requests).items():
             with offline(self._meter, str(kind)):

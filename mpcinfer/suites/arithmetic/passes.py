@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mpcinfer.backends.parts import Pass, needed
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.suites.arithmetic.backend import SecureBackend
@@ -13,8 +15,14 @@ from protocols.arithmetic.weight import Weight
 from protocols.share import Share
 
 
-def run_passes(executor: Arithmetic, suite: Suite, run: Run) -> None:
-    """The passes of a run on an executor that needs neither inputs nor weights."""
+def run_passes(
+    executor: Arithmetic, suite: Suite, run: Run, after_each: Callable[[], None] | None = None
+) -> None:
+    """The passes of a run on an executor that needs neither inputs nor weights.
+
+    Args:
+        after_each: is called when a pass is over.
+    """
     config = run.config
     backend = SecureBackend(executor, suite, config.vocabulary, run.ranges, run.batch)
     decoder = Decoder(backend, config, backend.load(config, None, needed(config, run.part)))
@@ -22,6 +30,8 @@ def run_passes(executor: Arithmetic, suite: Suite, run: Run) -> None:
     for each in run.passes:
         cache.rewind(each.start, backend.first_tokens)
         _pass(decoder, backend, cache, each, run)
+        if after_each is not None:
+            after_each()
 
 
 def _pass(

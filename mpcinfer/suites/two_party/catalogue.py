@@ -27,5 +27,7 @@ def two_party_entries(config: ModelConfig, tokens: int) -> list[Entry]:
 
 def _count_on(plan: Plan, run: Callable[[Arithmetic], None]) -> Bill:
     meter = Meter(timed=False)
-    run(CountingArithmetic(meter, UNCALIBRATED_RING, FRAC_BITS))
+    executor = CountingArithmetic(meter, UNCALIBRATED_RING, FRAC_BITS)
+    run(executor)
+    executor.settle()
     return meter.bill()

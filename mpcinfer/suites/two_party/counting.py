@@ -17,5 +17,5 @@ def count_two_party(plan: Plan, run: Run) -> Bill:
     """As `Suite.count`."""
     meter = Meter(timed=False)
     executor = CountingArithmetic(meter, ring_bits(run.config, run.ranges), FRAC_BITS)
-    run_passes(executor, resolve(plan), run)
+    run_passes(executor, resolve(plan), run, executor.settle)
     return meter.bill()

@@ -76,9 +76,9 @@ class TwoPartySession(PrivateSession):
         self._foreseen.rewind(length)
 
     def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
-        self._counting.requests.clear()
         self._foreseen.step(count, rows)
         self._source.announce(self._counting.requests)
+        self._counting.requests.clear()
         return self._session.advance(ids, count, rows)
 
 

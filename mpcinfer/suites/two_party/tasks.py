@@ -22,7 +22,9 @@ from protocols.two_party.source import TwoPartySource
 
 def count_task(task: Task) -> Bill:
     """The counted rows of a task."""
-    return task.measured(_counted(task)[0].bill())
+    meter, executor = _counted(task)
+    executor.settle()
+    return task.measured(meter.bill())
 
 
 def run_task(link: Link, task: Task) -> TaskResult:

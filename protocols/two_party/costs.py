@@ -1,0 +1,59 @@
+"""What the making of correlations sends, without a run: the calls of `TwoPartySource`, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from parties.meter import CLIENT, SERVER, Meter
+from protocols.two_party.correlations import Kind, Request
+from protocols.two_party.matrices import MatrixCosts
+from protocols.two_party.ot.costs import BASE, OtCosts
+from protocols.two_party.products import count_products
+from protocols.two_party.recipes import RECIPES, cot_counts
+from protocols.two_party.source import offline
+from protocols.two_party.windows import by_kind, window
+
+
+class SourceCosts:
+    """Charges a meter as both parties' sources do, over a session.
+
+    Args:
+        meter: of a counted run.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter, self._ot, self._matrices = meter, OtCosts(), MatrixCosts()
+        self._charge("keys", BASE.to_server, BASE.to_client)
+
+    def charge(self, requests: Sequence[Request]) -> None:
+        """All of a pass, in windows as they are made."""
+        left = list(requests)
+        while left:
+            count = window(left)
+            self._charge_window(left[:count])
+            left = left[count:]
+
+    def _charge_window(self, requests: Sequence[Request]) -> None:
+        for sender, count in enumerate(cot_counts(requests)):
+            self._ot.reserve(sender, count)
+        for (kind, bits), places in by_kind(requests).items():
+            group = [requests[place] for place in places]
+            if kind in RECIPES or kind is Kind.PRODUCT:
+                self._charge_transfers(kind, bits, group)
+                continue
+            for request in group:
+                self._charge(str(kind), *self._matrices.count(request))
+
+    def _charge_transfers(self, kind: Kind, bits: int, group: Sequence[Request]) -> None:
+        before = self._ot.total
+        if kind is Kind.PRODUCT:
+            count_products(self._ot, group, bits)
+        else:
+            RECIPES[kind].count(self._ot, sum(request.elements for request in group), bits)
+        after = self._ot.total
+        self._charge(str(kind), after.to_server - before.to_server, after.to_client - before.to_client)
+
+    def _charge(self, kind: str, to_server: int, to_client: int) -> None:
+        with offline(self._meter, kind):
+            self._meter.charge_offline(SERVER, to_server)
+            self._meter.charge_offline(CLIENT, to_client)
