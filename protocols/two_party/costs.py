@@ -9,7 +9,7 @@ from protocols.two_party.correlations import Kind, Request
 from protocols.two_party.matrices import MatrixCosts
 from protocols.two_party.ot.costs import BASE, OtCosts
 from protocols.two_party.products import count_products
-from protocols.two_party.recipes import RECIPES, cot_counts
+from protocols.two_party.recipes import RECIPES, by_transfer, cot_counts
 from protocols.two_party.source import offline
 from protocols.two_party.windows import by_kind, window
 
@@ -36,9 +36,9 @@ class SourceCosts:
     def _charge_window(self, requests: Sequence[Request]) -> None:
         for sender, count in enumerate(cot_counts(requests)):
             self._ot.reserve(sender, count)
-        for (kind, bits), places in by_kind(requests).items():
+        for (kind, bits, transfer), places in by_kind(requests, by_transfer).items():
             group = [requests[place] for place in places]
-            if kind in RECIPES or kind is Kind.PRODUCT:
+            if kind in RECIPES or transfer:
                 self._charge_transfers(kind, bits, group)
                 continue
             for request in group:
@@ -46,10 +46,10 @@ class SourceCosts:
 
     def _charge_transfers(self, kind: Kind, bits: int, group: Sequence[Request]) -> None:
         before = self._ot.total
-        if kind is Kind.PRODUCT:
-            count_products(self._ot, group, bits)
-        else:
+        if kind in RECIPES:
             RECIPES[kind].count(self._ot, sum(request.elements for request in group), bits)
+        else:
+            count_products(self._ot, group, bits)
         after = self._ot.total
         self._charge(str(kind), after.to_server - before.to_server, after.to_client - before.to_client)
 

@@ -22,6 +22,7 @@ from protocols.two_party.rlwe.keys import EvaluationKeys, SecretKey, receive_key
 from protocols.two_party.rlwe.matrix_evaluator import evaluator_product
 from protocols.two_party.rlwe.matrix_holder import holder_product
 from protocols.two_party.rlwe.parameters import (
+    LEAST_ROWS,
     RlweParameters,
     largest_norm,
     matrix_parameters,
@@ -32,6 +33,7 @@ from protocols.two_party.rlwe.tiles import MatrixShape
 WEIGHT_BITS = FRAC_BITS + 1
 """A weight's columns have the norm of entries below 2 at most, in the mean; one column 64 times as much."""
 _KeyId = tuple[int, tuple[int, ...]]
+StockId = tuple[str, Kind, int, int]
 
 
 def parameters_of(request: Request) -> RlweParameters:
@@ -48,12 +50,29 @@ def matrix_shape(request: Request) -> MatrixShape:
     if request.kind is Kind.MATMUL:
         return MatrixShape(math.prod(left[:-2]), left[-2], left[-1], right[-1])
     inner, columns = right if request.kind is Kind.LINEAR else right[::-1]
-    return MatrixShape(1, math.prod(left[:-1]), inner, columns)
+    return MatrixShape(1, rows_made(math.prod(left[:-1])), inner, columns)
+
+
+def rows_made(rows: int) -> int:
+    """Rows of a linear layer that are made at once: a ciphertext has room for `LEAST_ROWS` at least."""
+    return rows if rows > LEAST_ROWS // 2 else LEAST_ROWS
+
+
+def matmul_bytes(request: Request) -> int:
+    """What both products of private matrices send, keys aside."""
+    parameters, shape = parameters_of(request), matrix_shape(request)
+    return 2 * (query_bytes(parameters, shape) + answer_bytes(parameters, shape))
 
 
 def key_id(parameters: RlweParameters) -> _KeyId:
     """Parameters that differ in nothing else share a key."""
     return parameters.degree, parameters.primes
+
+
+def stock_id(request: Request) -> StockId:
+    """Which rows that were made before can be used."""
+    rows = math.prod(request.shapes[0][:-1])
+    return request.weight, request.kind, request.bits, rows_made(rows)
 
 
 class Matrices:
@@ -70,6 +89,8 @@ class Matrices:
         self._own: dict[_KeyId, SecretKey[RlweParameters]] = {}
         self._theirs: dict[_KeyId, EvaluationKeys[RlweParameters]] = {}
         self._weights: dict[str, torch.Tensor | None] = {}
+        self._left: dict[StockId, int] = {}
+        self._rows: dict[StockId, Parts] = {}
 
     def hold(self, name: str, weight: torch.Tensor | None) -> None:
         """The server's weight of that name; None at the client."""
@@ -80,19 +101,30 @@ class Matrices:
         return self._matmul(request) if request.kind is Kind.MATMUL else self._linear(request)
 
     def _linear(self, request: Request) -> Parts:
-        parameters, shape, result = parameters_of(request), matrix_shape(request), request.result_shape
+        """The next rows of those that were made; the rows left are for the layer's next uses."""
+        identity, rows = stock_id(request), math.prod(request.shapes[0][:-1])
+        if self._left.get(identity, 0) < rows:
+            self._rows[identity] = self._make_rows(request)
+            self._left[identity] = matrix_shape(request).rows
+        made = self._rows[identity]
+        at = matrix_shape(request).rows - self._left[identity]
+        self._left[identity] -= rows
+        shapes = (request.shapes[0], request.result_shape)[-len(made) :]
+        return tuple(part[at : at + rows].reshape(shape) for part, shape in zip(made, shapes, strict=True))
+
+    def _make_rows(self, request: Request) -> Parts:
+        """Rows of the client's masks, at the client, and of this party's share of their products."""
+        parameters, shape = parameters_of(request), matrix_shape(request)
         if self._rank == CLIENT:
-            mask = self._words(request.shapes[0], request.bits)
-            left = to_words(mask).reshape(1, shape.rows, shape.inner)
-            share = holder_product(self._link, self._holder(parameters), left, shape.columns, self._random)
-            return mask, to_tensor(share).reshape(result)
+            mask, key = self._words((shape.rows, shape.inner), request.bits), self._holder(parameters)
+            share = holder_product(self._link, key, to_words(mask)[None], shape.columns, self._random)
+            return mask, to_tensor(share)[0]
         weight = self._weights[request.weight]
         assert weight is not None
         right = (weight.T if request.kind is Kind.LINEAR_TRANSPOSED else weight).contiguous().numpy()
-        share = evaluator_product(
-            self._link, self._evaluator(parameters), right[None], shape.rows, self._random
-        )
-        return (to_tensor(share).reshape(result),)
+        keys = self._evaluator(parameters)
+        share = evaluator_product(self._link, keys, right[None], shape.rows, self._random)
+        return (to_tensor(share)[0],)
 
     def _matmul(self, request: Request) -> Parts:
         """(a_0 + a_1)(b_0 + b_1): each party's own product, and those of its a with the other's b."""
@@ -135,9 +167,12 @@ class MatrixCosts:
 
     def __init__(self) -> None:
         self._sent: set[tuple[int, _KeyId]] = set()
+        self._stock: dict[StockId, int] = {}
 
     def count(self, request: Request) -> tuple[int, int]:
         """Bytes to the server and to the client for one correlation, keys included where they are new."""
+        if request.kind is not Kind.MATMUL and self._in_stock(request):
+            return 0, 0
         parameters, shape = parameters_of(request), matrix_shape(request)
         to = [0, 0]
         for holder in (SERVER, CLIENT) if request.kind is Kind.MATMUL else (CLIENT,):
@@ -147,3 +182,11 @@ class MatrixCosts:
             to[1 - holder] += query_bytes(parameters, shape)
             to[holder] += answer_bytes(parameters, shape)
         return to[SERVER], to[CLIENT]
+
+    def _in_stock(self, request: Request) -> bool:
+        """Takes the rows of a linear layer from those made before, or books that more are made."""
+        identity, rows = stock_id(request), math.prod(request.shapes[0][:-1])
+        there = self._stock.get(identity, 0)
+        enough = there >= rows
+        self._stock[identity] = (there if enough else matrix_shape(request).rows) - rows
+        return enough

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from protocols.two_party.correlations import Kind, Request
 from protocols.two_party.digits import Digit
+from protocols.two_party.matrices import matmul_bytes
+from protocols.two_party.products import entries_shape
 from protocols.two_party.recipe import And, Bit, Recipe, Select, Square, Wrap
 
 RECIPES: dict[Kind, Recipe] = {
@@ -17,6 +19,14 @@ RECIPES: dict[Kind, Recipe] = {
     Kind.DIGIT: Digit(),
     Kind.SQUARE: Square(),
 }
+
+
+def by_transfer(request: Request) -> bool:
+    """Whether products are made by oblivious transfer: of matrices, where encryption would send more."""
+    if request.kind is Kind.MATMUL:
+        bits = request.bits * (request.bits + 3) * math.prod(entries_shape(request))
+        return bits <= 8 * matmul_bytes(request)
+    return request.kind is Kind.PRODUCT
 
 
 def cot_counts(requests: Sequence[Request]) -> tuple[int, int]:
@@ -35,8 +45,8 @@ def cot_counts(requests: Sequence[Request]) -> tuple[int, int]:
                 server += 4 * count
             case Kind.SQUARE:
                 server += (request.bits - 1) * count
-            case Kind.PRODUCT:
-                both = request.bits * math.prod(request.result_shape)
+            case Kind.PRODUCT | Kind.MATMUL if by_transfer(request):
+                both = request.bits * math.prod(entries_shape(request))
                 server, client = server + both, client + both
             case _:
                 pass

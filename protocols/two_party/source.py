@@ -21,7 +21,7 @@ from protocols.two_party.matrices import Matrices
 from protocols.two_party.ot.two_party_ot import TwoPartyOt
 from protocols.two_party.products import make_products
 from protocols.two_party.recipe import Maker
-from protocols.two_party.recipes import RECIPES, cot_counts
+from protocols.two_party.recipes import RECIPES, by_transfer, cot_counts
 from protocols.two_party.windows import by_kind, window
 
 SPAN = "correlations"
@@ -79,14 +79,14 @@ class TwoPartySource(Correlations):
         for sender, count in enumerate(cot_counts(requests)):
             self._maker.ot.reserve(sender, count)
         made: list[Parts] = [()] * len(requests)
-        for (kind, bits), places in by_kind(requests).items():
+        for (kind, bits, transfer), places in by_kind(requests, by_transfer).items():
             with offline(self._meter, str(kind)):
                 group = [requests[place] for place in places]
-                for place, parts in zip(places, self._of_kind(kind, bits, group), strict=True):
+                for place, parts in zip(places, self._of_kind(kind, bits, transfer, group), strict=True):
                     made[place] = parts
         self._made.extend(zip(requests, made, strict=True))
 
-    def _of_kind(self, kind: Kind, bits: int, group: Sequence[Request]) -> list[Parts]:
+    def _of_kind(self, kind: Kind, bits: int, transfer: bool, group: Sequence[Request]) -> list[Parts]:
         if kind in RECIPES:
             sizes = [request.elements for request in group]
             parts = RECIPES[kind].make(self._maker, sum(sizes), bits)
@@ -98,6 +98,6 @@ class TwoPartySource(Correlations):
                 )
                 for i, request in enumerate(group)
             ]
-        if kind is Kind.PRODUCT:
+        if transfer:
             return make_products(self._maker, group, bits)
         return [self._matrices.make(request) for request in group]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from protocols.two_party.correlations import Kind, Request
 
@@ -33,9 +33,11 @@ def window(requests: Sequence[Request]) -> int:
     return len(requests)
 
 
-def by_kind(requests: Sequence[Request]) -> dict[tuple[Kind, int], list[int]]:
-    """Places of requests of one kind and ring, in the order in which both parties make them."""
-    groups: dict[tuple[Kind, int], list[int]] = {}
+def by_kind(
+    requests: Sequence[Request], by_transfer: Callable[[Request], bool]
+) -> dict[tuple[Kind, int, bool], list[int]]:
+    """Places of requests of one kind, ring and way to make them, in the order in which both parties do."""
+    groups: dict[tuple[Kind, int, bool], list[int]] = {}
     for place, request in enumerate(requests):
-        groups.setdefault((request.kind, request.bits), []).append(place)
+        groups.setdefault((request.kind, request.bits, by_transfer(request)), []).append(place)
     return groups
