@@ -20,6 +20,8 @@ import numpy as np
 from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import Spec, spec_of
+from protocols.two_party.rlwe.kernels.transforms import Residues, Words, to_coefficients, to_points
+from protocols.two_party.rlwe.kernels.words import PRIME_BITS
 from protocols.two_party.rlwe.keys import (
     EvaluationKeys,
     SecretKey,
@@ -42,8 +44,6 @@ from protocols.two_party.rlwe.sampling import (
 from protocols.two_party.rlwe.slot_parameters import SlotParameters
 from protocols.two_party.rlwe.slots import dropped, encoded_slots, rounded, slot_polynomials, slot_residues
 from protocols.two_party.rlwe.tiles import Integers
-from protocols.two_party.rlwe.transforms import Residues, Words, to_coefficients, to_points
-from protocols.two_party.rlwe.words import PRIME_BITS
 
 CHUNK = 4
 """Ciphertexts of a message."""

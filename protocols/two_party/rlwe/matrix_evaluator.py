@@ -10,15 +10,11 @@ from parties.errors import RangeError
 from parties.link import Link
 from parties.randomness import AesCtrStream, Randomness
 from protocols.kernels.parallel import in_threads
-from protocols.two_party.rlwe.column_products import column_products
 from protocols.two_party.rlwe.encoding import encode, scaled_down
-from protocols.two_party.rlwe.keys import EvaluationKeys, key_transform, receive_residues
-from protocols.two_party.rlwe.packing import pack_answers
-from protocols.two_party.rlwe.parameters import NORM_SLACK, RlweParameters
-from protocols.two_party.rlwe.refreshing import add_zeros, dot_rows, joined
-from protocols.two_party.rlwe.sampling import errors, flood, ternary, to_residues, uniform_residues
-from protocols.two_party.rlwe.tiles import Integers, MatrixShape, Tiles
-from protocols.two_party.rlwe.transforms import (
+from protocols.two_party.rlwe.kernels.column_products import column_products
+from protocols.two_party.rlwe.kernels.packing import pack_answers
+from protocols.two_party.rlwe.kernels.refreshing import add_zeros, dot_rows, joined
+from protocols.two_party.rlwe.kernels.transforms import (
     Residues,
     Transform,
     Words,
@@ -26,6 +22,10 @@ from protocols.two_party.rlwe.transforms import (
     to_points,
     transform_of,
 )
+from protocols.two_party.rlwe.keys import EvaluationKeys, key_transform, receive_residues
+from protocols.two_party.rlwe.parameters import NORM_SLACK, RlweParameters
+from protocols.two_party.rlwe.sampling import errors, flood, ternary, to_residues, uniform_residues
+from protocols.two_party.rlwe.tiles import Integers, MatrixShape, Tiles
 
 
 def evaluator_product(

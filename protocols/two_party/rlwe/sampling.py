@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from parties.randomness import Randomness
 from protocols.kernels.jit import kernel
+from protocols.two_party.rlwe.kernels.transforms import Residues, Words
 from protocols.two_party.rlwe.parameters import ERROR_BITS
-from protocols.two_party.rlwe.transforms import Residues, Words
 
 Small = NDArray[np.int8]
 _ERROR_MASK = np.uint64((1 << ERROR_BITS) - 1 | ((1 << ERROR_BITS) - 1) << 32)

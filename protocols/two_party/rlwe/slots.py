@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from protocols.kernels.jit import kernel
+from protocols.two_party.rlwe.kernels.transforms import Residues, Words, to_coefficients
 from protocols.two_party.rlwe.keys import transform_for
 from protocols.two_party.rlwe.slot_parameters import SlotParameters
 from protocols.two_party.rlwe.tiles import Integers
-from protocols.two_party.rlwe.transforms import Residues, Words, to_coefficients
 
 
 def slot_residues(parameters: SlotParameters, numbers: Integers) -> Residues:
@@ -41,7 +41,7 @@ def encoded_slots(parameters: SlotParameters, slots: Residues) -> Residues:
 def lifted(parameters: SlotParameters, values: Residues) -> Residues:
     """Numbers given modulo the primes of t, taken between -t / 2 and t / 2, modulo the primes of q.
 
-    By floats: a number within 2^-50 t of t / 2 may come out on the other side, which is more noise and no error.
+    By floats: a number within 2^-50 t of t / 2 may come out on the other side, which is no error.
     """
     p = parameters
     parts = [p.slot_modulus // t for t in p.slot_primes]
@@ -90,7 +90,7 @@ def _lift(
 
 
 def dropped(primes: tuple[int, ...], values: Residues, kept: int) -> Residues:
-    """[..., L, N] modulo q, scaled down to the product of the first so many primes, off by little over a half."""
+    """[..., L, N] modulo q, scaled down to the product of the first so many primes, off by a half at most."""
     flat = np.ascontiguousarray(values).reshape(-1, *values.shape[-2:]).copy()
     inverses = np.array([[pow(p, -1, q) if p != q else 0 for q in primes] for p in primes], np.uint64)
     _drop(flat, np.array(primes, np.uint64), inverses, kept)
@@ -147,7 +147,7 @@ def _round(
     slots: Words,
     out: Residues,
 ) -> None:
-    """t x / q' is, but for multiples of t, the sum of t d_j / p_j: whole quotients, and rests as fractions."""
+    """t x / q' is, but for multiples of t, the sum of t d_j / p_j: whole quotients, and fractions."""
     count, degree = values.shape[1], values.shape[2]
     digits = np.empty(count, np.uint64)
     for row in range(values.shape[0]):
