@@ -84,8 +84,8 @@ def holder_products(link: Link, key: SecretKey[SlotParameters], x: Words, stream
         _send_numbers(link, key, numbers, stream)
         waiting.append(size)
         if len(waiting) > 1:
-            out.append(_receive_share(link, key, waiting.pop(0)))
-    out += [_receive_share(link, key, size) for size in waiting]
+            out.append(receive_share(link, key, waiting.pop(0)))
+    out += [receive_share(link, key, size) for size in waiting]
     return np.concatenate([np.zeros(0, np.uint64), *out])[: x.size]
 
 
@@ -169,7 +169,7 @@ def _send_numbers(link: Link, key: SecretKey[SlotParameters], numbers: Integers,
     send_residues(link, seed, second)
 
 
-def _receive_share(link: Link, key: SecretKey[SlotParameters], count: int) -> Words:
+def receive_share(link: Link, key: SecretKey[SlotParameters], count: int) -> Words:
     """This party's share of the numbers of one message."""
     p = key.parameters
     answer = link.recv([answer_spec(p, count)])[0]

@@ -7,10 +7,9 @@ from numpy.typing import NDArray
 
 from parties.randomness import Randomness
 from protocols.kernels.jit import kernel
-from protocols.two_party.rlwe.kernels.transforms import Residues, Words
+from protocols.two_party.rlwe.kernels.transforms import Residues, Small, Words
 from protocols.two_party.rlwe.parameters import ERROR_BITS
 
-Small = NDArray[np.int8]
 _ERROR_MASK = np.uint64((1 << ERROR_BITS) - 1 | ((1 << ERROR_BITS) - 1) << 32)
 _LIMB = 40
 """Bits of the lower part of a number of a flood."""

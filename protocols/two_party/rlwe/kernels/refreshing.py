@@ -8,6 +8,7 @@ from protocols.kernels.jit import kernel
 from protocols.two_party.rlwe.kernels.butterflies import LANES
 from protocols.two_party.rlwe.kernels.transforms import (
     Residues,
+    Small,
     Transform,
     Words,
     forward,
@@ -16,7 +17,6 @@ from protocols.two_party.rlwe.kernels.transforms import (
     split_outer,
 )
 from protocols.two_party.rlwe.kernels.words import below, folded, reduced, times
-from protocols.two_party.rlwe.sampling import Small
 
 _TERMS = 32
 

@@ -39,6 +39,7 @@ from protocols.two_party.rlwe.kernels.words import Word, below, times, with_quot
 
 Words = NDArray[np.uint64]
 Residues = NDArray[np.uint32]
+Small = NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False)
