@@ -20,6 +20,7 @@ import numpy as np
 from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import Spec, spec_of
+from protocols.two_party.rlwe.kernels.residues import sums_of_products
 from protocols.two_party.rlwe.kernels.transforms import Residues, Words, to_coefficients, to_points
 from protocols.two_party.rlwe.kernels.words import PRIME_BITS
 from protocols.two_party.rlwe.keys import (
@@ -33,6 +34,7 @@ from protocols.two_party.rlwe.keys import (
     transform_for,
 )
 from protocols.two_party.rlwe.sampling import (
+    LIMB,
     errors,
     flood,
     flood_limbs,
@@ -127,30 +129,25 @@ def multiplied(
     stream: Randomness,
 ) -> tuple[Residues, Words]:
     """One ciphertext [L, N] each half, at points, times N numbers: answer [2, L', N] and share [N]."""
-    p, transform = keys.parameters, key_transform(keys.parameters)
-    moduli = np.array(p.primes, np.uint64)[:, None]
-    factor = to_points(transform, slot_polynomials(p, slot_residues(p, numbers))).astype(np.uint64)
-    random = to_points(transform, to_residues(ternary(stream, p.degree), p.primes)).astype(np.uint64)
+    p, t = keys.parameters, key_transform(keys.parameters)
+    factor = to_points(t, slot_polynomials(p, slot_residues(p, numbers)))
+    random = to_points(t, to_residues(ternary(stream, p.degree), p.primes))
     limbs = flood_limbs(stream, (p.degree,), p.mask_bits)
-    mask = np.stack([of_limbs(limbs, t) for t in p.slot_primes]).astype(np.uint32)
+    added = [to_residues(errors(stream, p.degree), p.primes) for _ in range(2)]
+    added[1] += flood(stream, (p.degree,), p.flood_bits, p.primes)
+    added[1] += encoded_slots(p, of_limbs(limbs, p.slot_primes))
     halves = np.empty((2, len(p.primes), p.degree), np.uint32)
-    for index, half in enumerate((first, second)):
-        points = ((half * factor + random * keys.zero[index]) % moduli).astype(np.uint32)
-        total = to_coefficients(transform, points) + to_residues(errors(stream, p.degree), p.primes).astype(
-            np.uint64
-        )
-        if index:
-            total += flood(stream, (p.degree,), p.flood_bits, p.primes)
-            total += encoded_slots(p, mask)
-        halves[index] = total % moduli
+    points = np.empty((len(p.primes), p.degree), np.uint32)
+    for half, zero, more, out in zip((first, second), keys.zero, added, halves, strict=True):
+        sums_of_products(half, factor, random, zero, t.primes, t.folds, t.reciprocals, points)
+        out[:] = (to_coefficients(t, points) + more) % np.array(p.primes, np.uint32)[:, None]
     return dropped(p.primes, halves, p.answer_primes), _minus_limbs(limbs, p.ring_bits)
 
 
-def _minus_limbs(limbs: list[Integers], bits: int) -> Words:
-    """The number of digits of 40 bits, negated, modulo 2^bits."""
-    total = limbs[0].view(np.uint64) + (
-        limbs[1].view(np.uint64) << np.uint64(40) if len(limbs) > 1 else np.uint64(0)
-    )
+def _minus_limbs(limbs: Integers, bits: int) -> Words:
+    """The number of digits of 40 bits, negated, modulo 2^bits, at most 2^64."""
+    words = limbs.view(np.uint64)
+    total = words[0] + (words[1] << np.uint64(LIMB) if len(words) > 1 else np.uint64(0))
     return (np.uint64(0) - total) & np.uint64((1 << bits) - 1)
 
 

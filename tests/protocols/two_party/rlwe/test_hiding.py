@@ -182,4 +182,5 @@ def test_floods_add_three_uniform_numbers() -> None:
     numbers = [int(low) + (int(high) << 40) for low, high in zip(*limbs, strict=True)]
     assert np.mean(numbers) / 2**61 == pytest.approx(1.5, abs=6 * 0.5 / 64)
     assert np.std([x / 2**61 for x in numbers]) == pytest.approx(0.5, rel=0.1)
-    assert of_limbs(limbs, 97).tolist() == [x % 97 for x in numbers]
+    prime = PARAMETERS.primes[0]
+    assert of_limbs(limbs, (prime,))[0].tolist() == [x % prime for x in numbers]
