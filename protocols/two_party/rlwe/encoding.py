@@ -16,6 +16,12 @@ from protocols.two_party.rlwe.tiles import Integers
 _SPLIT = np.uint64(32)
 
 
+def signed(words: Words, bits: int) -> Integers:
+    """Words modulo 2^bits as integers from -2^(bits - 1) on."""
+    up = 64 - bits
+    return (words << np.uint64(up)).view(np.int64) >> np.int64(up)
+
+
 def encode(parameters: RlweParameters, numbers: Words) -> Residues:
     """round(q m / 2^k) of numbers [..., N] modulo each prime: [..., L, N]."""
     p, bits = parameters, parameters.ring_bits
