@@ -9,6 +9,10 @@ A number takes 27 L bits to the evaluator and 54 L' back (`slot_parameters`); pr
     k      20   24   28   32   35   36   37   40   44    48
     RLWE  486  540  567  594  594  594  648  675  675   702
     OT    210  300  406  528  630  666  703  820  990  1176
+
+So RLWE has fewer bytes from k = 34 on. At k = 37 a product takes some 1.0 microseconds of a core at the
+evaluator and 1.2 at the holder (`bench.rlwe_products`); k correlated transfers take 1.9 at each party where a
+core makes 20 million a second, and 7.4 where it makes 5: RLWE is the faster from about k = 24 on, or k = 6.
 """
 
 from __future__ import annotations
@@ -20,6 +24,10 @@ import numpy as np
 from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import Spec, spec_of
+from protocols.two_party.rlwe.encoding import signed
+from protocols.two_party.rlwe.kernels.residues import sums_of_products
+from protocols.two_party.rlwe.kernels.transforms import Residues, Words, to_coefficients, to_points
+from protocols.two_party.rlwe.kernels.words import PRIME_BITS
 from protocols.two_party.rlwe.keys import (
     EvaluationKeys,
     SecretKey,
@@ -31,6 +39,7 @@ from protocols.two_party.rlwe.keys import (
     transform_for,
 )
 from protocols.two_party.rlwe.sampling import (
+    LIMB,
     errors,
     flood,
     flood_limbs,
@@ -42,8 +51,6 @@ from protocols.two_party.rlwe.sampling import (
 from protocols.two_party.rlwe.slot_parameters import SlotParameters
 from protocols.two_party.rlwe.slots import dropped, encoded_slots, rounded, slot_polynomials, slot_residues
 from protocols.two_party.rlwe.tiles import Integers
-from protocols.two_party.rlwe.transforms import Residues, Words, to_coefficients, to_points
-from protocols.two_party.rlwe.words import PRIME_BITS
 
 CHUNK = 4
 """Ciphertexts of a message."""
@@ -84,8 +91,8 @@ def holder_products(link: Link, key: SecretKey[SlotParameters], x: Words, stream
         _send_numbers(link, key, numbers, stream)
         waiting.append(size)
         if len(waiting) > 1:
-            out.append(_receive_share(link, key, waiting.pop(0)))
-    out += [_receive_share(link, key, size) for size in waiting]
+            out.append(receive_share(link, key, waiting.pop(0)))
+    out += [receive_share(link, key, size) for size in waiting]
     return np.concatenate([np.zeros(0, np.uint64), *out])[: x.size]
 
 
@@ -127,30 +134,25 @@ def multiplied(
     stream: Randomness,
 ) -> tuple[Residues, Words]:
     """One ciphertext [L, N] each half, at points, times N numbers: answer [2, L', N] and share [N]."""
-    p, transform = keys.parameters, key_transform(keys.parameters)
-    moduli = np.array(p.primes, np.uint64)[:, None]
-    factor = to_points(transform, slot_polynomials(p, slot_residues(p, numbers))).astype(np.uint64)
-    random = to_points(transform, to_residues(ternary(stream, p.degree), p.primes)).astype(np.uint64)
+    p, t = keys.parameters, key_transform(keys.parameters)
+    factor = to_points(t, slot_polynomials(p, slot_residues(p, numbers)))
+    random = to_points(t, to_residues(ternary(stream, p.degree), p.primes))
     limbs = flood_limbs(stream, (p.degree,), p.mask_bits)
-    mask = np.stack([of_limbs(limbs, t) for t in p.slot_primes]).astype(np.uint32)
+    added = [to_residues(errors(stream, p.degree), p.primes) for _ in range(2)]
+    added[1] += flood(stream, (p.degree,), p.flood_bits, p.primes)
+    added[1] += encoded_slots(p, of_limbs(limbs, p.slot_primes))
     halves = np.empty((2, len(p.primes), p.degree), np.uint32)
-    for index, half in enumerate((first, second)):
-        points = ((half * factor + random * keys.zero[index]) % moduli).astype(np.uint32)
-        total = to_coefficients(transform, points) + to_residues(errors(stream, p.degree), p.primes).astype(
-            np.uint64
-        )
-        if index:
-            total += flood(stream, (p.degree,), p.flood_bits, p.primes)
-            total += encoded_slots(p, mask)
-        halves[index] = total % moduli
+    points = np.empty((len(p.primes), p.degree), np.uint32)
+    for half, zero, more, out in zip((first, second), keys.zero, added, halves, strict=True):
+        sums_of_products(half, factor, random, zero, t.primes, t.folds, t.reciprocals, points)
+        out[:] = (to_coefficients(t, points) + more) % np.array(p.primes, np.uint32)[:, None]
     return dropped(p.primes, halves, p.answer_primes), _minus_limbs(limbs, p.ring_bits)
 
 
-def _minus_limbs(limbs: list[Integers], bits: int) -> Words:
-    """The number of digits of 40 bits, negated, modulo 2^bits."""
-    total = limbs[0].view(np.uint64) + (
-        limbs[1].view(np.uint64) << np.uint64(40) if len(limbs) > 1 else np.uint64(0)
-    )
+def _minus_limbs(limbs: Integers, bits: int) -> Words:
+    """The number of digits of 40 bits, negated, modulo 2^bits, at most 2^64."""
+    words = limbs.view(np.uint64)
+    total = words[0] + (words[1] << np.uint64(LIMB) if len(words) > 1 else np.uint64(0))
     return (np.uint64(0) - total) & np.uint64((1 << bits) - 1)
 
 
@@ -169,7 +171,7 @@ def _send_numbers(link: Link, key: SecretKey[SlotParameters], numbers: Integers,
     send_residues(link, seed, second)
 
 
-def _receive_share(link: Link, key: SecretKey[SlotParameters], count: int) -> Words:
+def receive_share(link: Link, key: SecretKey[SlotParameters], count: int) -> Words:
     """This party's share of the numbers of one message."""
     p = key.parameters
     answer = link.recv([answer_spec(p, count)])[0]
@@ -210,8 +212,7 @@ def _padded(numbers: Words, parameters: SlotParameters) -> Integers:
     p = parameters
     padded = np.zeros(-(-numbers.size // p.degree) * p.degree, np.uint64)
     padded[: numbers.size] = numbers
-    up = 64 - p.ring_bits
-    return ((padded << np.uint64(up)).view(np.int64) >> np.int64(up)).reshape(-1, p.degree)
+    return signed(padded, p.ring_bits).reshape(-1, p.degree)
 
 
 def _cut(parts: Integers, sizes: list[int]) -> Iterator[Integers]:

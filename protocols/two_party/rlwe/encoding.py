@@ -9,11 +9,17 @@ from __future__ import annotations
 import numpy as np
 
 from protocols.kernels.jit import kernel
+from protocols.two_party.rlwe.kernels.transforms import Residues, Words
 from protocols.two_party.rlwe.parameters import RlweParameters
 from protocols.two_party.rlwe.tiles import Integers
-from protocols.two_party.rlwe.transforms import Residues, Words
 
 _SPLIT = np.uint64(32)
+
+
+def signed(words: Words, bits: int) -> Integers:
+    """Words modulo 2^bits as integers from -2^(bits - 1) on."""
+    up = 64 - bits
+    return (words << np.uint64(up)).view(np.int64) >> np.int64(up)
 
 
 def encode(parameters: RlweParameters, numbers: Words) -> Residues:

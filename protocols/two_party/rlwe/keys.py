@@ -17,10 +17,10 @@ from parties.errors import MalformedFrame
 from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import RingArray, spec_of
+from protocols.two_party.rlwe.kernels.transforms import Residues, Small, Transform, to_points, transform_of
+from protocols.two_party.rlwe.kernels.words import PRIME_BITS
 from protocols.two_party.rlwe.parameters import ROWS, RingParameters
-from protocols.two_party.rlwe.sampling import Small, errors, ternary, to_residues, uniform_residues
-from protocols.two_party.rlwe.transforms import Residues, Transform, to_points, transform_of
-from protocols.two_party.rlwe.words import PRIME_BITS
+from protocols.two_party.rlwe.sampling import errors, ternary, to_residues, uniform_residues
 
 P = TypeVar("P", bound=RingParameters)
 

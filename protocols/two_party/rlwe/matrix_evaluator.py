@@ -10,15 +10,10 @@ from parties.errors import RangeError
 from parties.link import Link
 from parties.randomness import AesCtrStream, Randomness
 from protocols.kernels.parallel import in_threads
-from protocols.two_party.rlwe.column_products import column_products
 from protocols.two_party.rlwe.encoding import encode, scaled_down
-from protocols.two_party.rlwe.keys import EvaluationKeys, key_transform, receive_residues
-from protocols.two_party.rlwe.packing import pack_answers
-from protocols.two_party.rlwe.parameters import NORM_SLACK, RlweParameters
-from protocols.two_party.rlwe.refreshing import add_zeros, dot_rows, joined
-from protocols.two_party.rlwe.sampling import errors, flood, ternary, to_residues, uniform_residues
-from protocols.two_party.rlwe.tiles import Integers, MatrixShape, Tiles
-from protocols.two_party.rlwe.transforms import (
+from protocols.two_party.rlwe.kernels.column_products import column_products
+from protocols.two_party.rlwe.kernels.refreshing import add_zeros, dot_rows, joined
+from protocols.two_party.rlwe.kernels.transforms import (
     Residues,
     Transform,
     Words,
@@ -26,6 +21,11 @@ from protocols.two_party.rlwe.transforms import (
     to_points,
     transform_of,
 )
+from protocols.two_party.rlwe.keys import EvaluationKeys, key_transform, receive_residues
+from protocols.two_party.rlwe.packing import pack_answers
+from protocols.two_party.rlwe.parameters import NORM_SLACK, RlweParameters
+from protocols.two_party.rlwe.sampling import errors, flood, ternary, to_residues, uniform_residues
+from protocols.two_party.rlwe.tiles import Integers, MatrixShape, Tiles
 
 
 def evaluator_product(
@@ -117,6 +117,27 @@ class SlabAnswer:
         return share
 
     def _answer_group(self, group: int, right: Integers, share: Words) -> None:
+        p, (left, end) = self._keys.parameters, self._tiles.groups[group]
+        mask = self.mask(end - left)
+        first, second = self.packed(group, right, mask)
+        share[:, left:end] = mask
+        self.first[group] = scaled_down(p, first, p.first_bits)
+        self.second[:, left:end] = scaled_down(p, second, p.second_bits)
+
+    def mask(self, columns: int) -> Words:
+        """This party's uniform share of so many columns."""
+        shape = (self._rows, columns)
+        return self._stream.ring(shape, self._keys.parameters.ring_bits).astype(np.uint64)
+
+    def hiding(self, count: int) -> Residues:
+        """Errors and a flood for so many results, modulo each prime: [L, count]."""
+        p = self._keys.parameters
+        noise = to_residues(errors(self._stream, count), p.primes).astype(np.uint64)
+        noise += flood(self._stream, (count,), p.flood_bits, p.primes)
+        return (noise % np.array(p.primes, np.uint64)[:, None]).astype(np.uint32)
+
+    def packed(self, group: int, right: Integers, mask: Words) -> tuple[Residues, Residues]:
+        """A group's answer modulo q: first half [L, N], and of the second results [L, rows, columns]."""
         p, t, tiles = self._keys.parameters, self._transform, self._tiles
         left, end = tiles.groups[group]
         weights = tiles.laid_columns(right[:, left:end], p.primes)
@@ -134,23 +155,12 @@ class SlabAnswer:
         )
         add_zeros(t, self._zero, first, dots, random, noise, leaves)
         second = joined(t, dots)[:, : self._rows]
-        mask = self._stream.ring((self._rows, columns), p.ring_bits).astype(np.uint64)
         packed = pack_answers(self._keys, leaves)
         sums = packed[1].reshape(count, tiles.outer, tiles.width)[:, : self._rows, :columns]
-        second = self._hidden(second, mask, sums)
-        share[:, left:end] = mask
-        self.first[group] = scaled_down(p, packed[0], p.first_bits)
-        self.second[:, left:end] = scaled_down(p, second, p.second_bits)
-
-    def _hidden(self, second: Residues, mask: Words, packed: Residues) -> Residues:
-        """Results [L, rows, columns] less the mask, with errors, a flood and the packing's share."""
-        p, shape = self._keys.parameters, second.shape
+        total = (second.astype(np.uint64) + sums).reshape(count, -1) + self.hiding(mask.size)
         moduli = np.array(p.primes, np.uint64)[:, None]
-        noise = to_residues(errors(self._stream, mask.size), p.primes)
-        drowning = flood(self._stream, (mask.size,), p.flood_bits, p.primes)
-        total = second.reshape(len(p.primes), -1) + noise.astype(np.uint64) + drowning
-        total += packed.reshape(len(p.primes), -1) + (moduli - encode(p, mask.reshape(-1)))
-        return (total % moduli).astype(np.uint32).reshape(shape)
+        total += moduli - encode(p, mask.reshape(-1))
+        return packed[0], (total % moduli).astype(np.uint32).reshape(second.shape)
 
 
 @lru_cache(maxsize=8)

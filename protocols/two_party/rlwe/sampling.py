@@ -7,12 +7,14 @@ from numpy.typing import NDArray
 
 from parties.randomness import Randomness
 from protocols.kernels.jit import kernel
+from protocols.two_party.rlwe.kernels.residues import long_residues, small_residues
+from protocols.two_party.rlwe.kernels.transforms import Residues, Small, Words
+from protocols.two_party.rlwe.kernels.words import with_quotient
 from protocols.two_party.rlwe.parameters import ERROR_BITS
-from protocols.two_party.rlwe.transforms import Residues, Words
 
-Small = NDArray[np.int8]
 _ERROR_MASK = np.uint64((1 << ERROR_BITS) - 1 | ((1 << ERROR_BITS) - 1) << 32)
-_LIMB = 40
+Integers = NDArray[np.int64]
+LIMB = 40
 """Bits of the lower part of a number of a flood."""
 
 
@@ -78,28 +80,32 @@ def count_bits(raw: Words, out: Small) -> None:
 
 def flood(stream: Randomness, shape: tuple[int, ...], bits: int, primes: tuple[int, ...]) -> Residues:
     """[L, *shape]: sums of three uniform numbers of so many bits, centred, modulo each prime."""
-    limbs = flood_limbs(stream, shape, bits)
+    values = of_limbs(flood_limbs(stream, shape, bits), primes)
     centre = 3 * ((1 << bits) - 1) // 2
-    return np.stack([(of_limbs(limbs, prime) + prime - centre % prime) % prime for prime in primes]).astype(
-        np.uint32
+    shape_of_primes = (len(primes), *[1] * len(shape))
+    moduli = np.array(primes, np.uint32).reshape(shape_of_primes)
+    return (values + np.array([p - centre % p for p in primes], np.uint32).reshape(shape_of_primes)) % moduli
+
+
+def flood_limbs(stream: Randomness, shape: tuple[int, ...], bits: int) -> Integers:
+    """Sums of three uniform numbers of so many bits: digits of 40 bits, below 3 2^40, lowest first."""
+    widths = [min(LIMB, bits - done) for done in range(0, bits, LIMB)]
+    return np.stack([stream.words((3, *shape), width).sum(0, dtype=np.int64) for width in widths])
+
+
+def of_limbs(limbs: Integers, primes: tuple[int, ...]) -> Residues:
+    """Numbers from digits [D, ...] of 40 bits, modulo each prime: [L, ...]."""
+    out = np.empty((len(primes), limbs[0].size), np.uint32)
+    shifts, folds, ones = (
+        np.array([with_quotient((1 << bits) % p, p) for p in primes], np.uint64) for bits in (LIMB, 32, 0)
     )
-
-
-def flood_limbs(stream: Randomness, shape: tuple[int, ...], bits: int) -> list[NDArray[np.int64]]:
-    """Sums of three uniform numbers of so many bits, as digits of 40 bits below 3 2^40, the lowest first."""
-    widths = [min(_LIMB, bits - done) for done in range(0, bits, _LIMB)]
-    return [stream.words((3, *shape), width).sum(0, dtype=np.int64) for width in widths]
-
-
-def of_limbs(limbs: list[NDArray[np.int64]], prime: int) -> NDArray[np.int64]:
-    """Numbers from digits of 40 bits, modulo a prime below 2^27."""
-    total = np.zeros_like(limbs[0])
-    for digit in reversed(limbs):
-        total = (total * ((1 << _LIMB) % prime) + digit) % prime
-    return total
+    long_residues(limbs.reshape(len(limbs), -1), shifts, folds, ones, np.array(primes, np.uint64), out)
+    return out.reshape(len(primes), *limbs.shape[1:])
 
 
 def to_residues(small: Small, primes: tuple[int, ...]) -> Residues:
     """Small numbers [..., N] modulo each prime, [..., L, N]."""
-    wide = small[..., None, :].astype(np.int64)
-    return (wide % np.array(primes, np.int64)[:, None]).astype(np.uint32)
+    flat = small.reshape(-1, small.shape[-1])
+    out = np.empty((flat.shape[0], len(primes), flat.shape[1]), np.uint32)
+    small_residues(flat, np.array(primes, np.uint64), out)
+    return out.reshape(*small.shape[:-1], *out.shape[1:])

@@ -7,10 +7,12 @@ import math
 import numpy as np
 
 from protocols.kernels.jit import kernel
+from protocols.two_party.rlwe.kernels.residues import drop_primes
+from protocols.two_party.rlwe.kernels.transforms import Residues, Words, to_coefficients
+from protocols.two_party.rlwe.kernels.words import with_quotient
 from protocols.two_party.rlwe.keys import transform_for
 from protocols.two_party.rlwe.slot_parameters import SlotParameters
 from protocols.two_party.rlwe.tiles import Integers
-from protocols.two_party.rlwe.transforms import Residues, Words, to_coefficients
 
 
 def slot_residues(parameters: SlotParameters, numbers: Integers) -> Residues:
@@ -41,7 +43,7 @@ def encoded_slots(parameters: SlotParameters, slots: Residues) -> Residues:
 def lifted(parameters: SlotParameters, values: Residues) -> Residues:
     """Numbers given modulo the primes of t, taken between -t / 2 and t / 2, modulo the primes of q.
 
-    By floats: a number within 2^-50 t of t / 2 may come out on the other side, which is more noise and no error.
+    By floats: a number within 2^-50 t of t / 2 may come out on the other side, which is no error.
     """
     p = parameters
     parts = [p.slot_modulus // t for t in p.slot_primes]
@@ -90,26 +92,12 @@ def _lift(
 
 
 def dropped(primes: tuple[int, ...], values: Residues, kept: int) -> Residues:
-    """[..., L, N] modulo q, scaled down to the product of the first so many primes, off by little over a half."""
+    """[..., L, N] modulo q, scaled down to the product of the first so many primes, off by a half at most."""
     flat = np.ascontiguousarray(values).reshape(-1, *values.shape[-2:]).copy()
-    inverses = np.array([[pow(p, -1, q) if p != q else 0 for q in primes] for p in primes], np.uint64)
-    _drop(flat, np.array(primes, np.uint64), inverses, kept)
+    inverses = [[with_quotient(pow(p, -1, q), q) if p != q else 0 for q in primes] for p in primes]
+    ones = np.array([with_quotient(1, p) for p in primes], np.uint64)
+    drop_primes(flat, np.array(primes, np.uint64), ones, np.array(inverses, np.uint64), kept)
     return flat[:, :kept].reshape(*values.shape[:-2], kept, values.shape[-1])
-
-
-@kernel
-def _drop(values: Residues, primes: Words, inverses: Words, kept: int) -> None:
-    """One prime p after the other: (x - r) / p, r the remainder between -p / 2 and p / 2."""
-    for row in range(values.shape[0]):
-        for last in range(primes.size - 1, kept - 1, -1):
-            gone, half = primes[last], primes[last] // np.uint64(2)
-            for j in range(last):
-                prime, inverse = primes[j], inverses[last, j]
-                for x in range(values.shape[2]):
-                    rest = np.uint64(values[row, last, x])
-                    moved = np.uint64(values[row, j, x]) + prime + half - (rest + half) % gone
-                    moved += prime if moved < prime else np.uint64(0)
-                    values[row, j, x] = np.uint32(moved * inverse % prime)
 
 
 def rounded(parameters: SlotParameters, values: Residues) -> Residues:
@@ -147,7 +135,7 @@ def _round(
     slots: Words,
     out: Residues,
 ) -> None:
-    """t x / q' is, but for multiples of t, the sum of t d_j / p_j: whole quotients, and rests as fractions."""
+    """t x / q' is, but for multiples of t, the sum of t d_j / p_j: whole quotients, and fractions."""
     count, degree = values.shape[1], values.shape[2]
     digits = np.empty(count, np.uint64)
     for row in range(values.shape[0]):

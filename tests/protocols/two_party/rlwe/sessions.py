@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from parties.errors import PeerClosed
 from parties.link import Link
 from parties.local import local_pair
 from parties.meter import CLIENT, SERVER, Meter, Phase
@@ -28,6 +29,9 @@ def both(
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(run, CLIENT, holder)
         second = pool.submit(run, SERVER, evaluator)
+        for each in (first, second):  # who found the peer gone did not fail first
+            if not isinstance(each.exception(), PeerClosed | None):
+                each.result()
         return first.result(), second.result(), meters[SERVER]  # pyright: ignore[reportReturnType]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from parties.errors import RangeError
 from protocols.two_party.rlwe.costs import answer_bytes, key_bytes, query_bytes
+from protocols.two_party.rlwe.encoding import signed
 from protocols.two_party.rlwe.keys import receive_keys, send_keys
 from protocols.two_party.rlwe.matrix_evaluator import evaluator_product
 from protocols.two_party.rlwe.matrix_holder import holder_product
@@ -51,6 +52,9 @@ def factors(case: Any, extreme: bool) -> tuple[Any, Any, RlweParameters]:
 @pytest.mark.parametrize("case", CASES)
 def test_shares_add_up_to_the_product(case: Any, extreme: bool) -> None:
     left, right, p = factors(case, extreme)
+    if case[1] is None:
+        words = right.astype(np.uint64) & np.uint64((1 << case[0]) - 1)
+        assert np.array_equal(signed(words, case[0]), right)
     bits, _, batch, rows, inner, columns = case
     client, server, meter = both(
         lambda link, stream: holder_product(link, send_keys(link, p, stream), left, columns, stream),

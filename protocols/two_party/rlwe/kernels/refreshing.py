@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from protocols.kernels.jit import kernel
-from protocols.two_party.rlwe.sampling import Small
-from protocols.two_party.rlwe.transforms import (
+from protocols.two_party.rlwe.kernels.butterflies import LANES
+from protocols.two_party.rlwe.kernels.transforms import (
     Residues,
+    Small,
     Transform,
     Words,
     forward,
@@ -15,7 +16,7 @@ from protocols.two_party.rlwe.transforms import (
     join_outer,
     split_outer,
 )
-from protocols.two_party.rlwe.words import below, folded, reduced, times
+from protocols.two_party.rlwe.kernels.words import below, folded, reduced, times
 
 _TERMS = 32
 
@@ -151,8 +152,10 @@ def joined(transform: Transform, dots: Residues) -> Residues:
     """From remainders [L, C, M] at degree 0 to the coefficients at multiples of X^K: [L, M, C]."""
     t = transform
     out = np.empty((dots.shape[0], dots.shape[2], dots.shape[1]), np.uint32)
+    padded = -(-dots.shape[1] // LANES) * LANES
     for j, target in enumerate(out):
-        rows = np.ascontiguousarray(dots[j].T).astype(np.uint64)
+        rows = np.zeros((dots.shape[2], padded), np.uint64)
+        rows[:, : dots.shape[1]] = dots[j].T
         _join(rows, t.primes[j], t.roots_inverse[j], t.outer_inverse[j], target)
     return out
 

@@ -16,10 +16,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.kernels.jit import kernel
-from protocols.two_party.rlwe.words import Word, below, times, with_quotient
+from protocols.two_party.rlwe.kernels.butterflies import (
+    join_2,
+    join_4,
+    join_8,
+    join_16,
+    join_each_2,
+    join_each_4,
+    join_each_8,
+    join_each_16,
+    split_2,
+    split_4,
+    split_8,
+    split_16,
+    split_each_2,
+    split_each_4,
+    split_each_8,
+    split_each_16,
+    turn,
+)
+from protocols.two_party.rlwe.kernels.words import Word, below, times, with_quotient
 
 Words = NDArray[np.uint64]
 Residues = NDArray[np.uint32]
+Small = NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,55 +182,61 @@ def forward(
     split_outer(rows, prime, roots)
     for i in range(line.size):
         line[i] = times(line[i], one, prime)
-    for row in range(outer):
-        for column in range(inner):
-            columns[column, row] = rows[row, column]
+    turn(line, outer, inner, turned)
     split_inner(columns, prime, points)
 
 
 @kernel
 def split_outer(rows: Words, prime: Word, roots: Words) -> None:
     """Remainders modulo the M factors, in place; rows [M, any] below 2 p, then below (2 + 2 log2 M) p."""
-    flat, width = rows.reshape(rows.size), rows.shape[1]
-    parts, half = 1, rows.shape[0] // 2
-    while half:
+    numbers, width, parts, half = rows.reshape(rows.size), rows.shape[1], 1, rows.shape[0]
+    while half > 1:
+        radix = _radix(half)
+        step = half // radix
         for part in range(parts):
-            root = roots[parts + part]
-            first = 2 * half * part * width
-            middle = first + half * width
-            _split(flat[first:middle], flat[middle : middle + half * width], root, prime)
-        parts, half = 2 * parts, half // 2
+            for row in range(step):
+                first = (half * part + row) * width
+                if radix == 16:
+                    split_16(numbers, first, step * width, width, roots, parts + part, prime)
+                elif radix == 8:
+                    split_8(numbers, first, step * width, width, roots, parts + part, prime)
+                elif radix == 4:
+                    split_4(numbers, first, step * width, width, roots, parts + part, prime)
+                else:
+                    split_2(numbers, first, step * width, width, roots, parts + part, prime)
+        parts, half = parts * radix, step
 
 
 @kernel
-def _split(u: Words, v: Words, root: Word, prime: Word) -> None:
-    twice = prime + prime
-    for i in range(u.size):
-        high = times(v[i], root, prime)
-        low = u[i]
-        u[i] = low + high
-        v[i] = low + (twice - high)
+def _radix(rows: int) -> int:
+    """Of the next pass over so many rows: 16 is the most, and 16 after it is better than 2."""
+    if rows == 32:
+        return 4
+    if rows == 64:
+        return 8
+    return min(rows, 16) if rows < 128 else 8 if rows == 128 else 16
 
 
 @kernel
 def split_inner(columns: Words, prime: Word, points: Words) -> None:
     """Values at the points, in place; columns [K, M] below 2 p, then below (2 + 2 log2 K) p."""
-    parts, half = 1, columns.shape[0] // 2
-    while half:
+    numbers, width, parts, half = columns.reshape(columns.size), columns.shape[1], 1, columns.shape[0]
+    roots = points.reshape(points.size)
+    while half > 1:
+        radix = _radix(half)
+        step = half // radix
         for part in range(parts):
-            for row in range(2 * half * part, 2 * half * part + half):
-                _split_each(columns[row], columns[row + half], points[parts + part], prime)
-        parts, half = 2 * parts, half // 2
-
-
-@kernel
-def _split_each(u: Words, v: Words, roots: Words, prime: Word) -> None:
-    twice = prime + prime
-    for i in range(u.size):
-        high = times(v[i], roots[i], prime)
-        low = u[i]
-        u[i] = low + high
-        v[i] = low + (twice - high)
+            for row in range(step):
+                first = (half * part + row) * width
+                if radix == 16:
+                    split_each_16(numbers, first, step * width, width, roots, parts + part, prime)
+                elif radix == 8:
+                    split_each_8(numbers, first, step * width, width, roots, parts + part, prime)
+                elif radix == 4:
+                    split_each_4(numbers, first, step * width, width, roots, parts + part, prime)
+                else:
+                    split_each_2(numbers, first, step * width, width, roots, parts + part, prime)
+        parts, half = parts * radix, step
 
 
 @kernel
@@ -241,45 +267,49 @@ def inverse(turned: Words, line: Words, inner: int, prime: Word, roots: Words, p
     """One inverse transform, not yet divided by N: numbers below 2 p in `turned` to such in `line`."""
     outer = line.size // inner
     rows, columns = line.reshape(outer, inner), turned.reshape(inner, outer)
-    parts, half = inner // 2, 1
-    while parts:
-        for part in range(parts):
-            for row in range(2 * half * part, 2 * half * part + half):
-                _join_each(columns[row], columns[row + half], points[parts + part], prime)
-        parts, half = parts // 2, 2 * half
-    for row in range(outer):
-        for column in range(inner):
-            rows[row, column] = columns[column, row]
+    join_inner(columns, prime, points)
+    turn(turned, inner, outer, line)
     join_outer(rows, prime, roots)
+
+
+@kernel
+def join_inner(columns: Words, prime: Word, points: Words) -> None:
+    """From values at the points, below 2 p, to K times the remainders modulo the M factors, in place."""
+    numbers, width, parts, step = columns.reshape(columns.size), columns.shape[1], columns.shape[0], 1
+    roots = points.reshape(points.size)
+    while parts > 1:
+        radix = _radix(parts)
+        parts //= radix
+        for part in range(parts):
+            for row in range(step):
+                first = (step * radix * part + row) * width
+                if radix == 16:
+                    join_each_16(numbers, first, step * width, width, roots, parts + part, prime)
+                elif radix == 8:
+                    join_each_8(numbers, first, step * width, width, roots, parts + part, prime)
+                elif radix == 4:
+                    join_each_4(numbers, first, step * width, width, roots, parts + part, prime)
+                else:
+                    join_each_2(numbers, first, step * width, width, roots, parts + part, prime)
+        step *= radix
 
 
 @kernel
 def join_outer(rows: Words, prime: Word, roots: Words) -> None:
     """From remainders modulo the M factors, below 2 p, to M times the polynomial, in place."""
-    flat, width = rows.reshape(rows.size), rows.shape[1]
-    parts, half = rows.shape[0] // 2, 1
-    while parts:
+    numbers, width, parts, step = rows.reshape(rows.size), rows.shape[1], rows.shape[0], 1
+    while parts > 1:
+        radix = _radix(parts)
+        parts //= radix
         for part in range(parts):
-            root = roots[parts + part]
-            first = 2 * half * part * width
-            middle = first + half * width
-            _join(flat[first:middle], flat[middle : middle + half * width], root, prime)
-        parts, half = parts // 2, 2 * half
-
-
-@kernel
-def _join(u: Words, v: Words, root: Word, prime: Word) -> None:
-    twice = prime + prime
-    for i in range(u.size):
-        low, high = u[i], v[i]
-        u[i] = below(low + high, twice)
-        v[i] = times(low + (twice - high), root, prime)
-
-
-@kernel
-def _join_each(u: Words, v: Words, roots: Words, prime: Word) -> None:
-    twice = prime + prime
-    for i in range(u.size):
-        low, high = u[i], v[i]
-        u[i] = below(low + high, twice)
-        v[i] = times(low + (twice - high), roots[i], prime)
+            for row in range(step):
+                first = (step * radix * part + row) * width
+                if radix == 16:
+                    join_16(numbers, first, step * width, width, roots, parts + part, prime)
+                elif radix == 8:
+                    join_8(numbers, first, step * width, width, roots, parts + part, prime)
+                elif radix == 4:
+                    join_4(numbers, first, step * width, width, roots, parts + part, prime)
+                else:
+                    join_2(numbers, first, step * width, width, roots, parts + part, prime)
+        step *= radix
