@@ -24,12 +24,16 @@ from parties.packing import pack_words, unpack_words
 from parties.randomness import InsecureTestRandom
 from protocols.kernels import idpf
 from protocols.kernels.aes import LEAF, Hash
+from protocols.kernels.bit_transpose import transpose_bits
+from protocols.kernels.correlated_tree import grow, regrow
 from protocols.kernels.dpf import expand_all, generate, prefix_parity, window_lookup
 from protocols.kernels.entries import Layout
 from protocols.kernels.histogram import suffix_counts
 from protocols.kernels.lines import Lines
+from protocols.kernels.local_code import add_products
 from protocols.kernels.processor import kernel_set
 from protocols.kernels.ring_products import ring_matmul, ring_matmul_transposed
+from protocols.kernels.tweaked_hash import tweaked_hash
 from protocols.kernels.window_table import WindowTable
 from tests.mpcinfer.fss_parties import PROBABILISTIC, Whole, deal, run_private
 from tests.mpcinfer.three_parties import random_model
@@ -88,6 +92,20 @@ def prefix_keys() -> Arrays:
         yield idpf.line_lookup(0, keys, roots[0], lines, hash)
 
 
+def ot_kernels() -> Arrays:
+    """Trees, code, hash and transpose of oblivious transfer."""
+    random, hash, depth, trees = InsecureTestRandom(5), Hash(bytes(range(16))), 7, 37
+    for count in (0, 5, 16, 70):
+        yield tweaked_hash(hash, random.uint64((count, 2)), 12345, 6, random.uint64((2,)))
+    yield transpose_bits(random.uint64((128, 3)))
+    leaves, sums = random.uint64((2, trees, 1 << depth, 2)), np.empty((trees, depth - 1, 2), np.uint64)
+    grow(hash, random.uint64((trees, 2)), random.uint64((2,)) | np.uint64(1), sums, leaves[0])
+    regrow(hash, random.uint8((trees, depth)) & 1, random.uint64((trees, depth, 2)), leaves[1])
+    code = random.uint64((333, 2))
+    add_products(hash, random.uint64((100, 2)), code)
+    yield from (sums, leaves, code)
+
+
 def other_kernels() -> Arrays:
     """Packing, histograms, products."""
     random = InsecureTestRandom(3)
@@ -133,7 +151,7 @@ def session() -> Arrays:
 
 def digests() -> dict[str, str]:
     """The kernel set, and a digest of each of the above."""
-    kernels = [array for make in (point_keys, prefix_keys, other_kernels) for array in make()]
+    kernels = [array for make in (point_keys, prefix_keys, ot_kernels, other_kernels) for array in make()]
     return {"set": kernel_set(), "kernels": digest(kernels), "session": digest(session())}
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parties.wire import RingArray, spec_of
+from protocols.kernels.option_masks import mask_turned
 from protocols.two_party.ot.session import Session, pieces
 
 Words = NDArray[np.uint64]
@@ -48,11 +49,10 @@ def send_chosen(session: Session, messages: Words, message_bits: int, sender: in
     bits = index_bits(options)
     for start, stop in pieces(count, chunk_rows(options)):
         keys = random_messages(session, stop - start, options, message_bits, sender, of=count - start)
-        turned = session.link.recv([spec_of(bits, (stop - start,))])[0].astype(np.int64)
-        order: NDArray[np.int64] = np.arange(options, dtype=np.int64) ^ turned[:, None]
-        sent = messages[start:stop] ^ np.take_along_axis(keys, order, axis=1)
-        kind = spec_of(message_bits, ()).dtype
-        session.link.send([cast("RingArray", sent.astype(kind))], message_bits)
+        turned = session.link.recv([spec_of(bits, (stop - start,))])[0].astype(np.uint8)
+        sent = np.empty(keys.shape, spec_of(message_bits, ()).dtype)
+        mask_turned(np.ascontiguousarray(messages[start:stop]), keys, turned, sent)
+        session.link.send([cast("RingArray", sent)], message_bits)
 
 
 def receive_chosen(session: Session, choices: Words, options: int, message_bits: int, sender: int) -> Words:
@@ -83,11 +83,7 @@ def random_messages(
     assert stream.delta is not None
     combined = _combined(session, count, index_bits(options), sender, of)
     tweak = session.hash.reserve(count)
-    mask = np.uint64((1 << message_bits) - 1)
-    keys = np.empty((count, options), np.uint64)
-    for option, offset in enumerate(_multiples(stream.delta, options)):
-        keys[:, option] = session.hash.hash(combined, tweak, offset)[:, 0] & mask
-    return keys
+    return session.hash.options(combined, _multiples(stream.delta, options), tweak, message_bits)
 
 
 def random_message(

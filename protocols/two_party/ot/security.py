@@ -211,7 +211,7 @@ def _clean(samples: int, secret: int, weight: int) -> float:
     return _choose(samples - secret, weight) - _choose(samples, weight)
 
 
-def _choose(count: float, chosen: float) -> float:
+def _choose(count: int | float, chosen: int | float) -> float:
     """log2 of count choose chosen, of real numbers; -inf where there is none."""
     if chosen < 0 or chosen > count:
         return -inf

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from parties.link import Link
 from parties.randomness import Randomness
 from protocols.kernels.aes import Hash
+from protocols.kernels.option_masks import option_masks
 from protocols.kernels.tweaked_hash import tweaked_hash
 from protocols.two_party.ot.base import COUNT, receive_base, send_base
 from protocols.two_party.ot.extension import ExtensionReceiver, ExtensionSender
@@ -44,6 +45,10 @@ class TweakedHash:
     def hash(self, blocks: Words, first: int, offset: Words | None = None) -> Words:
         """Hashes of blocks xor an offset, under the tweaks from `first` on: uint64 [n, 2]."""
         return tweaked_hash(self._hash, blocks, first, 0, offset)
+
+    def options(self, blocks: Words, offsets: Words, first: int, bits: int) -> Words:
+        """Low bits of hashes of blocks xor every offset, a tweak a block: uint64 [n, N]."""
+        return option_masks(self._hash, blocks, offsets, first, bits)
 
 
 @dataclass(eq=False)

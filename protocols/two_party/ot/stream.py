@@ -40,6 +40,11 @@ class CotStream:
         self._ready: list[Words] = []
         self._seeds = np.empty((0, 2), np.uint64)
 
+    @property
+    def available(self) -> int:
+        """COTs that can be taken without an extension."""
+        return self._schedule.available
+
     def reserve(self, count: int) -> None:
         """Announces that so many more COTs will be taken, so that extensions have the right size."""
         self._schedule.reserve(count)
