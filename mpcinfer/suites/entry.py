@@ -13,6 +13,8 @@ from typing import Any
 from parties.bill import Bill, BillRow
 
 SAMPLE = "sample"
+CORRELATIONS = "correlations"
+"""Rows of bills for correlations that a suite makes for many places at once, wherever in a model these are."""
 """The label under which a sample is counted."""
 
 
@@ -59,10 +61,10 @@ class SampleCost:
 
     @classmethod
     def of(cls, bill: Bill, elements: int, element: str) -> SampleCost:
-        """From a bill's rows under the label `SAMPLE`."""
+        """From a bill's rows under the labels `SAMPLE` and `CORRELATIONS`."""
         total = BillRow(label=SAMPLE)
         for row in bill.rows:
-            if row.label.split(".")[0] == SAMPLE:
+            if row.label.split(".")[0] in (SAMPLE, CORRELATIONS):
                 total.add(row)
         return cls(
             element=element,

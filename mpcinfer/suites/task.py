@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpcinfer.models.config import ModelConfig, weight_shapes
-from mpcinfer.suites.entry import SAMPLE
+from mpcinfer.suites.entry import CORRELATIONS, SAMPLE
 from parties.bill import Bill, BillRow
 from protocols.plan import Plan
 
@@ -65,9 +65,9 @@ class Task:
     def measured(self, bill: Bill) -> Bill:
         """The rows of a bill that are the task's own: without its input, its output and the setup."""
         first = [(row, row.label.split(".")[0]) for row in bill.rows]
-        if self.operation:
-            return Bill(rows=[row for row, name in first if name == SAMPLE], notes=bill.notes)
-        return Bill(rows=[row for row, name in first if name.startswith(_LAYER)], notes=bill.notes)
+        own = SAMPLE if self.operation else _LAYER
+        rows = [row for row, name in first if name.startswith(own) or name == CORRELATIONS]
+        return Bill(rows=rows, notes=bill.notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

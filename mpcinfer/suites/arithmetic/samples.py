@@ -91,6 +91,18 @@ def _linear() -> Sample:
     return Sample(run=run, expected=lambda x: x @ random_matrix((x.shape[-1], x.shape[-1])))
 
 
+def _products() -> Sample:
+    def run(
+        executor: Arithmetic, suite: Suite, config: ModelConfig, tokens: int, inputs: Inputs
+    ) -> tuple[Share, int, str]:
+        x = inputs.shared(executor, (1, tokens, config.width), normal(1.0))
+        with executor.meter.span(SAMPLE):
+            y = executor.mul(x, x)
+        return y, tokens * config.width, "element"
+
+    return Sample(run=run, expected=lambda x: x * x)
+
+
 def _truncation() -> Sample:
     def run(
         executor: Arithmetic, suite: Suite, config: ModelConfig, tokens: int, inputs: Inputs
@@ -178,6 +190,7 @@ def _inverse_sqrt() -> Sample:
 
 SAMPLES: dict[str, Sample] = {
     "linear": _linear(),
+    "products": _products(),
     "truncation": _truncation(),
     "comparison": _comparison(),
     "softmax": _softmax(),
