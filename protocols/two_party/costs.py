@@ -9,8 +9,10 @@ from protocols.two_party.correlations import Kind, Request
 from protocols.two_party.matrices import MatrixCosts
 from protocols.two_party.ot.costs import BASE, OtCosts
 from protocols.two_party.products import count_products
+from protocols.two_party.recipe import Costs
 from protocols.two_party.recipes import RECIPES, by_transfer, cot_counts
 from protocols.two_party.source import offline
+from protocols.two_party.vectors import VectorCosts
 from protocols.two_party.windows import by_kind, window
 
 
@@ -22,7 +24,8 @@ class SourceCosts:
     """
 
     def __init__(self, meter: Meter) -> None:
-        self._meter, self._ot, self._matrices = meter, OtCosts(), MatrixCosts()
+        ot = OtCosts()
+        self._meter, self._costs, self._matrices = meter, Costs(ot, VectorCosts(ot)), MatrixCosts()
         self._charge("keys", BASE.to_server, BASE.to_client)
 
     def charge(self, requests: Sequence[Request]) -> None:
@@ -35,7 +38,7 @@ class SourceCosts:
 
     def _charge_window(self, requests: Sequence[Request]) -> None:
         for sender, count in enumerate(cot_counts(requests)):
-            self._ot.reserve(sender, count)
+            self._costs.ot.reserve(sender, count)
         for (kind, bits, transfer), places in by_kind(requests, by_transfer).items():
             group = [requests[place] for place in places]
             if kind in RECIPES or transfer:
@@ -45,13 +48,13 @@ class SourceCosts:
                 self._charge(str(kind), *self._matrices.count(request))
 
     def _charge_transfers(self, kind: Kind, bits: int, group: Sequence[Request]) -> None:
-        before = self._ot.total
+        before = self._costs.sent
         if kind in RECIPES:
-            RECIPES[kind].count(self._ot, sum(request.elements for request in group), bits)
+            RECIPES[kind].count(self._costs, sum(request.elements for request in group), bits)
         else:
-            count_products(self._ot, group, bits)
-        after = self._ot.total
-        self._charge(str(kind), after.to_server - before.to_server, after.to_client - before.to_client)
+            count_products(self._costs, group, bits)
+        after = self._costs.sent
+        self._charge(str(kind), after[0] - before[0], after[1] - before[1])
 
     def _charge(self, kind: str, to_server: int, to_client: int) -> None:
         with offline(self._meter, kind):

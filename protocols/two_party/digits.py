@@ -9,8 +9,7 @@ import torch
 
 from parties.meter import SERVER
 from protocols.two_party.correlations import ENTRY_BITS, TABLE_SIZE
-from protocols.two_party.ot.costs import OtCosts
-from protocols.two_party.recipe import Maker, Recipe
+from protocols.two_party.recipe import Costs, Maker, Recipe
 
 _TOGETHER = 1 << 18
 """Tables whose entries lie unpacked in memory at once."""
@@ -34,6 +33,6 @@ class Digit(Recipe):
             )
         return torch.from_numpy(places), torch.from_numpy(entries)
 
-    def count(self, costs: OtCosts, count: int, bits: int) -> None:
+    def count(self, costs: Costs, count: int, bits: int) -> None:
         for start in range(0, count, _TOGETHER):
-            costs.random_messages(min(_TOGETHER, count - start), TABLE_SIZE, sender=SERVER)
+            costs.ot.random_messages(min(_TOGETHER, count - start), TABLE_SIZE, sender=SERVER)

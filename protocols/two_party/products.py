@@ -10,8 +10,7 @@ import torch
 from protocols.arithmetic.shapes import Shape
 from protocols.tensors import to_tensor
 from protocols.two_party.correlations import Kind, Parts, Request
-from protocols.two_party.ot.costs import OtCosts
-from protocols.two_party.recipe import Maker, count_cross_products, cross_products
+from protocols.two_party.recipe import Costs, Maker, count_cross_products, cross_products
 
 
 def make_products(maker: Maker, group: Sequence[Request], bits: int) -> list[Parts]:
@@ -36,7 +35,7 @@ def make_products(maker: Maker, group: Sequence[Request], bits: int) -> list[Par
     ]
 
 
-def count_products(costs: OtCosts, group: Sequence[Request], bits: int) -> None:
+def count_products(costs: Costs, group: Sequence[Request], bits: int) -> None:
     """Charges what `make_products` sends."""
     count_cross_products(costs, sum(math.prod(entries_shape(request)) for request in group), bits)
 

@@ -16,6 +16,7 @@ from parties.randomness import Randomness
 from protocols.tensors import to_tensor, to_words
 from protocols.two_party.ot.costs import OtCosts
 from protocols.two_party.ot.two_party_ot import TwoPartyOt
+from protocols.two_party.vectors import VectorCosts, Vectors
 
 Words = NDArray[np.uint64]
 Bits = NDArray[np.uint8]
@@ -28,11 +29,13 @@ class Maker:
     Attributes:
         rank: 0 server, 1 client.
         ot: with the other party.
+        vectors: likewise.
         random: this party's own.
     """
 
     rank: int
     ot: TwoPartyOt
+    vectors: Vectors
     random: Randomness
 
     def words(self, count: int, bits: int) -> Words:
@@ -44,6 +47,24 @@ class Maker:
         return self.random.words((count,), 1).astype(np.uint8)
 
 
+@dataclass(slots=True)
+class Costs:
+    """What makers send, as a recipe counts it.
+
+    Attributes:
+        ot, vectors: as of `Maker`.
+    """
+
+    ot: OtCosts
+    vectors: VectorCosts
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """Bytes so far, to the server and to the client."""
+        to_server, to_client = self.vectors.sent
+        return self.ot.total.to_server + to_server, self.ot.total.to_client + to_client
+
+
 class Recipe(ABC):
     """Makes correlations of a kind that need nothing but a number of elements and a ring."""
 
@@ -52,7 +73,7 @@ class Recipe(ABC):
         """This party's parts, [count, ...] each, as `Correlations.take` has them."""
 
     @abstractmethod
-    def count(self, costs: OtCosts, count: int, bits: int) -> None:
+    def count(self, costs: Costs, count: int, bits: int) -> None:
         """Charges what `make` sends."""
 
 
@@ -64,8 +85,8 @@ class Wrap(Recipe):
         product = maker.ot.additive_bit_products(own, bits, sender=SERVER)
         return torch.from_numpy(own), to_tensor(product)
 
-    def count(self, costs: OtCosts, count: int, bits: int) -> None:
-        costs.additive_bit_products(count, bits, sender=SERVER)
+    def count(self, costs: Costs, count: int, bits: int) -> None:
+        costs.ot.additive_bit_products(count, bits, sender=SERVER)
 
 
 class Bit(Recipe):
@@ -75,8 +96,8 @@ class Bit(Recipe):
         xor, additive = maker.ot.dabits(count, bits, sender=SERVER)
         return torch.from_numpy(xor), to_tensor(additive)
 
-    def count(self, costs: OtCosts, count: int, bits: int) -> None:
-        costs.dabits(count, bits, sender=SERVER)
+    def count(self, costs: Costs, count: int, bits: int) -> None:
+        costs.ot.dabits(count, bits, sender=SERVER)
 
 
 class Select(Recipe):
@@ -97,10 +118,10 @@ class Select(Recipe):
             product += maker.ot.bit_times_value(mine, (count,), bits, sender=sender)
         return torch.from_numpy(xor), to_tensor(additive), to_tensor(number), to_tensor(product)
 
-    def count(self, costs: OtCosts, count: int, bits: int) -> None:
-        costs.dabits(count, bits, sender=SERVER)
+    def count(self, costs: Costs, count: int, bits: int) -> None:
+        costs.ot.dabits(count, bits, sender=SERVER)
         for sender in (0, 1):
-            costs.bit_times_value((count,), bits, sender=sender)
+            costs.ot.bit_times_value((count,), bits, sender=sender)
 
 
 class And(Recipe):
@@ -112,8 +133,8 @@ class And(Recipe):
             for packed in maker.ot.bit_triples(count)
         )
 
-    def count(self, costs: OtCosts, count: int, bits: int) -> None:
-        costs.bit_triples(count)
+    def count(self, costs: Costs, count: int, bits: int) -> None:
+        costs.ot.bit_triples(count)
 
 
 class Square(Recipe):
@@ -121,11 +142,11 @@ class Square(Recipe):
 
     def make(self, maker: Maker, count: int, bits: int) -> tuple[torch.Tensor, ...]:
         own = maker.words(count, bits)
-        cross = maker.ot.products(own & np.uint64((1 << (bits - 1)) - 1), bits - 1, sender=SERVER)
+        cross = maker.vectors.products(own & np.uint64((1 << (bits - 1)) - 1), bits - 1, evaluator=SERVER)
         return to_tensor(own), to_tensor(own * own + cross * np.uint64(2))
 
-    def count(self, costs: OtCosts, count: int, bits: int) -> None:
-        costs.products(count, bits - 1, sender=SERVER)
+    def count(self, costs: Costs, count: int, bits: int) -> None:
+        costs.vectors.products(count, bits - 1, evaluator=SERVER)
 
 
 def cross_products(maker: Maker, a: torch.Tensor, b: torch.Tensor, bits: int) -> torch.Tensor:
@@ -133,12 +154,13 @@ def cross_products(maker: Maker, a: torch.Tensor, b: torch.Tensor, bits: int) ->
     own_a, own_b = to_words(a), to_words(b)
     mask = np.uint64((1 << bits) - 1)
     total = own_a * own_b
-    for sender in (0, 1):
-        total += maker.ot.products((own_a if sender == maker.rank else own_b) & mask, bits, sender=sender)
+    for evaluator in (0, 1):
+        own = own_a if evaluator == maker.rank else own_b
+        total += maker.vectors.products(own & mask, bits, evaluator)
     return to_tensor(total)
 
 
-def count_cross_products(costs: OtCosts, count: int, bits: int) -> None:
+def count_cross_products(costs: Costs, count: int, bits: int) -> None:
     """What `cross_products` sends."""
-    for sender in (0, 1):
-        costs.products(count, bits, sender=sender)
+    for evaluator in (0, 1):
+        costs.vectors.products(count, bits, evaluator)

@@ -10,7 +10,11 @@ from protocols.two_party.digits import Digit
 from protocols.two_party.matrices import matmul_bytes
 from protocols.two_party.products import entries_shape
 from protocols.two_party.recipe import And, Bit, Recipe, Select, Square, Wrap
+from protocols.two_party.vectors import encrypted
+from protocols.two_party.windows import by_kind
 
+INDEX_BITS = 4
+"""Of a table of 16 entries."""
 RECIPES: dict[Kind, Recipe] = {
     Kind.WRAP: Wrap(),
     Kind.BIT: Bit(),
@@ -32,9 +36,10 @@ def by_transfer(request: Request) -> bool:
 def cot_counts(requests: Sequence[Request]) -> tuple[int, int]:
     """COTs that making these takes, by the rank of their sender."""
     server = client = 0
-    for request in requests:
-        count = request.elements
-        match request.kind:
+    for (kind, bits, transfer), places in by_kind(requests, by_transfer).items():
+        group = [requests[place] for place in places]
+        count = sum(request.elements for request in group)
+        match kind:
             case Kind.WRAP | Kind.BIT:
                 server += count
             case Kind.SELECT:
@@ -42,11 +47,12 @@ def cot_counts(requests: Sequence[Request]) -> tuple[int, int]:
             case Kind.AND:
                 server, client = server + count, client + count
             case Kind.DIGIT:
-                server += 4 * count
+                server += INDEX_BITS * count
             case Kind.SQUARE:
-                server += (request.bits - 1) * count
-            case Kind.PRODUCT | Kind.MATMUL if by_transfer(request):
-                both = request.bits * math.prod(entries_shape(request))
+                server += 0 if encrypted(count, bits - 1) else (bits - 1) * count
+            case _ if transfer:
+                products = sum(math.prod(entries_shape(request)) for request in group)
+                both = 0 if encrypted(products, bits) else bits * products
                 server, client = server + both, client + both
             case _:
                 pass

@@ -22,6 +22,7 @@ from protocols.two_party.ot.two_party_ot import TwoPartyOt
 from protocols.two_party.products import make_products
 from protocols.two_party.recipe import Maker
 from protocols.two_party.recipes import RECIPES, by_transfer, cot_counts
+from protocols.two_party.vectors import Vectors
 from protocols.two_party.windows import by_kind, window
 
 SPAN = "correlations"
@@ -51,7 +52,8 @@ class TwoPartySource(Correlations):
         assert link.rank is not None
         self._meter, random = link.meter, SystemRandom()
         with offline(self._meter, "keys"):
-            self._maker = Maker(link.rank, TwoPartyOt.set_up(link, random), random)
+            ot = TwoPartyOt.set_up(link, random)
+        self._maker = Maker(link.rank, ot, Vectors(link, ot, random), random)
         self._matrices = Matrices(link, random)
         self._announced: deque[Request] = deque()
         self._made: deque[tuple[Request, Parts]] = deque()
