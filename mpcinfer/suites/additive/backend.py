@@ -170,6 +170,13 @@ class SecureBackend(Backend[Share, Weight]):
         added = form.epsilon if epsilon is None else epsilon.share
         return self.suite.power(form.power, low, high, largest)(self.executor, scores, start, added)
 
+    def cap_scores(self, scores: Share, start: int, form: AttentionForm) -> Share:
+        """Of what a query may see; the rest is zero."""
+        rows = CausalRows(scores.shape[-2], start, form.window, form.causal)
+        packed = self.executor.mul_public(rows.pack(self.executor, scores), 1.0 / form.cap)
+        bent = self.suite.tanh(self.executor, packed)
+        return rows.unpack(self.executor, self.executor.mul_public(bent, form.cap))
+
     def _without_padding(self, scores: Share) -> Share:
         """Scores, those of padding so much lower that they get no weight: the client adds to its shares what
         it alone knows.

@@ -53,7 +53,8 @@ def randomised(model: torch.nn.Module, seed: int, size: float = 0.4) -> torch.nn
 def logits_of(model: Model, ids: list[int]) -> torch.Tensor:
     """Ours."""
     backend = PlainBackend()
-    return Decoder(backend, model.config, model.weights).forward(backend.tokens(ids, len(ids)), len(ids))[0]
+    decoder = Decoder(backend, model.config, model.weights)
+    return decoder.answered(decoder.forward(backend.tokens(ids, len(ids)), len(ids))[0])
 
 
 def largest_error(theirs: torch.nn.Module, folder: Path) -> tuple[float, float]:
@@ -250,6 +251,20 @@ def _qwen3(draw: random.Random) -> Settings:
     return {**_qwen2(draw), "attention_bias": draw.choice([True, False])}
 
 
+def _gemma2(draw: random.Random) -> Settings:
+    blocks = _blocks(draw)
+    return {
+        **blocks,
+        **_rope(draw),
+        **draw.choice([{}, {"layer_types": _layer_types(draw, blocks["num_hidden_layers"])}]),
+        "sliding_window": draw.choice([4, 9, 100]),
+        "query_pre_attn_scalar": draw.choice([8, 30]),
+        "attention_bias": draw.choice([True, False]),
+        "attn_logit_softcapping": draw.choice([50.0, 3.0]),
+        "final_logit_softcapping": draw.choice([30.0, 2.0, None]),
+    }
+
+
 def _gemma3(draw: random.Random) -> Settings:
     blocks = _blocks(draw)
     kinds: Settings = draw.choice(
@@ -322,6 +337,7 @@ CASES: dict[str, FamilyCase] = {
     "granite": FamilyCase(transformers.GraniteConfig, transformers.GraniteForCausalLM, _granite),
     "phi3": FamilyCase(transformers.Phi3Config, transformers.Phi3ForCausalLM, _phi3),
     "gemma": FamilyCase(transformers.GemmaConfig, transformers.GemmaForCausalLM, _gemma),
+    "gemma2": FamilyCase(transformers.Gemma2Config, transformers.Gemma2ForCausalLM, _gemma2),
     "qwen3": FamilyCase(transformers.Qwen3Config, transformers.Qwen3ForCausalLM, _qwen3),
     "gemma3_text": FamilyCase(transformers.Gemma3TextConfig, transformers.Gemma3ForCausalLM, _gemma3),
     "gpt_neox": FamilyCase(transformers.GPTNeoXConfig, transformers.GPTNeoXForCausalLM, _neox),
