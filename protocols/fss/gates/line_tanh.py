@@ -33,11 +33,11 @@ over a cell."""
 
 @final
 class TanhOnLines(ValueGate):
-    """h tanh(i / h) of a masked number i, as an additive share with `RESULT_FRAC` fraction bits.
+    """h tanh(i / h) of a masked number i on a line in its cell, as an additive share.
 
     1. One look-up of the number (`line_lookup.py`) opens, masked, value and slope of its cell's line of
        h tanh(i / h), each times a sign of the dealer's.
-    2. y, the line at i, from opened values and shared secrets.
+    2. y, the line at i, from opened values and shared secrets, with `RESULT_FRAC` fraction bits.
 
     Which cell is taken depends on the mask, and so does the result in its last bits. Where truncation is
     exact `TanhLookup` takes its place.

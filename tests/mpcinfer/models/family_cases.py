@@ -260,7 +260,7 @@ def _gemma2(draw: random.Random) -> Settings:
         "sliding_window": draw.choice([4, 9, 100]),
         "query_pre_attn_scalar": draw.choice([8, 30]),
         "attention_bias": draw.choice([True, False]),
-        "attn_logit_softcapping": draw.choice([50.0, 3.0]),
+        "attn_logit_softcapping": draw.choice([50.0, 3.0, None]),
         "final_logit_softcapping": draw.choice([30.0, 2.0, None]),
     }
 
