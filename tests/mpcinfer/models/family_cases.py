@@ -197,11 +197,20 @@ def _granite(draw: random.Random) -> Settings:
     }
 
 
+def _longrope(draw: random.Random, pairs: int) -> Settings:
+    """Of a context of 40 tokens, as many as `IDS` has, stretched."""
+    lists = {name: [draw.uniform(1.0, 9.0) for _ in range(pairs)] for name in ("short_factor", "long_factor")}
+    others = draw.choice([{}, {"factor": 4.0}, {"attention_factor": 1.4}])
+    return {"rope_type": "longrope", "rope_theta": 500.0, **lists, **others}
+
+
 def _phi3(draw: random.Random) -> Settings:
     turned = draw.choice([1.0, 0.5])
+    rope = draw.choice([_DEFAULT, _longrope(draw, int(4 * turned))])
     return {
         **_blocks(draw, head_dim=False),
-        "rope_parameters": {**_DEFAULT, "partial_rotary_factor": turned},
+        "original_max_position_embeddings": len(IDS),
+        "rope_parameters": {**rope, "partial_rotary_factor": turned},
         "sliding_window": draw.choice([None, 11]),
     }
 
