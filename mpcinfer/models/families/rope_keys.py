@@ -141,6 +141,8 @@ def _yarn(
     nested: Fields, rates: list[float], base: float, original: int, context: int
 ) -> tuple[list[float], float]:
     """YaRN (Peng et al., arXiv 2309.00071): a ramp over the pairs, and a factor on queries and keys."""
+    if base <= 1 or original < 1:
+        raise ConfigError(f"{nested.source}: YaRN over {original} tokens with a base of {base:g}")
     width, factor = 2 * len(rates), nested.number("factor", context / original)
     fast, slow = (
         nested.number(key, 0.0) or usual for key, usual in (("beta_fast", 32.0), ("beta_slow", 1.0))
