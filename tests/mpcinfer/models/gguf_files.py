@@ -148,8 +148,10 @@ def with_rope(fields: dict[str, Any], tensors: Tensors, rope: dict[str, Any], co
             tensors[f"rope_factors_{name}.weight"] = np.array(rope[f"{name}_factor"], np.float32)
 
 
-def save_gguf(path: Path, architecture: str, fields: dict[str, Any], tensors: Tensors) -> Path:
-    """Writes a file, with a tokenizer of as many tokens as the models have."""
+def save_gguf(
+    path: Path, architecture: str, fields: dict[str, Any], tensors: Tensors, *, pieces: bool = False
+) -> Path:
+    """Writes a file, with a tokenizer of as many tokens as the models have: of bytes, or SentencePiece's."""
     writer = gguf.GGUFWriter(path, architecture)
     adders = {
         bool: writer.add_bool,
@@ -160,12 +162,7 @@ def save_gguf(path: Path, architecture: str, fields: dict[str, Any], tensors: Te
     }
     for key, value in fields.items():
         adders[type(value)](f"{architecture}.{key}", value)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    known = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "th"]
-    writer.add_token_list([*known, *(f"<{i}>" for i in range(VOCABULARY - len(known)))])
-    writer.add_token_merges(["t h"])
-    writer.add_eos_token_id(VOCABULARY - 1)
+    (_add_pieces if pieces else _add_bytes)(writer)
     for name, array in tensors.items():
         writer.add_tensor(name, np.ascontiguousarray(array))
     writer.write_header_to_file()
@@ -175,7 +172,28 @@ def save_gguf(path: Path, architecture: str, fields: dict[str, Any], tensors: Te
     return path
 
 
-def both(folder: Path, architecture: str, **settings: Any) -> Path:
+def _add_bytes(writer: gguf.GGUFWriter) -> None:
+    known = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "th"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list([*known, *(f"<{i}>" for i in range(VOCABULARY - len(known)))])
+    writer.add_token_merges(["t h"])
+    writer.add_eos_token_id(VOCABULARY - 1)
+
+
+def _add_pieces(writer: gguf.GGUFWriter) -> None:
+    special, raw = ["<unk>", "<s>", "</s>"], [f"<0x{byte:02X}>" for byte in range(256)]
+    words = ["\u2581", "t", "h", "e", "th", "the", "\u2581the", "x", "y"]
+    words += [f"w{i}" for i in range(VOCABULARY - len(special) - len(raw) - len(words))]
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([*special, *raw, *words])
+    writer.add_token_scores([0.0] * 259 + [-float(i) for i in range(len(words))])
+    writer.add_token_types([2, 3, 3] + [6] * 256 + [1] * len(words))
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+
+
+def both(folder: Path, architecture: str, *, pieces: bool = False, **settings: Any) -> Path:
     """One random model as a Hugging Face folder, and as the GGUF file whose path is returned."""
     model_type = MODEL_TYPES[architecture]
     model = CASES[model_type].save(folder, 7, **settings)
@@ -186,4 +204,4 @@ def both(folder: Path, architecture: str, **settings: Any) -> Path:
         fields["rope.freq_base_swa"] = float(rope["sliding_attention"]["rope_theta"])
         rope = rope["full_attention"]
     with_rope(fields, tensors, rope, config.max_position_embeddings)
-    return save_gguf(folder / "m.gguf", architecture, fields, tensors)
+    return save_gguf(folder / "m.gguf", architecture, fields, tensors, pieces=pieces)
