@@ -167,6 +167,7 @@ def _gemma3_config(fields: Fields) -> ModelConfig:
         qk_norm=True,
         post_norms=True,
         windows=windows_of(fields, kinds),
+        logit_cap=_cap(fields, "final_logit_softcapping"),
         local_rope_base=local,
         local_rope_layers=tuple(layer for layer, kind in enumerate(kinds) if kind == SLIDING),
     )
@@ -197,13 +198,14 @@ GEMMA3 = dataclasses.replace(
         "sliding_window_pattern": None,
         "layer_types": None,
         "rope_local_base_freq": None,
+        "final_logit_softcapping": None,
     },
     only={
         **WHOLE_HEADS,
         "use_bidirectional_attention": (False,),
         "attn_logit_softcapping": (),
-        "final_logit_softcapping": (),
     },
     # `sliding_window_pattern` is what is read where `layer_types` is absent.
     meaningless=frozenset({"cache_implementation", "_sliding_window_pattern"}),
+    classifier=GEMMA2.classifier,
 )

@@ -303,6 +303,7 @@ def _gemma3(draw: random.Random) -> Settings:
         "sliding_window": draw.choice([4, 9]),
         "query_pre_attn_scalar": draw.choice([8, 30]),
         "attention_bias": draw.choice([True, False]),
+        "final_logit_softcapping": draw.choice([None, 3.0]),
     }
 
 

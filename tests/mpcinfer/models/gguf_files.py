@@ -120,9 +120,10 @@ def fields_of(architecture: str, config: Any) -> dict[str, Any]:
     }
     if architecture in ("gemma2", "gemma3"):
         fields["attention.sliding_window"] = config.sliding_window
+        if config.final_logit_softcapping is not None:
+            fields["final_logit_softcapping"] = config.final_logit_softcapping
     if architecture == "gemma2":
         fields["attn_logit_softcapping"] = config.attn_logit_softcapping
-        fields["final_logit_softcapping"] = config.final_logit_softcapping
     if architecture == "phi3":
         turned = int(head_width * config.rope_parameters["partial_rotary_factor"])
         fields |= {"attention.sliding_window": config.sliding_window or 0, "rope.dimension_count": turned}

@@ -50,6 +50,7 @@ _GEMMA3 = {
     "num_hidden_layers": 7,
     "layer_types": ["sliding_attention"] * 5 + ["full_attention", "sliding_attention"],
     "rope_parameters": _GEMMA3_ROPE,
+    "final_logit_softcapping": 3.0,
 }
 _NEOX = {"num_hidden_layers": 2, "hidden_act": "gelu"}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {

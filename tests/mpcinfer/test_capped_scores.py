@@ -1,0 +1,32 @@
+"""Caps of scores on additive shares: within the error that is documented, of what a query sees alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mpcinfer.models.kinds import AttentionForm
+from mpcinfer.suites.additive.backend import SecureBackend
+from mpcinfer.suites.registry import get_plan
+from protocols.additive.registry import resolve
+from protocols.additive.tanh import PiecewiseTanh
+from tests.roundings import ROUNDINGS, clear_executor, on_grid, share
+
+TOKENS = 40
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("cap", [0.3, 3.0, 50.0])
+def test_capped_scores_are_within_their_error(cap: float, rounding: str) -> None:
+    scores = on_grid(torch.linspace(-4.5 * cap, 4.5 * cap, TOKENS**2)).reshape(1, 1, TOKENS, TOKENS)
+    executor = clear_executor(ROUNDINGS[rounding])
+    backend = SecureBackend(executor, resolve(get_plan("crypten")), vocabulary=2)
+    y = backend.cap_scores(share(executor, scores), 0, AttentionForm(cap=cap))
+    found = executor.decode(y.value, y.frac_bits)
+    seen = torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril()
+    error = (found - cap * torch.tanh(scores / cap))[..., seen].abs().max()
+    # The argument, up to 4.5, is off by two units and by its factor's 2^-17 of itself; the product by the
+    # cap's 2^-17 and a unit.
+    rounded = 2.0**-16 * (cap * (2 + 4.5 / 2) + 0.5 + 1)
+    assert float(error) <= cap * PiecewiseTanh.max_abs_error + rounded
+    assert not found[..., ~seen].any()
