@@ -48,6 +48,11 @@ class Session(Generic[TensorT, WeightT]):
         Raises:
             ConfigError: the tokens do not fit the context.
         """
+        opened = self.opened(ids, count, rows)
+        return None if opened is None else self.decoder.answered(opened)
+
+    def opened(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
+        """As `advance`, before `Decoder.answered`: in the range that calibration saw."""
         backend = self.decoder.backend
         with torch.no_grad():
             tokens = backend.tokens(ids, count)

@@ -27,7 +27,11 @@ reads, and a test holds it, and every field of the classes in `transformers` 5.2
 
 RoPE comes from `rope_scaling` where it is not empty, else from `rope_parameters`; `rope_theta` from there,
 else from the top. Types `default`, `linear`, `llama3` and `yarn` are honoured, and `dynamic`, which scales
-nothing up to the model's own context. Others, `longrope` too, are refused.
+nothing up to the model's own context. Others are refused.
+
+Of `longrope` `short_factor` and `attention_factor` are honoured, for texts of up to
+`original_max_position_embeddings` tokens, which is then the model's context here. Where a text grows beyond,
+`transformers` turns all its positions by `long_factor`, those in its cache anew; here it is refused.
 """
 
 

@@ -39,6 +39,11 @@ def causal_weights(
     return powers / (powers.sum(-1, keepdim=True) + per_key * lengths / largest**form.power)
 
 
+def capped(x: torch.Tensor, cap: float) -> torch.Tensor:
+    """cap tanh(x / cap), elementwise; x where the cap is 0 (softcaps, Gemma 2, arXiv 2408.00118)."""
+    return cap * torch.tanh(x / cap) if cap else x
+
+
 def visible_keys(scores: torch.Tensor, start: int, window: int = 0, *, causal: bool = True) -> torch.Tensor:
     """Which of S keys each of T queries from position `start` on sees, [T, S]: up to its own, or the last
     `window` of these, or all where they are not causal."""

@@ -76,6 +76,11 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         `epsilon` [H] replaces the form's.
         """
 
+    def cap_scores(self, scores: TensorT, start: int, form: AttentionForm) -> TensorT:
+        """cap tanh(s / cap) of scores [B, H, T, S], the form's cap; of those that a query does not see
+        anything."""
+        raise ConfigError(f"{type(self).__name__} has no caps of scores")
+
     def add_offset(self, scores: TensorT, offset: WeightT | None, shift: float) -> TensorT:
         """Scores [B, H, T, S] plus a number a head [H] and a public number."""
         if offset is None and shift == 0.0:
@@ -107,6 +112,9 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         """Attention of queries [B, H, T, K] over keys and values [B, H, S, K] -> [B, H, T, K]."""
         with self.span("scores", "matmul"):
             scores = self.add_offset(self.matmul(q, self.transpose(k)), offset, form.shift)
+        if form.cap:
+            with self.span("cap", "tanh"):
+                scores = self.cap_scores(scores, start, form)
         with self.span(form.kind, form.kind):
             weighting = self.attention_weights(scores, start, form, epsilon)
         with self.span("mix", "matmul"):

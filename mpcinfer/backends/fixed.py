@@ -14,6 +14,7 @@ import torch
 from mpcinfer.backends.fixed_functions import (
     EPSILON_BITS,
     activate,
+    capped_scores,
     causal_powers,
     causal_relu,
     causal_softmax,
@@ -99,6 +100,9 @@ class FixedBackend(TensorBackend):
             return causal_relu(scores, start, bits, name)
         per_key = form.epsilon if epsilon is None else decode(epsilon, EPSILON_BITS)[:, None, None]
         return causal_powers(scores, start, form.power, per_key, bits, name)
+
+    def cap_scores(self, scores: torch.Tensor, start: int, form: AttentionForm) -> torch.Tensor:
+        return capped_scores(scores, form.cap, self.frac_bits, self._name("cap"))
 
     def add_offset(self, scores: torch.Tensor, offset: torch.Tensor | None, shift: float) -> torch.Tensor:
         name = self._name("offset")

@@ -111,6 +111,11 @@ def causal_relu(scores: torch.Tensor, start: int, frac_bits: int, name: str) -> 
     return encode(decode(positive, frac_bits) / _lengths(scores, start), frac_bits, name)
 
 
+def capped_scores(scores: torch.Tensor, cap: float, frac_bits: int, name: str) -> torch.Tensor:
+    """cap tanh(s / cap) of ring elements, rounded to nearest."""
+    return encode(cap * _each(math.tanh, decode(scores, frac_bits) / cap), frac_bits, name)
+
+
 def exp_of_minus(logarithm: torch.Tensor, frac_bits: int, name: str) -> torch.Tensor:
     """exp(-logarithm) of ring elements, rounded to nearest."""
     return encode(_each(math.exp, -decode(logarithm, frac_bits)), frac_bits, name)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from mpcinfer.backends.attention_weights import causal_weights
+from mpcinfer.backends.attention_weights import capped, causal_weights
 from mpcinfer.backends.tensors import TensorBackend
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
 from mpcinfer.models.rope import Rope
@@ -38,6 +38,9 @@ class PlainBackend(TensorBackend):
         self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
     ) -> torch.Tensor:
         return causal_weights(scores, start, form, epsilon)
+
+    def cap_scores(self, scores: torch.Tensor, start: int, form: AttentionForm) -> torch.Tensor:
+        return capped(scores, form.cap)
 
     def add_offset(self, scores: torch.Tensor, offset: torch.Tensor | None, shift: float) -> torch.Tensor:
         scores = scores if offset is None else scores + offset[:, None, None]

@@ -66,9 +66,11 @@ class ModelConfig:
         attention_epsilon: (power) added to the mean of a row's powers.
         attention_shift: added to every score; ``2quad`` is power 2 with a shift of 5.
         attention_offset: a learned number a head, added to its scores as well.
+        score_cap: (softmax) a score s becomes score_cap tanh(s / score_cap); 0 for no cap.
         attention_scaled: scores come divided by a number a head, which changed epsilon into a weight a head.
         tied_head: the head is the transposed token table.
         head_bias: the head's matrix, into logits of tokens or of labels, has a bias; not where it is tied.
+        logit_cap: logits z become logit_cap tanh(z / logit_cap), at the client; 0 for no cap.
         temperature: scores are divided by a learned number a ``head``, or a head and query ``position``.
         scaled_ffn: x and FFN(x) are added as beta x + FFN(x) / alpha, two learned numbers a block.
         ffn_weights: FFN matrices are a gain times a direction, or over their spectral norm.
@@ -119,11 +121,13 @@ class ModelConfig:
     attention_shift: float = 0.0
     attention_offset: bool = False
     attention_scaled: bool = False
+    score_cap: float = 0.0
     qkv_bias: bool = True
     out_bias: bool = True
     ffn_bias: bool = True
     tied_head: bool = True
     head_bias: bool = False
+    logit_cap: float = 0.0
     temperature: TemperatureKind = "none"
     scaled_ffn: bool = False
     ffn_weights: FfnWeights = "plain"
@@ -159,20 +163,12 @@ class ModelConfig:
             raise ConfigError(f"unrotated or local_rope_layers name layers beyond {self.layers}")
 
     def _check_attention(self) -> None:
-        if self.power not in (2, 4, 6, 8):
-            raise ConfigError(f"power must be 2, 4, 6 or 8, got {self.power}")
         if self.attention_scaled and self.attention != "power":
             raise ConfigError(f"attention_scaled is for power attention, not for {self.attention}")
-        if not self.causal and self.attention != "softmax":
-            raise ConfigError(f"causal=False is for softmax attention, not for {self.attention}")
-        if not self.windows:
-            return
-        if len(self.windows) != self.layers or min(self.windows) < 0:
+        if self.windows and (len(self.windows) != self.layers or min(self.windows) < 0):
             raise ConfigError(f"windows has {len(self.windows)} numbers for {self.layers} layers, all >= 0")
-        if self.attention != "softmax":
-            raise ConfigError(f"windows are for softmax attention, not for {self.attention}")
-        if not self.causal:
-            raise ConfigError("windows are for causal attention, not for causal=False")
+        for window in {0, *self.windows}:
+            dataclasses.replace(self.form, window=window).check()
 
     def _check_ffn(self) -> None:
         if not 0 <= self.pruned_ffns <= self.layers:
@@ -210,6 +206,8 @@ class ModelConfig:
             raise ConfigError("a tied head has no bias, nor has one of kind embedding")
         if (self.head == "classes") != (self.classes > 0):
             raise ConfigError(f"a head of kind {self.head} with {self.classes} classes")
+        if not 0 <= self.logit_cap < math.inf or (self.logit_cap and self.head != "vocabulary"):
+            raise ConfigError(f"logit_cap {self.logit_cap}: 0 or more, for a head over the vocabulary")
         if self.head == "vocabulary" and (self.pooling != "last" or not self.causal):
             raise ConfigError("a head over the vocabulary reads the last rows of causal attention")
         if self.head != "vocabulary" and (self.tied_head or not (self.block_norms or self.head_input)):
@@ -274,8 +272,9 @@ class ModelConfig:
     @property
     def form(self) -> AttentionForm:
         """What attention weights are, windows aside."""
+        epsilon, shift = self.attention_epsilon, self.attention_shift
         return AttentionForm(
-            self.attention, self.power, self.attention_epsilon, self.attention_shift, causal=self.causal
+            self.attention, self.power, epsilon, shift, causal=self.causal, cap=self.score_cap
         )
 
     @property

@@ -12,6 +12,7 @@ from typing import Generic
 
 import torch
 
+from mpcinfer.backends.attention_weights import capped
 from mpcinfer.backends.base import Backend, TensorT, WeightT
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.site import Part, Site
@@ -77,7 +78,8 @@ class Decoder(Generic[TensorT, WeightT]):
         """Logits after each of `count` tokens [B, T, V], or of their last `rows` alone. Extends the cache.
 
         Heads that are not over the vocabulary give one row, [B, 1, D] or [B, 1, classes]; the mean of rows
-        comes as their sum (`of_sum`). Where every token sees all others, the cache keeps their number alone.
+        comes as their sum (`of_sum`), and logits without their cap (`answered`). Where every token sees all
+        others, the cache keeps their number alone.
 
         Raises ConfigError where cache and tokens together exceed the model's context, or where tokens come
         after others that would have to see them.
@@ -98,6 +100,10 @@ class Decoder(Generic[TensorT, WeightT]):
     def of_sum(self, opened: torch.Tensor, count: int) -> torch.Tensor:
         """What `forward` gave over `count` tokens, opened, as the head means it: means come as sums."""
         return opened / count if self.config.pooling == "mean" else opened
+
+    def answered(self, opened: torch.Tensor) -> torch.Tensor:
+        """Opened logits as the model has them: their cap is left to who has them in the clear."""
+        return capped(opened, self.config.logit_cap)
 
     def embedding(self, tokens: TensorT, start: int = 0) -> TensorT:
         """Token rows, plus learned positions where the model has them: [B, T, D]."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from parties.errors import ConfigError
 
 NormKind = Literal["layernorm", "rmsnorm"]
 ActivationKind = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh", "identity"]
@@ -25,6 +28,7 @@ class AttentionForm:
     Attributes:
         window: a query sees this many keys, its own the last of them; 0 for all up to its own.
         causal: a query sees the keys up to its own; otherwise all.
+        cap: (softmax) a score s becomes cap tanh(s / cap) before that; 0 for no cap.
     """
 
     kind: AttentionKind = "softmax"
@@ -33,3 +37,17 @@ class AttentionForm:
     shift: float = 0.0
     window: int = 0
     causal: bool = True
+    cap: float = 0.0
+
+    def check(self) -> None:
+        """Raises ConfigError where its fields do not go together."""
+        if self.power not in (2, 4, 6, 8):
+            raise ConfigError(f"power must be 2, 4, 6 or 8, got {self.power}")
+        if not 0 <= self.cap < math.inf:
+            raise ConfigError(f"score_cap must be 0 or more, got {self.cap}")
+        if self.kind != "softmax":
+            own = {"causal=False": not self.causal, "windows": self.window > 0, "score_cap": self.cap > 0}
+            for name in [name for name, stated in own.items() if stated]:
+                raise ConfigError(f"{name}: for softmax attention, not for {self.kind}")
+        if self.window and not self.causal:
+            raise ConfigError("windows are for causal attention, not for causal=False")

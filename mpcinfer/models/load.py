@@ -13,7 +13,9 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.find import find_model, find_path
 from mpcinfer.models.folder import WEIGHTS_FILE, load_model_folder, load_public_folder
 from mpcinfer.models.folder_config import is_model_folder, load_model_config
-from mpcinfer.models.gguf import GgufFile, gguf_config, load_gguf, load_public_gguf
+from mpcinfer.models.gguf import load_gguf, load_public_gguf
+from mpcinfer.models.gguf_architectures import gguf_config
+from mpcinfer.models.gguf_file import GgufFile
 from mpcinfer.models.huggingface import (
     load_huggingface,
     load_huggingface_config,

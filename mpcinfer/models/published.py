@@ -60,6 +60,19 @@ def _qwen2(layers: int, width: int, heads: int, kv_heads: int, hidden: int, cont
     return dataclasses.replace(base, qkv_bias=True)
 
 
+def _gemma2_2b() -> ModelConfig:
+    return dataclasses.replace(
+        gated(26, 2304, 8, 4, 9216, vocabulary=256000, context=8192),
+        head_width=256,
+        activation="gelu_tanh",
+        rope_base=10000.0,
+        post_norms=True,
+        windows=tuple(0 if layer % 2 else 4096 for layer in range(26)),
+        score_cap=50.0,
+        logit_cap=30.0,
+    )
+
+
 def _gemma3_270m() -> ModelConfig:
     local = tuple(layer for layer in range(18) if (layer + 1) % 6)
     return dataclasses.replace(
@@ -110,6 +123,7 @@ def published_shapes() -> dict[str, tuple[str, ModelConfig]]:
                 gated(28, 1024, 16, 8, 3072, vocabulary=151936, context=40960), head_width=128, qk_norm=True
             ),
         ),
+        "gemma-2-2b": ("Gemma 2, 2B", _gemma2_2b()),
         "gemma-3-270m": ("Gemma 3, 270M", _gemma3_270m()),
         "pythia-160m": ("Pythia, 160M", _parallel(12, 768, 12, 50304, 16)),
         "phi-2": (

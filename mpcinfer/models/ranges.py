@@ -3,8 +3,8 @@
 A range is a number under `label/quantity`. The label is the decoder's nested spans (`embedding`, `layer3`,
 `layer3.attn`, `layer3.attn.qkv`, `layer3.ffn.gelu_tanh`, `head.norm`, ...); the quantity is
 
-    embed, add_positions, linear, matmul, offset, apply_temperature, attention_weights, norm, activation, mul,
-    add, scale, rope, sum_tokens, head
+    embed, add_positions, linear, matmul, offset, cap_scores, apply_temperature, attention_weights, norm,
+    activation, mul, add, scale, rope, sum_tokens, head
                         largest magnitude of that operation's output; `layer3/add` is the residual stream
     in                  activations: largest magnitude of the input
     normalised          norms: largest magnitude before gain and bias
@@ -142,6 +142,9 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
                 self._note("epsilon_min", epsilon)
                 self._note("epsilon_max", epsilon)
         return self._output("attention_weights", self._plain.attention_weights(scores, start, form, epsilon))
+
+    def cap_scores(self, scores: torch.Tensor, start: int, form: AttentionForm) -> torch.Tensor:
+        return self._output("cap_scores", self._plain.cap_scores(scores, start, form))
 
     def add_offset(self, scores: torch.Tensor, offset: torch.Tensor | None, shift: float) -> torch.Tensor:
         if offset is None and not shift:

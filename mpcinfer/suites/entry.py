@@ -13,9 +13,9 @@ from typing import Any
 from parties.bill import Bill, BillRow
 
 SAMPLE = "sample"
-CORRELATIONS = "correlations"
-"""Rows of bills for correlations that a suite makes for many places at once, wherever in a model these are."""
 """The label under which a sample is counted."""
+CORRELATIONS = "correlations"
+"""That of correlations which are made for many places at once, wherever in a model these are."""
 
 
 class ErrorKind(StrEnum):

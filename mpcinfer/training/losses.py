@@ -92,7 +92,7 @@ def _token_loss(
 ) -> torch.Tensor:
     decoder = Decoder(backend, *static(config, weights))
     with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-        logits = decoder.forward(inputs, inputs.shape[1])
+        logits = decoder.answered(decoder.forward(inputs, inputs.shape[1]))
     return functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
 

@@ -17,6 +17,7 @@ from protocols.fss.operations.activation_protocols import (
     LookupActivation,
     LookupTanh,
 )
+from protocols.fss.operations.cap_protocols import LinesCap, LookupCap
 from protocols.fss.operations.exponential_protocols import (
     ExponentialProtocol,
     LookupExponential,
@@ -125,6 +126,7 @@ def resolve(plan: Plan) -> FssSuite:
             "relu": RELU[names["relu"]](),
             "tanh": LookupTanh(),
         },
+        cap=LookupCap() if is_faithful(plan) else LinesCap(),
         maximum=MAXIMUM[names["maximum"]](),
         exponential=EXPONENTIAL[names["exponential"]](),
         power=POWER[names["power"]](),

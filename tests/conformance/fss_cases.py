@@ -22,6 +22,7 @@ from protocols.fss.gates.comparison import IsNegative
 from protocols.fss.gates.embedding import TokensToServerHeld
 from protocols.fss.gates.exact_truncation import TruncateExactly
 from protocols.fss.gates.line_activation import GatedLineActivation, LineActivation
+from protocols.fss.gates.line_tanh import TanhOnLines
 from protocols.fss.gates.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
 from protocols.fss.gates.lookup_activation import Activation, GatedActivation
 from protocols.fss.gates.lookup_exponential import Exponential
@@ -358,6 +359,10 @@ def _lines() -> list[Case]:
         for kind in ("gelu", "gelu_tanh", "silu")
         for gate in [LineActivation(kind, ring_bits=15, frac_bits=3, **LINES)]
     ]
+    tanh = TanhOnLines(ring_bits=28, index_bits=8, index_frac=4, height=3.0)
+    cases.append(
+        elementwise("tanh on lines", tanh, direct(tanh), Domain(-128, 127 - 2, 8, 4), every_mask=True)
+    )
     unit = GatedLineActivation("silu", ring_bits=18, frac_bits=3, **LINES)
     return [*cases, elementwise("gated on lines", unit, on_lines(unit), x, up)]
 

@@ -41,6 +41,7 @@ MODELS = {
     "one layer": ONE,
     "gpt2": TWO,
     "llama": dataclasses.replace(LLAMA, **SMALL),
+    "capped": dataclasses.replace(LLAMA, **SMALL, score_cap=0.5, logit_cap=2.0),
     "power4": dataclasses.replace(POWER, **SMALL),
 }
 OUT = {
@@ -118,6 +119,17 @@ def test_a_value_beyond_its_range_is_an_error_with_the_check_and_silence_without
         ONE, plan, tokens=len(PROMPT), ranges=narrow.ranges, max_context=MAX_CONTEXT, check_ranges=True
     )
     assert _costs(bill) == _costs(counted)
+
+
+def test_a_cap_of_logits_hides_no_value_beyond_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluations are compared before the cap, which brings all that is large together."""
+    monkeypatch.setattr(connect, "require_known", lambda *of: None)
+    model = random_model(dataclasses.replace(ONE, logit_cap=2.0**-8))
+    ranges = {key: value / (8.0 if "logits/" in key else 1.0) for key, value in model.ranges.items()}
+    narrow = dataclasses.replace(model, ranges=ranges)
+    assert float(prompt_logits(narrow, PROBABILISTIC).abs().max()) <= 2.0**-8
+    error, _, _ = run_model(narrow, PROBABILISTIC, refused, max_context=MAX_CONTEXT, check_ranges=True)
+    assert "left its calibrated range" in error
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,13 @@ def test_so_has_every_frame_of_an_encoder(config: ModelConfig, plan: str) -> Non
     frames_with_reasons(config, PLANS[plan], check_ranges=False)
 
 
+@pytest.mark.parametrize("plan", ["fss", "fss-faithful", "crypten"])
+def test_so_has_every_frame_of_capped_scores(plan: str) -> None:
+    capped = dataclasses.replace(LLAMA, score_cap=5.0, logit_cap=3.0)
+    opened = frames_with_reasons(capped, PLANS[plan], check_ranges=False)
+    assert any("attn.cap/" in label for label in opened)
+
+
 def test_so_has_every_frame_where_ranges_are_checked() -> None:
     opened = frames_with_reasons(GPT2, PLANS["fss"], check_ranges=True)
     outputs = [label for label in opened if label.endswith("/output")]

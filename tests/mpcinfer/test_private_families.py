@@ -50,6 +50,9 @@ FORMS = {
         local_rope_base=50.0,
         local_rope_layers=(0,),
     ),
+    "caps of scores and logits": dataclasses.replace(
+        _LLAMA, layers=2, post_norms=True, windows=(3, 0), score_cap=0.3, logit_cap=3.0
+    ),
     "windows, a layer that does not turn": dataclasses.replace(
         _LLAMA, layers=2, windows=(3, 0), unrotated=(0,), rope_divisors=(1.0, 2.0, 3.0, 8.0)
     ),

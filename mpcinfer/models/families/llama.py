@@ -52,7 +52,7 @@ def llama_config(
         "head_width": size_of_head(fields),
         "hidden": fields.integer("intermediate_size"),
         "vocabulary": fields.integer("vocab_size"),
-        "context": fields.integer("max_position_embeddings"),
+        "context": rope.longest or fields.integer("max_position_embeddings"),
         "norm": "rmsnorm",
         "norm_eps": fields.number(eps),
         "activation": others.get("activation") or activation(fields, "hidden_act"),
@@ -214,7 +214,13 @@ _PHI3_NAMES = dataclasses.replace(HUGGING_FACE, qkv=("self_attn.qkv_proj",), ffn
 
 
 def _phi3_rope(fields: Fields) -> RopeSettings:
-    return read_rope(fields, size_of_head(fields), turns_in_part=True, kinds=("default",))
+    return read_rope(
+        fields,
+        size_of_head(fields),
+        turns_in_part=True,
+        kinds=("default", "longrope"),
+        older={"su": "longrope", "yarn": "longrope"},
+    )
 
 
 def _phi3_config(fields: Fields) -> ModelConfig:
@@ -222,7 +228,7 @@ def _phi3_config(fields: Fields) -> ModelConfig:
 
 
 def _phi3_layout(fields: Fields, config: ModelConfig) -> Layout:
-    return block_layout(config, _PHI3_NAMES)
+    return turned_layout(block_layout(config, _PHI3_NAMES), config, _phi3_rope(fields))
 
 
 PHI3 = dataclasses.replace(
@@ -231,14 +237,13 @@ PHI3 = dataclasses.replace(
     config=_phi3_config,
     layout=_phi3_layout,
     defaults={
-        **{key: value for key, value in DEFAULTS.items() if key != "original_max_position_embeddings"},
+        **DEFAULTS,
+        "original_max_position_embeddings": 4096,
         "rms_norm_eps": 1e-5,
         "sliding_window": None,
         "partial_rotary_factor": None,
     },
     only={},
-    # For `longrope` alone, which is refused.
-    meaningless=frozenset({"original_max_position_embeddings"}),
 )
 
 

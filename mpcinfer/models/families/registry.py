@@ -8,7 +8,7 @@ from collections.abc import Collection
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.families.bert import BERT, DISTILBERT
 from mpcinfer.models.families.family import Family
-from mpcinfer.models.families.gemma import GEMMA, GEMMA3
+from mpcinfer.models.families.gemma import GEMMA, GEMMA2, GEMMA3
 from mpcinfer.models.families.gpt2 import GPT2, OPT
 from mpcinfer.models.families.llama import GRANITE, LLAMA, MISTRAL, PHI3, QWEN2, QWEN3, SMOLLM3
 from mpcinfer.models.families.neox import GPT_NEOX, PHI, STARCODER2
@@ -28,6 +28,7 @@ FAMILIES = {
         GRANITE,
         PHI3,
         GEMMA,
+        GEMMA2,
         GEMMA3,
         GPT_NEOX,
         PHI,

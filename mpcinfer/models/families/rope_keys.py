@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 from mpcinfer.models.fields import Fields
 from mpcinfer.models.rope import Rope
+from parties.errors import ConfigError
 
 ROPE_DEFAULTS = {
     "rope_theta": None,
@@ -26,13 +28,16 @@ class RopeSettings:
         base: of the frequencies.
         width: coordinates of a head that turn.
         divisors: of the frequencies; empty where they are plain.
-        factor: queries and keys are multiplied by it where they turn, and scores by its square (YaRN).
+        factor: queries and keys are multiplied by it where they turn, and scores by its square (YaRN,
+            LongRoPE).
+        longest: tokens of a text up to which all this holds; 0 for the model's own context (LongRoPE).
     """
 
     base: float
     width: int
     divisors: tuple[float, ...] = ()
     factor: float = 1.0
+    longest: int = 0
 
 
 def read_rope(
@@ -44,7 +49,8 @@ def read_rope(
     partial_key: str = "partial_rotary_factor",
     base_key: str = "rope_theta",
     turns_in_part: bool = False,
-    kinds: tuple[str, ...] = ("default", "linear", "dynamic", "llama3", "yarn"),
+    kinds: tuple[str, ...] = ("default", "linear", "dynamic", "llama3", "yarn", "longrope"),
+    older: Mapping[str, str] | None = None,
 ) -> RopeSettings:
     """RoPE of all layers.
 
@@ -52,6 +58,7 @@ def read_rope(
         base, partial: where nothing is stated.
         turns_in_part: the family can turn part of a head.
         kinds: of scaling that the family has. Up to the model's own context `dynamic` scales nothing.
+        older: names that the family has for some of them.
 
     Raises:
         ConfigError: another scaling, or one that lacks a number.
@@ -67,6 +74,7 @@ def read_rope(
         key,
         turns_in_part,
         kinds,
+        older or {},
     )
 
 
@@ -79,12 +87,14 @@ def _settings(
     key: str,
     turns_in_part: bool,
     kinds: tuple[str, ...],
+    older: Mapping[str, str],
 ) -> RopeSettings:
     width = int(head_width * partial)
     if not turns_in_part and width != head_width:
         holder = nested if "partial_rotary_factor" in nested.values else fields
         raise holder.refuse("partial_rotary_factor", "this family turns whole heads")
     kind = nested.text("rope_type", nested.text("type", "default"))
+    kind = older.get(kind, kind)
     if kind not in kinds:
         raise fields.refuse(key, f"RoPE of type {kind!r} is not supported, expected {' or '.join(kinds)}")
     scaling = _SCALINGS.get(kind)
@@ -94,7 +104,8 @@ def _settings(
     original = nested.integer("original_max_position_embeddings", context)
     original = fields.integer("original_max_position_embeddings", original)
     divisors, factor = scaling(nested, Rope(base, width).rates(), base, original, context)
-    return RopeSettings(base, width, tuple(divisors), factor)
+    longest = min(original, context) if kind == "longrope" else 0
+    return RopeSettings(base, width, tuple(divisors), factor, longest)
 
 
 Scaling = Callable[[Fields, list[float], float, int, int], tuple[list[float], float]]
@@ -130,6 +141,8 @@ def _yarn(
     nested: Fields, rates: list[float], base: float, original: int, context: int
 ) -> tuple[list[float], float]:
     """YaRN (Peng et al., arXiv 2309.00071): a ramp over the pairs, and a factor on queries and keys."""
+    if base <= 1 or original < 1:
+        raise ConfigError(f"{nested.source}: YaRN over {original} tokens with a base of {base:g}")
     width, factor = 2 * len(rates), nested.number("factor", context / original)
     fast, slow = (
         nested.number(key, 0.0) or usual for key, usual in (("beta_fast", 32.0), ("beta_slow", 1.0))
@@ -156,4 +169,36 @@ def _yarn_factor(nested: Fields, factor: float) -> float:
     return scale(numerator) / scale(denominator) if numerator and denominator else scale(1.0)
 
 
-_SCALINGS: dict[str, Scaling] = {"linear": _linear, "llama3": _llama3, "yarn": _yarn}
+def _longrope(
+    nested: Fields, rates: list[float], base: float, original: int, context: int
+) -> tuple[list[float], float]:
+    """LongRoPE (Ding et al., arXiv 2402.13753): a divisor a pair, of texts up to the original context.
+
+    Of a longer text `transformers` turns every position by `long_factor`, those of its cache again, which it
+    throws away: no session here is that long (`RopeSettings.longest`).
+    """
+    if original < 2:
+        key = "original_max_position_embeddings"
+        raise ConfigError(f"{nested.source}: {key} is {original}, expected at least 2")
+    short, _ = (_factors(nested, key, len(rates)) for key in ("short_factor", "long_factor"))
+    factor = nested.number("factor", context / original)
+    usual = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(original))
+    return short, nested.number("attention_factor", usual)
+
+
+def _factors(nested: Fields, key: str, count: int) -> list[float]:
+    """As many positive numbers as there are pairs."""
+    values: Any = nested.values.get(key)
+    listed = cast("list[Any]", values) if isinstance(values, list) else []
+    numbers = [float(each) for each in listed if isinstance(each, int | float) and 0 < each < math.inf]
+    if len(numbers) != len(listed) or len(numbers) != count:
+        raise nested.refuse(key, f"expected a list of {count} positive numbers")
+    return numbers
+
+
+_SCALINGS: dict[str, Scaling] = {
+    "linear": _linear,
+    "llama3": _llama3,
+    "yarn": _yarn,
+    "longrope": _longrope,
+}

@@ -201,6 +201,17 @@ class SecureBackend(Backend[Share, Weight]):
         added = form.epsilon if epsilon is None else epsilon.share
         return self.suite.power(form.power, low, high, largest)(self.executor, scores, start, added)
 
+    def cap_scores(self, scores: Share, start: int, form: AttentionForm) -> Share:
+        """Of what a query may see; the rest is zero.
+
+        Scores are first divided by a power of two: 16 bits of 1 / cap would say little.
+        """
+        executor, rows = self.executor, CausalRows(scores.shape[-2], start, form.window, form.causal)
+        shift = max(math.floor(math.log2(form.cap)), 0)
+        small = executor.shift_down(rows.pack(executor, scores), shift)
+        bent = self.suite.tanh(executor, executor.mul_public(small, 2.0**shift / form.cap))
+        return rows.unpack(executor, executor.mul_public(bent, form.cap))
+
     def _without_padding(self, scores: Share) -> Share:
         """Scores, those of padding so much lower that they get no weight: the client adds to its shares what
         it alone knows.

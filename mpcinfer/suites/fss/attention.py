@@ -2,7 +2,8 @@
 
 What all kinds have in common is here, and softmax; `fss_power_attention` has the others. Softmax:
 
-1. Scores: a product of masked matrices, of which only what a query may see is computed; they are opened.
+1. Scores: a product of masked matrices, of which only what a query may see is computed; they are opened,
+   and where they have a cap once more after it (`score_cap.py`).
 2. The coarse maximum of every row: a histogram opened, a zero test.  3. It is opened.
 4. exp(maximum - score): one look-up.  5. It is opened, with each row's sum.
 6. Weights times values; opened together with each row's reciprocal; their product goes to the server.
@@ -17,9 +18,11 @@ from collections.abc import Sequence
 
 import torch
 
+from mpcinfer.models.kinds import AttentionForm
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.formats import exponential_formats, reciprocal, score_index_bits
 from mpcinfer.suites.fss.precision import Precision
+from mpcinfer.suites.fss.score_cap import capped_scores
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.cached import CachedShare
 from protocols.fss.gates.causal import CausalBlocks, CausalMix, CausalProduct
@@ -68,10 +71,8 @@ def softmax_attention(
     v: CachedShare,
     widths: AttentionWidths,
     p: Precision,
-    window: int = 0,
+    form: AttentionForm,
     padding: Sequence[int] | None = None,
-    *,
-    causal: bool = True,
 ) -> Share:
     """softmax(q k^T) v over the keys each query may see, held by the server for the next layer.
 
@@ -80,19 +81,19 @@ def softmax_attention(
         k, v: masked [B, H, S, K], kept; the queries are the last T of the S positions.
         padding: keys at the start of each sequence that have no weight, where widths have room for that
             (`Weighting.hidden`); at the client and in the clear. A query that sees no other keys sees them.
-        window: a query sees at most this many keys, its own the last; 0 for all up to its own.
-        causal: a query sees the keys up to its own; otherwise all.
+        form: which keys a query sees, and the scores' cap.
 
-    Cost: 7 rounds, and one more as `quotient_to_server` says.
+    Cost: 7 rounds, those of `capped_scores` where there is a cap, and one more as `quotient_to_server` says.
     """
-    seen, span = _blocks(executor, q, k, window, causal=causal), executor.meter.span
+    seen, span = _blocks(executor, q, k, form.window, causal=form.causal), executor.meter.span
     with span("scores", "matmul"):
-        products = executor.apply(CausalProduct(seen), q, k, k.summand)
-        if widths.weighting.hidden:
-            products = _without_padding(executor, products, seen, widths, padding)
-        scores = executor.apply(
-            Open(), *(truncate_locally(executor, product, p.score) for product in products)
-        )
+        scores = executor.apply(CausalProduct(seen), q, k, k.summand)
+        if not form.cap:
+            scores = _opened(executor, scores, seen, widths, p, padding)
+    if form.cap:
+        with span("cap", "tanh"):
+            scores = capped_scores(executor, suite, scores, widths, p, form.cap)
+            scores = _opened(executor, scores, seen, widths, p, padding)
     with span("softmax", "softmax"):
         maximum = suite.maximum.for_bits(score_index_bits(widths, -p.step))
         frac = suite.exponential.index_frac(p.score, score_index_bits(widths, 0))
@@ -113,6 +114,20 @@ def softmax_attention(
     with span("mix", "matmul"):
         mixed = executor.one(CausalMix(seen), *powers, v, v.summand)
         return divide(executor, suite, mixed, sums, widths, p)
+
+
+def _opened(
+    executor: Executor,
+    scores: Sequence[Share],
+    seen: CausalBlocks,
+    widths: AttentionWidths,
+    p: Precision,
+    padding: Sequence[int] | None,
+) -> tuple[Share, ...]:
+    """Additive scores, masked at both parties; those of padding are out of the way."""
+    if widths.weighting.hidden:
+        scores = _without_padding(executor, scores, seen, widths, padding)
+    return executor.apply(Open(), *(truncate_locally(executor, x, p.score) for x in scores))
 
 
 def _without_padding(

@@ -41,7 +41,8 @@ class Weighting:
     """Attention weights, before rows are divided.
 
     Attributes:
-        scores: bound on scores, offsets and shift included.
+        scores: bound on scores, offsets and shift included, capped where they have a cap.
+        products: bound on scores before their cap; 0 where they have none.
         output: bound on weights times values, divided.
         frac: fraction bits of a weight: of exp, a power, or ReLU.
         factor: fraction bits of what is multiplied last for a power.
@@ -66,6 +67,7 @@ class Weighting:
     mixed: int
     inverse: int
     hidden: float = 0.0
+    products: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,8 @@ class AttentionWidths:
     score_bits: int
     score_integer: int
     """log2 of the bound on scores."""
+    product_integer: int
+    """The same before their cap."""
     mix_bits: int
     sum_bits: int
     quotient_bits: int
@@ -123,7 +127,7 @@ def weighting(
     values = min(seen.largest(f"{prefix}.qkv/linear", PROFILE.linear), seen.bound(f"{prefix}.mix"))
     if config.attention == "softmax":
         keys = min(max_context, config.window(layer) or max_context)
-        usual = _softmax_weighting(prefix, values, seen, p, keys)
+        usual = _softmax_weighting(prefix, values, seen, p, keys, config.score_cap)
         return _hiding(usual, config, prefix, seen) if padded else usual
     rows = (max_context - 1).bit_length()
     if config.attention == "relu":
@@ -131,10 +135,14 @@ def weighting(
     return _power_weighting(config, prefix, values, seen, p, rows)
 
 
-def _softmax_weighting(prefix: str, values: float, seen: Seen, p: Precision, max_context: int) -> Weighting:
+def _softmax_weighting(
+    prefix: str, values: float, seen: Seen, p: Precision, max_context: int, cap: float
+) -> Weighting:
     largest_sum = max_context * math.exp(2.0**p.step)  # maxima are exact to 2^step
+    scores = seen.largest(f"{prefix}.scores/matmul", PROFILE.scores, SCORE_MARGIN)
     return Weighting(
-        scores=seen.largest(f"{prefix}.scores/matmul", PROFILE.scores, SCORE_MARGIN),
+        scores=min(scores, cap) if cap else scores,
+        products=scores if cap else 0.0,
         output=values,
         frac=p.power,
         low=math.exp(-(2.0**p.step) - 0.125),

@@ -249,7 +249,7 @@ class FssBackend(Backend[Share, Matrix]):
         assert isinstance(v, CachedShare)
         around = (self.executor, self._suite, q, k, v, self._widths.attention(self._layer), self._precision)
         if form.kind == "softmax":  # a number that is added to all scores of a row changes nothing
-            return softmax_attention(*around, form.window, self._padding, causal=form.causal)
+            return softmax_attention(*around, form, self._padding)
         if form.kind == "relu":
             return relu_attention(*around, form, offset)
         return power_attention(*around, form, offset, epsilon)

@@ -15,11 +15,14 @@ from mpcinfer.suites.fss.attention_widths import AttentionWidths, NormWidths
 from mpcinfer.suites.fss.ffn_widths import FfnWidths
 from mpcinfer.suites.fss.precision import Precision, ring
 from protocols.fss.operations.activation_protocols import ActivationFormats, ActivationProtocol
+from protocols.fss.operations.cap_protocols import CapFormats, CapProtocol
 from protocols.fss.operations.exponential_protocols import ExponentialFormats
 from protocols.fss.operations.powers import PowerFormats
 from protocols.fss.operations.suite import RangeReductionFormats
 from protocols.fss.tables.binade_cells import Function
 
+_CAPPED_FINER = 2
+"""Fraction bits that capped scores have beyond an index of exp."""
 _ABOVE = 1.1
 """Inverses may be above that of the least number: lines near it are read a cell below."""
 
@@ -60,6 +63,21 @@ def exponential_formats(
         index_frac=frac,
         low=-(2.0**p.step) - 2.0 ** (1 - frac) if coarse else 0.0,
         centred=exact_truncation,
+    )
+
+
+def cap_formats(
+    protocol: CapProtocol, attention: AttentionWidths, p: Precision, cap: float, *, exact_truncation: bool
+) -> CapFormats:
+    """Around a cap of scores. What is truncated exactly is read once more, rounded down."""
+    frac_bits = p.score + (_CAPPED_FINER if exact_truncation else 0)
+    index_frac = protocol.index_frac(p.score, attention.product_integer + 1)
+    return CapFormats(
+        height=cap,
+        index_bits=attention.product_integer + 1 + index_frac,
+        index_frac=index_frac,
+        ring_bits=score_index_bits(attention, frac_bits),
+        frac_bits=frac_bits,
     )
 
 

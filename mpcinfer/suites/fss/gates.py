@@ -20,6 +20,7 @@ from protocols.fss.gates.comparison import IsNegative
 from protocols.fss.gates.embedding import TokensToServerHeld
 from protocols.fss.gates.exact_truncation import TruncateExactly
 from protocols.fss.gates.line_activation import GatedLineActivation, LineActivation
+from protocols.fss.gates.line_tanh import RESULT_FRAC, TanhOnLines
 from protocols.fss.gates.linear import Linear, MaskAtServer, RevealToClient, ToServerHeld
 from protocols.fss.gates.lookup_activation import Activation, GatedActivation
 from protocols.fss.gates.lookup_exponential import Exponential
@@ -38,6 +39,8 @@ from protocols.fss.preprocessing.matrix import Matrix
 from protocols.meta_tensors import no_data
 from protocols.share import Held, Share
 from protocols.trust import Security
+
+SAMPLE_CAP = 50.0
 
 GateSample = tuple[Gate, tuple[Share, ...], int, str]
 """A gate, its inputs, how many elements it computes and what one is."""
@@ -145,6 +148,16 @@ def _activations(formats: ModelFormats) -> Iterator[GateSample]:
     yield GatedLineActivation("silu", **lines.fields(around)), (index, view, view), elements, "element"
 
 
+def _caps(formats: ModelFormats) -> Iterator[GateSample]:
+    """Of scores up to the sample's, capped as Gemma 2's are."""
+    p, integer = formats.widths.precision, formats.widths.attention(0).product_integer
+    index_bits = integer + 1 + p.score
+    gate = TanhOnLines(
+        ring_bits=8 + RESULT_FRAC, index_bits=index_bits, index_frac=p.score, height=SAMPLE_CAP
+    )
+    yield gate, (formats.masked(formats.scores, p.score, index_bits),), math.prod(formats.scores), "score"
+
+
 def _pooler(formats: ModelFormats) -> Iterator[GateSample]:
     """Of a pooled row of the sample's width, of numbers up to 16."""
     p, width = formats.widths.precision, formats.config.width
@@ -165,6 +178,7 @@ _GROUPS: tuple[Callable[[ModelFormats], Iterator[GateSample]], ...] = (
     _comparisons,
     _activations,
     _pooler,
+    _caps,
     _functions,
 )
 
@@ -192,6 +206,7 @@ SAMPLED = (
     LineActivation,
     GatedLineActivation,
     TanhLookup,
+    TanhOnLines,
     Exponential,
     SplitExponential,
     RangeReduction,

@@ -141,29 +141,25 @@ class Program:
         Raises:
             RangeError: where it does and ranges are checked: a value left its range. The pass is over.
         """
-        usual = Evaluation(self.plan, self.widths)
-        inputs = (count, ids, rows, padding)
-        logits = self._evaluated(executor, usual, weights, cache, *inputs)
-        if self.second is None:
-            return logits
-        with executor.meter.span(CHECK):
-            other = self._evaluated(executor, self.second, of_check(weights), cache.beside(), *inputs)
-        if logits is not None and other is not None:
-            require_agreement(logits, other, self.ranges)
-        return logits
+        usual = self._session(executor, Evaluation(self.plan, self.widths), weights, cache, padding)
+        logits = usual.opened(ids, count, rows)
+        if self.second is not None:
+            with executor.meter.span(CHECK):
+                beside = self._session(executor, self.second, of_check(weights), cache.beside(), padding)
+                other = beside.opened(ids, count, rows)
+            if logits is not None and other is not None:
+                require_agreement(logits, other, self.ranges)
+        return None if logits is None else usual.decoder.answered(logits)
 
-    def _evaluated(
+    def _session(
         self,
         executor: Executor,
         evaluation: Evaluation,
         weights: Mapping[str, Matrix],
         cache: KVCache[Share],
-        count: int,
-        ids: Sequence[int] | None,
-        rows: int,
         padding: Sequence[int] | None,
-    ) -> torch.Tensor | None:
-        """One evaluation of a pass."""
+    ) -> Session[Share, Matrix]:
+        """What runs one evaluation of a pass."""
         backend = FssBackend(
             executor,
             self.folded,
@@ -172,7 +168,7 @@ class Program:
             self.batch.size,
             padding,
         )
-        return Session(Decoder(backend, self.folded, weights), cache).advance(ids, count, rows)
+        return Session(Decoder(backend, self.folded, weights), cache)
 
     def dealt_bytes(self, tokens: int) -> int:
         """What a dealer sends the client for a first pass; it is counted, in a tenth of a second."""

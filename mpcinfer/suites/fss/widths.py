@@ -149,7 +149,7 @@ class Widths(SharedWidths):
         config, p = self.config, self.precision
         prefix = f"layer{layer}.attn"
         weights = self._weightings[layer]
-        integer, score_bits = self._scores(weights)
+        (integer, product), score_bits = self._scores(weights)
         qkv = self._seen.largest(f"{prefix}.qkv/linear", PROFILE.linear)
         mix_bits = ring(weights.largest_mix, weights.frac + p.value, slack=2, what=f"{prefix}.mix")
         norm, scale, limit = self._read(self.config.norm_before(layer, "attn"))
@@ -183,6 +183,7 @@ class Widths(SharedWidths):
             qkv_integer=integer_bits(qkv) + 2,
             score_bits=score_bits,
             score_integer=integer,
+            product_integer=product,
             mix_bits=mix_bits,
             sum_bits=ring(weights.largest_sum, weights.frac, slack=2, what=f"{prefix}: row sums"),
             quotient_bits=alone if reopened else out_bits,
@@ -192,12 +193,14 @@ class Widths(SharedWidths):
             out_bits=out_bits - (frac - held),
         )
 
-    def _scores(self, weights: Weighting) -> tuple[int, int]:
-        """Integer bits of scores, and the ring of queries and keys that they are products of."""
+    def _scores(self, weights: Weighting) -> tuple[tuple[int, int], int]:
+        """Integer bits of scores, and of them before their cap; the ring of queries and keys that they are
+        products of."""
         p, softmax = self.precision, self.config.attention == "softmax"
         integer = integer_bits(weights.scores + (2.0 ** (p.step + 1) if softmax else 0.0))
+        product = integer_bits(weights.products) if weights.products else integer
         # What reads scores of other kinds reads them into wider rings.
-        return integer, integer + p.query + p.key + (1 + self._exact_truncation if softmax else 2)
+        return (integer, product), product + p.query + p.key + (1 + self._exact_truncation if softmax else 2)
 
     def _turning(self, layer: int) -> int:
         """Fraction bits that RoPE adds."""

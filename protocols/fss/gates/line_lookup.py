@@ -33,11 +33,12 @@ from protocols.share import Share
 
 @final
 class LineLookup(PointLookup):
-    """A line's value and slope, and the sign; the table says how numbers are cut into cells."""
+    """A line's value and slope, and where it is wanted the sign; the table says how numbers are cut into
+    cells."""
 
-    def __init__(self, table: LineTable) -> None:
+    def __init__(self, table: LineTable, *, sign: bool = True) -> None:
         widths = (table.value_bits, table.slope_bits)
-        super().__init__(table.cells, widths=widths, table_frac=0, sign=True)
+        super().__init__(table.cells, widths=widths, table_frac=0, sign=sign)
         self._table = table
 
     def forms(self, shape: Shape) -> list[Form]:

@@ -12,18 +12,14 @@ import torch
 
 from parties.errors import ConfigError, RangeError
 from protocols.fss.executors.clear_side import ClearSide
-from protocols.fss.executors.dealer_side import DealerSide
-from protocols.fss.executors.gate import Gate, Message, Shares, exchange, shape_only
-from protocols.fss.executors.party_side import PartySide
 from protocols.fss.gates.lookup import Lookup
-from protocols.fss.gates.polynomial import deal_product, evaluate_product, key_correlations
-from protocols.fss.preprocessing.correlations import Correlations
+from protocols.fss.gates.value_gate import ValueGate
 from protocols.fss.tables.tables import Table, tabulate
 from protocols.share import Share
 
 
-class ExponentialGate(Gate):
-    """exp(-z) of masked indices: one look-up each, times a number that the dealer knows.
+class ExponentialGate(ValueGate):
+    """exp(-z) of masked indices.
 
     Args:
         lookup: of one value and no sign.
@@ -37,61 +33,22 @@ class ExponentialGate(Gate):
     def __init__(
         self, lookup: Lookup, *, low: float, index_frac: int, frac_bits: int, ring_bits: int
     ) -> None:
-        self._lookup, self._index_frac = lookup, index_frac
-        self._least = math.floor(low * 2.0**index_frac)
-        self._result_frac, self._result_bits = frac_bits, ring_bits
+        super().__init__(lookup, frac_bits=frac_bits, ring_bits=ring_bits)
+        self._index_frac, self._least = index_frac, math.floor(low * 2.0**index_frac)
 
-    def correlations(self, *inputs: Share) -> Correlations:
-        correlations: Correlations = {}
-        for i, index in enumerate(inputs):
-            correlations |= {
-                f"{name}{i}": item for name, item in self._lookup.correlations(index.shape).items()
-            }
-        for i, index in enumerate(inputs):
-            correlations |= key_correlations(f"key{i}", self._lookup.forms(index.shape), self._result_bits)
-        return correlations
-
-    def messages(self, *inputs: Share) -> tuple[Message, ...]:
-        return exchange(*(array for index in inputs for array in self._lookup.arrays(index.shape)))
-
-    def outputs(self, *inputs: Share) -> Shares:
-        return tuple(shape_only(index.shape, self._result_frac, self._result_bits) for index in inputs)
-
-    def run(self, party: PartySide, *inputs: Share) -> Shares:
-        results: list[Share] = []
-        for index, opened in zip(inputs, self._lookup.run_each(party, inputs, self.reason), strict=True):
-            forms, terms = self._lookup.forms(index.shape), self._lookup.coefficients(opened)
-            results.append(self._result(evaluate_product(party, forms, terms, self._result_bits)))
-        return tuple(results)
-
-    def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
-        answers = [self._lookup.deal(dealing, index) for index in inputs]
-        for index, (opened, signs) in zip(inputs, answers, strict=True):
-            known = self._lookup.secrets(opened, signs * self._factor(index.value), index)
-            deal_product(dealing, self._lookup.forms(index.shape), known, self._result_bits)
-        return self.outputs(*inputs)
-
-    def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
-        for index in inputs:
-            self._check_range(clear, index)
-        return tuple(self._result(self._value(clear, index)) for index in inputs)
-
-    @abstractmethod
-    def _factor(self, mask: torch.Tensor) -> torch.Tensor | int:
-        """The dealer's number, from the index's mask."""
-
-    @abstractmethod
     def _value(self, clear: ClearSide, index: Share) -> torch.Tensor:
-        """The function of an index in its range."""
+        self._check_range(clear, index)
+        return self._exp(clear, index)
+
+    @abstractmethod
+    def _exp(self, clear: ClearSide, index: Share) -> torch.Tensor:
+        """The exponential of an index in its range."""
 
     def _check_range(self, clear: ClearSide, index: Share) -> None:
         """Below it a private run might give zero."""
         if index.value.numel() and int(index.value.min()) < self._least:
             got, least = (v / 2.0**self._index_frac for v in (int(index.value.min()), self._least))
             raise RangeError(f"{clear.meter.label}: exp(-z) at z = {got:.6g}, at least {least:.6g}")
-
-    def _result(self, value: torch.Tensor) -> Share:
-        return Share(value, self._result_frac, self._result_bits)
 
 
 @final
@@ -142,10 +99,7 @@ class Exponential(ExponentialGate):
         self.max_relative_error = float(np.expm1(step))
         self.max_rounding_error = 2.0 ** -(frac_bits + 1)
 
-    def _factor(self, mask: torch.Tensor) -> int:
-        return 1
-
-    def _value(self, clear: ClearSide, index: Share) -> torch.Tensor:
+    def _exp(self, clear: ClearSide, index: Share) -> torch.Tensor:
         return self._table.at(index.value)
 
 

@@ -82,7 +82,7 @@ class SplitExponential(ExponentialGate):
     def _factor(self, mask: torch.Tensor) -> torch.Tensor:
         return self._rest(self._cells.split(mask)[1])
 
-    def _value(self, clear: ClearSide, index: Share) -> torch.Tensor:
+    def _exp(self, clear: ClearSide, index: Share) -> torch.Tensor:
         cell, a, b = self._cells.places(index.value, clear.mask(index.shape, index.ring_bits))
         return self._table.at(cell, a) * self._rest(b)
 

@@ -21,6 +21,7 @@ from protocols.fss.gates.public_rows import OwnTokens, PublicRows
 from protocols.fss.gates.range_reduction import RangeReduction, line_error
 from protocols.fss.gates.square import Square
 from protocols.fss.operations.activation_protocols import ActivationProtocol
+from protocols.fss.operations.cap_protocols import CapProtocol
 from protocols.fss.operations.exponential_protocols import ExponentialProtocol
 from protocols.fss.operations.powers import PowerFormats, even_power, power_error
 from protocols.fss.operations.protocol import FssProtocol
@@ -273,9 +274,11 @@ class FssSuite:
     Attributes:
         activations: by a model's name for them: `gelu_tanh` is a `gelu`; tanh has one protocol in every
             plan.
+        cap: of scores, one for plans with exact truncation and one for others.
     """
 
     activations: dict[str, ActivationProtocol]
+    cap: CapProtocol
     maximum: MaximumProtocol
     exponential: ExponentialProtocol
     power: PowerProtocol

@@ -89,17 +89,45 @@ def line_table(
         frac_bits: of the result.
         value_bits, slope_bits: rings of T and U, 3 or more.
     """
-    half, unit = 1 << (cells.bits - 1), 2.0**-index_frac
-    most = min(half, int(FARTHEST * 2.0 ** (index_frac - cells.rest_bits)))
-    rest, reach = 1 << (cells.rest_bits - 1), most << cells.rest_bits
-    x = np.arange(-reach - 2 * rest, reach + rest) * unit
-    bump, ramp = lack(np.abs(x)), np.where(np.arange(-most, most) >= 0, 1.0, -1.0)[:, None]
+    most = min(1 << (cells.bits - 1), int(FARTHEST * 2.0 ** (index_frac - cells.rest_bits)))
+    above = np.where(np.arange(-most, most) >= 0, 1.0, -1.0)[:, None]
+
+    def corrections(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """That of a cell's sign, on both sides of 0."""
+        return lack(np.abs(x)) + np.minimum(above * x, 0.0)
+
+    return _table_of(corrections, most, cells, index_frac, frac_bits, (value_bits, slope_bits))
+
+
+def lines_everywhere(
+    function: Function,
+    *,
+    cells: Cells,
+    index_frac: int,
+    frac_bits: int,
+    value_bits: int,
+    slope_bits: int,
+) -> LineTable:
+    """The table of a function over all cells there are. Arguments as for `line_table`."""
+    most = 1 << (cells.bits - 1)
+    return _table_of(function, most, cells, index_frac, frac_bits, (value_bits, slope_bits))
+
+
+def _table_of(
+    function: Function, most: int, cells: Cells, index_frac: int, frac_bits: int, bits: tuple[int, int]
+) -> LineTable:
+    """Lines of a function of numbers [cells, places] over the cells from -most to below most.
+
+    Args:
+        bits: rings of values and slopes.
+    """
+    (value_bits, slope_bits), unit = bits, 2.0**-index_frac
+    rest = 1 << (cells.rest_bits - 1)
+    places = (np.arange(-most, most) << cells.rest_bits)[:, None] + np.arange(2 * rest)
 
     def wanted(offset: int) -> NDArray[np.float64]:
-        """c [cells, places] at places' middles less an offset: that of a cell's sign, on both sides of 0."""
-        here = slice(rest - offset, rest - offset + 2 * reach)
-        shape = (2 * most, 2 * rest)
-        return bump[here].reshape(shape) + np.minimum(ramp * x[here].reshape(shape), 0.0)
+        """At places' middles less an offset."""
+        return function((places - rest - offset).astype(np.float64) * unit)
 
     slopes, slope_step = _levels((wanted(-rest) - wanted(rest - 1)) / ((2 * rest - 1) * unit), slope_bits)
     offsets = sorted({round(offset) for offset in np.linspace(-rest, rest - 1, _SAMPLES)})

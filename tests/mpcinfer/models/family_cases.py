@@ -53,7 +53,8 @@ def randomised(model: torch.nn.Module, seed: int, size: float = 0.4) -> torch.nn
 def logits_of(model: Model, ids: list[int]) -> torch.Tensor:
     """Ours."""
     backend = PlainBackend()
-    return Decoder(backend, model.config, model.weights).forward(backend.tokens(ids, len(ids)), len(ids))[0]
+    decoder = Decoder(backend, model.config, model.weights)
+    return decoder.answered(decoder.forward(backend.tokens(ids, len(ids)), len(ids))[0])
 
 
 def largest_error(theirs: torch.nn.Module, folder: Path) -> tuple[float, float]:
@@ -196,11 +197,20 @@ def _granite(draw: random.Random) -> Settings:
     }
 
 
+def _longrope(draw: random.Random, pairs: int) -> Settings:
+    """Of a context of 40 tokens, as many as `IDS` has, stretched."""
+    lists = {name: [draw.uniform(1.0, 9.0) for _ in range(pairs)] for name in ("short_factor", "long_factor")}
+    others = draw.choice([{}, {"factor": 4.0}, {"attention_factor": 1.4}])
+    return {"rope_type": "longrope", "rope_theta": 500.0, **lists, **others}
+
+
 def _phi3(draw: random.Random) -> Settings:
     turned = draw.choice([1.0, 0.5])
+    rope = draw.choice([_DEFAULT, _longrope(draw, int(4 * turned))])
     return {
         **_blocks(draw, head_dim=False),
-        "rope_parameters": {**_DEFAULT, "partial_rotary_factor": turned},
+        "original_max_position_embeddings": len(IDS),
+        "rope_parameters": {**rope, "partial_rotary_factor": turned},
         "sliding_window": draw.choice([None, 11]),
     }
 
@@ -250,6 +260,20 @@ def _qwen3(draw: random.Random) -> Settings:
     return {**_qwen2(draw), "attention_bias": draw.choice([True, False])}
 
 
+def _gemma2(draw: random.Random) -> Settings:
+    blocks = _blocks(draw)
+    return {
+        **blocks,
+        **_rope(draw),
+        **draw.choice([{}, {"layer_types": _layer_types(draw, blocks["num_hidden_layers"])}]),
+        "sliding_window": draw.choice([4, 9, 100]),
+        "query_pre_attn_scalar": draw.choice([8, 30]),
+        "attention_bias": draw.choice([True, False]),
+        "attn_logit_softcapping": draw.choice([50.0, 3.0, None]),
+        "final_logit_softcapping": draw.choice([30.0, 2.0, None]),
+    }
+
+
 def _gemma3(draw: random.Random) -> Settings:
     blocks = _blocks(draw)
     kinds: Settings = draw.choice(
@@ -279,6 +303,7 @@ def _gemma3(draw: random.Random) -> Settings:
         "sliding_window": draw.choice([4, 9]),
         "query_pre_attn_scalar": draw.choice([8, 30]),
         "attention_bias": draw.choice([True, False]),
+        "final_logit_softcapping": draw.choice([None, 3.0]),
     }
 
 
@@ -322,6 +347,7 @@ CASES: dict[str, FamilyCase] = {
     "granite": FamilyCase(transformers.GraniteConfig, transformers.GraniteForCausalLM, _granite),
     "phi3": FamilyCase(transformers.Phi3Config, transformers.Phi3ForCausalLM, _phi3),
     "gemma": FamilyCase(transformers.GemmaConfig, transformers.GemmaForCausalLM, _gemma),
+    "gemma2": FamilyCase(transformers.Gemma2Config, transformers.Gemma2ForCausalLM, _gemma2),
     "qwen3": FamilyCase(transformers.Qwen3Config, transformers.Qwen3ForCausalLM, _qwen3),
     "gemma3_text": FamilyCase(transformers.Gemma3TextConfig, transformers.Gemma3ForCausalLM, _gemma3),
     "gpt_neox": FamilyCase(transformers.GPTNeoXConfig, transformers.GPTNeoXForCausalLM, _neox),

@@ -15,7 +15,10 @@ from tokenizers import pre_tokenizers
 
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.gguf import GgufFile, gguf_config, gguf_tokenizer, load_gguf
+from mpcinfer.models.gguf import load_gguf
+from mpcinfer.models.gguf_architectures import gguf_config
+from mpcinfer.models.gguf_file import GgufFile
+from mpcinfer.models.gguf_tokenizer import gguf_tokenizer
 from mpcinfer.models.model import Model
 from parties.errors import ConfigError
 from tests.mpcinfer.models.family_cases import randomised
@@ -300,8 +303,8 @@ def test_bos_is_put_before_a_prompt_only_where_the_file_says_so(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"architecture": "gemma"}, "general.architecture"),
-        ({"llama__rope__scaling__type": "yarn"}, "llama.rope.scaling.type"),
+        ({"architecture": "falcon"}, "general.architecture"),
+        ({"llama__rope__scaling__type": "longrope"}, "llama.rope.scaling.type"),
         ({"llama__expert_count": 4}, "llama.expert_count"),
         ({"llama__logit_scale": 0.5}, "llama.logit_scale"),
         ({"llama__rope__dimension_count": 8}, "llama.rope.dimension_count"),

@@ -18,6 +18,7 @@ from mpcinfer.models.find import is_huggingface_folder
 from mpcinfer.models.huggingface import load_huggingface, load_huggingface_config
 from mpcinfer.models.stored_ranges import save_ranges
 from parties.errors import ConfigError
+from tests.mpcinfer.models.family_cases import CASES as FAMILIES
 from tests.mpcinfer.models.family_cases import logits_of, randomised
 from tests.mpcinfer.models.small_tokenizer import VOCABULARY, small_tokenizer
 
@@ -185,6 +186,29 @@ def test_what_cannot_be_represented_is_refused_by_name(
     change_config(tmp_path, **{field: value})
     with pytest.raises(ConfigError, match=field):
         load_huggingface_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("attn_logit_softcapping", 0.0), ("final_logit_softcapping", -3.0), ("attn_logit_softcapping", "50")],
+)
+def test_a_softcap_that_is_no_number_above_zero_is_refused(key: str, value: Any, tmp_path: Path) -> None:
+    FAMILIES["gemma2"].save(tmp_path, 0)
+    change_config(tmp_path, **{key: value})
+    with pytest.raises(ConfigError, match=key):
+        load_huggingface_config(tmp_path)
+
+
+def test_a_softcap_is_one_where_it_is_absent_and_none_where_it_is_null(tmp_path: Path) -> None:
+    FAMILIES["gemma2"].save(tmp_path, 0)
+    path = tmp_path / "config.json"
+    fields = json.loads(path.read_text())
+    caps = ("attn_logit_softcapping", "final_logit_softcapping")
+    for values, expected in (({}, (50.0, 30.0)), (dict.fromkeys(caps), (0.0, 0.0))):
+        kept = {key: value for key, value in fields.items() if key not in caps}
+        path.write_text(json.dumps({**kept, **values}))
+        config = load_huggingface_config(tmp_path)
+        assert (config.score_cap, config.logit_cap) == expected
 
 
 def test_older_rope_fields(tmp_path: Path) -> None:

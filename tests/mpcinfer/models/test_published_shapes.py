@@ -71,6 +71,17 @@ _SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
             "qwen3", 151936, 40960, **_blocks(28, 1024, 16, 3072, 8), head_dim=128, tie_word_embeddings=True
         ),
     ),
+    "gemma-2-2b": (
+        "Gemma 2, 2B",
+        {
+            "model_type": "gemma2",
+            **_blocks(26, 2304, 8, 9216, 4),
+            "vocab_size": 256000,
+            "max_position_embeddings": 8192,
+            "head_dim": 256,
+            "hidden_act": "gelu_pytorch_tanh",
+        },
+    ),
     "gemma-3-270m": (
         "Gemma 3, 270M",
         {

@@ -11,7 +11,8 @@ from mpcinfer.generation import Remembered, Session, complete, generate
 from mpcinfer.models.calibrated import calibrated_file
 from mpcinfer.models.calibrated.conversations import chat_prompts
 from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.gguf import GgufFile, gguf_config
+from mpcinfer.models.gguf_architectures import gguf_config
+from mpcinfer.models.gguf_file import GgufFile
 from mpcinfer.models.load import load_config, load_model
 from mpcinfer.models.model import Model
 from mpcinfer.models.ranges import calibrate
