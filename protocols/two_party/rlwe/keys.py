@@ -4,6 +4,9 @@ The holder of the secret sends, once a session, a seed and the halves that are n
 encryption of zero, and for each automorphism X -> X^(N / s + 1), s = 1, 2, ..., K / 2, encryptions of
 q / p_j times the image of the secret, j < L. (Chen, Dai, Kim, Song, "Efficient Homomorphic Conversion Between
 (Ring) LWE Ciphertexts", ACNS 2021; digits of q / p_j in place of a special modulus.)
+
+That encryptions of the secret's own images hide it is assumed, as in all of homomorphic encryption (circular
+security).
 """
 
 from __future__ import annotations
