@@ -24,6 +24,9 @@ FEWEST, MOST_BITS = 1 << 13, 48
 """A ciphertext has room for 2^14 numbers: fewer than half of that are multiplied by oblivious transfer, which
 takes more computation, and in rings above 34 bits more bytes; so are numbers of more bits than that."""
 
+MOST_ANSWERS = 1 << 28
+"""Products of a run for which statistical bounds hold: GPT-2's blocks at 128 tokens take some 40 million."""
+
 
 def encrypted(count: int, bits: int) -> bool:
     """Whether so many products modulo 2^bits are made by encryption."""
@@ -58,7 +61,7 @@ class Vectors:
         """
         if not encrypted(len(mine), bits):
             return self._ot.products(mine, bits, sender=evaluator)
-        parameters = slot_parameters(bits)
+        parameters = slot_parameters(bits, MOST_ANSWERS)
         identity = _key_id(parameters)
         if self._rank == evaluator:
             if identity not in self._theirs:
@@ -89,7 +92,7 @@ class VectorCosts:
         if not encrypted(count, bits):
             self.ot.products(count, bits, sender=evaluator)
             return
-        parameters = slot_parameters(bits)
+        parameters = slot_parameters(bits, MOST_ANSWERS)
         holder = CLIENT if evaluator == SERVER else SERVER
         if (holder, _key_id(parameters)) not in self._known:
             self._known.add((holder, _key_id(parameters)))
