@@ -106,6 +106,13 @@ def test_no_gate_takes_a_function_key(name: str) -> None:
 
 
 @models
+def test_the_dealer_sends_the_client_seeds_alone(name: str) -> None:
+    for bill in private(name).bills:
+        sent = {row.label: row.offline_bytes_to_client for row in bill.rows if row.offline_bytes_to_client}
+        assert set(sent) == {"dealer"}
+
+
+@models
 def test_a_run_is_the_reference_under_the_dealers_masks_bit_by_bit(name: str) -> None:
     done = private(name)
     assert len(done.logits) == len(STEPS)
