@@ -3,6 +3,7 @@
     python -m bench.polynomial train --out runs/polynomial            what is missing, one run after the other
     python -m bench.polynomial train --out runs/polynomial --only poly
     python -m bench.polynomial report --out runs/polynomial           a record
+    python -m bench.polynomial bills --out runs/polynomial            that with new bills
 
 `tiny-python` is continued with softmax attention and as the variant `poly` with a penalty on ranges, on the
 same tokens; then activations, inverse square roots and divisions are substituted by polynomials, and nothing
@@ -54,7 +55,14 @@ FILE = RECORDS / "polynomial.jsonl"
 STEPS, WINDOWS = 200, 8
 """Training steps a run; held-out windows of every perplexity."""
 TOKENS = 128
-BILLED = (("fss", "softmax"), ("crypten", "softmax"), ("fss", "poly"), ("crypten", "poly"), ("poly", "poly"))
+BILLED = (
+    ("fss", "softmax"),
+    ("crypten", "softmax"),
+    ("fss", "poly"),
+    ("crypten", "poly"),
+    ("poly", "poly"),
+    ("fss-poly", "poly"),
+)
 PROMPT = "import os\n\n\ndef read_lines(path, limit=None):\n    with open(path) as file:\n        for"
 KINDS = ("attention weights", "norms", "activations", "linear", "products of activations", "the rest")
 _KIND = {"softmax": 0, "power": 0, "layernorm": 1, "gelu_tanh": 2, "linear": 3, "matmul": 4}
@@ -221,8 +229,21 @@ def report(out: Path) -> None:
         "machine": machine(),
         "date": datetime.date.today().isoformat(),
     }
+    _append(record)
+
+
+def count_again(out: Path) -> None:
+    """Appends the newest record with other bills: they are counted, and depend on no machine."""
+    _append({**_newest_record(), "bills": bills(out)})
+
+
+def _append(record: dict[str, Any]) -> None:
     with FILE.open("a") as file:
         file.write(json.dumps(record) + "\n")
+
+
+def _newest_record() -> dict[str, Any]:
+    return json.loads(FILE.read_text().splitlines()[-1])
 
 
 def _perplexities(record: dict[str, Any]) -> str:
@@ -272,7 +293,7 @@ def _seconds(record: dict[str, Any]) -> str:
 
 def _made(make: Callable[[dict[str, Any]], str]) -> str:
     """A table of the newest record."""
-    return make(json.loads(FILE.read_text().splitlines()[-1]))
+    return make(_newest_record())
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -290,14 +311,16 @@ TABLES: dict[str, Callable[[], str]] = {
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("case", choices=["train", "report"])
+    parser.add_argument("case", choices=["train", "report", "bills"])
     parser.add_argument("--out", type=Path, default=Path("runs/polynomial"), help="folder of the runs")
     parser.add_argument("--only", help="train: one run")
     options = parser.parse_args()
     if options.case == "train":
         train(options.out, options.only)
-    else:
+    elif options.case == "report":
         report(options.out)
+    else:
+        count_again(options.out)
 
 
 if __name__ == "__main__":

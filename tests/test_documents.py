@@ -67,7 +67,7 @@ def test_the_example_protocol_costs_what_it_says() -> None:
 
 
 FORMATS = ActivationFormats(
-    ring_bits=24, frac_bits=9, index_bits=14, index_frac=6, table_frac=9, centred=False
+    largest=30.0, ring_bits=24, frac_bits=9, index_bits=14, index_frac=6, table_frac=9, centred=False
 )
 
 

@@ -101,7 +101,9 @@ def _both(to_server: float, to_client: float) -> str:
 
 
 def _bits(bits: float) -> str:
-    """Whole bits from a hundred on, and where it comes out even."""
+    """Whole bits from a hundred on, and where it comes out even; `k` are thousands, from a million on."""
+    if bits >= 1e6:
+        return f"{bits / 1e3:,.0f}k"
     return f"{bits:,.0f}" if bits >= 100 else f"{bits:,.1f}".removesuffix(".0")
 
 

@@ -12,6 +12,8 @@ from parties.errors import ConfigError
 MARGIN = 2.0
 """Values may grow beyond what calibration saw by this factor; scores, whose range is narrow, by 1.5."""
 SCORE_MARGIN = 1.5
+ACTIVATION_MARGIN = 1.5
+"""How far beyond its calibrated range a number may be before a polynomial in place of an activation."""
 BOUND_MARGIN = 1.0625
 """What cannot be exceeded in real arithmetic may be in fixed point, by what norms and weights are rounded."""
 POWER_MARGIN = 4.0
@@ -50,6 +52,8 @@ class Profile:
 
 
 PROFILE = Profile()
+POLYNOMIAL_PROFILE = Profile(mean_square=(2.0**-3, 2.0**7), pre_activation=8.0)
+"""Of models that were trained for polynomials, whose intervals are narrow."""
 POST_NORM_PROFILE = Profile(residual=2.0**9, mean_square=(2.0**-12, 2.0**9), embedding=4.0)
 """Of models whose norms come last: what is added up are a norm's rows and what one block writes."""
 

@@ -65,7 +65,7 @@ class ChebyshevSeries:
         t3 = executor.sub(executor.rearrange(products, lambda x: x[0]), v)
         power = executor.add_public(executor.rearrange(products, lambda x: x[1]), -1.0)
         basis = [v, t2, t3, power]
-        leaves = _halved(self.coefficients)
+        leaves = halved(self.coefficients)
         parts = [
             executor.combination([*zip(basis, leaf[1:], strict=True), *(() if i else extra)], leaf[0])
             for i, leaf in enumerate(leaves)
@@ -81,8 +81,13 @@ class ChebyshevSeries:
         return parts[0]
 
 
-def _halved(coefficients: Sequence[float]) -> list[list[float]]:
-    """Series of degree 4, in the order in which step 3 puts them together."""
+def halved(coefficients: Sequence[float]) -> list[list[float]]:
+    """Series of degree 4, in the order in which step 3 puts them together.
+
+    Args:
+        coefficients: 5, 9, 17, ...: with T = T_4, T_8, ..., the series is the sum of those of the even places
+            and T times those of the odd ones, again and again.
+    """
     degree = len(coefficients) - 1
     if degree == 4:
         return [list(coefficients)]
@@ -91,7 +96,7 @@ def _halved(coefficients: Sequence[float]) -> list[list[float]]:
     for i in range(1, half + 1):
         upper[i] = 2.0 * coefficients[half + i]
         lower[half - i] -= coefficients[half + i]
-    return [*_halved(lower), *_halved(upper)]
+    return [*halved(lower), *halved(upper)]
 
 
 def interpolate(function: Callable[[float], float], low: float, high: float, degree: int) -> ChebyshevSeries:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from functools import lru_cache
 from typing import ClassVar, final
 
-from parties.errors import RangeError
 from protocols.arithmetic.arithmetic import Arithmetic
-from protocols.arithmetic.minimax import Minimax, clenshaw, minimax
+from protocols.arithmetic.even_fit import fitted, interval_end, steepest
 from protocols.arithmetic.operation import UnaryProtocol
 from protocols.share import Share
 
 USUAL = {8: 8.0, 16: 8.0, 32: 24.0}
 """R by degree where none is asked for: samples, and shapes without ranges."""
-NARROWEST, WIDEST = 2.0, 64.0
-"""Narrower intervals are widened to the one; beyond the other a polynomial says nothing of the function."""
 
 
 class PolynomialActivation(UnaryProtocol):
@@ -52,14 +47,9 @@ class PolynomialActivation(UnaryProtocol):
 
     def __init__(self, largest: float | None = None) -> None:
         largest = USUAL[self.degree] if largest is None else largest
-        if not 0 < largest <= WIDEST:
-            raise RangeError(
-                f"a polynomial for {self.name} on [-{largest:g}, {largest:g}]: at most {WIDEST:g}: train "
-                "with a penalty on activations"
-            )
-        self.largest = max(largest, NARROWEST)
+        self.largest = interval_end(self.name, largest)
         self.domain = (-self.largest, self.largest)
-        best = _fitted(type(self), self.largest)
+        best = fitted(self.name, self.degree, self.largest)
         self._series = best.series
         self.max_abs_error = 1.02 * best.error + self._rounding()
 
@@ -70,11 +60,6 @@ class PolynomialActivation(UnaryProtocol):
     def name(self) -> str:
         """The function's."""
         return type(self).__name__.lower().removeprefix("polynomial").rstrip("0123456789")
-
-    @staticmethod
-    @abstractmethod
-    def even_part(x: float) -> float:
-        """The function minus x / 2."""
 
     def __call__(self, executor: Arithmetic, x: Share) -> Share:
         # The factor 2 / R^2 is the only number that depends on R by which x is multiplied: 16 bits of it are
@@ -100,41 +85,9 @@ class PolynomialActivation(UnaryProtocol):
         """
         unit, scale = 2.0**-16, 2.0 * 4.0**self._shift / self.largest**2
         of_v = unit * (scale * (2.0 * self.largest * 2.0**-self._shift + 1.0) + 2.0 + 1.0)
-        slope = _steepest(type(self), self.largest)
+        slope = steepest(self.name, self.degree, self.largest)
         sizes = sum(abs(c) for c in self._series.coefficients[2:])
         return slope * of_v + unit * (2.0 * sizes + 3.0)
-
-
-@lru_cache(maxsize=512)
-def _fitted(kind: type[PolynomialActivation], largest: float) -> Minimax:
-    return minimax(lambda v: kind.even_part(largest * math.sqrt(max(v + 1.0, 0.0) / 2.0)), kind.degree // 2)
-
-
-@lru_cache(maxsize=512)
-def _steepest(kind: type[PolynomialActivation], largest: float) -> float:
-    """The largest slope of the fitted polynomial in v, from differences on a grid of Chebyshev points."""
-    coefficients = _fitted(kind, largest).series.coefficients
-    points = [math.cos(math.pi * i / 1000) for i in range(1001)]
-    values = [clenshaw(coefficients, v) for v in points]
-    return max(abs(values[i + 1] - values[i]) / (points[i] - points[i + 1]) for i in range(1000))
-
-
-class _Gelu(PolynomialActivation):
-    @staticmethod
-    def even_part(x: float) -> float:
-        return x * math.erf(x * math.sqrt(0.5)) / 2.0
-
-
-class _Silu(PolynomialActivation):
-    @staticmethod
-    def even_part(x: float) -> float:
-        return x * math.tanh(x / 2.0) / 2.0
-
-
-class _Relu(PolynomialActivation):
-    @staticmethod
-    def even_part(x: float) -> float:
-        return abs(x) / 2.0
 
 
 _SOURCE = "Source: Power-Softmax (Zimerman et al., arXiv 2410.09457), GELU by Remez' algorithm."
@@ -145,54 +98,54 @@ def _documented(function: str, degree: int) -> str:
 
 
 @final
-class PolynomialGelu8(_Gelu):
+class PolynomialGelu8(PolynomialActivation):
     __doc__ = _documented("GELU", 8)
     degree = 8
 
 
 @final
-class PolynomialGelu16(_Gelu):
+class PolynomialGelu16(PolynomialActivation):
     __doc__ = _documented("GELU", 16)
     degree = 16
 
 
 @final
-class PolynomialGelu32(_Gelu):
+class PolynomialGelu32(PolynomialActivation):
     __doc__ = _documented("GELU", 32)
     degree = 32
 
 
 @final
-class PolynomialSilu8(_Silu):
+class PolynomialSilu8(PolynomialActivation):
     __doc__ = _documented("SiLU", 8)
     degree = 8
 
 
 @final
-class PolynomialSilu16(_Silu):
+class PolynomialSilu16(PolynomialActivation):
     __doc__ = _documented("SiLU", 16)
     degree = 16
 
 
 @final
-class PolynomialSilu32(_Silu):
+class PolynomialSilu32(PolynomialActivation):
     __doc__ = _documented("SiLU", 32)
     degree = 32
 
 
 @final
-class PolynomialRelu8(_Relu):
+class PolynomialRelu8(PolynomialActivation):
     __doc__ = _documented("ReLU", 8)
     degree = 8
 
 
 @final
-class PolynomialRelu16(_Relu):
+class PolynomialRelu16(PolynomialActivation):
     __doc__ = _documented("ReLU", 16)
     degree = 16
 
 
 @final
-class PolynomialRelu32(_Relu):
+class PolynomialRelu32(PolynomialActivation):
     __doc__ = _documented("ReLU", 32)
     degree = 32

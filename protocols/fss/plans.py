@@ -21,12 +21,21 @@ _CHOICES = {
     "inverse_sqrt": "octaves",
 }
 _EXACT = {"truncation": EXACT, "gelu": "lookup", "silu": "fine", "exponential": "lookup"}
+_POLYNOMIAL = {
+    "gelu": "polynomial16",
+    "silu": "polynomial16",
+    "relu": "polynomial16",
+    "reciprocal": "goldschmidt",
+    "inverse_sqrt": "goldschmidt",
+}
 PLANS = {
     "fss": Plan(name="fss", suite=NAME, choices=_CHOICES),
     "fss-faithful": Plan(name="fss-faithful", suite=NAME, choices={**_CHOICES, **_EXACT}),
+    "fss-poly": Plan(name="fss-poly", suite=NAME, choices={**_CHOICES, **_POLYNOMIAL}),
 }
 """`fss` is the suite of masked values and function keys; `fss-faithful` rounds as the fixed-point reference
-does, bit by bit."""
+does, bit by bit; `fss-poly` is additions and products alone, without a function key, for models without
+softmax."""
 
 
 def is_faithful(plan: Plan) -> bool:

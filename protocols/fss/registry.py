@@ -23,6 +23,12 @@ from protocols.fss.operations.exponential_protocols import (
     LookupExponential,
     SplitExponentialProtocol,
 )
+from protocols.fss.operations.polynomial_activations import (
+    PolynomialActivation8,
+    PolynomialActivation16,
+    PolynomialActivation32,
+)
+from protocols.fss.operations.polynomial_inverses import PolynomialInverseSqrt, PolynomialReciprocal
 from protocols.fss.operations.suite import (
     EmbeddingProtocol,
     ExactTruncation,
@@ -46,20 +52,32 @@ _LOOKUPS: dict[str, Callable[[], ActivationProtocol]] = {
     "lookup": LookupActivation,
     "fine": FineLookupActivation,
 }
+_POLYNOMIALS: dict[str, Callable[[], ActivationProtocol]] = {
+    "polynomial8": PolynomialActivation8,
+    "polynomial16": PolynomialActivation16,
+    "polynomial32": PolynomialActivation32,
+}
 _LINES: dict[str, Callable[[], ActivationProtocol]] = {
     "lines": LinesActivation,
     "fine-lines": FineLinesActivation,
 }
-GELU: dict[str, Callable[[], ActivationProtocol]] = {**_LINES, **_LOOKUPS}
-SILU: dict[str, Callable[[], ActivationProtocol]] = {**_LINES, **_LOOKUPS}
-RELU: dict[str, Callable[[], ActivationProtocol]] = {**_LOOKUPS}
+GELU: dict[str, Callable[[], ActivationProtocol]] = {**_LINES, **_LOOKUPS, **_POLYNOMIALS}
+SILU: dict[str, Callable[[], ActivationProtocol]] = {**_LINES, **_LOOKUPS, **_POLYNOMIALS}
+RELU: dict[str, Callable[[], ActivationProtocol]] = {**_LOOKUPS, **_POLYNOMIALS}
 MAXIMUM: dict[str, Callable[[], MaximumProtocol]] = {"histogram": HistogramMaximum, "tree": TreeMaximum}
 EXPONENTIAL: dict[str, Callable[[], ExponentialProtocol]] = {
     "split": SplitExponentialProtocol,
     "lookup": LookupExponential,
 }
 POWER: dict[str, Callable[[], PowerProtocol]] = {"squares": SquaringPower}
-RANGE_REDUCTION: dict[str, Callable[[], RangeReductionProtocol]] = {"octaves": RangeReductionLookup}
+RECIPROCAL: dict[str, Callable[[], RangeReductionProtocol]] = {
+    "octaves": RangeReductionLookup,
+    "goldschmidt": PolynomialReciprocal,
+}
+INVERSE_SQRT: dict[str, Callable[[], RangeReductionProtocol]] = {
+    "octaves": RangeReductionLookup,
+    "goldschmidt": PolynomialInverseSqrt,
+}
 EMBEDDING: dict[str, Callable[[], EmbeddingProtocol]] = {
     "private": PrivateEmbedding,
     "public": PublicEmbedding,
@@ -78,9 +96,12 @@ OPERATIONS: dict[str, Mapping[str, object]] = {
     "maximum": MAXIMUM,
     "exponential": EXPONENTIAL,
     "power": POWER,
-    "reciprocal": RANGE_REDUCTION,
-    "inverse_sqrt": RANGE_REDUCTION,
+    "reciprocal": RECIPROCAL,
+    "inverse_sqrt": INVERSE_SQRT,
 }
+
+FUNCTIONS = ("gelu", "silu", "relu", "power", "reciprocal", "inverse_sqrt")
+"""Operations that can be polynomial; a maximum and an exponential cannot."""
 
 
 def check(plan: Plan) -> None:
@@ -130,11 +151,34 @@ def resolve(plan: Plan) -> FssSuite:
         maximum=MAXIMUM[names["maximum"]](),
         exponential=EXPONENTIAL[names["exponential"]](),
         power=POWER[names["power"]](),
-        reciprocal=RANGE_REDUCTION[names["reciprocal"]](),
-        inverse_sqrt=RANGE_REDUCTION[names["inverse_sqrt"]](),
+        reciprocal=RECIPROCAL[names["reciprocal"]](),
+        inverse_sqrt=INVERSE_SQRT[names["inverse_sqrt"]](),
         embedding=EMBEDDING[names["embedding"]](),
         truncation=TRUNCATION[names["truncation"]](),
+        polynomial=_all_polynomial(plan),
     )
+
+
+def is_polynomial(plan: Plan) -> bool:
+    """Whether all that a plan computes of a model without softmax is additions and products alone.
+
+    Truncation is by shifts of value and mask, without a function key. A maximum and an exponential are named
+    that nothing calls.
+    """
+    return not is_faithful(plan) and _all_polynomial(plan)
+
+
+def has_polynomials(plan: Plan) -> bool:
+    """Whether a plan has a polynomial for a function that other plans look up."""
+    return any(_polynomial(plan, operation) for operation in FUNCTIONS if operation != "power")
+
+
+def _all_polynomial(plan: Plan) -> bool:
+    return all(_polynomial(plan, operation) for operation in FUNCTIONS)
+
+
+def _polynomial(plan: Plan, operation: str) -> bool:
+    return getattr(OPERATIONS[operation].get(plan.choices[operation]), "polynomial", False)
 
 
 def _exact_form(protocol: object) -> str:

@@ -151,8 +151,8 @@ def _activation(kind: str, formats: ModelFormats, exact_truncation: bool, *, gat
     """Values of any size, densely where the function bends; times a factor, as in a gated unit, or alone."""
     p, ffn, protocol = formats.widths.precision, formats.widths.ffn(0), formats.suite.activations[kind]
     around = formats.activation(kind, exact_truncation=exact_truncation)
-    most = 2 ** (around.index_bits - around.index_frac - 1) - 1
-    low, high = -most << p.activation, most << p.activation
+    high = int(protocol.reach(around) * 2.0**p.activation)
+    low = -high
     bent = torch.arange(-6 << p.activation, 6 << p.activation)
     x = torch.cat([bent, torch.linspace(low, high, 2001).long()])
 
@@ -228,9 +228,7 @@ def _range_reduction(
 
 def _reciprocal(formats: ModelFormats, exact_truncation: bool) -> Case:
     function, around = formats.reciprocal(exact_truncation=exact_truncation)
-    return _range_reduction(
-        formats.suite.reciprocal, function, around, 1.0, formats.widths.attention(0).sum_bits
-    )
+    return _range_reduction(formats.suite.reciprocal, function, around, 1.0, formats.dividing.sum_bits)
 
 
 def _inverse_sqrt(formats: ModelFormats, exact_truncation: bool) -> Case:

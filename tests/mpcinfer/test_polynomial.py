@@ -173,7 +173,8 @@ def test_a_model_without_ranges_has_no_reference() -> None:
 
 
 def test_plans_say_whether_they_are_polynomial() -> None:
-    assert {name for name, plan in PLANS.items() if suite_of(plan).is_polynomial(plan)} == {"poly"}
+    polynomial = {name for name, plan in PLANS.items() if suite_of(plan).is_polynomial(plan)}
+    assert polynomial == {"poly", "fss-poly"}
     for choice in ({"gelu": "fine"}, {"inverse_sqrt": "octaves"}, {"power": "squares"}):
         plan = POLY.replace(**choice)
         assert not suite_of(plan).is_polynomial(plan)

@@ -10,7 +10,7 @@ import torch
 
 from mpcinfer.backends.base import Backend
 from mpcinfer.models.batch import SINGLE, Batch, positions_of
-from mpcinfer.models.bounds import SCORE_MARGIN, Seen, divisor_bounds, score_bound
+from mpcinfer.models.bounds import ACTIVATION_MARGIN, SCORE_MARGIN, Seen, divisor_bounds, score_bound
 from mpcinfer.models.config import (
     ActivationKind,
     AttentionForm,
@@ -35,9 +35,6 @@ MARGIN = 4.0
 
 PRODUCT_MARGIN = 2.0
 """Likewise, of products with weights and of activations."""
-
-ACTIVATION_MARGIN = 1.5
-"""How far beyond its calibrated range a number may be before a polynomial in place of an activation."""
 
 UNCALIBRATED = (0.5, 32.0)
 """Mean squares assumed, before the margin, for shapes without weights, which are billed and never run."""

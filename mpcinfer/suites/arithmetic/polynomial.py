@@ -6,8 +6,11 @@ from mpcinfer.models.config import ModelConfig
 from parties.errors import ConfigError
 
 
-def require_polynomial(config: ModelConfig) -> None:
+def require_polynomial(config: ModelConfig, otherwise: str = "crypten") -> None:
     """That a model has nothing but what a polynomial plan has protocols for.
+
+    Args:
+        otherwise: the plan of the suite that runs any model.
 
     Raises:
         ConfigError: it has something else; the message names it and says how to convert the model.
@@ -16,5 +19,10 @@ def require_polynomial(config: ModelConfig) -> None:
         raise ConfigError(
             "this plan is additions and products alone, and the model's softmax attention is not: convert "
             "it, `mpcinfer train OUT --from MODEL --variant poly --range-scores 3 --range-activations 6`, or "
-            "take --plan crypten"
+            f"take --plan {otherwise}"
+        )
+    if config.pooler == "tanh":
+        raise ConfigError(
+            "this plan is additions and products alone, and the tanh of the model's pooler is not: take "
+            f"--plan {otherwise}"
         )

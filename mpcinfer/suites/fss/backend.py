@@ -20,6 +20,7 @@ from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.rope import Rope
 from mpcinfer.models.site import INNER_NORMS
 from mpcinfer.models.turning import Turning, rope_angles
+from mpcinfer.suites.arithmetic.polynomial import require_polynomial
 from mpcinfer.suites.fss.attention import softmax_attention
 from mpcinfer.suites.fss.attention_inputs import publish_inputs
 from mpcinfer.suites.fss.attention_widths import NormWidths
@@ -65,6 +66,9 @@ class FssBackend(Backend[Share, Matrix]):
         batch: B, sequences of every pass.
         padding: how many tokens at the start of each are padding, where widths are made for that; at the
             client and in the clear.
+
+    Raises:
+        ConfigError: the plan is polynomial and the model is not.
     """
 
     def __init__(
@@ -79,6 +83,8 @@ class FssBackend(Backend[Share, Matrix]):
         self.executor, self._config, self._widths, self._suite = executor, config, widths, suite
         self._batch, self._padding = batch, padding
         self._precision = widths.precision
+        if suite.polynomial:
+            require_polynomial(config, otherwise="fss")
 
     def span(self, name: str, kind: str = "") -> AbstractContextManager[object]:
         return self.executor.meter.span(name, kind)

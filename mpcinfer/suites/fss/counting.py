@@ -20,6 +20,7 @@ from protocols.fss.executors.gate import shape_only
 from protocols.fss.plans import is_faithful
 from protocols.fss.preprocessing.matrix import Matrix
 from protocols.fss.preprocessing.seeds import charge_seeds
+from protocols.fss.registry import has_polynomials
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan
 from protocols.share import Held, Share
@@ -31,7 +32,12 @@ def count_fss(plan: Plan, run: Run) -> Bill:
     counting = Counting(Meter(timed=False), exact_truncation=is_faithful(plan))
     padded, size = run.batch.padded, run.batch.size
     widths = Widths(
-        config, ranges, max_context=max_context, exact_truncation=is_faithful(plan), padded=padded
+        config,
+        ranges,
+        max_context=max_context,
+        exact_truncation=is_faithful(plan),
+        padded=padded,
+        polynomial=has_polynomials(plan),
     )
     first = Evaluation(plan, widths)
     decoder = _decoder(counting, config, first, part, size)

@@ -18,6 +18,8 @@ class FfnWidths:
     in_bits: int
     reading: int
     """Fraction bits of the weights that read the norm or the residual."""
+    largest: float
+    """How large the pre-activation gets, for a polynomial that is to be near the activation."""
     preactivation_bits: int
     """Ring bits of the pre-activation as it is opened to the client."""
     index_bits: int

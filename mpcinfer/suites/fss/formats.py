@@ -33,6 +33,7 @@ def activation_formats(
     """Around an activation of a value with `frac_bits` fraction bits."""
     index_frac = protocol.index_frac(p.index, frac_bits)
     return ActivationFormats(
+        largest=ffn.largest,
         ring_bits=ffn.activation_bits,
         frac_bits=frac_bits,
         index_bits=ffn.index_bits + index_frac - p.index,
@@ -98,6 +99,7 @@ def relu_formats(
     """Around ReLU of scores."""
     index_frac = protocol.index_frac(p.index, attention.weighting.frac)
     return ActivationFormats(
+        largest=attention.weighting.scores,
         ring_bits=attention.mix_bits,
         frac_bits=attention.weighting.frac,
         index_bits=score_index_bits(attention, index_frac),
@@ -134,6 +136,7 @@ def reciprocal(
         ring_bits=ring(_ABOVE / low, weights.inverse, slack=2, what="a reciprocal"),
         frac_bits=weights.inverse,
         exact_truncation=exact_truncation,
+        unit=unit,
     )
 
 
@@ -154,4 +157,6 @@ def inverse_root(
         ring_bits=ring(_ABOVE / math.sqrt(norm.low + eps), norm.frac, slack=2, what="an inverse root"),
         frac_bits=norm.frac,
         exact_truncation=exact_truncation,
+        unit=unit,
+        added=eps,
     )

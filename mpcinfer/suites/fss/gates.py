@@ -130,7 +130,7 @@ def _functions(formats: ModelFormats) -> Iterator[GateSample]:
     yield SplitExponentialProtocol().gate(exponential), (scores,), math.prod(scores.shape), "score"
     norm, (root, binades) = attention.norm, formats.inverse_root(exact_truncation=False)
     squares = formats.masked((formats.tokens, 1), 2 * norm.input_frac, norm.square_bits)
-    yield RangeReduction(root, **dataclasses.asdict(binades)), (squares,), formats.tokens, "row"
+    yield RangeReduction(root, **binades.of_gate()), (squares,), formats.tokens, "row"
 
 
 def _activations(formats: ModelFormats) -> Iterator[GateSample]:
@@ -139,7 +139,7 @@ def _activations(formats: ModelFormats) -> Iterator[GateSample]:
     view, elements = Share(x.value, x.frac_bits, x.ring_bits, x.held, 0), math.prod(x.shape)
     looked_up, lines = LookupActivation(), LinesActivation()
     around = activation_formats(looked_up, ffn, p, p.activation, exact_truncation=False)
-    index, fields = formats.masked(x.shape, around.index_frac, around.index_bits), dataclasses.asdict(around)
+    index, fields = formats.masked(x.shape, around.index_frac, around.index_bits), around.of_gates()
     yield Activation("gelu", **fields), (view, index), elements, "element"
     yield GatedActivation("silu", **fields), (view, index, view), elements, "element"
     around = activation_formats(lines, ffn, p, p.activation, exact_truncation=False)

@@ -25,7 +25,7 @@ from protocols.fss.executors.counting_executor import Counting
 from protocols.fss.executors.executor import Executor
 from protocols.fss.plans import is_faithful
 from protocols.fss.preprocessing.matrix import Matrix
-from protocols.fss.registry import check
+from protocols.fss.registry import check, has_polynomials
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan
 from protocols.share import Share
@@ -92,6 +92,7 @@ class Program:
             max_context=max_context,
             exact_truncation=is_faithful(plan),
             padded=batch.padded,
+            polynomial=has_polynomials(plan),
         )
         second = None
         if check_ranges:

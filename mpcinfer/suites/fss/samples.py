@@ -15,6 +15,7 @@ import torch
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.suites.entry import SAMPLE
+from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.formats import (
     activation_formats,
     exponential_formats,
@@ -37,12 +38,13 @@ from protocols.fss.operations.rescale import narrow
 from protocols.fss.operations.suite import FssSuite, RangeReductionFormats
 from protocols.fss.plans import is_faithful
 from protocols.fss.preprocessing.matrix import Matrix
+from protocols.fss.registry import has_polynomials
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.tables.binade_cells import Function
 from protocols.plan import Plan
 from protocols.share import Held, Share
 
-SAMPLE_POWER = 4
+SAMPLE_POWER, SAMPLE_EPSILON = 4, 0.1
 EMBEDDING = ("embed.tokens",)
 INPUT = "input"
 """The label under which inputs are brought in and prepared."""
@@ -93,13 +95,26 @@ class ModelFormats:
     @property
     def power(self) -> PowerFormats:
         """Around the fourth power of scores, had the model power attention."""
-        config = dataclasses.replace(self.config, attention="power", power=SAMPLE_POWER)
-        widths = Widths(config, None, max_context=self.tokens)
-        return power_formats(widths.attention(0), widths.precision, SAMPLE_POWER)
+        return power_formats(
+            self._powered(self.config.attention_epsilon), self.widths.precision, SAMPLE_POWER
+        )
+
+    def _powered(self, epsilon: float) -> AttentionWidths:
+        """The first layer's, had the model power attention."""
+        config = dataclasses.replace(
+            self.config, attention="power", power=SAMPLE_POWER, attention_epsilon=epsilon
+        )
+        return Widths(config, None, max_context=self.tokens).attention(0)
+
+    @property
+    def dividing(self) -> AttentionWidths:
+        """The first layer's, whose rows are divided; of power attention where that is by a polynomial."""
+        polynomial = self.suite.reciprocal.polynomial
+        return self._powered(SAMPLE_EPSILON) if polynomial else self.widths.attention(0)
 
     def reciprocal(self, *, exact_truncation: bool) -> tuple[Function, RangeReductionFormats]:
         """Function and format of the reciprocal of a row's sum of powers."""
-        return reciprocal(self.widths.attention(0), self.widths.precision, exact_truncation=exact_truncation)
+        return reciprocal(self.dividing, self.widths.precision, exact_truncation=exact_truncation)
 
     def inverse_root(self, *, exact_truncation: bool) -> tuple[Function, RangeReductionFormats]:
         """Function and format of the first norm's inverse square root."""
@@ -114,7 +129,13 @@ class ModelFormats:
 
 def formats_of(config: ModelConfig, tokens: int, plan: Plan) -> ModelFormats:
     """The fixed-point formats that a plan gives a model of a shape; `config` is folded."""
-    widths = Widths(config, None, max_context=tokens, exact_truncation=is_faithful(plan))
+    widths = Widths(
+        config,
+        None,
+        max_context=tokens,
+        exact_truncation=is_faithful(plan),
+        polynomial=has_polynomials(plan),
+    )
     return ModelFormats(config, tokens, widths, resolve_fss(plan))
 
 
@@ -288,10 +309,10 @@ def _units(around: RangeReductionFormats, frac_bits: int) -> Draw:
 
 def _reciprocal() -> Sample:
     def run(executor: Executor, formats: ModelFormats, inputs: Inputs) -> tuple[Share, int, str]:
-        p, shape = formats.widths.precision, (1, formats.config.heads, formats.tokens, 1)
+        frac_bits, shape = formats.dividing.weighting.frac, (1, formats.config.heads, formats.tokens, 1)
         function, around = formats.reciprocal(exact_truncation=executor.exact_truncation)
-        bits, draw = formats.widths.attention(0).sum_bits, _units(around, p.power)
-        sums = inputs.masked(executor, shape, p.power, bits, draw)
+        bits, draw = formats.dividing.sum_bits, _units(around, frac_bits)
+        sums = inputs.masked(executor, shape, frac_bits, bits, draw)
         with executor.meter.span(SAMPLE):
             y = formats.suite.reciprocal(executor, function, around, sums)
         return y, math.prod(shape), "row"

@@ -17,6 +17,7 @@ from parties.errors import ConfigError, RangeError
 from parties.meter import Meter
 from protocols.fss.executors.counting_executor import Counting
 from protocols.fss.plans import is_faithful
+from protocols.fss.registry import has_polynomials
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan
 
@@ -51,9 +52,10 @@ def second_evaluation(
         padded: as for `Widths`.
 
     Raises:
-        ConfigError: there are no calibrated ranges.
+        ConfigError: there are no calibrated ranges, or the plan has polynomials.
         RangeError: not even one bit fits.
     """
+    require_no_polynomials(plan)
     if not ranges:
         raise ConfigError("ranges are checked of calibrated models: run `mpcinfer calibrate`")
     of = partial(Widths, config, max_context=max_context, exact_truncation=is_faithful(plan), padded=padded)
@@ -71,6 +73,19 @@ def second_evaluation(
     if widest is None:
         raise RangeError(f"ranges cannot be checked, wider rings do not fit: {reason}")
     return widest
+
+
+def require_no_polynomials(plan: Plan) -> None:
+    """Polynomials are fitted to ranges: for wider ones they are others, and so are their logits.
+
+    Raises:
+        ConfigError: the plan has some.
+    """
+    if has_polynomials(plan):
+        raise ConfigError(
+            f"--check-ranges: plan {plan.name} is of polynomials, which are others for wider ranges: take "
+            "--verify where the weights are, or --plan fss"
+        )
 
 
 def _maxima(plan: Plan, widths: Widths) -> list[type]:

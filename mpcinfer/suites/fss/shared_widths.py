@@ -8,6 +8,7 @@ from functools import cached_property
 
 from mpcinfer.models.bounds import (
     MARGIN,
+    POLYNOMIAL_PROFILE,
     POST_NORM_PROFILE,
     POWER_MARGIN,
     PROFILE,
@@ -46,6 +47,7 @@ class SharedWidths:
         precision: fraction bits.
         exact_truncation: exact truncation needs a bit of slack where probabilistic truncation needs none.
         padded: sequences may have padding, which attention must not see.
+        polynomial: a shape without weights is one that was trained for polynomials.
 
     Raises:
         RangeError: something needs more than 64 bits.
@@ -61,8 +63,9 @@ class SharedWidths:
         precision: Precision | None = None,
         exact_truncation: bool = False,
         padded: bool = False,
+        polynomial: bool = False,
     ) -> None:
-        self.padded = padded
+        self.padded, self._polynomial = padded, polynomial
         self.config, self._seen, self._exact_truncation = config, Seen(ranges), exact_truncation
         self.max_context = min(session_context(config, max_context), config.context)
         self.precision = precision or _precision(config)
@@ -79,7 +82,9 @@ class SharedWidths:
     @property
     def _profile(self) -> Profile:
         """What is assumed of a shape without weights."""
-        return POST_NORM_PROFILE if self.config.norm_order == "post" else PROFILE
+        if self.config.norm_order == "post":
+            return POST_NORM_PROFILE
+        return POLYNOMIAL_PROFILE if self._polynomial else PROFILE
 
     @cached_property
     def held_bits(self) -> int:

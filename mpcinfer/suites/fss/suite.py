@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mpcinfer.models.batch import Batch
     from mpcinfer.models.config import ModelConfig
     from mpcinfer.models.decoder import Decoder
+    from mpcinfer.models.depth import DepthReport
     from mpcinfer.models.model import Model
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
@@ -45,6 +46,20 @@ class FssSuite(Suite):
         from protocols.fss.registry import check
 
         check(plan)
+
+    def is_polynomial(self, plan: Plan) -> bool:
+        from protocols.fss.registry import is_polynomial
+
+        return is_polynomial(plan)
+
+    def depth(self, plan: Plan, run: Run) -> DepthReport:
+        """Of the suite `crypten` alone, whose tensors can hold levels."""
+        if not self.is_polynomial(plan):
+            return super().depth(plan, run)
+        raise ConfigError(
+            f"plan {plan.name} multiplies masked values, which have no levels to count: take --plan poly of "
+            "the suite crypten"
+        )
 
     def count(self, plan: Plan, run: Run) -> Bill:
         from mpcinfer.suites.fss.counting import count_fss
@@ -97,6 +112,9 @@ class FssSuite(Suite):
         return deal_task(task, place)
 
     def require_checkable(self, plan: Plan, *, folder: bool = False) -> None:
+        from mpcinfer.suites.fss.second_evaluation import require_no_polynomials
+
+        require_no_polynomials(plan)
         if folder:
             raise ConfigError(
                 "--check-ranges needs a dealer: correlations from `mpcinfer deal` is for one evaluation a "

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from mpcinfer.models.bounds import PROFILE, integer_bits
+from mpcinfer.models.bounds import ACTIVATION_MARGIN, PROFILE, integer_bits
 from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.site import InnerNorm
 from mpcinfer.suites.fss.attention_widths import AttentionWidths, NormWidths, Weighting
@@ -249,6 +249,7 @@ class Widths(SharedWidths):
                 norm=norm,
                 in_bits=out,
                 reading=p.weight,
+                largest=0.0,
                 preactivation_bits=1,
                 index_bits=1,
                 activation_bits=out,
@@ -263,7 +264,7 @@ class Widths(SharedWidths):
     def _glu(self, prefix: str, norm: NormWidths, scale: int, out: float) -> FfnWidths:
         """A gated unit, which writes numbers up to `out`."""
         p = self.precision
-        largest = self._seen.largest(f"{prefix}.in/linear", PROFILE.pre_activation)
+        largest = self._seen.largest(f"{prefix}.in/linear", self._profile.pre_activation)
         out_bits = self._into_residual(out, 2 * p.gate + p.weight, f"{prefix}.out")
         activated = max(out_bits, product_bits(self._seen, p, prefix, largest, out_bits))
         out_bits = activated - (2 * p.gate - self._held(2 * p.gate))
@@ -286,7 +287,8 @@ class Widths(SharedWidths):
         """Rings around an activation of `fraction` fraction bits, and after it: of its result, and of what
         the next layer reads."""
         p, (activated, out_bits) = self.precision, out
-        largest = self._seen.largest(f"{prefix}.in/linear", PROFILE.pre_activation)
+        label, usual = f"{prefix}.in/linear", self._profile.pre_activation
+        largest = self._seen.largest(label, usual)
         preactivation_bits = ring(largest, fraction, slack=2, what=f"{prefix}.in")
         in_bits = max(preactivation_bits + scale - fraction, integer_bits(largest) + scale + 2)
         finer = self._finer(RING_BITS - in_bits)
@@ -294,6 +296,7 @@ class Widths(SharedWidths):
             norm=norm,
             in_bits=fits(in_bits + finer, f"{prefix}.in") - norm.dropped_bits,
             reading=p.weight + finer,
+            largest=self._seen.largest(label, usual, ACTIVATION_MARGIN),
             preactivation_bits=preactivation_bits,
             index_bits=integer_bits(largest) + p.index + 1,
             activation_bits=activated,

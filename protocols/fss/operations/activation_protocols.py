@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.line_activation import GatedLineActivation, LineActivation
@@ -17,14 +17,25 @@ from protocols.share import Share
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivationFormats:
-    """Rings and fraction bits around an activation; see `Activation` for each."""
+    """Rings and fraction bits around an activation; see `Activation` for each.
 
+    Attributes:
+        largest: how large x gets, margin included; tables hold on all that `index_bits` do.
+    """
+
+    largest: float
     ring_bits: int
     frac_bits: int
     index_bits: int
     index_frac: int
     table_frac: int
     centred: bool
+
+    def of_gates(self) -> dict[str, Any]:
+        """What the gates of a look-up take."""
+        fields = dataclasses.asdict(self)
+        del fields["largest"]
+        return fields
 
 
 class ActivationProtocol(FssProtocol):
@@ -37,6 +48,10 @@ class ActivationProtocol(FssProtocol):
 
     finer_bits: ClassVar[int] = 0
     indexed: ClassVar[bool] = True
+
+    def reach(self, formats: ActivationFormats) -> float:
+        """The largest |x| for which the stated error holds."""
+        return 2.0 ** (formats.index_bits - formats.index_frac - 1) - 1.0
 
     def index_frac(self, default: int, frac_bits: int) -> int:
         """Fraction bits of its index: the model's default and `finer_bits`, of a value of `frac_bits`."""
@@ -81,11 +96,11 @@ class _LookupActivations(ActivationProtocol):
         *factors: Share,
     ) -> Share:
         make = GatedActivation if factors else Activation
-        gate = make(kind, **dataclasses.asdict(formats))
+        gate = make(kind, **formats.of_gates())
         return executor.one(gate, executor.view(x), index, *map(executor.view, factors))
 
     def max_abs_error(self, kind: str, formats: ActivationFormats) -> float:
-        return Activation(kind, **dataclasses.asdict(formats)).max_abs_error
+        return Activation(kind, **formats.of_gates()).max_abs_error
 
 
 @final

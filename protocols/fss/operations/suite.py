@@ -10,7 +10,7 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.coarse_maximum import MAX_RING_BITS, CoarseMaximum
@@ -101,6 +101,7 @@ class SquaringPower(PowerProtocol):
     Source: Power-Softmax (arXiv 2410.09457) computes its powers so.
     """
 
+    polynomial = True
     based_on = (Square, even_power)
 
     def __call__(self, executor: Executor, formats: PowerFormats, x: Share) -> Share:
@@ -115,6 +116,9 @@ class RangeReductionFormats:
     """Range and result of a function of numbers of any order of magnitude; see `RangeReduction` for each.
 
     `ring_bits` holds the result with `frac_bits` fraction bits, two bits to spare.
+
+    Attributes:
+        unit, added: the function is a power of s / unit + added.
     """
 
     low: float
@@ -123,6 +127,14 @@ class RangeReductionFormats:
     ring_bits: int
     frac_bits: int
     exact_truncation: bool
+    unit: float
+    added: float = 0.0
+
+    def of_gate(self) -> dict[str, Any]:
+        """What the gate of a look-up takes."""
+        fields = dataclasses.asdict(self)
+        del fields["unit"], fields["added"]
+        return fields
 
 
 class RangeReductionProtocol(FssProtocol):
@@ -132,7 +144,8 @@ class RangeReductionProtocol(FssProtocol):
     def __call__(
         self, executor: Executor, function: Function, formats: RangeReductionFormats, s: Share
     ) -> Share:
-        """function(s), additive, as the formats say, or with more fraction bits in a ring as much wider."""
+        """function(s), additive, as the formats say, or with more fraction bits in a ring as much wider; in a
+        narrower one where that holds it."""
 
     @abstractmethod
     def max_rel_error(self, power: float, formats: RangeReductionFormats) -> float:
@@ -148,7 +161,7 @@ class RangeReductionLookup(RangeReductionProtocol):
     def __call__(
         self, executor: Executor, function: Function, formats: RangeReductionFormats, s: Share
     ) -> Share:
-        return executor.one(RangeReduction(function, **dataclasses.asdict(formats)), s)
+        return executor.one(RangeReduction(function, **formats.of_gate()), s)
 
     def max_rel_error(self, power: float, formats: RangeReductionFormats) -> float:
         if formats.exact_truncation:
@@ -275,6 +288,7 @@ class FssSuite:
         activations: by a model's name for them: `gelu_tanh` is a `gelu`; tanh has one protocol in every
             plan.
         cap: of scores, one for plans with exact truncation and one for others.
+        polynomial: every function of a model without softmax is additions and products alone.
     """
 
     activations: dict[str, ActivationProtocol]
@@ -286,3 +300,4 @@ class FssSuite:
     inverse_sqrt: RangeReductionProtocol
     embedding: EmbeddingProtocol
     truncation: TruncationProtocol
+    polynomial: bool
