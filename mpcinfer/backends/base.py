@@ -51,8 +51,8 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         """Brings `count` token ids in. `ids` is None at a party that must not know them."""
 
     @abstractmethod
-    def embed(self, tokens: TensorT, table: WeightT) -> TensorT:
-        """Rows of the table [V, D] -> [B, T, D]."""
+    def embed(self, tokens: TensorT, table: WeightT, types: int = 1) -> TensorT:
+        """Rows of the table [V + types - 1, D] -> [B, T, D]; `protocols.typed_tokens` says what types are."""
 
     @abstractmethod
     def add_positions(self, x: TensorT, table: WeightT, start: int) -> TensorT:

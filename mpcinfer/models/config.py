@@ -82,6 +82,7 @@ class ModelConfig:
         pooling: which rows the other two heads read: the ``last``, the ``first``, or the ``mean`` of all.
         pooler: a matrix and an activation between the pooled row and the classes.
         classes: how many labels there are; 0 where the head has none.
+        types: (classes) of tokens, a row more in their table for each but the first (`typed_tokens`).
     """
 
     layers: int
@@ -134,6 +135,7 @@ class ModelConfig:
     pooling: Pooling = "last"
     pooler: PoolerKind = "none"
     classes: int = 0
+    types: int = 1
 
     def __post_init__(self) -> None:
         for name in ("layers", "width", "heads", "kv_heads", "head_width", "hidden", "vocabulary", "context"):
@@ -206,6 +208,8 @@ class ModelConfig:
             raise ConfigError("norm_order post has no head over the vocabulary: take embedding or classes")
 
     def _check_head(self) -> None:
+        if self.types != 1 and (self.types < 1 or self.head != "classes"):
+            raise ConfigError(f"types is 1, or more for a head of kind classes; got {self.types}")
         if self.head_bias and (self.tied_head or self.head == "embedding"):
             raise ConfigError("a tied head has no bias, nor has one of kind embedding")
         if (self.head == "classes") != (self.classes > 0):
@@ -294,8 +298,7 @@ class ModelConfig:
 
     def digest(self) -> str:
         """Sixteen hex digits that name this shape in the handshake."""
-        text = json.dumps(self.to_json(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _from_list(value: Any) -> Any:
@@ -309,7 +312,9 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     ``attn.qkv`` is query, key and value side by side; ``ffn.in`` of a ``glu`` is gate and up side by side; a
     ``fused`` FFN is ``ffn.out`` alone. Temperatures are kept as logarithms, epsilons as they are.
     """
-    shapes: dict[str, tuple[int, ...]] = {"embed.tokens": (config.vocabulary, config.width)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "embed.tokens": (config.vocabulary + config.types - 1, config.width)
+    }
     if config.positions == "learned":
         shapes["embed.positions"] = (config.context, config.width)
     if config.norm_order == "post" and config.norm_affine:

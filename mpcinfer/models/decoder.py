@@ -102,7 +102,7 @@ class Decoder(Generic[TensorT, WeightT]):
     def embedding(self, tokens: TensorT, start: int = 0) -> TensorT:
         """Token rows, plus learned positions where the model has them: [B, T, D]."""
         with self.backend.span("embedding", "embedding"):
-            x = self.backend.embed(tokens, self.weights["embed.tokens"])
+            x = self.backend.embed(tokens, self.weights["embed.tokens"], self.config.types)
             if self.config.positions == "learned":
                 x = self.backend.add_positions(x, self.weights["embed.positions"], start)
             return self.backend.embedded(x)

@@ -42,10 +42,13 @@ MODELS = {
     "first": dataclasses.replace(EMBEDDING, layers=1, pooling="first"),
     "tanh": dataclasses.replace(EMBEDDING, layers=1, **{**_CLASSES, "pooler": "tanh"}),
     "relu": dataclasses.replace(EMBEDDING, layers=1, **{**_CLASSES, "pooler": "relu"}),
+    "pair": dataclasses.replace(EMBEDDING, layers=1, **{**_CLASSES, "pooler": "tanh", "types": 3}),
     "llama": dataclasses.replace(SIZES, layers=1, **LLAMA_FORM, tied_head=False, head="classes", classes=3),
     "gpt2": dataclasses.replace(SIZES, layers=1, tied_head=False, head="classes", classes=3, head_bias=True),
 }
 TEXT = list(b"f(x, y)")
+PAIR = [*TEXT[:3], *(token + 256 for token in TEXT[3:5]), *(token + 512 for token in TEXT[5:])]
+"""The same tokens, of types 0, 1 and 2."""
 COSTS = (
     "rounds",
     "online_bytes_to_server",
@@ -57,6 +60,10 @@ COSTS = (
 )
 models = pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
 both = pytest.mark.parametrize("plan", [PROBABILISTIC, EXACT], ids=["fss", "fss-faithful"])
+
+
+def text_for(config: ModelConfig) -> list[int]:
+    return TEXT if config.types == 1 else PAIR
 
 
 @cache
@@ -79,12 +86,12 @@ def costs(bill: Bill) -> dict[str, tuple[int, ...]]:
 def test_a_private_run_is_the_reference_bit_by_bit_and_costs_what_is_counted(
     config: ModelConfig, plan: Plan
 ) -> None:
-    model = whole(config, plan)
-    done = run_private(model, [TEXT])
-    (expected,) = run_clear(model, [TEXT]) if plan is EXACT else run_replayed(model, [TEXT], done)
+    model, text = whole(config, plan), text_for(config)
+    done = run_private(model, [text])
+    (expected,) = run_clear(model, [text]) if plan is EXACT else run_replayed(model, [text], done)
     assert torch.equal(done.logits[0], expected)
     for bill in done.bills:
-        assert costs(bill) == costs(run_counted(model, [TEXT]))
+        assert costs(bill) == costs(run_counted(model, [text]))
 
 
 @pytest.mark.parametrize("plan", ANY_MODEL.values(), ids=list(ANY_MODEL))
@@ -92,9 +99,9 @@ def test_a_private_run_is_the_reference_bit_by_bit_and_costs_what_is_counted(
 def test_sessions_of_every_plan_are_near_float_and_cost_what_users_are_told(
     config: ModelConfig, plan: Plan
 ) -> None:
-    model = random_model(config)
-    result, bill, server_bill = run_model(model, plan, lambda steps: steps.step(TEXT), max_context=len(TEXT))
-    expected = in_float(config, TEXT)
+    model, text = random_model(config), text_for(config)
+    result, bill, server_bill = run_model(model, plan, lambda steps: steps.step(text), max_context=len(text))
+    expected = in_float(config, text)
     assert tuple(result.shape) == (1, config.outputs)
     # As for logits of whole models: stated errors pass through layers that neither amplify nor damp them.
     assert float((result - expected).abs().max()) < 0.1 * max(1.0, float(expected.std()))
@@ -115,8 +122,39 @@ def test_a_second_text_does_not_see_the_first() -> None:
 @models
 def test_folding_changes_nothing(config: ModelConfig) -> None:
     model = random_model(config)
-    folded = Session(Decoder(PlainBackend(), *fold(config, model.weights))).step(TEXT)
-    assert torch.allclose(folded, in_float(config, TEXT), atol=1e-4)
+    text = text_for(config)
+    folded = Session(Decoder(PlainBackend(), *fold(config, model.weights))).step(text)
+    assert torch.allclose(folded, in_float(config, text), atol=1e-4)
+
+
+@pytest.mark.parametrize("plan", ANY_MODEL.values(), ids=list(ANY_MODEL))
+def test_types_cost_one_entry_of_a_row_each_and_no_round(plan: Plan) -> None:
+    pair = MODELS["pair"]
+    with_types, without = (count(each, plan, tokens=7) for each in (pair, MODELS["tanh"]))
+    assert with_types.total.rounds == without.total.rounds
+    if plan.choices.get("linear") == "beaver":  # products open the table, pass by pass
+        return
+    two_rows = 2 * pair.width * 8
+    assert 0 < with_types.total.setup_bytes - without.total.setup_bytes <= two_rows
+    both = (bill.total.online_bytes_to_server for bill in (with_types, without))
+    more = next(both) - next(both)
+    assert 0 < more <= 2 * len(PAIR) * 8
+
+
+def test_types_are_read() -> None:
+    pair = MODELS["pair"]
+    apart = (in_float(pair, PAIR) - in_float(pair, TEXT)).abs().max()
+    assert float(apart) > 1e-3
+    private, _, _ = run_model(random_model(pair), EXACT, lambda steps: steps.step(PAIR), max_context=7)
+    assert float((private - in_float(pair, PAIR)).abs().max()) < float(apart) / 4
+
+
+def test_a_public_table_has_types_too() -> None:
+    pair, plan = MODELS["pair"], PROBABILISTIC.replace(embedding="public")
+    model = random_model(pair)
+    result, bill, _ = run_model(model, plan, lambda steps: steps.step(PAIR), max_context=len(PAIR))
+    assert float((result - in_float(pair, PAIR)).abs().max()) < 0.1
+    assert costs(bill) == costs(count(pair, plan, tokens=len(PAIR), ranges=model.ranges))
 
 
 @pytest.mark.parametrize("equal_lengths", [True, False])
@@ -154,6 +192,7 @@ def test_an_encoder_reads_whole_texts_only() -> None:
         ({"head_bias": True}, "bias"),
         ({"final_norm": True}, "norm_order post"),
         ({"classes": 3}, "classes"),
+        ({"types": 2}, "types"),
         ({"tied_head": True}, "own weights"),
         ({"head": "classes", "classes": 3, "pooling": "mean", "pooler": "tanh"}, "mean of all"),
         ({"head": "classes", "classes": 3, "pooling": "first"}, "pooler"),

@@ -1,12 +1,16 @@
 """BERT and DistilBERT: norms that come last, and tokens that see all others.
 
-One text at a time: all tokens have type 0, whose row goes into the position table. Without a classifier it is
-the mean of all rows, unless a folder says otherwise (`mpcinfer.models.pooling`).
+The row of type 0 goes into the position table. BERT's classifiers have the others after the tokens' rows, for
+the second of two texts; without a classifier all tokens have type 0, and the result is the mean of all rows,
+unless a folder says otherwise (`mpcinfer.models.pooling`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import torch
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.families.family import Family, activation, head_width
@@ -77,11 +81,25 @@ def _bert_config(fields: Fields) -> ModelConfig:
 
 
 def _bert_layout(fields: Fields, config: ModelConfig) -> Layout:
-    return {
+    layout = {
         **_layout(config, "bert.", "encoder.layer.{}.", _BERT_PARTS),
         "embed.positions": Source((f"bert.{_POSITIONS}",), False, plus_row=f"bert.{_TYPES}"),
         "head.pooler": Source(("bert.pooler.dense",), True),
     }
+    if config.types > 1:
+        tokens = layout["embed.tokens"].names
+        layout["embed.tokens"] = Source((*tokens, f"bert.{_TYPES}"), False, change=_typed(config.vocabulary))
+    return layout
+
+
+def _typed(vocabulary: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Rows of tokens and of types as `protocols.typed_tokens` has them."""
+
+    def change(rows: torch.Tensor) -> torch.Tensor:
+        types = rows[vocabulary:]
+        return torch.cat([rows[:vocabulary], types[1:] - types[0]])
+
+    return change
 
 
 BERT = Family(
@@ -99,15 +117,16 @@ BERT = Family(
             "max_position_embeddings",
         }
     ),
-    defaults={"hidden_act": "gelu", "layer_norm_eps": 1e-12},
+    defaults={"hidden_act": "gelu", "layer_norm_eps": 1e-12, "type_vocab_size": 2},
     only={
         "is_decoder": (False,),
         "add_cross_attention": (False,),
         "position_embedding_type": ("absolute",),
     },
-    meaningless=frozenset({"attention_probs_dropout_prob", "type_vocab_size", "tie_word_embeddings"}),
+    meaningless=frozenset({"attention_probs_dropout_prob", "tie_word_embeddings"}),
     stored=_STORED,
     classifier={"pooling": "first", "pooler": "tanh", "head_bias": True},
+    types="type_vocab_size",
 )
 
 _DISTILBERT_PARTS = {

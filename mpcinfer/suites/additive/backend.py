@@ -29,6 +29,7 @@ from protocols.additive.power_weights import relu_weights
 from protocols.additive.registry import Suite
 from protocols.additive.weight import Weight
 from protocols.share import Share
+from protocols.typed_tokens import one_hot_rows
 
 MARGIN = 4.0
 """How far beyond its calibrated range a norm's mean square may go, as a factor each way."""
@@ -62,6 +63,7 @@ class SecureBackend(Backend[Share, Weight]):
         ranges: public calibration results, see `mpcinfer.models.ranges`; None assumes `UNCALIBRATED`, which
             is for bills only.
         batch: sequences of every pass.
+        types: of tokens.
 
     Attributes:
         padding: how many tokens at the start of each sequence are padding, at the client.
@@ -74,9 +76,10 @@ class SecureBackend(Backend[Share, Weight]):
         vocabulary: int,
         ranges: Mapping[str, float] | None = None,
         batch: Batch = SINGLE,
+        types: int = 1,
     ) -> None:
         self.executor, self.suite = executor, suite
-        self._vocabulary, self._ranges, self._batch = vocabulary, ranges, batch
+        self._vocabulary, self._ranges, self._batch, self._types = vocabulary, ranges, batch, types
         self.padding: Sequence[int] | None = None
 
     def load(
@@ -117,19 +120,16 @@ class SecureBackend(Backend[Share, Weight]):
         return self.executor.meter.span(name, kind)
 
     def tokens(self, ids: Sequence[int] | None, count: int) -> Share:
-        """One-hot rows [B, T, V] of integers, shared by the client."""
-        return self._one_hot(ids, count, self._vocabulary)
+        """One-hot rows [B, T, V + types - 1] of integers, shared by the client."""
+        return self._one_hot(ids, count, self._vocabulary, self._types)
 
-    def _one_hot(self, numbers: Sequence[int] | None, count: int, of: int) -> Share:
-        rows, all_rows = None, self._batch.size * count
-        shape = (self._batch.size, count, of)
+    def _one_hot(self, numbers: Sequence[int] | None, count: int, of: int, types: int = 1) -> Share:
+        rows, shape = None, (self._batch.size, count, of + types - 1)
         if numbers is not None:
-            rows = torch.zeros(all_rows, of)
-            rows[torch.arange(all_rows), torch.tensor(list(numbers))] = 1.0
-            rows = rows.reshape(shape)
+            rows = one_hot_rows(torch.tensor(list(numbers)), of, types).float().reshape(shape)
         return self.executor.share_from(CLIENT, rows, shape, frac_bits=0)
 
-    def embed(self, tokens: Share, table: Weight) -> Share:
+    def embed(self, tokens: Share, table: Weight, types: int = 1) -> Share:
         return self.executor.linear(tokens, table)
 
     def add_positions(self, x: Share, table: Weight, start: int) -> Share:

@@ -35,7 +35,7 @@ class CorrelationSchedule:
     ) -> None:
         self._schedule = Schedule()
         self._executor = CountingArithmetic.of_plan(plan, Meter(timed=False), self._schedule)
-        backend = SecureBackend(self._executor, suite, config.vocabulary, ranges, batch)
+        backend = SecureBackend(self._executor, suite, config.vocabulary, ranges, batch, config.types)
         weights = backend.load(config, None)
         self._session: Session[Share, Weight] = Session(Decoder(backend, config, weights))
 

@@ -26,7 +26,7 @@ def count_additive(plan: Plan, run: Run) -> Bill:
 def run_passes(executor: Arithmetic, plan: Plan, run: Run) -> None:
     """The passes of a run on an executor that needs neither inputs nor weights."""
     config = run.config
-    backend = SecureBackend(executor, resolve(plan), config.vocabulary, run.ranges, run.batch)
+    backend = SecureBackend(executor, resolve(plan), config.vocabulary, run.ranges, run.batch, config.types)
     decoder = Decoder(backend, config, backend.load(config, None, needed(config, run.part)))
     cache: KVCache[Share] = KVCache()
     for each in run.passes:

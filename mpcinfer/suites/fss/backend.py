@@ -89,11 +89,13 @@ class FssBackend(Backend[Share, Matrix]):
         """Tokens, `count` of each sequence, in the form that the plan's embedding takes, such as one-hot rows
         [B, T, V] held by the server."""
         with self.span("embedding", "embedding"):
-            vocabulary, ring_bits = self._config.vocabulary, self._widths.embedding_bits
-            return self._suite.embedding.tokens(self.executor, ids, count, vocabulary, ring_bits, self._batch)
+            config, ring_bits = self._config, self._widths.embedding_bits
+            return self._suite.embedding.tokens(
+                self.executor, ids, count, config.vocabulary, ring_bits, self._batch, config.types
+            )
 
-    def embed(self, tokens: Share, table: Matrix) -> Share:
-        return self._suite.embedding.rows(self.executor, tokens, table)
+    def embed(self, tokens: Share, table: Matrix, types: int = 1) -> Share:
+        return self._suite.embedding.rows(self.executor, tokens, table, types)
 
     def add_positions(self, x: Share, table: Matrix, start: int) -> Share:
         """The server adds them to the value it has whole; where sequences are padded, those that the client
