@@ -28,12 +28,14 @@ _FORM: dict[str, Any] = {
     "head": "embedding",
     "pooling": "mean",
 }
-_POSITIONS, _TYPES = "embeddings.position_embeddings", "embeddings.token_type_embeddings"
+POSITIONS, TYPES = "embeddings.position_embeddings", "embeddings.token_type_embeddings"
 _STORED = r"(.*\.)?embeddings\.position_ids|cls\..*|vocab_.*"
 """Stored numbers of positions, and heads that predict masked tokens."""
 
 
-def _layout(config: ModelConfig, prefix: str, layers: str, parts: dict[str, tuple[str, ...]]) -> Layout:
+def encoder_layout(
+    config: ModelConfig, prefix: str, layers: str, parts: dict[str, tuple[str, ...]]
+) -> Layout:
     """The layout of an encoder, but for what is after its blocks, and for types.
 
     Args:
@@ -42,7 +44,7 @@ def _layout(config: ModelConfig, prefix: str, layers: str, parts: dict[str, tupl
     """
     sources = {
         "embed.tokens": Source((f"{prefix}embeddings.word_embeddings",), False),
-        "embed.positions": Source((f"{prefix}{_POSITIONS}",), False),
+        "embed.positions": Source((f"{prefix}{POSITIONS}",), False),
         "embed.norm": Source((f"{prefix}embeddings.LayerNorm",), False),
         "head": Source(("classifier",), True),
     }
@@ -53,7 +55,7 @@ def _layout(config: ModelConfig, prefix: str, layers: str, parts: dict[str, tupl
     return sources
 
 
-_BERT_PARTS = {
+BERT_PARTS = {
     "attn.qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
     "attn.out": ("attention.output.dense",),
     "norm1": ("attention.output.LayerNorm",),
@@ -63,7 +65,8 @@ _BERT_PARTS = {
 }
 
 
-def _bert_config(fields: Fields) -> ModelConfig:
+def bert_config(fields: Fields) -> ModelConfig:
+    """The shape of an encoder of BERT's form, without its classes."""
     width, heads = fields.integer("hidden_size"), fields.integer("num_attention_heads")
     return ModelConfig(
         layers=fields.integer("num_hidden_layers"),
@@ -82,13 +85,13 @@ def _bert_config(fields: Fields) -> ModelConfig:
 
 def _bert_layout(fields: Fields, config: ModelConfig) -> Layout:
     layout = {
-        **_layout(config, "bert.", "encoder.layer.{}.", _BERT_PARTS),
-        "embed.positions": Source((f"bert.{_POSITIONS}",), False, plus_row=f"bert.{_TYPES}"),
+        **encoder_layout(config, "bert.", "encoder.layer.{}.", BERT_PARTS),
+        "embed.positions": Source((f"bert.{POSITIONS}",), False, plus_row=f"bert.{TYPES}"),
         "head.pooler": Source(("bert.pooler.dense",), True),
     }
     if config.types > 1:
         tokens = layout["embed.tokens"].names
-        layout["embed.tokens"] = Source((*tokens, f"bert.{_TYPES}"), False, change=_typed(config.vocabulary))
+        layout["embed.tokens"] = Source((*tokens, f"bert.{TYPES}"), False, change=_typed(config.vocabulary))
     return layout
 
 
@@ -104,7 +107,7 @@ def _typed(vocabulary: int) -> Callable[[torch.Tensor], torch.Tensor]:
 
 BERT = Family(
     model_type="bert",
-    config=_bert_config,
+    config=bert_config,
     layout=_bert_layout,
     prefix="bert.",
     sizes=frozenset(
@@ -158,7 +161,7 @@ def _distilbert_config(fields: Fields) -> ModelConfig:
 
 def _distilbert_layout(fields: Fields, config: ModelConfig) -> Layout:
     return {
-        **_layout(config, "distilbert.", "transformer.layer.{}.", _DISTILBERT_PARTS),
+        **encoder_layout(config, "distilbert.", "transformer.layer.{}.", _DISTILBERT_PARTS),
         "head.pooler": Source(("pre_classifier",), True),
     }
 

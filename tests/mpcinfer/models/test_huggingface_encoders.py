@@ -56,6 +56,7 @@ DISTILBERT: dict[str, Any] = {
     "max_position_embeddings": 24,
     "id2label": {0: "bad", 1: "fair", 2: "good"},
 }
+ROBERTA = {**BERT, "max_position_embeddings": 25, "pad_token_id": 0}
 LLAMA = {**BERT, "num_key_value_heads": 2, "pad_token_id": 0}
 GPT2 = {
     "vocab_size": len(WORDS),
@@ -77,6 +78,8 @@ CASES: dict[str, tuple[type, type, dict[str, Any]]] = {
         transformers.DistilBertForSequenceClassification,
         DISTILBERT,
     ),
+    "roberta": (transformers.RobertaConfig, transformers.RobertaModel, ROBERTA),
+    "xlm-roberta": (transformers.XLMRobertaConfig, transformers.XLMRobertaModel, ROBERTA),
     "llama classes": (transformers.LlamaConfig, transformers.LlamaForSequenceClassification, LLAMA),
     "gpt2 classes": (transformers.GPT2Config, transformers.GPT2ForSequenceClassification, GPT2),
 }
@@ -182,6 +185,16 @@ def test_pairs_are_for_classifiers_and_types_that_they_have(tmp_path: Path) -> N
     other = dataclasses.replace(model, tokenizer=dataclasses.replace(model.tokenizer, backend=backend))
     with pytest.raises(ConfigError, match="types up to 2"):
         ClearModel(other).classify([("a", "b")])
+
+
+def test_a_padding_without_positions_after_it_is_refused_by_name(tmp_path: Path) -> None:
+    written("roberta", tmp_path)
+    assert load_huggingface_config(tmp_path).context == 24
+    path = tmp_path / "config.json"
+    for padding in (-1, 24):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "pad_token_id": padding}))
+        with pytest.raises(ConfigError, match="pad_token_id"):
+            load_huggingface_config(tmp_path)
 
 
 def test_labels_and_suffix_survive_a_folder_of_ours(tmp_path: Path) -> None:
