@@ -220,8 +220,8 @@ class ModelConfig:
             raise ConfigError(f"a head of kind {self.head} has its own weights, and norms in the blocks")
         if self.head == "embedding" and self.norm_order == "pre":
             raise ConfigError("a head of kind embedding is for norm_order post")
-        if self.head == "classes" and self.pooling == "mean":
-            raise ConfigError("classes are read from the first or the last token, not from the mean of all")
+        if (self.pooling == "mean" and self.head == "classes") or (self.pooling == "first" and self.causal):
+            raise ConfigError("classes are not read from the mean of all, nor causal rows from the first")
         if (self.pooler != "none") != (self.head == "classes" and self.norm_order == "post"):
             raise ConfigError("classes of norm_order post have a pooler before them, and no others have one")
 

@@ -171,8 +171,35 @@ def test_every_token_of_an_encoder_sees_all_others() -> None:
     first = dataclasses.replace(EMBEDDING, pooling="first")
     changed = [*TEXT[:-1], TEXT[-1] + 1]
     assert float((in_float(first, TEXT) - in_float(first, changed)).abs().max()) > 1e-3
-    causal = dataclasses.replace(first, causal=True)
-    assert torch.equal(in_float(causal, TEXT), in_float(causal, changed))
+    rows = [in_stack(dataclasses.replace(EMBEDDING, causal=True), ids) for ids in (TEXT, changed)]
+    assert torch.equal(rows[0][:-1], rows[1][:-1])
+
+
+def in_stack(config: ModelConfig, ids: list[int]) -> torch.Tensor:
+    """All rows after the blocks, [T, D]."""
+    decoder = Decoder(PlainBackend(), config, random_model(config).weights)
+    return decoder.stack(decoder.embedding(torch.tensor([ids])))[0]
+
+
+@models
+def test_one_row_of_the_last_block_is_that_of_all_rows(config: ModelConfig) -> None:
+    text, weights = text_for(config), random_model(config).weights
+    decoder = Decoder(PlainBackend(), config, weights)
+    rows = in_stack(config, text)
+    row = {"mean": rows, "first": rows[:1], "last": rows[-1:]}[config.pooling]
+    whole = decoder.of_sum(decoder.head(row[None])[0], len(text))
+    assert torch.allclose(whole, in_float(config, text), atol=1e-5)
+
+
+def test_blocks_without_further_rows_cost_less_after_the_last_keys() -> None:
+    """A row of T: the last block's scores and FFN shrink to 1 / T, its keys and values do not."""
+    first, mean = MODELS["first"], dataclasses.replace(MODELS["first"], pooling="mean")
+    rows = [
+        {row.label: row.online_bytes_to_server for row in count(each, PROBABILISTIC, tokens=8).rows}
+        for each in (first, mean)
+    ]
+    assert rows[0]["layer0.ffn.gelu"] * 8 == pytest.approx(rows[1]["layer0.ffn.gelu"], rel=0.02)
+    assert rows[0]["layer0.attn.scores"] * 8 == pytest.approx(rows[1]["layer0.attn.scores"], rel=0.02)
 
 
 def test_an_encoder_reads_whole_texts_only() -> None:
@@ -196,6 +223,7 @@ def test_an_encoder_reads_whole_texts_only() -> None:
         ({"tied_head": True}, "own weights"),
         ({"head": "classes", "classes": 3, "pooling": "mean", "pooler": "tanh"}, "mean of all"),
         ({"head": "classes", "classes": 3, "pooling": "first"}, "pooler"),
+        ({"pooling": "first", "causal": True}, "causal"),
     ],
 )
 def test_shapes_that_are_none_are_refused(changes: dict[str, object], reason: str) -> None:
