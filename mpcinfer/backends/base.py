@@ -125,6 +125,17 @@ class Backend(ABC, Generic[TensorT, WeightT]):
     ) -> TensorT:
         """LayerNorm or RMSNorm over the last axis, with gain and bias where there are any."""
 
+    def head_norms(
+        self, q: TensorT, k: TensorT, gains: tuple[WeightT, WeightT], kind: NormKind, eps: float
+    ) -> tuple[TensorT, TensorT]:
+        """Norms of every head's queries [B, H, T, K] and keys [B, H_kv, S, K], a gain [K] for each."""
+        layer = self.site.layer
+        with self.at(layer, "attn.q_norm"), self.span("q_norm", kind):
+            q = self.norm(q, gains[0], None, kind, eps)
+        with self.at(layer, "attn.k_norm"), self.span("k_norm", kind):
+            k = self.norm(k, gains[1], None, kind, eps)
+        return q, k
+
     @abstractmethod
     def activation(self, x: TensorT, kind: ActivationKind) -> TensorT:
         """An elementwise nonlinearity."""

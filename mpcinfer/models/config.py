@@ -227,10 +227,9 @@ class ModelConfig:
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values; `from_json` reads them back."""
-        fields = dataclasses.asdict(self)
         return {
             name: list(cast("tuple[float, ...]", value)) if isinstance(value, tuple) else value
-            for name, value in fields.items()
+            for name, value in dataclasses.asdict(self).items()
         }
 
     @staticmethod
@@ -270,7 +269,8 @@ class ModelConfig:
     def norm_before(self, layer: int, part: Literal["attn", "ffn"]) -> str:
         """The name of the norm that a part of a block reads."""
         if self.norm_order == "pre":
-            return f"layer{layer}.{'norm1' if part == 'attn' else 'norm2'}"
+            shared = self.parallel and not self.norm_affine  # one input, and gains that are folded away
+            return f"layer{layer}.{'norm1' if part == 'attn' or shared else 'norm2'}"
         if part == "ffn":
             return f"layer{layer}.norm1"
         return f"layer{layer - 1}.norm2" if layer else "embed.norm"

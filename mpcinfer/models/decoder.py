@@ -146,12 +146,19 @@ class Decoder(Generic[TensorT, WeightT]):
         """Attention and FFN one after the other, or both of the same residual."""
         if self.config.norm_order == "post":
             return self._post_norm_block(x, layer, of)
-        written = self._attention(x, layer, of)
-        x = self._pooled(x) if of.one_row_of else x
+        config, norms = self.config, self.config.block_norms
+        one_norm = config.norm_before(layer, "ffn") == config.norm_before(layer, "attn")
+        read = self._norm(x, layer, "norm1") if norms else x
+        written = self._attention(read, layer, of)
+        if of.one_row_of:
+            x, read = self._pooled(x), self._pooled(read) if one_norm else read
         after = self.backend.add(x, written)
-        if not self.config.has_ffn(layer):
+        if not config.has_ffn(layer):
             return after
-        return self.backend.add(after, self._ffn(x if self.config.parallel else after, layer))
+        if not one_norm:
+            read = x if config.parallel else after
+            read = self._norm(read, layer, "norm2") if norms else read
+        return self.backend.add(after, self._ffn(read, layer))
 
     def blocks(self, x: TensorT) -> TensorT:
         """`stack`, and the last norm's gain where norms come last and have left theirs to who reads them."""
@@ -216,8 +223,6 @@ class Decoder(Generic[TensorT, WeightT]):
         """Self-attention with grouped heads, of all rows or of the one that the head reads."""
         backend, config, start, cache = self.backend, self.config, of.start, of.cache
         first = start  # the position of the first query
-        if config.block_norms and config.norm_order == "pre":
-            x = self._norm(x, layer, "norm1")
         with backend.at(layer, "attn"), backend.span("attn"):
             qkv = self._linear(x, f"layer{layer}.attn.qkv", "qkv")
             kv_width = config.kv_heads * config.head_width
@@ -228,7 +233,8 @@ class Decoder(Generic[TensorT, WeightT]):
                 q, start = self._pooled(q), start + of.one_row_of - 1
                 first = start if config.pooling == "last" else first
             if config.qk_norm:
-                q, k = self._norm(q, layer, "attn.q_norm"), self._norm(k, layer, "attn.k_norm")
+                gains = (self.weights[f"layer{layer}.attn.{name}_norm.weight"] for name in "qk")
+                q, k = backend.head_norms(q, k, (next(gains), next(gains)), config.norm, config.norm_eps)
             rope = config.rope(layer)
             if rope is not None:
                 q, k = backend.rope(q, first, rope), backend.rope(k, of.start, rope)
@@ -249,8 +255,6 @@ class Decoder(Generic[TensorT, WeightT]):
     def _ffn(self, x: TensorT, layer: int) -> TensorT:
         """MLP, gated unit, or a matrix alone."""
         backend, config = self.backend, self.config
-        if config.block_norms and config.norm_order == "pre":
-            x = self._norm(x, layer, "norm2")
         with backend.at(layer, "ffn"), backend.span("ffn"):
             if config.ffn == "fused":
                 return self._ffn_out(x, layer)

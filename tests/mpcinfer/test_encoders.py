@@ -44,6 +44,19 @@ MODELS = {
     "relu": dataclasses.replace(EMBEDDING, layers=1, **{**_CLASSES, "pooler": "relu"}),
     "pair": dataclasses.replace(EMBEDDING, layers=1, **{**_CLASSES, "pooler": "tanh", "types": 3}),
     "llama": dataclasses.replace(SIZES, layers=1, **LLAMA_FORM, tied_head=False, head="classes", classes=3),
+    "parallel": dataclasses.replace(
+        SIZES,
+        layers=1,
+        positions="rope",
+        rope_width=4,
+        parallel=True,
+        tied_head=False,
+        head="classes",
+        classes=3,
+    ),
+    "norms of heads": dataclasses.replace(
+        SIZES, layers=1, **LLAMA_FORM, qk_norm=True, tied_head=False, head="classes", classes=3
+    ),
     "gpt2": dataclasses.replace(SIZES, layers=1, tied_head=False, head="classes", classes=3, head_bias=True),
 }
 TEXT = list(b"f(x, y)")
@@ -165,6 +178,16 @@ def test_a_pass_of_several_texts_is_refused_by_name(
 ) -> None:
     with pytest.raises(ConfigError, match="batch"):
         count(config, plan, tokens=4, batch=Batch.of(2, equal_lengths=equal_lengths))
+
+
+def test_a_bill_of_a_text_that_is_too_long_speaks_of_no_answer() -> None:
+    with pytest.raises(ConfigError, match=r"^600 tokens of a text do not fit the context of 24$"):
+        count(EMBEDDING, PROBABILISTIC, tokens=600)
+    with pytest.raises(ConfigError, match="30 tokens of a prompt and 2 of its answer"):
+        count(SIZES, PROBABILISTIC, tokens=30, new_tokens=2)
+    for config in (EMBEDDING, MODELS["gpt2"]):
+        with pytest.raises(ConfigError, match="new_tokens.*generates none"):
+            count(config, PROBABILISTIC, tokens=4, new_tokens=2)
 
 
 def test_every_token_of_an_encoder_sees_all_others() -> None:

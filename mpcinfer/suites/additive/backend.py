@@ -210,9 +210,7 @@ class SecureBackend(Backend[Share, Weight]):
     def norm(self, x: Share, weight: Weight | None, bias: Weight | None, kind: NormKind, eps: float) -> Share:
         executor = self.executor
         low, high = self._norm_range(f"{self.site.key}/{_SPREAD[kind]}")
-        # A norm does not change when its row is scaled: a power of two brings mean squares around 4, and
-        # those of a range too wide for that above 2^-8, below which 16 fraction bits say little.
-        shift = max(1 - round(math.log2(low * high) / 4), math.ceil(-4 - math.log2(low) / 2))
+        shift = _norm_shift(low, high)
         x = executor.mul_integer(x, 1 << shift) if shift >= 0 else executor.shift_down(x, -shift)
         if kind == "layernorm":
             x = executor.sub(x, self._mean(x))
@@ -223,6 +221,30 @@ class SecureBackend(Backend[Share, Weight]):
         if weight is not None:
             result = executor.mul(result, weight.share)
         return result if bias is None else executor.add(result, bias.share)
+
+    def head_norms(
+        self, q: Share, k: Share, gains: tuple[Weight, Weight], kind: NormKind, eps: float
+    ) -> tuple[Share, Share]:
+        """Both together, over a range that holds both; the gains one after the other."""
+        executor, layer = self.executor, self.site.layer
+        lows, highs, rows, added = list[float](), list[float](), list[Share](), list[torch.Tensor]()
+        with self.span("qk_norm", kind):
+            for x, part in ((q, "q_norm"), (k, "k_norm")):
+                low, high = self._norm_range(f"layer{layer}.attn.{part}/{_SPREAD[kind]}")
+                shift = _norm_shift(low, high)
+                scaled = executor.mul_integer(x, 1 << shift) if shift >= 0 else executor.shift_down(x, -shift)
+                rows.append(executor.rearrange(scaled, lambda value: value.flatten(-3, -2)))
+                scale = 4.0**shift
+                added.append(torch.full((rows[-1].shape[-2], 1), eps * scale, dtype=torch.float64))
+                lows.append((low + eps) * scale)
+                highs.append((high + eps) * scale)
+            both = executor.concat(rows, -2)
+            mean_square = executor.add_public(self._mean(executor.square(both)), torch.cat(added))
+            normed = self.suite.inverse_sqrt(min(lows), max(highs)).normalise(executor, both, mean_square)
+            first, size = rows[0].shape[-2], q.shape
+            q = executor.rearrange(normed, lambda value: value[..., :first, :].reshape(size))
+            k = executor.rearrange(normed, lambda value: value[..., first:, :].reshape(k.shape))
+            return executor.mul(q, gains[0].share), executor.mul(k, gains[1].share)
 
     def activation(self, x: Share, kind: ActivationKind) -> Share:
         match kind:
@@ -332,3 +354,10 @@ class SecureBackend(Backend[Share, Weight]):
         return self.executor.mul_public(
             self.executor.shift_down(self.executor.sum(x, -1), shift), 2.0**shift / width
         )
+
+
+def _norm_shift(low: float, high: float) -> int:
+    """The power of two by which rows of such mean squares are multiplied, which changes no norm: it brings
+    mean squares around 4, and those of a range too wide for that above 2^-8, below which 16 fraction bits say
+    little."""
+    return max(1 - round(math.log2(low * high) / 4), math.ceil(-4 - math.log2(low) / 2))
