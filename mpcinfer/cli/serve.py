@@ -42,7 +42,8 @@ def serve(
 
     The server learns how many tokens each step has, and nothing about which tokens they are; the client
     learns the model's shape, tokenizer, ranges and names of classes, which it is told where it asks, and the
-    logits of its own answer. Both need a dealer that neither controls. A model of your own: calibrate it first.
+    logits of its own answer. Both need a dealer that neither controls. A model of your own: calibrate it
+    first.
 
     [bold]Example[/bold]
 

@@ -186,7 +186,7 @@ def test_a_bill_of_a_text_that_is_too_long_speaks_of_no_answer() -> None:
     with pytest.raises(ConfigError, match="30 tokens of a prompt and 2 of its answer"):
         count(SIZES, PROBABILISTIC, tokens=30, new_tokens=2)
     for config in (EMBEDDING, MODELS["gpt2"]):
-        with pytest.raises(ConfigError, match="new_tokens.*generates none"):
+        with pytest.raises(ConfigError, match="generates none"):
             count(config, PROBABILISTIC, tokens=4, new_tokens=2)
 
 
