@@ -16,6 +16,7 @@ from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
+from mpcinfer.prompts import Text
 from mpcinfer.reading import Labelled, embeddings, labelled
 from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.speculation import Draft, look_up, speculation
@@ -111,7 +112,7 @@ class ClearModel:
         """A vector a text, [n, D]; arguments and errors as `PrivateClient.embed`."""
         return embeddings(self._read, self.public, texts, context=self._context(), normalise=normalise)
 
-    def classify(self, texts: Sequence[str]) -> Labelled:
+    def classify(self, texts: Sequence[Text]) -> Labelled:
         """Every text's scores; arguments and errors as `PrivateClient.classify`."""
         return labelled(self._read, self.public, texts, context=self._context())
 

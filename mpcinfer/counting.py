@@ -57,9 +57,14 @@ def count(
     """
     if tokens < 1 or new_tokens < 1:
         raise ConfigError(f"a run has at least one token and one new token, not {tokens} and {new_tokens}")
+    if config.head != "vocabulary" and new_tokens > 1:
+        raise ConfigError(f"new_tokens: a model with head={config.head} reads a text and generates none")
     least = tokens + new_tokens - 1
     if least > config.context:
-        raise ConfigError(f"{tokens} + {new_tokens} tokens do not fit the context of {config.context}")
+        run = f"{tokens} tokens of a text"
+        if config.head == "vocabulary":
+            run = f"{tokens} tokens of a prompt and {new_tokens} of its answer"
+        raise ConfigError(f"{run} do not fit the context of {config.context}")
     if max_context is not None and not least <= max_context <= config.context:
         raise ConfigError(
             f"a maximum context of {max_context} tokens; the run has {least}, the context {config.context}"

@@ -9,7 +9,7 @@ import torch
 
 from mpcinfer.models.config import HeadKind
 from mpcinfer.models.public import PublicModel
-from mpcinfer.prompts import prompt_ids
+from mpcinfer.prompts import Text, prompt_ids
 from parties.errors import ConfigError
 
 Read = Callable[[Sequence[int]], torch.Tensor]
@@ -68,14 +68,14 @@ def embeddings(
     return vectors / vectors.square().sum(-1, keepdim=True).sqrt() if normalise else vectors
 
 
-def labelled(read: Read, public: PublicModel, texts: Sequence[str], *, context: int) -> Labelled:
-    """Every text's scores; arguments and errors as for `embeddings`."""
+def labelled(read: Read, public: PublicModel, texts: Sequence[Text], *, context: int) -> Labelled:
+    """Every text's scores, or every pair's; arguments and errors as for `embeddings`."""
     require_head(public, "classes")
     names = public.labels or tuple(f"LABEL_{number}" for number in range(public.config.classes))
     return Labelled(logits=_read_all(read, public, texts, context), labels=names)
 
 
-def _read_all(read: Read, public: PublicModel, texts: Sequence[str], context: int) -> torch.Tensor:
+def _read_all(read: Read, public: PublicModel, texts: Sequence[Text], context: int) -> torch.Tensor:
     if not texts:
         raise ConfigError("there are no texts")
     encoded = [prompt_ids(public, text, f"text {number}") for number, text in enumerate(texts, 1)]

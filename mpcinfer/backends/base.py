@@ -46,13 +46,17 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         """Names what happens inside, for bills and range errors; spans nest, `kind` groups across layers."""
         return nullcontext()
 
+    def sized(self, name: str) -> AbstractContextManager[object]:
+        """Inside is a product whose range calibration keeps under this name of the site's."""
+        return nullcontext()
+
     @abstractmethod
     def tokens(self, ids: Sequence[int] | None, count: int) -> TensorT:
         """Brings `count` token ids in. `ids` is None at a party that must not know them."""
 
     @abstractmethod
-    def embed(self, tokens: TensorT, table: WeightT) -> TensorT:
-        """Rows of the table [V, D] -> [B, T, D]."""
+    def embed(self, tokens: TensorT, table: WeightT, types: int = 1) -> TensorT:
+        """Rows of the table [V + types - 1, D] -> [B, T, D]; `protocols.typed_tokens` says what types are."""
 
     @abstractmethod
     def add_positions(self, x: TensorT, table: WeightT, start: int) -> TensorT:
@@ -111,20 +115,22 @@ class Backend(ABC, Generic[TensorT, WeightT]):
     ) -> TensorT:
         """Attention of queries [B, H, T, K] over keys and values [B, H, S, K] -> [B, H, T, K]."""
         with self.span("scores", "matmul"):
-            scores = self.add_offset(self.matmul(q, self.transpose(k)), offset, form.shift)
+            with self.sized("scores/matmul"):
+                scores = self.matmul(q, self.transpose(k))
+            scores = self.add_offset(scores, offset, form.shift)
         if form.cap:
             with self.span("cap", "tanh"):
                 scores = self.cap_scores(scores, start, form)
         with self.span(form.kind, form.kind):
             weighting = self.attention_weights(scores, start, form, epsilon)
-        with self.span("mix", "matmul"):
+        with self.span("mix", "matmul"), self.sized("mix/matmul"):
             return self.matmul(weighting, v)
 
     def gated(self, gate: TensorT, up: TensorT, kind: ActivationKind) -> TensorT:
         """activation(gate) * up, elementwise."""
         with self.span(kind, kind):
             gate = self.activation(gate, kind)
-        with self.span("product", "product"):
+        with self.span("product", "product"), self.sized("product/mul"):
             return self.mul(gate, up)
 
     @abstractmethod
@@ -132,6 +138,17 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         self, x: TensorT, weight: WeightT | None, bias: WeightT | None, kind: NormKind, eps: float
     ) -> TensorT:
         """LayerNorm or RMSNorm over the last axis, with gain and bias where there are any."""
+
+    def head_norms(
+        self, q: TensorT, k: TensorT, gains: tuple[WeightT, WeightT], kind: NormKind, eps: float
+    ) -> tuple[TensorT, TensorT]:
+        """Norms of every head's queries [B, H, T, K] and keys [B, H_kv, S, K], a gain [K] for each."""
+        layer = self.site.layer
+        with self.at(layer, "attn.q_norm"), self.span("q_norm", kind):
+            q = self.norm(q, gains[0], None, kind, eps)
+        with self.at(layer, "attn.k_norm"), self.span("k_norm", kind):
+            k = self.norm(k, gains[1], None, kind, eps)
+        return q, k
 
     @abstractmethod
     def activation(self, x: TensorT, kind: ActivationKind) -> TensorT:

@@ -28,6 +28,7 @@ from mpcinfer.models.rope import Rope
 from mpcinfer.models.turning import Turning
 from protocols import fixed_point
 from protocols.fixed_point import decode
+from protocols.typed_tokens import rows_of
 
 
 class FixedBackend(TensorBackend):
@@ -77,8 +78,8 @@ class FixedBackend(TensorBackend):
         assert len(ids) == count
         return torch.tensor([list(ids)], dtype=torch.int64)
 
-    def embed(self, tokens: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        return table[tokens]
+    def embed(self, tokens: torch.Tensor, table: torch.Tensor, types: int = 1) -> torch.Tensor:
+        return rows_of(tokens, table, types)
 
     def add_positions(self, x: torch.Tensor, table: torch.Tensor, start: int) -> torch.Tensor:
         positions = table[start : start + x.shape[-2]]

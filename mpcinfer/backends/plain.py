@@ -12,6 +12,7 @@ from mpcinfer.backends.tensors import TensorBackend
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
 from mpcinfer.models.rope import Rope
 from mpcinfer.models.turning import Turning, rope_angles
+from protocols.typed_tokens import rows_of
 
 
 class PlainBackend(TensorBackend):
@@ -22,8 +23,8 @@ class PlainBackend(TensorBackend):
         assert len(ids) == count
         return torch.tensor([list(ids)], dtype=torch.int64)
 
-    def embed(self, tokens: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        return functional.embedding(tokens, table)
+    def embed(self, tokens: torch.Tensor, table: torch.Tensor, types: int = 1) -> torch.Tensor:
+        return functional.embedding(tokens, table) if types == 1 else rows_of(tokens, table, types)
 
     def add_positions(self, x: torch.Tensor, table: torch.Tensor, start: int) -> torch.Tensor:
         return x + table[start : start + x.shape[-2]]

@@ -21,6 +21,7 @@ from parties.errors import ConfigError
 if TYPE_CHECKING:  # imported while the other parties start
     from mpcinfer.chat import ChatModel
     from mpcinfer.models.public import PublicModel
+    from mpcinfer.prompts import Text
     from mpcinfer.roles.client import PrivateClient
 
 
@@ -49,7 +50,7 @@ class Parties:
     insecure_dealer: bool
     on_progress: Callable[[Progress], None]
     max_context: int | None = None
-    prompt: Callable[[PublicModel], str] | None = None
+    prompt: Callable[[PublicModel], Text] | None = None
     drafts: bool = False
     digest: str | None = None
     check_ranges: bool = False

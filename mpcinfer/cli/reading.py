@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
@@ -21,6 +21,7 @@ from protocols.plan import DEFAULT_PLAN
 if TYPE_CHECKING:
     from mpcinfer.chat import ChatModel
     from mpcinfer.models.kinds import HeadKind
+    from mpcinfer.prompts import Text
     from parties.bill import Bill
 
 SMALL_ENCODER = "minilm-l6"
@@ -31,6 +32,21 @@ class Texts(TypedDict):
 
     texts: Annotated[list[str], typer.Argument(help="Texts; - takes lines of standard input, a text each.")]
     file: Annotated[Path, typer.Option(help="A file of texts, one a line, besides.")]
+
+
+class PairedTexts(Texts):
+    """What is read, two texts at a time where there are second ones."""
+
+    pair: Annotated[
+        list[str],
+        typer.Option(
+            "--pair",
+            metavar="TEXT",
+            help="A second text, for models that compare two: the first --pair goes with the first text, and "
+            "so on; - takes lines of standard input.",
+        ),
+    ]
+    pair_file: Annotated[Path, typer.Option(help="A file of second texts, one a line, besides.")]
 
 
 class Where(TypedDict):
@@ -77,10 +93,7 @@ class Shown(TypedDict):
     as_json: Annotated[bool, typer.Option("--json", help="Numbers and bill as JSON.")]
 
 
-_PANELS: dict[str | None, type] = {None: Texts, "Where": Where, "Output": Shown}
-
-
-@takes(_PANELS)
+@takes({None: Texts, "Where": Where, "Output": Shown})
 def embed(**given: Any) -> None:
     """A vector of every text, from a model on another machine, or locally.
 
@@ -108,19 +121,20 @@ def embed(**given: Any) -> None:
     _print_bill(given, bill)
 
 
-@takes(_PANELS)
+@takes({None: PairedTexts, "Where": Where, "Output": Shown})
 def classify(**given: Any) -> None:
     """The label of every text, from a classifier on another machine, or locally.
 
     The texts never leave this process in the clear, and the scores are visible here only. The server learns
-    how many tokens each text has.
+    how many tokens each text has; of a pair, how many both have together.
 
     [bold]Examples[/bold]
 
         mpcinfer classify "What a fine film." --model MODEL --local private
+        mpcinfer classify "A man sleeps." --pair "Nobody is awake." --model MODEL --local private
         mpcinfer classify --file FILE --model MODEL --local plain --json
     """
-    texts = _texts(given)
+    texts = _paired(_texts(given), given)
     if "model" not in given and "server" not in given:
         raise ConfigError("say which classifier: --model MODEL, such as a folder for sequence classification")
     with _running(given, texts, "classes") as (runner, finished):
@@ -132,7 +146,8 @@ def classify(**given: Any) -> None:
         return
     console = Console(highlight=False)
     for text, label, chances in zip(texts, found.best, found.probabilities, strict=True):
-        console.print(f"{label} {float(chances.max()):.1%}  {text}", markup=False, soft_wrap=True)
+        shown = " | ".join(text) if isinstance(text, tuple) else text
+        console.print(f"{label} {float(chances.max()):.1%}  {shown}", markup=False, soft_wrap=True)
     _print_bill(given, bill)
 
 
@@ -142,14 +157,31 @@ def _texts(given: dict[str, Any]) -> list[str]:
     Raises:
         ConfigError: there are none, or a file cannot be read.
     """
-    texts: list[str] = []
-    for text in given.get("texts", []):
-        texts += _lines(asked_text(text)) if text == "-" else [asked_text(text)]
-    if "file" in given:
-        texts += _lines(read_text_file(given["file"]))
+    texts = _given_texts(given.get("texts", []), given.get("file"))
     if not texts:
         raise ConfigError("give texts, - for standard input, or --file")
     return texts
+
+
+def _paired(texts: list[str], given: dict[str, Any]) -> list[Text]:
+    """Texts, each with its second one where there are any.
+
+    Raises:
+        ConfigError: there are not as many, or a file cannot be read.
+    """
+    seconds = _given_texts(given.get("pair", []), given.get("pair_file"))
+    if not seconds:
+        return list(texts)
+    if len(seconds) != len(texts):
+        raise ConfigError(f"--pair: {len(texts)} texts and {len(seconds)} second ones; give one for each")
+    return list(zip(texts, seconds, strict=True))
+
+
+def _given_texts(arguments: list[str], file: Path | None) -> list[str]:
+    texts: list[str] = []
+    for text in arguments:
+        texts += _lines(asked_text(text)) if text == "-" else [asked_text(text)]
+    return texts if file is None else texts + _lines(read_text_file(file))
 
 
 def _lines(text: str) -> list[str]:
@@ -158,7 +190,7 @@ def _lines(text: str) -> list[str]:
 
 @contextmanager
 def _running(
-    given: dict[str, Any], texts: list[str], head: HeadKind
+    given: dict[str, Any], texts: Sequence[Text], head: HeadKind
 ) -> Generator[tuple[ChatModel, Callable[[], Bill | None]]]:
     """The model, and what ends its session and gives the bill, where there is one."""
     from mpcinfer.cli.connecting import Parties, running

@@ -41,8 +41,9 @@ def serve(
     """Serve a model to one client, session after session.
 
     The server learns how many tokens each step has, and nothing about which tokens they are; the client
-    learns the model's shape, tokenizer and ranges, which it is told where it asks, and the logits of its own
-    answer. Both need a dealer that neither controls. A model of your own: calibrate it first.
+    learns the model's shape, tokenizer, ranges and names of classes, which it is told where it asks, and the
+    logits of its own answer. Both need a dealer that neither controls. A model of your own: calibrate it
+    first.
 
     [bold]Example[/bold]
 

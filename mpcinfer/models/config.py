@@ -84,6 +84,7 @@ class ModelConfig:
         pooling: which rows the other two heads read: the ``last``, the ``first``, or the ``mean`` of all.
         pooler: a matrix and an activation between the pooled row and the classes.
         classes: how many labels there are; 0 where the head has none.
+        types: (classes) of tokens, a row more in their table for each but the first (`typed_tokens`).
     """
 
     layers: int
@@ -138,6 +139,7 @@ class ModelConfig:
     pooling: Pooling = "last"
     pooler: PoolerKind = "none"
     classes: int = 0
+    types: int = 1
 
     def __post_init__(self) -> None:
         for name in ("layers", "width", "heads", "kv_heads", "head_width", "hidden", "vocabulary", "context"):
@@ -202,6 +204,8 @@ class ModelConfig:
             raise ConfigError("norm_order post has no head over the vocabulary: take embedding or classes")
 
     def _check_head(self) -> None:
+        if self.types != 1 and (self.types < 1 or self.head != "classes"):
+            raise ConfigError(f"types is 1, or more for a head of kind classes; got {self.types}")
         if self.head_bias and (self.tied_head or self.head == "embedding"):
             raise ConfigError("a tied head has no bias, nor has one of kind embedding")
         if (self.head == "classes") != (self.classes > 0):
@@ -214,17 +218,16 @@ class ModelConfig:
             raise ConfigError(f"a head of kind {self.head} has its own weights, and norms in the blocks")
         if self.head == "embedding" and self.norm_order == "pre":
             raise ConfigError("a head of kind embedding is for norm_order post")
-        if self.head == "classes" and self.pooling == "mean":
-            raise ConfigError("classes are read from the first or the last token, not from the mean of all")
+        if (self.pooling == "mean" and self.head == "classes") or (self.pooling == "first" and self.causal):
+            raise ConfigError("classes are not read from the mean of all, nor causal rows from the first")
         if (self.pooler != "none") != (self.head == "classes" and self.norm_order == "post"):
             raise ConfigError("classes of norm_order post have a pooler before them, and no others have one")
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values; `from_json` reads them back."""
-        fields = dataclasses.asdict(self)
         return {
             name: list(cast("tuple[float, ...]", value)) if isinstance(value, tuple) else value
-            for name, value in fields.items()
+            for name, value in dataclasses.asdict(self).items()
         }
 
     @staticmethod
@@ -264,7 +267,8 @@ class ModelConfig:
     def norm_before(self, layer: int, part: Literal["attn", "ffn"]) -> str:
         """The name of the norm that a part of a block reads."""
         if self.norm_order == "pre":
-            return f"layer{layer}.{'norm1' if part == 'attn' else 'norm2'}"
+            shared = self.parallel and not self.norm_affine  # one input, and gains that are folded away
+            return f"layer{layer}.{'norm1' if part == 'attn' or shared else 'norm2'}"
         if part == "ffn":
             return f"layer{layer}.norm1"
         return f"layer{layer - 1}.norm2" if layer else "embed.norm"
@@ -293,8 +297,7 @@ class ModelConfig:
 
     def digest(self) -> str:
         """Sixteen hex digits that name this shape in the handshake."""
-        text = json.dumps(self.to_json(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _from_list(value: Any) -> Any:
@@ -308,7 +311,9 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     ``attn.qkv`` is query, key and value side by side; ``ffn.in`` of a ``glu`` is gate and up side by side; a
     ``fused`` FFN is ``ffn.out`` alone. Temperatures are kept as logarithms, epsilons as they are.
     """
-    shapes: dict[str, tuple[int, ...]] = {"embed.tokens": (config.vocabulary, config.width)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "embed.tokens": (config.vocabulary + config.types - 1, config.width)
+    }
     if config.positions == "learned":
         shapes["embed.positions"] = (config.context, config.width)
     if config.norm_order == "post" and config.norm_affine:

@@ -60,6 +60,16 @@ class KVCache(Generic[TensorT]):
 
 
 @dataclass(frozen=True, slots=True)
+class _Pass(Generic[TensorT]):
+    """What a block runs: tokens after `start` others, whose keys and values the cache has, and of how many
+    of these one row alone is read; 0 for all."""
+
+    start: int
+    cache: KVCache[TensorT] | None
+    one_row_of: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Decoder(Generic[TensorT, WeightT]):
     """A model on a backend: `config`'s layers over `weights` (names and shapes: `weight_shapes`)."""
 
@@ -90,12 +100,14 @@ class Decoder(Generic[TensorT, WeightT]):
         if start and not self.config.causal:
             raise ConfigError(f"tokens after {start} others: this model reads whole texts only")
         x = self.embedding(tokens, start)
-        x = self.stack(x, start=start, cache=cache if self.config.causal else None)
+        one_row = self.config.head != "vocabulary" and self.config.pooling != "mean"
+        seen = cache if self.config.causal else None
+        x = self.stack(x, start=start, cache=seen, one_row_of=count if one_row else 0)
         if cache is not None:
             cache.length += count
-        if self.config.head != "vocabulary":
-            return self.head(self._pooled(x))
-        return self.head(x if rows is None else self.backend.last_tokens(x, rows))
+        if self.config.head != "vocabulary" or rows is None:
+            return self.head(x)
+        return self.head(self.backend.last_tokens(x, rows))
 
     def of_sum(self, opened: torch.Tensor, count: int) -> torch.Tensor:
         """What `forward` gave over `count` tokens, opened, as the head means it: means come as sums."""
@@ -108,38 +120,61 @@ class Decoder(Generic[TensorT, WeightT]):
     def embedding(self, tokens: TensorT, start: int = 0) -> TensorT:
         """Token rows, plus learned positions where the model has them: [B, T, D]."""
         with self.backend.span("embedding", "embedding"):
-            x = self.backend.embed(tokens, self.weights["embed.tokens"])
+            x = self.backend.embed(tokens, self.weights["embed.tokens"], self.config.types)
             if self.config.positions == "learned":
                 x = self.backend.add_positions(x, self.weights["embed.positions"], start)
             return self.backend.embedded(x)
 
-    def stack(self, x: TensorT, *, start: int = 0, cache: KVCache[TensorT] | None = None) -> TensorT:
-        """All blocks, and the norm before them where norms come last: [B, T, D] -> [B, T, D]."""
+    def stack(
+        self,
+        x: TensorT,
+        *,
+        start: int = 0,
+        cache: KVCache[TensorT] | None = None,
+        one_row_of: int = 0,
+    ) -> TensorT:
+        """All blocks, and the norm before them where norms come last: [B, T, D] -> [B, T, D].
+
+        Args:
+            one_row_of: T where the head reads one row alone, [B, 1, D]: after its keys and values the last
+                block computes no other. 0 for all rows.
+        """
+        every, last = _Pass(start, cache), _Pass(start, cache, one_row_of)
         if self.config.norm_order == "post":
             with self.backend.span("embed"):
                 x = self._norm(x, None, "embedding")
         for layer in range(self.config.layers):
             with self.backend.span(f"layer{layer}"):
-                x = self._block(x, layer, start, cache)
+                x = self._block(x, layer, last if layer == self.config.layers - 1 else every)
         return x
 
-    def _block(self, x: TensorT, layer: int, start: int, cache: KVCache[TensorT] | None) -> TensorT:
+    def _block(self, x: TensorT, layer: int, of: _Pass[TensorT]) -> TensorT:
         """Attention and FFN one after the other, or both of the same residual."""
         if self.config.norm_order == "post":
-            return self._post_norm_block(x, layer)
-        after = self.backend.add(x, self._attention(x, layer, start, cache))
-        if not self.config.has_ffn(layer):
+            return self._post_norm_block(x, layer, of)
+        config, norms = self.config, self.config.block_norms
+        one_norm = config.norm_before(layer, "ffn") == config.norm_before(layer, "attn")
+        read = self._norm(x, layer, "norm1") if norms else x
+        written = self._attention(read, layer, of)
+        if of.one_row_of:
+            x, read = self._pooled(x), self._pooled(read) if one_norm else read
+        after = self.backend.add(x, written)
+        if not config.has_ffn(layer):
             return after
-        return self.backend.add(after, self._ffn(x if self.config.parallel else after, layer))
+        if not one_norm:
+            read = x if config.parallel else after
+            read = self._norm(read, layer, "norm2") if norms else read
+        return self.backend.add(after, self._ffn(read, layer))
 
     def blocks(self, x: TensorT) -> TensorT:
         """`stack`, and the last norm's gain where norms come last and have left theirs to who reads them."""
         y = self.stack(x)
         return self._residual(y, "head.residual", "residual") if self.config.head == "embedding" else y
 
-    def _post_norm_block(self, x: TensorT, layer: int) -> TensorT:
+    def _post_norm_block(self, x: TensorT, layer: int, of: _Pass[TensorT]) -> TensorT:
         """A block that reads norms and gives one: norm2(y + FFN(y)), y = norm1(x + attention(x))."""
-        written = self._attention(x, layer, 0, None)
+        written = self._attention(x, layer, of)
+        x = self._pooled(x) if of.one_row_of else x
         x = self.backend.add(self._residual(x, f"layer{layer}.residual1", "residual1"), written)
         x = self._norm(x, layer, "norm1")
         written = self._ffn(x, layer)
@@ -156,10 +191,10 @@ class Decoder(Generic[TensorT, WeightT]):
             return self.backend.diagonal(x, gain, bias, mean)
 
     def _pooled(self, x: TensorT) -> TensorT:
-        """The row that the head reads, [B, 1, D]."""
+        """The row that the head reads, of [.., T, D]: [.., 1, D]."""
         if self.config.pooling == "last":
             return self.backend.last_tokens(x, 1)
-        return self.backend.first_tokens(x, 1) if self.config.pooling == "first" else x
+        return self.backend.first_tokens(x, 1)
 
     def _embedding_head(self, x: TensorT) -> TensorT:
         """Rows with the last norm's gain; their sum where the mean is wanted."""
@@ -190,25 +225,28 @@ class Decoder(Generic[TensorT, WeightT]):
                 table = self.weights["embed.tokens" if self.config.tied_head else "head.weight"]
                 return self.backend.head(x, table, self.config.tied_head, self.weights.get("head.bias"))
 
-    def _attention(self, x: TensorT, layer: int, start: int, cache: KVCache[TensorT] | None) -> TensorT:
-        """Self-attention with grouped heads."""
-        backend, config = self.backend, self.config
-        if config.block_norms and config.norm_order == "pre":
-            x = self._norm(x, layer, "norm1")
+    def _attention(self, x: TensorT, layer: int, of: _Pass[TensorT]) -> TensorT:
+        """Self-attention with grouped heads, of all rows or of the one that the head reads."""
+        backend, config, start, cache = self.backend, self.config, of.start, of.cache
+        first = start  # the position of the first query
         with backend.at(layer, "attn"), backend.span("attn"):
             qkv = self._linear(x, f"layer{layer}.attn.qkv", "qkv")
             kv_width = config.kv_heads * config.head_width
             q, k, v = backend.split(qkv, [config.heads * config.head_width, kv_width, kv_width])
             q = backend.split_heads(q, config.heads)
             k, v = backend.split_heads(k, config.kv_heads), backend.split_heads(v, config.kv_heads)
+            if of.one_row_of:
+                q, start = self._pooled(q), start + of.one_row_of - 1
+                first = start if config.pooling == "last" else first
             if config.qk_norm:
-                q, k = self._norm(q, layer, "attn.q_norm"), self._norm(k, layer, "attn.k_norm")
+                gains = (self.weights[f"layer{layer}.attn.{name}_norm.weight"] for name in "qk")
+                q, k = backend.head_norms(q, k, (next(gains), next(gains)), config.norm, config.norm_eps)
             rope = config.rope(layer)
             if rope is not None:
-                q, k = backend.rope(q, start, rope), backend.rope(k, start, rope)
+                q, k = backend.rope(q, first, rope), backend.rope(k, of.start, rope)
             q = backend.scale(q, config.head_width**-0.5)
             if config.temperature == "position":
-                q = backend.apply_temperature(q, self.weights[f"layer{layer}.attn.log_temperature"], start)
+                q = backend.apply_temperature(q, self.weights[f"layer{layer}.attn.log_temperature"], first)
             q, k, v = backend.attention_inputs(q, k, v)
             if cache is not None:
                 cache.extend(layer, k, v, backend)
@@ -223,8 +261,6 @@ class Decoder(Generic[TensorT, WeightT]):
     def _ffn(self, x: TensorT, layer: int) -> TensorT:
         """MLP, gated unit, or a matrix alone."""
         backend, config = self.backend, self.config
-        if config.block_norms and config.norm_order == "pre":
-            x = self._norm(x, layer, "norm2")
         with backend.at(layer, "ffn"), backend.span("ffn"):
             if config.ffn == "fused":
                 return self._ffn_out(x, layer)

@@ -61,7 +61,9 @@ def widened(
     return dict(sorted(result.items()))
 
 
-def require_known(name: str, weights: Mapping[str, torch.Tensor], ranges: Mapping[str, float]) -> None:
+def require_known(
+    name: str, config: ModelConfig, weights: Mapping[str, torch.Tensor], ranges: Mapping[str, float]
+) -> None:
     """Whether stored ranges hold every token's row, at every position.
 
     Args:
@@ -72,8 +74,8 @@ def require_known(name: str, weights: Mapping[str, torch.Tensor], ranges: Mappin
         RangeError: a token has a larger number than they say, by itself or at some position, so that a prompt
             with it would go wrong.
     """
-    table, positions = weights["embed.tokens"], weights.get("embed.positions")
-    for key, largest in _rows(table, positions).items():
+    table = weights["embed.tokens"]
+    for key, largest in _rows(config, table, weights.get("embed.positions")).items():
         stored = ranges.get(key, float("inf"))
         if largest * _ROUNDING > stored:
             what = f"token {int(table.abs().amax(-1).argmax())} has"
@@ -89,19 +91,27 @@ def require_known(name: str, weights: Mapping[str, torch.Tensor], ranges: Mappin
 def _embedding(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> dict[str, float]:
     """The embedding's ranges, all exact."""
     positions = weights["embed.positions"] if config.positions == "learned" else None
-    result = _rows(weights["embed.tokens"], positions)
+    result = _rows(config, weights["embed.tokens"], positions)
     return result | {"embedding/bound": max(result.values())}
 
 
-def _rows(table: torch.Tensor, positions: torch.Tensor | None) -> dict[str, float]:
-    """Largest numbers of a token's row [V, D], and of one plus a position's [P, D]: any token may be at any
-    position, so that columns' extremes add up."""
-    high, low = table.amax(0).double(), table.amin(0).double()
+def _rows(config: ModelConfig, table: torch.Tensor, positions: torch.Tensor | None) -> dict[str, float]:
+    """Largest numbers of a token's row [V + types - 1, D], and of one plus a position's [P, D]: any token may
+    be of any type and at any position, so that columns' extremes add up."""
+    tokens, types = _split(config, table)
+    high = tokens.amax(0).double() + types.amax(0).double()
+    low = tokens.amin(0).double() + types.amin(0).double()
     result = {"embedding/embed": float(torch.maximum(high, -low).max())}
     if positions is not None:
         most, least = high + positions.amax(0).double(), low + positions.amin(0).double()
         result["embedding/add_positions"] = float(torch.maximum(most, -least).max())
     return result
+
+
+def _split(config: ModelConfig, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of tokens, and what each type adds to them, the first of which adds nothing."""
+    types = table[config.vocabulary :]
+    return table[: config.vocabulary], torch.cat([torch.zeros_like(table[:1]), types])
 
 
 def _layer(
@@ -166,10 +176,10 @@ def _widen_norms(config: ModelConfig, weights: Mapping[str, torch.Tensor], range
 
 
 def _first_rows(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> tuple[float, float]:
-    """Least and greatest mean square of a token's row plus a position's, centred for layer norms."""
-    table, rows = weights["embed.tokens"].double(), torch.zeros(1, config.width, dtype=torch.float64)
+    """Least and greatest mean square of a token's row plus type and position, centred for layer norms."""
+    table, rows = _split(config, weights["embed.tokens"].double())
     if config.positions == "learned":
-        rows = weights["embed.positions"].double()
+        rows = (rows[:, None] + weights["embed.positions"].double()).flatten(0, 1)
     if config.norm == "layernorm":
         table, rows = table - table.mean(-1, keepdim=True), rows - rows.mean(-1, keepdim=True)
     squares, least, greatest = rows.square().sum(-1), float("inf"), 0.0

@@ -34,6 +34,7 @@ _MOST = {
     "vocabulary": 1 << 22,
     "context": 1 << 24,
     "classes": MOST_LABELS,
+    "types": 1 << 8,
 }
 """Larger shapes than anybody has: what a reader would count or allocate for them is bounded."""
 

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import final
 
 import torch
@@ -42,17 +43,18 @@ from mpcinfer.models.known_ranges import widened
 from mpcinfer.models.model import Model
 from mpcinfer.models.rope import Rope
 from mpcinfer.models.static import static
-from mpcinfer.prompts import prompt_ids
+from mpcinfer.prompts import Text, prompt_ids
 from parties.errors import ConfigError, RangeError
 
 
-def calibrate(model: Model, prompts: Sequence[str]) -> dict[str, float]:
+def calibrate(model: Model, prompts: Sequence[Text]) -> dict[str, float]:
     """Runs the float model over prompts: the ranges of everything in it, and what is known without them.
 
     Args:
         model: runs as it is; fold its norms first to calibrate the folded form.
         prompts: texts, each shorter than the context. With `tokenizer.chat` around a question where the
-            model is a chat model: ranges of plain text differ.
+            model is a chat model: ranges of plain text differ. A model whose tokens have types reads each
+            text once more as a pair with the next, where both fit.
 
     Returns:
         The ranges over all prompts, under the keys that this module's page explains.
@@ -67,10 +69,19 @@ def calibrate(model: Model, prompts: Sequence[str]) -> dict[str, float]:
     backend = RecordingBackend()
     decoder = Decoder(backend, *static(model.config, model.weights))
     for prompt in prompts:
-        ids = prompt_ids(model, prompt)
-        with torch.no_grad():
-            decoder.forward(backend.tokens(ids, len(ids)), len(ids))
+        _record(decoder, prompt_ids(model, prompt))
+    if model.config.types > 1:
+        for first, second in pairwise(prompts):
+            if not isinstance(first, tuple) and not isinstance(second, tuple):
+                ids = prompt_ids(model, (first, second))
+                if len(ids) <= model.config.context:
+                    _record(decoder, ids)
     return widened(model.config, model.weights, backend.ranges)
+
+
+def _record(decoder: Decoder[torch.Tensor, torch.Tensor], ids: Sequence[int]) -> None:
+    with torch.no_grad():
+        decoder.forward(decoder.backend.tokens(ids, len(ids)), len(ids))
 
 
 @final
@@ -112,8 +123,8 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
     def tokens(self, ids: Sequence[int] | None, count: int) -> torch.Tensor:
         return self._plain.tokens(ids, count)
 
-    def embed(self, tokens: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        return self._output("embed", self._plain.embed(tokens, table))
+    def embed(self, tokens: torch.Tensor, table: torch.Tensor, types: int = 1) -> torch.Tensor:
+        return self._output("embed", self._plain.embed(tokens, table, types))
 
     def add_positions(self, x: torch.Tensor, table: torch.Tensor, start: int) -> torch.Tensor:
         return self._output("add_positions", self._plain.add_positions(x, table, start))

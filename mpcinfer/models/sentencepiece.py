@@ -101,13 +101,18 @@ def sentencepiece_tokenizer(model: SentencePieceModel) -> tokenizers.Tokenizer:
     return backend
 
 
+def precompiled(charsmap: bytes) -> normalizers.Normalizer:
+    """SentencePiece's compiled normalisation; raises ConfigError where it cannot be read."""
+    try:
+        return normalizers.Precompiled(charsmap)
+    except Exception as error:  # the library raises bare Exception
+        raise ConfigError(f"the compiled normalisation cannot be read: {error}") from error
+
+
 def _normalizer(model: SentencePieceModel) -> normalizers.Normalizer:
     steps: list[normalizers.Normalizer] = []
     if model.charsmap:
-        try:
-            steps.append(normalizers.Precompiled(model.charsmap))
-        except Exception as error:  # the library raises bare Exception
-            raise ConfigError(f"the compiled normalisation cannot be read: {error}") from error
+        steps.append(precompiled(model.charsmap))
     if model.trim_spaces:
         steps.append(normalizers.Replace(Regex(r"\A +| +\z"), ""))
         steps.append(normalizers.Replace(Regex(" {2,}"), " "))

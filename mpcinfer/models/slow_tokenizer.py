@@ -20,7 +20,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from mpcinfer.models.bpe import byte_level_bpe
 from mpcinfer.models.fields import Fields
-from mpcinfer.models.sentencepiece import Piece, PieceType, sentencepiece_tokenizer
+from mpcinfer.models.sentencepiece import Piece, PieceType, precompiled, sentencepiece_tokenizer
 from mpcinfer.models.sentencepiece_file import read_sentencepiece
 from mpcinfer.models.tokenizer_settings import TokenizerSettings
 from mpcinfer.text_file import read_text_file
@@ -58,8 +58,8 @@ class TokenizerClass:
     """What a class of `transformers` fixes.
 
     Attributes:
-        form: `byte-level` (vocab.json, merges.txt), `wordpiece` (vocab.txt) or `sentencepiece`
-            (tokenizer.model).
+        form: `byte-level` (vocab.json, merges.txt), `wordpiece` (vocab.txt), `sentencepiece`
+            (tokenizer.model), or `fairseq` (sentencepiece.bpe.model, whose ids are one more).
         special: special tokens by name, where a folder does not say.
         pre: of a byte-level one, how text is cut, as `byte_level_bpe` takes it.
         nfc: text is brought into Unicode's composed form first.
@@ -91,6 +91,7 @@ _CLASSES = {
         nfc=True,
     ),
     "RobertaTokenizer": TokenizerClass(form="byte-level", special=_ROBERTA, around="roberta"),
+    "XLMRobertaTokenizer": TokenizerClass(form="fairseq", special=_ROBERTA, around="roberta"),
     "BertTokenizer": TokenizerClass(form="wordpiece", special=_BERT, around="bert"),
     "LlamaTokenizer": TokenizerClass(form="sentencepiece", special=_LLAMA, adds_bos=True, every_part=False),
     "GemmaTokenizer": TokenizerClass(form="sentencepiece", special=_GEMMA, adds_bos=True),
@@ -107,6 +108,7 @@ _OF_MODEL = {
     **dict.fromkeys(("gpt_neox", "olmo", "mpt", "stablelm"), "GPTNeoXTokenizer"),
     **dict.fromkeys(("qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "qwen3_next"), "Qwen2Tokenizer"),
     **dict.fromkeys(("roberta", "bart"), "RobertaTokenizer"),
+    "xlm-roberta": "XLMRobertaTokenizer",
     **dict.fromkeys(("bert", "distilbert", "electra", "mobilebert"), "BertTokenizer"),
     **dict.fromkeys(("gemma", "gemma2", "gemma3", "gemma3_text"), "GemmaTokenizer"),
 }
@@ -120,6 +122,7 @@ _FILES = {
     "byte-level": ("vocab.json", "merges.txt"),
     "wordpiece": ("vocab.txt",),
     "sentencepiece": ("tokenizer.model",),
+    "fairseq": ("sentencepiece.bpe.model",),
 }
 
 
@@ -140,7 +143,8 @@ def slow_class(folder: Path, settings: TokenizerSettings) -> TokenizerClass:
     found = _found(name, kind, (folder / "tokenizer.model").is_file())
     if found is None and not any((folder / each).is_file() for files in _FILES.values() for each in files):
         raise ConfigError(
-            f"{folder} has no tokenizer.json, nor vocab.json with merges.txt, vocab.txt or tokenizer.model"
+            f"{folder} has no tokenizer.json, nor vocab.json with merges.txt, vocab.txt, tokenizer.model or "
+            "sentencepiece.bpe.model"
         )
     if found is None:
         asked = f"model_type {kind!r}" if name in _GENERAL else f"tokenizer_class {name!r}"
@@ -177,6 +181,8 @@ def slow_backend(
     """
     if kind.form == "sentencepiece":
         return _sentencepiece(folder, settings, kind)
+    if kind.form == "fairseq":
+        return _fairseq(folder / "sentencepiece.bpe.model", settings), kind.special
     if kind.form == "wordpiece":
         return _wordpiece(folder, settings), kind.special
     merges = read_text_file(folder / "merges.txt").split("\n")
@@ -249,6 +255,34 @@ def _sentencepiece(
     texts = {piece.text for piece in model.pieces}
     defaults = {key: text for key, text in kind.special.items() if text in texts}
     return backend, {key: text for key, text in named.items() if text is not None} | defaults
+
+
+def _fairseq(path: Path, settings: TokenizerSettings) -> tokenizers.Tokenizer:
+    """Fairseq's four special tokens take the place of the model's three; the mask comes last.
+
+    Raises:
+        ConfigError: a file that is no unigram model, or whose normalisation cannot be read.
+    """
+    model = read_sentencepiece(path).model
+    if not model.unigram:
+        raise ConfigError(f"{path}: expected a unigram model")
+    named = settings.named(_ROBERTA)
+    first = [named[f"{name}_token"].content for name in ("bos", "pad", "eos", "unk")]
+    pieces = [(piece.text, piece.score) for piece in model.pieces[3:]]
+    special = [(text, 0.0) for text in first]
+    backend = tokenizers.Tokenizer(
+        models.Unigram(
+            vocab=[*special, *pieces, (named["mask_token"].content, 0.0)], unk_id=3, byte_fallback=False
+        )
+    )
+    if model.charsmap:
+        backend.normalizer = precompiled(model.charsmap)
+    scheme = "always" if settings.fields.flag("add_prefix_space", True) else "never"
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme=scheme)]
+    )
+    backend.decoder = decoders.Metaspace(prepend_scheme=scheme)
+    return backend
 
 
 def _renamed(pieces: Sequence[Piece], settings: TokenizerSettings) -> list[Piece]:

@@ -14,7 +14,7 @@ from mpcinfer.generation import Predict, Remembered
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.public_document import require_digest
-from mpcinfer.prompts import prompt_ids, require_room
+from mpcinfer.prompts import Text, prompt_ids, require_room
 from mpcinfer.reading import Labelled, embeddings, labelled
 from mpcinfer.roles.next_pass import NextPass
 from mpcinfer.sampling import Sampler, greedy
@@ -186,10 +186,14 @@ class PrivateClient:
         """
         return embeddings(self._read, self.public, texts, context=self.max_context, normalise=normalise)
 
-    def classify(self, texts: Sequence[str]) -> Labelled:
+    def classify(self, texts: Sequence[Text]) -> Labelled:
         """Every text's scores, of a model with a head of kind classes; the server learns none of them.
 
-        Arguments and errors as for `embed`.
+        Args:
+            texts: pairs of texts among them are read as one row each; the server learns how many tokens a
+                pair has, and not where the second text begins.
+
+        Errors as for `embed`.
         """
         return labelled(self._read, self.public, texts, context=self.max_context)
 
@@ -276,7 +280,7 @@ def connect_client(
     dealer: Address | None,
     correlations: Path | None = None,
     max_context: int | None = None,
-    prompt: Callable[[PublicModel], str] | None = None,
+    prompt: Callable[[PublicModel], Text] | None = None,
     drafts: bool = False,
     digest: str | None = None,
     timeout_s: float = 60.0,

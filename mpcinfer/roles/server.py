@@ -25,6 +25,7 @@ from protocols.plan import Plan
 
 Say = Callable[[str], None]
 _WAIT_S = 3600.0
+_SHOWN_LABELS = 8
 
 
 def serve_sessions(
@@ -90,7 +91,7 @@ def serve_sessions(
         len(session_config.weights or ())  # waits: nobody should be let in by a server that cannot serve
         len(session_config.encoded or ())
     say(f"server: {public.name} ({public.config.parameters:,} parameters), plan {plan.name}, at {listen}")
-    say(f"server: clients get its shape, tokenizer and ranges; digest {public.digest()}")
+    say(f"server: clients get {what_clients_get(public)}; digest {public.digest()}")
     for disclosure in disclosures(plan):
         say(f"server: {disclosure}")
     while True:
@@ -123,3 +124,14 @@ def serve_channel(channel: Channel, session_config: SessionConfig) -> Bill:
         give_public(link, session_config.public)
         with suite_of(session_config.plan).open(link, session_config) as session:
             return serve_steps(link, session, session_config.idle_s)
+
+
+def what_clients_get(public: PublicModel) -> str:
+    """What every client learns of a model, in words; of many names of classes the first."""
+    if not public.labels:
+        return "its shape, tokenizer and ranges"
+    names = ", ".join(public.labels[:_SHOWN_LABELS])
+    more = len(public.labels) - _SHOWN_LABELS
+    return (
+        "its shape, tokenizer, ranges and names of classes: " + names + (f", {more} more" if more > 0 else "")
+    )

@@ -20,6 +20,7 @@ from protocols.plan import DEFAULT_PLAN
 
 if TYPE_CHECKING:  # what a client computes with is imported while the other processes start
     from mpcinfer.models.public import PublicModel
+    from mpcinfer.prompts import Text
     from mpcinfer.roles.client import PrivateClient
 
 _START_S = 120.0
@@ -34,7 +35,7 @@ def private(
     timeout_s: float = 60.0,
     insecure_dealer: bool = False,
     max_context: int | None = None,
-    prompt: Callable[[PublicModel], str] | None = None,
+    prompt: Callable[[PublicModel], Text] | None = None,
     drafts: bool = False,
     digest: str | None = None,
     say: Say | None = None,
@@ -115,7 +116,7 @@ class _Settings:
     check_ranges: bool
     insecure_dealer: bool
     shape: Shape | None
-    prompt: Callable[[PublicModel], str] | None
+    prompt: Callable[[PublicModel], Text] | None
     drafts: bool
     digest: str | None
     batch: Batch

@@ -111,6 +111,21 @@ def test_on_additive_shares(config: ModelConfig) -> None:
     assert _costs(bill) == _costs(counted)
 
 
+@pytest.mark.parametrize("plan", ["fss", "crypten"])
+def test_norms_of_queries_and_keys_take_the_rounds_of_one(plan: str) -> None:
+    config = FORMS["norms of heads, and after attention and FFN"]
+    rows = {row.label: row.rounds for row in count(config, get_plan(plan), tokens=4).rows}
+    gain = plan == "crypten"  # keys are multiplied by theirs after queries
+    assert rows["layer0.attn.qk_norm"] == rows["layer0.attn.post"] + gain
+
+
+@pytest.mark.parametrize(("plan", "norms"), [("fss", 1), ("crypten", 1), ("crypten-stock", 2)])
+def test_parallel_parts_of_a_block_read_one_norm_where_gains_are_folded(plan: str, norms: int) -> None:
+    config = FORMS["parallel, part of a head turns, a bias on the head"]
+    rows = [row.label for row in count(config, get_plan(plan), tokens=4).rows if row.rounds]
+    assert len([label for label in rows if label in ("layer0.norm1", "layer0.norm2")]) == norms
+
+
 def with_large_key_biases() -> Model:
     """As Qwen2 has them: scores of a thousand, which no histogram holds."""
     model = random_model(dataclasses.replace(_LLAMA, qkv_bias=True))

@@ -1,12 +1,16 @@
 """BERT and DistilBERT: norms that come last, and tokens that see all others.
 
-One text at a time: all tokens have type 0, whose row goes into the position table. Without a classifier it is
-the mean of all rows, unless a folder says otherwise (`mpcinfer.models.pooling`).
+The row of type 0 goes into the position table. BERT's classifiers have the others after the tokens' rows, for
+the second of two texts; without a classifier all tokens have type 0, and the result is the mean of all rows,
+unless a folder says otherwise (`mpcinfer.models.pooling`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import torch
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.families.family import Family, activation, head_width
@@ -24,12 +28,14 @@ _FORM: dict[str, Any] = {
     "head": "embedding",
     "pooling": "mean",
 }
-_POSITIONS, _TYPES = "embeddings.position_embeddings", "embeddings.token_type_embeddings"
+POSITIONS, TYPES = "embeddings.position_embeddings", "embeddings.token_type_embeddings"
 _STORED = r"(.*\.)?embeddings\.position_ids|cls\..*|vocab_.*"
 """Stored numbers of positions, and heads that predict masked tokens."""
 
 
-def _layout(config: ModelConfig, prefix: str, layers: str, parts: dict[str, tuple[str, ...]]) -> Layout:
+def encoder_layout(
+    config: ModelConfig, prefix: str, layers: str, parts: dict[str, tuple[str, ...]]
+) -> Layout:
     """The layout of an encoder, but for what is after its blocks, and for types.
 
     Args:
@@ -38,7 +44,7 @@ def _layout(config: ModelConfig, prefix: str, layers: str, parts: dict[str, tupl
     """
     sources = {
         "embed.tokens": Source((f"{prefix}embeddings.word_embeddings",), False),
-        "embed.positions": Source((f"{prefix}{_POSITIONS}",), False),
+        "embed.positions": Source((f"{prefix}{POSITIONS}",), False),
         "embed.norm": Source((f"{prefix}embeddings.LayerNorm",), False),
         "head": Source(("classifier",), True),
     }
@@ -49,7 +55,7 @@ def _layout(config: ModelConfig, prefix: str, layers: str, parts: dict[str, tupl
     return sources
 
 
-_BERT_PARTS = {
+BERT_PARTS = {
     "attn.qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
     "attn.out": ("attention.output.dense",),
     "norm1": ("attention.output.LayerNorm",),
@@ -59,7 +65,8 @@ _BERT_PARTS = {
 }
 
 
-def _bert_config(fields: Fields) -> ModelConfig:
+def bert_config(fields: Fields) -> ModelConfig:
+    """The shape of an encoder of BERT's form, without its classes."""
     width, heads = fields.integer("hidden_size"), fields.integer("num_attention_heads")
     return ModelConfig(
         layers=fields.integer("num_hidden_layers"),
@@ -77,16 +84,30 @@ def _bert_config(fields: Fields) -> ModelConfig:
 
 
 def _bert_layout(fields: Fields, config: ModelConfig) -> Layout:
-    return {
-        **_layout(config, "bert.", "encoder.layer.{}.", _BERT_PARTS),
-        "embed.positions": Source((f"bert.{_POSITIONS}",), False, plus_row=f"bert.{_TYPES}"),
+    layout = {
+        **encoder_layout(config, "bert.", "encoder.layer.{}.", BERT_PARTS),
+        "embed.positions": Source((f"bert.{POSITIONS}",), False, plus_row=f"bert.{TYPES}"),
         "head.pooler": Source(("bert.pooler.dense",), True),
     }
+    if config.types > 1:
+        tokens = layout["embed.tokens"].names
+        layout["embed.tokens"] = Source((*tokens, f"bert.{TYPES}"), False, change=_typed(config.vocabulary))
+    return layout
+
+
+def _typed(vocabulary: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Rows of tokens and of types as `protocols.typed_tokens` has them."""
+
+    def change(rows: torch.Tensor) -> torch.Tensor:
+        types = rows[vocabulary:]
+        return torch.cat([rows[:vocabulary], types[1:] - types[0]])
+
+    return change
 
 
 BERT = Family(
     model_type="bert",
-    config=_bert_config,
+    config=bert_config,
     layout=_bert_layout,
     prefix="bert.",
     sizes=frozenset(
@@ -99,15 +120,16 @@ BERT = Family(
             "max_position_embeddings",
         }
     ),
-    defaults={"hidden_act": "gelu", "layer_norm_eps": 1e-12},
+    defaults={"hidden_act": "gelu", "layer_norm_eps": 1e-12, "type_vocab_size": 2},
     only={
         "is_decoder": (False,),
         "add_cross_attention": (False,),
         "position_embedding_type": ("absolute",),
     },
-    meaningless=frozenset({"attention_probs_dropout_prob", "type_vocab_size", "tie_word_embeddings"}),
+    meaningless=frozenset({"attention_probs_dropout_prob", "tie_word_embeddings"}),
     stored=_STORED,
     classifier={"pooling": "first", "pooler": "tanh", "head_bias": True},
+    types="type_vocab_size",
 )
 
 _DISTILBERT_PARTS = {
@@ -139,7 +161,7 @@ def _distilbert_config(fields: Fields) -> ModelConfig:
 
 def _distilbert_layout(fields: Fields, config: ModelConfig) -> Layout:
     return {
-        **_layout(config, "distilbert.", "transformer.layer.{}.", _DISTILBERT_PARTS),
+        **encoder_layout(config, "distilbert.", "transformer.layer.{}.", _DISTILBERT_PARTS),
         "head.pooler": Source(("pre_classifier",), True),
     }
 

@@ -43,6 +43,7 @@ class Family:
         meaningless: keys that do not change logits, beyond those of all families.
         stored: pattern of tensors that carry no weights.
         classifier: fields of its classifiers' shape; None where `transformers` has none.
+        types: the key with a classifier's number of types of tokens; empty where they have none.
     """
 
     model_type: str
@@ -55,6 +56,7 @@ class Family:
     meaningless: frozenset[str] = frozenset()
     stored: str = r".*\.rotary_emb\.inv_freq"
     classifier: Mapping[str, Any] | None = field(default_factory=lambda: dict(_CLASSIFIER))
+    types: str = ""
 
     def settled(self, fields: Fields) -> Fields:
         """The fields with what is absent at its default.
@@ -87,7 +89,10 @@ class Family:
             return config
         if self.classifier is None:
             raise fields.refuse("architectures", f"{self.model_type} has no classifiers")
-        return dataclasses.replace(config, head="classes", classes=len(labels_of(fields)), **self.classifier)
+        types = fields.integer(self.types) if self.types else 1
+        return dataclasses.replace(
+            config, head="classes", classes=len(labels_of(fields)), types=types, **self.classifier
+        )
 
     def _known(self, key: str) -> bool:
         own = key in self.sizes or key in self.defaults or key in self.meaningless

@@ -12,6 +12,7 @@ from mpcinfer.models.families.gemma import GEMMA, GEMMA2, GEMMA3
 from mpcinfer.models.families.gpt2 import GPT2, OPT
 from mpcinfer.models.families.llama import GRANITE, LLAMA, MISTRAL, PHI3, QWEN2, QWEN3, SMOLLM3
 from mpcinfer.models.families.neox import GPT_NEOX, PHI, STARCODER2
+from mpcinfer.models.families.roberta import ROBERTA, XLM_ROBERTA
 from mpcinfer.models.fields import Fields
 from mpcinfer.models.layout import Layout
 
@@ -35,6 +36,8 @@ FAMILIES = {
         STARCODER2,
         BERT,
         DISTILBERT,
+        ROBERTA,
+        XLM_ROBERTA,
     )
 }
 

@@ -77,7 +77,7 @@ class CrypTenPrivateSession(PrivateSession):
         if self._local_truncation:
             largest = max(value for key, value in ranges.items() if key.endswith(_OUTPUTS))
             check_local_truncation(largest, 1.0, 2 * FRAC_BITS, LIKELIEST_FAILURE)
-        backend = SecureBackend(executor, suite, config.vocabulary, ranges, batch)
+        backend = SecureBackend(executor, suite, config.vocabulary, ranges, batch, config.types)
         self._backend, self._batch = backend, batch
         self._executor, self._schedule = executor, CorrelationSchedule(plan, suite, config, ranges, batch)
         self._session: Session[Share, Weight] = Session(

@@ -29,6 +29,7 @@ from protocols.arithmetic.power_weights import relu_weights
 from protocols.arithmetic.suite import Suite
 from protocols.arithmetic.weight import Weight
 from protocols.share import Share
+from protocols.typed_tokens import one_hot_rows
 
 MARGIN = 4.0
 """How far beyond its calibrated range a norm's mean square may go, as a factor each way."""
@@ -62,6 +63,7 @@ class SecureBackend(Backend[Share, Weight]):
         ranges: public calibration results, see `mpcinfer.models.ranges`; None assumes `UNCALIBRATED`, which
             is for bills only.
         batch: sequences of every pass.
+        types: of tokens.
 
     Attributes:
         padding: how many tokens at the start of each sequence are padding, at the client.
@@ -74,9 +76,10 @@ class SecureBackend(Backend[Share, Weight]):
         vocabulary: int,
         ranges: Mapping[str, float] | None = None,
         batch: Batch = SINGLE,
+        types: int = 1,
     ) -> None:
         self.executor, self.suite = executor, suite
-        self._vocabulary, self._ranges, self._batch = vocabulary, ranges, batch
+        self._vocabulary, self._ranges, self._batch, self._types = vocabulary, ranges, batch, types
         self.padding: Sequence[int] | None = None
 
     def load(
@@ -117,19 +120,16 @@ class SecureBackend(Backend[Share, Weight]):
         return self.executor.meter.span(name, kind)
 
     def tokens(self, ids: Sequence[int] | None, count: int) -> Share:
-        """One-hot rows [B, T, V] of integers, shared by the client."""
-        return self._one_hot(ids, count, self._vocabulary)
+        """One-hot rows [B, T, V + types - 1] of integers, shared by the client."""
+        return self._one_hot(ids, count, self._vocabulary, self._types)
 
-    def _one_hot(self, numbers: Sequence[int] | None, count: int, of: int) -> Share:
-        rows, all_rows = None, self._batch.size * count
-        shape = (self._batch.size, count, of)
+    def _one_hot(self, numbers: Sequence[int] | None, count: int, of: int, types: int = 1) -> Share:
+        rows, shape = None, (self._batch.size, count, of + types - 1)
         if numbers is not None:
-            rows = torch.zeros(all_rows, of)
-            rows[torch.arange(all_rows), torch.tensor(list(numbers))] = 1.0
-            rows = rows.reshape(shape)
+            rows = one_hot_rows(torch.tensor(list(numbers)), of, types).float().reshape(shape)
         return self.executor.share_from(CLIENT, rows, shape, frac_bits=0)
 
-    def embed(self, tokens: Share, table: Weight) -> Share:
+    def embed(self, tokens: Share, table: Weight, types: int = 1) -> Share:
         return self.executor.linear(tokens, table)
 
     def add_positions(self, x: Share, table: Weight, start: int) -> Share:
@@ -149,33 +149,8 @@ class SecureBackend(Backend[Share, Weight]):
     def matmul(self, a: Share, b: Share) -> Share:
         return self.executor.matmul(a, b)
 
-    def attention(
-        self,
-        q: Share,
-        k: Share,
-        v: Share,
-        start: int,
-        form: AttentionForm,
-        offset: Weight | None = None,
-        epsilon: Weight | None = None,
-    ) -> Share:
-        """As of `Backend`, with products of the sizes that calibration saw."""
-        key = self.site.key
-        with self.span("scores", "matmul"), self._within(f"{key}.scores/matmul"):
-            scores = self.matmul(q, self.transpose(k))
-        with self.span("scores", "matmul"):
-            scores = self.add_offset(scores, offset, form.shift)
-        with self.span(form.kind, form.kind):
-            weighting = self.attention_weights(scores, start, form, epsilon)
-        with self.span("mix", "matmul"), self._within(f"{key}.mix/matmul"):
-            return self.matmul(weighting, v)
-
-    def gated(self, gate: Share, up: Share, kind: ActivationKind) -> Share:
-        """As of `Backend`, likewise."""
-        with self.span(kind, kind):
-            gate = self.activation(gate, kind)
-        with self.span("product", "product"), self._within(f"{self.site.key}.product/mul"):
-            return self.mul(gate, up)
+    def sized(self, name: str) -> AbstractContextManager[object]:
+        return self._within(f"{self.site.key}.{name}")
 
     def attention_weights(
         self, scores: Share, start: int, form: AttentionForm, epsilon: Weight | None = None
@@ -260,6 +235,30 @@ class SecureBackend(Backend[Share, Weight]):
         if weight is not None:
             result = executor.mul(result, weight.share)
         return result if bias is None else executor.add(result, bias.share)
+
+    def head_norms(
+        self, q: Share, k: Share, gains: tuple[Weight, Weight], kind: NormKind, eps: float
+    ) -> tuple[Share, Share]:
+        """Both together, over a range that holds both; the gains one after the other."""
+        executor, layer = self.executor, self.site.layer
+        lows, highs, rows, added = list[float](), list[float](), list[Share](), list[torch.Tensor]()
+        with self.span("qk_norm", kind):
+            for x, part in ((q, "q_norm"), (k, "k_norm")):
+                low, high = self._norm_range(f"layer{layer}.attn.{part}/{_SPREAD[kind]}")
+                shift = norm_shift(low, high)
+                scaled = executor.mul_integer(x, 1 << shift) if shift >= 0 else executor.shift_down(x, -shift)
+                rows.append(executor.rearrange(scaled, lambda value: value.flatten(-3, -2)))
+                scale = 4.0**shift
+                added.append(torch.full((rows[-1].shape[-2], 1), eps * scale, dtype=torch.float64))
+                lows.append((low + eps) * scale)
+                highs.append((high + eps) * scale)
+            both = executor.concat(rows, -2)
+            mean_square = executor.add_public(self._mean(executor.square(both)), torch.cat(added))
+            normed = self.suite.inverse_sqrt(min(lows), max(highs)).normalise(executor, both, mean_square)
+            first, size = rows[0].shape[-2], q.shape
+            q = executor.rearrange(normed, lambda value: value[..., :first, :].reshape(size))
+            k = executor.rearrange(normed, lambda value: value[..., first:, :].reshape(k.shape))
+            return executor.mul(q, gains[0].share), executor.mul(k, gains[1].share)
 
     def activation(self, x: Share, kind: ActivationKind) -> Share:
         match kind:

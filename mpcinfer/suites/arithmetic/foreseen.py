@@ -32,7 +32,7 @@ class ForeseenSession:
         ranges: Mapping[str, float],
         batch: Batch,
     ) -> None:
-        backend = SecureBackend(executor, suite, config.vocabulary, ranges, batch)
+        backend = SecureBackend(executor, suite, config.vocabulary, ranges, batch, config.types)
         weights = backend.load(config, None)
         self._session: Session[Share, Weight] = Session(Decoder(backend, config, weights))
 

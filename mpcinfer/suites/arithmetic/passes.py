@@ -24,7 +24,7 @@ def run_passes(
         after_each: is called when a pass is over.
     """
     config = run.config
-    backend = SecureBackend(executor, suite, config.vocabulary, run.ranges, run.batch)
+    backend = SecureBackend(executor, suite, config.vocabulary, run.ranges, run.batch, config.types)
     decoder = Decoder(backend, config, backend.load(config, None, needed(config, run.part)))
     cache: KVCache[Share] = KVCache()
     for each in run.passes:

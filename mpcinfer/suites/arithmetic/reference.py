@@ -52,5 +52,5 @@ def polynomial_decoder(
         )
     config, weights = as_run(model.config, model.weights, folds=plan.fold)
     executor = IdealCleartextArithmetic(Meter(timed=False), frac_bits) if executor is None else executor
-    backend = SecureBackend(executor, suite, config.vocabulary, model.ranges)
+    backend = SecureBackend(executor, suite, config.vocabulary, model.ranges, types=config.types)
     return Decoder(backend, config, backend.load(config, weights))

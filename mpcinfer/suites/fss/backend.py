@@ -18,7 +18,7 @@ from mpcinfer.models.batch import positions_of
 from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind
 from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.rope import Rope
-from mpcinfer.models.site import INNER_NORMS
+from mpcinfer.models.site import INNER_NORMS, InnerNorm
 from mpcinfer.models.turning import Turning, rope_angles
 from mpcinfer.suites.arithmetic.polynomial import require_polynomial
 from mpcinfer.suites.fss.attention import softmax_attention
@@ -26,7 +26,8 @@ from mpcinfer.suites.fss.attention_inputs import publish_inputs
 from mpcinfer.suites.fss.attention_widths import NormWidths
 from mpcinfer.suites.fss.embedding import embedded_rows
 from mpcinfer.suites.fss.ffn_widths import FfnWidths
-from mpcinfer.suites.fss.formats import activation_formats, inverse_root
+from mpcinfer.suites.fss.formats import activation_formats
+from mpcinfer.suites.fss.norms import Rows, over_roots
 from mpcinfer.suites.fss.power_attention import power_attention, relu_attention
 from mpcinfer.suites.fss.range_check import plain_name
 from mpcinfer.suites.fss.residual import sum_at_one_scale, through_gain
@@ -37,8 +38,6 @@ from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.cached import CachedShare
 from protocols.fss.gates.embedding import TokensToServerHeld
 from protocols.fss.gates.linear import Linear, RevealToClient, ToServerHeld
-from protocols.fss.gates.opening import Open
-from protocols.fss.gates.polynomial import Product, SumOfSquares
 from protocols.fss.operations.activation_protocols import ActivationFormats, ActivationProtocol
 from protocols.fss.operations.rescale import (
     extend_ring,
@@ -47,7 +46,6 @@ from protocols.fss.operations.rescale import (
     open_truncated,
     truncate_at_server,
     truncate_locally,
-    view,
 )
 from protocols.fss.operations.suite import FssSuite
 from protocols.fss.preprocessing.matrix import Matrix
@@ -95,11 +93,13 @@ class FssBackend(Backend[Share, Matrix]):
         """Tokens, `count` of each sequence, in the form that the plan's embedding takes, such as one-hot rows
         [B, T, V] held by the server."""
         with self.span("embedding", "embedding"):
-            vocabulary, ring_bits = self._config.vocabulary, self._widths.embedding_bits
-            return self._suite.embedding.tokens(self.executor, ids, count, vocabulary, ring_bits, self._batch)
+            config, ring_bits = self._config, self._widths.embedding_bits
+            return self._suite.embedding.tokens(
+                self.executor, ids, count, config.vocabulary, ring_bits, self._batch, config.types
+            )
 
-    def embed(self, tokens: Share, table: Matrix) -> Share:
-        return self._suite.embedding.rows(self.executor, tokens, table)
+    def embed(self, tokens: Share, table: Matrix, types: int = 1) -> Share:
+        return self._suite.embedding.rows(self.executor, tokens, table, types)
 
     def add_positions(self, x: Share, table: Matrix, start: int) -> Share:
         """The server adds them to the value it has whole; where sequences are padded, those that the client
@@ -135,6 +135,11 @@ class FssBackend(Backend[Share, Matrix]):
         return self._config.norm_order == "post"
 
     @property
+    def _one_norm(self) -> bool:
+        """Attention and FFN read the same norm, each in a ring of its own."""
+        return self._config.norm_before(0, "attn") == self._config.norm_before(0, "ffn")
+
+    @property
     def _bare(self) -> bool:
         """The blocks have no norms: the residual is held by the server."""
         return not self._config.block_norms
@@ -147,7 +152,7 @@ class FssBackend(Backend[Share, Matrix]):
     def linear(self, x: Share, weight: Matrix, bias: Matrix | None) -> Share:
         """The bias is kept with the weight."""
         stays = weight.name.endswith("attn.qkv.weight") and self._config.temperature == "position"
-        if self._post and x.ring_bits > weight.ring_bits:
+        if (self._post or self._one_norm) and x.ring_bits > weight.ring_bits:
             x = self.executor.reduce(x, weight.ring_bits)
         if not self._bare:
             held = Held.SERVER_HELD if stays else Held.SERVER_MASKED
@@ -173,28 +178,31 @@ class FssBackend(Backend[Share, Matrix]):
         """
         part, executor, p = self.site.part, self.executor, self._precision
         if part in INNER_NORMS:
-            inner = self._widths.inner_norm(self._layer, part)
-            (x,) = open_truncated(executor, (x, p.residual, inner.open_bits))
             assert weight is not None
-            return executor.one(Linear(weight), self._over_root(x, inner.norm, inner.ring_bits, eps))
+            return self._inner_norms([(x, weight, part)], eps)[0]
         widths, ring_bits = self._norm_widths()
         if self._bare:
             (x,) = open_truncated(executor, (x, p.residual, self._widths.residual_bits))
-        held = self._over_root(x, widths, ring_bits, eps)
+        (held,) = over_roots(executor, self._suite, p, eps, [Rows(x, widths, ring_bits)])
         return held if weight is None else executor.one(Linear(weight, held=Held.SERVER_HELD), held)
 
-    def _over_root(self, x: Share, widths: NormWidths, ring_bits: int, eps: float) -> Share:
-        """Masked rows over the root of their mean square, held by the server in a ring."""
-        executor = self.executor
-        rows = view(executor, x, widths.input_frac)
-        squares = executor.one(SumOfSquares(widths.square_bits), rows)
-        (squares,) = executor.apply(Open(), squares)
-        width, exact_truncation = x.shape[-1], executor.exact_truncation
-        root = inverse_root(widths, self._precision, width=width, eps=eps, exact_truncation=exact_truncation)
-        (inverse,) = executor.apply(Open(), self._suite.inverse_sqrt(executor, *root, squares))
-        inverse = view(executor, inverse, widths.frac)
-        product = executor.one(Product(ring_bits + widths.dropped_bits), rows, inverse)
-        return executor.one(ToServerHeld(), truncate_locally(executor, product, widths.held))
+    def head_norms(
+        self, q: Share, k: Share, gains: tuple[Matrix, Matrix], kind: NormKind, eps: float
+    ) -> tuple[Share, Share]:
+        """Both together, in the rounds of one."""
+        with self.span("qk_norm", kind):
+            q, k = self._inner_norms([(q, gains[0], "attn.q_norm"), (k, gains[1], "attn.k_norm")], eps)
+            return q, k
+
+    def _inner_norms(self, inputs: Sequence[tuple[Share, Matrix, InnerNorm]], eps: float) -> list[Share]:
+        """Norms inside a block of what the server has whole, times their gains."""
+        executor, p = self.executor, self._precision
+        widths = [self._widths.inner_norm(self._layer, part) for _, _, part in inputs]
+        pairs = list(zip(inputs, widths, strict=True))
+        opened = open_truncated(executor, *((x, p.residual, w.open_bits) for (x, _, _), w in pairs))
+        rows = [Rows(x, w.norm, w.ring_bits) for x, w in zip(opened, widths, strict=True)]
+        held = over_roots(executor, self._suite, p, eps, rows)
+        return [executor.one(Linear(gain), x) for (_, gain, _), x in zip(inputs, held, strict=True)]
 
     def _norm_widths(self) -> tuple[NormWidths, int]:
         """The norm at hand, and the ring of the layer that reads it."""
@@ -203,8 +211,9 @@ class FssBackend(Backend[Share, Matrix]):
         if self.site.part == "norm":
             return self._widths.head_norm, self._widths.head_bits
         if self.site.part == "norm1":
-            attention = self._widths.attention(self._layer)
-            return attention.norm, attention.qkv_bits
+            attention, ffn = self._widths.attention(self._layer), self._widths.ffn
+            shared = ffn(self._layer).in_bits if self._one_norm else 0
+            return attention.norm, max(attention.qkv_bits, shared)
         ffn = self._widths.ffn(self._layer)
         return ffn.norm, ffn.in_bits
 

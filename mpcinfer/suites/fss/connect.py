@@ -186,7 +186,7 @@ def checked_weights(program: Program, name: str, weights: Mapping[str, torch.Ten
     Raises:
         RangeError: a weight is too large, or a token's row for the ranges that both parties have.
     """
-    require_known(name, weights, program.ranges)
+    require_known(name, program.config, weights, program.ranges)
     return encoded_weights(program, weights)
 
 

@@ -52,7 +52,7 @@ class TwoPartySession(PrivateSession):
         bits = ring_bits(config, ranges)
         self._source = TwoPartySource(link)
         executor = TwoPartyArithmetic(link, self._source, bits, FRAC_BITS)
-        backend = SecureBackend(executor, suite, config.vocabulary, ranges)
+        backend = SecureBackend(executor, suite, config.vocabulary, ranges, types=config.types)
         self._counting = CountingArithmetic(Meter(timed=False), bits, FRAC_BITS)
         self._foreseen = ForeseenSession(self._counting, suite, config, ranges, self.batch)
         self._session: Session[Share, Weight] = Session(

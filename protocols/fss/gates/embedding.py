@@ -14,11 +14,14 @@ from protocols.fss.executors.gate import Gate, Message, Shares, shape_only
 from protocols.fss.executors.offline_side import OfflineSide
 from protocols.fss.executors.party_side import PartySide
 from protocols.share import Held, Share
+from protocols.typed_tokens import one_hot_rows
 
 
 @final
 class TokensToServerHeld(Gate):
-    """One-hot rows [B, T, V] of the client's ids: the client sends them minus a fresh uniform mask.
+    """One-hot rows of the client's ids: the client sends them minus a fresh uniform mask.
+
+    They are [B, T, V], or [B, T, V + types - 1] of tokens that have types (`typed_tokens`).
 
     Args:
         ids: B times T, sequence after sequence, at the client and in the clear; None elsewhere.
@@ -26,17 +29,25 @@ class TokensToServerHeld(Gate):
         vocabulary: V.
         ring_bits: of the layer that reads them.
         batch: B.
+        types: of tokens.
 
-    Cost: 1 message to the server, ring_bits a vocabulary entry and token; no key.
+    Cost: 1 message to the server, ring_bits an entry of a row; no key.
     Reveals: how many tokens there are; the message is uniform.
     """
 
     reason: ClassVar[str] = "tokens"
 
     def __init__(
-        self, ids: Sequence[int] | None, count: int, vocabulary: int, ring_bits: int, batch: int = 1
+        self,
+        ids: Sequence[int] | None,
+        count: int,
+        vocabulary: int,
+        ring_bits: int,
+        batch: int = 1,
+        types: int = 1,
     ) -> None:
-        self._ids, self._shape, self._ring_bits = ids, (batch, count, vocabulary), ring_bits
+        self._ids, self._vocabulary, self._types = ids, vocabulary, types
+        self._shape, self._ring_bits = (batch, count, vocabulary + types - 1), ring_bits
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
         return (Message((SERVER,), ((self._ring_bits, self._shape),)),)
@@ -67,7 +78,5 @@ class TokensToServerHeld(Gate):
 
     def _one_hot(self) -> torch.Tensor:
         assert self._ids is not None
-        batch, count, vocabulary = self._shape
-        rows = torch.zeros(batch * count, vocabulary, dtype=torch.int64)
-        rows[torch.arange(batch * count), torch.tensor(list(self._ids))] = 1
+        rows = one_hot_rows(torch.tensor(list(self._ids)), self._vocabulary, self._types)
         return rows.reshape(self._shape)

@@ -19,6 +19,7 @@ from protocols.fss.executors.party_side import PartySide
 from protocols.fss.preprocessing.matrix import Matrix
 from protocols.fss.ring import signed
 from protocols.share import Held, Share
+from protocols.typed_tokens import rows_of
 
 
 @final
@@ -28,7 +29,7 @@ class OwnTokens(Gate):
     Args:
         ids: B times T, sequence after sequence, at the client and in the clear; None elsewhere.
         count: T.
-        vocabulary: V; ids are below it.
+        vocabulary: V; ids are below it, or below V times the types where tokens have any (`typed_tokens`).
         batch: B.
 
     Cost: nothing.
@@ -67,6 +68,7 @@ class PublicRows(Gate):
 
     Args:
         table: with its public copy at the client and in the clear; the result is in that copy's ring.
+        types: of tokens; the table has a row more for each after the first.
 
     Inputs: the ids of `OwnTokens`.
 
@@ -79,10 +81,10 @@ class PublicRows(Gate):
 
     reason: ClassVar[str] = "rows"
 
-    def __init__(self, table: Matrix) -> None:
+    def __init__(self, table: Matrix, types: int = 1) -> None:
         if table.public is None:
             raise ConfigError(f"{table.name} is not public: the plan's embedding is private")
-        self._table, self._public = table, table.public
+        self._table, self._public, self._types = table, table.public, types
 
     def messages(self, *inputs: Share) -> tuple[Message, ...]:
         (y,) = self.outputs(*inputs)
@@ -117,4 +119,5 @@ class PublicRows(Gate):
         return (y,)
 
     def _rows(self, ids: Share) -> torch.Tensor:
-        return signed(self._public.value[ids.value].to(torch.int64), self._public.ring_bits)
+        rows = rows_of(ids.value, self._public.value, self._types)
+        return signed(rows.to(torch.int64), self._public.ring_bits)

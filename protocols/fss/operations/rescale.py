@@ -106,8 +106,27 @@ def narrow(executor: Executor, *targets: Target) -> tuple[Share, ...]:
 
 def view(executor: Executor, x: Share, frac_bits: int) -> Share:
     """A masked value for gates to read with fewer fraction bits, into rings of any width."""
-    drop = x.frac_bits - frac_bits
-    if executor.exact_truncation and drop:
-        (x,) = nearest(executor, (x, frac_bits, x.ring_bits - drop))
-        drop = 0
-    return executor.view(x, drop)
+    return views(executor, (x, frac_bits))[0]
+
+
+def views(executor: Executor, *targets: tuple[Share, int]) -> tuple[Share, ...]:
+    """`view` of several values, those that are truncated exactly together."""
+    if executor.exact_truncation:
+        longer = [x.frac_bits != frac_bits for x, frac_bits in targets]
+        cut = iter(
+            nearest(
+                executor,
+                *(
+                    (x, frac_bits, x.ring_bits - (x.frac_bits - frac_bits))
+                    for (x, frac_bits), drops in zip(targets, longer, strict=True)
+                    if drops
+                ),
+            )
+            if any(longer)
+            else ()
+        )
+        targets = tuple(
+            (next(cut) if drops else x, frac_bits)
+            for (x, frac_bits), drops in zip(targets, longer, strict=True)
+        )
+    return tuple(executor.view(x, x.frac_bits - frac_bits) for x, frac_bits in targets)

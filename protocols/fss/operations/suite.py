@@ -187,11 +187,17 @@ class EmbeddingProtocol(FssProtocol):
         vocabulary: int,
         ring_bits: int,
         batch: int = 1,
+        types: int = 1,
     ) -> Share:
-        """The client's ids, `count` of each of `batch` sequences, None elsewhere, as `rows` wants them."""
+        """The client's ids, `count` of each of `batch` sequences, None elsewhere, as `rows` wants them.
+
+        Args:
+            vocabulary: V.
+            types: of tokens (`protocols.typed_tokens`).
+        """
 
     @abstractmethod
-    def rows(self, executor: Executor, tokens: Share, table: Matrix) -> Share:
+    def rows(self, executor: Executor, tokens: Share, table: Matrix, types: int = 1) -> Share:
         """The rows [B, T, D], whole and masked at the server."""
 
 
@@ -212,10 +218,11 @@ class PrivateEmbedding(EmbeddingProtocol):
         vocabulary: int,
         ring_bits: int,
         batch: int = 1,
+        types: int = 1,
     ) -> Share:
-        return executor.one(TokensToServerHeld(ids, count, vocabulary, ring_bits, batch))
+        return executor.one(TokensToServerHeld(ids, count, vocabulary, ring_bits, batch, types))
 
-    def rows(self, executor: Executor, tokens: Share, table: Matrix) -> Share:
+    def rows(self, executor: Executor, tokens: Share, table: Matrix, types: int = 1) -> Share:
         return executor.one(Linear(table), tokens)
 
 
@@ -240,11 +247,12 @@ class PublicEmbedding(EmbeddingProtocol):
         vocabulary: int,
         ring_bits: int,
         batch: int = 1,
+        types: int = 1,
     ) -> Share:
-        return executor.one(OwnTokens(ids, count, vocabulary, batch))
+        return executor.one(OwnTokens(ids, count, vocabulary * types, batch))
 
-    def rows(self, executor: Executor, tokens: Share, table: Matrix) -> Share:
-        return executor.one(PublicRows(table), tokens)
+    def rows(self, executor: Executor, tokens: Share, table: Matrix, types: int = 1) -> Share:
+        return executor.one(PublicRows(table, types), tokens)
 
 
 class TruncationProtocol(FssProtocol):

@@ -48,6 +48,18 @@ def test_labels_are_those_of_the_folder(folders: dict[str, Path]) -> None:
     assert found["best"] == [found["labels"][max(range(3), key=row.__getitem__)] for row in found["logits"]]
 
 
+def test_second_texts_go_with_the_first_ones(folders: dict[str, Path], tmp_path: Path) -> None:
+    file = tmp_path / "second.txt"
+    file.write_text("c\nd\n", encoding="utf-8")
+    where = ["--model", str(folders["classes"]), "--local", "plain"]
+    model = mpcinfer.ClearModel(mpcinfer.load_model(folders["classes"]))
+    given = ["classify", "x", "y", "z", "--pair", "b", "--pair-file", str(file), *where]
+    wanted = model.classify([("x", "b"), ("y", "c"), ("z", "d")])
+    assert torch.allclose(torch.tensor(json.loads(run(*given, "--json"))["logits"]), wanted.logits.float())
+    assert "  x | b" in run(*given)
+    assert "2 texts and 1 second" in run("classify", "x", "y", "--pair", "b", *where, fails=True)
+
+
 def test_commands_are_for_their_models(folders: dict[str, Path]) -> None:
     embedding, classes = (["--model", str(folders[each]), "--local", "plain"] for each in folders)
     for command, said in (

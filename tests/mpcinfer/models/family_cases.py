@@ -35,7 +35,7 @@ class FamilyCase:
         """A random model, saved with a tokenizer."""
         settings = self.settings(random.Random(seed)) | {"vocab_size": VOCABULARY} | others
         ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
-        model = randomised(self.model(self.config(**settings, **ends)), seed)
+        model = randomised(self.model(self.config(**{**ends, **settings})), seed)
         model.save_pretrained(folder)
         small_tokenizer().save(str(folder / "tokenizer.json"))
         return model
@@ -320,6 +320,16 @@ def _bert(draw: random.Random) -> Settings:
     }
 
 
+def _roberta(draw: random.Random) -> Settings:
+    padding = draw.choice([token for token in range(VOCABULARY) if token not in IDS][:3])
+    return {
+        **_bert(draw),
+        "pad_token_id": padding,
+        "max_position_embeddings": CONTEXT + padding + 1,
+        "type_vocab_size": draw.choice([1, 2]),
+    }
+
+
 def _distilbert(draw: random.Random) -> Settings:
     return {
         "dim": 32,
@@ -354,6 +364,12 @@ CASES: dict[str, FamilyCase] = {
     "phi": FamilyCase(transformers.PhiConfig, transformers.PhiForCausalLM, _phi),
     "starcoder2": FamilyCase(transformers.Starcoder2Config, transformers.Starcoder2ForCausalLM, _starcoder2),
     "bert": FamilyCase(transformers.BertConfig, transformers.BertForSequenceClassification, _bert),
+    "roberta": FamilyCase(
+        transformers.RobertaConfig, transformers.RobertaForSequenceClassification, _roberta
+    ),
+    "xlm-roberta": FamilyCase(
+        transformers.XLMRobertaConfig, transformers.XLMRobertaForSequenceClassification, _roberta
+    ),
     "distilbert": FamilyCase(
         transformers.DistilBertConfig, transformers.DistilBertForSequenceClassification, _distilbert
     ),

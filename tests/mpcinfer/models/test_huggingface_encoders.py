@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folder import load_model_folder, save_model
 from mpcinfer.models.huggingface import load_huggingface, load_huggingface_config
 from mpcinfer.models.load import load_config, load_model
+from mpcinfer.models.model import Model
 from mpcinfer.models.ranges import calibrate
 from mpcinfer.models.unpacked import unpacked
 from mpcinfer.models.zoo import minilm_file, zoo
+from mpcinfer.prompts import prompt_ids
 from parties.errors import ConfigError
 
 TOLERANCE = 1e-4
@@ -53,6 +56,7 @@ DISTILBERT: dict[str, Any] = {
     "max_position_embeddings": 24,
     "id2label": {0: "bad", 1: "fair", 2: "good"},
 }
+ROBERTA = {**BERT, "max_position_embeddings": 25, "pad_token_id": 0}
 LLAMA = {**BERT, "num_key_value_heads": 2, "pad_token_id": 0}
 GPT2 = {
     "vocab_size": len(WORDS),
@@ -74,6 +78,8 @@ CASES: dict[str, tuple[type, type, dict[str, Any]]] = {
         transformers.DistilBertForSequenceClassification,
         DISTILBERT,
     ),
+    "roberta": (transformers.RobertaConfig, transformers.RobertaModel, ROBERTA),
+    "xlm-roberta": (transformers.XLMRobertaConfig, transformers.XLMRobertaModel, ROBERTA),
     "llama classes": (transformers.LlamaConfig, transformers.LlamaForSequenceClassification, LLAMA),
     "gpt2 classes": (transformers.GPT2Config, transformers.GPT2ForSequenceClassification, GPT2),
 }
@@ -131,6 +137,64 @@ def test_it_gives_what_transformers_gives(case: str, tmp_path: Path) -> None:
         (vector,) = clear.embed([TEXT])
         assert float(vector.norm()) == pytest.approx(1.0)
     assert float((got - expected(theirs, ids)).abs().max()) < TOLERANCE
+
+
+@pytest.mark.parametrize("case", ["bert classes", "distilbert classes", "gpt2 classes"])
+def test_pairs_give_what_transformers_gives(case: str, tmp_path: Path) -> None:
+    theirs = written(case, tmp_path)
+    model = load_huggingface(tmp_path)
+    assert model.config.types == (2 if case == "bert classes" else 1)
+    first, second = "The cats.", "a cat"
+    got = ClearModel(model).classify([(first, second), first]).logits
+    pair = model.tokenizer.encode_pair(first, second)
+    assert (pair.ids.count(3), pair.types) == (2, [0] * 6 + [1] * 3)
+    types = {"token_type_ids": torch.tensor([pair.types])} if case == "bert classes" else {}
+    with torch.no_grad():
+        wanted = theirs(torch.tensor([pair.ids]), **types).logits[0]
+        other = theirs(torch.tensor([pair.ids])).logits[0]
+    assert float((got[0] - wanted).abs().max()) < TOLERANCE
+    assert (float((got[0] - other).abs().max()) > 0.01) == (case == "bert classes")
+    assert float((got[1] - expected(theirs, model.tokenizer.encode(first))).abs().max()) < TOLERANCE
+
+
+def test_ranges_hold_every_type(tmp_path: Path) -> None:
+    written("bert classes", tmp_path)
+    model = load_huggingface(tmp_path)
+    ranges = calibrate(model, [TEXT, "cat"])
+    vocabulary = model.config.vocabulary
+    tokens, added = model.weights["embed.tokens"][:vocabulary], model.weights["embed.tokens"][vocabulary:]
+    largest = max(float(tokens.abs().max()), float((tokens + added).abs().max()))
+    assert ranges["embedding/embed"] == pytest.approx(largest)
+    one_text = calibrate(dataclasses.replace(model, weights=_same_types(model)), [TEXT, "cat"])
+    assert one_text["embedding/embed"] == pytest.approx(float(tokens.abs().max()))
+
+
+def _same_types(model: Model) -> dict[str, torch.Tensor]:
+    table = model.weights["embed.tokens"].clone()
+    table[model.config.vocabulary :] = 0
+    return {**model.weights, "embed.tokens": table}
+
+
+def test_pairs_are_for_classifiers_and_types_that_they_have(tmp_path: Path) -> None:
+    for case in ("bert", "bert classes"):
+        written(case, tmp_path / case)
+    with pytest.raises(ConfigError, match="text 1: pairs of texts are for classifiers"):
+        prompt_ids(load_huggingface(tmp_path / "bert"), ("a", "b"), "text 1")
+    model, backend = load_huggingface(tmp_path / "bert classes"), word_pieces()
+    backend.post_processor = processors.TemplateProcessing(single="$A", pair="$A:0 $B:2", special_tokens=[])
+    other = dataclasses.replace(model, tokenizer=dataclasses.replace(model.tokenizer, backend=backend))
+    with pytest.raises(ConfigError, match="types up to 2"):
+        ClearModel(other).classify([("a", "b")])
+
+
+def test_a_padding_without_positions_after_it_is_refused_by_name(tmp_path: Path) -> None:
+    written("roberta", tmp_path)
+    assert load_huggingface_config(tmp_path).context == 24
+    path = tmp_path / "config.json"
+    for padding in (-1, 24):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "pad_token_id": padding}))
+        with pytest.raises(ConfigError, match="pad_token_id"):
+            load_huggingface_config(tmp_path)
 
 
 def test_labels_and_suffix_survive_a_folder_of_ours(tmp_path: Path) -> None:

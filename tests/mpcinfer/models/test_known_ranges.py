@@ -130,15 +130,15 @@ def test_no_linear_layer_is_wider_for_what_is_known_of_it(config: ModelConfig) -
 
 def test_ranges_that_do_not_hold_a_token_are_refused() -> None:
     model = wild(GPT2)
-    require_known("wild", model.weights, model.ranges)
-    require_known("wild", model.weights, {})
+    require_known("wild", model.config, model.weights, model.ranges)
+    require_known("wild", model.config, model.weights, {})
     narrow = {**model.ranges, "embedding/embed": 0.97 * model.ranges["embedding/embed"]}
     with pytest.raises(RangeError, match=r"wild: .* token 200 has .*mpcinfer calibrate wild --prompts"):
-        require_known("wild", model.weights, narrow)
+        require_known("wild", model.config, model.weights, narrow)
 
 
 def test_ranges_that_do_not_hold_a_position_are_refused() -> None:
     model = wild(GPT2)
     narrow = {**model.ranges, "embedding/add_positions": 0.97 * model.ranges["embedding/add_positions"]}
     with pytest.raises(RangeError, match=r"embedding/add_positions is at most .* row plus a position's has"):
-        require_known("wild", model.weights, narrow)
+        require_known("wild", model.config, model.weights, narrow)

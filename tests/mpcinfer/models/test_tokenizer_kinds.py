@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import transformers
-from transformers.convert_slow_tokenizer import SpmConverter
+from transformers.convert_slow_tokenizer import SpmConverter, XLMRobertaConverter
 
 from mpcinfer.models.huggingface_tokenizer import load_huggingface_tokenizer
 from mpcinfer.models.sentencepiece import PieceType
@@ -19,6 +20,7 @@ from mpcinfer.models.sentencepiece_file import read_sentencepiece
 from tests.mpcinfer.models.tokenizer_folders import (
     SPECIAL,
     bert_folder,
+    fairseq_folder,
     json_folder,
     llama2_json,
     llama3_json,
@@ -52,6 +54,8 @@ KINDS: dict[str, Callable[[Path], Path]] = {
         at, "mistral", "bpe", legacy=False, add_bos_token=True
     ),
     "sentencepiece gemma": lambda at: model_folder(at, "mistral", "gemma", add_bos_token=True),
+    "xlm-roberta": fairseq_folder,
+    "xlm-roberta no prefix space": lambda at: fairseq_folder(at, add_prefix_space=False),
     "sentencepiece unigram": lambda at: model_folder(at, "mistral", "unigram", add_bos_token=True),
 }
 _HAS_SENTENCEPIECE = all(importlib.util.find_spec(name) for name in ("sentencepiece", "google"))
@@ -59,9 +63,24 @@ _HAS_SENTENCEPIECE = all(importlib.util.find_spec(name) for name in ("sentencepi
 
 def theirs(folder: Path) -> Any:
     """The folder as `transformers` reads it; SentencePiece's files need packages that may be absent."""
-    if (folder / "tokenizer.model").is_file() and not _HAS_SENTENCEPIECE:
-        return converted(folder)
+    if not _HAS_SENTENCEPIECE:
+        if (folder / "sentencepiece.bpe.model").is_file():
+            return fairseq(folder)
+        if (folder / "tokenizer.model").is_file():
+            return converted(folder)
     return transformers.AutoTokenizer.from_pretrained(str(folder))
+
+
+def fairseq(folder: Path) -> Any:
+    """`transformers`' own class, over pieces and normalisation that we read."""
+    model = read_sentencepiece(folder / "sentencepiece.bpe.model").model
+    kind = transformers.XLMRobertaTokenizer
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    return kind(
+        **XLMRobertaConverter.convert_from_spm([(each.text, each.score) for each in model.pieces]),
+        _spm_precompiled_charsmap=model.charsmap or None,
+        add_prefix_space=settings.get("add_prefix_space", True),
+    )
 
 
 def converted(folder: Path) -> Any:
@@ -114,7 +133,9 @@ def test_ids_and_texts_equal_transformers(kind: str, tmp_path: Path) -> None:
     assert ours.special == {key: str(value) for key, value in other.special_tokens_map.items()}
 
 
-@pytest.mark.parametrize("kind", ["tokenizer.json llama-2", "gpt2 bos and eos", "roberta", "bert", "qwen2"])
+@pytest.mark.parametrize(
+    "kind", ["tokenizer.json llama-2", "gpt2 bos and eos", "roberta", "xlm-roberta", "bert", "qwen2"]
+)
 def test_pairs_equal_transformers(kind: str, tmp_path: Path) -> None:
     folder = KINDS[kind](tmp_path / "m")
     ours, other = load_huggingface_tokenizer(folder), theirs(folder)

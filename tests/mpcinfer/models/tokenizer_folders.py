@@ -170,6 +170,13 @@ def model_folder(folder: Path, kind: str, file: str, name: str | None = None, **
     return folder
 
 
+def fairseq_folder(folder: Path, **settings: Any) -> Path:
+    """`sentencepiece.bpe.model`, without `tokenizer.json`."""
+    write(folder, "xlm-roberta", {"tokenizer_class": "XLMRobertaTokenizer", **settings})
+    shutil.copy(HERE / "sentencepiece" / "unigram.model", folder / "sentencepiece.bpe.model")
+    return folder
+
+
 def json_folder(folder: Path, make: Callable[[], tokenizers.Tokenizer], **settings: Any) -> Path:
     """`tokenizer.json`."""
     write(folder, "gpt_bigcode", {"tokenizer_class": "PreTrainedTokenizerFast", **settings})

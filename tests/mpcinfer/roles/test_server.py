@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
 
 from mpcinfer.models.load import load_model, load_public
+from mpcinfer.models.public import PublicModel
 from mpcinfer.roles import server
 from mpcinfer.roles.client import connect_client
+from mpcinfer.roles.server import what_clients_get
 from mpcinfer.sessions.addresses import Address, Identity
 from mpcinfer.sessions.exchange import serve_steps
 from mpcinfer.sessions.session import PrivateSession
@@ -17,6 +20,8 @@ from parties.errors import HandshakeFailed, InsecureRefused, MpcInferError, Peer
 from parties.link import Link
 from parties.meter import SERVER, Meter
 from tests.deadlines import SILENCE_S
+from tests.mpcinfer.test_encoders import EMBEDDING, MODELS
+from tests.mpcinfer.three_parties import random_model
 from tests.parties.pairs import CONNECTOR, LISTENER, tcp_pair
 
 
@@ -93,3 +98,12 @@ def test_an_idle_client_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
         pytest.raises(PeerTimeout, match=r"idle for 0\.4 s.*the session ends"),
     ):
         serve_steps(link, PrivateSession(), 0.4)  # pyright: ignore[reportAbstractUsage]
+
+
+def test_a_server_says_which_names_of_classes_clients_get() -> None:
+    config = dataclasses.replace(MODELS["gpt2"], classes=10)
+    model = dataclasses.replace(random_model(config), labels=tuple(f"kind {each}" for each in range(10)))
+    said = what_clients_get(PublicModel.of(model))
+    assert said.startswith("its shape, tokenizer, ranges and names of classes: kind 0, kind 1, ")
+    assert said.endswith("kind 7, 2 more")
+    assert what_clients_get(PublicModel.of(random_model(EMBEDDING))) == "its shape, tokenizer and ranges"
