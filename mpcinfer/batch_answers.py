@@ -17,6 +17,7 @@ from mpcinfer.generation import StopReason
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.public import PublicModel
 from mpcinfer.prompts import prompt_ids, require_room
+from mpcinfer.reading import require_head
 from mpcinfer.sampling import Sampler
 from parties.errors import ConfigError
 
@@ -60,12 +61,25 @@ class Prompts:
         """
         if not 1 <= len(texts) <= batch.size:
             raise ConfigError(f"batch: the session runs up to {batch.size} prompts at once, not {len(texts)}")
-        ids = [prompt_ids(public, text) for text in texts]
-        for number, each in enumerate(ids, 1):
+        return cls.of_ids([prompt_ids(public, text) for text in texts], batch, "prompt")
+
+    @classmethod
+    def of_ids(cls, texts: Sequence[Sequence[int]], batch: Batch, what: str, before: int = 0) -> Prompts:
+        """Token ids of 1 to `batch.size` texts, padded.
+
+        Args:
+            what: what an error calls one of them.
+            before: how many there are in passes before this one.
+
+        Raises:
+            ConfigError: different lengths where there is no padding.
+        """
+        ids = [list(each) for each in texts]
+        for number, each in enumerate(ids, before + 1):
             if len(each) != len(ids[0]) and not batch.padded:
                 raise ConfigError(
-                    f"prompt {number} has {len(each)} tokens, prompt 1 has {len(ids[0])}: a session with "
-                    "equal_lengths (--equal-lengths) takes prompts of one length"
+                    f"{what} {number} has {len(each)} tokens, {what} {before + 1} has {len(ids[0])}: a "
+                    f"session with equal_lengths (--equal-lengths) takes {what}s of one length"
                 )
         ids += [list(ids[0]) for _ in range(batch.size - len(ids))]
         longest = max(map(len, ids))
@@ -106,8 +120,10 @@ def batch_answers(
         prompt: all answers have the room that is left behind it.
 
     Raises:
-        ConfigError: a limit below 1, prompts that fill the context, or not a sampler for each.
+        ConfigError: a limit below 1, prompts that fill the context, not a sampler for each, or a model that
+            does not continue texts.
     """
+    require_head(public, "vocabulary")
     if max_new_tokens < 1:
         raise ConfigError(f"max_new_tokens of a batch is at least 1, got {max_new_tokens}")
     if len(samplers) != prompts.count:

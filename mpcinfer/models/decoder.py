@@ -95,8 +95,13 @@ class Decoder(Generic[TensorT, WeightT]):
             return self.head(self._pooled(x))
         return self.head(x if rows is None else self.backend.last_tokens(x, rows))
 
-    def of_sum(self, opened: torch.Tensor, count: int) -> torch.Tensor:
-        """What `forward` gave over `count` tokens, opened, as the head means it: means come as sums."""
+    def of_sum(self, opened: torch.Tensor, count: int | torch.Tensor) -> torch.Tensor:
+        """What `forward` gave over `count` tokens, opened, as the head means it: means come as sums.
+
+        Args:
+            opened: [B, D].
+            count: of all sequences, or of each, [B, 1].
+        """
         return opened / count if self.config.pooling == "mean" else opened
 
     def embedding(self, tokens: TensorT, start: int = 0) -> TensorT:

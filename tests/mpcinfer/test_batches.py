@@ -44,7 +44,13 @@ from tests.mpcinfer.three_parties import random_model, run_model
 FSS, EXACT = get_plan("fss"), get_plan("fss-faithful")
 SMALL = dataclasses.replace(GPT2, layers=1, width=16, head_width=8, hidden=24)
 ROPE = dataclasses.replace(LLAMA, layers=1)
-MODELS = {"learned": SMALL, "rope": ROPE, "two layers": dataclasses.replace(SMALL, layers=2)}
+MODELS = {
+    "learned": SMALL,
+    "rope": ROPE,
+    "two layers": dataclasses.replace(SMALL, layers=2),
+    "windows": dataclasses.replace(SMALL, layers=2, windows=(3, 0)),
+    "windows, rope": dataclasses.replace(ROPE, windows=(3,)),
+}
 UNEQUAL = ("def f(x", "if", "return y")
 EQUAL = ("abcd", "x = ", "defg")
 CONTEXT, NEW = 12, 3

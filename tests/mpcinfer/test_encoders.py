@@ -11,7 +11,6 @@ import torch
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.counting import count
 from mpcinfer.generation import Session
-from mpcinfer.models.batch import Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
@@ -117,16 +116,6 @@ def test_folding_changes_nothing(config: ModelConfig) -> None:
     model = random_model(config)
     folded = Session(Decoder(PlainBackend(), *fold(config, model.weights))).step(TEXT)
     assert torch.allclose(folded, in_float(config, TEXT), atol=1e-4)
-
-
-@pytest.mark.parametrize("equal_lengths", [True, False])
-@pytest.mark.parametrize("plan", ANY_MODEL.values(), ids=list(ANY_MODEL))
-@pytest.mark.parametrize("config", [EMBEDDING, MODELS["gpt2"]], ids=["embedding", "classes"])
-def test_a_pass_of_several_texts_is_refused_by_name(
-    config: ModelConfig, plan: Plan, equal_lengths: bool
-) -> None:
-    with pytest.raises(ConfigError, match="batch"):
-        count(config, plan, tokens=4, batch=Batch.of(2, equal_lengths=equal_lengths))
 
 
 def test_every_token_of_an_encoder_sees_all_others() -> None:

@@ -172,7 +172,7 @@ class Program:
             self.batch.size,
             padding,
         )
-        return Session(Decoder(backend, self.folded, weights), cache).advance(ids, count, rows)
+        return Session(Decoder(backend, self.folded, weights), cache).advance(ids, count, rows, padding)
 
     def dealt_bytes(self, tokens: int) -> int:
         """What a dealer sends the client for a first pass; it is counted, in a tenth of a second."""
