@@ -30,7 +30,7 @@ OnBatchText = Callable[[int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Prompts of a batch as token ids, all padded to the longest.
+    """Prompts of a batch as token ids, all padded to the longest, or to a length that is given.
 
     Attributes:
         count: how many were given; after them come copies of the first, up to the batch's size.
@@ -52,8 +52,13 @@ class Prompts:
         return self.ids[number][self.padding[number] :]
 
     @classmethod
-    def of(cls, public: PublicModel, texts: Sequence[str], batch: Batch) -> Prompts:
+    def of(
+        cls, public: PublicModel, texts: Sequence[str], batch: Batch, first_tokens: int | None = None
+    ) -> Prompts:
         """The prompts of a session.
+
+        Args:
+            first_tokens: how many a conversation begins with, where that is settled.
 
         Raises:
             ConfigError: none, more than a pass has, an empty one, or different lengths where there is no
@@ -61,13 +66,21 @@ class Prompts:
         """
         if not 1 <= len(texts) <= batch.size:
             raise ConfigError(f"batch: the session runs up to {batch.size} prompts at once, not {len(texts)}")
-        return cls.of_ids([prompt_ids(public, text) for text in texts], batch, "prompt")
+        return cls.of_ids([prompt_ids(public, text) for text in texts], batch, first_tokens, "prompt")
 
     @classmethod
-    def of_ids(cls, texts: Sequence[Sequence[int]], batch: Batch, what: str, before: int = 0) -> Prompts:
+    def of_ids(
+        cls,
+        texts: Sequence[Sequence[int]],
+        batch: Batch,
+        first_tokens: int | None,
+        what: str,
+        before: int = 0,
+    ) -> Prompts:
         """Token ids of 1 to `batch.size` texts, padded.
 
         Args:
+            first_tokens: as for `of`.
             what: what an error calls one of them.
             before: how many there are in passes before this one.
 
@@ -82,7 +95,7 @@ class Prompts:
                     f"session with equal_lengths (--equal-lengths) takes {what}s of one length"
                 )
         ids += [list(ids[0]) for _ in range(batch.size - len(ids))]
-        longest = max(map(len, ids))
+        longest = max(*map(len, ids), first_tokens or 0 if batch.padded else 0)
         padding = [longest - len(each) for each in ids]
         padded = [each[:1] * before + each for each, before in zip(ids, padding, strict=True)]
         return cls(len(texts), padded, padding)

@@ -160,7 +160,7 @@ class PrivateClient:
             raise ConfigError(
                 "complete_batch: the session was opened for one prompt a pass, not with batch=N"
             )
-        given = Prompts.of(self.public, prompts, steps.batch)
+        given = Prompts.of(self.public, prompts, steps.batch, steps.first_tokens)
         samplers = [sampler] * given.count if callable(sampler) else list(sampler)
         self._remembered.forget()
         steps.restart()
@@ -198,9 +198,9 @@ class PrivateClient:
 
     def _read(self, texts: Sequence[Sequence[int]]) -> torch.Tensor:
         """What the head makes of texts, each alone or so many a pass as the session runs."""
-        batch = self._steps.batch
+        batch, tokens = self._steps.batch, self._steps.first_tokens
         passes = [
-            Prompts.of_ids(texts[start : start + batch.size], batch, "text", start)
+            Prompts.of_ids(texts[start : start + batch.size], batch, tokens, "text", start)
             for start in range(0, len(texts), batch.size)
         ]
         return torch.cat([self._read_pass(each) for each in passes])
@@ -309,7 +309,7 @@ def connect_client(
             server, before the handshake.
         dealer: where correlations come from.
         correlations: a folder with correlations for this client, made by `mpcinfer deal`, instead of a
-            dealer.
+            dealer. Passes then have as many prompts as it was dealt for, `batch` or more.
         max_context: the most tokens of the session, prompt and answers together; plans of the suite `fss`
             compute in rings as wide as that needs. At most the model's context; None for a default.
         prompt: makes the first prompt, where that is known: it is checked before the session, and dealt for

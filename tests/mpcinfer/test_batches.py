@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.additive.session import agreed_batch
 from mpcinfer.suites.fss.connect import agreed_program, encoded_weights
 from mpcinfer.suites.fss.program import Program
-from mpcinfer.suites.registry import get_plan, suite_of
+from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
 from parties.channel import Channel
 from parties.errors import ConfigError, PeerMismatch
@@ -78,12 +77,17 @@ def samplers(count: int) -> list[Noting]:
 
 
 def in_the_clear(
-    model: Model, prompts: Sequence[str], batch: Batch, by: Sequence[Sampler], max_context: int = CONTEXT
+    model: Model,
+    prompts: Sequence[str],
+    batch: Batch,
+    by: Sequence[Sampler],
+    max_context: int = CONTEXT,
+    first_tokens: int | None = None,
 ) -> list[Answer]:
     """The reference: the program of the session, padding and all, on the secrets themselves."""
     program = Program.of(EXACT, model.config, model.ranges, max_context, batch=batch)
     weights, cached = encoded_weights(program, model.weights), KVCache[Share]()
-    given = Prompts.of(PublicModel.of(model), prompts, batch)
+    given = Prompts.of(PublicModel.of(model), prompts, batch, first_tokens)
 
     def step(ids: Sequence[int]) -> torch.Tensor:
         executor, padding = Clear(Meter(timed=False)), given.padding if batch.padded else None
@@ -324,14 +328,6 @@ def test_a_session_runs_either_one_prompt_or_batches() -> None:
 
     run_model(model, FSS, one, max_context=CONTEXT, batch=ANY)
     run_model(model, FSS, several, max_context=CONTEXT)
-
-
-def test_batches_over_a_folder_are_refused_before_anything_is_opened() -> None:
-    config = SessionConfig(
-        plan=FSS, public=PublicModel.of(model_of(SMALL)), correlations=Path("nowhere"), batch=SAME
-    )
-    with pytest.raises(ConfigError, match="batch: correlations from `mpcinfer deal`"):
-        suite_of(FSS).ready(config)
 
 
 @pytest.mark.parametrize("plan", ["fss", "crypten"])
