@@ -129,7 +129,7 @@ def _dealt_batch(link: Link, store: Store, wanted: Batch) -> Batch:
     if wanted.size > dealt.size or wanted.several != dealt.several:
         raise ConfigError(
             f"batch: {store.folder} was dealt for passes of {dealt.size} prompts, not for {wanted.size}: "
-            f"deal for as many (mpcinfer deal --batch {wanted.size})"
+            f"deal for as many, --batch {wanted.size}"
         )
     if wanted.padded and not dealt.padded:
         raise ConfigError(
