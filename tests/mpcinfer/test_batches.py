@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -37,6 +37,7 @@ from parties.trace import Trace
 from parties.wire import decode
 from protocols.fss.executors.clear import Clear
 from protocols.share import Share
+from tests.controls.padding import BATCHES, WINDOWS
 from tests.mpcinfer.test_private_models import GPT2, LLAMA, POWER, _costs
 from tests.mpcinfer.three_parties import random_model, run_model
 
@@ -130,6 +131,10 @@ def test_a_padded_batch_is_the_reference_bit_by_bit_and_costs_what_was_counted(n
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("prompts", [UNEQUAL, EQUAL], ids=["unequal", "equal"])
 def test_answers_are_those_of_one_by_one(name: str, prompts: tuple[str, ...]) -> None:
+    check_one_by_one(name, prompts)
+
+
+def check_one_by_one(name: str, prompts: tuple[str, ...]) -> None:
     model, together = model_of(MODELS[name]), samplers(3)
     answers = in_the_clear(model, prompts, ANY, together)
     for prompt, answer, seen in zip(prompts, answers, together, strict=True):
@@ -183,6 +188,10 @@ def test_other_plans_run_and_bill_padded_batches(plan: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_crypten_runs_and_bills_padded_batches(name: str) -> None:
+    check_crypten(name)
+
+
+def check_crypten(name: str) -> None:
     model, plan, together = model_of(MODELS[name]), get_plan("crypten"), samplers(3)
     answers, bill = privately(model, UNEQUAL, ANY, together, "crypten")
     for prompt, answer, seen in zip(UNEQUAL, answers, together, strict=True):
@@ -195,6 +204,21 @@ def test_crypten_runs_and_bills_padded_batches(name: str) -> None:
     assert _costs(bill) == _costs(counted)
     alone = count(model.config, plan, tokens=8, new_tokens=NEW, ranges=model.ranges)
     assert bill.total.rounds == alone.total.rounds
+
+
+@pytest.mark.parametrize("broken", BATCHES)
+def test_padding_that_is_not_hidden_everywhere_is_noticed(broken: str) -> None:
+    """The controls of the tests above."""
+    for check in (partial(check_one_by_one, prompts=UNEQUAL), check_crypten):
+        with BATCHES[broken](), pytest.raises(AssertionError):
+            check(name="learned")
+
+
+@pytest.mark.parametrize("broken", [*BATCHES, *WINDOWS])
+@pytest.mark.parametrize("name", ["windows", "windows, rope"])
+def test_so_it_is_in_sliding_windows(name: str, broken: str) -> None:
+    with {**BATCHES, **WINDOWS}[broken](), pytest.raises(AssertionError):
+        check_one_by_one(name, UNEQUAL)
 
 
 def test_two_prompts_take_products_ahead_as_one_does() -> None:

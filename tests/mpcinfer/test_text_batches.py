@@ -30,6 +30,7 @@ from parties.wire import decode
 from protocols.fss.executors.clear import Clear
 from protocols.plan import Plan
 from protocols.share import Share
+from tests.controls.padding import BATCHES, MEANS
 from tests.mpcinfer.test_encoders import EMBEDDING, MODELS, costs
 from tests.mpcinfer.three_parties import random_model, run_model
 
@@ -87,6 +88,18 @@ def test_a_padded_pass_is_the_reference_bit_by_bit_and_costs_what_was_counted(co
 
 @pooled
 def test_what_a_text_gives_does_not_depend_on_the_others(config: ModelConfig) -> None:
+    check_alone(config)
+
+
+@pooled
+def test_padding_that_is_not_hidden_everywhere_is_noticed(config: ModelConfig) -> None:
+    """The controls of the test above."""
+    for broken in (BATCHES | MEANS if config.pooling == "mean" else BATCHES).values():
+        with broken(), pytest.raises(AssertionError):
+            check_alone(config)
+
+
+def check_alone(config: ModelConfig) -> None:
     """To the last bit: padding stands where the first token does, and has its values in every layer."""
     model = random_model(config)
     together = in_the_clear(model, TEXTS, ANY)
