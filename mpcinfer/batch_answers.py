@@ -17,6 +17,7 @@ from mpcinfer.generation import StopReason
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.public import PublicModel
 from mpcinfer.prompts import prompt_ids, require_room
+from mpcinfer.reading import require_head
 from mpcinfer.sampling import Sampler
 from parties.errors import ConfigError
 
@@ -29,7 +30,7 @@ OnBatchText = Callable[[int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Prompts of a batch as token ids, all padded to the longest.
+    """Prompts of a batch as token ids, all padded to the longest, or to a length that is given.
 
     Attributes:
         count: how many were given; after them come copies of the first, up to the batch's size.
@@ -51,8 +52,13 @@ class Prompts:
         return self.ids[number][self.padding[number] :]
 
     @classmethod
-    def of(cls, public: PublicModel, texts: Sequence[str], batch: Batch) -> Prompts:
+    def of(
+        cls, public: PublicModel, texts: Sequence[str], batch: Batch, first_tokens: int | None = None
+    ) -> Prompts:
         """The prompts of a session.
+
+        Args:
+            first_tokens: how many a conversation begins with, where that is settled.
 
         Raises:
             ConfigError: none, more than a pass has, an empty one, or different lengths where there is no
@@ -60,15 +66,36 @@ class Prompts:
         """
         if not 1 <= len(texts) <= batch.size:
             raise ConfigError(f"batch: the session runs up to {batch.size} prompts at once, not {len(texts)}")
-        ids = [prompt_ids(public, text) for text in texts]
-        for number, each in enumerate(ids, 1):
+        return cls.of_ids([prompt_ids(public, text) for text in texts], batch, first_tokens, "prompt")
+
+    @classmethod
+    def of_ids(
+        cls,
+        texts: Sequence[Sequence[int]],
+        batch: Batch,
+        first_tokens: int | None,
+        what: str,
+        before: int = 0,
+    ) -> Prompts:
+        """Token ids of 1 to `batch.size` texts, padded.
+
+        Args:
+            first_tokens: as for `of`.
+            what: what an error calls one of them.
+            before: how many there are in passes before this one.
+
+        Raises:
+            ConfigError: different lengths where there is no padding.
+        """
+        ids = [list(each) for each in texts]
+        for number, each in enumerate(ids, before + 1):
             if len(each) != len(ids[0]) and not batch.padded:
                 raise ConfigError(
-                    f"prompt {number} has {len(each)} tokens, prompt 1 has {len(ids[0])}: a session with "
-                    "equal_lengths (--equal-lengths) takes prompts of one length"
+                    f"{what} {number} has {len(each)} tokens, {what} {before + 1} has {len(ids[0])}: a "
+                    f"session with equal_lengths (--equal-lengths) takes {what}s of one length"
                 )
         ids += [list(ids[0]) for _ in range(batch.size - len(ids))]
-        longest = max(map(len, ids))
+        longest = max(*map(len, ids), first_tokens or 0 if batch.padded else 0)
         padding = [longest - len(each) for each in ids]
         padded = [each[:1] * before + each for each, before in zip(ids, padding, strict=True)]
         return cls(len(texts), padded, padding)
@@ -106,8 +133,10 @@ def batch_answers(
         prompt: all answers have the room that is left behind it.
 
     Raises:
-        ConfigError: a limit below 1, prompts that fill the context, or not a sampler for each.
+        ConfigError: a limit below 1, prompts that fill the context, not a sampler for each, or a model that
+            does not continue texts.
     """
+    require_head(public, "vocabulary")
     if max_new_tokens < 1:
         raise ConfigError(f"max_new_tokens of a batch is at least 1, got {max_new_tokens}")
     if len(samplers) != prompts.count:

@@ -116,8 +116,9 @@ class ClearModel:
         """Every text's scores; arguments and errors as `PrivateClient.classify`."""
         return labelled(self._read, self.public, texts, context=self._context())
 
-    def _read(self, ids: Sequence[int]) -> torch.Tensor:
-        return self._predictions(keep_cache=False)(ids, 1)[0]
+    def _read(self, texts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """One after the other."""
+        return torch.stack([self._predictions(keep_cache=False)(ids, 1)[0] for ids in texts])
 
     def _predictions(self, keep_cache: bool) -> Predict:
         """Over what was seen, or afresh."""

@@ -10,6 +10,7 @@ import torch
 
 from mpcinfer.backends.base import TensorT, WeightT
 from mpcinfer.models.decoder import Decoder, KVCache
+from mpcinfer.models.padding import lengths_of
 from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.speculation import Speculation
 from parties.errors import ConfigError
@@ -32,7 +33,13 @@ class Session(Generic[TensorT, WeightT]):
     decoder: Decoder[TensorT, WeightT]
     cache: KVCache[TensorT] = field(default_factory=KVCache[TensorT])
 
-    def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
+    def advance(
+        self,
+        ids: Sequence[int] | None,
+        count: int,
+        rows: int = 1,
+        padding: Sequence[int] | None = None,
+    ) -> torch.Tensor | None:
         """Runs the decoder over `count` more tokens.
 
         Args:
@@ -40,6 +47,7 @@ class Session(Generic[TensorT, WeightT]):
                 not know them.
             count: how many there are of a sequence, known to both.
             rows: after how many of them, the last ones, the next token is asked for.
+            padding: how many of them at the start of each sequence are none of a text, at the client.
 
         Returns:
             Logits [rows, V] of the next tokens at the client, of a batch [B * rows, V]; None at the other
@@ -48,10 +56,12 @@ class Session(Generic[TensorT, WeightT]):
         Raises:
             ConfigError: the tokens do not fit the context.
         """
-        opened = self.opened(ids, count, rows)
+        opened = self.opened(ids, count, rows, padding)
         return None if opened is None else self.decoder.answered(opened)
 
-    def opened(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
+    def opened(
+        self, ids: Sequence[int] | None, count: int, rows: int = 1, padding: Sequence[int] | None = None
+    ) -> torch.Tensor | None:
         """As `advance`, before `Decoder.answered`: in the range that calibration saw."""
         backend = self.decoder.backend
         with torch.no_grad():
@@ -60,7 +70,8 @@ class Session(Generic[TensorT, WeightT]):
             opened = backend.open_logits(logits)
         if opened is None:
             return None
-        return self.decoder.of_sum(opened.reshape(-1, opened.shape[-1]), count)
+        read = count if padding is None else lengths_of(padding, count)
+        return self.decoder.of_sum(opened.reshape(-1, opened.shape[-1]), read)
 
     def step(self, ids: Sequence[int], rows: int = 1) -> torch.Tensor:
         """`advance` at the party that knows the tokens and gets the logits."""

@@ -12,8 +12,8 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.prompts import Text, prompt_ids
 from parties.errors import ConfigError
 
-Read = Callable[[Sequence[int]], torch.Tensor]
-"""Token ids of a text, alone -> what the head gives, a vector."""
+Read = Callable[[Sequence[Sequence[int]]], torch.Tensor]
+"""Token ids of texts -> what the head gives, a vector of each, [n, outputs]."""
 _COMMANDS: dict[HeadKind, str] = {
     "vocabulary": "it continues texts: take `generate`, `complete` in Python",
     "embedding": "it makes vectors of texts: take `embed`",
@@ -82,4 +82,4 @@ def _read_all(read: Read, public: PublicModel, texts: Sequence[Text], context: i
     for number, ids in enumerate(encoded, 1):
         if len(ids) > context:
             raise ConfigError(f"text {number} has {len(ids)} tokens, of 1 to {context} that fit")
-    return torch.stack([read(ids).double() for ids in encoded])
+    return read(encoded).double()

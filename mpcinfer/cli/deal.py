@@ -9,14 +9,24 @@ from typing import Annotated
 import typer
 
 from mpcinfer.cli import options
+from mpcinfer.models.batch import MOST_PROMPTS, Batch
 from protocols.plan import DEFAULT_PLAN
 
 
 def deal(
     out: Annotated[Path, typer.Option(help="A new folder; it gets a folder for each party.")],
-    prompt: Annotated[int, typer.Option(min=1, help="Tokens of every prompt, exactly.")],
+    prompt: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Tokens of every prompt, exactly; of prompts of a batch that are padded, at most."
+        ),
+    ],
     answer: Annotated[int, typer.Option(min=1, help="The most new tokens of every answer.")] = 24,
     count: Annotated[int, typer.Option(min=1, help="How many conversations.")] = 1,
+    batch: Annotated[
+        int, typer.Option(min=1, max=MOST_PROMPTS, help="Prompts that every pass of a conversation runs.")
+    ] = 1,
+    equal_lengths: options.EqualLengths = False,
     model: options.Model = "tiny-python",
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
@@ -29,6 +39,7 @@ def deal(
     [bold]Example[/bold]
 
         mpcinfer deal --model tiny-python --prompt 32 --answer 16 --count 3 --out correlations
+        mpcinfer deal --model tiny-python --prompt 32 --answer 16 --batch 8 --out batches
         mpcinfer serve --model tiny-python --plan fss --correlations correlations/server \\
             --key keys/server.secret --client-key keys/client.public
     """
@@ -40,7 +51,7 @@ def deal(
     from mpcinfer.suites.registry import suite_of
     from mpcinfer.suites.suite import Ahead
 
-    chosen = plan_from(plan, choices)
+    chosen, together = plan_from(plan, choices), Batch.of(batch, equal_lengths=equal_lengths)
     suite = suite_of(chosen)
     compile_kernels([suite])
     bar, passes, written = Waiting(), 0, 0
@@ -55,7 +66,8 @@ def deal(
         answer=answer,
         count=count,
         out=out,
-        command=again(model, plan, choices or [], prompt, answer, count),
+        command=again(model, plan, choices or [], prompt, answer, count, together),
+        batch=together,
         on_progress=show,
     )
     try:
@@ -65,8 +77,13 @@ def deal(
     announce(f"dealt {passes} passes of {count} conversations, {human_bytes(written)}, into {out}")
 
 
-def again(model: str, plan: str, choices: list[str], prompt: int, answer: int, count: int) -> str:
+def again(
+    model: str, plan: str, choices: list[str], prompt: int, answer: int, count: int, batch: Batch
+) -> str:
     """The command line that makes more of these."""
     words = ["mpcinfer", "deal", "--model", model, "--plan", plan, *(f"--set={choice}" for choice in choices)]
-    words += ["--prompt", str(prompt), "--answer", str(answer), "--count", str(count), "--out", "FOLDER"]
+    words += ["--prompt", str(prompt), "--answer", str(answer), "--count", str(count)]
+    if batch.several:
+        words += ["--batch", str(batch.size), *([] if batch.padded else ["--equal-lengths"])]
+    words += ["--out", "FOLDER"]
     return shlex.join(words)

@@ -132,8 +132,8 @@ EqualLengths = Annotated[
     bool,
     typer.Option(
         "--equal-lengths",
-        help="All prompts of a batch have as many tokens. Otherwise they may have any, and the server learns "
-        "only how many the longest has.",
+        help="All prompts or texts of a batch have as many tokens. Otherwise they may have any, and the "
+        "server learns only how many the longest has.",
     ),
 ]
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 import typer
 from rich.console import Console
 
+from mpcinfer.cli import options
 from mpcinfer.cli.option_groups import takes
 from mpcinfer.cli.options import Local
 from mpcinfer.cli.texts import asked_text
+from mpcinfer.models.batch import MOST_PROMPTS, Batch
 from mpcinfer.text_file import read_text_file
 from parties.errors import ConfigError
 from protocols.plan import DEFAULT_PLAN
@@ -21,6 +23,7 @@ from protocols.plan import DEFAULT_PLAN
 if TYPE_CHECKING:
     from mpcinfer.chat import ChatModel
     from mpcinfer.models.kinds import HeadKind
+    from mpcinfer.models.public import PublicModel
     from mpcinfer.prompts import Text
     from parties.bill import Bill
 
@@ -32,6 +35,16 @@ class Texts(TypedDict):
 
     texts: Annotated[list[str], typer.Argument(help="Texts; - takes lines of standard input, a text each.")]
     file: Annotated[Path, typer.Option(help="A file of texts, one a line, besides.")]
+    batch: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=MOST_PROMPTS,
+            metavar="N",
+            help="Texts that every pass reads together, in the rounds of one; one where left out.",
+        ),
+    ]
+    equal_lengths: options.EqualLengths
 
 
 class PairedTexts(Texts):
@@ -98,12 +111,13 @@ def embed(**given: Any) -> None:
     """A vector of every text, from a model on another machine, or locally.
 
     The texts never leave this process in the clear, and the vectors are visible here only. The server learns
-    how many tokens each text has. Vectors have length 1; a line shows the first numbers of each and, from two
-    texts on, its cosine with the first.
+    how many tokens each text has; with --batch, the longest of every pass. Vectors have length 1; a line
+    shows the first numbers of each and, from two texts on, its cosine with the first.
 
     [bold]Examples[/bold]
 
         mpcinfer embed "Where is my order?" "How do I reset my password?" --local private
+        mpcinfer embed --file FILE --batch 8 --local private
         mpcinfer embed --file FILE --local plain --json
     """
     texts = _texts(given)
@@ -126,7 +140,8 @@ def classify(**given: Any) -> None:
     """The label of every text, from a classifier on another machine, or locally.
 
     The texts never leave this process in the clear, and the scores are visible here only. The server learns
-    how many tokens each text has; of a pair, how many both have together.
+    how many tokens each text has; of a pair, how many both have together; with --batch, the longest of every
+    pass.
 
     [bold]Examples[/bold]
 
@@ -196,11 +211,17 @@ def _running(
     from mpcinfer.cli.connecting import Parties, running
     from mpcinfer.cli.progress import Waiting
     from mpcinfer.models.load import load_public
+    from mpcinfer.prompts import prompt_ids
     from mpcinfer.reading import require_head
 
     if "model" in given:  # nobody should be started for a model that cannot do it
         require_head(load_public(given["model"]), head)
     bar = Waiting()
+    batch = Batch.of(given.get("batch", 1), equal_lengths=given.get("equal_lengths", False))
+
+    def longest(public: PublicModel) -> Text:
+        return max(texts[: batch.size], key=lambda text: len(prompt_ids(public, text, "a text")))
+
     parties = Parties(
         server=given.get("server"),
         server_key=given.get("server_key"),
@@ -212,9 +233,10 @@ def _running(
         insecure_dealer=False,
         on_progress=bar.show,
         max_context=given.get("max_context"),
-        prompt=lambda public: texts[0],
+        prompt=longest,
         digest=given.get("digest"),
         check_ranges=given.get("check_ranges", False),
+        batch=batch,
     )
     plan, choices = given.get("plan", DEFAULT_PLAN), given.get("choices", [])
     where = (given.get("model"), SMALL_ENCODER, given.get("local"), plan, choices, parties)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,19 +61,14 @@ class Batch:
         return cls(size, padded)
 
     def require_maskable(self, config: ModelConfig) -> None:
-        """Raises ConfigError where a pass cannot run so many prompts: the model reads whole texts, or its
-        attention cannot leave out what only the client knows of."""
-        if self.several and config.head != "vocabulary":
-            raise ConfigError(
-                f"batch: a model with head={config.head} reads one text a pass; open the session without "
-                "batch=N, and give embed or classify all texts"
-            )
+        """Raises ConfigError where a pass cannot leave out padding that only the client knows of."""
         if not self.padded:
             return
-        if any(config.windows):
+        if not config.causal and config.positions != "learned":
             raise ConfigError(
-                "windows: prompts of different lengths need attention to all tokens; give prompts of one "
-                "length, and say so: --equal-lengths (equal_lengths=True)"
+                f"positions={config.positions}: texts of different lengths whose tokens see all others need "
+                "positions=learned; give texts of one length, and say so: --equal-lengths "
+                "(equal_lengths=True)"
             )
         for key, value, possible in (
             ("attention", config.attention, "softmax"),
@@ -87,9 +82,3 @@ class Batch:
 
 
 SINGLE = Batch()
-
-
-def positions_of(padding: Sequence[int], start: int, count: int) -> list[int]:
-    """Where `count` tokens of each sequence stand behind its padding, sequence after sequence, from the
-    `start`-th token of all on; padding itself at 0, as the first token."""
-    return [max(at - before, 0) for before in padding for at in range(start, start + count)]

@@ -109,8 +109,13 @@ class Decoder(Generic[TensorT, WeightT]):
             return self.head(x)
         return self.head(self.backend.last_tokens(x, rows))
 
-    def of_sum(self, opened: torch.Tensor, count: int) -> torch.Tensor:
-        """What `forward` gave over `count` tokens, opened, as the head means it: means come as sums."""
+    def of_sum(self, opened: torch.Tensor, count: int | torch.Tensor) -> torch.Tensor:
+        """What `forward` gave over `count` tokens, opened, as the head means it: means come as sums.
+
+        Args:
+            opened: [B, D].
+            count: of all sequences, or of each, [B, 1].
+        """
         return opened / count if self.config.pooling == "mean" else opened
 
     def answered(self, opened: torch.Tensor) -> torch.Tensor:

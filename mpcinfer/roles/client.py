@@ -160,7 +160,7 @@ class PrivateClient:
             raise ConfigError(
                 "complete_batch: the session was opened for one prompt a pass, not with batch=N"
             )
-        given = Prompts.of(self.public, prompts, steps.batch)
+        given = Prompts.of(self.public, prompts, steps.batch, steps.first_tokens)
         samplers = [sampler] * given.count if callable(sampler) else list(sampler)
         self._remembered.forget()
         steps.restart()
@@ -172,14 +172,17 @@ class PrivateClient:
         )
 
     def embed(self, texts: Sequence[str], *, normalise: bool = True) -> torch.Tensor:
-        """A vector a text, [n, D] in float64, one after the other. The server learns their lengths in tokens.
+        """A vector a text, [n, D] in float64, one after the other; the server learns their lengths in tokens.
+        In a session of several texts a pass, so many at once, and the server learns how many passes there
+        are, and how many tokens the longest text of each has.
 
         Args:
             texts: for a model with a head of kind embedding.
             normalise: divide each vector by its length, here.
 
         Raises:
-            ConfigError: no texts, one that is too long for the session, or a model of another kind.
+            ConfigError: no texts, one that is too long for the session, different lengths in a session of
+                equal ones, or a model of another kind.
             CorrelationExhausted: there are no correlations for it.
             PeerError: the server or the dealer went away or sent what it should not.
             RangeError: where ranges are checked, a value left its range.
@@ -197,12 +200,24 @@ class PrivateClient:
         """
         return labelled(self._read, self.public, texts, context=self.max_context)
 
-    def _read(self, ids: Sequence[int]) -> torch.Tensor:
-        """What the head makes of a text alone."""
+    def _read(self, texts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """What the head makes of texts, each alone or so many a pass as the session runs."""
+        batch, tokens = self._steps.batch, self._steps.first_tokens
+        passes = [
+            Prompts.of_ids(texts[start : start + batch.size], batch, tokens, "text", start)
+            for start in range(0, len(texts), batch.size)
+        ]
+        return torch.cat([self._read_pass(each) for each in passes])
+
+    def _read_pass(self, given: Prompts) -> torch.Tensor:
+        """What the head makes of the texts of one pass, [n, outputs]."""
+        steps = self._steps
         self._remembered.forget()
-        self._steps.expect(0)
-        self._then = 0
-        return self._remembered(ids, 1)[0]
+        steps.restart()
+        if steps.batch.padded:
+            steps.pad(given.padding)
+        steps.expect(0)
+        return steps.step([token for ids in given.ids for token in ids])[: given.count]
 
     def bill_so_far(self) -> Bill:
         """This party's bill up to now; the one that both parties agree on comes with `finish`."""
@@ -298,7 +313,7 @@ def connect_client(
             server, before the handshake.
         dealer: where correlations come from.
         correlations: a folder with correlations for this client, made by `mpcinfer deal`, instead of a
-            dealer.
+            dealer. Passes then have as many prompts as it was dealt for, `batch` or more.
         max_context: the most tokens of the session, prompt and answers together; plans of the suite `fss`
             compute in rings as wide as that needs. At most the model's context; None for a default.
         prompt: makes the first prompt, where that is known: it is checked before the session, and dealt for

@@ -152,6 +152,11 @@ class StepClient:
         """The sequences of every step."""
         return self._session.batch
 
+    @property
+    def first_tokens(self) -> int | None:
+        """Tokens of the step that a conversation begins with; see `PrivateSession.first_tokens`."""
+        return self._session.first_tokens
+
     def pad(self, padding: Sequence[int]) -> None:
         """How many tokens at the start of each sequence are padding; from the next first token on."""
         self._session.padding = padding

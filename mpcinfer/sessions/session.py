@@ -58,6 +58,11 @@ class PrivateSession(ABC):
         """Whether any pass can be asked for at any time, not only those that were scheduled long before."""
         return True
 
+    @property
+    def first_tokens(self) -> int | None:
+        """How many tokens the pass has that a conversation begins with; None where it may have any number."""
+        return None
+
     def wanted(self, tokens: int, rows: int, then: int) -> tuple[int, int, int] | None:
         """Which pass to `prepare` now, before a step.
 

@@ -66,6 +66,7 @@ class Ahead:
         prompt: tokens of every prompt.
         answer: the most new tokens of every answer.
         count: conversations.
+        batch: prompts of every pass; padded ones may have fewer tokens.
         out: a new or empty folder; `out`/server and `out`/client are for the parties.
         command: what the parties are told to run for more.
         on_progress: is told how many passes are dealt, of how many, and how many bytes that is.
@@ -76,6 +77,7 @@ class Ahead:
     count: int
     out: Path
     command: str
+    batch: Batch = SINGLE
     on_progress: Callable[[int, int, int], None] | None = None
 
 
@@ -226,13 +228,8 @@ class Suite(ABC):
         """
         raise ConfigError(f"--check-ranges: plan {plan.name} does not check the ranges of values")
 
-    def require_batch(self, plan: Plan, config: ModelConfig, batch: Batch, *, folder: bool = False) -> None:
-        """Raises ConfigError where passes of several prompts cannot be run.
-
-        Args:
-            config: of the model.
-            folder: correlations come from one.
-        """
+    def require_batch(self, plan: Plan, config: ModelConfig, batch: Batch) -> None:
+        """Raises ConfigError where passes of several prompts of a model cannot be run."""
         if batch.several:
             raise ConfigError(f"batch: plan {plan.name} runs one prompt a pass, not {batch.size}")
 
@@ -245,12 +242,7 @@ class Suite(ABC):
         """
         if session_config.check_ranges:
             self.require_checkable(session_config.plan, folder=session_config.correlations is not None)
-        self.require_batch(
-            session_config.plan,
-            session_config.public.config,
-            session_config.batch,
-            folder=session_config.correlations is not None,
-        )
+        self.require_batch(session_config.plan, session_config.public.config, session_config.batch)
         return session_config
 
     @abstractmethod

@@ -44,6 +44,7 @@ POWER = dataclasses.replace(
 CONFIGS = {
     "gpt2": GPT2,
     "llama": LLAMA,
+    "windows": dataclasses.replace(GPT2, windows=(3, 0)),
     "power4": POWER,
     "2quad": dataclasses.replace(LLAMA, attention="power", power=2, attention_shift=5.0),
     "relu attention": dataclasses.replace(GPT2, attention="relu", attention_offset=True),

@@ -44,7 +44,7 @@ from tests.conformance.fss_suite import (
     check_result,
     check_uniform,
 )
-from tests.controls import fss as controls
+from tests.controls import fss_altered, fss_bills, fss_functions, fss_openings, fss_trust
 
 
 def gates(base: type[Gate] = Gate) -> Iterator[type[Gate]]:
@@ -111,48 +111,50 @@ def on_lines_control(gate: Gate) -> Case:
 
 
 CONTROLS: list[tuple[Case, Check, str]] = [
-    (control(controls.ShortMask(), *ONE), check_uniform, "high bits"),
+    (control(fss_openings.ShortMask(), *ONE), check_uniform, "high bits"),
     (
-        control(controls.ShortMask(), *ONE),
+        control(fss_openings.ShortMask(), *ONE),
         check_indistinguishable,
         "tells two secrets apart by its high bits",
     ),
-    (control(controls.EvenMask(), *ONE), check_uniform, "low bits"),
-    (control(controls.OneMaskForTwo(), *TWO), check_uniform, "minus"),
-    (control(controls.OneMaskForAll(), *ONE), check_uniform, "not uniform"),
-    (control(controls.Unmasked(), *ONE), check_uniform, "what other/open opens is not uniform"),
-    (control(controls.Unmasked(), *ONE), check_oblivious, "depends on the secret"),
-    (control(controls.BiasedBit(), Domain(-128, 128, 8)), check_uniform, "what other/negative opens"),
-    (control(controls.OneWayCounted(), *ONE), check_cost, "online_bytes_to_server"),
-    (control(controls.RoundForgotten(), *TWO), check_cost, "rounds"),
-    (control(controls.DealerLeftOut(), *ONE), check_cost, "OneWay|DealerLeftOut"),
+    (control(fss_openings.EvenMask(), *ONE), check_uniform, "low bits"),
+    (control(fss_openings.OneMaskForTwo(), *TWO), check_uniform, "minus"),
+    (control(fss_openings.OneMaskForAll(), *ONE), check_uniform, "not uniform"),
+    (control(fss_openings.Unmasked(), *ONE), check_uniform, "what other/open opens is not uniform"),
+    (control(fss_openings.Unmasked(), *ONE), check_oblivious, "depends on the secret"),
+    (control(fss_openings.BiasedBit(), Domain(-128, 128, 8)), check_uniform, "what other/negative opens"),
+    (control(fss_bills.OneWayCounted(), *ONE), check_cost, "online_bytes_to_server"),
+    (control(fss_bills.RoundForgotten(), *TWO), check_cost, "rounds"),
+    (control(fss_bills.DealerLeftOut(), *ONE), check_cost, "OneWay|DealerLeftOut"),
     (
-        control(controls.MaskHandedOut(), Domain(-128, 128, 8)),
+        control(fss_trust.MaskHandedOut(), Domain(-128, 128, 8)),
         check_correlations,
         "correlations for the server",
     ),
-    (control(controls.TrustsItsPeer(), *ONE), check_faults, "another label"),
+    (control(fss_trust.TrustsItsPeer(), *ONE), check_faults, "another label"),
     (
-        control(controls.LocalTruncation(4), Domain(-(1 << 9), 1 << 9, 12, 4, Held.ADDITIVE), tolerance=1),
+        control(
+            fss_functions.LocalTruncation(4), Domain(-(1 << 9), 1 << 9, 12, 4, Held.ADDITIVE), tolerance=1
+        ),
         check_result,
         "are wrong",
     ),
     (
         elementwise(
-            "both round down", Open(), controls.both_round_down, Domain(-64, 64, 8, 5, Held.ADDITIVE)
+            "both round down", Open(), fss_functions.both_round_down, Domain(-64, 64, 8, 5, Held.ADDITIVE)
         ),
         check_result,
         "are wrong",
     ),
-    (control(controls.AliasedLookup(5), INDEX), check_result, "are wrong"),
-    (control(controls.SignForgotten(EXP), INDEX), check_result, "are wrong"),
-    (control(controls.WrapForgotten(Widen(12)), NARROW), check_result, "are wrong"),
-    (control(controls.WrapOpened(Widen(12)), NARROW), check_uniform, "other/widen"),
-    (control(controls.PlaceForgotten(SPLIT), Domain(-16, 128, 8, 4)), check_result, "are wrong"),
-    (on_lines_control(controls.PlaceForgotten(LINE)), check_result, "are wrong"),
-    (on_lines_control(controls.SignForgotten(LINE)), check_result, "are wrong"),
-    (on_lines_control(controls.OneMaskForValueAndSlope(LINE)), check_uniform, "minus"),
-    (control(controls.RestForgotten(INVERSE), Domain(-2, 101, 8)), check_result, "are wrong"),
+    (control(fss_functions.AliasedLookup(5), INDEX), check_result, "are wrong"),
+    (control(fss_altered.SignForgotten(EXP), INDEX), check_result, "are wrong"),
+    (control(fss_altered.WrapForgotten(Widen(12)), NARROW), check_result, "are wrong"),
+    (control(fss_altered.WrapOpened(Widen(12)), NARROW), check_uniform, "other/widen"),
+    (control(fss_altered.PlaceForgotten(SPLIT), Domain(-16, 128, 8, 4)), check_result, "are wrong"),
+    (on_lines_control(fss_altered.PlaceForgotten(LINE)), check_result, "are wrong"),
+    (on_lines_control(fss_altered.SignForgotten(LINE)), check_result, "are wrong"),
+    (on_lines_control(fss_altered.OneMaskForValueAndSlope(LINE)), check_uniform, "minus"),
+    (control(fss_altered.RestForgotten(INVERSE), Domain(-2, 101, 8)), check_result, "are wrong"),
 ]
 
 

@@ -31,6 +31,39 @@ class ForgetsWhereItIs(PlainBackend):
         return super().rope(x, 0, rope)
 
 
+class ForgetsItsWindow(PlainBackend):
+    """Attention to all tokens up to a query's own."""
+
+    def attention_weights(
+        self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return super().attention_weights(scores, start, dataclasses.replace(form, window=0), epsilon)
+
+
+class SeesOneKeyMore(PlainBackend):
+    """A window that holds one key more than it should."""
+
+    def attention_weights(
+        self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        wider = dataclasses.replace(form, window=form.window + 1 if form.window else 0)
+        return super().attention_weights(scores, start, wider, epsilon)
+
+
+class CountsItsWindowFromTheFront(PlainBackend):
+    """A window that begins where the pass does, not at the first key."""
+
+    def attention_weights(
+        self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        if not form.window or not start:
+            return super().attention_weights(scores, start, form, epsilon)
+        hidden = torch.ones(scores.shape[-2:], dtype=torch.bool).tril(-form.window)
+        return super().attention_weights(
+            scores.masked_fill(hidden, -100.0), start, dataclasses.replace(form, window=0), epsilon
+        )
+
+
 class RotatesOtherPairs(PlainBackend):
     """RoPE on adjacent pairs where halves are meant, and the other way round."""
 
@@ -113,6 +146,9 @@ class CutsTheFront(PlainBackend):
 CONTROLS = (
     SeesTheFuture,
     ForgetsWhereItIs,
+    ForgetsItsWindow,
+    SeesOneKeyMore,
+    CountsItsWindowFromTheFront,
     RotatesOtherPairs,
     KeepsTheLatestKeys,
     DropsBiases,

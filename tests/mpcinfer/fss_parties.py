@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
@@ -78,14 +79,22 @@ class Whole:
     program: Program
 
     @classmethod
-    def of(cls, model: Model, plan: Plan, max_context: int, precision: Precision = QUICK) -> Whole:
-        program = Program.of(plan, model.config, model.ranges, max_context)
+    def of(
+        cls,
+        model: Model,
+        plan: Plan,
+        max_context: int,
+        precision: Precision = QUICK,
+        batch: Batch = SINGLE,
+    ) -> Whole:
+        program = Program.of(plan, model.config, model.ranges, max_context, batch=batch)
         widths = Widths(
             program.folded,
             program.ranges,
             max_context=max_context,
             precision=precision,
             exact_truncation=is_faithful(plan),
+            padded=batch.padded,
         )
         return cls(model, dataclasses.replace(program, widths=widths))
 
@@ -182,9 +191,11 @@ def run_private(
     *,
     seed: int = 1,
     wrap: Callable[[Channel, int], Channel] = lambda channel, rank: channel,
+    padding: Sequence[int] | None = None,
 ) -> PrivateRun:
     """Deals, then runs all passes at both parties; all correlations must be used up."""
-    return run_dealt(whole, steps, deal(whole.program, [len(ids) for ids in steps], seed), seed, wrap)
+    counts = [len(ids) // whole.program.batch.size for ids in steps]
+    return run_dealt(whole, steps, deal(whole.program, counts, seed), seed, wrap, padding)
 
 
 def run_dealt(
@@ -193,13 +204,14 @@ def run_dealt(
     correlations: Sequence[Correlations],
     seed: int,
     wrap: Callable[[Channel, int], Channel] = lambda channel, rank: channel,
+    padding: Sequence[int] | None = None,
 ) -> PrivateRun:
     """As `run_private`, of what was dealt with that seed."""
     ends = local_pair()
     traces = (Trace(wrap(ends[0], 0), keep_cache=True), Trace(wrap(ends[1], 1), keep_cache=True))
 
     def party(link: Link) -> tuple[list[Pass], Bill]:
-        return _party(link, whole, steps, correlations, seed)
+        return _party(link, whole, steps, correlations, seed, padding)
 
     (_, server_bill), (passes, client_bill) = run_two_threads(party, party, channels=traces)
     frames = ([decode(m) for m in traces[0].sent], [decode(m) for m in traces[1].sent])
@@ -208,7 +220,12 @@ def run_dealt(
 
 
 def _party(
-    link: Link, whole: Whole, steps: Steps, correlations: Sequence[Correlations], seed: int
+    link: Link,
+    whole: Whole,
+    steps: Steps,
+    correlations: Sequence[Correlations],
+    seed: int,
+    padding: Sequence[int] | None,
 ) -> tuple[list[Pass], Bill]:
     """One party's session: set-up, then every pass, offline and online."""
     rank, seeds, program = link.rank, fresh_seeds(seed), whole.program
@@ -225,7 +242,7 @@ def _party(
         linear = _reader(dealt.linear.getvalue() if rank == SERVER else b"")
         ahead = Preparation(link, linear, streams.linear, exact_truncation=whole.exact_truncation)
         with link.meter.phase(Phase.OFFLINE):
-            program.walk(ahead, weights, shadow, len(ids))
+            program.walk(ahead, weights, shadow, len(ids) // program.batch.size)
         gates = _reader((dealt.server if rank == SERVER else dealt.client).getvalue())
         online = Watched(
             link,
@@ -235,7 +252,8 @@ def _party(
             ahead.prepared,
             exact_truncation=whole.exact_truncation,
         )
-        logits = program.walk(online, weights, cache, len(ids), ids if rank == CLIENT else None)
+        own, known = (ids, padding) if rank == CLIENT else (None, None)
+        logits = program.walk(online, weights, cache, len(ids) // program.batch.size, own, padding=known)
         assert gates.left_bytes == linear.left_bytes == len(ahead.prepared) == 0, "correlations are left"
         results.append((logits, online.low_bits))
     return results, link.meter.bill()

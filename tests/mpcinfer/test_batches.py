@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.additive.session import agreed_batch
 from mpcinfer.suites.fss.connect import agreed_program, encoded_weights
 from mpcinfer.suites.fss.program import Program
-from mpcinfer.suites.registry import get_plan, suite_of
+from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
 from parties.channel import Channel
 from parties.errors import ConfigError, PeerMismatch
@@ -38,6 +37,7 @@ from parties.trace import Trace
 from parties.wire import decode
 from protocols.fss.executors.clear import Clear
 from protocols.share import Share
+from tests.controls.padding import BATCHES, WINDOWS
 from tests.mpcinfer.test_private_models import GPT2, LLAMA, POWER, _costs
 from tests.mpcinfer.three_parties import random_model, run_model
 
@@ -50,6 +50,8 @@ MODELS = {
     "rope": ROPE,
     "two layers": dataclasses.replace(SMALL, layers=2),
     "capped": CAPPED,
+    "windows": dataclasses.replace(SMALL, layers=2, windows=(3, 0)),
+    "windows, rope": dataclasses.replace(ROPE, windows=(3,)),
 }
 UNEQUAL = ("def f(x", "if", "return y")
 EQUAL = ("abcd", "x = ", "defg")
@@ -78,12 +80,17 @@ def samplers(count: int) -> list[Noting]:
 
 
 def in_the_clear(
-    model: Model, prompts: Sequence[str], batch: Batch, by: Sequence[Sampler], max_context: int = CONTEXT
+    model: Model,
+    prompts: Sequence[str],
+    batch: Batch,
+    by: Sequence[Sampler],
+    max_context: int = CONTEXT,
+    first_tokens: int | None = None,
 ) -> list[Answer]:
     """The reference: the program of the session, padding and all, on the secrets themselves."""
     program = Program.of(EXACT, model.config, model.ranges, max_context, batch=batch)
     weights, cached = encoded_weights(program, model.weights), KVCache[Share]()
-    given = Prompts.of(PublicModel.of(model), prompts, batch)
+    given = Prompts.of(PublicModel.of(model), prompts, batch, first_tokens)
 
     def step(ids: Sequence[int]) -> torch.Tensor:
         executor, padding = Clear(Meter(timed=False)), given.padding if batch.padded else None
@@ -126,6 +133,10 @@ def test_a_padded_batch_is_the_reference_bit_by_bit_and_costs_what_was_counted(n
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("prompts", [UNEQUAL, EQUAL], ids=["unequal", "equal"])
 def test_answers_are_those_of_one_by_one(name: str, prompts: tuple[str, ...]) -> None:
+    check_one_by_one(name, prompts)
+
+
+def check_one_by_one(name: str, prompts: tuple[str, ...]) -> None:
     model, together = model_of(MODELS[name]), samplers(3)
     answers = in_the_clear(model, prompts, ANY, together)
     for prompt, answer, seen in zip(prompts, answers, together, strict=True):
@@ -179,6 +190,10 @@ def test_other_plans_run_and_bill_padded_batches(plan: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_crypten_runs_and_bills_padded_batches(name: str) -> None:
+    check_crypten(name)
+
+
+def check_crypten(name: str) -> None:
     model, plan, together = model_of(MODELS[name]), get_plan("crypten"), samplers(3)
     answers, bill = privately(model, UNEQUAL, ANY, together, "crypten")
     for prompt, answer, seen in zip(UNEQUAL, answers, together, strict=True):
@@ -191,6 +206,21 @@ def test_crypten_runs_and_bills_padded_batches(name: str) -> None:
     assert _costs(bill) == _costs(counted)
     alone = count(model.config, plan, tokens=8, new_tokens=NEW, ranges=model.ranges)
     assert bill.total.rounds == alone.total.rounds
+
+
+@pytest.mark.parametrize("broken", BATCHES)
+def test_padding_that_is_not_hidden_everywhere_is_noticed(broken: str) -> None:
+    """The controls of the tests above."""
+    for check in (partial(check_one_by_one, prompts=UNEQUAL), check_crypten):
+        with BATCHES[broken](), pytest.raises(AssertionError):
+            check(name="learned")
+
+
+@pytest.mark.parametrize("broken", [*BATCHES, *WINDOWS])
+@pytest.mark.parametrize("name", ["windows", "windows, rope"])
+def test_so_it_is_in_sliding_windows(name: str, broken: str) -> None:
+    with {**BATCHES, **WINDOWS}[broken](), pytest.raises(AssertionError):
+        check_one_by_one(name, UNEQUAL)
 
 
 def test_two_prompts_take_products_ahead_as_one_does() -> None:
@@ -324,14 +354,6 @@ def test_a_session_runs_either_one_prompt_or_batches() -> None:
 
     run_model(model, FSS, one, max_context=CONTEXT, batch=ANY)
     run_model(model, FSS, several, max_context=CONTEXT)
-
-
-def test_batches_over_a_folder_are_refused_before_anything_is_opened() -> None:
-    config = SessionConfig(
-        plan=FSS, public=PublicModel.of(model_of(SMALL)), correlations=Path("nowhere"), batch=SAME
-    )
-    with pytest.raises(ConfigError, match="batch: correlations from `mpcinfer deal`"):
-        suite_of(FSS).ready(config)
 
 
 @pytest.mark.parametrize("plan", ["fss", "crypten"])

@@ -11,7 +11,6 @@ import torch
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.counting import count
 from mpcinfer.generation import Session
-from mpcinfer.models.batch import Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
@@ -168,16 +167,6 @@ def test_a_public_table_has_types_too() -> None:
     result, bill, _ = run_model(model, plan, lambda steps: steps.step(PAIR), max_context=len(PAIR))
     assert float((result - in_float(pair, PAIR)).abs().max()) < 0.1
     assert costs(bill) == costs(count(pair, plan, tokens=len(PAIR), ranges=model.ranges))
-
-
-@pytest.mark.parametrize("equal_lengths", [True, False])
-@pytest.mark.parametrize("plan", ANY_MODEL.values(), ids=list(ANY_MODEL))
-@pytest.mark.parametrize("config", [EMBEDDING, MODELS["gpt2"]], ids=["embedding", "classes"])
-def test_a_pass_of_several_texts_is_refused_by_name(
-    config: ModelConfig, plan: Plan, equal_lengths: bool
-) -> None:
-    with pytest.raises(ConfigError, match="batch"):
-        count(config, plan, tokens=4, batch=Batch.of(2, equal_lengths=equal_lengths))
 
 
 def test_a_bill_of_a_text_that_is_too_long_speaks_of_no_answer() -> None:

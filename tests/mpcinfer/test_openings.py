@@ -6,7 +6,9 @@ import dataclasses
 
 import pytest
 
+from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.model import Model
 from mpcinfer.sessions.exchange import StepClient
 from mpcinfer.suites.registry import PLANS
 from parties.channel import Channel
@@ -16,11 +18,29 @@ from parties.wire import Frame
 from protocols.plan import Plan
 from tests.mpcinfer.test_encoders import EMBEDDING
 from tests.mpcinfer.test_encoders import MODELS as ENCODERS
+from tests.mpcinfer.test_polynomial import gpt2 as polynomial
 from tests.mpcinfer.test_private_models import GPT2, LLAMA
 from tests.mpcinfer.three_parties import random_model, run_model
 from tests.openings import listed, reason
 from tests.plans import ANY_MODEL
 from tests.protocols.additive.crypten.conftest import Recorder
+
+BATCHES = {
+    "gpt2": GPT2,
+    "windows": dataclasses.replace(LLAMA, layers=1, windows=(3,)),
+    "mean": EMBEDDING,
+    "classes": ENCODERS["tanh"],
+}
+POLYNOMIAL = {
+    "beaver.mul",
+    "beaver.matmul",
+    "beaver.square",
+    "linear",
+    "linear.transposed",
+    "weight",
+    "output",
+}
+"""Additions and products alone: nothing is compared, so no bits are opened."""
 
 
 def _is_document(frame: Frame) -> bool:
@@ -49,14 +69,33 @@ def test_so_has_every_frame_of_capped_scores(plan: str) -> None:
     assert any("attn.cap/" in label for label in opened)
 
 
+@pytest.mark.parametrize("plan", ["fss", "crypten"])
+@pytest.mark.parametrize("config", BATCHES.values(), ids=BATCHES)
+def test_so_has_every_frame_of_a_padded_batch(config: ModelConfig, plan: str) -> None:
+    frames_with_reasons(config, PLANS[plan], check_ranges=False, batch=Batch(2, padded=True))
+
+
 def test_so_has_every_frame_where_ranges_are_checked() -> None:
     opened = frames_with_reasons(GPT2, PLANS["fss"], check_ranges=True)
     outputs = [label for label in opened if label.endswith("/output")]
     assert sorted(outputs) == ["check.output/output", "output/output"]
 
 
-def frames_with_reasons(config: ModelConfig, plan: Plan, *, check_ranges: bool) -> set[str]:
-    """Runs a pass; the labels of what was opened in it."""
+def test_so_has_every_frame_of_a_polynomial_model() -> None:
+    opened = frames_of(polynomial(), PLANS["poly"])
+    assert {reason(label, "crypten") for label in opened} == POLYNOMIAL
+
+
+def frames_with_reasons(
+    config: ModelConfig, plan: Plan, *, check_ranges: bool, batch: Batch = SINGLE
+) -> set[str]:
+    """Runs a pass of one layer; the labels of what was opened in it."""
+    model = random_model(dataclasses.replace(config, layers=1))
+    return frames_of(model, plan, check_ranges=check_ranges, batch=batch)
+
+
+def frames_of(model: Model, plan: Plan, *, check_ranges: bool = False, batch: Batch = SINGLE) -> set[str]:
+    """Runs a pass, and a token after it where there are any; the labels of what was opened."""
     recorders: list[Recorder] = []
 
     def wrap(channel: Channel, rank: int) -> Channel:
@@ -64,10 +103,13 @@ def frames_with_reasons(config: ModelConfig, plan: Plan, *, check_ranges: bool) 
         return recorders[-1]
 
     def use(steps: StepClient) -> None:
-        steps.step([1, 2, 3], 2)
+        if batch.padded:
+            steps.pad([0, 2])
+        steps.step([1, 2, 3] * batch.size, 1 if batch.several else 2)
+        if batch.several and model.config.causal:
+            steps.step([4] * batch.size)
 
-    model = random_model(dataclasses.replace(config, layers=1))
-    run_model(model, plan, use, wrap, check_ranges=check_ranges)
+    run_model(model, plan, use, wrap, check_ranges=check_ranges, batch=batch)
     frames = [frame for recorder in recorders for frame in (*recorder.sent, *recorder.received)]
     opened = [frame.label for frame in frames if "/" in frame.label]
     assert all(_is_document(frame) for frame in frames if "/" not in frame.label)

@@ -114,7 +114,7 @@ class CrypTenPrivateSession(PrivateSession):
     def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
         self._executor.prefetch(self._schedule.requests(count, rows))
         self._backend.padding = self.padding
-        return self._session.advance(ids, count, rows)
+        return self._session.advance(ids, count, rows, self.padding)
 
 
 @contextmanager

@@ -98,7 +98,7 @@ class AdditiveSuite(Suite):
             f"get; plan {plan.name} computes in 64 bits throughout"
         )
 
-    def require_batch(self, plan: Plan, config: ModelConfig, batch: Batch, *, folder: bool = False) -> None:
+    def require_batch(self, plan: Plan, config: ModelConfig, batch: Batch) -> None:
         from mpcinfer.suites.additive.batch import require_maskable
 
         require_maskable(plan, config, batch)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from mpcinfer.backends.base import Backend
-from mpcinfer.models.batch import SINGLE, Batch, positions_of
+from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.bounds import ACTIVATION_MARGIN, SCORE_MARGIN, Seen, divisor_bounds, score_bound
 from mpcinfer.models.config import (
     ActivationKind,
@@ -18,6 +18,7 @@ from mpcinfer.models.config import (
     NormKind,
     weight_shapes,
 )
+from mpcinfer.models.padding import is_padding, positions_of
 from mpcinfer.models.rope import Rope
 from mpcinfer.models.turning import Turning, rope_angles
 from mpcinfer.suites.arithmetic.polynomial import require_polynomial
@@ -204,7 +205,7 @@ class SecureBackend(Backend[Share, Weight]):
             )
         added = None
         if self.padding is not None:
-            hidden = torch.arange(keys) < torch.tensor(list(self.padding))[:, None]
+            hidden = is_padding(self.padding, keys)
             added = torch.where(hidden, -apart / 2, apart / 2)[:, None, None, :]
         own = self.executor.share_from(CLIENT, added, (sequences, 1, 1, keys))
         return self.executor.add(scores, own)
@@ -335,6 +336,12 @@ class SecureBackend(Backend[Share, Weight]):
         return product if bias is None else self.executor.add(product, bias.share)
 
     def sum_tokens(self, x: Share) -> Share:
+        """Of tokens alone: rows of padding are multiplied by the client's zeros."""
+        if self._batch.padded:
+            rows, own = (*x.shape[:-1], 1), None
+            if self.padding is not None:
+                own = (~is_padding(self.padding, rows[-2])).double()[..., None]
+            x = self.executor.mul(x, self.executor.share_from(CLIENT, own, rows, frac_bits=0))
         turned = self.executor.rearrange(x, lambda v: v.transpose(-1, -2))
         return self.executor.rearrange(self.executor.sum(turned, -1), lambda v: v.transpose(-1, -2))
 

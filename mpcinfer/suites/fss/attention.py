@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import torch
 
 from mpcinfer.models.kinds import AttentionForm
+from mpcinfer.models.padding import is_padding
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.formats import exponential_formats, reciprocal, score_index_bits
 from mpcinfer.suites.fss.precision import Precision
@@ -137,14 +138,15 @@ def _without_padding(
     widths: AttentionWidths,
     padding: Sequence[int] | None,
 ) -> tuple[Share, ...]:
-    """Scores, those of padding lower than all others: the client adds to its summands what it alone knows."""
+    """Packed scores, those of padding lower than all others: the client adds to its summands what it alone
+    knows."""
     if padding is None:
         return tuple(executor.add_at_client(x, None) for x in scores)
     amount = round(widths.weighting.hidden * 2.0 ** scores[0].frac_bits)
-    keys = torch.arange(seen.keys) < torch.tensor(list(padding))[:, None]
-    added = torch.where(keys, -amount, amount)[:, None]
+    added = torch.where(is_padding(padding, seen.keys), -amount, amount)[:, None]
+    rows = [added[..., seen.seen(slice(row, row + 1))] for row in range(seen.queries)]
     return tuple(
-        executor.add_at_client(x, torch.cat([added[..., :length] for length in seen.lengths[block]], -1))
+        executor.add_at_client(x, torch.cat(rows[block], -1))
         for x, block in zip(scores, seen.blocks, strict=True)
     )
 

@@ -14,9 +14,9 @@ from contextlib import AbstractContextManager
 import torch
 
 from mpcinfer.backends.base import Backend
-from mpcinfer.models.batch import positions_of
 from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind
 from mpcinfer.models.folded import query_exponent
+from mpcinfer.models.padding import positions_of
 from mpcinfer.models.rope import Rope
 from mpcinfer.models.site import INNER_NORMS, InnerNorm
 from mpcinfer.models.turning import Turning, rope_angles
@@ -28,6 +28,7 @@ from mpcinfer.suites.fss.embedding import embedded_rows
 from mpcinfer.suites.fss.ffn_widths import FfnWidths
 from mpcinfer.suites.fss.formats import activation_formats
 from mpcinfer.suites.fss.norms import Rows, over_roots
+from mpcinfer.suites.fss.pooling import sum_without_padding
 from mpcinfer.suites.fss.power_attention import power_attention, relu_attention
 from mpcinfer.suites.fss.range_check import plain_name
 from mpcinfer.suites.fss.residual import sum_at_one_scale, through_gain
@@ -321,6 +322,8 @@ class FssBackend(Backend[Share, Matrix]):
 
     def sum_tokens(self, x: Share) -> Share:
         """In a ring that holds it (`Widths.head_bits`)."""
+        if self._widths.padded:
+            return sum_without_padding(self.executor, x, self._padding)
         turned = self.executor.map(x, lambda v: v.transpose(-1, -2))
         return self.executor.map(self.executor.sum_last(turned), lambda v: v.transpose(-1, -2))
 

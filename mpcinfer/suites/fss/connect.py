@@ -93,7 +93,11 @@ def _over_folder(link: Link, session_config: SessionConfig, store: Store) -> Gen
     with closing(store):
         manifest, public = store.manifest, session_config.public
         program = Program.of(
-            session_config.plan, public.config, public.ranges, int(manifest.session.get("max_context", 0))
+            session_config.plan,
+            public.config,
+            public.ranges,
+            int(manifest.session.get("max_context", 0)),
+            batch=_dealt_batch(link, store, session_config.batch),
         )
         if program.to_document() != manifest.session:
             dealt = manifest.session.get("plan", {}).get("name")
@@ -111,6 +115,28 @@ def _over_folder(link: Link, session_config: SessionConfig, store: Store) -> Gen
             closing(fss_over(link, program, own, source, Tally(session_config.on_progress))) as session,
         ):
             yield session
+
+
+def _dealt_batch(link: Link, store: Store, wanted: Batch) -> Batch:
+    """The prompts a pass that a folder was dealt for; at the client, there must be a place for its own.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    dealt = Batch.from_document(store.manifest.session)
+    if link.rank != CLIENT:
+        return dealt
+    if wanted.size > dealt.size or wanted.several != dealt.several:
+        raise ConfigError(
+            f"batch: {store.folder} was dealt for passes of {dealt.size} prompts, not for {wanted.size}: "
+            f"deal for as many, --batch {wanted.size}"
+        )
+    if wanted.padded and not dealt.padded:
+        raise ConfigError(
+            f"{store.folder} was dealt for prompts of one length: say so (--equal-lengths, "
+            "equal_lengths=True), or deal without --equal-lengths"
+        )
+    return dealt
 
 
 def agreed_program(link: Link, session_config: SessionConfig) -> tuple[Program, int]:

@@ -33,7 +33,11 @@ def deal_to_disk(plan: Plan, config: ModelConfig, ranges: Mapping[str, float], a
         raise ConfigError("prompt, answer and count are at least 1")
     if not ranges:
         raise ConfigError("the model was never calibrated: run `mpcinfer calibrate`")
-    program = Program.of(plan, config, ranges, prompt + answer)
+    if config.head != "vocabulary" and answer > 1:
+        raise ConfigError(
+            f"answer: a model with head={config.head} reads texts and continues none: --answer 1"
+        )
+    program = Program.of(plan, config, ranges, prompt + answer, batch=ahead.batch)
     new_folder(out)
     folders = [new_folder(out / name) for name in FOLDERS]
     lengths = [prompt, *(1,) * (answer - 1)]

@@ -143,11 +143,11 @@ class Program:
             RangeError: where it does and ranges are checked: a value left its range. The pass is over.
         """
         usual = self._session(executor, Evaluation(self.plan, self.widths), weights, cache, padding)
-        logits = usual.opened(ids, count, rows)
+        logits = usual.opened(ids, count, rows, padding)
         if self.second is not None:
             with executor.meter.span(CHECK):
                 beside = self._session(executor, self.second, of_check(weights), cache.beside(), padding)
-                other = beside.opened(ids, count, rows)
+                other = beside.opened(ids, count, rows, padding)
             if logits is not None and other is not None:
                 require_agreement(logits, other, self.ranges)
         return None if logits is None else usual.decoder.answered(logits)

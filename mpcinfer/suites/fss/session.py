@@ -121,6 +121,10 @@ class FssPrivateSession(PrivateSession):
     def on_demand(self) -> bool:
         return self._source.on_demand
 
+    @property
+    def first_tokens(self) -> int | None:
+        return self._source.first_tokens
+
     def wanted(self, tokens: int, rows: int, then: int) -> tuple[int, int, int] | None:
         """The step itself where it was not asked for; then the one after it, to be dealt while it runs.
 

@@ -121,11 +121,7 @@ class FssSuite(Suite):
                 "pass"
             )
 
-    def require_batch(self, plan: Plan, config: ModelConfig, batch: Batch, *, folder: bool = False) -> None:
-        if folder and batch.several:
-            raise ConfigError(
-                "batch: correlations from `mpcinfer deal` are for one prompt a pass; several need a dealer"
-            )
+    def require_batch(self, plan: Plan, config: ModelConfig, batch: Batch) -> None:
         batch.require_maskable(config)
 
     def ready(self, session_config: SessionConfig) -> SessionConfig:

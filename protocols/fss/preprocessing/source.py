@@ -72,11 +72,13 @@ class CorrelationSource(ABC):
         weight_streams: what draws the masks of the weights, at the server; None at the client.
         limit: the most tokens a session over this source can hold; None where nothing bounds it.
         on_demand: whether any run can be asked for at any time.
+        first_tokens: of the run that a conversation begins with; None where it may have any number.
     """
 
     weight_streams: WeightStreams | None
     limit: int | None = None
     on_demand: bool = True
+    first_tokens: int | None = None
 
     @abstractmethod
     def check(self, runs: Sequence[RunShape]) -> None:

@@ -42,6 +42,7 @@ class StoredSource(CorrelationSource):
         self._link, self._store = link, store
         manifest = store.manifest
         self.weight_streams = weight_streams(bytes.fromhex(manifest.weights)) if link.rank == SERVER else None
+        self.first_tokens = manifest.lengths[0]
         ends = list(accumulate(manifest.lengths))
         self._shapes = [
             RunShape(end - tokens, tokens) for end, tokens in zip(ends, manifest.lengths, strict=True)

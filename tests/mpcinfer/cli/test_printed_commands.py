@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from mpcinfer.cli.deal import again
 from mpcinfer.cli.main import app
+from mpcinfer.models.batch import Batch
 from mpcinfer.models.folder import load_model_folder
 from parties.launch import Processes
 from tests.deadlines import HANG_S
@@ -63,7 +64,7 @@ def test_what_folding_says_is_still_to_do() -> None:
 
 
 def test_what_a_used_up_folder_says_makes_more() -> None:
-    line = again("./my model", "crypten", ["gelu=fine", "maximum=tree"], 5, 3, 2)
+    line = again("./my model", "crypten", ["gelu=fine", "maximum=tree"], 5, 3, 2, Batch())
     given = parse(shlex.split(line)[1:])
     assert (given["model"], given["plan"], given["choices"]) == (
         "./my model",
@@ -71,6 +72,10 @@ def test_what_a_used_up_folder_says_makes_more() -> None:
         ["gelu=fine", "maximum=tree"],
     )
     assert (given["prompt"], given["answer"], given["count"]) == (5, 3, 2)
+    for equal_lengths in (False, True):
+        together = Batch.of(4, equal_lengths=equal_lengths)
+        given = parse(shlex.split(again("tiny-python", "fss", [], 5, 3, 2, together))[1:])
+        assert Batch.of(given["batch"], equal_lengths=given["equal_lengths"]) == together
 
 
 def test_entropies_of_a_text() -> None:
@@ -80,11 +85,12 @@ def test_entropies_of_a_text() -> None:
 
 def test_dealing_and_giving_up() -> None:
     """The examples of `deal` and `skip`, in a row; of a short conversation."""
-    [deal] = [words for words in examples("mpcinfer/cli/deal.py") if words[0] == "deal"]
-    run(*deal, "--prompt", "2", "--answer", "1")
+    for deal in [words for words in examples("mpcinfer/cli/deal.py") if words[0] == "deal"]:
+        run(*deal, "--prompt", "2", "--answer", "1")
     [skip] = [words for words in examples("mpcinfer/cli/skip.py") if words[0] == "skip"]
     run(*skip)
-    assert {path.name for path in Path("correlations").iterdir()} == {"server", "client"}
+    for out in ("correlations", "batches"):
+        assert {path.name for path in Path(out).iterdir()} == {"server", "client"}
 
 
 def examples(source: str) -> list[list[str]]:

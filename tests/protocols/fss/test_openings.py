@@ -9,6 +9,7 @@ from functools import cache
 import pytest
 import torch
 
+from mpcinfer.models.batch import Batch
 from mpcinfer.models.config import ModelConfig
 from parties.meter import CLIENT, SERVER
 from parties.wire import Frame, unpack
@@ -16,7 +17,7 @@ from protocols.fss.ring import low
 from protocols.plan import Plan
 from protocols.tensors import to_tensor
 from tests.conformance.fss_views import Seen, chi_square, limit
-from tests.mpcinfer.forms import LLAMA_FORM
+from tests.mpcinfer.forms import ENCODER_FORM, LLAMA_FORM
 from tests.mpcinfer.fss_parties import ALTERNATIVES, EXACT, PROBABILISTIC, PrivateRun, Whole, run_private
 from tests.mpcinfer.three_parties import random_model
 from tests.openings import listed, reason
@@ -29,6 +30,15 @@ MODELS = {"gpt2": GPT2, "llama": LLAMA}
 POWER = dataclasses.replace(GPT2, attention="power", attention_offset=True, attention_scaled=True)
 ATTENTIONS = {"power4": POWER, "relu attention": dataclasses.replace(GPT2, attention="relu")}
 """They open nothing for reasons of their own."""
+BATCHES = {
+    "padded batch": GPT2,
+    "padded batch, windows": dataclasses.replace(LLAMA, windows=(3,)),
+    "padded texts": dataclasses.replace(GPT2, **ENCODER_FORM),
+}
+"""Nor do sequences whose padding the client alone knows."""
+SEQUENCES = 8
+PADDINGS = ([0] * SEQUENCES, [3, 1, 2, 0, 3, 3, 1, 2])
+"""Of four tokens each: none, and some."""
 PLANS = {"fss": PROBABILISTIC, "fss-faithful": EXACT, "maximum=tree": ALTERNATIVES["maximum=tree"]}
 ALL = [(name, plan) for name in MODELS for plan in PLANS.values()]
 ALL += [("llama" if name.startswith("silu") else "gpt2", plan) for name, plan in ALTERNATIVES.items()]
@@ -37,8 +47,13 @@ PROMPTS = ([7] * 8, [250, 3, 99, 140, 32, 1, 17, 64])
 
 @cache
 def done(name: str, plan: Plan, prompt: int = 0, seed: int = 1) -> PrivateRun:
-    model = Whole.of(random_model({**MODELS, **ATTENTIONS}[name]), plan, 9)
-    return run_private(model, [PROMPTS[prompt], [5]], seed=seed)
+    model = random_model({**MODELS, **ATTENTIONS, **BATCHES}[name])
+    if name in BATCHES:
+        whole = Whole.of(model, plan, 5, batch=Batch(SEQUENCES, padded=True))
+        ids = PROMPTS[prompt] * (SEQUENCES // 2)
+        steps = [ids, [5] * SEQUENCES] if model.config.causal else [ids]
+        return run_private(whole, steps, seed=seed, padding=PADDINGS[prompt])
+    return run_private(Whole.of(model, plan, 9), [PROMPTS[prompt], [5]], seed=seed)
 
 
 # -- reasons -------------------------------------------------------------------------------------------------
@@ -79,7 +94,16 @@ def test_other_attention_opens_less_and_nothing_else(name: str, plan: Plan) -> N
         assert other - usual <= {"widen"}, "and that by how large its numbers are, not by what it is"
 
 
-@pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS])
+@pytest.mark.parametrize("name", BATCHES)
+@pytest.mark.parametrize("plan", [PROBABILISTIC, EXACT], ids=["fss", "fss-faithful"])
+def test_padding_opens_nothing_for_a_reason_of_its_own(name: str, plan: Plan) -> None:
+    for rank in (SERVER, CLIENT):
+        assert reasons(done(name, plan), rank) <= set(listed("fss"))
+        if name == "padded batch":
+            assert reasons(done(name, plan), rank) == reasons(done("gpt2", plan), rank)
+
+
+@pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS, *BATCHES])
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_frames_do_not_depend_on_the_prompt(name: str, plan: Plan) -> None:
     shapes = [
@@ -144,7 +168,7 @@ def assert_uniform(everything: dict[Key, Seen]) -> None:
 
 
 @pytest.mark.parametrize("prompt", range(len(PROMPTS)))
-@pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS])
+@pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS, *BATCHES])
 def test_all_that_a_whole_model_shows_either_party_is_uniform(name: str, prompt: int) -> None:
     everything = pooled(name, PROBABILISTIC, prompt, SEEDS)
     assert_uniform(everything)
@@ -152,7 +176,7 @@ def test_all_that_a_whole_model_shows_either_party_is_uniform(name: str, prompt:
     assert covered == {reason(f.label, "fss") for frames in done(name, PROBABILISTIC).frames for f in frames}
 
 
-@pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS])
+@pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS, *BATCHES])
 def test_prompts_cannot_be_told_apart(name: str) -> None:
     first, second = (pooled(name, PROBABILISTIC, prompt, SEEDS) for prompt in range(2))
     assert first.keys() == second.keys()
