@@ -86,7 +86,7 @@ def main() -> None:
         table.add_row(name, f"{each.rate / 1e6:.1f} M", f"{each.bits:.3f}", *seconds, f"{each.start_bytes:,}")
     console = Console()
     console.print(table)
-    levels = ", ".join(f"{security_bits(stage.instance):.0f}" for stage in STAGES)
+    levels = ", ".join(str(int(security_bits(stage.instance))) for stage in STAGES)
     console.print(f"bits of security of the stages: {levels}")
 
 

@@ -31,6 +31,7 @@ from protocols.kernels.entries import Layout
 from protocols.kernels.histogram import suffix_counts
 from protocols.kernels.lines import Lines
 from protocols.kernels.local_code import add_products
+from protocols.kernels.option_masks import option_masks
 from protocols.kernels.processor import kernel_set
 from protocols.kernels.ring_products import ring_matmul, ring_matmul_transposed
 from protocols.kernels.tweaked_hash import tweaked_hash
@@ -97,6 +98,7 @@ def ot_kernels() -> Arrays:
     random, hash, depth, trees = InsecureTestRandom(5), Hash(bytes(range(16))), 7, 37
     for count in (0, 5, 16, 70):
         yield tweaked_hash(hash, random.uint64((count, 2)), 12345, 6, random.uint64((2,)))
+    yield option_masks(hash, random.uint64((21, 2)), random.uint64((4, 2)), 99, 13)
     yield transpose_bits(random.uint64((128, 3)))
     leaves, sums = random.uint64((2, trees, 1 << depth, 2)), np.empty((trees, depth - 1, 2), np.uint64)
     grow(hash, random.uint64((trees, 2)), random.uint64((2,)) | np.uint64(1), sums, leaves[0])

@@ -63,8 +63,7 @@ class FssBackend(Backend[Share, Matrix]):
         widths: rings and fraction bits of every value.
         suite: the plan's protocols.
         batch: B, sequences of every pass.
-        padding: how many tokens at the start of each are padding, where widths are made for that; at the
-            client and in the clear.
+        padding: how many tokens at the start of each are padding; at the client and in the clear.
 
     Raises:
         ConfigError: the plan is polynomial and the model is not.
@@ -91,8 +90,7 @@ class FssBackend(Backend[Share, Matrix]):
     # -- into the residual ---------------------------------------------------------------------------------
 
     def tokens(self, ids: Sequence[int] | None, count: int) -> Share:
-        """Tokens, `count` of each sequence, in the form that the plan's embedding takes, such as one-hot rows
-        [B, T, V] held by the server."""
+        """`count` tokens a sequence, as the plan's embedding takes them, such as server-held one-hot rows."""
         with self.span("embedding", "embedding"):
             config, ring_bits = self._config, self._widths.embedding_bits
             return self._suite.embedding.tokens(

@@ -133,7 +133,7 @@ def products(
         masks = take_masks(session, sender, width * count, of=rest)
         part = mine[start:stop]
         if session.is_sender(sender):
-            shares = send_products(session, masks, np.tile(part, width)[:, None], widths)
+            shares = send_products(session, masks, part[:, None], widths)
         else:
             bits = ((part >> shifts) & np.uint64(1)).astype(np.uint8).reshape(-1)
             shares = receive_products(session, masks, bits, widths)

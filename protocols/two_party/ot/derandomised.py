@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parties.wire import RingArray, spec_of
+from protocols.kernels.turned_masks import add_chosen, turn_masks
 from protocols.two_party.ot.masks import Masks
 from protocols.two_party.ot.session import Session
 
@@ -31,22 +32,21 @@ def send_products(
 
     Args:
         session: this party's.
-        masks: of n OTs of m words.
-        values: uint64 [n, m], v; column j counts modulo 2^widths[j * len(widths) // ...], see `by_width`.
-        widths: bits of the ring, one a group of rows: rows are split evenly among the widths.
+        masks: of n OTs of m words; used up.
+        values: uint64 [r, m], v; n is a multiple of r, and OT i has the values i % r.
+        widths: bits of the ring; the OTs are split evenly among the widths.
         random_choices: the receiver's bits are its random choices.
 
     Returns:
-        uint64 [n, m], unreduced: words above the width are noise.
+        uint64 [n, m], unreduced: bits above the width are noise.
     """
     assert masks.second is not None
-    first, second = masks.first, masks.second
+    turns = np.empty(0, np.uint8)
     if not random_choices:
-        turned = session.link.recv([spec_of(1, (len(first),))])[0].astype(bool)[:, None]
-        first, second = np.where(turned, second, first), np.where(turned, first, second)
-    sent = first - second + values
-    session.link.send(_by_width(sent, widths), widths)
-    return np.uint64(0) - first
+        turns = session.link.recv([spec_of(1, (len(masks.first),))])[0].astype(np.uint8, copy=False)
+    turn_masks(masks.first, masks.second, turns, np.ascontiguousarray(values))
+    session.link.send(_by_width(masks.second, widths), widths)
+    return masks.first
 
 
 def receive_products(session: Session, masks: Masks, bits: Bits | None, widths: list[int]) -> Words:
@@ -57,11 +57,11 @@ def receive_products(session: Session, masks: Masks, bits: Bits | None, widths: 
     else:
         bits = masks.choices
     rows, columns = masks.first.shape
-    specs = [spec_of(width, (rows // len(widths), columns)) for width in widths]
-    received = np.concatenate([part.astype(np.uint64) for part in session.link.recv(specs)])
-    received *= bits[:, None].astype(np.uint64)
-    received += masks.first
-    return received
+    group = rows // len(widths)
+    received = session.link.recv([spec_of(width, (group, columns)) for width in widths])
+    for number, part in enumerate(received):
+        add_chosen(masks.first, number * group, bits, part)
+    return masks.first
 
 
 def _by_width(values: Words, widths: list[int]) -> list[RingArray]:

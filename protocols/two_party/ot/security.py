@@ -4,7 +4,7 @@ An instance has n samples of a secret of k bits; the noise has one 1 in each of 
 Since every block sums to 1, t further equations without noise take t bits off the secret: k' = k - t below.
 All costs are logarithms to base 2 of bit operations. They err on the attacker's side: an iteration of
 decoding costs k'^2, which is the reading of one matrix, and linear algebra with M columns M^2, whatever the
-weight of a row.
+weight of a row. The matrix is taken for a uniform one; ours is sparse, as Ferret's is, with ten ones a row.
 
 * Pooled Gauss: find k' samples without noise. Esser, Kuebler, May, "LPN Decoded" (CRYPTO 2017), as counted by
   Liu, Wang, Yang, Yu, "The Hardness of LPN over Any Integer Ring and Field for PCG Applications" (EUROCRYPT

@@ -33,11 +33,25 @@ _ONE = np.uint64(1)
 
 
 class SilentKeys:
-    """The public keys of one direction's trees and code, from a digest that both parties know."""
+    """The public keys of one direction's trees and code, from a digest that both parties know.
+
+    Trees of every extension have a key of their own. The receiver knows a hash of each node on a missing
+    path, which is a block that it knows xor D: so a guess at D is compared with all nodes under one key, and
+    N nodes leave 127 - log2 N bits, 113 with the trees of the largest stage, however many extensions there
+    are.
+
+    Attributes:
+        code: names the matrix of all extensions.
+    """
 
     def __init__(self, digest: bytes) -> None:
-        self.tree = Hash(public_key(digest, b"tree"))
+        self._digest, self._extensions = digest, 0
         self.code = Hash(public_key(digest, b"code"))
+
+    def next_tree(self) -> Hash:
+        """The key of the next extension's trees."""
+        self._extensions += 1
+        return Hash(public_key(self._digest, b"trees %d" % self._extensions))
 
 
 def public_key(digest: bytes, purpose: bytes) -> bytes:
@@ -61,7 +75,7 @@ def extend_sender(link: Link, keys: SilentKeys, stage: Stage, seeds: Words, delt
     secret, masks = _split(stage, seeds)
     leaves = np.zeros((stage.trees, 1 << stage.depth, 2), np.uint64)
     sums = np.empty((stage.trees, stage.depth - 1, 2), np.uint64)
-    grow(keys.tree, np.ascontiguousarray(masks[:, 0]), delta, sums, leaves)
+    grow(keys.next_tree(), np.ascontiguousarray(masks[:, 0]), delta, sums, leaves)
     sums ^= masks[:, 1:]
     link.send([sums], WORD_BITS)
     out = leaves.reshape(-1, 2)
@@ -78,7 +92,7 @@ def extend_receiver(link: Link, keys: SilentKeys, stage: Stage, seeds: Words) ->
     choices = (masks[..., 0] & _ONE).astype(np.uint8)
     known = masks.copy()
     known[:, 1:] ^= cast("Words", received)
-    regrow(keys.tree, choices, known, leaves)
+    regrow(keys.next_tree(), choices, known, leaves)
     return leaves.reshape(-1, 2)
 
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from parties.randomness import InsecureTestRandom
-from protocols.kernels import correlated_tree, local_code, option_masks, tweaked_hash
+from protocols.kernels import correlated_tree, local_code, option_masks, turned_masks, tweaked_hash
 from protocols.kernels.aes import Hash
 from protocols.kernels.bit_transpose import transpose_bits
 
@@ -68,6 +68,23 @@ def test_messages_are_masked_in_the_order_that_is_asked_for() -> None:
     for row in range(20):
         for option in range(8):
             assert out[row, option] == messages[row, option] ^ masks[row, option ^ int(turns[row])]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_masks_are_turned_and_added(turned: bool) -> None:
+    random = InsecureTestRandom(9)
+    first, second, values = random.uint64((12, 3)), random.uint64((12, 3)), random.uint64((4, 3))
+    turns = random.uint8((12,)) & 1 if turned else np.empty(0, np.uint8)
+    exchanged = (turns if turned else np.zeros(12, np.uint8)).astype(bool)[:, None]
+    kept, other = np.where(exchanged, second, first), np.where(exchanged, first, second)
+    turned_masks.turn_masks(first, second, turns, values)
+    assert np.array_equal(second, kept - other + np.tile(values, (3, 1)))
+    assert not (first + kept).any()
+    bits, received = random.uint8((12,)) & 1, random.ring((5, 3), 9)
+    before = kept.copy()
+    turned_masks.add_chosen(kept, 4, bits, received)
+    before[4:9] += bits[4:9, None].astype(np.uint64) * received
+    assert np.array_equal(kept, before)
 
 
 @pytest.mark.parametrize("words", [1, 5])

@@ -12,13 +12,12 @@ from parties.threads import run_two_threads
 from parties.wire import spec_of
 from protocols.two_party.ot import schedule, silent
 from protocols.two_party.ot.schedule import Direct, ExtensionSchedule, Silent
-from protocols.two_party.ot.stages import STAGES, Stage
+from protocols.two_party.ot.stages import STAGES
 from protocols.two_party.ot.two_party_ot import TwoPartyOt
+from tests.protocols.two_party.ot.digest import SMALL
 from tests.protocols.two_party.ot.pair import Run, run
 
 ONE = np.uint64(1)
-SMALL = (Stage(6, 8, 100), Stage(6, 16, 150), Stage(7, 16, 300))
-"""Stages of no security, for tests that go through many."""
 
 
 @pytest.fixture
@@ -137,3 +136,11 @@ def test_a_message_of_another_shape_is_refused() -> None:
     with pytest.raises(PeerMismatch, match="expected 64-bit"):
         run_two_threads(liar, lambda link: silent.extend_receiver(link, keys, stage, seeds))
     assert spec_of(64, (stage.trees, stage.depth - 1, 2)).packed_bytes == stage.sent_bytes
+
+
+def test_every_extension_has_trees_of_another_key() -> None:
+    """Under one key, nodes of all extensions would be targets of one guess at the offset."""
+    ours, theirs, others = silent.SilentKeys(b"a"), silent.SilentKeys(b"a"), silent.SilentKeys(b"b")
+    keys = [ours.next_tree().key for _ in range(3)]
+    assert keys == [theirs.next_tree().key for _ in range(3)]
+    assert len({*keys, others.next_tree().key, ours.code.key, others.code.key}) == 6

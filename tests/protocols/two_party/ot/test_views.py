@@ -17,10 +17,9 @@ import pytest
 from numpy.typing import NDArray
 
 from parties.packing import unpack_words
-from parties.randomness import InsecureTestRandom
 from protocols.two_party.ot import choose, derandomised
 from protocols.two_party.ot.session import TweakedHash
-from protocols.two_party.ot.two_party_ot import TwoPartyOt
+from tests.protocols.two_party.ot.digest import calls
 from tests.protocols.two_party.ot.pair import Run, run
 
 MANY = 6400
@@ -185,23 +184,6 @@ def test_broken_twins_are_found_out(name: str) -> None:
         check_all(name)
 
 
-def _everything(ot: TwoPartyOt) -> None:
-    """One call of every conversion."""
-    rank = ot.session.rank
-    bits = InsecureTestRandom(rank).uint8((16,)) & 1
-    wide = bits.astype(np.uint64)
-    ot.bit_products(bits[:2], 16)
-    ot.bit_triples(16)
-    ot.additive_bit_products(bits, 8)
-    ot.bit_times_value(np.ones((16, 5), np.uint64) if rank == 0 else bits, (16, 5), 8)
-    ot.dabits(16, 8)
-    ot.products(wide, 8)
-    if rank == 0:
-        ot.send_chosen(np.zeros((16, 4), np.uint64), 3)
-    else:
-        ot.receive_chosen(wide, 4, 3)
-
-
 def check_tweaks() -> None:
     """No tweak is used for two OTs: a call with an offset is of the same OTs as the one before."""
     used: dict[TweakedHash, list[tuple[int, int, bytes]]] = {}
@@ -215,10 +197,10 @@ def check_tweaks() -> None:
         return _OPTIONS(self, blocks, offsets, first, bits)
 
     with patch.object(TweakedHash, "hash", watched), patch.object(TweakedHash, "options", watched_options):
-        run(_everything)
+        run(calls)
     assert len(used) == 2
-    for calls in used.values():
-        apart = sorted(set(calls))
+    for made in used.values():
+        apart = sorted(set(made))
         assert len(apart) >= 8
         assert all(one[1] <= two[0] for one, two in pairwise(apart))
 
