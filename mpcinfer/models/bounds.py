@@ -134,3 +134,25 @@ def divisor_bounds(form: AttentionForm, prefix: str, seen: Seen, *, scaled: bool
             low_epsilon = seen.range(f"{prefix}.power/epsilon_min")
             high_epsilon = seen.range(f"{prefix}.power/epsilon_max")
     return max(least + low_epsilon, 2.0**-24), most + high_epsilon
+
+
+def assumed_product(key: str) -> float:
+    """How large products of a shape without weights may be, by their range's key, margin included."""
+    assumed = {
+        ".qkv/linear": PROFILE.linear,
+        ".scores/matmul": PROFILE.scores,
+        ".mix/matmul": PROFILE.linear,
+        ".in/linear": PROFILE.pre_activation,
+        ".product/mul": PROFILE.product,
+        "/head": PROFILE.logits,
+    }
+    return next((most for ending, most in assumed.items() if key.endswith(ending)), PROFILE.product)
+
+
+def norm_shift(low: float, high: float) -> int:
+    """The power of two that a norm's rows are multiplied with, for mean squares from low to high.
+
+    A norm does not change when its row is scaled: this brings mean squares around 4, and those of a range too
+    wide for that above 2^-8, below which 16 fraction bits say little.
+    """
+    return max(1 - round(math.log2(low * high) / 4), math.ceil(-4 - math.log2(low) / 2))

@@ -107,7 +107,7 @@ class CountingArithmetic(ShapeArithmetic):
             self._schedule.matmul(a.shape, b.shape)
         return self.rescaled(without_data(matmul_shape(a.shape, b.shape), 0).value, a, b)
 
-    def less_than_zero(self, a: Share, largest: float | None = None) -> Share:
+    def less_than_zero(self, a: Share, largest: float | None = None, tolerance: float = 0.0) -> Share:
         bits = self.sign_bits(a, largest)
         packed = self._comparison == "packed"
         self._charge(

@@ -186,13 +186,15 @@ class Arithmetic(ABC):
         """Batched matrix product of two secrets, truncated."""
 
     @abstractmethod
-    def less_than_zero(self, a: Share, largest: float | None = None) -> Share:
+    def less_than_zero(self, a: Share, largest: float | None = None, tolerance: float = 0.0) -> Share:
         """1 where a < 0, else 0, as integers (no fraction bits).
 
         Args:
             a: any numbers.
             largest: a public promise that no |a| is larger. An executor may then compare fewer bits; where
                 the promise is broken the result may be wrong, and the cleartext executor raises RangeError.
+            tolerance: numbers from 0 to below it may count as less than zero; an executor may then look at
+                fewer bits.
         """
 
     def select(self, a: Share, bit: Share) -> Share:
@@ -265,6 +267,11 @@ class Arithmetic(ABC):
         if largest is None:
             return self.ring_bits
         return max(2, min(self.ring_bits, math.ceil(largest * 2.0**a.frac_bits).bit_length() + 1))
+
+    def ignored_bits(self, a: Share, tolerance: float) -> int:
+        """How many low bits of a may be left out of a comparison with zero."""
+        units = tolerance * 2.0**a.frac_bits
+        return math.floor(math.log2(units)) if units >= 2.0 else 0
 
     def _constant(self, value: Public, frac_bits: int, like: torch.Tensor) -> torch.Tensor:
         tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=torch.float64)

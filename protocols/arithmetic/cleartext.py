@@ -51,7 +51,7 @@ class IdealCleartextArithmetic(Arithmetic):
     def _matrix_product(self, a: Share, b: Share) -> torch.Tensor:
         return fixed_point.matmul(a.value, b.value, *self._place(a, b))
 
-    def less_than_zero(self, a: Share, largest: float | None = None) -> Share:
+    def less_than_zero(self, a: Share, largest: float | None = None, tolerance: float = 0.0) -> Share:
         if largest is not None and fixed_point.largest_magnitude(a.value) > largest * 2.0**a.frac_bits:
             raise RangeError(f"{self.meter.label}: a comparison was promised numbers up to {largest:g}")
         return Share((a.value < 0).to(torch.int64), 0)

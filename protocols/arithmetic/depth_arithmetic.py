@@ -144,7 +144,7 @@ class DepthArithmetic(Arithmetic):
         level = max(int(a.value.max()), int(b.value.max())) + 1 + 2 * self._plain_level
         return self._flat(shape, level)
 
-    def less_than_zero(self, a: Share, largest: float | None = None) -> NoReturn:
+    def less_than_zero(self, a: Share, largest: float | None = None, tolerance: float = 0.0) -> NoReturn:
         raise ConfigError(f"{self.meter.label}: a comparison is no polynomial and has no depth")
 
     # -- in and out ---------------------------------------------------------------------------------------

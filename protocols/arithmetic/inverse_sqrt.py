@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import final
 
@@ -13,6 +14,8 @@ from protocols.arithmetic.chebyshev import interpolate
 from protocols.arithmetic.operation import RangedProtocol
 from protocols.share import Share
 
+_FACTOR_PRODUCT = 32.0
+"""Inverse roots of what is at least 2^-8 are at most 16."""
 DEGREE = 8
 DIRECT_RATIO = 4.0
 """Over a range no wider than this a polynomial of degree 8 needs no help."""
@@ -27,7 +30,9 @@ class InverseSqrt(RangedProtocol):
 
     def normalise(self, executor: Arithmetic, x: Share, mean_square: Share) -> Share:
         """x / sqrt(mean_square): rows [..., D] and their mean squares [..., 1]."""
-        return executor.mul(x, self(executor, mean_square))
+        inverse = self(executor, mean_square)
+        with normalised(executor, x):
+            return executor.mul(x, inverse)
 
 
 @final
@@ -87,11 +92,12 @@ class RangeReducedInverseSqrt(InverseSqrt):
     def normalise(self, executor: Arithmetic, x: Share, mean_square: Share) -> Share:
         mantissa, factor = self._split(executor, mean_square)
         root = self._polynomial(executor, mantissa)
-        if factor is None:
-            return executor.mul(times_power_of_two(executor, x, -self.exponents[0]), root)
-        if self.exponents[-1] <= self.COARSEST_EXPONENT:
-            return executor.mul(x, executor.mul(root, factor))
-        return executor.mul(executor.mul(x, factor), root)
+        with normalised(executor, x):
+            if factor is None:
+                return executor.mul(times_power_of_two(executor, x, -self.exponents[0]), root)
+            if self.exponents[-1] <= self.COARSEST_EXPONENT:
+                return executor.mul(x, executor.mul(root, factor))
+            return executor.mul(executor.mul(x, factor), root)
 
     def _split(self, executor: Arithmetic, x: Share) -> tuple[Share, Share | None]:
         """The m of step 2 and the f of step 4, None where it is public: 1 / sqrt(x) = f / sqrt(m)."""
@@ -121,6 +127,14 @@ class RangeReducedInverseSqrt(InverseSqrt):
         slope = 2.0 / (high - low)
         v = executor.combination([(x, slope)], -(high + low) / (high - low))
         return self._series(executor, v)
+
+
+def normalised(executor: Arithmetic, x: Share) -> AbstractContextManager[None]:
+    """Inside are products of rows with factors up to twice what normalises them, and of these factors.
+
+    No entry of a normalised row of D is larger than sqrt(D).
+    """
+    return executor.within(max(_FACTOR_PRODUCT, 4.0 * math.sqrt(x.shape[-1])))
 
 
 def times_power_of_two(executor: Arithmetic, x: Share, power: int) -> Share:

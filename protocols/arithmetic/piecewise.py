@@ -8,6 +8,8 @@ from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.arithmetic.chebyshev import ChebyshevSeries
 from protocols.share import Share
 
+EDGE_TOLERANCE = 2.0**-9
+"""Pieces meet so smoothly that either holds so close to an edge."""
 LARGEST = 32767.0
 """Compared numbers stay below 2^15, so that 32 bits with 16 fraction bits decide their sign."""
 
@@ -35,7 +37,7 @@ class PiecewiseGate:
 
     def __call__(self, executor: Arithmetic, x: Share) -> Share:
         edges = [executor.add_public(x, self.radius), executor.add_public(x, -self.radius)]
-        bits = executor.less_than_zero(executor.stack(edges), LARGEST)
+        bits = executor.less_than_zero(executor.stack(edges), LARGEST, EDGE_TOLERANCE)
         left, below = (executor.rearrange(bits, lambda value, i=i: value[i]) for i in range(2))
         inside, right = executor.sub(below, left), executor.add_public(executor.neg(below), 1.0)
         pieces = executor.select(x, executor.stack([inside, right]))

@@ -7,7 +7,7 @@ from typing import final
 from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.arithmetic.chebyshev import ChebyshevSeries
 from protocols.arithmetic.operation import UnaryProtocol
-from protocols.arithmetic.piecewise import LARGEST
+from protocols.arithmetic.piecewise import EDGE_TOLERANCE, LARGEST
 from protocols.share import Share
 
 RADIUS = 4.0
@@ -45,7 +45,7 @@ class PiecewiseTanh(UnaryProtocol):
 
     def __call__(self, executor: Arithmetic, x: Share) -> Share:
         edges = [executor.add_public(x, RADIUS), executor.add_public(x, -RADIUS)]
-        bits = executor.less_than_zero(executor.stack(edges), LARGEST)
+        bits = executor.less_than_zero(executor.stack(edges), LARGEST, EDGE_TOLERANCE)
         left, below = (executor.rearrange(bits, lambda value, i=i: value[i]) for i in range(2))
         z = executor.select(x, executor.sub(below, left))
         with executor.within(2.0 * RADIUS**2):

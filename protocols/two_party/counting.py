@@ -68,9 +68,9 @@ class CountingArithmetic(ShapeArithmetic):
         self._charge(steps.select(shape, self.ring_bits))
         return without_data(shape, a.frac_bits)
 
-    def less_than_zero(self, a: Share, largest: float | None = None) -> Share:
+    def less_than_zero(self, a: Share, largest: float | None = None, tolerance: float = 0.0) -> Share:
         count = math.prod(a.shape)
-        self._charge(steps.compare(count, self.sign_bits(a, largest) - 1))
+        self._charge(steps.compare(count, self.sign_bits(a, largest) - self.ignored_bits(a, tolerance) - 1))
         self._charge(steps.to_additive(count, self.ring_bits))
         return without_data(a.shape, 0)
 

@@ -81,18 +81,20 @@ class TwoPartyArithmetic(Arithmetic):
         value = e * s + (1 - 2 * e) * (m * d + ms)
         return Share(value + e * d if self.rank == SERVER else value, a.frac_bits)
 
-    def less_than_zero(self, a: Share, largest: float | None = None) -> Share:
+    def less_than_zero(self, a: Share, largest: float | None = None, tolerance: float = 0.0) -> Share:
         """See `Arithmetic.less_than_zero`.
 
         1. Modulo 2^k, k bits deciding the sign, a is negative where the XOR of both shares' top bits and of
            the carry out of the bits below is 1. There is a carry where the server's 2^(k-1) - 1 - u is less
-           than the client's v: `comparison.py`.
+           than the client's v: `comparison.py`. Without their low bits, shares of a small a >= 0 may add up
+           to what counts as negative: a carry is lost.
         2. That bit, XOR-shared, to an additive share: open it XOR a random bit.
 
         Reveals: bits XOR uniform bits.
         """
-        bits = self.sign_bits(a, largest)
-        word = a.value.reshape(-1) & ((1 << bits) - 1)
+        bits, ignored = self.sign_bits(a, largest), self.ignored_bits(a, tolerance)
+        word = (a.value.reshape(-1) & ((1 << bits) - 1)) >> ignored
+        bits -= ignored
         below, top = word & ((1 << (bits - 1)) - 1), word >> (bits - 1)
         own = (1 << (bits - 1)) - 1 - below if self.rank == SERVER else below
         negative = less_than(self._link, self.correlations, own, bits - 1) ^ top

@@ -20,7 +20,7 @@ from protocols.two_party.rlwe.slot_parameters import SlotParameters, slot_parame
 
 Words = NDArray[np.uint64]
 _KeyId = tuple[int, tuple[int, ...]]
-FEWEST, MOST_BITS = 1 << 13, 48
+FEWEST, MOST_BITS = 1 << 13, 58
 """A ciphertext has room for 2^14 numbers: fewer than half of that are multiplied by oblivious transfer, which
 takes more computation, and in rings above 34 bits more bytes; so are numbers of more bits than that."""
 

@@ -48,7 +48,7 @@ class AdditionsAndProducts(Arithmetic):
         product = self.matmul(x, Share(matrix.value.T if transposed else matrix.value, matrix.frac_bits))
         return product if bias is None else self.add(product, bias)
 
-    def less_than_zero(self, a: Share, largest: float | None = None) -> NoReturn:
+    def less_than_zero(self, a: Share, largest: float | None = None, tolerance: float = 0.0) -> NoReturn:
         raise NoSuchFunctionality(f"{self.meter.label}: a comparison")
 
     def share_from(

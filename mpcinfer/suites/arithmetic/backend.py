@@ -10,7 +10,15 @@ import torch
 
 from mpcinfer.backends.base import Backend
 from mpcinfer.models.batch import SINGLE, Batch
-from mpcinfer.models.bounds import ACTIVATION_MARGIN, SCORE_MARGIN, Seen, divisor_bounds, score_bound
+from mpcinfer.models.bounds import (
+    ACTIVATION_MARGIN,
+    SCORE_MARGIN,
+    Seen,
+    assumed_product,
+    divisor_bounds,
+    norm_shift,
+    score_bound,
+)
 from mpcinfer.models.config import (
     ActivationKind,
     AttentionForm,
@@ -357,8 +365,10 @@ class SecureBackend(Backend[Share, Weight]):
 
     def _within(self, key: str) -> AbstractContextManager[None]:
         """Inside, products are as large as calibration saw them, and a margin; nothing is promised where it
-        did not look."""
-        if self._ranges is None or key not in self._ranges:
+        did not look. Of shapes without weights something is assumed."""
+        if self._ranges is None:
+            return self.executor.within(assumed_product(key))
+        if key not in self._ranges:
             return nullcontext()
         return self.executor.within(PRODUCT_MARGIN * max(self._ranges[key], 1.0))
 
@@ -383,12 +393,3 @@ class SecureBackend(Backend[Share, Weight]):
         return self.executor.mul_public(
             self.executor.shift_down(self.executor.sum(x, -1), shift), 2.0**shift / width
         )
-
-
-def norm_shift(low: float, high: float) -> int:
-    """The power of two that a norm's rows are multiplied with, for mean squares from low to high.
-
-    A norm does not change when its row is scaled: this brings mean squares around 4, and those of a range too
-    wide for that above 2^-8, below which 16 fraction bits say little.
-    """
-    return max(1 - round(math.log2(low * high) / 4), math.ceil(-4 - math.log2(low) / 2))

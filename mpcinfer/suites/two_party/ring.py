@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from mpcinfer.models.bounds import norm_shift
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.suites.arithmetic.backend import MARGIN, UNCALIBRATED, norm_shift
+from mpcinfer.suites.arithmetic.backend import MARGIN, UNCALIBRATED
 from parties.errors import RangeError
 from protocols.two_party.primitives import FRAC_BITS, MOST_RING_BITS
 

@@ -99,7 +99,7 @@ class CrypTenArithmetic(Arithmetic):
     def matmul(self, a: Share, b: Share) -> Share:
         return self.rescaled(beaver.matmul(self.session, a.value, b.value), a, b)
 
-    def less_than_zero(self, a: Share, largest: float | None = None) -> Share:
+    def less_than_zero(self, a: Share, largest: float | None = None, tolerance: float = 0.0) -> Share:
         if self._comparison == "words":
             return Share(words_less_than_zero(self.session, a.value), 0)
         bits = self.sign_bits(a, largest)

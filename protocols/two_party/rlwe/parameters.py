@@ -26,6 +26,8 @@ ERROR_BITS = 21
 """Errors are centred binomial: the difference of two sums of 21 bits, standard deviation 3.24."""
 ERROR_VARIANCE = ERROR_BITS / 2
 STATISTICAL_BITS = 40
+MOST_WIDTH = 64
+"""Bits of a coefficient on the wire."""
 RUN_ANSWERS = 1 << 24
 """Answers of a run for which the bounds are made: GPT-2's linear layers at 128 tokens give 10.6 M."""
 MOST_MODULUS_BITS = {4096: 109, 8192: 218, 16384: 438}
@@ -175,7 +177,12 @@ def matrix_parameters(ring_bits: int, weight_norm: float, answers: int = RUN_ANS
     for degree, count in [(4096, 3), (4096, 4)] + [(8192, count) for count in range(4, 9)]:
         flood = flood_bits_for(product_deviation(weight_norm, degree), answers)
         primes = all_primes()[:count]
-        widths = [(ring_bits + a, ring_bits + b) for a in range(5, 15) for b in range(1, 15)]
+        widths = [
+            (ring_bits + a, ring_bits + b)
+            for a in range(5, 15)
+            for b in range(1, 15)
+            if ring_bits + max(a, b) <= MOST_WIDTH
+        ]
         for first, second in sorted(widths, key=sum):
             found = RlweParameters(degree, primes, ring_bits, flood, first, second, weight_norm)
             if noise_left(found, answers) >= 0:
