@@ -24,7 +24,7 @@ from protocols.kernels.entries import MIN_DOMAIN_BITS, Layout
 from protocols.kernels.histogram import suffix_counts
 from protocols.plan import Plan
 
-_PLAN, _EXACT, _NARROW = "fss", "fss-faithful", "tiny-python"
+_PLAN, _EXACT, _POLYNOMIAL, _NARROW = "fss", "fss-faithful", "fss-poly", "tiny-python"
 _ROWS = 43
 """Tokens of a prompt: enough for kernels that start at 32 rows, in eights, with a rest."""
 _LONG = 260
@@ -74,10 +74,12 @@ def _warm_ups() -> Generator[tuple[Plan, ModelConfig, tuple[int, ...], float]]:
     yield plan, GPT2, (_ROWS, 1), _WIDE_WEIGHT
     yield plan, GPT2, (_LONG, 1), small
     for operation, protocols in OPERATIONS.items():
-        for name in protocols:
-            if operation != "truncation" and name != plan.choices[operation]:
+        for name, protocol in protocols.items():
+            polynomial = getattr(protocol, "polynomial", False)
+            if operation != "truncation" and name != plan.choices[operation] and not polynomial:
                 for form in forms[:3]:
                     yield plan.replace(**{operation: name}), form, (_ROWS, 1), small
+    yield PLANS[_POLYNOMIAL], variant("poly", GPT2), (_ROWS, 1), small
     # Exact truncation compares cell by cell: ranges as narrow as a real model's keep that short.
     yield PLANS[_EXACT], load_config(_NARROW), (1, 1), small
 
