@@ -5,19 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from bench.block import run_dealer, running
+from bench.peers.additive_tasks import loaded, run_task
 from bench.peers.drive import Measured, PeerFailed
 from bench.peers.inside.sockets import between, received
 from bench.peers.network import free_port, linked, meet
-from bench.peers.tasks import TASKS, Task, block_of
+from bench.peers.tasks import TASKS, Task
 from mpcinfer.benchmark.network import Network
-from mpcinfer.models.decoder import Decoder
-from mpcinfer.models.fold import as_run
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.suites.additive.session import connected_executor
 from mpcinfer.suites.arithmetic.backend import SecureBackend
@@ -25,51 +23,13 @@ from mpcinfer.suites.registry import get_plan
 from parties.bill import Bill
 from parties.keys import KeyPair
 from parties.link import Link
-from parties.meter import CLIENT, SERVER, Meter, Phase
+from parties.meter import CLIENT, SERVER, Meter
 from parties.tcp import Listener, connect
 from protocols.additive.crypten.executor import CrypTenArithmetic
 from protocols.additive.registry import resolve
-from protocols.arithmetic.weight import Weight
-from protocols.share import Share
 
 PLAN = "crypten"
 _TIMEOUT_S = 300.0
-_EPS = 1e-5
-
-
-def _loaded(executor: CrypTenArithmetic, backend: SecureBackend, task: Task) -> dict[str, Weight]:
-    """The server's weights, in the setup."""
-    own = executor.rank == SERVER
-    if task.kind == "block":
-        config, weights = as_run(*block_of(task.name), folds=get_plan(PLAN).fold)
-        of_the_block = {name for name in weights if name.startswith("layer")}
-        return backend.load(config, weights if own else None, of_the_block)
-    weights = {name: torch.from_numpy(value) for name, value in task.inputs.weights.items()}
-    with executor.meter.phase(Phase.SETUP), executor.meter.span("setup", "setup"):
-        return {
-            name: executor.weight(name, value if own else None, value.shape)
-            for name, value in weights.items()
-        }
-
-
-def _run(backend: SecureBackend, task: Task, weights: Mapping[str, Weight], x: Share) -> Share:
-    executor, suite = backend.executor, backend.suite
-    with torch.no_grad(), executor.meter.span(task.name, task.name):
-        match task.name:
-            case "matmul":
-                return executor.linear(x, weights["weight"])
-            case "relu":
-                return suite.relu(executor, x)
-            case "gelu":
-                return suite.gelu(executor, x)
-            case "softmax":
-                return suite.softmax(executor, x, 0)
-            case "layernorm":
-                with backend.at(0, "norm1"):
-                    return backend.norm(x, None, None, "layernorm", _EPS)
-            case _:
-                config, _ = as_run(block_of(task.name)[0], None, folds=get_plan(PLAN).fold)
-                return Decoder(backend, config, weights).stack(x)
 
 
 def _party(rank: int, name: str, net: dict[str, Any], results: Any) -> None:
@@ -92,7 +52,7 @@ def _party(rank: int, name: str, net: dict[str, Any], results: Any) -> None:
 
 def _measured(executor: CrypTenArithmetic, link: Link, task: Task, net: dict[str, Any]) -> dict[str, Any]:
     backend = SecureBackend(executor, resolve(get_plan(PLAN)), 1)
-    weights = _loaded(executor, backend, task)
+    weights = loaded(backend, task, own=link.rank == SERVER)
     value = torch.from_numpy(task.inputs.x)[None] if link.rank == CLIENT else None
     x = executor.share_from(CLIENT, value, (1, *task.shape))
     only = {net["listen"], net["reach"]}
@@ -100,7 +60,7 @@ def _measured(executor: CrypTenArithmetic, link: Link, task: Task, net: dict[str
     before = received(only=only)
     meet(link)
     started = time.perf_counter()
-    y = _run(backend, task, weights, x)
+    y = run_task(backend, task, weights, x)
     seconds = time.perf_counter() - started
     meet(link)
     counted = between(before, received(only=only))

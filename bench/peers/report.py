@@ -17,6 +17,7 @@ CLEAR = "clear-torch"
 NAMES = {
     OURS: "mpcinfer, `fss`",
     "mpcinfer-crypten": "mpcinfer, `crypten`",
+    "mpcinfer-two-party": "mpcinfer, `two-party`",
     "crypten": "CrypTen 0.4.1",
     "spu-semi2k": "SPU 0.9.5, semi2k",
     "spu-cheetah": "SPU 0.9.5, cheetah",
@@ -25,6 +26,7 @@ NAMES = {
 TRUST = {
     OURS: "dealer",
     "mpcinfer-crypten": "dealer",
+    "mpcinfer-two-party": "two parties",
     "crypten": "INSECURE: the server deals",
     "spu-semi2k": "INSECURE: the server deals",
     "spu-cheetah": "two parties",

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.peers import ours_additive, ours_fss
+from bench.peers import ours_additive, ours_fss, ours_two_party
 from bench.peers.drive import Measured, Peer
 from bench.peers.network import free_port
 from bench.peers.tasks import Task
@@ -17,6 +17,7 @@ from mpcinfer.benchmark.network import Network
 
 _LIMIT_S = 900.0
 _DEALER = "semi-honest, with a dealer that colludes with neither party"
+_NOBODY_ELSE = "semi-honest, two parties, no dealer"
 
 
 class System(ABC):
@@ -90,12 +91,23 @@ class Additive(System):
         return ours_additive.measure(task, network, repeat)
 
 
+class TwoParty(System):
+    """Ours without a dealer."""
+
+    name, title, plan = "mpcinfer-two-party", "mpcinfer, `two-party`", "two-party"
+    trust, short = _NOBODY_ELSE, "two parties"
+
+    def run(self, task: Task, network: Network, repeat: int) -> Measured:
+        return ours_two_party.measure(task, network, repeat)
+
+
 _PARTY_DEALS = "semi-honest, and INSECURE as run: the server makes the correlations (trusted first party)"
 SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (
         Fss(),
         Additive(),
+        TwoParty(),
         Foreign("crypten", "CrypTen 0.4.1", "crypten", "run_crypten", _PARTY_DEALS, "server deals: insecure"),
         Foreign(
             "spu-semi2k",
@@ -111,7 +123,7 @@ SYSTEMS: dict[str, System] = {
             "SPU 0.9.5, cheetah",
             "spu",
             "run_spu",
-            "semi-honest, two parties, no dealer",
+            _NOBODY_ELSE,
             "two parties",
             {"protocol": "cheetah"},
             warm_ups=0,
@@ -126,4 +138,4 @@ SYSTEMS: dict[str, System] = {
         ),
     )
 }
-BY_DEFAULT = tuple(name for name in SYSTEMS if name != "spu-cheetah")
+BY_DEFAULT = tuple(name for name in SYSTEMS if name not in ("spu-cheetah", "mpcinfer-two-party"))
