@@ -66,7 +66,7 @@ class FssBounds(ErrorBoundBackend):
     def span(self, name: str, kind: str = "") -> AbstractContextManager[object]:
         return self._meter.span(name, kind)
 
-    def embed(self, tokens: Bounded, table: torch.Tensor) -> Bounded:
+    def embed(self, tokens: Bounded, table: torch.Tensor, types: int = 1) -> Bounded:
         value = self.plain.embed(tokens.value, table)
         return Bounded(value, torch.full_like(value, self._table_half))
 

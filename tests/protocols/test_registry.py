@@ -16,8 +16,9 @@ from protocols.fss.plans import EXACT, is_faithful
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.fss.registry import truncating
 from protocols.plan import Plan
+from protocols.two_party.registry import resolve as resolve_two_party
 
-RESOLVERS = {"crypten": resolve, "fss": resolve_fss}
+RESOLVERS = {"crypten": resolve, "fss": resolve_fss, "two-party": resolve_two_party}
 OPERATIONS = [
     (suite_name, operation) for suite_name, suite in SUITES.items() for operation in suite.operations
 ]

@@ -60,7 +60,7 @@ class ErrorBoundBackend(Backend[Bounded, torch.Tensor]):
         value = self.plain.tokens(ids, count)
         return Bounded(value, torch.zeros_like(value))
 
-    def embed(self, tokens: Bounded, table: torch.Tensor) -> Bounded:
+    def embed(self, tokens: Bounded, table: torch.Tensor, types: int = 1) -> Bounded:
         value = self.plain.embed(tokens.value, table)
         return Bounded(value, torch.full_like(value, self.weight_error))
 

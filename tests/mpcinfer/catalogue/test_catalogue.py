@@ -14,7 +14,7 @@ from mpcinfer import cost
 from mpcinfer.catalogue import listing
 from mpcinfer.models.folded import folded_config
 from mpcinfer.models.load import load_config
-from mpcinfer.suites.additive import catalogue as crypten
+from mpcinfer.suites.arithmetic import samples as arithmetic
 from mpcinfer.suites.entry import Entry, ErrorKind, StatedError, source_of, summary_of
 from mpcinfer.suites.fss import catalogue as fss
 from mpcinfer.suites.fss import gates
@@ -46,7 +46,8 @@ def test_it_has_all_that_is_registered_and_nothing_else() -> None:
     }
     assert set(ENTRIES) == registered
     assert set(fss.SAMPLES) == set(SUITES["fss"].operations)
-    assert set(crypten.SAMPLES) == set(SUITES["crypten"].operations)
+    additive = SUITES["crypten"].operations.keys() | SUITES["two-party"].operations.keys()
+    assert set(arithmetic.SAMPLES) == additive
 
 
 def test_every_gate_has_a_sample() -> None:
@@ -58,7 +59,7 @@ def test_every_gate_has_a_sample() -> None:
 def test_documentation_and_error_are_there(entry: Entry) -> None:
     assert entry.summary
     assert entry.security.startswith("semi-honest")
-    primitive = entry.suite == "crypten" and entry.operation in ("linear", "truncation", "comparison")
+    primitive = entry.suite != "fss" and entry.operation in ("linear", "products", "truncation", "comparison")
     assert bool(entry.source) == (entry.error is not None) == (not primitive)
 
 

@@ -15,12 +15,13 @@ from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.fss.connect import encoded_weights
 from mpcinfer.suites.fss.program import Program
 from mpcinfer.suites.fss.ready import ready, warm_up, warm_up_dealing
-from mpcinfer.suites.registry import PLANS, get_plan
+from mpcinfer.suites.registry import get_plan
 from parties.errors import ConfigError
 from tests.mpcinfer.test_private_models import GPT2, LLAMA, RELU
 from tests.mpcinfer.three_parties import random_model
+from tests.plans import ANY_MODEL
 
-FSS = [name for name, plan in PLANS.items() if plan.suite == "fss"]
+FSS = [name for name, plan in ANY_MODEL.items() if plan.suite == "fss"]
 
 
 @pytest.mark.parametrize("plan", FSS)

@@ -17,7 +17,7 @@ UNIT = 2.0**-16
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 @pytest.mark.parametrize(("low", "high"), [(2.0**-8, 2.0**20), (0.1, 150.0), (0.3, 1.1), (300.0, 1100.0)])
 def test_normalised_rows(low: float, high: float, rounding: str) -> None:
-    """Entries up to 30 standard deviations.
+    """Entries up to 30 standard deviations, as rows of 1,024 may have.
 
     Where the factor 1 / sqrt is multiplied last, its relative error is the result's; a row that is scaled
     down first loses a unit, times the mantissa's root of at most 1. Where the product of both is rounded
@@ -27,7 +27,7 @@ def test_normalised_rows(low: float, high: float, rounding: str) -> None:
     power = on_grid(low * (high / low) ** torch.linspace(0, 1, 2001, dtype=torch.float64)).clamp(low, high)
     power = on_grid(power)
     deviations = torch.tensor([-30.0, -1.0, 0.25, 8.0], dtype=torch.float64)
-    x = on_grid(deviations * power.sqrt()[:, None])
+    x = torch.nn.functional.pad(on_grid(deviations * power.sqrt()[:, None]), (0, 1020))
     got = executor.open_to(
         0, protocol.normalise(executor, share(executor, x), share(executor, power[:, None]))
     )
