@@ -32,7 +32,7 @@ from protocols.two_party.rlwe.tiles import MatrixShape
 
 WEIGHT_BITS = FRAC_BITS + 1
 """A weight's columns have the norm of entries below 2 at most, in the mean; one column 64 times as much."""
-_KeyId = tuple[int, tuple[int, ...]]
+_KeyId = tuple[int, tuple[int, ...], int]
 StockId = tuple[str, Kind, int, int]
 
 
@@ -66,7 +66,7 @@ def matmul_bytes(request: Request) -> int:
 
 def key_id(parameters: RlweParameters) -> _KeyId:
     """Parameters that differ in nothing else share a key."""
-    return parameters.degree, parameters.primes
+    return parameters.degree, parameters.primes, parameters.digits
 
 
 def stock_id(request: Request) -> StockId:
