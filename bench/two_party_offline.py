@@ -4,9 +4,9 @@
     python -m bench.two_party_offline stack/gpt2/own/two-party/T128
     python -m bench.two_party_offline --record           also appends to bench/records/offline.jsonl
 
-Server and client are processes with a thread for loops each, connected over encrypted loopback TCP, with
-random weights. Seconds are of the processor, of all threads of a party, so that others on the same cores do
-not count; wall time is the server's. Correlations are made and dropped. Bytes are compared with the count.
+Server and client are processes with as many threads as parties have, connected over encrypted loopback TCP,
+with random weights. Seconds are of the processor, of all threads of a party, so that others on the same cores
+do not count; wall time is the server's. Correlations are made and dropped. Bytes are compared with the count.
 """
 
 from __future__ import annotations
@@ -57,7 +57,6 @@ class Clock:
 
 
 def _party(rank: int, task: Task, net: dict[str, Any], results: Any) -> None:
-    torch.set_num_threads(1)
     keys: KeyPair = net["keys"][rank]
     if rank == SERVER:
         channel = Listener(net["server"], keys, [net["keys"][CLIENT].public]).accept(_TIMEOUT_S, _TIMEOUT_S)
@@ -142,8 +141,8 @@ def main() -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"wall {found.wall:.2f} s; peak {found.peak[0] / 1e9:.2f} GB at the server, {found.peak[1] / 1e9:.2f} "
-        f"at the client; {'exactly as counted' if same else 'NOT as counted'}"
+        f"wall {found.wall:.2f} s; peak {found.peak[0] / 1e9:.2f} GB at the server and "
+        f"{found.peak[1] / 1e9:.2f} at the client; {'exactly as counted' if same else 'NOT as counted'}"
     )
     if options.record:
         Record(

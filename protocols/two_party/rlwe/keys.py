@@ -2,7 +2,7 @@
 
 The holder of the secret sends, once a session, a seed and the halves that are not drawn from it: an
 encryption of zero, and for each automorphism X -> X^(N / s + 1), s = 1, 2, ..., K / 2, encryptions of
-q / Q_d times the image of the secret, d < D, where Q_d is a product of up to `digit_primes` primes. (Chen, Dai,
+q / Q_d times the image of the secret, d < D, Q_d being a product of up to `digit_primes` primes. (Chen, Dai,
 Kim, Song, "Efficient Homomorphic Conversion Between (Ring) LWE Ciphertexts", ACNS 2021; digits of q / Q_d in
 place of a special modulus, as in Han and Ki, "Better Bootstrapping for Approximate Homomorphic Encryption",
 CT-RSA 2020.)

@@ -46,10 +46,25 @@ def holder_product(
     Raises:
         PeerError: see `Link.recv`.
     """
+    batch, rows, inner = left.shape
+    shape = MatrixShape(batch, rows, inner, columns)
+    send_left(link, key, left, shape, stream)
+    return receive_share(link, key, shape)
+
+
+def send_left(
+    link: Link, key: SecretKey[RlweParameters], left: Words, shape: MatrixShape, stream: Randomness
+) -> None:
+    """The first half of `holder_product`: other messages may be sent before `receive_share`."""
+    tiles = Tiles(shape, key.parameters.degree)
+    send_query(link, key, tiles, tiles.laid_left(left, key.parameters.ring_bits), stream)
+
+
+def receive_share(link: Link, key: SecretKey[RlweParameters], shape: MatrixShape) -> Words:
+    """The second half of `holder_product`."""
     p = key.parameters
-    tiles = Tiles(MatrixShape(left.shape[0], left.shape[1], left.shape[2], columns), p.degree)
-    send_query(link, key, tiles, tiles.laid_left(left, p.ring_bits), stream)
-    out = np.empty((left.shape[0], left.shape[1], columns), np.uint64)
+    tiles = Tiles(shape, p.degree)
+    out = np.empty((shape.batch, shape.rows, shape.columns), np.uint64)
     for matrix in out:
         for top, bottom in tiles.slabs:
             first, second = link.recv(answer_specs(p, tiles, bottom - top))

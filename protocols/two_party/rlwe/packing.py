@@ -54,7 +54,8 @@ def join_two(
     cut = digit_cut(p)
     join_ciphertexts(
         *even, *odd, shift, keys.packing[shift.bit_length() - 1],
-        image_places(t.degree, shift), image_points(t.degree, p.primes, shift), powers(p, shift),
+        image_places(t.degree, shift), image_points(t.degree, p.primes, shift),
+        powers(t.degree, p.primes, shift),
         cut.spans, cut.scales, cut.radixes, cut.inverses,
         t.inner, t.primes, t.folds, t.reciprocals, t.ones, t.roots, t.points,
         t.degree_inverse, t.roots_inverse, t.points_inverse,
@@ -109,7 +110,7 @@ def image_places(degree: int, shift: int) -> NDArray[np.int32]:
 
 @lru_cache(maxsize=32)
 def image_points(degree: int, primes: tuple[int, ...], shift: int) -> NDArray[np.int32]:
-    """Whose value the image under X -> X^(N / shift + 1) has at each point, in the order of `key_transform`."""
+    """Whose value the image under X -> X^(N / shift + 1) has at each point of `key_transform`."""
     exponents = _exponents(degree, primes[0])
     place = np.empty(2 * degree, np.int32)
     place[exponents] = np.arange(degree, dtype=np.int32)
@@ -117,10 +118,10 @@ def image_points(degree: int, primes: tuple[int, ...], shift: int) -> NDArray[np
 
 
 @lru_cache(maxsize=32)
-def powers(parameters: RlweParameters, shift: int) -> Words:
+def powers(degree: int, primes: tuple[int, ...], shift: int) -> Words:
     """X^shift at every point, [L, N], with quotients."""
-    values = _power(parameters.degree, parameters.primes, shift).astype(np.uint64)
-    return values | (values << HALF) // np.array(parameters.primes, np.uint64)[:, None] << HALF
+    values = _power(degree, primes, shift).astype(np.uint64)
+    return values | (values << HALF) // np.array(primes, np.uint64)[:, None] << HALF
 
 
 def _power(degree: int, primes: tuple[int, ...], exponent: int) -> Residues:

@@ -101,7 +101,7 @@ class RingParameters:
 
     @property
     def digits(self) -> int:
-        """Keys of an automorphism: numbers into which a coefficient is cut before it is multiplied by them."""
+        """D, keys of an automorphism: a coefficient is cut into as many numbers, one for each."""
         return len(self.primes)
 
 

@@ -74,17 +74,17 @@ def test_shares_add_up_to_the_product(case: Any, extreme: bool) -> None:
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_digits_of_several_primes_pack_as_well(width: int) -> None:
     """Six primes: keys shrink as digits widen, and shares add up as before."""
-    left, right, found = factors((37, None, 1, 20, 30, 9), extreme=False)
+    left, right, found = factors((41, None, 1, 20, 64, 9), extreme=False)
     p = dataclasses.replace(found, digit_primes=width)
     assert (len(p.primes), p.digits) == (6, 6 // width)
     client, server, meter = both(
         lambda link, stream: holder_product(link, send_keys(link, p, stream), left, 9, stream),
         lambda link, stream: evaluator_product(link, receive_keys(link, p), right, 20, stream),
     )
-    low = np.uint64((1 << 37) - 1)
+    low = np.uint64((1 << 41) - 1)
     assert np.array_equal((client + server) & low, (left @ right.astype(np.uint64)) & low)
     ciphertext = 27 * 6 * 8192 // 8
-    queries = query_bytes(p, MatrixShape(1, 20, 30, 9))
+    queries = query_bytes(p, MatrixShape(1, 20, 64, 9))
     assert offline_bytes(meter)[0] == queries + 16 + (1 + 8 * 6 // width) * ciphertext
 
 
