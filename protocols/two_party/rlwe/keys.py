@@ -23,6 +23,7 @@ from parties.errors import MalformedFrame
 from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import RingArray, spec_of
+from protocols.two_party.rlwe.kernels.residues import minus_products
 from protocols.two_party.rlwe.kernels.transforms import Residues, Small, Transform, to_points, transform_of
 from protocols.two_party.rlwe.kernels.words import PRIME_BITS
 from protocols.two_party.rlwe.parameters import ROWS, RingParameters
@@ -88,7 +89,7 @@ def send_keys(link: Link, parameters: P, stream: Randomness) -> SecretKey[P]:
     second = np.empty_like(uniform)
     for index, first in enumerate(uniform):
         noise = to_points(key_transform(parameters), to_residues(errors(stream, parameters.degree), primes))
-        second[index] = minus_product(first, key.points, noise, primes)
+        second[index] = minus_product(key_transform(parameters), first, key.points, noise)
         if index:
             level, digit = divmod(index - 1, parameters.digits)
             image = to_points(key_transform(parameters), to_residues(images[level], primes))
@@ -145,11 +146,11 @@ def check_residues(values: RingArray, primes: tuple[int, ...]) -> None:
         raise MalformedFrame("a ciphertext's coefficient is not below its modulus")
 
 
-def minus_product(first: Residues, secret: Residues, noise: Residues, primes: tuple[int, ...]) -> Residues:
-    """noise - first secret, point by point, all [..., L, N]."""
-    moduli = np.array(primes, np.uint64)[:, None]
-    product = first.astype(np.uint64) * secret % moduli
-    return ((noise + (moduli - product)) % moduli).astype(np.uint32)
+def minus_product(t: Transform, first: Residues, secret: Residues, noise: Residues) -> Residues:
+    """noise - first secret, point by point, all [L, N], modulo the primes of a transform."""
+    out = np.empty_like(first)
+    minus_products(first, secret, noise, t.primes, t.folds, t.reciprocals, out)
+    return out
 
 
 def _uniform(parameters: RingParameters, seed: bytes) -> Residues:

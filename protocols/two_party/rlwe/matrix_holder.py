@@ -10,6 +10,7 @@ from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import RingArray, Spec, spec_of
 from protocols.two_party.rlwe.encoding import encode
+from protocols.two_party.rlwe.kernels.residues import multiply_points
 from protocols.two_party.rlwe.kernels.transforms import (
     Residues,
     Words,
@@ -119,8 +120,9 @@ def times_secret(key: SecretKey[RlweParameters], first: Words) -> Words:
     transform = key_transform(key.parameters, _LIFTED)
     moduli = np.array(primes, np.uint64)[:, None]
     points = to_points(transform, (first[:, None, :] % moduli).astype(np.uint32))
-    products = points.astype(np.uint64) * key.points[:_LIFTED] % moduli
-    return _lifted(to_coefficients(transform, products.astype(np.uint32)), primes)
+    secret = key.points[:_LIFTED]
+    multiply_points(points, secret, transform.primes, transform.folds, transform.reciprocals)
+    return _lifted(to_coefficients(transform, points), primes)
 
 
 def _lifted(values: Residues, primes: tuple[int, ...]) -> Words:
