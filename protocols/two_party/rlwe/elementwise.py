@@ -10,8 +10,8 @@ A number takes 27 L bits to the evaluator and 54 L' back (`slot_parameters`); pr
     RLWE  486  540  567  594  594  594  648  675  675   702
     OT    210  300  406  528  630  666  703  820  990  1176
 
-So RLWE has fewer bytes from k = 34 on. At k = 37 a product takes some 1.0 microseconds of a core at the
-evaluator and 1.2 at the holder (`bench.rlwe_products`); k correlated transfers take 1.9 at each party where a
+So RLWE has fewer bytes from k = 34 on. At k = 37 a product takes some 0.9 microseconds of a core at the
+evaluator and 0.5 at the holder (`bench.rlwe_products`); k correlated transfers take 1.9 at each party where a
 core makes 20 million a second, and 7.4 where it makes 5: RLWE is the faster from about k = 24 on, or k = 6.
 """
 

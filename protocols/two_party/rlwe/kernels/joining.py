@@ -55,10 +55,10 @@ def join_ciphertexts(
     line, turned = np.empty(degree, np.uint64), np.empty(degree, np.uint64)
     for d in range(spans.size - 1):
         start, end = spans[d], spans[d + 1]
-        for m in range(end - start):
-            j = start + m
-            _butterfly(first[j], first_odd[j], shift, primes[j], scales[j], places, images[m])
-            _digit(images[m], digits, m, radixes[d, :, j], inverses[d, m], primes[j])
+        for j in range(start, end):
+            image = images[j - start]
+            _butterfly(first[j], first_odd[j], shift, primes[j], scales[j], places, image)
+            _digit(image, digits, j - start, radixes[d, :, j], inverses[d, j - start], primes[j])
         for j in range(count):
             if start <= j < end:
                 line[:] = images[j - start]
@@ -67,11 +67,12 @@ def join_ciphertexts(
             forward(line, turned, inner, primes[j], ones[j], roots[j], points[j])
             _add_key_products(turned, key[0, d, j], key[1, d, j], sums[0, j], sums[1, j])
     for j in range(count):
-        _reduce_all(sums[0, j], primes[j], folds[j], reciprocals[j], turned)
-        inverse(turned, line, inner, primes[j], roots_inverse[j], points_inverse[j])
-        _add_to(line, degree_inverse[j], primes[j], first[j])
-        _split(second[j], second_odd[j], powers[j], primes[j], sums[1, j], turned)
-        _add_moved(sums[1, j], turned, order, primes[j], folds[j], reciprocals[j], second[j])
+        prime, fold, reciprocal = primes[j], folds[j], reciprocals[j]
+        _reduce_all(sums[0, j], prime, fold, reciprocal, turned)
+        inverse(turned, line, inner, prime, roots_inverse[j], points_inverse[j])
+        _add_to(line, degree_inverse[j], prime, first[j])
+        _split(second[j], second_odd[j], powers[j], prime, sums[1, j], turned)
+        _add_moved(sums[1, j], turned, order, prime, fold, reciprocal, second[j])
 
 
 @kernel
