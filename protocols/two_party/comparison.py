@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,11 +15,24 @@ from parties.meter import SERVER
 from parties.randomness import SystemRandom
 from parties.wire import Spec
 from protocols.two_party import steps
-from protocols.two_party.correlations import ENTRY_BITS, TABLE_SIZE, Correlations, Request
+from protocols.two_party.correlations import ENTRY_BITS, TABLE_BITS, TABLE_SIZE, Correlations, Request
 
 Bits = NDArray[np.uint8]
 _LESS, _EQUAL = 1, 2
 """What the bits of an entry say."""
+_EVERYWHERE = np.uint32(((1 << TABLE_BITS) - 1) // ((1 << ENTRY_BITS) - 1))
+"""An entry times this is a table of that entry alone."""
+_TABLES = np.array(
+    [
+        sum(
+            (_LESS * (own < other) | _EQUAL * (own == other)) << ENTRY_BITS * other
+            for other in range(TABLE_SIZE)
+        )
+        for own in range(TABLE_SIZE)
+    ],
+    np.uint32,
+)
+"""By the server's digit, entries for every digit of the client's, the lowest first."""
 
 
 def less_than(link: Link, correlations: Correlations, word: torch.Tensor, bits: int) -> torch.Tensor:
@@ -53,17 +68,16 @@ def less_than(link: Link, correlations: Correlations, word: torch.Tensor, bits: 
     return torch.from_numpy(less[0].astype(np.int64))
 
 
-def _serve(link: Link, label: str, digits: Bits, parts: list[Bits]) -> Bits:
+def _serve(link: Link, label: str, digits: Bits, parts: list[NDArray[Any]]) -> Bits:
     """The server's shares of both bits of every digit, as entries."""
-    (pads,) = parts
+    pads = parts[0].view(np.uint32)
     (places,) = link.recv([Spec(steps.DIGIT_BITS, (digits.size,))], label)
     own = SystemRandom().uint8((digits.size,)) & np.uint8((1 << ENTRY_BITS) - 1)
-    every = np.arange(TABLE_SIZE, dtype=np.uint8)
-    flat = digits.reshape(-1, 1)
-    table = (flat < every).astype(np.uint8) * _LESS | (flat == every).astype(np.uint8) * _EQUAL
-    turned = (every[None, :] - places.astype(np.uint8)[:, None]) & np.uint8(TABLE_SIZE - 1)
-    masked = table ^ own[:, None] ^ np.take_along_axis(pads, turned.astype(np.int64), 1)
-    link.send([masked.reshape(-1)], ENTRY_BITS, label)
+    up = places.astype(np.uint32) * np.uint32(ENTRY_BITS)
+    masked = _TABLES[digits.reshape(-1)]
+    masked ^= own * _EVERYWHERE
+    masked ^= (pads << up) | (pads >> ((np.uint32(TABLE_BITS) - up) & np.uint32(TABLE_BITS - 1)))
+    link.send([masked], TABLE_BITS, label)
     return own.reshape(digits.shape)
 
 
@@ -72,9 +86,9 @@ def _ask(link: Link, label: str, digits: Bits, parts: list[Bits]) -> Bits:
     place, pad = parts
     flat = digits.reshape(-1)
     link.send([(flat - place) & np.uint8(TABLE_SIZE - 1)], steps.DIGIT_BITS, label)
-    (masked,) = link.recv([Spec(ENTRY_BITS, (flat.size * TABLE_SIZE,))], label)
-    rows = masked.astype(np.uint8).reshape(-1, TABLE_SIZE)
-    return (rows[np.arange(flat.size), flat] ^ pad).reshape(digits.shape)
+    (masked,) = link.recv([Spec(TABLE_BITS, (flat.size,))], label)
+    entries = masked >> (flat.astype(np.uint32) * np.uint32(ENTRY_BITS)) & np.uint32((1 << ENTRY_BITS) - 1)
+    return (entries.astype(np.uint8) ^ pad).reshape(digits.shape)
 
 
 def _join(

@@ -45,6 +45,7 @@ class Kind(StrEnum):
 _PAIRS = (Kind.PRODUCT, Kind.MATMUL, Kind.LINEAR, Kind.LINEAR_TRANSPOSED)
 TABLE_SIZE, ENTRY_BITS = 16, 2
 """Of `Kind.DIGIT`."""
+TABLE_BITS = TABLE_SIZE * ENTRY_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,8 @@ class Correlations(ABC):
         SELECT            the bit's XOR share, its additive share, the number's share, the product's share
         BIT               the XOR share, the additive share
         AND               XOR shares of a, b and a & b: 0 or 1, uint8 [n]
-        DIGIT             the server: entries uint8 [n, 16]; the client: which entry uint8 [n], and it
+        DIGIT             the server: tables int32 [n], entry 0 in the lowest bits; the client: which entry,
+                          and it, uint8 [n] each
     """
 
     @abstractmethod

@@ -20,11 +20,16 @@ class Digit(Recipe):
 
     def make(self, maker: Maker, count: int, bits: int) -> tuple[torch.Tensor, ...]:
         if maker.rank == SERVER:
-            tables = np.empty((count, TABLE_SIZE), np.uint8)
+            tables, up = (
+                np.empty(count, np.uint32),
+                np.arange(TABLE_SIZE, dtype=np.uint64) * np.uint64(ENTRY_BITS),
+            )
             for start in range(0, count, _TOGETHER):
                 part = tables[start : start + _TOGETHER]
-                part[:] = maker.ot.random_messages(len(part), TABLE_SIZE, ENTRY_BITS)
-            return (torch.from_numpy(tables),)
+                entries = maker.ot.random_messages(len(part), TABLE_SIZE, ENTRY_BITS)
+                entries <<= up
+                part[:] = np.bitwise_or.reduce(entries, axis=1)
+            return (torch.from_numpy(tables.view(np.int32)),)
         places, entries = np.empty(count, np.uint8), np.empty(count, np.uint8)
         for start in range(0, count, _TOGETHER):
             part = slice(start, min(start + _TOGETHER, count))

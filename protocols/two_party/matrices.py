@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -20,20 +21,19 @@ from protocols.two_party.primitives import FRAC_BITS
 from protocols.two_party.rlwe.costs import answer_bytes, key_bytes, query_bytes
 from protocols.two_party.rlwe.keys import EvaluationKeys, SecretKey, receive_keys, send_keys
 from protocols.two_party.rlwe.matrix_evaluator import evaluator_product
-from protocols.two_party.rlwe.matrix_holder import holder_product
+from protocols.two_party.rlwe.matrix_holder import receive_share, send_left
 from protocols.two_party.rlwe.parameters import (
-    LEAST_ROWS,
     RlweParameters,
     largest_norm,
     matrix_parameters,
     private_norm,
 )
 from protocols.two_party.rlwe.tiles import MatrixShape
+from protocols.two_party.stock import Stock, StockId, Taken, rows_made, stock_id
 
 WEIGHT_BITS = FRAC_BITS + 1
 """A weight's columns have the norm of entries below 2 at most, in the mean; one column 64 times as much."""
-_KeyId = tuple[int, tuple[int, ...]]
-StockId = tuple[str, Kind, int, int]
+_KeyId = tuple[int, tuple[int, ...], int]
 
 
 def parameters_of(request: Request) -> RlweParameters:
@@ -50,12 +50,7 @@ def matrix_shape(request: Request) -> MatrixShape:
     if request.kind is Kind.MATMUL:
         return MatrixShape(math.prod(left[:-2]), left[-2], left[-1], right[-1])
     inner, columns = right if request.kind is Kind.LINEAR else right[::-1]
-    return MatrixShape(1, rows_made(math.prod(left[:-1])), inner, columns)
-
-
-def rows_made(rows: int) -> int:
-    """Rows of a linear layer that are made at once: a ciphertext has room for `LEAST_ROWS` at least."""
-    return rows if rows > LEAST_ROWS // 2 else LEAST_ROWS
+    return MatrixShape(1, rows_made(request), inner, columns)
 
 
 def matmul_bytes(request: Request) -> int:
@@ -66,13 +61,7 @@ def matmul_bytes(request: Request) -> int:
 
 def key_id(parameters: RlweParameters) -> _KeyId:
     """Parameters that differ in nothing else share a key."""
-    return parameters.degree, parameters.primes
-
-
-def stock_id(request: Request) -> StockId:
-    """Which rows that were made before can be used."""
-    rows = math.prod(request.shapes[0][:-1])
-    return request.weight, request.kind, request.bits, rows_made(rows)
+    return parameters.degree, parameters.primes, parameters.digits
 
 
 class Matrices:
@@ -89,62 +78,89 @@ class Matrices:
         self._own: dict[_KeyId, SecretKey[RlweParameters]] = {}
         self._theirs: dict[_KeyId, EvaluationKeys[RlweParameters]] = {}
         self._weights: dict[str, torch.Tensor | None] = {}
-        self._left: dict[StockId, int] = {}
+        self._stock = Stock()
         self._rows: dict[StockId, Parts] = {}
 
     def hold(self, name: str, weight: torch.Tensor | None) -> None:
         """The server's weight of that name; None at the client."""
         self._weights[name] = weight
 
-    def make(self, request: Request) -> Parts:
-        """This party's part of a matrix correlation."""
-        return self._matmul(request) if request.kind is Kind.MATMUL else self._linear(request)
+    def make(self, requests: Sequence[Request]) -> list[Parts]:
+        """This party's parts of matrix correlations: of matrices alone, or of linear layers alone.
 
-    def _linear(self, request: Request) -> Parts:
-        """The next rows of those that were made; the rows left are for the layer's next uses."""
-        identity, rows = stock_id(request), math.prod(request.shapes[0][:-1])
-        if self._left.get(identity, 0) < rows:
-            self._rows[identity] = self._make_rows(request)
-            self._left[identity] = matrix_shape(request).rows
-        made = self._rows[identity]
-        at = matrix_shape(request).rows - self._left[identity]
-        self._left[identity] -= rows
-        shapes = (request.shapes[0], request.result_shape)[-len(made) :]
-        return tuple(part[at : at + rows].reshape(shape) for part, shape in zip(made, shapes, strict=True))
+        Whoever encrypts sends the next factor before it waits for the answer to one: neither party idles.
+        """
+        if requests[0].kind is Kind.MATMUL:
+            return self._matmuls(requests)
+        taken = [(request, self._stock.take(request)) for request in requests]
+        made = iter(self._rows_for([request for request, rows in taken if rows.is_new]))
+        return [self._taken_rows(request, rows, made) for request, rows in taken]
 
-    def _make_rows(self, request: Request) -> Parts:
+    def _taken_rows(self, request: Request, rows: Taken, made: Iterator[Parts]) -> Parts:
+        """Rows of those that were made; those left are for the layer's next uses."""
+        identity = stock_id(request)
+        if rows.is_new:
+            self._rows[identity] = next(made)
+        parts = self._rows.pop(identity) if rows.is_last else self._rows[identity]
+        shapes = (request.shapes[0], request.result_shape)[-len(parts) :]
+        return tuple(
+            part[rows.start : rows.end].reshape(shape) for part, shape in zip(parts, shapes, strict=True)
+        )
+
+    def _rows_for(self, requests: Sequence[Request]) -> list[Parts]:
         """Rows of the client's masks, at the client, and of this party's share of their products."""
-        parameters, shape = parameters_of(request), matrix_shape(request)
-        if self._rank == CLIENT:
-            mask, key = self._words((shape.rows, shape.inner), request.bits), self._holder(parameters)
-            share = holder_product(self._link, key, to_words(mask)[None], shape.columns, self._random)
-            return mask, to_tensor(share)[0]
+        if self._rank == SERVER:
+            return [(self._of_weight(request)[0],) for request in requests]
+        masks: list[torch.Tensor] = []
+        shares: list[torch.Tensor] = []
+        for request, before in _with_the_one_before(requests):
+            if request is not None:
+                shape = matrix_shape(request)
+                masks.append(self._words((shape.rows, shape.inner), request.bits))
+                self._send_left(request, masks[-1])
+            if before is not None:
+                shares.append(self._receive_share(before)[0])
+        return list(zip(masks, shares, strict=True))
+
+    def _matmuls(self, requests: Sequence[Request]) -> list[Parts]:
+        """(a_0 + a_1)(b_0 + b_1): each party's own product, and those of its a with the other's b.
+
+        In both directions at once: a party sends its next a, multiplies the other's, and only then waits.
+        """
+        factors: list[tuple[torch.Tensor, torch.Tensor]] = []
+        products: list[torch.Tensor] = []
+        for request, before in _with_the_one_before(requests):
+            if request is not None:
+                a, b = (self._words(each, request.bits) for each in request.shapes)
+                self._send_left(request, a)
+                factors.append((a, b))
+            if before is not None:
+                a, b = factors[len(products)]
+                cross = self._times_right(before, b) + self._receive_share(before)
+                products.append(ring_bmm(a, b) + cross.reshape(before.result_shape))
+        return [(a, b, product) for (a, b), product in zip(factors, products, strict=True)]
+
+    def _of_weight(self, request: Request) -> torch.Tensor:
         weight = self._weights[request.weight]
         assert weight is not None
-        right = (weight.T if request.kind is Kind.LINEAR_TRANSPOSED else weight).contiguous().numpy()
-        keys = self._evaluator(parameters)
-        share = evaluator_product(self._link, keys, right[None], shape.rows, self._random)
-        return (to_tensor(share)[0],)
+        return self._times_right(request, weight.T if request.kind is Kind.LINEAR_TRANSPOSED else weight)
 
-    def _matmul(self, request: Request) -> Parts:
-        """(a_0 + a_1)(b_0 + b_1): each party's own product, and those of its a with the other's b."""
-        parameters, shape = parameters_of(request), matrix_shape(request)
-        a, b = (self._words(each, request.bits) for each in request.shapes)
-        total = ring_bmm(a, b)
-        for holder in (SERVER, CLIENT):
-            if holder == self._rank:
-                left = to_words(a).reshape(shape.batch, shape.rows, shape.inner)
-                share = holder_product(
-                    self._link, self._holder(parameters), left, shape.columns, self._random
-                )
-            else:
-                unused = 64 - request.bits
-                right = ((b << unused) >> unused).reshape(shape.batch, shape.inner, shape.columns).numpy()
-                share = evaluator_product(
-                    self._link, self._evaluator(parameters), right, shape.rows, self._random
-                )
-            total = total + to_tensor(share).reshape(request.result_shape)
-        return a, b, total
+    def _times_right(self, request: Request, right: torch.Tensor) -> torch.Tensor:
+        """This party's share of what the other encrypted times a right factor modulo 2^bits."""
+        shape, unused = matrix_shape(request), 64 - request.bits
+        factor = ((right << unused) >> unused).reshape(shape.batch, shape.inner, shape.columns)
+        keys = self._evaluator(parameters_of(request))
+        share = evaluator_product(self._link, keys, factor.contiguous().numpy(), shape.rows, self._random)
+        return to_tensor(share)
+
+    def _send_left(self, request: Request, left: torch.Tensor) -> None:
+        shape = matrix_shape(request)
+        numbers = to_words(left).reshape(shape.batch, shape.rows, shape.inner)
+        send_left(self._link, self._holder(parameters_of(request)), numbers, shape, self._random)
+
+    def _receive_share(self, request: Request) -> torch.Tensor:
+        share = receive_share(self._link, self._holder(parameters_of(request)), matrix_shape(request))
+        return to_tensor(share)
 
     def _holder(self, parameters: RlweParameters) -> SecretKey[RlweParameters]:
         identity = key_id(parameters)
@@ -162,16 +178,21 @@ class Matrices:
         return torch.from_numpy(self._random.words(shape, bits))
 
 
+def _with_the_one_before(requests: Sequence[Request]) -> Iterator[tuple[Request | None, Request | None]]:
+    """(first, None), (second, first), ..., (None, last)."""
+    return zip([*requests, None], [None, *requests], strict=True)
+
+
 class MatrixCosts:
     """What `Matrices` sends, without a run."""
 
     def __init__(self) -> None:
         self._sent: set[tuple[int, _KeyId]] = set()
-        self._stock: dict[StockId, int] = {}
+        self._stock = Stock()
 
     def count(self, request: Request) -> tuple[int, int]:
         """Bytes to the server and to the client for one correlation, keys included where they are new."""
-        if request.kind is not Kind.MATMUL and self._in_stock(request):
+        if request.kind is not Kind.MATMUL and not self._stock.take(request).is_new:
             return 0, 0
         parameters, shape = parameters_of(request), matrix_shape(request)
         to = [0, 0]
@@ -182,11 +203,3 @@ class MatrixCosts:
             to[1 - holder] += query_bytes(parameters, shape)
             to[holder] += answer_bytes(parameters, shape)
         return to[SERVER], to[CLIENT]
-
-    def _in_stock(self, request: Request) -> bool:
-        """Takes the rows of a linear layer from those made before, or books that more are made."""
-        identity, rows = stock_id(request), math.prod(request.shapes[0][:-1])
-        there = self._stock.get(identity, 0)
-        enough = there >= rows
-        self._stock[identity] = (there if enough else matrix_shape(request).rows) - rows
-        return enough

@@ -102,4 +102,4 @@ class TwoPartySource(Correlations):
             ]
         if transfer:
             return make_products(self._maker, group, bits)
-        return [self._matrices.make(request) for request in group]
+        return self._matrices.make(group)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from parties.meter import CLIENT, SERVER
 from protocols.arithmetic.shapes import Shape
-from protocols.two_party.correlations import ENTRY_BITS, TABLE_SIZE, Kind, Request
+from protocols.two_party.correlations import ENTRY_BITS, TABLE_BITS, Kind, Request
 
 DIGIT_BITS = 4
 """Of the digits that are compared by look-up."""
@@ -85,7 +85,7 @@ def compare(count: int, word_bits: int) -> Step:
     looked_up = digits * count
     messages = [
         Message((SERVER,), ((looked_up, DIGIT_BITS),)),
-        Message((CLIENT,), ((looked_up * TABLE_SIZE, ENTRY_BITS),)),
+        Message((CLIENT,), ((looked_up, TABLE_BITS),)),
     ]
     requests = [Request(Kind.DIGIT, ((looked_up,),), ENTRY_BITS)]
     for pairs in tree(digits):

@@ -18,7 +18,7 @@ _BYTES = {
     Kind.SELECT: 25,
     Kind.BIT: 9,
     Kind.AND: 3,
-    Kind.DIGIT: 16,
+    Kind.DIGIT: 4,
 }
 """An element's."""
 

@@ -13,6 +13,7 @@ from mpcinfer.suites.two_party.ring import UNCALIBRATED_RING, ring_bits
 from parties.bill import Bill
 from parties.link import Link
 from parties.meter import Meter
+from protocols.two_party.correlations import Request
 from protocols.two_party.counting import CountingArithmetic
 from protocols.two_party.executor import TwoPartyArithmetic
 from protocols.two_party.primitives import FRAC_BITS
@@ -32,9 +33,14 @@ def run_task(link: Link, task: Task) -> TaskResult:
     with torch.no_grad():
         greet(link, task.plan.digest(), task.config.digest())
         source = TwoPartySource(link)
-        source.announce(_counted(task)[1].requests)
+        source.announce(requests_of(task))
         executor = TwoPartyArithmetic(link, source, _ring(task), FRAC_BITS)
         return result_over(link, executor, resolve(task.plan), task)
+
+
+def requests_of(task: Task) -> list[Request]:
+    """The correlations that a task takes, in order."""
+    return _counted(task)[1].requests
 
 
 def _counted(task: Task) -> tuple[Meter, CountingArithmetic]:

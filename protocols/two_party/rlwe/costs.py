@@ -19,11 +19,11 @@ def polynomial_bytes(parameters: RingParameters, count: int) -> int:
 
 
 def key_bytes(parameters: RingParameters) -> int:
-    """From the holder to the evaluator, once a session: 1 + L log2(N / 32) ciphertexts.
+    """From the holder to the evaluator, once a session: 1 + D log2(N / 32) ciphertexts, D digits.
 
     For products of vectors it is one.
     """
-    return polynomial_bytes(parameters, 1 + parameters.packing_levels * len(parameters.primes))
+    return polynomial_bytes(parameters, 1 + parameters.packing_levels * parameters.digits)
 
 
 def query_bytes(parameters: RlweParameters, shape: MatrixShape) -> int:

@@ -10,8 +10,8 @@ A number takes 27 L bits to the evaluator and 54 L' back (`slot_parameters`); pr
     RLWE  486  540  567  594  594  594  648  675  675   702
     OT    210  300  406  528  630  666  703  820  990  1176
 
-So RLWE has fewer bytes from k = 34 on. At k = 37 a product takes some 1.0 microseconds of a core at the
-evaluator and 1.2 at the holder (`bench.rlwe_products`); k correlated transfers take 1.9 at each party where a
+So RLWE has fewer bytes from k = 34 on. At k = 37 a product takes some 0.9 microseconds of a core at the
+evaluator and 0.5 at the holder (`bench.rlwe_products`); k correlated transfers take 1.9 at each party where a
 core makes 20 million a second, and 7.4 where it makes 5: RLWE is the faster from about k = 24 on, or k = 6.
 """
 
@@ -25,7 +25,7 @@ from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import Spec, spec_of
 from protocols.two_party.rlwe.encoding import signed
-from protocols.two_party.rlwe.kernels.residues import sums_of_products
+from protocols.two_party.rlwe.kernels.residues import add_reduced, multiply_points, sums_of_products
 from protocols.two_party.rlwe.kernels.transforms import Residues, Words, to_coefficients, to_points
 from protocols.two_party.rlwe.kernels.words import PRIME_BITS
 from protocols.two_party.rlwe.keys import (
@@ -49,7 +49,14 @@ from protocols.two_party.rlwe.sampling import (
     uniform_residues,
 )
 from protocols.two_party.rlwe.slot_parameters import SlotParameters
-from protocols.two_party.rlwe.slots import dropped, encoded_slots, rounded, slot_polynomials, slot_residues
+from protocols.two_party.rlwe.slots import (
+    dropped,
+    encoded_slots,
+    rounded,
+    slot_polynomials,
+    slot_residues,
+    whole_numbers,
+)
 from protocols.two_party.rlwe.tiles import Integers
 
 CHUNK = 4
@@ -145,7 +152,7 @@ def multiplied(
     points = np.empty((len(p.primes), p.degree), np.uint32)
     for half, zero, more, out in zip((first, second), keys.zero, added, halves, strict=True):
         sums_of_products(half, factor, random, zero, t.primes, t.folds, t.reciprocals, points)
-        out[:] = (to_coefficients(t, points) + more) % np.array(p.primes, np.uint32)[:, None]
+        add_reduced(to_coefficients(t, points), more, t.primes, out)
     return dropped(p.primes, halves, p.answer_primes), _minus_limbs(limbs, p.ring_bits)
 
 
@@ -162,12 +169,10 @@ def _send_numbers(link: Link, key: SecretKey[SlotParameters], numbers: Integers,
     seed = stream.draw_bytes(KEY_BYTES)
     first = uniform_residues(AesCtrStream(seed), len(numbers), p.degree, p.primes)
     second = np.empty_like(first)
-    moduli = np.array(p.primes, np.uint64)[:, None]
     for index, values in enumerate(first):
-        noise = to_residues(errors(stream, p.degree), p.primes)
-        message = (encoded_slots(p, slot_residues(p, numbers[index])).astype(np.uint64) + noise) % moduli
-        points = to_points(transform, message.astype(np.uint32))
-        second[index] = minus_product(values, key.points, points, p.primes)
+        message = encoded_slots(p, slot_residues(p, numbers[index]))
+        message += to_residues(errors(stream, p.degree), p.primes)
+        second[index] = minus_product(transform, values, key.points, to_points(transform, message))
     send_residues(link, seed, second)
 
 
@@ -183,28 +188,13 @@ def receive_share(link: Link, key: SecretKey[SlotParameters], count: int) -> Wor
 def opened(key: SecretKey[SlotParameters], answer: Residues) -> Words:
     """What the slots of answers [count, 2, L', N] hold, modulo 2^k."""
     p = key.parameters
-    primes = p.primes[: p.answer_primes]
-    moduli = np.array(primes, np.uint64)[:, None]
-    transform = key_transform(p, p.answer_primes)
-    points = to_points(transform, answer[:, 0]).astype(np.uint64) * key.points[: p.answer_primes] % moduli
-    phase = (to_coefficients(transform, points.astype(np.uint32)) + answer[:, 1].astype(np.uint64)) % moduli
-    slots = to_points(transform_for(p.degree, p.slot_primes), rounded(p, phase.astype(np.uint32)))
-    return _whole(p, slots).reshape(-1)
-
-
-def _whole(parameters: SlotParameters, slots: Residues) -> Words:
-    """Numbers modulo 2^k from residues [B, T, N]: between -2^(2k - 1) and t - 2^(2k - 1)."""
-    p, below = parameters, 1 << 2 * parameters.ring_bits - 1
-    total = np.full(slots[:, 0].shape, -below % (1 << 64), np.uint64)
-    shares = np.zeros(total.shape)
-    for index, t in enumerate(p.slot_primes):
-        part = p.slot_modulus // t
-        digit = (slots[:, index].astype(np.uint64) + np.uint64(below % t)) % np.uint64(t)
-        digit = digit * np.uint64(pow(part % t, -1, t)) % np.uint64(t)
-        total += digit * np.uint64(part % (1 << 64))
-        shares += digit / t
-    total -= shares.astype(np.uint64) * np.uint64(p.slot_modulus % (1 << 64))
-    return total & np.uint64((1 << p.ring_bits) - 1)
+    transform, secret = key_transform(p, p.answer_primes), key.points[: p.answer_primes]
+    points = to_points(transform, answer[:, 0])
+    multiply_points(points, secret, transform.primes, transform.folds, transform.reciprocals)
+    phase = to_coefficients(transform, points)
+    phase += answer[:, 1]
+    slots = to_points(transform_for(p.degree, p.slot_primes), rounded(p, phase))
+    return whole_numbers(p, slots).reshape(-1)
 
 
 def _padded(numbers: Words, parameters: SlotParameters) -> Integers:

@@ -2,8 +2,10 @@
 
 The holder of the secret sends, once a session, a seed and the halves that are not drawn from it: an
 encryption of zero, and for each automorphism X -> X^(N / s + 1), s = 1, 2, ..., K / 2, encryptions of
-q / p_j times the image of the secret, j < L. (Chen, Dai, Kim, Song, "Efficient Homomorphic Conversion Between
-(Ring) LWE Ciphertexts", ACNS 2021; digits of q / p_j in place of a special modulus.)
+q / Q_d times the image of the secret, d < D, Q_d being a product of up to `digit_primes` primes. (Chen, Dai,
+Kim, Song, "Efficient Homomorphic Conversion Between (Ring) LWE Ciphertexts", ACNS 2021; digits of q / Q_d in
+place of a special modulus, as in Han and Ki, "Better Bootstrapping for Approximate Homomorphic Encryption",
+CT-RSA 2020.)
 
 That encryptions of the secret's own images hide it is assumed, as in all of homomorphic encryption (circular
 security).
@@ -11,6 +13,7 @@ security).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -20,6 +23,7 @@ from parties.errors import MalformedFrame
 from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import RingArray, spec_of
+from protocols.two_party.rlwe.kernels.residues import minus_products
 from protocols.two_party.rlwe.kernels.transforms import Residues, Small, Transform, to_points, transform_of
 from protocols.two_party.rlwe.kernels.words import PRIME_BITS
 from protocols.two_party.rlwe.parameters import ROWS, RingParameters
@@ -58,7 +62,7 @@ class EvaluationKeys(Generic[P]):
 
     Attributes:
         zero: [2, L, N], halves of an encryption of zero, the uniform one first.
-        packing: [levels, 2, L, L, N], by automorphism, half, digit and prime.
+        packing: [levels, 2, D, L, N], by automorphism, half, digit and prime.
     """
 
     parameters: P
@@ -85,15 +89,23 @@ def send_keys(link: Link, parameters: P, stream: Randomness) -> SecretKey[P]:
     second = np.empty_like(uniform)
     for index, first in enumerate(uniform):
         noise = to_points(key_transform(parameters), to_residues(errors(stream, parameters.degree), primes))
-        second[index] = minus_product(first, key.points, noise, primes)
+        second[index] = minus_product(key_transform(parameters), first, key.points, noise)
         if index:
-            level, digit = divmod(index - 1, len(primes))
+            level, digit = divmod(index - 1, parameters.digits)
             image = to_points(key_transform(parameters), to_residues(images[level], primes))
-            factor = parameters.modulus // primes[digit] % primes[digit]  # of the other primes it is zero
-            scaled = second[index, digit] + image[digit].astype(np.uint64) * np.uint64(factor)
-            second[index, digit] = scaled % np.uint64(primes[digit])
+            first_prime, end, rest = digit_span(parameters, digit)
+            for j in range(first_prime, end):  # modulo the other primes it is zero
+                scaled = second[index, j] + image[j].astype(np.uint64) * np.uint64(rest % primes[j])
+                second[index, j] = scaled % np.uint64(primes[j])
     send_residues(link, seed, second)
     return key
+
+
+def digit_span(parameters: RingParameters, digit: int) -> tuple[int, int, int]:
+    """A digit's first prime and the one after its last, by place, and q divided by all of its primes."""
+    width = -(-len(parameters.primes) // parameters.digits)
+    first, end = digit * width, min((digit + 1) * width, len(parameters.primes))
+    return first, end, parameters.modulus // math.prod(parameters.primes[first:end])
 
 
 def receive_keys(link: Link, parameters: P) -> EvaluationKeys[P]:
@@ -103,11 +115,10 @@ def receive_keys(link: Link, parameters: P) -> EvaluationKeys[P]:
         MalformedFrame: a coefficient that is not below its prime.
         PeerError: see `Link.recv`.
     """
-    levels, primes = parameters.packing_levels, len(parameters.primes)
-    count = 1 + levels * primes
-    seed, second = receive_residues(link, parameters, count)
+    levels, digits, primes = parameters.packing_levels, parameters.digits, len(parameters.primes)
+    seed, second = receive_residues(link, parameters, 1 + levels * digits)
     both = np.stack([_uniform(parameters, seed), second], 1)
-    packing = both[1:].reshape(levels, primes, 2, primes, parameters.degree)
+    packing = both[1:].reshape(levels, digits, 2, primes, parameters.degree)
     return EvaluationKeys(parameters, both[0].copy(), np.ascontiguousarray(packing.swapaxes(1, 2)))
 
 
@@ -135,15 +146,15 @@ def check_residues(values: RingArray, primes: tuple[int, ...]) -> None:
         raise MalformedFrame("a ciphertext's coefficient is not below its modulus")
 
 
-def minus_product(first: Residues, secret: Residues, noise: Residues, primes: tuple[int, ...]) -> Residues:
-    """noise - first secret, point by point, all [..., L, N]."""
-    moduli = np.array(primes, np.uint64)[:, None]
-    product = first.astype(np.uint64) * secret % moduli
-    return ((noise + (moduli - product)) % moduli).astype(np.uint32)
+def minus_product(t: Transform, first: Residues, secret: Residues, noise: Residues) -> Residues:
+    """noise - first secret, point by point, all [L, N], modulo the primes of a transform."""
+    out = np.empty_like(first)
+    minus_products(first, secret, noise, t.primes, t.folds, t.reciprocals, out)
+    return out
 
 
 def _uniform(parameters: RingParameters, seed: bytes) -> Residues:
-    count = 1 + parameters.packing_levels * len(parameters.primes)
+    count = 1 + parameters.packing_levels * parameters.digits
     return uniform_residues(AesCtrStream(seed), count, parameters.degree, parameters.primes)
 
 

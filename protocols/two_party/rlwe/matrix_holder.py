@@ -10,6 +10,7 @@ from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import RingArray, Spec, spec_of
 from protocols.two_party.rlwe.encoding import encode
+from protocols.two_party.rlwe.kernels.residues import multiply_points
 from protocols.two_party.rlwe.kernels.transforms import (
     Residues,
     Words,
@@ -46,10 +47,25 @@ def holder_product(
     Raises:
         PeerError: see `Link.recv`.
     """
+    batch, rows, inner = left.shape
+    shape = MatrixShape(batch, rows, inner, columns)
+    send_left(link, key, left, shape, stream)
+    return receive_share(link, key, shape)
+
+
+def send_left(
+    link: Link, key: SecretKey[RlweParameters], left: Words, shape: MatrixShape, stream: Randomness
+) -> None:
+    """The first half of `holder_product`: other messages may be sent before `receive_share`."""
+    tiles = Tiles(shape, key.parameters.degree)
+    send_query(link, key, tiles, tiles.laid_left(left, key.parameters.ring_bits), stream)
+
+
+def receive_share(link: Link, key: SecretKey[RlweParameters], shape: MatrixShape) -> Words:
+    """The second half of `holder_product`."""
     p = key.parameters
-    tiles = Tiles(MatrixShape(left.shape[0], left.shape[1], left.shape[2], columns), p.degree)
-    send_query(link, key, tiles, tiles.laid_left(left, p.ring_bits), stream)
-    out = np.empty((left.shape[0], left.shape[1], columns), np.uint64)
+    tiles = Tiles(shape, p.degree)
+    out = np.empty((shape.batch, shape.rows, shape.columns), np.uint64)
     for matrix in out:
         for top, bottom in tiles.slabs:
             first, second = link.recv(answer_specs(p, tiles, bottom - top))
@@ -104,8 +120,9 @@ def times_secret(key: SecretKey[RlweParameters], first: Words) -> Words:
     transform = key_transform(key.parameters, _LIFTED)
     moduli = np.array(primes, np.uint64)[:, None]
     points = to_points(transform, (first[:, None, :] % moduli).astype(np.uint32))
-    products = points.astype(np.uint64) * key.points[:_LIFTED] % moduli
-    return _lifted(to_coefficients(transform, products.astype(np.uint32)), primes)
+    secret = key.points[:_LIFTED]
+    multiply_points(points, secret, transform.primes, transform.folds, transform.reciprocals)
+    return _lifted(to_coefficients(transform, points), primes)
 
 
 def _lifted(values: Residues, primes: tuple[int, ...]) -> Words:

@@ -38,6 +38,8 @@ NORM_SLACK = 64
 """The norm of one column may be so many times the root mean square of all."""
 _FISHER = 4.562
 _LARGEST_PRIME = 1 << 27
+_DIGIT_PRIMES = 3
+"""Of a digit, at most."""
 
 
 def check_security(degree: int, modulus: int) -> None:
@@ -97,6 +99,11 @@ class RingParameters:
         """Automorphisms that keys are made for: log2 of the most ciphertexts that are packed into one."""
         return 0
 
+    @property
+    def digits(self) -> int:
+        """D, keys of an automorphism: a coefficient is cut into as many numbers, one for each."""
+        return len(self.primes)
+
 
 @dataclass(frozen=True)
 class RlweParameters(RingParameters):
@@ -106,12 +113,19 @@ class RlweParameters(RingParameters):
         flood_bits: b; each of the three numbers of a flood has as many.
         first_bits, second_bits: of a coefficient of an answer's halves.
         weight_norm: root mean square of the Euclidean norms of a factor's columns, at most.
+        digit_primes: of the primes that a digit is a number modulo, at most: fewer digits make less work and
+            more noise.
     """
 
     flood_bits: int
     first_bits: int
     second_bits: int
     weight_norm: float
+    digit_primes: int = 1
+
+    @property
+    def digits(self) -> int:
+        return -(-len(self.primes) // self.digit_primes)
 
     @property
     def packing_levels(self) -> int:
@@ -132,10 +146,13 @@ def flood_bits_for(deviation: float, answers: int) -> int:
     return math.ceil(math.log2(deviation * math.sqrt(_FISHER * answers)) - 1 + STATISTICAL_BITS)
 
 
-def switching_deviation(degree: int, primes: int) -> float:
-    """Standard deviation, at most, of the noise of packing 128 answers or fewer into one."""
+def switching_deviation(degree: int, digits: int, digit_primes: int) -> float:
+    """Standard deviation, at most, of the noise of packing 128 answers or fewer into one.
+
+    A coefficient is cut into so many digits, each modulo a product of so many primes.
+    """
     packed = 128
-    return math.sqrt(ERROR_VARIANCE * primes * degree * packed**2 / 3) * _LARGEST_PRIME
+    return math.sqrt(ERROR_VARIANCE * digits * degree * packed**2 / 3) * float(_LARGEST_PRIME) ** digit_primes
 
 
 def deviations(answers: int) -> float:
@@ -154,7 +171,7 @@ def noise_left(parameters: RlweParameters, answers: int = RUN_ANSWERS) -> float:
     tail = deviations(answers)
     spread = math.hypot(
         product_deviation(NORM_SLACK * p.weight_norm, p.degree),
-        switching_deviation(p.degree, len(p.primes)),
+        switching_deviation(p.degree, p.digits, p.digit_primes),
     )
     before = (1.5 * 2**p.flood_bits + tail * spread + 2) / q
     rounding = (tail * math.sqrt(p.most_secret_weight / 12) + 2) / 2**p.first_bits
@@ -184,9 +201,10 @@ def matrix_parameters(ring_bits: int, weight_norm: float, answers: int = RUN_ANS
             if ring_bits + max(a, b) <= MOST_WIDTH
         ]
         for first, second in sorted(widths, key=sum):
-            found = RlweParameters(degree, primes, ring_bits, flood, first, second, weight_norm)
-            if noise_left(found, answers) >= 0:
-                return found
+            for width in range(_DIGIT_PRIMES, 0, -1):
+                found = RlweParameters(degree, primes, ring_bits, flood, first, second, weight_norm, width)
+                if noise_left(found, answers) >= 0:
+                    return found
     raise ConfigError(
         f"no RLWE parameters for ring_bits={ring_bits}, weight_norm={weight_norm:g}: lower either of them"
     )

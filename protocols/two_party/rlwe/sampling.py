@@ -82,9 +82,10 @@ def flood(stream: Randomness, shape: tuple[int, ...], bits: int, primes: tuple[i
     """[L, *shape]: sums of three uniform numbers of so many bits, centred, modulo each prime."""
     values = of_limbs(flood_limbs(stream, shape, bits), primes)
     centre = 3 * ((1 << bits) - 1) // 2
-    shape_of_primes = (len(primes), *[1] * len(shape))
-    moduli = np.array(primes, np.uint32).reshape(shape_of_primes)
-    return (values + np.array([p - centre % p for p in primes], np.uint32).reshape(shape_of_primes)) % moduli
+    for j, prime in enumerate(primes):
+        values[j] += np.uint32(prime - centre % prime)
+        np.minimum(values[j], values[j] - np.uint32(prime), out=values[j])  # smaller numbers wrap, and stay
+    return values
 
 
 def flood_limbs(stream: Randomness, shape: tuple[int, ...], bits: int) -> Integers:

@@ -3,154 +3,168 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
-from protocols.kernels.jit import kernel
-from protocols.two_party.rlwe.kernels.residues import drop_primes
+from protocols.two_party.rlwe.kernels.lifting import lift, round_to_slots, sum_digits
+from protocols.two_party.rlwe.kernels.residues import drop_primes, word_residues
 from protocols.two_party.rlwe.kernels.transforms import Residues, Words, to_coefficients
 from protocols.two_party.rlwe.kernels.words import with_quotient
-from protocols.two_party.rlwe.keys import transform_for
+from protocols.two_party.rlwe.keys import key_transform, transform_for
 from protocols.two_party.rlwe.slot_parameters import SlotParameters
 from protocols.two_party.rlwe.tiles import Integers
 
+_UP = 1 << 62
+"""What makes signed numbers below it positive."""
+
+
+@dataclass(frozen=True, eq=False)
+class LiftTable:
+    """How a number modulo t becomes one modulo q, see `kernels.lifting.lift`; words with quotients.
+
+    Attributes:
+        inverses: [T], what makes a remainder modulo t_i the digit of t / t_i.
+        weights: [L, T], what a digit counts modulo each prime of q.
+        wraps: [L], t negated, likewise.
+    """
+
+    inverses: Words
+    weights: Words
+    wraps: Words
+
+
+@lru_cache(maxsize=32)
+def _lift_table(parameters: SlotParameters, times_q: int, over_t: int) -> LiftTable:
+    """Of a number x modulo t: times_q x as it lies between -t / 2 and t / 2, times over_t modulo q."""
+    p = parameters
+    parts = [p.slot_modulus // t for t in p.slot_primes]
+    inverses = [
+        with_quotient(pow(part % t, -1, t) * times_q % t, t)
+        for part, t in zip(parts, p.slot_primes, strict=True)
+    ]
+    weights = [[part * over_t % q for part in parts] for q in p.primes]
+    wraps = [-p.slot_modulus * over_t % q for q in p.primes]
+    return LiftTable(np.array(inverses, np.uint64), np.array(weights, np.uint64), np.array(wraps, np.uint64))
+
 
 def slot_residues(parameters: SlotParameters, numbers: Integers) -> Residues:
-    """Signed numbers [..., N] modulo each prime of t: [..., T, N]."""
-    return (numbers[..., None, :] % np.array(parameters.slot_primes)[:, None]).astype(np.uint32)
+    """Signed numbers [N], from -2^61 to below 2^61, modulo each prime of t: [T, N]."""
+    p = parameters
+    out = np.empty((len(p.slot_primes), numbers.size), np.uint32)
+    folds, ones, lows = _residue_table(p.slot_primes)
+    words = (numbers + np.int64(_UP)).view(np.uint64)
+    word_residues(words, folds, ones, lows, np.array(p.slot_primes, np.uint64), out)
+    return out
+
+
+@lru_cache(maxsize=8)
+def _residue_table(primes: tuple[int, ...]) -> tuple[Words, Words, Words]:
+    """2^32 and 1 with quotients, and what takes `_UP` off again."""
+    folds, ones = (np.array([with_quotient(x % p, p) for p in primes], np.uint64) for x in (1 << 32, 1))
+    return folds, ones, np.array([-_UP % p for p in primes], np.uint64)
 
 
 def slot_polynomials(parameters: SlotParameters, slots: Residues) -> Residues:
-    """Polynomials modulo t with these slots [..., T, N]: coefficients between -t / 2 and t / 2, modulo q."""
+    """Polynomials modulo t with these slots [T, N]: coefficients between -t / 2 and t / 2, modulo q."""
     coefficients = to_coefficients(transform_for(parameters.degree, parameters.slot_primes), slots)
-    return lifted(parameters, coefficients)
+    return _lifted(parameters, coefficients, _lift_table(parameters, 1, 1))
 
 
 def encoded_slots(parameters: SlotParameters, slots: Residues) -> Residues:
-    """round(q m / t) of the polynomial m with these slots [..., T, N], modulo each prime of q: [..., L, N].
+    """round(q m / t) of the polynomial m with these slots [T, N], modulo each prime of q: [L, N].
 
-    q m = t round(q m / t) + rest, so that modulo a prime of q the quotient is -rest / t.
+    q m = t round(q m / t) + rest, so that modulo q the quotient is -rest / t.
     """
     p = parameters
-    factors = np.array([p.modulus % t for t in p.slot_primes], np.uint64)[:, None]
     coefficients = to_coefficients(transform_for(p.degree, p.slot_primes), slots)
-    moduli = np.array(p.slot_primes, np.uint64)[:, None]
-    rest = lifted(p, (coefficients * factors % moduli).astype(np.uint32))
-    inverses = np.array([q - pow(p.slot_modulus, -1, q) for q in p.primes], np.uint64)[:, None]
-    return (rest * inverses % np.array(p.primes, np.uint64)[:, None]).astype(np.uint32)
+    return _lifted(p, coefficients, _lift_table(p, p.modulus, -pow(p.slot_modulus, -1, p.modulus)))
 
 
-def lifted(parameters: SlotParameters, values: Residues) -> Residues:
-    """Numbers given modulo the primes of t, taken between -t / 2 and t / 2, modulo the primes of q.
-
-    By floats: a number within 2^-50 t of t / 2 may come out on the other side, which is no error.
-    """
-    p = parameters
-    parts = [p.slot_modulus // t for t in p.slot_primes]
-    inverses = np.array(
-        [pow(part % t, -1, t) for part, t in zip(parts, p.slot_primes, strict=True)], np.uint64
-    )
-    table = np.array([[part % q for part in parts] for q in p.primes], np.uint64)
-    whole = np.array([p.slot_modulus % q for q in p.primes], np.uint64)
-    flat = np.ascontiguousarray(values).reshape(-1, *values.shape[-2:])
-    out = np.empty((flat.shape[0], len(p.primes), flat.shape[2]), np.uint32)
-    primes, slots = np.array(p.primes, np.uint64), np.array(p.slot_primes, np.uint64)
-    _lift(flat, slots, inverses, table, whole, primes, out)
-    return out.reshape(*values.shape[:-2], *out.shape[1:])
-
-
-@kernel
-def _lift(
-    values: Residues,
-    slots: Words,
-    inverses: Words,
-    table: Words,
-    whole: Words,
-    primes: Words,
-    out: Residues,
-) -> None:
-    """A number is the sum of digits d_i t / t_i, less as often t as the sum of d_i / t_i says."""
-    count, degree = values.shape[1], values.shape[2]
-    digits, times = np.empty((count, degree), np.uint64), np.empty(degree, np.uint64)
-    shares = np.empty(degree, np.float64)
-    for row in range(values.shape[0]):
-        shares[:] = 0.5
-        for i in range(count):
-            for x in range(degree):
-                digit = np.uint64(values[row, i, x]) * inverses[i] % slots[i]
-                digits[i, x] = digit
-                shares[x] += float(digit) / float(slots[i])
-        for x in range(degree):
-            times[x] = np.uint64(shares[x])
-        for j in range(primes.size):
-            prime = primes[j]
-            for x in range(degree):
-                total = times[x] * (prime - whole[j])
-                for i in range(count):
-                    total += digits[i, x] * table[j, i]
-                out[row, j, x] = np.uint32(total % prime)
+def _lifted(parameters: SlotParameters, values: Residues, table: LiftTable) -> Residues:
+    """Numbers [T, N] modulo the primes of t, modulo those of q: [L, N]."""
+    t, slots = key_transform(parameters), np.array(parameters.slot_primes, np.uint64)
+    out = np.empty((len(parameters.primes), values.shape[1]), np.uint32)
+    lift(
+        values, slots, 1 / slots, table.inverses, table.weights, table.wraps,
+        t.primes, t.folds, t.reciprocals, out,
+    )  # fmt: skip
+    return out
 
 
 def dropped(primes: tuple[int, ...], values: Residues, kept: int) -> Residues:
     """[..., L, N] modulo q, scaled down to the product of the first so many primes, off by a half at most."""
     flat = np.ascontiguousarray(values).reshape(-1, *values.shape[-2:]).copy()
-    inverses = [[with_quotient(pow(p, -1, q), q) if p != q else 0 for q in primes] for p in primes]
-    ones = np.array([with_quotient(1, p) for p in primes], np.uint64)
-    drop_primes(flat, np.array(primes, np.uint64), ones, np.array(inverses, np.uint64), kept)
+    inverses, ones = _drop_table(primes)
+    drop_primes(flat, np.array(primes, np.uint64), ones, inverses, kept)
     return flat[:, :kept].reshape(*values.shape[:-2], kept, values.shape[-1])
 
 
+@lru_cache(maxsize=8)
+def _drop_table(primes: tuple[int, ...]) -> tuple[Words, Words]:
+    inverses = [[with_quotient(pow(p, -1, q), q) if p != q else 0 for q in primes] for p in primes]
+    return np.array(inverses, np.uint64), np.array([with_quotient(1, p) for p in primes], np.uint64)
+
+
+@dataclass(frozen=True, eq=False)
+class RoundTable:
+    """How t x / q' is rounded, see `kernels.lifting.round_to_slots`; words with quotients.
+
+    Attributes:
+        inverses: [L'], what makes a remainder modulo p_j the digit of q' / p_j.
+        rests: [L'], t modulo p_j.
+        quotients: [T, L'], t / p_j rounded down, modulo each prime of t.
+        ones: [T], 1.
+    """
+
+    inverses: Words
+    rests: Words
+    quotients: Words
+    ones: Words
+
+
+@lru_cache(maxsize=8)
+def _round_table(parameters: SlotParameters, count: int) -> RoundTable:
+    p, primes = parameters, parameters.primes[:count]
+    whole = math.prod(primes)
+    inverses = [with_quotient(pow(whole // q % q, -1, q), q) for q in primes]
+    rests = [with_quotient(p.slot_modulus % q, q) for q in primes]
+    quotients = [[with_quotient(p.slot_modulus // q % t, t) for q in primes] for t in p.slot_primes]
+    ones = [with_quotient(1, t) for t in p.slot_primes]
+    return RoundTable(*(np.array(table, np.uint64) for table in (inverses, rests, quotients, ones)))
+
+
 def rounded(parameters: SlotParameters, values: Residues) -> Residues:
-    """round(t x / q') modulo t, of x [B, L', N] modulo the first L' primes, as its residues: see `_round`.
+    """round(t x / q') modulo t, of x [B, L', N] below 2 p modulo the first L' primes, as its residues.
 
     Returns:
         [B, T, N], coefficients of the polynomial modulo t, modulo each of its primes.
     """
     p, count = parameters, values.shape[1]
-    primes = p.primes[:count]
-    whole = math.prod(primes)
-    inverses = np.array([pow(whole // q % q, -1, q) for q in primes], np.uint64)
-    quotients = np.array([[p.slot_modulus // q % t for q in primes] for t in p.slot_primes], np.uint64)
-    rests = np.array([p.slot_modulus % q for q in primes], np.uint64)
+    table = _round_table(p, count)
+    primes, slots = np.array(p.primes[:count], np.uint64), np.array(p.slot_primes, np.uint64)
     out = np.empty((values.shape[0], len(p.slot_primes), values.shape[2]), np.uint32)
-    _round(
-        values,
-        np.array(primes, np.uint64),
-        inverses,
-        quotients,
-        rests,
-        np.array(p.slot_primes, np.uint64),
-        out,
+    round_to_slots(
+        values, primes, 1 / primes, table.inverses, table.rests, table.quotients, table.ones, slots, out
     )
     return out
 
 
-@kernel
-def _round(
-    values: Residues,
-    primes: Words,
-    inverses: Words,
-    quotients: Words,
-    rests: Words,
-    slots: Words,
-    out: Residues,
-) -> None:
-    """t x / q' is, but for multiples of t, the sum of t d_j / p_j: whole quotients, and fractions."""
-    count, degree = values.shape[1], values.shape[2]
-    digits = np.empty(count, np.uint64)
-    for row in range(values.shape[0]):
-        for x in range(degree):
-            share = 0.5
-            carried = np.uint64(0)
-            for j in range(count):
-                digit = np.uint64(values[row, j, x]) * inverses[j] % primes[j]
-                product = digit * rests[j]
-                carried += product // primes[j]
-                share += float(product % primes[j]) / float(primes[j])
-                digits[j] = digit
-            carried += np.uint64(share)
-            for i in range(slots.size):
-                total = carried % slots[i]
-                for j in range(count):
-                    total += digits[j] * quotients[i, j]
-                out[row, i, x] = np.uint32(total % slots[i])
+def whole_numbers(parameters: SlotParameters, slots: Residues) -> Words:
+    """Numbers [B, N] modulo 2^k from residues [B, T, N]: between -2^(2k - 1) and t - 2^(2k - 1)."""
+    p, below = parameters, 1 << 2 * parameters.ring_bits - 1
+    parts = [p.slot_modulus // t for t in p.slot_primes]
+    inverses = [with_quotient(pow(part % t, -1, t), t) for part, t in zip(parts, p.slot_primes, strict=True)]
+    total = np.full((slots.shape[0], slots.shape[2]), -below % (1 << 64), np.uint64)
+    primes = np.array(p.slot_primes, np.uint64)
+    sum_digits(
+        slots, _words([below % t for t in p.slot_primes]), np.array(inverses, np.uint64), primes, 1 / primes,
+        _words([part % (1 << 64) for part in parts]), np.uint64(p.slot_modulus % (1 << 64)), total,
+    )  # fmt: skip
+    return total & np.uint64((1 << p.ring_bits) - 1)
+
+
+def _words(numbers: list[int]) -> NDArray[np.uint64]:
+    return np.array(numbers, np.uint64)

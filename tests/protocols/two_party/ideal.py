@@ -81,7 +81,10 @@ class IdealCorrelations(Correlations):
         entries = self._random.uint8((count, 16)) & np.uint8(3)
         places = self._random.uint8((count,)) & np.uint8(15)
         if self._rank == SERVER:
-            return (torch.from_numpy(entries),)
+            tables = (entries.astype(np.uint32) << np.arange(0, 32, 2, dtype=np.uint32)).sum(
+                1, dtype=np.uint32
+            )
+            return (torch.from_numpy(tables.view(np.int32)),)
         return torch.from_numpy(places), torch.from_numpy(entries[np.arange(count), places])
 
     def _share(self, value: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,8 @@ from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.arithmetic.gelu import PiecewiseGelu
 from protocols.arithmetic.softmax import TreeSoftmax
 from protocols.share import Share
-from protocols.two_party.correlations import Correlations
+from protocols.two_party.correlations import Correlations, Kind, Parts, Request
+from protocols.two_party.costs import SourceCosts
 from protocols.two_party.counting import CountingArithmetic
 from protocols.two_party.executor import TwoPartyArithmetic
 from protocols.two_party.source import TwoPartySource
@@ -221,3 +222,43 @@ def rows(bill: Bill) -> dict[str, tuple[int, ...]]:
             )
         )
     }
+
+
+def test_rows_made_ahead_are_used_once_each_and_in_order() -> None:
+    """Three uses of a layer with 12 rows each: 32 rows are made, two uses fit, the third makes new ones."""
+    request = Request(Kind.LINEAR, ((12, 8), (8, 4)), RING, "w")
+    weight = torch.arange(-16, 16).reshape(8, 4)
+
+    def party(link: Link) -> list[Parts]:
+        source = TwoPartySource(link)
+        source.hold("w", weight if link.rank == SERVER else None, (8, 4))
+        source.announce([request] * 3)
+        return [source.take(request) for _ in range(3)]
+
+    server, client = run_two_threads(party, party)
+    for (own,), (mask, share) in zip(server, client, strict=True):
+        assert torch.equal((own + share - mask @ weight) << (64 - RING), torch.zeros_like(share))
+    masks = torch.cat([mask for mask, _ in client])
+    assert len(torch.unique(masks, dim=0)) == 36
+    meter = Meter(timed=False)
+    SourceCosts(meter).charge([request] * 3)
+    made = [row for row in meter.bill().rows if row.label == "correlations.linear"]
+    once = Meter(timed=False)
+    SourceCosts(once).charge([request] * 2)
+    (less,) = [row for row in once.bill().rows if row.label == "correlations.linear"]
+    assert 0 < less.offline_bytes_to_client < made[0].offline_bytes_to_client
+
+
+def test_tables_of_comparisons_take_four_bytes_a_digit() -> None:
+    """At the server, for sixteen entries of two bits; the client has one of them, and its place."""
+    request = Request(Kind.DIGIT, ((40,),), 2)
+
+    def party(link: Link) -> Parts:
+        source = TwoPartySource(link)
+        source.announce([request])
+        return source.take(request)
+
+    (tables,), (places, entries) = run_two_threads(party, party)
+    assert (tables.dtype, tables.shape) == (torch.int32, (40,))
+    words = tables.to(torch.int64) & 0xFFFFFFFF
+    assert torch.equal((words >> 2 * places.to(torch.int64)) & 3, entries.to(torch.int64))

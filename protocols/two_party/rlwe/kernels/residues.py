@@ -47,6 +47,63 @@ def long_residues(
 
 
 @kernel
+def word_residues(words: Words, folds: Words, ones: Words, lows: Words, primes: Words, out: Residues) -> None:
+    """Words [N] and lows modulo each prime, [L, N].
+
+    Args:
+        folds, ones: 2^32 and 1 modulo each prime, with quotients.
+        primes: any below 2^27.
+    """
+    for j in range(primes.size):
+        prime, fold, one, low, target = primes[j], folds[j], ones[j], lows[j], out[j]
+        for i in range(words.size):
+            value = times(words[i], one, prime) + times(words[i] >> HALF, fold, prime) + low
+            target[i] = np.uint32(below(times(value, one, prime), prime))
+
+
+@kernel
+def minus_products(
+    first: Residues,
+    second: Residues,
+    noise: Residues,
+    primes: Words,
+    folds: Words,
+    reciprocals: Words,
+    out: Residues,
+) -> None:
+    """noise - first second, point by point, all [L, N] and in [0, p)."""
+    for j in range(primes.size):
+        prime, a, b, c, target = primes[j], first[j], second[j], noise[j], out[j]
+        for i in range(target.size):
+            value = np.uint64(a[i]) * (prime - np.uint64(b[i])) + np.uint64(c[i])
+            target[i] = np.uint32(reduced(value, prime, folds[j], reciprocals[j]))
+
+
+@kernel
+def multiply_points(
+    values: Residues, factor: Residues, primes: Words, folds: Words, reciprocals: Words
+) -> None:
+    """values [B, L, N] times factor [L, N], point by point, in place."""
+    for row in range(values.shape[0]):
+        for j in range(primes.size):
+            target, prime, others = values[row, j], primes[j], factor[j]
+            for i in range(target.size):
+                product = np.uint64(target[i]) * np.uint64(others[i])
+                target[i] = np.uint32(reduced(product, prime, folds[j], reciprocals[j]))
+
+
+@kernel
+def add_reduced(values: Residues, more: Residues, primes: Words, out: Residues) -> None:
+    """values + more, whose sums are below 4 p, modulo each prime: all [L, N]."""
+    for j in range(primes.size):
+        prime, a, b, target = np.uint32(primes[j]), values[j], more[j], out[j]
+        for i in range(target.size):
+            total = a[i] + b[i]
+            total = total - np.uint32(2) * prime if total >= np.uint32(2) * prime else total
+            target[i] = total - prime if total >= prime else total
+
+
+@kernel
 def sums_of_products(
     a: Residues,
     b: Residues,

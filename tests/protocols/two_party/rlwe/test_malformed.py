@@ -33,7 +33,7 @@ def too_large(*shape: int) -> Any:
 
 
 def test_keys() -> None:
-    count = 1 + P.packing_levels * len(P.primes)
+    count = 1 + P.packing_levels * P.digits
     with pytest.raises(MalformedFrame, match="below its modulus"):
         both(
             lambda link, _: send_residues(link, bytes(16), too_large(count, len(P.primes), P.degree)),

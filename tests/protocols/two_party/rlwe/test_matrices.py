@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from protocols.two_party.rlwe.parameters import (
     RlweParameters,
     largest_norm,
     matrix_parameters,
+    noise_left,
     private_norm,
 )
 from protocols.two_party.rlwe.tiles import MatrixShape
@@ -67,6 +69,32 @@ def test_shares_add_up_to_the_product(case: Any, extreme: bool) -> None:
     shape = MatrixShape(batch, rows, inner, columns)
     counted = key_bytes(p) + query_bytes(p, shape), answer_bytes(p, shape)
     assert offline_bytes(meter) == counted
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_digits_of_several_primes_pack_as_well(width: int) -> None:
+    """Six primes: keys shrink as digits widen, and shares add up as before."""
+    left, right, found = factors((41, None, 1, 20, 64, 9), extreme=False)
+    p = dataclasses.replace(found, digit_primes=width)
+    assert (len(p.primes), p.digits) == (6, 6 // width)
+    client, server, meter = both(
+        lambda link, stream: holder_product(link, send_keys(link, p, stream), left, 9, stream),
+        lambda link, stream: evaluator_product(link, receive_keys(link, p), right, 20, stream),
+    )
+    low = np.uint64((1 << 41) - 1)
+    assert np.array_equal((client + server) & low, (left @ right.astype(np.uint64)) & low)
+    ciphertext = 27 * 6 * 8192 // 8
+    queries = query_bytes(p, MatrixShape(1, 20, 64, 9))
+    assert offline_bytes(meter)[0] == queries + 16 + (1 + 8 * 6 // width) * ciphertext
+
+
+def test_the_widest_digits_whose_noise_fits_are_chosen() -> None:
+    for bits, inner, width in [(47, 3072, 2), (40, 768, 2), (41, 64, 3)]:
+        norm = private_norm(bits, inner) if inner == 64 else largest_norm(17, inner)
+        p = matrix_parameters(bits, norm)
+        assert p.digit_primes == width
+        assert noise_left(p) >= 0
+    assert noise_left(dataclasses.replace(matrix_parameters(47, largest_norm(17, 3072)), digit_primes=3)) < 0
 
 
 def test_columns_beyond_the_norm_are_refused() -> None:
