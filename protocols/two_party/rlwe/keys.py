@@ -20,6 +20,7 @@ from parties.errors import MalformedFrame
 from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import RingArray, spec_of
+from protocols.two_party.reasons import KEYS, labelled
 from protocols.two_party.rlwe.kernels.transforms import Residues, Small, Transform, to_points, transform_of
 from protocols.two_party.rlwe.kernels.words import PRIME_BITS
 from protocols.two_party.rlwe.parameters import ROWS, RingParameters
@@ -92,7 +93,7 @@ def send_keys(link: Link, parameters: P, stream: Randomness) -> SecretKey[P]:
             factor = parameters.modulus // primes[digit] % primes[digit]  # of the other primes it is zero
             scaled = second[index, digit] + image[digit].astype(np.uint64) * np.uint64(factor)
             second[index, digit] = scaled % np.uint64(primes[digit])
-    send_residues(link, seed, second)
+    send_residues(link, seed, second, KEYS)
     return key
 
 
@@ -105,18 +106,20 @@ def receive_keys(link: Link, parameters: P) -> EvaluationKeys[P]:
     """
     levels, primes = parameters.packing_levels, len(parameters.primes)
     count = 1 + levels * primes
-    seed, second = receive_residues(link, parameters, count)
+    seed, second = receive_residues(link, parameters, count, KEYS)
     both = np.stack([_uniform(parameters, seed), second], 1)
     packing = both[1:].reshape(levels, primes, 2, primes, parameters.degree)
     return EvaluationKeys(parameters, both[0].copy(), np.ascontiguousarray(packing.swapaxes(1, 2)))
 
 
-def send_residues(link: Link, seed: bytes, second: Residues) -> None:
+def send_residues(link: Link, seed: bytes, second: Residues, reason: str) -> None:
     """A seed, and the halves that are not drawn from it, packed to the primes' width."""
-    link.send([np.frombuffer(seed, np.uint8), second], (8, PRIME_BITS))
+    link.send([np.frombuffer(seed, np.uint8), second], (8, PRIME_BITS), labelled(link, reason))
 
 
-def receive_residues(link: Link, parameters: RingParameters, count: int) -> tuple[bytes, Residues]:
+def receive_residues(
+    link: Link, parameters: RingParameters, count: int, reason: str
+) -> tuple[bytes, Residues]:
     """What `send_residues` sends: [count, L, N].
 
     Raises:
@@ -124,7 +127,8 @@ def receive_residues(link: Link, parameters: RingParameters, count: int) -> tupl
         PeerError: see `Link.recv`.
     """
     shape = (count, len(parameters.primes), parameters.degree)
-    seed, second = link.recv([spec_of(8, (KEY_BYTES,)), spec_of(PRIME_BITS, shape)])
+    specs = [spec_of(8, (KEY_BYTES,)), spec_of(PRIME_BITS, shape)]
+    seed, second = link.recv(specs, labelled(link, reason))
     check_residues(second, parameters.primes)
     return seed.tobytes(), second.astype(np.uint32, copy=False)
 
