@@ -45,7 +45,8 @@ def ideal(link: Link) -> Correlations:
 @pytest.fixture(autouse=True)
 def _seeded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's own random bits in comparisons, the same in every run."""
-    monkeypatch.setattr(comparison, "SystemRandom", lambda: InsecureTestRandom(3))
+    own = InsecureTestRandom(3)
+    monkeypatch.setattr(comparison, "SystemRandom", lambda: own)
 
 
 def every_primitive(value: torch.Tensor, owner: int) -> Callable[[TwoPartyArithmetic], torch.Tensor]:
