@@ -1,4 +1,4 @@
-"""Of a whole session without a dealer, all that a party has is independent bit by bit: see `two_party_views`."""
+"""All that a party has of a session without a dealer is independent bit by bit: see `two_party_views`."""
 
 from __future__ import annotations
 
