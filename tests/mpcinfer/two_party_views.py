@@ -5,9 +5,9 @@ Correlations are an ideal functionality's: what it takes to make them has tests 
 * what both parties open, by itself and less the party's own summand of the mask;
 * those summands, and every other part of a correlation;
 * what the other party alone sends: the server's bits of truncation, tables of digits and the entries that are
-  read in them, the output; the client's inputs of linear layers, places of digits, and bits of truncation;
-* the last three once more, less what the receiver's own share says of them: the input of a linear layer minus
-  its mask, and what the other's bit or digit would be if the shared number were zero.
+  read in them, the output; the client's inputs of linear layers, places of digits, and bits of truncation.
+  Inputs, places and bits of truncation are taken less what the receiver's share says of them: the input of
+  a linear layer minus its mask, and digits and bits less what they would be if the shared number were zero.
 
 The logits themselves, which the client is meant to get, are not in it.
 """
@@ -123,10 +123,11 @@ def _view(openings: Sequence[Opening], made: Transcript, rank: int, inputs: Inpu
                 Seen(f"opened {each.what} less own mask", each.bits, modulo(each.seen + own, each.bits)),
             ]
         elif each.receiver == rank:
-            result.append(Seen(f"sent {each.what}", each.bits, each.seen))
             if each.why in expected and not each.what.endswith(("table", "entry")):
                 less = modulo(each.seen - next(expected[each.why]), each.bits)
                 result.append(Seen(f"held {each.what}", each.bits, less))
+            else:
+                result.append(Seen(f"sent {each.what}", each.bits, each.seen))
     return [*result, *_parts(made.taken[rank])]
 
 
