@@ -66,7 +66,7 @@ def relations(name: str, plan: str) -> tuple[Found, Found]:
     Args:
         name: of a model's form.
     """
-    return _elsewhere().submit(find_relations, name, plan).result()
+    return elsewhere().submit(find_relations, name, plan).result()
 
 
 def relation_where_masks_are_used(twice: str, name: str, plan: str) -> Relation:
@@ -77,11 +77,11 @@ def relation_where_masks_are_used(twice: str, name: str, plan: str) -> Relation:
     Args:
         twice: where, one of `TWICE`.
     """
-    return _elsewhere().submit(find_relation_where_masks_are_used, twice, name, plan).result()
+    return elsewhere().submit(find_relation_where_masks_are_used, twice, name, plan).result()
 
 
 @cache
-def _elsewhere() -> ProcessPoolExecutor:
+def elsewhere() -> ProcessPoolExecutor:
     """One process for all of them; it ends with this one."""
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
@@ -90,7 +90,7 @@ def find_relations(name: str, plan: str) -> tuple[Found, Found]:
     """See `relations`."""
     with patch.object(program, "require_agreement"):  # tables this coarse explain any difference
         server, client = joint_bits(_whole(name, plan), STEPS, SEEDS)
-    return _found(server), _found(client)
+    return found(server), found(client)
 
 
 def find_relation_where_masks_are_used(twice: str, name: str, plan: str) -> Relation:
@@ -98,7 +98,7 @@ def find_relation_where_masks_are_used(twice: str, name: str, plan: str) -> Rela
     with TWICE[twice](), patch.object(program, "require_agreement"):
         server, client = joint_bits(_whole(name, plan), STEPS, SEEDS)
     seen = client if name == CHECKED else server  # masked weights go to the client
-    return worst_pair(seen.only(_shown(seen)))
+    return worst_pair(seen.only(shown(seen)))
 
 
 def _whole(name: str, plan: str) -> Whole:
@@ -115,8 +115,9 @@ def _model(name: str, layers: int) -> Model:
     return random_model(dataclasses.replace(FORMS[name], layers=layers))
 
 
-def _found(bits: Bits) -> Found:
-    few = [i for i in _shown(bits) if bits.names[i].endswith(" [0] bit 0")]
+def found(bits: Bits) -> Found:
+    """The strongest relations among bits of many runs."""
+    few = [i for i in shown(bits) if bits.names[i].endswith(" [0] bit 0")]
     few = [i for i in few if not bits.names[i].startswith("dealt")]
     groups = len(few) // (bits.runs - 1 - SPARE_RUNS) + 1
     sums = (linear_relation(bits.only(few[first::groups])) for first in range(groups))
@@ -124,7 +125,7 @@ def _found(bits: Bits) -> Found:
     return Found(worst_pair(bits), worst_triple(bits.only(few)), relation)
 
 
-def _shown(bits: Bits) -> list[int]:
+def shown(bits: Bits) -> list[int]:
     """Without what the party drew itself, and without what is left of others less that."""
     return [i for i, name in enumerate(bits.names) if "own" not in name.split()]
 

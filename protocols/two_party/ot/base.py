@@ -28,6 +28,7 @@ from parties.errors import MalformedFrame
 from parties.link import Link
 from parties.randomness import KEY_BYTES, Randomness
 from parties.wire import spec_of
+from protocols.two_party.reasons import BASE_RECEIVER, BASE_SENDER, labelled
 
 COUNT = 128
 """Base OTs of one direction: one a bit of a block."""
@@ -49,8 +50,8 @@ def send_base(link: Link, randomness: Randomness) -> tuple[NDArray[np.uint8], by
     """
     secrets = [_scalar(randomness) for _ in range(COUNT)]
     mine = [sodium.crypto_scalarmult_ed25519_base_noclamp(secret) for secret in secrets]
-    link.send([_array(mine).reshape(COUNT, POINT_BYTES)], 8)
-    received = link.recv([spec_of(8, (COUNT, 2, POINT_BYTES))])[0]
+    link.send([_array(mine).reshape(COUNT, POINT_BYTES)], 8, labelled(link, BASE_SENDER))
+    received = link.recv([spec_of(8, (COUNT, 2, POINT_BYTES))], labelled(link, BASE_RECEIVER))[0]
     keys = np.empty((COUNT, 2, KEY_BYTES), np.uint8)
     for index, (secret, own) in enumerate(zip(secrets, mine, strict=True)):
         points = [_require_point(received[index, side].tobytes()) for side in range(2)]
@@ -83,8 +84,8 @@ def receive_base(
         chosen = sodium.crypto_core_ed25519_sub(own, _to_group(index, choice, other))
         pairs.append([other, chosen] if choice else [chosen, other])
     sent = _array([point for pair in pairs for point in pair]).reshape(COUNT, 2, POINT_BYTES)
-    link.send([sent], 8)
-    received = link.recv([spec_of(8, (COUNT, POINT_BYTES))])[0]
+    link.send([sent], 8, labelled(link, BASE_RECEIVER))
+    received = link.recv([spec_of(8, (COUNT, POINT_BYTES))], labelled(link, BASE_SENDER))[0]
     keys = np.empty((COUNT, KEY_BYTES), np.uint8)
     for index, choice in enumerate(choices.tolist()):
         theirs = _require_point(received[index].tobytes())

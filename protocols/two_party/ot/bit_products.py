@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from parties.wire import spec_of
 from protocols.two_party.ot.masks import Masks, take_masks
 from protocols.two_party.ot.session import Session, pieces
+from protocols.two_party.reasons import CHOICES, VALUES
 
 Bits = NDArray[np.uint8]
 CHUNK = 1 << 20
@@ -43,13 +44,13 @@ def _product(session: Session, masks: Masks, bits: Bits) -> Bits:
     first = low_bits(masks.first)
     if masks.second is None:
         assert masks.choices is not None
-        session.link.send([bits ^ masks.choices], 1)
-        received = session.link.recv([spec_of(1, bits.shape)])[0].astype(np.uint8)
+        session.send([bits ^ masks.choices], 1, CHOICES)
+        received = session.recv([spec_of(1, bits.shape)], VALUES)[0].astype(np.uint8)
         return first ^ (bits & received)
     second = low_bits(masks.second)
-    turned = session.link.recv([spec_of(1, bits.shape)])[0].astype(np.uint8)
+    turned = session.recv([spec_of(1, bits.shape)], CHOICES)[0].astype(np.uint8)
     difference = first ^ second
-    session.link.send([difference ^ bits], 1)
+    session.send([difference ^ bits], 1, VALUES)
     return first ^ (difference & turned)
 
 

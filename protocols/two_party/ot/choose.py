@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from parties.wire import RingArray, spec_of
 from protocols.kernels.option_masks import mask_turned
 from protocols.two_party.ot.session import Session, pieces
+from protocols.two_party.reasons import CHOICES, VALUES
 
 Words = NDArray[np.uint64]
 MAX_OPTIONS = 256
@@ -49,10 +50,10 @@ def send_chosen(session: Session, messages: Words, message_bits: int, sender: in
     bits = index_bits(options)
     for start, stop in pieces(count, chunk_rows(options)):
         keys = random_messages(session, stop - start, options, message_bits, sender, of=count - start)
-        turned = session.link.recv([spec_of(bits, (stop - start,))])[0].astype(np.uint8)
+        turned = session.recv([spec_of(bits, (stop - start,))], CHOICES)[0].astype(np.uint8)
         sent = np.empty(keys.shape, spec_of(message_bits, ()).dtype)
         mask_turned(np.ascontiguousarray(messages[start:stop]), keys, turned, sent)
-        session.link.send([cast("RingArray", sent)], message_bits)
+        session.send([cast("RingArray", sent)], message_bits, VALUES)
 
 
 def receive_chosen(session: Session, choices: Words, options: int, message_bits: int, sender: int) -> Words:
@@ -63,8 +64,8 @@ def receive_chosen(session: Session, choices: Words, options: int, message_bits:
         rest = len(choices) - start
         random, keys = random_message(session, stop - start, options, message_bits, sender, of=rest)
         wanted = choices[start:stop]
-        session.link.send([(random ^ wanted).astype(np.uint8)], bits)
-        received = session.link.recv([spec_of(message_bits, (stop - start, options))])[0]
+        session.send([(random ^ wanted).astype(np.uint8)], bits, CHOICES)
+        received = session.recv([spec_of(message_bits, (stop - start, options))], VALUES)[0]
         chosen = np.take_along_axis(received, wanted.astype(np.int64)[:, None], axis=1)[:, 0]
         out[start:stop] = chosen.astype(np.uint64) ^ keys
     return out

@@ -20,6 +20,7 @@ from parties.wire import RingArray, spec_of
 from protocols.kernels.turned_masks import add_chosen, turn_masks
 from protocols.two_party.ot.masks import Masks
 from protocols.two_party.ot.session import Session
+from protocols.two_party.reasons import CHOICES, VALUES
 
 Words = NDArray[np.uint64]
 Bits = NDArray[np.uint8]
@@ -43,9 +44,10 @@ def send_products(
     assert masks.second is not None
     turns = np.empty(0, np.uint8)
     if not random_choices:
-        turns = session.link.recv([spec_of(1, (len(masks.first),))])[0].astype(np.uint8, copy=False)
+        specs = [spec_of(1, (len(masks.first),))]
+        turns = session.recv(specs, CHOICES)[0].astype(np.uint8, copy=False)
     turn_masks(masks.first, masks.second, turns, np.ascontiguousarray(values))
-    session.link.send(_by_width(masks.second, widths), widths)
+    session.send(_by_width(masks.second, widths), widths, VALUES)
     return masks.first
 
 
@@ -53,12 +55,12 @@ def receive_products(session: Session, masks: Masks, bits: Bits | None, widths: 
     """The receiver's shares; `bits` are uint8 [n], zeros and ones, or None for its random choices."""
     assert masks.choices is not None
     if bits is not None:
-        session.link.send([bits ^ masks.choices], 1)
+        session.send([bits ^ masks.choices], 1, CHOICES)
     else:
         bits = masks.choices
     rows, columns = masks.first.shape
     group = rows // len(widths)
-    received = session.link.recv([spec_of(width, (group, columns)) for width in widths])
+    received = session.recv([spec_of(width, (group, columns)) for width in widths], VALUES)
     for number, part in enumerate(received):
         add_chosen(masks.first, number * group, bits, part)
     return masks.first

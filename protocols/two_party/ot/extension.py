@@ -25,6 +25,7 @@ from parties.randomness import AesCtrStream
 from parties.wire import spec_of
 from protocols.kernels.bit_transpose import transpose_bits
 from protocols.two_party.ot.base import COUNT
+from protocols.two_party.reasons import EXTENSION, labelled
 
 Words = NDArray[np.uint64]
 WORD_BITS = 64
@@ -59,7 +60,8 @@ class ExtensionSender:
     def extend(self, link: Link, count: int) -> Words:
         """Blocks q: uint64 [padded(count), 2], lowest bits zero."""
         words = padded(count) // WORD_BITS
-        sent = cast("Words", link.recv([spec_of(WORD_BITS, (COLUMNS, words))])[0])
+        specs = [spec_of(WORD_BITS, (COLUMNS, words))]
+        sent = cast("Words", link.recv(specs, labelled(link, EXTENSION))[0])
         columns = np.zeros((COUNT, words), np.uint64)
         for row, stream in enumerate(self._streams):
             columns[row + 1] = stream.uint64((words,))
@@ -88,5 +90,5 @@ class ExtensionReceiver:
             columns[row + 1] = first.uint64((words,))
             np.bitwise_xor(columns[row + 1], second.uint64((words,)), out=sent[row])
         sent ^= columns[0]
-        link.send([sent], WORD_BITS)
+        link.send([sent], WORD_BITS, labelled(link, EXTENSION))
         return transpose_bits(columns)

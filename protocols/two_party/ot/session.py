@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from parties.link import Link
 from parties.randomness import Randomness
+from parties.wire import RingArray, Spec
 from protocols.kernels.aes import Hash
 from protocols.kernels.option_masks import option_masks
 from protocols.kernels.tweaked_hash import tweaked_hash
@@ -17,6 +18,7 @@ from protocols.two_party.ot.base import COUNT, receive_base, send_base
 from protocols.two_party.ot.extension import ExtensionReceiver, ExtensionSender
 from protocols.two_party.ot.silent import public_key
 from protocols.two_party.ot.stream import CotStream
+from protocols.two_party.reasons import labelled
 
 Words = NDArray[np.uint64]
 
@@ -76,6 +78,14 @@ class Session:
         """Whether this party sends where the party `sender` does."""
         assert sender in {0, 1}
         return self.rank == sender
+
+    def send(self, arrays: Sequence[RingArray], bits: int | Sequence[int], reason: str) -> None:
+        """See `Link.send`; `reason` ends the label."""
+        self.link.send(arrays, bits, labelled(self.link, reason))
+
+    def recv(self, specs: Sequence[Spec], reason: str) -> list[RingArray]:
+        """See `Link.recv`; `reason` ends the label."""
+        return self.link.recv(specs, labelled(self.link, reason))
 
 
 def rank_of(link: Link) -> int:

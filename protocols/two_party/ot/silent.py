@@ -26,6 +26,7 @@ from protocols.kernels.aes import KEY_BYTES, Hash
 from protocols.kernels.correlated_tree import grow, regrow
 from protocols.kernels.local_code import add_products
 from protocols.two_party.ot.stages import Stage
+from protocols.two_party.reasons import TREES, labelled
 
 Words = NDArray[np.uint64]
 WORD_BITS = 64
@@ -77,7 +78,7 @@ def extend_sender(link: Link, keys: SilentKeys, stage: Stage, seeds: Words, delt
     sums = np.empty((stage.trees, stage.depth - 1, 2), np.uint64)
     grow(keys.next_tree(), np.ascontiguousarray(masks[:, 0]), delta, sums, leaves)
     sums ^= masks[:, 1:]
-    link.send([sums], WORD_BITS)
+    link.send([sums], WORD_BITS, labelled(link, TREES))
     out = leaves.reshape(-1, 2)
     add_products(keys.code, secret, out)
     return out
@@ -88,7 +89,7 @@ def extend_receiver(link: Link, keys: SilentKeys, stage: Stage, seeds: Words) ->
     secret, masks = _split(stage, seeds)
     leaves = np.zeros((stage.trees, 1 << stage.depth, 2), np.uint64)
     add_products(keys.code, secret, leaves.reshape(-1, 2))
-    received = link.recv([spec_of(WORD_BITS, (stage.trees, stage.depth - 1, 2))])[0]
+    received = link.recv([spec_of(WORD_BITS, (stage.trees, stage.depth - 1, 2))], labelled(link, TREES))[0]
     choices = (masks[..., 0] & _ONE).astype(np.uint8)
     known = masks.copy()
     known[:, 1:] ^= cast("Words", received)

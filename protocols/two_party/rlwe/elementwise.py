@@ -24,6 +24,7 @@ import numpy as np
 from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import Spec, spec_of
+from protocols.two_party.reasons import QUERY, SLOTS, labelled
 from protocols.two_party.rlwe.encoding import signed
 from protocols.two_party.rlwe.kernels.residues import add_reduced, multiply_points, sums_of_products
 from protocols.two_party.rlwe.kernels.transforms import Residues, Words, to_coefficients, to_points
@@ -123,13 +124,13 @@ def evaluator_products(
     sizes = chunks(p, y.size)
     out: list[Words] = [np.zeros(0, np.uint64)]
     for size, numbers in zip(sizes, _cut(_padded(y, p), sizes), strict=True):
-        seed, second = receive_residues(link, p, size)
+        seed, second = receive_residues(link, p, size, QUERY)
         first = uniform_residues(AesCtrStream(seed), size, p.degree, p.primes)
         answer = np.empty((size, 2, p.answer_primes, p.degree), np.uint32)
         for index in range(size):
             answer[index], share = multiplied(keys, first[index], second[index], numbers[index], stream)
             out.append(share)
-        link.send([answer], PRIME_BITS)
+        link.send([answer], PRIME_BITS, labelled(link, SLOTS))
     return np.concatenate(out)[: y.size]
 
 
@@ -173,13 +174,13 @@ def _send_numbers(link: Link, key: SecretKey[SlotParameters], numbers: Integers,
         message = encoded_slots(p, slot_residues(p, numbers[index]))
         message += to_residues(errors(stream, p.degree), p.primes)
         second[index] = minus_product(transform, values, key.points, to_points(transform, message))
-    send_residues(link, seed, second)
+    send_residues(link, seed, second, QUERY)
 
 
 def receive_share(link: Link, key: SecretKey[SlotParameters], count: int) -> Words:
     """This party's share of the numbers of one message."""
     p = key.parameters
-    answer = link.recv([answer_spec(p, count)])[0]
+    answer = link.recv([answer_spec(p, count)], labelled(link, SLOTS))[0]
     primes = p.primes[: p.answer_primes]
     check_residues(answer, primes)
     return opened(key, answer.astype(np.uint32, copy=False))

@@ -23,6 +23,7 @@ from parties.errors import MalformedFrame
 from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import RingArray, spec_of
+from protocols.two_party.reasons import KEYS, labelled
 from protocols.two_party.rlwe.kernels.residues import minus_products
 from protocols.two_party.rlwe.kernels.transforms import Residues, Small, Transform, to_points, transform_of
 from protocols.two_party.rlwe.kernels.words import PRIME_BITS
@@ -97,7 +98,7 @@ def send_keys(link: Link, parameters: P, stream: Randomness) -> SecretKey[P]:
             for j in range(first_prime, end):  # modulo the other primes it is zero
                 scaled = second[index, j] + image[j].astype(np.uint64) * np.uint64(rest % primes[j])
                 second[index, j] = scaled % np.uint64(primes[j])
-    send_residues(link, seed, second)
+    send_residues(link, seed, second, KEYS)
     return key
 
 
@@ -116,18 +117,20 @@ def receive_keys(link: Link, parameters: P) -> EvaluationKeys[P]:
         PeerError: see `Link.recv`.
     """
     levels, digits, primes = parameters.packing_levels, parameters.digits, len(parameters.primes)
-    seed, second = receive_residues(link, parameters, 1 + levels * digits)
+    seed, second = receive_residues(link, parameters, 1 + levels * digits, KEYS)
     both = np.stack([_uniform(parameters, seed), second], 1)
     packing = both[1:].reshape(levels, digits, 2, primes, parameters.degree)
     return EvaluationKeys(parameters, both[0].copy(), np.ascontiguousarray(packing.swapaxes(1, 2)))
 
 
-def send_residues(link: Link, seed: bytes, second: Residues) -> None:
+def send_residues(link: Link, seed: bytes, second: Residues, reason: str) -> None:
     """A seed, and the halves that are not drawn from it, packed to the primes' width."""
-    link.send([np.frombuffer(seed, np.uint8), second], (8, PRIME_BITS))
+    link.send([np.frombuffer(seed, np.uint8), second], (8, PRIME_BITS), labelled(link, reason))
 
 
-def receive_residues(link: Link, parameters: RingParameters, count: int) -> tuple[bytes, Residues]:
+def receive_residues(
+    link: Link, parameters: RingParameters, count: int, reason: str
+) -> tuple[bytes, Residues]:
     """What `send_residues` sends: [count, L, N].
 
     Raises:
@@ -135,7 +138,8 @@ def receive_residues(link: Link, parameters: RingParameters, count: int) -> tupl
         PeerError: see `Link.recv`.
     """
     shape = (count, len(parameters.primes), parameters.degree)
-    seed, second = link.recv([spec_of(8, (KEY_BYTES,)), spec_of(PRIME_BITS, shape)])
+    specs = [spec_of(8, (KEY_BYTES,)), spec_of(PRIME_BITS, shape)]
+    seed, second = link.recv(specs, labelled(link, reason))
     check_residues(second, parameters.primes)
     return seed.tobytes(), second.astype(np.uint32, copy=False)
 

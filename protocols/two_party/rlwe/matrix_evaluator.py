@@ -10,6 +10,7 @@ from parties.errors import RangeError
 from parties.link import Link
 from parties.randomness import AesCtrStream, Randomness
 from protocols.kernels.parallel import in_threads
+from protocols.two_party.reasons import ANSWER, QUERY, labelled
 from protocols.two_party.rlwe.encoding import encode, scaled_down
 from protocols.two_party.rlwe.kernels.column_products import column_products
 from protocols.two_party.rlwe.kernels.refreshing import add_zeros, dot_rows, joined
@@ -54,7 +55,7 @@ def evaluator_product(
     check_norm(right, p)
     batch, inner, columns = right.shape
     tiles = Tiles(MatrixShape(batch, rows, inner, columns), p.degree)
-    seed, second = receive_residues(link, p, tiles.queries)
+    seed, second = receive_residues(link, p, tiles.queries, QUERY)
     first = AesCtrStream(seed)
     out = np.empty((batch, rows, columns), np.uint64)
     for index, matrix in enumerate(out):
@@ -65,7 +66,8 @@ def evaluator_product(
                 keys, tiles, halves, second[start : start + tiles.parts], bottom - top, stream
             )
             matrix[top:bottom] = answer.multiply(right[index])
-            link.send([answer.first, answer.second], (p.first_bits, p.second_bits))
+            halves_bits = (p.first_bits, p.second_bits)
+            link.send([answer.first, answer.second], halves_bits, labelled(link, ANSWER))
     return out
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import RingArray, Spec, spec_of
+from protocols.two_party.reasons import ANSWER, QUERY, labelled
 from protocols.two_party.rlwe.encoding import encode
 from protocols.two_party.rlwe.kernels.residues import multiply_points
 from protocols.two_party.rlwe.kernels.transforms import (
@@ -68,7 +69,7 @@ def receive_share(link: Link, key: SecretKey[RlweParameters], shape: MatrixShape
     out = np.empty((shape.batch, shape.rows, shape.columns), np.uint64)
     for matrix in out:
         for top, bottom in tiles.slabs:
-            first, second = link.recv(answer_specs(p, tiles, bottom - top))
+            first, second = link.recv(answer_specs(p, tiles, bottom - top), labelled(link, ANSWER))
             matrix[top:bottom] = decrypted(key, tiles, first, second)
     return out
 
@@ -101,7 +102,7 @@ def send_query(
         noise = to_residues(errors(stream, p.degree), p.primes)
         message = encode(p, numbers[index])
         second[index] = (message.astype(np.uint64) + noise + (moduli - product)) % moduli
-    send_residues(link, seed, second)
+    send_residues(link, seed, second, QUERY)
 
 
 def decrypted(key: SecretKey[RlweParameters], tiles: Tiles, first: RingArray, second: RingArray) -> Words:

@@ -15,6 +15,7 @@ from parties.randomness import InsecureTestRandom
 from parties.threads import run_two_threads
 from parties.trace import Message, Trace
 from protocols.two_party.ot import base
+from protocols.two_party.reasons import BASE_RECEIVER, labelled
 
 CHOICES = InsecureTestRandom(5).uint8((base.COUNT,)) & 1
 IDENTITY = (1).to_bytes(32, "little")
@@ -87,9 +88,9 @@ def test_points_that_cancel_are_refused() -> None:
 
 def test_a_message_of_another_length_is_refused() -> None:
     def send_short(link: Link) -> None:
-        link.send([np.zeros((base.COUNT, 32), np.uint8)], 8)
+        link.send([np.zeros((base.COUNT, 32), np.uint8)], 8, labelled(link, BASE_RECEIVER))
 
-    with pytest.raises(PeerMismatch):
+    with pytest.raises(PeerMismatch, match="expected 8-bit"):
         run_two_threads(lambda link: base.send_base(link, InsecureTestRandom(1)), send_short)
 
 

@@ -14,6 +14,7 @@ from protocols.two_party.ot import schedule, silent
 from protocols.two_party.ot.schedule import Direct, ExtensionSchedule, Silent
 from protocols.two_party.ot.stages import STAGES
 from protocols.two_party.ot.two_party_ot import TwoPartyOt
+from protocols.two_party.reasons import TREES, labelled
 from tests.protocols.two_party.ot.digest import SMALL
 from tests.protocols.two_party.ot.pair import Run, run
 
@@ -131,7 +132,7 @@ def test_a_message_of_another_shape_is_refused() -> None:
     keys = silent.SilentKeys(b"public")
 
     def liar(link: Link) -> None:
-        link.send([np.zeros((stage.trees, stage.depth, 2), np.uint64)], 64)
+        link.send([np.zeros((stage.trees, stage.depth, 2), np.uint64)], 64, labelled(link, TREES))
 
     with pytest.raises(PeerMismatch, match="expected 64-bit"):
         run_two_threads(liar, lambda link: silent.extend_receiver(link, keys, stage, seeds))

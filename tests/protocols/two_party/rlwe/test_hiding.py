@@ -15,6 +15,7 @@ import pytest
 
 from parties.errors import ConfigError
 from parties.randomness import AesCtrStream, InsecureTestRandom
+from protocols.two_party.reasons import QUERY
 from protocols.two_party.rlwe.encoding import encode
 from protocols.two_party.rlwe.kernels.transforms import to_coefficients, to_points
 from protocols.two_party.rlwe.keys import SecretKey, key_transform, receive_keys, receive_residues, send_keys
@@ -87,7 +88,7 @@ def answer_noise(kind: Callable[..., SlabAnswer], right: Any) -> list[int]:
 
     def evaluator(link: Any, stream: Any) -> tuple[Any, Any, Any]:
         keys = receive_keys(link, p)
-        seed, second = receive_residues(link, p, tiles.queries)
+        seed, second = receive_residues(link, p, tiles.queries, QUERY)
         first = uniform_residues(AesCtrStream(seed), tiles.queries, p.degree, p.primes)
         answer = kind(keys, tiles, first, second, ROWS, stream)
         mask = answer.mask(COLUMNS)

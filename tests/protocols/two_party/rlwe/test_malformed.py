@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from parties.errors import MalformedFrame, PeerMismatch
+from protocols.two_party.reasons import KEYS, QUERY, SLOTS, labelled
 from protocols.two_party.rlwe.elementwise import (
     answer_spec,
     evaluator_products,
@@ -36,7 +37,7 @@ def test_keys() -> None:
     count = 1 + P.packing_levels * P.digits
     with pytest.raises(MalformedFrame, match="below its modulus"):
         both(
-            lambda link, _: send_residues(link, bytes(16), too_large(count, len(P.primes), P.degree)),
+            lambda link, _: send_residues(link, bytes(16), too_large(count, len(P.primes), P.degree), KEYS),
             lambda link, _: receive_keys(link, P),
         )
 
@@ -45,7 +46,7 @@ def test_keys() -> None:
 def test_queries(p: Any, run: Any) -> None:
     def holder(link: Any, stream: Any) -> None:
         send_keys(link, p, stream)
-        send_residues(link, bytes(16), too_large(1, len(p.primes), p.degree))
+        send_residues(link, bytes(16), too_large(1, len(p.primes), p.degree), QUERY)
 
     def evaluator(link: Any, stream: Any) -> None:
         keys = receive_keys(link, p)
@@ -60,7 +61,7 @@ def test_queries(p: Any, run: Any) -> None:
 
 def test_answers() -> None:
     def evaluator(link: Any, stream: Any) -> None:
-        link.send([too_large(*answer_spec(V, 1).shape)], PRIME_BITS)
+        link.send([too_large(*answer_spec(V, 1).shape)], PRIME_BITS, labelled(link, SLOTS))
 
     with pytest.raises(MalformedFrame, match="below its modulus"):
         both(lambda link, stream: receive_share(link, new_secret(V, stream), 1), evaluator)
