@@ -15,6 +15,7 @@ import torch
 
 from parties.errors import ConfigError, RangeError
 from parties.meter import SERVER, Meter
+from protocols.arithmetic.lines import Lines
 from protocols.arithmetic.weight import Weight
 from protocols.share import Share
 
@@ -203,6 +204,16 @@ class Arithmetic(ABC):
         An executor may make use of it that the factor is a bit.
         """
         return self.mul(a, bit)
+
+    def lines(self, x: Share, lines: Lines) -> Share:
+        """A function of x that is made of lines, looked up by an index that nobody learns.
+
+        x lies within `lines.domain`; of a number the piece, or the one before it, is found.
+
+        Raises:
+            ConfigError: this executor looks nothing up.
+        """
+        raise ConfigError("this suite looks no lines up: take another protocol for it")
 
     @abstractmethod
     def share_from(

@@ -10,6 +10,7 @@ from parties.errors import ConfigError, RangeError
 from parties.meter import SERVER, Meter
 from protocols import fixed_point
 from protocols.arithmetic.arithmetic import Arithmetic
+from protocols.arithmetic.lines import Lines
 from protocols.arithmetic.weight import Weight
 from protocols.share import Share
 
@@ -55,6 +56,13 @@ class IdealCleartextArithmetic(Arithmetic):
         if largest is not None and fixed_point.largest_magnitude(a.value) > largest * 2.0**a.frac_bits:
             raise RangeError(f"{self.meter.label}: a comparison was promised numbers up to {largest:g}")
         return Share((a.value < 0).to(torch.int64), 0)
+
+    def lines(self, x: Share, lines: Lines) -> Share:
+        low, high = (edge * 2.0**x.frac_bits for edge in lines.domain)
+        if x.value.numel() and not low <= int(x.value.min()) <= int(x.value.max()) < high:
+            raise RangeError(f"{self.meter.label}: lines tell numbers in {lines.domain} apart")
+        exact = lines.exact(x.value, x.frac_bits)
+        return self.truncate(Share(exact, x.frac_bits + lines.slope_bits), x.frac_bits)
 
     def share_from(
         self, owner: int, value: torch.Tensor | None, shape: Sequence[int], frac_bits: int | None = None

@@ -10,7 +10,7 @@ from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.arithmetic.causal_rows import CausalRows
 from protocols.arithmetic.exponential import QuarticExponential
 from protocols.arithmetic.maximum import TreeMaximum
-from protocols.arithmetic.operation import CausalProtocol, RowMaximum
+from protocols.arithmetic.operation import CausalProtocol, RowMaximum, UnaryProtocol
 from protocols.arithmetic.reciprocal import GoldschmidtReciprocal
 from protocols.share import Share
 
@@ -36,15 +36,21 @@ class TreeSoftmax(CausalProtocol):
 
     Args:
         maximum, exponential: the parts of steps 2 and 3.
+        packed: step 6 leaves hidden keys out; each row's reciprocal is then a factor for every key, which
+            costs more where a factor that occurs often is opened once.
     """
 
     max_spread = -QuarticExponential.domain[0]
     max_abs_error = 2.5e-3
 
     def __init__(
-        self, maximum: RowMaximum | None = None, exponential: QuarticExponential | None = None
+        self,
+        maximum: RowMaximum | None = None,
+        exponential: UnaryProtocol | None = None,
+        *,
+        packed: bool = False,
     ) -> None:
-        self._maximum = maximum or TreeMaximum()
+        self._maximum, self._packed = maximum or TreeMaximum(), packed
         self._exponential = exponential or QuarticExponential()
 
     def __call__(
@@ -57,9 +63,14 @@ class TreeSoftmax(CausalProtocol):
         packed = rows.pack(executor, scores)
         peak = self._maximum(executor, packed, rows.lengths)
         powers = self._exponential(executor, executor.sub(packed, rows.spread(executor, peak)))
-        powers = rows.unpack(executor, powers)
-        total = executor.sum(powers, -1)
+        unpacked = rows.unpack(executor, powers)
+        total = executor.sum(unpacked, -1)
         reciprocal = GoldschmidtReciprocal(1.0 - SLACK, max(rows.lengths) * (1.0 + SLACK))
+        inverse = reciprocal.scaled(executor, total)
         with executor.within(2.0 ** (reciprocal.scale_bits + 1)):
-            weights = executor.mul(powers, reciprocal.scaled(executor, total))
+            if self._packed:
+                each = rows.spread(executor, executor.rearrange(inverse, lambda value: value[..., 0]))
+                weights = executor.shift_down(executor.mul(powers, each), reciprocal.scale_bits)
+                return rows.unpack(executor, weights)
+            weights = executor.mul(unpacked, inverse)
         return rows.hide(executor, executor.shift_down(weights, reciprocal.scale_bits))

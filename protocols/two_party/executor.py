@@ -11,14 +11,17 @@ from parties.link import Link
 from parties.meter import CLIENT, SERVER
 from parties.wire import Spec
 from protocols.arithmetic.arithmetic import Arithmetic
+from protocols.arithmetic.lines import Lines
 from protocols.arithmetic.shapes import broadcast_shape
 from protocols.arithmetic.weight import Weight
 from protocols.kernels.ring_products import ring_bmm, ring_matmul, ring_matmul_transposed
 from protocols.share import Share
 from protocols.tensors import to_tensor, to_words
 from protocols.two_party import steps
+from protocols.two_party.codes import codes_of
 from protocols.two_party.comparison import less_than
 from protocols.two_party.correlations import Correlations, Parts
+from protocols.two_party.look_up import look_up
 from protocols.two_party.steps import Step
 
 Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -103,6 +106,15 @@ class TwoPartyArithmetic(Arithmetic):
         opened &= 1
         value = (1 - 2 * opened) * m
         return Share((value + opened if self.rank == SERVER else value).reshape(a.shape), 0)
+
+    def lines(self, x: Share, lines: Lines) -> Share:
+        """See `Arithmetic.lines` and `look_up.py`. Reveals what is uniform: an index minus a random one, bits XOR
+        random ones, and numbers minus random ones.
+        """
+        codes = codes_of(lines, x.frac_bits)
+        product = look_up(self._link, self.correlations, x.value.reshape(-1), codes)
+        exact = Share(product.reshape(x.shape), x.frac_bits + lines.slope_bits, codes.ring_bits)
+        return self.truncate(exact, x.frac_bits)
 
     # -- weights --------------------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from parties.meter import CLIENT, SERVER
 from protocols.arithmetic.shapes import Shape
-from protocols.two_party.correlations import ENTRY_BITS, TABLE_SIZE, Kind, Request
+from protocols.two_party.codes import Codes
+from protocols.two_party.correlations import ENTRY_BITS, PLACES, TABLE_SIZE, Kind, Request
 
 DIGIT_BITS = 4
 """Of the digits that are compared by look-up."""
@@ -93,6 +94,23 @@ def compare(count: int, word_bits: int) -> Step:
         messages.append(exchange((2 * ands, 1)))
         requests.append(Request(Kind.AND, ((ands,),), 1))
     return Step(tuple(messages), tuple(requests))
+
+
+def lines(count: int, codes: Codes) -> Step:
+    """An index is opened under a random one; then ANDs; then bits that choose, and what they choose from."""
+    ands, transfers = codes.ands * count, codes.transfers * count
+    messages = (
+        exchange((count, codes.lines.index_bits)),
+        exchange((2 * ands, 1)),
+        exchange((transfers, 1)),
+        exchange(*((count, width) for width in codes.widths)),
+    )
+    requests = (
+        Request(PLACES[codes.lines.digit_bits], ((count,),), codes.lines.index_bits),
+        Request(Kind.AND, ((ands,),), 1),
+        Request(Kind.TRANSFER, ((transfers,),), 64),
+    )
+    return Step(messages, requests)
 
 
 def tree(digits: int) -> list[int]:
