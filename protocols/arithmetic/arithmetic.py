@@ -205,10 +205,21 @@ class Arithmetic(ABC):
         """
         return self.mul(a, bit)
 
-    def lines(self, x: Share, lines: Lines) -> Share:
-        """A function of x that is made of lines, looked up by an index that nobody learns.
+    def positive_part(self, a: Share, largest: float, tolerance: float = 0.0) -> Share:
+        """a where it is positive, else 0; nothing is truncated. `largest` as for `less_than_zero`.
 
-        x lies within `lines.domain`; of a number the piece, or the one before it, is found.
+        Args:
+            tolerance: of numbers from 0 to below it the result may be 0, and of negative ones above minus it
+                the number itself.
+        """
+        negative = self.less_than_zero(self.neg(a), largest, tolerance)
+        return self.select(a, negative)
+
+    def lines(self, x: Share, *tables: Lines) -> Share:
+        """The sum of functions of x that are made of lines, looked up by an index that nobody learns.
+
+        x lies within each table's domain; of a number the piece, or the one before it, is found. The tables'
+        lower digits, slopes and intercepts have the same bits.
 
         Raises:
             ConfigError: this executor looks nothing up.

@@ -102,6 +102,7 @@ def fit(
     left: Line,
     right: Line,
     reach: tuple[float, float],
+    largest: float = 0.0,
 ) -> Lines:
     """Lines as near to a function of float64 as those of such slopes and intercepts can be.
 
@@ -110,6 +111,7 @@ def fit(
 
     Args:
         reach: the least and the greatest number that are to be told apart.
+        largest: further bound on what is computed with the lines.
     """
     step, pieces = 2.0**-step_bits, 1 << digit_bits
     starts = low + step * np.arange(pieces)
@@ -121,7 +123,7 @@ def fit(
     outer = [(round(a * 2.0**slope_bits), round(b * 2.0**intercept_bits)) for a, b in (left, right)]
     width = step * pieces
     below = max(0, math.ceil((low + step - reach[0]) / width))
-    above = max(0, math.ceil((reach[1] - low) / width) - 1)
+    above = max(0, math.ceil((reach[1] + step - low) / width) - 1)
     ends = [abs(a * end + b) for (a, b), end in zip((left, right), reach, strict=True)]
     return Lines(
         low=low,
@@ -135,5 +137,5 @@ def fit(
         intercepts=intercepts.astype(np.int64),
         left=outer[0],
         right=outer[1],
-        largest=1.02 * max(float(np.abs(y).max()), *ends),
+        largest=1.02 * max(float(np.abs(y).max()), largest, *ends),
     )

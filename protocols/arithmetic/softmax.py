@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 import torch
@@ -11,9 +12,10 @@ from protocols.arithmetic.causal_rows import CausalRows
 from protocols.arithmetic.exponential import QuarticExponential
 from protocols.arithmetic.maximum import TreeMaximum
 from protocols.arithmetic.operation import CausalProtocol, RowMaximum, UnaryProtocol
-from protocols.arithmetic.reciprocal import GoldschmidtReciprocal
+from protocols.arithmetic.reciprocal import GoldschmidtReciprocal, ScaledReciprocal
 from protocols.share import Share
 
+ReciprocalOfRange = Callable[[float, float], ScaledReciprocal]
 SLACK = 0.01
 """How far, relatively, a denominator may lie outside [1, S] because exponentials have errors."""
 
@@ -36,6 +38,8 @@ class TreeSoftmax(CausalProtocol):
 
     Args:
         maximum, exponential: the parts of steps 2 and 3.
+        reciprocal: the part of step 5, for a range of row sums.
+        overshoot: exponentials are at most this, where the maximum has a tolerance.
         packed: step 6 leaves hidden keys out; each row's reciprocal is then a factor for every key, which
             costs more where a factor that occurs often is opened once.
     """
@@ -48,9 +52,12 @@ class TreeSoftmax(CausalProtocol):
         maximum: RowMaximum | None = None,
         exponential: UnaryProtocol | None = None,
         *,
+        reciprocal: ReciprocalOfRange = GoldschmidtReciprocal,
+        overshoot: float = 1.0,
         packed: bool = False,
     ) -> None:
         self._maximum, self._packed = maximum or TreeMaximum(), packed
+        self._reciprocal, self._overshoot = reciprocal, overshoot
         self._exponential = exponential or QuarticExponential()
 
     def __call__(
@@ -65,7 +72,7 @@ class TreeSoftmax(CausalProtocol):
         powers = self._exponential(executor, executor.sub(packed, rows.spread(executor, peak)))
         unpacked = rows.unpack(executor, powers)
         total = executor.sum(unpacked, -1)
-        reciprocal = GoldschmidtReciprocal(1.0 - SLACK, max(rows.lengths) * (1.0 + SLACK))
+        reciprocal = self._reciprocal(1.0 - SLACK, self._overshoot * max(rows.lengths) * (1.0 + SLACK))
         inverse = reciprocal.scaled(executor, total)
         with executor.within(2.0 ** (reciprocal.scale_bits + 1)):
             if self._packed:

@@ -76,10 +76,18 @@ class CountingArithmetic(ShapeArithmetic):
         self._charge(steps.to_additive(count, self.ring_bits))
         return without_data(a.shape, 0)
 
-    def lines(self, x: Share, lines: Lines) -> Share:
-        codes = codes_of(lines, x.frac_bits)
+    def positive_part(self, a: Share, largest: float, tolerance: float = 0.0) -> Share:
+        bits = self.sign_bits(a, largest) - self.ignored_bits(a, tolerance)
+        if not steps.sign_bits_by_place(bits):
+            return super().positive_part(a, largest, tolerance)
+        self._charge(steps.sign(math.prod(a.shape), bits))
+        self._charge(steps.select(a.shape, self.ring_bits))
+        return a
+
+    def lines(self, x: Share, *tables: Lines) -> Share:
+        codes = codes_of(tables, x.frac_bits)
         self._charge(steps.lines(math.prod(x.shape), codes))
-        product = Share(x.value, x.frac_bits + lines.slope_bits, codes.ring_bits)
+        product = Share(x.value, x.frac_bits + codes.fraction_bits, codes.ring_bits)
         return self.truncate(product, x.frac_bits)
 
     def share_from(

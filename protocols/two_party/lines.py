@@ -13,17 +13,21 @@ from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.arithmetic.lines import Floats, Lines, fit
 from protocols.arithmetic.maximum import TreeMaximum
 from protocols.arithmetic.operation import CausalProtocol, UnaryProtocol
+from protocols.arithmetic.reciprocal import GoldschmidtReciprocal, ScaledReciprocal
 from protocols.arithmetic.softmax import TreeSoftmax
 from protocols.share import Share
+from protocols.two_party.octaves import WIDEST, LineReciprocal
 
-USUAL = 120.0
+USUAL = 119.0
 """How large inputs of an activation are taken to be where nothing is calibrated."""
 MOST = 1024.0
-"""Larger ones would need an upper digit of more than eight bits, whose look-up costs more than comparisons."""
+"""Larger ones need an upper digit of more than eight bits, whose look-up costs more than comparisons."""
 SPREAD = 320.0
 """How far a score may be below its row's largest."""
-TOLERANCE = 2.0**-7
+TOLERANCE = 2.0**-4
 """By how much a level of the tree may miss the larger of two scores."""
+OVERSHOOT = math.e
+"""What exponentials are at most, where up to 16 levels miss."""
 
 
 class LineActivation(UnaryProtocol):
@@ -41,6 +45,8 @@ class LineActivation(UnaryProtocol):
     Raises:
         RangeError: inputs beyond `MOST`.
     """
+
+    calibrated = True
 
     def __init__(self, largest: float | None = None) -> None:
         largest = USUAL if largest is None else largest
@@ -120,12 +126,23 @@ class LineSoftmax(CausalProtocol):
     max_abs_error = 2.5e-3
 
     def __init__(self) -> None:
-        self._softmax = TreeSoftmax(TreeMaximum(SPREAD, TOLERANCE), LineExponential(), packed=True)
+        self._softmax = TreeSoftmax(
+            TreeMaximum(SPREAD, TOLERANCE),
+            LineExponential(),
+            reciprocal=_reciprocal,
+            overshoot=OVERSHOOT,
+            packed=True,
+        )
 
     def __call__(
         self, executor: Arithmetic, scores: Share, start: int, window: int = 0, *, causal: bool = True
     ) -> Share:
         return self._softmax(executor, scores, start, window, causal=causal)
+
+
+def _reciprocal(low: float, high: float) -> ScaledReciprocal:
+    """By lines, where a row's sums do not span more than those hold."""
+    return LineReciprocal(low, high) if high <= WIDEST * low else GoldschmidtReciprocal(low, high)
 
 
 @lru_cache(maxsize=16)
@@ -166,11 +183,15 @@ def _silu(largest: float) -> Lines:
     )
 
 
+def _exp(x: Floats) -> Floats:
+    return np.exp(x)
+
+
 @lru_cache(maxsize=1)
 def _exponential() -> Lines:
     return fit(
-        lambda x: np.exp(x),
-        -15.875,
+        _exp,
+        -15.0,
         step_bits=4,
         digit_bits=8,
         slope_bits=9,

@@ -15,19 +15,16 @@ from protocols.tensors import to_tensor, to_words
 from protocols.two_party import steps
 from protocols.two_party.codes import Codes
 from protocols.two_party.comparison import ands
-from protocols.two_party.correlations import Correlations
-from protocols.two_party.places import parity
-from protocols.two_party.steps import Step
+from protocols.two_party.correlations import Correlations, Request
+from protocols.two_party.index import Opened, dropped, entries, open_index
 
 Words = NDArray[np.uint64]
 Bits = NDArray[np.uint8]
-_TOGETHER = 1 << 14
-"""Numbers whose masks lie in memory at once."""
 _ONE = np.uint64(1)
 
 
 def look_up(link: Link, correlations: Correlations, value: torch.Tensor, codes: Codes) -> torch.Tensor:
-    """Shares modulo 2^k of slope * x + intercept, exact, k = codes.ring_bits.
+    """Shares modulo 2^k of slope * x + intercept, exact, k = codes.ring_bits; the sum of them over T tables.
 
     1. Of both shares the low bits are dropped; what is left adds up to the index of x's piece, or one less.
        It is opened minus a random index r.
@@ -47,105 +44,69 @@ def look_up(link: Link, correlations: Correlations, value: torch.Tensor, codes: 
     not know.
     Source: FLUTE (S&P 2023) for step 2; step 3 is Gilboa's product with transfers dealt ahead.
     """
-    count, lines = value.numel(), codes.lines
-    step = steps.lines(count, codes)
-    own = to_words(value)
-    index, lower, upper = (part.numpy() for part in correlations.take(step.requests[0]))
-    mine = _index(link, own, codes) - index.view(np.uint64)
-    bits = np.uint64((1 << lines.index_bits) - 1)
-    label = f"{link.meter.label}/place"
-    mine &= bits
-    link.send([mine], lines.index_bits, label)
-    (theirs,) = link.recv([spec_of(lines.index_bits, (count,))], label)
-    opened = (mine + theirs.astype(np.uint64)) & bits
-    looked_up = _bits(link, correlations, step, codes, opened, lower.view(np.uint64), upper.view(np.uint64))
-    return to_tensor(_line(link, correlations, step, codes, looked_up, own))
+    step, tables = steps.lines(value.numel(), codes), len(codes.tables)
+    places = [
+        dropped(link, value, round(table.low * 2.0**codes.frac_bits), table.dropped_bits(codes.frac_bits))
+        for table in codes.tables
+    ]
+    opened = open_index(link, correlations, step.requests[0], np.concatenate(places))
+    bits = _bits(link, correlations, step.requests[1], codes, opened)
+    each = _line(link, correlations, step.requests[2], codes, bits, np.tile(to_words(value), tables))
+    return to_tensor(each.reshape(tables, -1).sum(0, dtype=np.uint64))
 
 
-def _index(link: Link, own: Words, codes: Codes) -> Words:
-    lines = codes.lines
-    if link.rank == SERVER:
-        start = round(lines.low * 2.0**codes.frac_bits)
-        own = own - np.array([start], np.int64).view(np.uint64)
-    return own >> np.uint64(lines.dropped_bits(codes.frac_bits))
-
-
-def _bits(
-    link: Link,
-    correlations: Correlations,
-    step: Step,
-    codes: Codes,
-    opened: Words,
-    lower: Words,
-    upper: Words,
-) -> Bits:
-    """XOR shares of the code's bits: uint8 [bits, n]."""
-    digit = np.uint64(codes.lines.digit_bits)
-    low = _entries(lower, codes.masks, opened & ((_ONE << digit) - _ONE))
-    high = _entries(upper, codes.upper_masks, opened >> digit)
-    width = codes.bits
-    x = np.concatenate([np.broadcast_to(high[i], (width, len(opened))) for i in (0, 1)])
+def _bits(link: Link, correlations: Correlations, request: Request, codes: Codes, opened: Opened) -> Bits:
+    """XOR shares of the codes' bits: uint8 [bits, T n]."""
+    tables = len(codes.tables)
+    count, width = len(opened.low) // tables, codes.bits
+    table = np.arange(tables, dtype=np.uint64).repeat(count)
+    low = entries(opened.lower, codes.masks, opened.low + (table << np.uint64(codes.digit_bits)))
+    high = entries(opened.upper, codes.upper_masks, opened.high + (table << np.uint64(codes.upper_bits)))
+    x = np.concatenate([np.broadcast_to(high[i], (width, tables * count)) for i in (0, 1)])
     y = low[: 2 * width]
-    if codes.lines.positive:
+    if codes.has_right:
         x, y = np.concatenate([x, low[-1:]]), np.concatenate([y, high[2:3] ^ high[3:4]])
-    products = ands(link, correlations, x, y, step.requests[1])
+    products = ands(link, correlations, x, y, request)
     bits = products[:width] ^ products[width : 2 * width]
-    for place in range(width):
-        if codes.lines.positive and codes.right >> place & 1:
-            bits[place] ^= high[2] ^ products[-1]
-        if link.rank == SERVER and codes.left >> place & 1:
-            bits[place] ^= np.uint8(1)
-    return bits
+    left, right = codes.outer.astype(np.uint8).repeat(count, axis=2)
+    if codes.has_right:
+        bits ^= right & (high[2] ^ products[-1])
+    return bits ^ left if link.rank == SERVER else bits
 
 
-def _entries(rows: Words, masks: Words, places: Words) -> Bits:
-    """XORs of the entries of rows that the masks of each row's place name: uint8 [masks, n]."""
-    out = np.empty((masks.shape[1], len(rows)), np.uint8)
-    for start in range(0, len(rows), _TOGETHER):
-        part = slice(start, start + _TOGETHER)
-        named = masks[places[part].astype(np.int64)] & rows[part, None, :]
-        out[:, part] = parity(np.bitwise_xor.reduce(named, 2)).T
-    return out
-
-
-def _line(link: Link, correlations: Correlations, step: Step, codes: Codes, bits: Bits, own: Words) -> Words:
+def _line(
+    link: Link, correlations: Correlations, request: Request, codes: Codes, bits: Bits, own: Words
+) -> Words:
     """Step 3."""
     server, slopes, count = link.rank == SERVER, codes.slope_bits, len(own)
-    intercepts = bits[slopes:]
-    sending, choosing = (
-        (intercepts[0::2], intercepts[1::2]) if server else (intercepts[1::2], intercepts[0::2])
-    )
-    chosen = np.concatenate([bits[:slopes], choosing])
+    intercepts, first = bits[slopes:], 0 if server else 1
+    sending, choosing = intercepts[first::2], intercepts[1 - first :: 2]
     signs = _ONE - (bits[:slopes].astype(np.uint64) << _ONE)
     values = np.concatenate([signs * own, sending.astype(np.uint64)])
-    mine, theirs = _transferred(link, correlations, step, codes.widths, values, chosen)
+    chosen = np.concatenate([bits[:slopes], choosing])
+    mine, theirs = _transferred(link, correlations, request, codes.widths, values, chosen)
     total = np.zeros(count, np.uint64)
     for i in range(slopes):
         product = bits[i].astype(np.uint64) * own + mine[i] + theirs[i]
         total += product << np.uint64(i)
     for i, row in enumerate(intercepts):
         total += row.astype(np.uint64) << np.uint64(codes.shift + i)
-    first = (0, 1) if server else (1, 0)
-    for pair in range(codes.intercept_bits // 2):
-        for part, offset in zip((mine, theirs), first, strict=True):
-            place = codes.shift + 2 * pair + offset + 1
-            total -= part[slopes + pair] << np.uint64(place)
+        part = (mine, theirs)[(i + first) % 2]
+        total -= part[slopes + i // 2] << np.uint64(codes.shift + i + 1)
     least = np.array(codes.least, np.int64).view(np.uint64)
     total += least[0] * own
-    if server:
-        total += least[1] << np.uint64(codes.shift)
-    return total
+    return total + (least[1] << np.uint64(codes.shift)) if server else total
 
 
 def _transferred(
-    link: Link, correlations: Correlations, step: Step, widths: list[int], values: Words, chosen: Bits
+    link: Link, correlations: Correlations, request: Request, widths: list[int], values: Words, chosen: Bits
 ) -> tuple[Words, Words]:
     """Shares of this party's values times the other's bits, and of the other's values times this party's.
 
     Args:
         values, chosen: [transfers, n], modulo 2^widths; 0 or 1.
     """
-    first, second, choice, known = (part.numpy() for part in correlations.take(step.requests[2]))
+    first, second, choice, known = (part.numpy() for part in correlations.take(request))
     shape, label = chosen.shape, f"{link.meter.label}/choose"
     link.send([chosen.reshape(-1) ^ choice], 1, label)
     (turned,) = link.recv([spec_of(1, (chosen.size,))], label)
@@ -154,9 +115,8 @@ def _transferred(
     kept = np.where(turn, one, zero)
     masked = kept - np.where(turn, zero, one) + values
     label = f"{link.meter.label}/chosen"
-    link.send(
-        [row & np.uint64((1 << width) - 1) for row, width in zip(masked, widths, strict=True)], widths, label
-    )
+    rows = [row & np.uint64((1 << width) - 1) for row, width in zip(masked, widths, strict=True)]
+    link.send(rows, widths, label)
     received = link.recv([spec_of(width, shape[1:]) for width in widths], label)
     theirs = np.stack([part.astype(np.uint64) for part in received]) * chosen.astype(np.uint64)
     return np.uint64(0) - kept, known.view(np.uint64).reshape(shape) + theirs

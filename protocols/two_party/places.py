@@ -12,10 +12,10 @@ from parties.meter import SERVER
 from parties.wire import RingArray, spec_of
 from protocols.tensors import to_tensor
 from protocols.two_party.recipe import Costs, Maker, Recipe
+from protocols.two_party.rows import WORD, parity
 
 Words = NDArray[np.uint64]
 Bits = NDArray[np.uint8]
-WORD = 64
 _TOGETHER = 1 << 18
 """Rows that one message is about."""
 
@@ -143,13 +143,6 @@ def _times_bit(maker: Maker, row: Words, size: int) -> tuple[Bits, Words]:
 def _word(values: Words, width: int) -> RingArray:
     low = values if width == WORD else values & np.uint64((1 << width) - 1)
     return low.astype(spec_of(width, ()).dtype)
-
-
-def parity(words: Words) -> Words:
-    """0 or 1: whether a word has an odd number of ones."""
-    for shift in (32, 16, 8, 4, 2, 1):
-        words = words ^ (words >> np.uint64(shift))
-    return words & np.uint64(1)
 
 
 class Transfer(Recipe):

@@ -15,7 +15,7 @@ _CHOICES = {
     "gelu": "lines",
     "silu": "lines",
     "relu": "compare",
-    "inverse_sqrt": "octaves",
+    "inverse_sqrt": "lines",
     "power": "squares",
 }
 PLANS = {NAME: Plan(name=NAME, suite=NAME, choices=_CHOICES)}
