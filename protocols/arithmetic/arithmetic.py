@@ -15,6 +15,7 @@ import torch
 
 from parties.errors import ConfigError, RangeError
 from parties.meter import SERVER, Meter
+from protocols.arithmetic.lines import Lines
 from protocols.arithmetic.weight import Weight
 from protocols.share import Share
 
@@ -203,6 +204,27 @@ class Arithmetic(ABC):
         An executor may make use of it that the factor is a bit.
         """
         return self.mul(a, bit)
+
+    def positive_part(self, a: Share, largest: float, tolerance: float = 0.0) -> Share:
+        """a where it is positive, else 0; nothing is truncated. `largest` as for `less_than_zero`.
+
+        Args:
+            tolerance: of numbers from 0 to below it the result may be 0, and of negative ones above minus it
+                the number itself.
+        """
+        negative = self.less_than_zero(self.neg(a), largest, tolerance)
+        return self.select(a, negative)
+
+    def lines(self, x: Share, *tables: Lines) -> Share:
+        """The sum of functions of x that are made of lines, looked up by an index that nobody learns.
+
+        x lies within each table's domain; of a number the piece, or the one before it, is found. The tables'
+        lower digits, slopes and intercepts have the same bits.
+
+        Raises:
+            ConfigError: this executor looks nothing up.
+        """
+        raise ConfigError("this suite looks no lines up: take another protocol for it")
 
     @abstractmethod
     def share_from(

@@ -27,6 +27,8 @@ class UnaryProtocol(ABC):
 
     security: ClassVar[Security | None] = None
     polynomial: ClassVar[bool] = False
+    calibrated: ClassVar[bool] = False
+    """Whether it is to be asked for the protocol of a calibrated domain."""
     domain: tuple[float, float]
     max_abs_error: float
 

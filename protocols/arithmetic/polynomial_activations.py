@@ -43,6 +43,7 @@ class PolynomialActivation(UnaryProtocol):
     """
 
     polynomial = True
+    calibrated = True
     degree: ClassVar[int]
 
     def __init__(self, largest: float | None = None) -> None:

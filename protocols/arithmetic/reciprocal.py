@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import final
 
 from parties.errors import RangeError
@@ -15,8 +16,22 @@ RESIDUAL = 2.0**-9
 ONE_CORRECTION_RATIO, MAX_RATIO = 1100.0, 4096.0
 
 
+class ScaledReciprocal(ABC):
+    """2^scale_bits / x of numbers of a public range.
+
+    Attributes:
+        scale_bits: keep small results precise.
+    """
+
+    scale_bits: int
+
+    @abstractmethod
+    def scaled(self, executor: Arithmetic, x: Share) -> Share:
+        """2^scale_bits / x, of x's shape."""
+
+
 @final
-class GoldschmidtReciprocal(RangedProtocol):
+class GoldschmidtReciprocal(RangedProtocol, ScaledReciprocal):
     """1 / x by Goldschmidt's iteration with Chebyshev's step lengths, corrected once by Newton.
 
     With y near 1 / x and residual e = 1 - x y, the plain step y (1 + e) squares the residual. While |e| may

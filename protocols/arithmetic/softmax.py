@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 import torch
@@ -10,10 +11,11 @@ from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.arithmetic.causal_rows import CausalRows
 from protocols.arithmetic.exponential import QuarticExponential
 from protocols.arithmetic.maximum import TreeMaximum
-from protocols.arithmetic.operation import CausalProtocol, RowMaximum
-from protocols.arithmetic.reciprocal import GoldschmidtReciprocal
+from protocols.arithmetic.operation import CausalProtocol, RowMaximum, UnaryProtocol
+from protocols.arithmetic.reciprocal import GoldschmidtReciprocal, ScaledReciprocal
 from protocols.share import Share
 
+ReciprocalOfRange = Callable[[float, float], ScaledReciprocal]
 SLACK = 0.01
 """How far, relatively, a denominator may lie outside [1, S] because exponentials have errors."""
 
@@ -36,15 +38,26 @@ class TreeSoftmax(CausalProtocol):
 
     Args:
         maximum, exponential: the parts of steps 2 and 3.
+        reciprocal: the part of step 5, for a range of row sums.
+        overshoot: exponentials are at most this, where the maximum has a tolerance.
+        packed: step 6 leaves hidden keys out; each row's reciprocal is then a factor for every key, which
+            costs more where a factor that occurs often is opened once.
     """
 
     max_spread = -QuarticExponential.domain[0]
     max_abs_error = 2.5e-3
 
     def __init__(
-        self, maximum: RowMaximum | None = None, exponential: QuarticExponential | None = None
+        self,
+        maximum: RowMaximum | None = None,
+        exponential: UnaryProtocol | None = None,
+        *,
+        reciprocal: ReciprocalOfRange = GoldschmidtReciprocal,
+        overshoot: float = 1.0,
+        packed: bool = False,
     ) -> None:
-        self._maximum = maximum or TreeMaximum()
+        self._maximum, self._packed = maximum or TreeMaximum(), packed
+        self._reciprocal, self._overshoot = reciprocal, overshoot
         self._exponential = exponential or QuarticExponential()
 
     def __call__(
@@ -57,9 +70,14 @@ class TreeSoftmax(CausalProtocol):
         packed = rows.pack(executor, scores)
         peak = self._maximum(executor, packed, rows.lengths)
         powers = self._exponential(executor, executor.sub(packed, rows.spread(executor, peak)))
-        powers = rows.unpack(executor, powers)
-        total = executor.sum(powers, -1)
-        reciprocal = GoldschmidtReciprocal(1.0 - SLACK, max(rows.lengths) * (1.0 + SLACK))
+        unpacked = rows.unpack(executor, powers)
+        total = executor.sum(unpacked, -1)
+        reciprocal = self._reciprocal(1.0 - SLACK, self._overshoot * max(rows.lengths) * (1.0 + SLACK))
+        inverse = reciprocal.scaled(executor, total)
         with executor.within(2.0 ** (reciprocal.scale_bits + 1)):
-            weights = executor.mul(powers, reciprocal.scaled(executor, total))
+            if self._packed:
+                each = rows.spread(executor, executor.rearrange(inverse, lambda value: value[..., 0]))
+                weights = executor.shift_down(executor.mul(powers, each), reciprocal.scale_bits)
+                return rows.unpack(executor, weights)
+            weights = executor.mul(unpacked, inverse)
         return rows.hide(executor, executor.shift_down(weights, reciprocal.scale_bits))

@@ -101,7 +101,7 @@ def _join(
     # The lowest block's equality is never used: its pair takes one AND, the others two.
     x = np.concatenate([equal[high], equal[high][1:]])
     y = np.concatenate([less[low], equal[low][1:]])
-    products = _ands(link, correlations, x, y, request)
+    products = ands(link, correlations, x, y, request)
     joined_less = less[high] ^ products[:pairs]
     joined_equal = np.concatenate([equal[high][:1], products[pairs:]])
     if blocks % 2:
@@ -110,7 +110,7 @@ def _join(
     return joined_less, joined_equal
 
 
-def _ands(link: Link, correlations: Correlations, x: Bits, y: Bits, request: Request) -> Bits:
+def ands(link: Link, correlations: Correlations, x: Bits, y: Bits, request: Request) -> Bits:
     """XOR shares of x & y."""
     a, b, ab = (part.numpy() for part in correlations.take(request))
     both = np.concatenate([x.reshape(-1) ^ a, y.reshape(-1) ^ b])

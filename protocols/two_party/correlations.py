@@ -41,11 +41,24 @@ class Kind(StrEnum):
     DIGIT = "digit"
     """Random 2-bit entries of tables of 16, known to the server; the client knows one of each, and which."""
 
+    PLACE_128 = "place.128"
+    """A random index, additively shared, and XOR shares of the one-hot rows of its digits: the lower is one
+    of 128, the upper has the bits that are left."""
+    PLACE_256 = "place.256"
+    """The same with a lower digit that is one of 256."""
+    TRANSFER = "transfer"
+    """Random OTs in both directions: the sender knows two masks, the receiver one and which."""
+
 
 _PAIRS = (Kind.PRODUCT, Kind.MATMUL, Kind.LINEAR, Kind.LINEAR_TRANSPOSED)
 TABLE_SIZE, ENTRY_BITS = 16, 2
 """Of `Kind.DIGIT`."""
 TABLE_BITS = TABLE_SIZE * ENTRY_BITS
+PLACE_BITS = {Kind.PLACE_128: 7, Kind.PLACE_256: 8}
+"""Of the lower digit."""
+MOST_UPPER_BITS = 8
+"""Of the upper one."""
+PLACES = {bits: kind for kind, bits in PLACE_BITS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +67,7 @@ class Request:
 
     Attributes:
         shapes: of the factors; of a linear layer those of x [..., in] and of the weight [in, out].
-        bits: modulo 2^bits; 1 for bits that are XOR-shared alone.
+        bits: modulo 2^bits; 1 for bits that are XOR-shared alone; of an index all of its bits.
         weight: name of the weight, for a linear layer.
     """
 
@@ -104,6 +117,9 @@ class Correlations(ABC):
         AND               XOR shares of a, b and a & b: 0 or 1, uint8 [n]
         DIGIT             the server: tables int32 [n], entry 0 in the lowest bits; the client: which entry,
                           and it, uint8 [n] each
+        PLACE             the index's share; its digits' rows, int64 [n, words] each, entry v in bit v % 64 of
+                          word v // 64
+        TRANSFER          as the sender both masks; as the receiver which mask, 0 or 1, and it: 64 bits each
     """
 
     @abstractmethod

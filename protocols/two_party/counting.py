@@ -10,11 +10,13 @@ import torch
 
 from parties.counted_link import CountedLink
 from parties.meter import CLIENT, Meter
+from protocols.arithmetic.lines import Lines
 from protocols.arithmetic.shape_arithmetic import ShapeArithmetic, without_data
 from protocols.arithmetic.shapes import broadcast_shape, matmul_shape
 from protocols.arithmetic.weight import Weight
 from protocols.share import Share
 from protocols.two_party import steps
+from protocols.two_party.codes import codes_of
 from protocols.two_party.correlations import Request
 from protocols.two_party.costs import SourceCosts
 from protocols.two_party.steps import Step
@@ -73,6 +75,20 @@ class CountingArithmetic(ShapeArithmetic):
         self._charge(steps.compare(count, self.sign_bits(a, largest) - self.ignored_bits(a, tolerance) - 1))
         self._charge(steps.to_additive(count, self.ring_bits))
         return without_data(a.shape, 0)
+
+    def positive_part(self, a: Share, largest: float, tolerance: float = 0.0) -> Share:
+        bits = self.sign_bits(a, largest) - self.ignored_bits(a, tolerance)
+        if not steps.sign_bits_by_place(bits):
+            return super().positive_part(a, largest, tolerance)
+        self._charge(steps.sign(math.prod(a.shape), bits))
+        self._charge(steps.select(a.shape, self.ring_bits))
+        return a
+
+    def lines(self, x: Share, *tables: Lines) -> Share:
+        codes = codes_of(tables, x.frac_bits)
+        self._charge(steps.lines(math.prod(x.shape), codes))
+        product = Share(x.value, x.frac_bits + codes.fraction_bits, codes.ring_bits)
+        return self.truncate(product, x.frac_bits)
 
     def share_from(
         self, owner: int, value: torch.Tensor | None, shape: Sequence[int], frac_bits: int | None = None

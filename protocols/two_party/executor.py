@@ -11,14 +11,18 @@ from parties.link import Link
 from parties.meter import CLIENT, SERVER
 from parties.wire import Spec
 from protocols.arithmetic.arithmetic import Arithmetic
+from protocols.arithmetic.lines import Lines
 from protocols.arithmetic.shapes import broadcast_shape
 from protocols.arithmetic.weight import Weight
 from protocols.kernels.ring_products import ring_bmm, ring_matmul, ring_matmul_transposed
 from protocols.share import Share
 from protocols.tensors import to_tensor, to_words
 from protocols.two_party import steps
+from protocols.two_party.codes import codes_of
 from protocols.two_party.comparison import less_than
 from protocols.two_party.correlations import Correlations, Parts
+from protocols.two_party.index import dropped, is_negative
+from protocols.two_party.look_up import look_up
 from protocols.two_party.steps import Step
 
 Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -74,12 +78,19 @@ class TwoPartyArithmetic(Arithmetic):
         Reveals: e and d, uniform.
         """
         shape = broadcast_shape(a.shape, bit.shape)
-        a_value, own_bit = a.value.expand(shape), bit.value.expand(shape) & 1
-        flips, m, s, ms = self._take(steps.select(shape, self.ring_bits))
-        e, d = self._open("select", (own_bit ^ flips, 1), (a_value - s, self.ring_bits))
-        e &= 1
-        value = e * s + (1 - 2 * e) * (m * d + ms)
-        return Share(value + e * d if self.rank == SERVER else value, a.frac_bits)
+        return self._selected(Share(a.value.expand(shape), a.frac_bits), bit.value.expand(shape) & 1)
+
+    def positive_part(self, a: Share, largest: float, tolerance: float = 0.0) -> Share:
+        """See `Arithmetic.positive_part`. Where few enough bits decide it: their sign by look-up,
+        which chooses without becoming a number.
+        """
+        ignored = self.ignored_bits(a, tolerance)
+        bits = self.sign_bits(a, largest) - ignored
+        if not steps.sign_bits_by_place(bits):
+            return super().positive_part(a, largest, tolerance)
+        own = dropped(self._link, a.value.reshape(-1), 0, ignored)
+        negative = is_negative(self._link, self.correlations, to_tensor(own), bits).reshape(a.shape)
+        return self._selected(a, negative ^ 1 if self.rank == SERVER else negative)
 
     def less_than_zero(self, a: Share, largest: float | None = None, tolerance: float = 0.0) -> Share:
         """See `Arithmetic.less_than_zero`.
@@ -103,6 +114,15 @@ class TwoPartyArithmetic(Arithmetic):
         opened &= 1
         value = (1 - 2 * opened) * m
         return Share((value + opened if self.rank == SERVER else value).reshape(a.shape), 0)
+
+    def lines(self, x: Share, *tables: Lines) -> Share:
+        """See `Arithmetic.lines` and `look_up.py`. Reveals what is uniform: an index minus a random one, bits
+        XOR random ones, and numbers minus random ones.
+        """
+        codes = codes_of(tables, x.frac_bits)
+        product = look_up(self._link, self.correlations, x.value.reshape(-1), codes)
+        exact = Share(product.reshape(x.shape), x.frac_bits + codes.fraction_bits, codes.ring_bits)
+        return self.truncate(exact, x.frac_bits)
 
     # -- weights --------------------------------------------------------------------------------------------
 
@@ -195,6 +215,14 @@ class TwoPartyArithmetic(Arithmetic):
         return Share(shifted, frac_bits)
 
     # -- helpers --------------------------------------------------------------------------------------------
+
+    def _selected(self, a: Share, own_bit: torch.Tensor) -> Share:
+        """a times bits that are XOR-shared."""
+        flips, m, s, ms = self._take(steps.select(a.shape, self.ring_bits))
+        e, d = self._open("select", (own_bit ^ flips, 1), (a.value - s, self.ring_bits))
+        e &= 1
+        value = e * s + (1 - 2 * e) * (m * d + ms)
+        return Share(value + e * d if self.rank == SERVER else value, a.frac_bits)
 
     def _take(self, step: Step) -> Parts:
         (request,) = step.requests

@@ -11,11 +11,11 @@ _CHOICES = {
     "products": "transfer",
     "truncation": "wrap",
     "comparison": "digits",
-    "softmax": "tree",
-    "gelu": "piecewise",
-    "silu": "piecewise",
+    "softmax": "lines",
+    "gelu": "lines",
+    "silu": "lines",
     "relu": "compare",
-    "inverse_sqrt": "octaves",
+    "inverse_sqrt": "lines",
     "power": "squares",
 }
 PLANS = {NAME: Plan(name=NAME, suite=NAME, choices=_CHOICES)}

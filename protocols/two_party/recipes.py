@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from protocols.two_party.correlations import Kind, Request
+from protocols.two_party.correlations import PLACE_BITS, Kind, Request
 from protocols.two_party.digits import Digit
 from protocols.two_party.matrices import matmul_bytes
+from protocols.two_party.places import Place, Transfer, place_cots
 from protocols.two_party.products import entries_shape
 from protocols.two_party.recipe import And, Bit, Recipe, Select, Square, Wrap
 from protocols.two_party.vectors import encrypted
@@ -22,6 +23,9 @@ RECIPES: dict[Kind, Recipe] = {
     Kind.AND: And(),
     Kind.DIGIT: Digit(),
     Kind.SQUARE: Square(),
+    Kind.PLACE_128: Place(PLACE_BITS[Kind.PLACE_128]),
+    Kind.PLACE_256: Place(PLACE_BITS[Kind.PLACE_256]),
+    Kind.TRANSFER: Transfer(),
 }
 
 
@@ -44,8 +48,11 @@ def cot_counts(requests: Sequence[Request]) -> tuple[int, int]:
                 server += count
             case Kind.SELECT:
                 server, client = server + 2 * count, client + count
-            case Kind.AND:
+            case Kind.AND | Kind.TRANSFER:
                 server, client = server + count, client + count
+            case Kind.PLACE_128 | Kind.PLACE_256:
+                by_server, by_client = place_cots(PLACE_BITS[kind], bits)
+                server, client = server + by_server * count, client + by_client * count
             case Kind.DIGIT:
                 server += INDEX_BITS * count
             case Kind.SQUARE:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from protocols.arithmetic import functions
 from protocols.arithmetic.suite import Suite
 from protocols.plan import Plan, check_choices
+from protocols.two_party.lines import LineGelu, LineSilu, LineSoftmax
+from protocols.two_party.octaves import LineInverseSqrt
 from protocols.two_party.plans import NAME
 from protocols.two_party.primitives import COMPARISON, LINEAR, PRODUCTS, TRUNCATION
 
@@ -16,6 +18,10 @@ OPERATIONS: dict[str, Mapping[str, object]] = {
     "truncation": TRUNCATION,
     "comparison": COMPARISON,
     **functions.FUNCTIONS,
+    "softmax": {**functions.SOFTMAX, "lines": LineSoftmax},
+    "gelu": {**functions.GELU, "lines": LineGelu},
+    "inverse_sqrt": {**functions.INVERSE_SQRT, "lines": LineInverseSqrt},
+    "silu": {**functions.SILU, "lines": LineSilu},
 }
 
 

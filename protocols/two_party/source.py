@@ -94,10 +94,7 @@ class TwoPartySource(Correlations):
             parts = RECIPES[kind].make(self._maker, sum(sizes), bits)
             pieces = [torch.split(part, sizes) for part in parts]
             return [
-                tuple(
-                    piece[i] if kind is Kind.DIGIT else piece[i].reshape(request.shapes[0])
-                    for piece in pieces
-                )
+                tuple(piece[i].reshape(*request.shapes[0], *piece[i].shape[1:]) for piece in pieces)
                 for i, request in enumerate(group)
             ]
         if transfer:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from parties.meter import CLIENT, SERVER
 from protocols.arithmetic.shapes import Shape
-from protocols.two_party.correlations import ENTRY_BITS, TABLE_BITS, Kind, Request
+from protocols.two_party.codes import Codes
+from protocols.two_party.correlations import ENTRY_BITS, MOST_UPPER_BITS, PLACES, TABLE_BITS, Kind, Request
 
 DIGIT_BITS = 4
 """Of the digits that are compared by look-up."""
@@ -93,6 +94,36 @@ def compare(count: int, word_bits: int) -> Step:
         messages.append(exchange((2 * ands, 1)))
         requests.append(Request(Kind.AND, ((ands,),), 1))
     return Step(tuple(messages), tuple(requests))
+
+
+def sign_bits_by_place(bits: int) -> bool:
+    """Whether numbers of so many bits can be opened under an index of two digits."""
+    return min(PLACES) < bits <= max(PLACES) + MOST_UPPER_BITS
+
+
+def sign(count: int, bits: int) -> Step:
+    """A number is opened under a random index; then one AND."""
+    digit = next(digit for digit in sorted(PLACES) if bits <= digit + MOST_UPPER_BITS)
+    requests = (Request(PLACES[digit], ((count,),), bits), Request(Kind.AND, ((count,),), 1))
+    return Step((exchange((count, bits)), exchange((2 * count, 1))), requests)
+
+
+def lines(count: int, codes: Codes) -> Step:
+    """Indices are opened under random ones; then ANDs; then bits that choose, and what they choose from."""
+    places = count * len(codes.tables)
+    ands, transfers = codes.ands * places, codes.transfers * places
+    messages = (
+        exchange((places, codes.index_bits)),
+        exchange((2 * ands, 1)),
+        exchange((transfers, 1)),
+        exchange(*((places, width) for width in codes.widths)),
+    )
+    requests = (
+        Request(PLACES[codes.digit_bits], ((places,),), codes.index_bits),
+        Request(Kind.AND, ((ands,),), 1),
+        Request(Kind.TRANSFER, ((transfers,),), 64),
+    )
+    return Step(messages, requests)
 
 
 def tree(digits: int) -> list[int]:

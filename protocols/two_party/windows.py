@@ -19,6 +19,9 @@ _BYTES = {
     Kind.BIT: 9,
     Kind.AND: 3,
     Kind.DIGIT: 4,
+    Kind.PLACE_128: 32,
+    Kind.PLACE_256: 48,
+    Kind.TRANSFER: 25,
 }
 """An element's."""
 

@@ -281,7 +281,7 @@ class SecureBackend(Backend[Share, Weight]):
                 return self.suite.tanh(self.executor, x)
             case "identity":
                 return x
-        if self._ranges is not None and protocol.polynomial:
+        if self._ranges is not None and protocol.calibrated:
             label = f"{self.site.key}.{kind}/in"
             protocol = protocol.within(Seen(self._ranges).largest(label, 0.0, ACTIVATION_MARGIN))
         return protocol(self.executor, x)

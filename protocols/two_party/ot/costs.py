@@ -119,6 +119,10 @@ class OtCosts:
         bits = choose.index_bits(options)
         self._take(sender, bits * count, bits * of)
 
+    def message(self, receiver: int, *arrays: tuple[int, int]) -> None:
+        """One message of arrays of so many elements and bits, which a caller sends itself."""
+        self._send(receiver, sum(spec_of(bits, (count,)).packed_bytes for count, bits in arrays))
+
     def _products(self, sender: int, rows: int, columns: int, widths: list[int]) -> None:
         self._send(sender, spec_of(1, (rows,)).packed_bytes)
         groups = rows // len(widths)

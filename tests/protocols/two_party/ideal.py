@@ -11,7 +11,7 @@ from parties.meter import CLIENT, SERVER
 from parties.randomness import InsecureTestRandom
 from protocols.arithmetic.shapes import Shape
 from protocols.kernels.ring_products import ring_bmm, ring_matmul
-from protocols.two_party.correlations import Correlations, Kind, Parts, Request
+from protocols.two_party.correlations import PLACE_BITS, Correlations, Kind, Parts, Request
 
 
 class IdealCorrelations(Correlations):
@@ -43,6 +43,10 @@ class IdealCorrelations(Correlations):
             case Kind.WRAP:
                 bits = self._words((2, *request.shapes[0]), 1)
                 return bits[self._rank], self._share(bits[0] * bits[1])
+            case Kind.PLACE_128 | Kind.PLACE_256:
+                return self._place(request)
+            case Kind.TRANSFER:
+                return self._transfer(request.elements)
             case Kind.AND:
                 a, b = (self._words(request.shapes[0], 1) for _ in range(2))
                 return tuple(self._xor_share(value).to(torch.uint8) for value in (a, b, a & b))
@@ -86,6 +90,26 @@ class IdealCorrelations(Correlations):
             )
             return (torch.from_numpy(tables.view(np.int32)),)
         return torch.from_numpy(places), torch.from_numpy(entries[np.arange(count), places])
+
+    def _place(self, request: Request) -> Parts:
+        count, digit = request.elements, PLACE_BITS[request.kind]
+        index = self._words((count,), request.bits)
+        rows: list[torch.Tensor] = []
+        for value, bits in ((index & ((1 << digit) - 1), digit), (index >> digit, request.bits - digit)):
+            row = torch.nn.functional.one_hot(value, 1 << bits)
+            if bits < 6:
+                row = torch.nn.functional.pad(row, (0, 64 - (1 << bits)))
+            words = (row.reshape(count, -1, 64) << torch.arange(64)).sum(-1)
+            own = self._words(tuple(words.shape))
+            rows.append(own if self._rank == SERVER else own ^ words)
+        return self._share(index), *rows
+
+    def _transfer(self, count: int) -> Parts:
+        masks = self._words((2, 2, count))
+        choices = self._words((2, count), 1)
+        known = torch.where(choices.bool(), masks[:, 1], masks[:, 0])
+        mine, theirs = self._rank, 1 - self._rank
+        return masks[mine, 0], masks[mine, 1], choices[theirs].to(torch.uint8), known[theirs]
 
     def _share(self, value: torch.Tensor) -> torch.Tensor:
         own = self._words(tuple(value.shape))

@@ -19,6 +19,8 @@ from protocols.two_party.correlations import Correlations, Kind, Parts, Request
 from protocols.two_party.costs import SourceCosts
 from protocols.two_party.counting import CountingArithmetic
 from protocols.two_party.executor import TwoPartyArithmetic
+from protocols.two_party.lines import LineGelu, LineSilu, LineSoftmax
+from protocols.two_party.octaves import LineInverseSqrt
 from protocols.two_party.source import TwoPartySource
 from tests.protocols.two_party.ideal import IdealCorrelations
 
@@ -117,6 +119,11 @@ def steps(executor: Arithmetic, x: Share, y: Share) -> list[Share]:
         executor.mul_public(x, 0.37),
         PiecewiseGelu()(executor, x),
         TreeSoftmax()(executor, x, 0),
+        LineGelu()(executor, x),
+        LineSilu()(executor, x),
+        LineSoftmax()(executor, x, 0),
+        LineInverseSqrt(0.25, 200.0)(executor, executor.add_public(executor.square(x), 0.25)),
+        executor.positive_part(x, 16.0, 2.0**-8),
     ]
 
 
@@ -133,10 +140,15 @@ def expected(x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
         0.37 * x,
         torch.nn.functional.gelu(x),
         x.masked_fill(hidden, float("-inf")).softmax(-1),
+        torch.nn.functional.gelu(x),
+        torch.nn.functional.silu(x),
+        x.masked_fill(hidden, float("-inf")).softmax(-1),
+        (x * x + 0.25).rsqrt(),
+        x.relu(),
     ]
 
 
-TOLERANCES = [0.0, 2e-5, 3e-4, 3e-4, 3e-4, 6e-4, 3e-5, 2.8e-3, 2.6e-3]
+TOLERANCES = [0.0, 2e-5, 3e-4, 3e-4, 3e-4, 6e-4, 3e-5, 2.8e-3, 2.6e-3, 1.7e-3, 3.3e-3, 2.6e-3, 6e-4, 4e-3]
 
 
 @pytest.mark.parametrize("make", [ideal, TwoPartySource], ids=["ideal", "made by the parties"])

@@ -137,7 +137,9 @@ def _digits(frames: Sequence[Sequence[Frame]], masks: Sequence[Sequence[Parts]])
     """The client's difference, all entries as they are sent, and the entry that the client reads."""
     result = list[Opening]()
     for asked, sent, (places, pads) in zip(*frames, masks[CLIENT], strict=True):
-        (difference,), (table,) = arrays(asked), arrays(sent)
+        (difference,), (words,) = arrays(asked), arrays(sent)
+        shifts = ENTRY_BITS * torch.arange(TABLE_SIZE)
+        table = modulo(words.reshape(-1, 1) >> shifts, ENTRY_BITS)
         result.append(Opening(f"{asked.label} place", DIGIT_BITS, difference, receiver=SERVER))
         result.append(Opening(f"{sent.label} table", ENTRY_BITS, table, receiver=CLIENT))
         digit = modulo(difference + places.long(), DIGIT_BITS)
