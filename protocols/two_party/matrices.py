@@ -33,34 +33,42 @@ from protocols.two_party.rlwe.tiles import MatrixShape
 WEIGHT_BITS = FRAC_BITS + 1
 """A weight's columns have the norm of entries below 2 at most, in the mean; one column 64 times as much."""
 _KeyId = tuple[int, tuple[int, ...]]
-StockId = tuple[str, Kind, int, int]
+StockId = tuple[str, Kind, int]
 
 
 def parameters_of(request: Request) -> RlweParameters:
     """The parameters under which a matrix correlation is made; the same for both parties."""
-    shape = matrix_shape(request)
+    inner = request.shapes[0][-1]
     if request.kind is Kind.MATMUL:
-        return matrix_parameters(request.bits, private_norm(request.bits, shape.inner))
-    return matrix_parameters(request.bits, largest_norm(WEIGHT_BITS, shape.inner))
+        return matrix_parameters(request.bits, private_norm(request.bits, inner))
+    return matrix_parameters(request.bits, largest_norm(WEIGHT_BITS, inner))
 
 
-def matrix_shape(request: Request) -> MatrixShape:
-    """The products that are encrypted: of a weight, or one of the two of private factors."""
+def matmul_shape(request: Request) -> MatrixShape:
+    """One of the two products of private factors that are encrypted."""
     left, right = request.shapes
-    if request.kind is Kind.MATMUL:
-        return MatrixShape(math.prod(left[:-2]), left[-2], left[-1], right[-1])
+    return MatrixShape(math.prod(left[:-2]), left[-2], left[-1], right[-1])
+
+
+def linear_shape(request: Request, lacking: int) -> MatrixShape:
+    """The product with a weight that is encrypted where `lacking` rows are not there yet.
+
+    Rows fill ciphertexts of `LEAST_ROWS` at least: those left are for the layer's next uses, and cost their
+    part of the answer alone.
+    """
+    right = request.shapes[1]
     inner, columns = right if request.kind is Kind.LINEAR else right[::-1]
-    return MatrixShape(1, rows_made(math.prod(left[:-1])), inner, columns)
+    return MatrixShape(1, -(-lacking // LEAST_ROWS) * LEAST_ROWS, inner, columns)
 
 
-def rows_made(rows: int) -> int:
-    """Rows of a linear layer that are made at once: a ciphertext has room for `LEAST_ROWS` at least."""
-    return rows if rows > LEAST_ROWS // 2 else LEAST_ROWS
+def rows_of(request: Request) -> int:
+    """Rows that a linear layer takes."""
+    return math.prod(request.shapes[0][:-1])
 
 
 def matmul_bytes(request: Request) -> int:
     """What both products of private matrices send, keys aside."""
-    parameters, shape = parameters_of(request), matrix_shape(request)
+    parameters, shape = parameters_of(request), matmul_shape(request)
     return 2 * (query_bytes(parameters, shape) + answer_bytes(parameters, shape))
 
 
@@ -71,8 +79,7 @@ def key_id(parameters: RlweParameters) -> _KeyId:
 
 def stock_id(request: Request) -> StockId:
     """Which rows that were made before can be used."""
-    rows = math.prod(request.shapes[0][:-1])
-    return request.weight, request.kind, request.bits, rows_made(rows)
+    return request.weight, request.kind, request.bits
 
 
 class Matrices:
@@ -89,8 +96,7 @@ class Matrices:
         self._own: dict[_KeyId, SecretKey[RlweParameters]] = {}
         self._theirs: dict[_KeyId, EvaluationKeys[RlweParameters]] = {}
         self._weights: dict[str, torch.Tensor | None] = {}
-        self._left: dict[StockId, int] = {}
-        self._rows: dict[StockId, Parts] = {}
+        self._stock: dict[StockId, Parts] = {}
 
     def hold(self, name: str, weight: torch.Tensor | None) -> None:
         """The server's weight of that name; None at the client."""
@@ -101,20 +107,20 @@ class Matrices:
         return self._matmul(request) if request.kind is Kind.MATMUL else self._linear(request)
 
     def _linear(self, request: Request) -> Parts:
-        """The next rows of those that were made; the rows left are for the layer's next uses."""
-        identity, rows = stock_id(request), math.prod(request.shapes[0][:-1])
-        if self._left.get(identity, 0) < rows:
-            self._rows[identity] = self._make_rows(request)
-            self._left[identity] = matrix_shape(request).rows
-        made = self._rows[identity]
-        at = matrix_shape(request).rows - self._left[identity]
-        self._left[identity] -= rows
-        shapes = (request.shapes[0], request.result_shape)[-len(made) :]
-        return tuple(part[at : at + rows].reshape(shape) for part, shape in zip(made, shapes, strict=True))
+        """The next rows of those that were made before, and of others where they do not suffice."""
+        identity, rows = stock_id(request), rows_of(request)
+        there = self._stock.get(identity, ())
+        lacking = rows - (there[0].shape[0] if there else 0)
+        if lacking > 0:
+            fresh = self._make_rows(request, linear_shape(request, lacking))
+            there = tuple(map(torch.cat, zip(there, fresh, strict=True))) if there else fresh
+        self._stock[identity] = tuple(part[rows:].clone() for part in there)
+        shapes = (request.shapes[0], request.result_shape)[-len(there) :]
+        return tuple(part[:rows].reshape(shape) for part, shape in zip(there, shapes, strict=True))
 
-    def _make_rows(self, request: Request) -> Parts:
+    def _make_rows(self, request: Request, shape: MatrixShape) -> Parts:
         """Rows of the client's masks, at the client, and of this party's share of their products."""
-        parameters, shape = parameters_of(request), matrix_shape(request)
+        parameters = parameters_of(request)
         if self._rank == CLIENT:
             mask, key = self._words((shape.rows, shape.inner), request.bits), self._holder(parameters)
             share = holder_product(self._link, key, to_words(mask)[None], shape.columns, self._random)
@@ -128,7 +134,7 @@ class Matrices:
 
     def _matmul(self, request: Request) -> Parts:
         """(a_0 + a_1)(b_0 + b_1): each party's own product, and those of its a with the other's b."""
-        parameters, shape = parameters_of(request), matrix_shape(request)
+        parameters, shape = parameters_of(request), matmul_shape(request)
         a, b = (self._words(each, request.bits) for each in request.shapes)
         total = ring_bmm(a, b)
         for holder in (SERVER, CLIENT):
@@ -171,10 +177,16 @@ class MatrixCosts:
 
     def count(self, request: Request) -> tuple[int, int]:
         """Bytes to the server and to the client for one correlation, keys included where they are new."""
-        if request.kind is not Kind.MATMUL and self._in_stock(request):
-            return 0, 0
-        parameters, shape = parameters_of(request), matrix_shape(request)
-        to = [0, 0]
+        if request.kind is Kind.MATMUL:
+            shape = matmul_shape(request)
+        else:
+            identity, rows = stock_id(request), rows_of(request)
+            there = self._stock.get(identity, 0)
+            shape = linear_shape(request, max(rows - there, 0))
+            self._stock[identity] = there + shape.rows - rows
+            if not shape.rows:
+                return 0, 0
+        parameters, to = parameters_of(request), [0, 0]
         for holder in (SERVER, CLIENT) if request.kind is Kind.MATMUL else (CLIENT,):
             if (holder, key_id(parameters)) not in self._sent:
                 self._sent.add((holder, key_id(parameters)))
@@ -182,11 +194,3 @@ class MatrixCosts:
             to[1 - holder] += query_bytes(parameters, shape)
             to[holder] += answer_bytes(parameters, shape)
         return to[SERVER], to[CLIENT]
-
-    def _in_stock(self, request: Request) -> bool:
-        """Takes the rows of a linear layer from those made before, or books that more are made."""
-        identity, rows = stock_id(request), math.prod(request.shapes[0][:-1])
-        there = self._stock.get(identity, 0)
-        enough = there >= rows
-        self._stock[identity] = (there if enough else matrix_shape(request).rows) - rows
-        return enough

@@ -31,6 +31,9 @@ _LONG = 260
 """Tokens of a long prompt, whose row maxima compare counts by keys instead of tables."""
 _COUNT_BITS = (3, 9)
 """Bits of counts: less than a byte, and more."""
+_ELSEWHERE = {("truncation", name) for name in OPERATIONS["truncation"]} | {("reciprocal", "goldschmidt")}
+"""Exact truncation is in a plan by itself; what is made of products alone has no kernel of its own, and this
+refuses the sums of a softmax."""
 _WIDE_WEIGHT = 4.0
 """A weight that takes more than 16 bits."""
 
@@ -75,7 +78,7 @@ def _warm_ups() -> Generator[tuple[Plan, ModelConfig, tuple[int, ...], float]]:
     yield plan, GPT2, (_LONG, 1), small
     for operation, protocols in OPERATIONS.items():
         for name in protocols:
-            if operation != "truncation" and name != plan.choices[operation]:
+            if name != plan.choices[operation] and (operation, name) not in _ELSEWHERE:
                 for form in forms[:3]:
                     yield plan.replace(**{operation: name}), form, (_ROWS, 1), small
     # Exact truncation compares cell by cell: ranges as narrow as a real model's keep that short.
