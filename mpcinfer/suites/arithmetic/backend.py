@@ -139,18 +139,14 @@ class SecureBackend(Backend[Share, Weight]):
         return self.executor.share_from(CLIENT, rows, shape, frac_bits=self.executor.choice_frac_bits)
 
     def embed(self, tokens: Share, table: Weight, types: int = 1) -> Share:
-        return self._chosen(tokens, table)
-
-    def _chosen(self, rows: Share, table: Weight) -> Share:
-        """Entries of a table by one-hot rows."""
         with self._within("embedding/bound"):
-            return self.executor.linear(rows, table)
+            return self.executor.linear(tokens, table)
 
     def add_positions(self, x: Share, table: Weight, start: int) -> Share:
         tokens = x.shape[-2]
         if self._batch.padded:  # private: looked up as tokens are
             own = None if self.padding is None else positions_of(self.padding, start, tokens)
-            rows = self._chosen(self._one_hot(own, tokens, table.shape[0]), table)
+            rows = self.embed(self._one_hot(own, tokens, table.shape[0]), table)
             return self.executor.add(x, rows)
         return self.executor.add(
             x, self.executor.rearrange(table.share, lambda rows: rows[start : start + tokens])
