@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 import subprocess
@@ -24,6 +25,8 @@ SHIPPED = ("mpcinfer", "protocols", "parties")
 FOLDERS = (*SHIPPED, "bench", "examples", "tests", "docs", "scripts", ".ci")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 ROLES = ("server", "client", "dealer")
+TWO_PARTY = ("server-two-party", "client-two-party")
+SERVICES = (*ROLES, *TWO_PARTY)
 MAX_LINES = 400
 
 
@@ -128,22 +131,32 @@ def compose() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_compose_commands_are_ones_the_cli_takes(role: str) -> None:
-    command = compose()[role]["command"]
+@pytest.mark.parametrize("service", SERVICES)
+def test_compose_commands_are_ones_the_cli_takes(service: str) -> None:
+    command = compose()[service]["command"]
     words = shlex.split(command) if isinstance(command, str) else command
     parse([re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word) for word in words])
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_compose_gives_a_role_its_own_secret_and_no_way_out(role: str) -> None:
-    service = compose()[role]
+@pytest.mark.parametrize("name", SERVICES)
+def test_compose_gives_a_role_its_own_secret_and_no_way_out(name: str) -> None:
+    service, role = compose()[name], name.partition("-")[0]
     assert service["volumes"] == [f"{role}-keys:/keys:ro"]
     assert service["networks"] == ["private"]
     keys = compose()["keys"]["command"][0]
     copied = re.findall(r"^cp (.*) (\w+)/$", keys, re.MULTILINE)
     assert {folder for _, folder in copied} == set(ROLES)
     assert all(name.endswith(".public") for names, _ in copied for name in names.split())
+
+
+def test_compose_starts_a_dealer_for_plans_that_have_one_alone() -> None:
+    services = compose()
+    profiles = {name: "".join(service.get("profiles", [])) for name, service in services.items()}
+    expected = {"keys": "", **dict.fromkeys(ROLES, "dealer"), **dict.fromkeys(TWO_PARTY, "two-party")}
+    assert profiles == expected
+    assert "COMPOSE_PROFILES=dealer" in (ROOT / ".env").read_text(encoding="utf-8").splitlines()
+    for name in TWO_PARTY:
+        assert "dealer" not in json.dumps(services[name])
 
 
 def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:

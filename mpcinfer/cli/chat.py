@@ -26,7 +26,7 @@ def chat(
         Local | None,
         typer.Option(
             help="No server: 'plain' in float, 'fixed' in fixed point, both without privacy; 'private' "
-            "starts server, dealer and client as processes on this machine."
+            "starts all parties as processes on this machine."
         ),
     ] = None,
     plan: options.PlanName = DEFAULT_PLAN,

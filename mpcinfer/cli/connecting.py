@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mpcinfer.cli.dealer_options import dealer_of
 from mpcinfer.cli.kernels import compile_kernels
 from mpcinfer.cli.options import Local
 from mpcinfer.cli.progress import announce
@@ -130,20 +131,21 @@ def _connected(
     from parties.keys import load_secret
 
     chosen = plan_from(plan, choices)
+    suite = suite_of(chosen)
     if parties.server is None or parties.server_key is None or parties.key is None:
+        further = " (and --dealer, --dealer-key)" if DEALER in suite.helpers else ""
         raise ConfigError(
-            "say where the server is: --server, --server-key and --key (and --dealer, --dealer-key); or "
+            f"say where the server is: --server, --server-key and --key{further}; or "
             "--local private to start one on this machine, --local plain to run without privacy"
         )
-    dealer = None
-    suite = suite_of(chosen)
-    if not parties.insecure_dealer and parties.correlations is None and DEALER in suite.helpers:
-        if parties.dealer_key is None:
-            raise ConfigError(
-                "say who the dealer is: --dealer-key, the dealer's .public file; or --correlations, a folder "
-                "that `mpcinfer deal` made"
-            )
-        dealer = Address.load(parties.dealer, parties.dealer_key)
+    dealer = dealer_of(
+        suite,
+        chosen,
+        endpoint=parties.dealer,
+        key=parties.dealer_key,
+        correlations=parties.correlations,
+        insecure_dealer=parties.insecure_dealer,
+    )
     keys, server = load_secret(parties.key), Address.load(parties.server, parties.server_key)
     public = None if model is None else load_public(model)
     compile_kernels([suite])

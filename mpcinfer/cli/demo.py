@@ -23,11 +23,11 @@ def demo(
     layers: Annotated[bool, typer.Option("--layers", help="The bill by layer, too.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="The bill label by label, too.")] = False,
 ) -> None:
-    """Run server, dealer and client on this machine and answer a question privately.
+    """Run all parties on this machine and answer a question privately.
 
-    Three processes that talk over encrypted connections: the server holds the model, the client holds the
-    prompt, the dealer hands out correlated randomness. The same prompt is then run in the clear, in fixed
-    point, to see whether privacy changed a token.
+    Processes that talk over encrypted connections: the server holds the model, the client holds the prompt,
+    and where the plan has a dealer, it hands out correlated randomness. The same prompt is then run in the
+    clear, in fixed point, to see whether privacy changed a token.
     """
     from mpcinfer.cli.demonstration import demonstrate
 

@@ -26,7 +26,7 @@ SampleTokens = Annotated[int, typer.Option("--tokens", min=1, help="Tokens of th
 
 @listed.command("protocols")
 def protocols(
-    suite: Annotated[str | None, typer.Option(help="Of one suite only: fss or crypten.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Of one suite only: fss, crypten or two-party.")] = None,
     model: SampleModel = SAMPLE_MODEL,
     tokens: SampleTokens = SAMPLE_TOKENS,
     as_json: AsJson = False,

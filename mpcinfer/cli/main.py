@@ -55,7 +55,7 @@ and neither learns the other's secret. Every message is billed.
 [bold]Between machines[/bold]
 
     mpcinfer keys new server client dealer      a key pair for each party
-    mpcinfer dealer --help                      hands out correlated randomness
+    mpcinfer dealer --help                      hands out correlated randomness; not for the plan two-party
     mpcinfer deal --help                        the same ahead of time, to disk
     mpcinfer serve --help                       owns the model
     mpcinfer publish --help                     what clients may have of it

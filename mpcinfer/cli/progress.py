@@ -24,8 +24,10 @@ from mpcinfer.cli.tables import human_bytes
 from mpcinfer.sessions.progress import Progress, Stage
 
 _console = Console(stderr=True, highlight=False)
-_RANKS = {stage: rank for rank, stage in enumerate(Stage)} | {Stage.DEALING: list(Stage).index(Stage.SETUP)}
-"""A stage's lines give way to those of a later one; masked weights and dealing stand together."""
+_BESIDE = {Stage.DEALING: Stage.SETUP, Stage.CORRELATIONS: Stage.ONLINE}
+_RANKS = {stage: list(Stage).index(_BESIDE.get(stage, stage)) for stage in Stage}
+"""A stage's lines give way to those of a later one; masked weights and dealing stand together, and so do
+the making of correlations and the pass that takes them."""
 
 
 def announce(text: str) -> None:
@@ -69,7 +71,8 @@ class Waiting:
             if rank > self._stage:
                 self._stage = rank
                 self._forget()
-            self.step(stage.value, done, of, " of ".join(numbers) if of else "")
+            detail = [" of ".join(numbers) if of else "", progress.detail]
+            self.step(stage.value, done, of, ", ".join(filter(None, detail)))
             if of and done >= of:
                 self._forget(stage.value)
 

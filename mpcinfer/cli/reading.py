@@ -80,7 +80,7 @@ class Where(TypedDict):
         Local,
         typer.Option(
             help="No server: 'plain' in float, 'fixed' in fixed point, both without privacy; 'private' "
-            "starts server, dealer and client as processes on this machine."
+            "starts all parties as processes on this machine."
         ),
     ]
     server: Annotated[str, typer.Option(help="The server's endpoint, tcp://host:port.")]

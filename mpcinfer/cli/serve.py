@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from mpcinfer.cli import options
-from mpcinfer.sessions.addresses import Address, Identity
-from mpcinfer.suites.suite import DEALER
-from parties.errors import ConfigError
+from mpcinfer.cli.dealer_options import dealer_of
+from mpcinfer.sessions.addresses import Identity
 from protocols.plan import DEFAULT_PLAN
 
 
@@ -42,13 +41,14 @@ def serve(
 
     The server learns how many tokens each step has, and nothing about which tokens they are; the client
     learns the model's shape, tokenizer, ranges and names of classes, which it is told where it asks, and the
-    logits of its own answer. Both need a dealer that neither controls. A model of your own: calibrate it
-    first.
+    logits of its own answer. Both need a dealer that neither controls, but under the plan two-party, which
+    has none. A model of your own: calibrate it first.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
         mpcinfer serve --model tiny-python --key keys/server.secret --client-key keys/client.public \\
             --dealer-key keys/dealer.public
+        mpcinfer serve --plan two-party --key keys/server.secret --client-key keys/client.public
     """
     from mpcinfer.cli.kernels import compile_kernels
     from mpcinfer.cli.progress import announce
@@ -58,18 +58,26 @@ def serve(
     from mpcinfer.sessions.loading import Loading
     from mpcinfer.suites.registry import suite_of
 
-    identity, chosen = Identity.load(key, client_key), plan_from(plan, choices)
+    chosen = plan_from(plan, choices)
     suite = suite_of(chosen)
+    dealing = dealer_of(
+        suite,
+        chosen,
+        endpoint=dealer,
+        key=dealer_key,
+        correlations=correlations,
+        insecure_dealer=insecure_dealer,
+    )
+    identity = Identity.load(key, client_key)
     suite.load()
     compile_kernels([suite])
-    without = insecure_dealer or correlations is not None or DEALER not in suite.helpers
     serve_sessions(
         load_public(model),
         Loading(lambda: load_model(model).weights),
         chosen,
         listen=listen,
         identity=identity,
-        dealer=None if without else _dealer(dealer, dealer_key),
+        dealer=dealing,
         correlations=correlations,
         timeout_s=timeout,
         idle_s=idle,
@@ -79,13 +87,3 @@ def serve(
         insecure_dealer=insecure_dealer,
         shape=options.shape_of(shaped),
     )
-
-
-def _dealer(endpoint: str, key: Path | None) -> Address:
-    """Where it is, and its key."""
-    if key is None:
-        raise ConfigError(
-            "say who the dealer is: --dealer-key, the dealer's .public file; or --correlations, a folder "
-            "that `mpcinfer deal` made"
-        )
-    return Address.load(endpoint, key)

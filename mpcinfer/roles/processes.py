@@ -48,7 +48,7 @@ def neighbours(
     check_ranges: bool = False,
     shape: Shape | None = None,
 ) -> Generator[Neighbours]:
-    """A server and a dealer with fresh keys; both end with the block, however it ends.
+    """A server, and a dealer where there is one, with fresh keys; both end with the block, however it ends.
 
     Args:
         helpers: roles that the plan's suite needs besides server and client.
@@ -56,25 +56,26 @@ def neighbours(
     """
     with tempfile.TemporaryDirectory(prefix="mpcinfer-") as folder, Processes(on_line=say) as processes:
         keys = Path(folder)
-        pairs = {name: new_keypair(keys, name) for name in ("server", "client", "dealer")}
-        listening = [f"tcp://127.0.0.1:{port}" for port in free_ports(3)]
-        at_server, for_server, for_client = listening
-        server, dealer_of_server, dealer = map(through, listening) if through is not None else listening
+        pairs = {name: new_keypair(keys, name) for name in ("server", "client", *helpers)}
+        listening = [f"tcp://127.0.0.1:{port}" for port in free_ports(3 if DEALER in helpers else 1)]
+        reached = list(map(through, listening)) if through is not None else listening
         with_dealer = DEALER in helpers and not insecure_dealer
         shaped = [] if shape is None else ["--shaped", shape.to_text()]
         if with_dealer:
-            listen = ["--listen-server", for_server, "--listen-client", for_client, *shaped]
+            listen = ["--listen-server", listening[1], "--listen-client", listening[2], *shaped]
             processes.start("dealer", _command("dealer", *listen, *_keys(keys, "dealer", "server", "client")))
         serve = ["--model", model, "--plan", plan, *(f"--set={choice}" for choice in choices)]
-        serve += ["--listen", at_server, "--dealer", dealer_of_server, "--timeout", str(timeout_s)]
+        serve += ["--listen", listening[0], "--timeout", str(timeout_s)]
+        serve += ["--dealer", reached[1]] if with_dealer else []
         serve += ["--insecure-dealer"] if insecure_dealer else []
         serve += shaped
         serve += ["--check-ranges"] if check_ranges else []
-        processes.start("server", _command("serve", *serve, *_keys(keys, "server", "client", "dealer")))
+        others = ["client", DEALER] if with_dealer else ["client"]
+        processes.start("server", _command("serve", *serve, *_keys(keys, "server", *others)))
         yield Neighbours(
             keys=pairs["client"],
-            server=Address(server, pairs["server"].public),
-            dealer=Address(dealer, pairs["dealer"].public) if with_dealer else None,
+            server=Address(reached[0], pairs["server"].public),
+            dealer=Address(reached[2], pairs[DEALER].public) if with_dealer else None,
             processes=processes,
         )
 

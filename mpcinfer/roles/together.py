@@ -1,4 +1,4 @@
-"""All three parties on this machine: server and dealer as processes of their own, the client here."""
+"""All parties on this machine: server, and a dealer where there is one, as processes, the client here."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mpcinfer.plans import named_plan
 from mpcinfer.roles.processes import Neighbours, Say, neighbours
 from mpcinfer.sessions.progress import Progress, Stage
 from mpcinfer.suites.registry import suite_of
-from mpcinfer.suites.suite import Suite
-from parties.errors import RangeError
+from mpcinfer.suites.suite import DEALER, Suite, no_dealer
+from parties.errors import ConfigError, RangeError
 from parties.shaped import Shape
 from protocols.plan import DEFAULT_PLAN
 
@@ -46,9 +46,9 @@ def private(
     batch: int = 1,
     equal_lengths: bool = False,
 ) -> Generator[PrivateClient]:
-    """A client connected to a server and a dealer that run as processes on this machine.
+    """A client connected to a server, and to a dealer where the plan has one, as processes on this machine.
 
-    Fresh keys are made for the occasion and every connection is encrypted, as between machines. Both
+    Fresh keys are made for the occasion and every connection is encrypted, as between machines. These
     processes end with the block, however it ends. Kernels that were never compiled are compiled first.
 
     Args:
@@ -65,11 +65,15 @@ def private(
         shape: all connections behave like slower ones, at their ends, in the parties themselves.
 
     Raises:
-        ConfigError: CrypTen is missing, no such model or plan, or the model cannot be loaded.
+        ConfigError: CrypTen is missing, no such model or plan, the model cannot be loaded, or an insecure
+            dealer for a plan without one.
         PeerError: a process died or fell silent; the message has its last words.
     """
     find_model(model)
-    suite = suite_of(named_plan(plan))
+    named = named_plan(plan)
+    suite = suite_of(named)
+    if insecure_dealer and DEALER not in suite.helpers:
+        raise ConfigError(f"insecure_dealer: {no_dealer(named)}; leave it out")
     if not suite.compiled():
         _compile(suite, on_progress)
     with neighbours(

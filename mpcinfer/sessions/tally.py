@@ -1,4 +1,4 @@
-"""Keeps count of what a session of the FSS suite waits for, and tells of it."""
+"""Keeps count of what a session waits for, and tells of it."""
 
 from __future__ import annotations
 
@@ -51,6 +51,11 @@ class Tally:
     def setup(self, done_bytes: int, of_bytes: int) -> None:
         """Masked weights that came."""
         self._say(Progress(stage=Stage.SETUP, done=done_bytes, of=of_bytes, in_bytes=True))
+
+    def correlations(self, done_bytes: int, of_bytes: int, kind: str) -> None:
+        """What was sent, both ways, for correlations that the two parties make, and which kind is next."""
+        done = min(done_bytes, of_bytes)
+        self._say(Progress(stage=Stage.CORRELATIONS, done=done, of=of_bytes, in_bytes=True, detail=kind))
 
     @contextmanager
     def layers(self, meter: Meter, stage: Stage, of: int) -> Generator[None]:

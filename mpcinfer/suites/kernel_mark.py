@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import parties
@@ -17,23 +18,29 @@ _SHAPING = ("MPCINFER_KERNELS", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
 """Environment variables that choose what is compiled."""
 
 
-def is_warm() -> bool:
-    """Whether `mpcinfer.suites.fss.warm` has been through, with these sources and these versions.
+def is_warm(*more: Path) -> bool:
+    """Whether a suite's warm-up has been through, with these sources and these versions.
 
     A cache that was carried to another processor still has the mark: its kernels are compiled when they are
     first called, as if there were none.
+
+    Args:
+        more: folders of sources with kernels of the suite's own.
     """
-    return _mark().exists()
+    return _mark(more).exists()
 
 
-def mark_warm() -> None:
+def mark_warm(*more: Path) -> None:
     """Says so from now on.
+
+    Args:
+        more: as for `is_warm`.
 
     Raises:
         ConfigError: the cache folder is not the user's alone.
         OSError: it cannot be written.
     """
-    mark = _mark()
+    mark = _mark(more)
     own_folder(mark.parent)
     mark.touch()
 
@@ -49,9 +56,10 @@ def cache_folder() -> KernelFolder:
     return kernel_folder(Path(str(kernels.__file__)).parent)
 
 
-def _mark() -> Path:
+def _mark(more: Sequence[Path]) -> Path:
+    common = [Path(str(package.__file__)).parent for package in (kernels, parties)]
     made_for = [
-        digest_of_sources(*(Path(str(package.__file__)).parent for package in (kernels, parties))),
+        digest_of_sources(*common, *more),
         sys.implementation.cache_tag,
         platform.machine(),
         *(importlib.metadata.version(name) for name in ("numba", "llvmlite")),

@@ -35,6 +35,11 @@ Document = Mapping[str, Any]
 DEALER = "dealer"
 
 
+def no_dealer(plan: Plan) -> str:
+    """Why a dealer, or correlations that one wrote, are refused."""
+    return f"plan {plan.name} has no dealer: the two parties make all correlations themselves"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """What is to be counted.

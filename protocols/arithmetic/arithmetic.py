@@ -34,7 +34,13 @@ class Arithmetic(ABC):
         meter: its spans label what happens.
         frac_bits: fraction bits of every non-integer result.
         ring_bits: of all shares; values are int64 whose higher bits mean nothing.
+
+    Attributes:
+        choice_frac_bits: fraction bits of one-hot rows that choose from a table. With none a product with
+            them needs no truncation; with some it is computed in a ring as wide as the table's entries.
     """
+
+    choice_frac_bits = 0
 
     def __init__(self, rank: int, meter: Meter, frac_bits: int, ring_bits: int = RING_BITS) -> None:
         self.rank, self.meter, self.frac_bits, self.ring_bits = rank, meter, frac_bits, ring_bits

@@ -19,6 +19,7 @@ from protocols.two_party import steps
 from protocols.two_party.codes import codes_of
 from protocols.two_party.correlations import Request
 from protocols.two_party.costs import SourceCosts
+from protocols.two_party.primitives import CHOICE_FRAC_BITS
 from protocols.two_party.steps import Step
 
 
@@ -33,6 +34,8 @@ class CountingArithmetic(ShapeArithmetic):
     Attributes:
         requests: what was taken since they were last settled, in order.
     """
+
+    choice_frac_bits = CHOICE_FRAC_BITS
 
     def __init__(self, meter: Meter, ring_bits: int, frac_bits: int) -> None:
         super().__init__(CLIENT, meter, frac_bits, ring_bits)

@@ -23,6 +23,7 @@ from protocols.two_party.comparison import less_than
 from protocols.two_party.correlations import Correlations, Parts
 from protocols.two_party.index import dropped, is_negative
 from protocols.two_party.look_up import look_up
+from protocols.two_party.primitives import CHOICE_FRAC_BITS
 from protocols.two_party.steps import Step
 
 Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -39,6 +40,8 @@ class TwoPartyArithmetic(Arithmetic):
 
     Costs, n elements, L = ring_bits, bits that one party sends: see `protocols.two_party.steps`.
     """
+
+    choice_frac_bits = CHOICE_FRAC_BITS
 
     def __init__(self, link: Link, correlations: Correlations, ring_bits: int, frac_bits: int) -> None:
         assert link.rank is not None

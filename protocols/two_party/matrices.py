@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -29,7 +30,7 @@ from protocols.two_party.rlwe.parameters import (
     private_norm,
 )
 from protocols.two_party.rlwe.tiles import MatrixShape
-from protocols.two_party.stock import Stock, StockId, Taken, rows_made, stock_id
+from protocols.two_party.stock import Stock, StockId, rows_of, stock_id
 
 WEIGHT_BITS = FRAC_BITS + 1
 """A weight's columns have the norm of entries below 2 at most, in the mean; one column 64 times as much."""
@@ -38,30 +39,42 @@ _KeyId = tuple[int, tuple[int, ...], int]
 
 def parameters_of(request: Request) -> RlweParameters:
     """The parameters under which a matrix correlation is made; the same for both parties."""
-    shape = matrix_shape(request)
+    inner = request.shapes[0][-1]
     if request.kind is Kind.MATMUL:
-        return matrix_parameters(request.bits, private_norm(request.bits, shape.inner))
-    return matrix_parameters(request.bits, largest_norm(WEIGHT_BITS, shape.inner))
+        return matrix_parameters(request.bits, private_norm(request.bits, inner))
+    return matrix_parameters(request.bits, largest_norm(WEIGHT_BITS, inner))
 
 
-def matrix_shape(request: Request) -> MatrixShape:
-    """The products that are encrypted: of a weight, or one of the two of private factors."""
+def matrix_shape(request: Request, rows: int) -> MatrixShape:
+    """The products that are encrypted: of so many rows and a weight, or one of the two of private factors."""
     left, right = request.shapes
     if request.kind is Kind.MATMUL:
-        return MatrixShape(math.prod(left[:-2]), left[-2], left[-1], right[-1])
+        return MatrixShape(math.prod(left[:-2]), rows, left[-1], right[-1])
     inner, columns = right if request.kind is Kind.LINEAR else right[::-1]
-    return MatrixShape(1, rows_made(request), inner, columns)
+    return MatrixShape(1, rows, inner, columns)
 
 
 def matmul_bytes(request: Request) -> int:
     """What both products of private matrices send, keys aside."""
-    parameters, shape = parameters_of(request), matrix_shape(request)
+    parameters, shape = parameters_of(request), matrix_shape(request, request.shapes[0][-2])
     return 2 * (query_bytes(parameters, shape) + answer_bytes(parameters, shape))
 
 
 def key_id(parameters: RlweParameters) -> _KeyId:
     """Parameters that differ in nothing else share a key."""
     return parameters.degree, parameters.primes, parameters.digits
+
+
+@dataclass(frozen=True, slots=True)
+class _Encrypted:
+    """A product that one party encrypts a factor of, of so many rows: of a request, or more than it takes."""
+
+    request: Request
+    rows: int
+
+    @property
+    def shape(self) -> MatrixShape:
+        return matrix_shape(self.request, self.rows)
 
 
 class Matrices:
@@ -92,32 +105,31 @@ class Matrices:
         """
         if requests[0].kind is Kind.MATMUL:
             return self._matmuls(requests)
-        taken = [(request, self._stock.take(request)) for request in requests]
-        made = iter(self._rows_for([request for request, rows in taken if rows.is_new]))
-        return [self._taken_rows(request, rows, made) for request, rows in taken]
+        lacking = [_Encrypted(request, self._stock.take(request)) for request in requests]
+        made = iter(self._rows_for([each for each in lacking if each.rows]))
+        return [self._taken_rows(each.request, next(made) if each.rows else ()) for each in lacking]
 
-    def _taken_rows(self, request: Request, rows: Taken, made: Iterator[Parts]) -> Parts:
-        """Rows of those that were made; those left are for the layer's next uses."""
-        identity = stock_id(request)
-        if rows.is_new:
-            self._rows[identity] = next(made)
-        parts = self._rows.pop(identity) if rows.is_last else self._rows[identity]
-        shapes = (request.shapes[0], request.result_shape)[-len(parts) :]
-        return tuple(
-            part[rows.start : rows.end].reshape(shape) for part, shape in zip(parts, shapes, strict=True)
-        )
+    def _taken_rows(self, request: Request, fresh: Parts) -> Parts:
+        """The next rows of those that were made before, and of fresh ones; those left are kept."""
+        identity, rows = stock_id(request), rows_of(request)
+        there = self._rows.pop(identity, ())
+        if fresh:
+            there = tuple(map(torch.cat, zip(there, fresh, strict=True))) if there else fresh
+        if there[0].shape[0] > rows:
+            self._rows[identity] = tuple(part[rows:].clone() for part in there)
+        shapes = (request.shapes[0], request.result_shape)[-len(there) :]
+        return tuple(part[:rows].reshape(shape) for part, shape in zip(there, shapes, strict=True))
 
-    def _rows_for(self, requests: Sequence[Request]) -> list[Parts]:
+    def _rows_for(self, encrypted: Sequence[_Encrypted]) -> list[Parts]:
         """Rows of the client's masks, at the client, and of this party's share of their products."""
         if self._rank == SERVER:
-            return [(self._of_weight(request)[0],) for request in requests]
+            return [(self._of_weight(each)[0],) for each in encrypted]
         masks: list[torch.Tensor] = []
         shares: list[torch.Tensor] = []
-        for request, before in _with_the_one_before(requests):
-            if request is not None:
-                shape = matrix_shape(request)
-                masks.append(self._words((shape.rows, shape.inner), request.bits))
-                self._send_left(request, masks[-1])
+        for each, before in _with_the_one_before(encrypted):
+            if each is not None:
+                masks.append(self._words((each.rows, each.shape.inner), each.request.bits))
+                self._send_left(each, masks[-1])
             if before is not None:
                 shares.append(self._receive_share(before)[0])
         return list(zip(masks, shares, strict=True))
@@ -129,37 +141,38 @@ class Matrices:
         """
         factors: list[tuple[torch.Tensor, torch.Tensor]] = []
         products: list[torch.Tensor] = []
-        for request, before in _with_the_one_before(requests):
-            if request is not None:
-                a, b = (self._words(each, request.bits) for each in request.shapes)
-                self._send_left(request, a)
+        encrypted = [_Encrypted(request, request.shapes[0][-2]) for request in requests]
+        for each, before in _with_the_one_before(encrypted):
+            if each is not None:
+                a, b = (self._words(shape, each.request.bits) for shape in each.request.shapes)
+                self._send_left(each, a)
                 factors.append((a, b))
             if before is not None:
                 a, b = factors[len(products)]
                 cross = self._times_right(before, b) + self._receive_share(before)
-                products.append(ring_bmm(a, b) + cross.reshape(before.result_shape))
+                products.append(ring_bmm(a, b) + cross.reshape(before.request.result_shape))
         return [(a, b, product) for (a, b), product in zip(factors, products, strict=True)]
 
-    def _of_weight(self, request: Request) -> torch.Tensor:
-        weight = self._weights[request.weight]
+    def _of_weight(self, each: _Encrypted) -> torch.Tensor:
+        weight = self._weights[each.request.weight]
         assert weight is not None
-        return self._times_right(request, weight.T if request.kind is Kind.LINEAR_TRANSPOSED else weight)
+        return self._times_right(each, weight.T if each.request.kind is Kind.LINEAR_TRANSPOSED else weight)
 
-    def _times_right(self, request: Request, right: torch.Tensor) -> torch.Tensor:
+    def _times_right(self, each: _Encrypted, right: torch.Tensor) -> torch.Tensor:
         """This party's share of what the other encrypted times a right factor modulo 2^bits."""
-        shape, unused = matrix_shape(request), 64 - request.bits
+        shape, unused = each.shape, 64 - each.request.bits
         factor = ((right << unused) >> unused).reshape(shape.batch, shape.inner, shape.columns)
-        keys = self._evaluator(parameters_of(request))
+        keys = self._evaluator(parameters_of(each.request))
         share = evaluator_product(self._link, keys, factor.contiguous().numpy(), shape.rows, self._random)
         return to_tensor(share)
 
-    def _send_left(self, request: Request, left: torch.Tensor) -> None:
-        shape = matrix_shape(request)
+    def _send_left(self, each: _Encrypted, left: torch.Tensor) -> None:
+        shape = each.shape
         numbers = to_words(left).reshape(shape.batch, shape.rows, shape.inner)
-        send_left(self._link, self._holder(parameters_of(request)), numbers, shape, self._random)
+        send_left(self._link, self._holder(parameters_of(each.request)), numbers, shape, self._random)
 
-    def _receive_share(self, request: Request) -> torch.Tensor:
-        share = receive_share(self._link, self._holder(parameters_of(request)), matrix_shape(request))
+    def _receive_share(self, each: _Encrypted) -> torch.Tensor:
+        share = receive_share(self._link, self._holder(parameters_of(each.request)), each.shape)
         return to_tensor(share)
 
     def _holder(self, parameters: RlweParameters) -> SecretKey[RlweParameters]:
@@ -178,9 +191,11 @@ class Matrices:
         return torch.from_numpy(self._random.words(shape, bits))
 
 
-def _with_the_one_before(requests: Sequence[Request]) -> Iterator[tuple[Request | None, Request | None]]:
+def _with_the_one_before(
+    encrypted: Sequence[_Encrypted],
+) -> Iterator[tuple[_Encrypted | None, _Encrypted | None]]:
     """(first, None), (second, first), ..., (None, last)."""
-    return zip([*requests, None], [None, *requests], strict=True)
+    return zip([*encrypted, None], [None, *encrypted], strict=True)
 
 
 class MatrixCosts:
@@ -192,10 +207,10 @@ class MatrixCosts:
 
     def count(self, request: Request) -> tuple[int, int]:
         """Bytes to the server and to the client for one correlation, keys included where they are new."""
-        if request.kind is not Kind.MATMUL and not self._stock.take(request).is_new:
+        rows = request.shapes[0][-2] if request.kind is Kind.MATMUL else self._stock.take(request)
+        if not rows:
             return 0, 0
-        parameters, shape = parameters_of(request), matrix_shape(request)
-        to = [0, 0]
+        parameters, shape, to = parameters_of(request), matrix_shape(request, rows), [0, 0]
         for holder in (SERVER, CLIENT) if request.kind is Kind.MATMUL else (CLIENT,):
             if (holder, key_id(parameters)) not in self._sent:
                 self._sent.add((holder, key_id(parameters)))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from protocols.plan import Plan
 
 NAME = "two-party"
+_RLWE = Path(__file__).parent / "rlwe"
+KERNEL_SOURCES = (_RLWE, _RLWE / "kernels")
+"""Folders with kernels of the suite's own, beside those that it shares."""
 
 _CHOICES = {
     "linear": "rlwe",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 FRAC_BITS = 16
 """Fraction bits of all values."""
+CHOICE_FRAC_BITS = 1
+"""Of one-hot rows: truncation drops one bit at least, and brings a table's entries to the width of others."""
 MOST_RING_BITS = 60
 """Widest ring: shares are shifted as int64."""
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from typing import ClassVar
 
 import torch
@@ -41,6 +40,7 @@ class TwoPartySource(Correlations):
 
     Args:
         link: to the other party, after the handshake.
+        on_kind: is told which kind is made next, each time.
 
     Raises:
         PeerError: the other party went away or sent what it should not.
@@ -48,26 +48,40 @@ class TwoPartySource(Correlations):
 
     trust: ClassVar[Trust] = Trust.TWO_PARTY
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, on_kind: Callable[[Kind], None] | None = None) -> None:
         assert link.rank is not None
+        self._on_kind = on_kind
         self._meter, random = link.meter, SystemRandom()
         with offline(self._meter, "keys"):
             ot = TwoPartyOt.set_up(link, random)
         self._maker = Maker(link.rank, ot, Vectors(link, ot, random), random)
         self._matrices = Matrices(link, random)
-        self._announced: deque[Request] = deque()
+        self._announced: deque[deque[Request]] = deque()
         self._made: deque[tuple[Request, Parts]] = deque()
 
     def hold(self, name: str, weight: torch.Tensor | None, shape: Shape) -> None:
         self._matrices.hold(name, weight)
 
     def announce(self, requests: Iterable[Request]) -> None:
-        self._announced.extend(requests)
+        """What will be taken after all that was announced before; made apart from that."""
+        coming = deque(requests)
+        if coming:
+            self._announced.append(coming)
+
+    def make_all(self) -> None:
+        """Makes everything that was announced, before any of it is taken."""
+        while self._announced:
+            self._make()
+
+    def give_up(self) -> None:
+        """Forgets what was announced and made, and not taken. Both parties do it at the same time."""
+        self._announced.clear()
+        self._made.clear()
 
     def take(self, request: Request) -> Parts:
         if not self._made:
             if not self._announced:
-                self._announced.append(request)
+                self.announce([request])
             self._make()
         expected, parts = self._made.popleft()
         if expected != request:
@@ -76,12 +90,16 @@ class TwoPartySource(Correlations):
 
     def _make(self) -> None:
         """The next window."""
-        coming = list(islice(self._announced, len(self._announced)))
-        requests = [self._announced.popleft() for _ in range(window(coming))]
+        coming = self._announced[0]
+        requests = [coming.popleft() for _ in range(window(list(coming)))]
+        if not coming:
+            self._announced.popleft()
         for sender, count in enumerate(cot_counts(requests)):
             self._maker.ot.reserve(sender, count)
         made: list[Parts] = [()] * len(requests)
         for (kind, bits, transfer), places in by_kind(requests, by_transfer).items():
+            if self._on_kind is not None:
+                self._on_kind(kind)
             with offline(self._meter, str(kind)):
                 group = [requests[place] for place in places]
                 for place, parts in zip(places, self._of_kind(kind, bits, transfer, group), strict=True):

@@ -23,7 +23,7 @@ from mpcinfer.roles.client import PrivateClient
 from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.sessions.exchange import StepClient
 from mpcinfer.sessions.session_config import SessionConfig
-from mpcinfer.suites.additive.session import agreed_batch
+from mpcinfer.suites.arithmetic.agreed_batch import agreed_batch
 from mpcinfer.suites.fss.connect import agreed_program, encoded_weights
 from mpcinfer.suites.fss.program import Program
 from mpcinfer.suites.registry import get_plan

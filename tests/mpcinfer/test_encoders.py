@@ -29,7 +29,7 @@ from tests.mpcinfer.fss_parties import (
     run_replayed,
 )
 from tests.mpcinfer.three_parties import random_model, run_model
-from tests.plans import ANY_MODEL
+from tests.plans import ANY_MODEL, any_run
 
 SIZES = ModelConfig(
     layers=2, width=24, heads=2, kv_heads=2, head_width=8, hidden=32, vocabulary=256, context=24
@@ -106,7 +106,7 @@ def test_a_private_run_is_the_reference_bit_by_bit_and_costs_what_is_counted(
         assert costs(bill) == costs(run_counted(model, [text]))
 
 
-@pytest.mark.parametrize("plan", ANY_MODEL.values(), ids=list(ANY_MODEL))
+@any_run
 @models
 def test_sessions_of_every_plan_are_near_float_and_cost_what_users_are_told(
     config: ModelConfig, plan: Plan

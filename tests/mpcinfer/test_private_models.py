@@ -21,7 +21,7 @@ from parties.errors import ConfigError, PeerMismatch, RangeError
 from protocols.plan import Plan
 from tests.mpcinfer.forms import LLAMA_FORM
 from tests.mpcinfer.three_parties import random_model, run_model
-from tests.plans import ANY_MODEL
+from tests.plans import any_run
 
 GPT2 = ModelConfig(
     layers=2, width=32, heads=2, kv_heads=2, head_width=16, hidden=64, vocabulary=256, context=24
@@ -85,7 +85,7 @@ def _costs(bill: Bill) -> dict[str, tuple[int, ...]]:
     return {label: costs for label, costs in rows.items() if any(costs)}
 
 
-@pytest.mark.parametrize("plan", ANY_MODEL.values(), ids=list(ANY_MODEL))
+@any_run
 @pytest.mark.parametrize("config", MODELS.values(), ids=list(MODELS))
 def test_private_run_gives_the_clear_tokens_and_the_counted_bill(config: ModelConfig, plan: Plan) -> None:
     model = random_model(config)

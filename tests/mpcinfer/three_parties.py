@@ -23,6 +23,7 @@ from mpcinfer.suites.additive.session import CrypTenPrivateSession
 from mpcinfer.suites.fss.connect import checked_weights, fss_over
 from mpcinfer.suites.fss.dealing import serve_fss
 from mpcinfer.suites.fss.program import Program
+from mpcinfer.suites.two_party.session import TwoPartySession
 from mpcinfer.tokenizer import Tokenizer
 from parties.bill import Bill
 from parties.channel import Channel
@@ -171,6 +172,19 @@ def _fss(
     return deal, open_session
 
 
+def _two_party(plan: Plan, public: PublicModel, batch: Batch) -> tuple[Callable[[Link, Link], object], Open]:
+    @contextmanager
+    def open_session(
+        link: Link, dealer: Link, weights: dict[str, torch.Tensor] | None
+    ) -> Generator[PrivateSession]:
+        yield TwoPartySession(link, plan, public, weights, batch)
+
+    def no_dealer(server: Link, client: Link) -> None:
+        """There is none."""
+
+    return no_dealer, open_session
+
+
 def run_model(
     model: Model,
     plan: Plan,
@@ -188,9 +202,11 @@ def run_model(
         check_ranges: whether that session evaluates every pass twice.
         batch: its sequences.
     """
-    public, fss = PublicModel.of(model), plan.suite == "fss"
-    if fss:
+    public = PublicModel.of(model)
+    if plan.suite == "fss":
         deal, open_session = _fss(plan, public, max_context, check_ranges, batch)
+    elif plan.suite == "two-party":
+        deal, open_session = _two_party(plan, public, batch)
     else:
         deal, open_session = _crypten(plan, public, batch)
 

@@ -24,11 +24,11 @@ from mpcinfer.sessions.session_config import (
 )
 from mpcinfer.suites.additive.batch import require_maskable
 from mpcinfer.suites.additive.correlation_schedule import CorrelationSchedule
+from mpcinfer.suites.arithmetic.agreed_batch import agreed_batch
 from mpcinfer.suites.arithmetic.backend import SecureBackend
-from parties.errors import ConfigError, PeerMismatch
+from parties.errors import ConfigError
 from parties.keys import KeyPair
 from parties.link import Link
-from parties.meter import CLIENT, Phase
 from parties.shaped import Shape
 from protocols.additive.crypten.executor import CrypTenArithmetic, crypten_executor
 from protocols.additive.crypten.truncation import check_local_truncation, failure_probability
@@ -40,7 +40,6 @@ from protocols.arithmetic.weight import Weight
 from protocols.plan import Plan
 from protocols.share import Share
 
-_BATCH = "session.batch"
 LIKELIEST_FAILURE = 1e-6
 """Local truncation is refused where the model's largest number would go wrong more often than this."""
 _OUTPUTS = ("/add", "/linear", "/matmul", "/mul", "/norm", "/activation", "/embed", "/head")
@@ -139,30 +138,10 @@ def crypten_session(link: Link, session_config: SessionConfig) -> Generator[Priv
         session_config.timeout_s,
         session_config.shape,
     ) as executor:
-        batch = agreed_batch(link, session_config)
+        batch = agreed_batch(link, session_config, require_maskable)
         yield CrypTenPrivateSession(
             executor, session_config.plan, session_config.public, session_config.weights, batch
         )
-
-
-def agreed_batch(link: Link, session_config: SessionConfig) -> Batch:
-    """The client says of how many sequences passes are.
-
-    Raises:
-        PeerMismatch: they cannot be run.
-    """
-    plan, public = session_config.plan, session_config.public
-    with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"):
-        if link.rank == CLIENT:
-            link.send_document(session_config.batch.to_document(), _BATCH)
-            return session_config.batch
-        document = link.recv_document(_BATCH, max_bytes=64)
-    try:
-        batch = Batch.from_document(document)
-        require_maskable(plan, public.config, batch)
-    except ConfigError as error:
-        raise PeerMismatch(f"the client asks for passes that cannot be run: {error}") from None
-    return batch
 
 
 @contextmanager

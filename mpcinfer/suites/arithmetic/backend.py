@@ -129,23 +129,24 @@ class SecureBackend(Backend[Share, Weight]):
         return self.executor.meter.span(name, kind)
 
     def tokens(self, ids: Sequence[int] | None, count: int) -> Share:
-        """One-hot rows [B, T, V + types - 1] of integers, shared by the client."""
+        """One-hot rows [B, T, V + types - 1], shared by the client."""
         return self._one_hot(ids, count, self._vocabulary, self._types)
 
     def _one_hot(self, numbers: Sequence[int] | None, count: int, of: int, types: int = 1) -> Share:
         rows, shape = None, (self._batch.size, count, of + types - 1)
         if numbers is not None:
             rows = one_hot_rows(torch.tensor(list(numbers)), of, types).float().reshape(shape)
-        return self.executor.share_from(CLIENT, rows, shape, frac_bits=0)
+        return self.executor.share_from(CLIENT, rows, shape, frac_bits=self.executor.choice_frac_bits)
 
     def embed(self, tokens: Share, table: Weight, types: int = 1) -> Share:
-        return self.executor.linear(tokens, table)
+        with self._within("embedding/bound"):
+            return self.executor.linear(tokens, table)
 
     def add_positions(self, x: Share, table: Weight, start: int) -> Share:
         tokens = x.shape[-2]
         if self._batch.padded:  # private: looked up as tokens are
             own = None if self.padding is None else positions_of(self.padding, start, tokens)
-            rows = self.executor.linear(self._one_hot(own, tokens, table.shape[0]), table)
+            rows = self.embed(self._one_hot(own, tokens, table.shape[0]), table)
             return self.executor.add(x, rows)
         return self.executor.add(
             x, self.executor.rearrange(table.share, lambda rows: rows[start : start + tokens])

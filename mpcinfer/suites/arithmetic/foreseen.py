@@ -36,6 +36,11 @@ class ForeseenSession:
         weights = backend.load(config, None)
         self._session: Session[Share, Weight] = Session(Decoder(backend, config, weights))
 
+    @property
+    def length(self) -> int:
+        """Tokens after the steps so far."""
+        return self._session.cache.length
+
     def rewind(self, length: int) -> None:
         """Forgets all tokens but the first `length`."""
         rewind_cache(self._session.cache, length)

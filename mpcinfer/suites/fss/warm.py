@@ -31,6 +31,9 @@ _LONG = 260
 """Tokens of a long prompt, whose row maxima compare counts by keys instead of tables."""
 _COUNT_BITS = (3, 9)
 """Bits of counts: less than a byte, and more."""
+_ELSEWHERE = {("truncation", name) for name in OPERATIONS["truncation"]} | {("reciprocal", "goldschmidt")}
+"""Exact truncation is in a plan by itself; what is made of products alone has no kernel of its own, and this
+refuses the sums of a softmax."""
 _WIDE_WEIGHT = 4.0
 """A weight that takes more than 16 bits."""
 
@@ -74,9 +77,8 @@ def _warm_ups() -> Generator[tuple[Plan, ModelConfig, tuple[int, ...], float]]:
     yield plan, GPT2, (_ROWS, 1), _WIDE_WEIGHT
     yield plan, GPT2, (_LONG, 1), small
     for operation, protocols in OPERATIONS.items():
-        for name, protocol in protocols.items():
-            polynomial = getattr(protocol, "polynomial", False)
-            if operation != "truncation" and name != plan.choices[operation] and not polynomial:
+        for name in protocols:
+            if name != plan.choices[operation] and (operation, name) not in _ELSEWHERE:
                 for form in forms[:3]:
                     yield plan.replace(**{operation: name}), form, (_ROWS, 1), small
     yield PLANS[_POLYNOMIAL], variant("poly", GPT2), (_ROWS, 1), small

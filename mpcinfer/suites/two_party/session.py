@@ -2,41 +2,80 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 
 from mpcinfer.generation import Session
+from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import as_run
 from mpcinfer.models.public import PublicModel
+from mpcinfer.sessions.progress import Stage
 from mpcinfer.sessions.session import PrivateSession, rewind_cache
 from mpcinfer.sessions.session_config import SessionConfig, greet, require_ranges
+from mpcinfer.sessions.tally import Tally
+from mpcinfer.suites.arithmetic.agreed_batch import agreed_batch
 from mpcinfer.suites.arithmetic.backend import SecureBackend
 from mpcinfer.suites.arithmetic.foreseen import ForeseenSession
 from mpcinfer.suites.two_party.ring import ring_bits
-from parties.errors import ConfigError
 from parties.link import Link
 from parties.meter import Meter
 from protocols.arithmetic.weight import Weight
 from protocols.plan import Plan
 from protocols.share import Share
+from protocols.two_party.correlations import Kind
 from protocols.two_party.counting import CountingArithmetic
 from protocols.two_party.executor import TwoPartyArithmetic
 from protocols.two_party.primitives import FRAC_BITS
 from protocols.two_party.registry import resolve
 from protocols.two_party.source import TwoPartySource
 
+SAID = {
+    Kind.PRODUCT: "products",
+    Kind.SQUARE: "squares",
+    Kind.MATMUL: "attention",
+    Kind.LINEAR: "linear layers",
+    Kind.LINEAR_TRANSPOSED: "the head",
+    Kind.WRAP: "truncation",
+    Kind.SELECT: "selection",
+    Kind.BIT: "bits",
+    Kind.AND: "comparison",
+    Kind.DIGIT: "look-ups",
+}
+"""What correlations are for, to people who wait for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """A pass whose correlations were asked for.
+
+    Attributes:
+        start: tokens before it.
+        tokens, rows: of it.
+    """
+
+    start: int
+    tokens: int
+    rows: int
+
 
 class TwoPartySession(PrivateSession):
-    """A model on additive shares, with its KV cache. Correlations of a step are made as it starts.
+    """A model on additive shares, with its KV cache.
+
+    Correlations of a pass are made as it takes them, or ahead of it and of the prompt: by `prepare` and
+    `settle`, for passes whose lengths are known.
 
     Args:
         link: to the other party, after the handshake.
         plan: the same at both parties (the handshake saw to it).
         public: shape and ranges.
         weights: the server's weights in float; None at the client.
+        batch: sequences of every pass.
+        progress: is told how far the making of correlations is.
 
     Raises:
         ConfigError: the model was never calibrated.
@@ -44,20 +83,30 @@ class TwoPartySession(PrivateSession):
     """
 
     def __init__(
-        self, link: Link, plan: Plan, public: PublicModel, weights: Mapping[str, torch.Tensor] | None
+        self,
+        link: Link,
+        plan: Plan,
+        public: PublicModel,
+        weights: Mapping[str, torch.Tensor] | None,
+        batch: Batch = SINGLE,
+        progress: Tally | None = None,
     ) -> None:
         require_ranges(public)
         config, weights = as_run(public.config, weights, folds=plan.fold)
         suite, ranges = resolve(plan), dict(public.ranges)
         bits = ring_bits(config, ranges)
-        self._source = TwoPartySource(link)
+        self._link, self._batch, self._progress = link, batch, progress or Tally(None)
+        self._source = TwoPartySource(link, self._tell if self._progress.listened_to else None)
         executor = TwoPartyArithmetic(link, self._source, bits, FRAC_BITS)
-        backend = SecureBackend(executor, suite, config.vocabulary, ranges, types=config.types)
+        self._backend = SecureBackend(executor, suite, config.vocabulary, ranges, batch, config.types)
         self._counting = CountingArithmetic(Meter(timed=False), bits, FRAC_BITS)
-        self._foreseen = ForeseenSession(self._counting, suite, config, ranges, self.batch)
+        self._foreseen = ForeseenSession(self._counting, suite, config, ranges, batch)
         self._session: Session[Share, Weight] = Session(
-            Decoder(backend, config, backend.load(config, weights))
+            Decoder(self._backend, config, self._backend.load(config, weights))
         )
+        self._asked: deque[_Pass] = deque()
+        self._unused = self._expected_bytes = self._before_bytes = 0
+        self._expect_anew()
 
     @property
     def length(self) -> int:
@@ -68,18 +117,70 @@ class TwoPartySession(PrivateSession):
         return self._session.decoder.config.context
 
     @property
+    def batch(self) -> Batch:
+        return self._batch
+
+    @property
     def notes(self) -> list[str]:
-        return []
+        if not self._unused:
+            return []
+        return [f"{self._unused} passes were prepared for and never run: their correlations are in the bill"]
+
+    @property
+    def prepared_end(self) -> int:
+        return self._foreseen.length
+
+    def prepare(self, lengths: Sequence[int], rows: int = 1) -> None:
+        for tokens in lengths:
+            self._asked.append(_Pass(self._foreseen.length, tokens, rows))
+            self._foreseen.step(tokens, rows)
+            self._source.announce(self._counting.requests)
+            if self._progress.listened_to:
+                before = _offline_bytes(self._counting.meter)
+                self._counting.settle()
+                self._expected_bytes += _offline_bytes(self._counting.meter) - before
+            self._counting.requests.clear()
+
+    def settle(self) -> None:
+        self._source.make_all()
 
     def rewind(self, length: int) -> None:
+        self._source.give_up()
+        self._unused += len(self._asked)
+        self._asked.clear()
+        self._expect_anew()
         rewind_cache(self._session.cache, length)
         self._foreseen.rewind(length)
 
     def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
-        self._foreseen.step(count, rows)
-        self._source.announce(self._counting.requests)
-        self._counting.requests.clear()
-        return self._session.advance(ids, count, rows)
+        step = _Pass(self.length, count, rows)
+        if self._asked and self._asked[0] != step:
+            self.rewind(step.start)
+        if not self._asked:
+            self.prepare([count], rows)
+        self._asked.popleft()
+        self._backend.padding = self.padding
+        layers = self._session.decoder.config.layers
+        with self._progress.layers(self._link.meter, Stage.ONLINE, layers):
+            logits = self._session.advance(ids, count, rows, self.padding)
+        if not self._asked:
+            self._expect_anew()
+        return logits
+
+    def _expect_anew(self) -> None:
+        """All that was announced was made, or was given up."""
+        if self._progress.listened_to:
+            self._expected_bytes, self._before_bytes = 0, _offline_bytes(self._link.meter)
+
+    def _tell(self, kind: Kind) -> None:
+        made = _offline_bytes(self._link.meter) - self._before_bytes
+        self._progress.correlations(made, self._expected_bytes, SAID[kind])
+
+
+def _offline_bytes(meter: Meter) -> int:
+    """What both parties sent for correlations so far."""
+    total = meter.bill().total
+    return total.offline_bytes_to_server + total.offline_bytes_to_client
 
 
 @contextmanager
@@ -87,10 +188,11 @@ def two_party_session(link: Link, session_config: SessionConfig) -> Generator[Pr
     """A session after the handshake with the other party.
 
     Raises:
-        ConfigError: correlations from a folder or a dealer, or see `TwoPartySession`.
+        ConfigError, RangeError: see `TwoPartySession`.
+        PeerMismatch: the client asks for a batch that cannot be run.
     """
     plan, public = session_config.plan, session_config.public
-    if session_config.correlations is not None or session_config.dealer is not None:
-        raise ConfigError(f"plan {plan.name} has no dealer: the two parties make all correlations themselves")
     greet(link, plan.digest(), public.digest())
-    yield TwoPartySession(link, plan, public, session_config.weights)
+    batch = agreed_batch(link, session_config)
+    progress = Tally(session_config.on_progress)
+    yield TwoPartySession(link, plan, public, session_config.weights, batch, progress)

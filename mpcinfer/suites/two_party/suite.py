@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from mpcinfer.suites.suite import Run, Suite
+from mpcinfer.suites import kernel_mark
+from mpcinfer.suites.suite import Run, Suite, no_dealer
+from parties.errors import ConfigError
 from protocols.plan import Plan
 from protocols.two_party import plans
 
 if TYPE_CHECKING:
+    from mpcinfer.models.batch import Batch
     from mpcinfer.models.config import ModelConfig
     from mpcinfer.models.decoder import Decoder
     from mpcinfer.models.model import Model
@@ -72,7 +75,35 @@ class TwoPartySuite(Suite):
 
         return run_task(link, task)
 
+    def require_checkable(self, plan: Plan, *, folder: bool = False) -> None:
+        raise ConfigError(
+            "--check-ranges is for plans of the suite fss, whose rings are as wide as values were seen to "
+            f"get; plan {plan.name} leaves room for twice as much: --verify compares with the model"
+        )
+
+    def require_batch(self, plan: Plan, config: ModelConfig, batch: Batch) -> None:
+        batch.require_maskable(config)
+
+    def ready(self, session_config: SessionConfig) -> SessionConfig:
+        require_no_dealer(session_config)
+        return super().ready(session_config)
+
+    def compiled(self) -> bool:
+        return kernel_mark.is_warm(*plans.KERNEL_SOURCES)
+
+    def compile(self, tell: Callable[[int, int], None] | None = None) -> int:
+        from mpcinfer.suites.two_party.warm import warm
+
+        return warm(tell)
+
     def open(self, link: Link, session_config: SessionConfig) -> AbstractContextManager[PrivateSession]:
         from mpcinfer.suites.two_party.session import two_party_session
 
         return two_party_session(link, session_config)
+
+
+def require_no_dealer(session_config: SessionConfig) -> None:
+    """Raises ConfigError where correlations are to come from a dealer or a folder."""
+    given = (session_config.dealer, session_config.correlations, session_config.insecure_dealer or None)
+    if any(each is not None for each in given):
+        raise ConfigError(no_dealer(session_config.plan))

@@ -140,6 +140,10 @@ def test_keys_are_made_once_and_shown(tmp_path: Path) -> None:
     assert "never overwritten" in run("keys", "new", "server", "--dir", str(tmp_path), fails=True)
 
 
+ALONE = ["serve", "--plan", "two-party", "--key", "a", "--client-key", "b"]
+PRIVATELY = ["--local", "private", "--plan", "two-party"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -171,6 +175,31 @@ def test_keys_are_made_once_and_shown(tmp_path: Path) -> None:
         ),
         (["cost", "gpt2", "--speculate", "2", "--accepted", "3"], "all or fewer of them right"),
         (["serve", "--key", "a", "--client-key", "b", "--dealer-key", "c"], "cannot read the key file"),
+        ([*ALONE, "--dealer-key", "c"], "--dealer-key: plan two-party has no dealer"),
+        ([*ALONE, "--correlations", "c"], "--correlations: plan two-party has no dealer"),
+        ([*ALONE, "--insecure-dealer"], "--insecure-dealer: plan two-party has no dealer"),
+        (ALONE, "cannot read the key file"),
+        (["generate", "x", "--plan", "two-party"], "--server, --server-key and --key; or"),
+        (["generate", "x", *PRIVATELY, "--insecure-dealer"], "insecure_dealer: plan two-party has no dealer"),
+        (["generate", "x", *PRIVATELY, "--check-ranges"], "--verify compares with the model"),
+        (
+            [
+                "deal",
+                "--plan",
+                "two-party",
+                "--model",
+                "tiny-python",
+                "--prompt",
+                "4",
+                "--answer",
+                "1",
+                "--count",
+                "1",
+                "--out",
+                "x",
+            ],
+            "takes its correlations while it runs",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(arguments: list[str], message: str) -> None:

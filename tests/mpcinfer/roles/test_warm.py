@@ -11,6 +11,7 @@ import pytest
 from mpcinfer import private
 from mpcinfer.suites.fss.warm import warm
 from mpcinfer.suites.kernel_mark import cache_folder, is_warm
+from mpcinfer.suites.registry import SUITES
 from tests.deadlines import HANG_S
 
 _RUN = """
@@ -39,6 +40,7 @@ RUNS = [
     "fss relu maximum=tree",
     "fss gpt2 gelu=fine exponential=lookup embedding=public",
     "fss-faithful gpt2",
+    "two-party relu",
 ]
 
 
@@ -46,6 +48,8 @@ RUNS = [
 def _warm() -> None:
     if not is_warm():
         warm()
+    if not SUITES["two-party"].compiled():
+        SUITES["two-party"].compile()
 
 
 def test_no_private_run_compiles() -> None:
@@ -61,6 +65,14 @@ def test_no_private_run_compiles() -> None:
     assert [line for _, _, line in rows] == RUNS
     assert int(rows[0][0]) > 5
     assert [line for _, compiled, line in rows if int(compiled)] == []
+
+
+@pytest.mark.parametrize(
+    "suite", [pytest.param("fss", marks=[pytest.mark.slow, pytest.mark.long]), "two-party"]
+)
+def test_a_warm_up_goes_through_and_compiles_nothing_twice(suite: str) -> None:
+    assert SUITES[suite].compiled()
+    assert SUITES[suite].compile() == 0
 
 
 @pytest.mark.e2e
