@@ -97,7 +97,7 @@ def _costs_table(title: str, headings: Sequence[str]) -> Table:
 
 
 def _both(to_server: float, to_client: float) -> str:
-    return "-" if not (to_server or to_client) else f"{_bits(to_server)} / {_bits(to_client)}"
+    return "-" if not (to_server or to_client) else f"{_bits(to_server)}/{_bits(to_client)}"
 
 
 def _bits(bits: float) -> str:

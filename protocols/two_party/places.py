@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from parties.meter import SERVER
 from parties.wire import RingArray, spec_of
 from protocols.tensors import to_tensor
+from protocols.two_party.reasons import VALUES, labelled
 from protocols.two_party.recipe import Costs, Maker, Recipe
 from protocols.two_party.rows import WORD, parity
 
@@ -125,12 +126,12 @@ def _times_bit(maker: Maker, row: Words, size: int) -> tuple[Bits, Words]:
         if masks.second is not None:
             masked = masks.first ^ masks.second ^ row
             sent = [_word(masked[:, i], width) for i, width in enumerate(widths)]
-            link.send(sent, widths)
+            link.send(sent, widths, labelled(link, VALUES))
             continue
         assert masks.choices is not None
         bit = masks.choices
         chosen = np.uint64(0) - bit.astype(np.uint64)
-        received = link.recv([spec_of(width, (count,)) for width in widths])
+        received = link.recv([spec_of(width, (count,)) for width in widths], labelled(link, VALUES))
         for i, part in enumerate(received):
             total[:, i] ^= (part.astype(np.uint64) ^ row[:, i]) & chosen
     top = np.uint64((size - 1) % WORD)

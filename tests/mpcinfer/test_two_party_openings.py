@@ -10,6 +10,7 @@ import torch
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.sessions.exchange import StepClient
+from mpcinfer.suites.registry import get_plan
 from parties.documents import from_bytes
 from parties.link import MAX_DOCUMENT_BYTES
 from parties.wire import Frame
@@ -21,6 +22,12 @@ from tests.openings import listed, reason
 
 SUITE = "two-party"
 FORMS = {"gpt2": GPT2, "llama": LLAMA}
+PLANS_OF_TEST = {
+    "two-party": get_plan("two-party"),
+    "compared": get_plan("two-party").replace(
+        softmax="tree", gelu="piecewise", silu="piecewise", inverse_sqrt="octaves"
+    ),
+}
 OFFLINE = "correlations"
 ONE_WAY = {
     "linear": {"server"},
@@ -36,12 +43,12 @@ def session(steps: StepClient) -> torch.Tensor:
 
 
 @cache
-def run_of(name: str) -> TwoPartyRun:
+def run_of(name: str, plan: str = "two-party") -> TwoPartyRun:
     """One layer; products of vectors by encryption even where they are few, so that no reason is missing."""
     config: ModelConfig = dataclasses.replace(FORMS[name], layers=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vectors, "FEWEST", 64)
-        return run_two_parties(random_model(config), session)
+        return run_two_parties(random_model(config), session, PLANS_OF_TEST[plan])
 
 
 def is_document(frame: Frame) -> bool:
@@ -53,9 +60,9 @@ def is_document(frame: Frame) -> bool:
 
 @pytest.mark.parametrize("name", FORMS)
 def test_every_frame_has_a_listed_reason_and_every_reason_is_used(name: str) -> None:
-    run = run_of(name)
-    with_reasons = [frame for frame in run.frames if "/" in frame.label]
-    assert all(is_document(frame) for frame in run.frames if "/" not in frame.label)
+    frames = [frame for plan in PLANS_OF_TEST for frame in run_of(name, plan).frames]
+    with_reasons = [frame for frame in frames if "/" in frame.label]
+    assert all(is_document(frame) for frame in frames if "/" not in frame.label)
     assert {reason(frame.label, SUITE) for frame in with_reasons} == set(listed(SUITE))
 
 

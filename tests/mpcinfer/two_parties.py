@@ -17,6 +17,7 @@ from parties.link import Link
 from parties.local import local_pair
 from parties.threads import run_two_threads
 from parties.wire import Frame
+from protocols.plan import Plan
 from tests.protocols.additive.crypten.conftest import Recorder
 
 Use = Callable[[StepClient], torch.Tensor]
@@ -42,9 +43,9 @@ class TwoPartyRun:
         return [*self.to_server, *self.to_client]
 
 
-def run_two_parties(model: Model, use: Use) -> TwoPartyRun:
+def run_two_parties(model: Model, use: Use, plan: Plan = PLANS["two-party"]) -> TwoPartyRun:
     """A whole session over `model`, whose correlations the parties make as it runs."""
-    public, plan = PublicModel.of(model), PLANS["two-party"]
+    public = PublicModel.of(model)
     recorders = [Recorder(end) for end in local_pair()]
 
     def server(link: Link) -> Bill:

@@ -20,6 +20,7 @@ from protocols.arithmetic.shapes import Shape
 from protocols.two_party import comparison
 from protocols.two_party.correlations import Correlations, Kind, Parts, Request
 from protocols.two_party.executor import TwoPartyArithmetic
+from protocols.two_party.lines import LineGelu
 from protocols.two_party.source import TwoPartySource
 from tests.openings import listed
 from tests.protocols.two_party.ideal import IdealCorrelations
@@ -59,6 +60,7 @@ def every_primitive(value: torch.Tensor, owner: int) -> Callable[[TwoPartyArithm
         executor.linear(x, weight, transposed=True)
         executor.truncate(x, FRAC - 8)
         executor.select(x, executor.less_than_zero(x, 64.0))
+        LineGelu().within(64.0)(executor, x)
         executor.matmul(x, x)
         executor.mul(x, x)
         executor.square(x)
@@ -217,10 +219,13 @@ class FixedPlaces(Twin):
     """The client always knows the first entry of a table, and so tells its digits."""
 
     def _digit(self, count: int) -> Parts:
-        entries = torch.from_numpy(self._random.uint8((count, 16)) & np.uint8(3))
-        if self._rank == SERVER:
-            return (entries,)
-        return torch.zeros(count, dtype=torch.uint8), entries[:, 0].contiguous()
+        server = self._rank == SERVER
+        self._rank = SERVER
+        (tables,) = super()._digit(count)
+        if server:
+            return (tables,)
+        self._rank = CLIENT
+        return torch.zeros(count, dtype=torch.uint8), (tables & 3).to(torch.uint8)
 
 
 class Zeros:

@@ -32,8 +32,13 @@ MASKED: Mapping[str, tuple[tuple[Kind, ...], tuple[int, ...]]] = {
     "linear": ((Kind.LINEAR, Kind.LINEAR_TRANSPOSED), (0,)),
     "digits": ((Kind.DIGIT,), (0,)),
     "truncate": ((Kind.WRAP,), (0,)),
+    "place": ((Kind.PLACE_128, Kind.PLACE_256), (0,)),
+    "choose": ((Kind.TRANSFER,), ()),
+    "chosen": ((Kind.TRANSFER,), ()),
 }
 """By reason: the correlation that was taken for the frame, and which of its parts mask what is opened."""
+EACH_WAY = ("truncate", "choose", "chosen")
+"""What each party sends of its own, which is not added to the other's."""
 ONE_WAY = {"linear": SERVER, "output": CLIENT}
 """Who receives what one party alone sends."""
 
@@ -106,7 +111,7 @@ class Transcript:
             return _digits(frames, masks)
         if why in ONE_WAY:
             return _one_way(frames[ONE_WAY[why]], ONE_WAY[why])
-        if why == "truncate":
+        if why in EACH_WAY:
             return [each for rank in (SERVER, CLIENT) for each in _one_way(frames[rank], rank)]
         result = list[Opening]()
         for to_server, to_client, server, client in zip(*frames, *masks, strict=True):
