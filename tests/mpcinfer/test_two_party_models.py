@@ -17,11 +17,12 @@ from mpcinfer.sessions.exchange import StepClient
 from mpcinfer.sessions.progress import Progress, Stage
 from mpcinfer.sessions.tally import Tally
 from mpcinfer.suites.registry import get_plan
-from mpcinfer.suites.two_party.session import TwoPartySession
+from mpcinfer.suites.two_party.session import SAID, TwoPartySession
 from mpcinfer.verification import verify
 from parties.bill import Bill
 from parties.link import Link
 from parties.threads import run_two_threads
+from protocols.two_party.correlations import Kind
 from tests.mpcinfer.test_batches import NEW, UNEQUAL, Noting, samplers
 from tests.mpcinfer.test_encoders import MODELS, TEXT, in_float
 from tests.mpcinfer.test_private_models import GPT2, _costs
@@ -151,3 +152,7 @@ def test_progress_ends_with_all_bytes_that_were_counted() -> None:
     assert done == sorted(done)
     assert 0 == done[0] < done[-1] < made
     assert {"linear layers", "squares", "comparison"} < {each.detail for each in shown}
+
+
+def test_every_kind_of_correlation_has_a_word_for_those_who_wait() -> None:
+    assert set(SAID) == set(Kind)

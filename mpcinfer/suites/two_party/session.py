@@ -43,8 +43,11 @@ SAID = {
     Kind.WRAP: "truncation",
     Kind.SELECT: "selection",
     Kind.BIT: "bits",
-    Kind.AND: "comparison",
-    Kind.DIGIT: "look-ups",
+    Kind.AND: "bits of functions",
+    Kind.DIGIT: "comparison",
+    Kind.PLACE_128: "look-ups",
+    Kind.PLACE_256: "look-ups",
+    Kind.TRANSFER: "look-ups",
 }
 """What correlations are for, to people who wait for them."""
 
