@@ -151,7 +151,7 @@ def test_progress_ends_with_all_bytes_that_were_counted() -> None:
     done = [each.done for each in shown]
     assert done == sorted(done)
     assert 0 == done[0] < done[-1] < made
-    assert {"linear layers", "squares", "comparison"} < {each.detail for each in shown}
+    assert {"linear layers", "squares", "look-ups"} < {each.detail for each in shown}
 
 
 def test_every_kind_of_correlation_has_a_word_for_those_who_wait() -> None:
