@@ -15,6 +15,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
 from mpcinfer.sessions.exchange import StepClient
+from mpcinfer.suites.registry import suite_of
 from parties.bill import Bill
 from parties.errors import ConfigError
 from protocols.plan import Plan
