@@ -23,6 +23,7 @@ import torch
 
 from mpcinfer.models.model import Model
 from mpcinfer.sessions.exchange import StepClient
+from mpcinfer.suites.registry import get_plan
 from mpcinfer.suites.two_party import session
 from parties.link import Link
 from parties.meter import CLIENT, SERVER
@@ -43,6 +44,10 @@ Steps = Sequence[Sequence[int]]
 Make = Callable[[int, int], Correlations]
 """Of a party's rank and a seed that both have."""
 _SERVERS_OWN = 1 << 32
+COMPARED = get_plan("two-party").replace(
+    softmax="tree", gelu="piecewise", silu="piecewise", inverse_sqrt="octaves"
+)
+"""Functions as compositions of primitives; look-ups have `tests/protocols/two_party/test_openings.py`."""
 Inputs = dict[tuple[int, str], list[torch.Tensor]]
 """By rank and reason: what a party's own share makes it expect of the other's message, element by element."""
 _BITS_OF_PARTS = {Kind.AND: 1, Kind.DIGIT: 2}
@@ -54,7 +59,7 @@ def views(
     """What server and client have of a session with fresh seeds."""
     noted: dict[int, Noted] = {}
 
-    def source(link: Link) -> Noted:
+    def source(link: Link, tell: object = None) -> Noted:
         assert link.rank is not None
         noted[link.rank] = Noted(make(link.rank, seed))
         return noted[link.rank]
@@ -69,7 +74,7 @@ def views(
             stack.enter_context(patch.object(owner, name, function))
         stack.enter_context(patch.object(session, "TwoPartySource", source))
         stack.enter_context(patch.object(comparison, "SystemRandom", lambda: own))
-        run = run_two_parties(model, use)
+        run = run_two_parties(model, use, COMPARED)
     online = [[f for f in side if f.depth and "/" in f.label] for side in (run.to_server, run.to_client)]
     nothing = torch.zeros(())
     made = Transcript((nothing, nothing), (online[0], online[1]), (noted[0].taken, noted[1].taken))

@@ -22,8 +22,6 @@ from tests.suites.insecure_ideal.suite import InsecureIdealSuite
 CONFIG = ModelConfig(
     layers=1, width=16, heads=2, kv_heads=2, head_width=8, hidden=64, vocabulary=50, context=64
 )
-POWER = variant("power4", ModelConfig.from_json({**CONFIG.to_json(), "attention_epsilon": 0.1}))
-"""Of protocols that divide by what power attention divides by, and no other."""
 TOKENS, SEED = 8, bytes(range(12))
 BLOCKS = ("SM+LN+G", "SM+ScFuFFN", "power4", "relu")
 OPERATIONS = [
@@ -31,7 +29,9 @@ OPERATIONS = [
     for suite in ("fss", "crypten")
     for operation, protocols in SUITES[suite].operations.items()
     for name in protocols
+    if (operation, name) != ("reciprocal", "goldschmidt")
 ]
+"""All but what divides by less than softmax does here: `test_fss_polynomial` runs it."""
 COARSE = 2e-3
 """Roundings of inputs and weights, which stated errors leave out."""
 
@@ -64,9 +64,9 @@ def check_costs(suite: Suite, task: Task, result: TaskResult) -> None:
     ("name", "operation", "protocol"), OPERATIONS, ids=["/".join(each) for each in OPERATIONS]
 )
 def test_every_protocol_runs_by_itself(name: str, operation: str, protocol: str, tmp_path: Path) -> None:
-    suite, config = SUITES[name], POWER if (operation, protocol) == ("reciprocal", "goldschmidt") else CONFIG
+    suite = SUITES[name]
     task = Task(
-        plan=suite.sample_plan(operation, protocol), config=config, tokens=TOKENS, operation=operation
+        plan=suite.sample_plan(operation, protocol), config=CONFIG, tokens=TOKENS, operation=operation
     )
     result = run(suite, task, tmp_path)
     check_costs(suite, task, result)
@@ -74,7 +74,7 @@ def test_every_protocol_runs_by_itself(name: str, operation: str, protocol: str,
     assert result.expected is not None
     [entry] = [
         each
-        for each in suite.entries(folded_config(config), TOKENS)
+        for each in suite.entries(folded_config(CONFIG), TOKENS)
         if (each.operation, each.name) == (operation, protocol)
     ]
     stated = torch.full_like(result.expected, COARSE)

@@ -56,6 +56,12 @@ class Noted(Correlations):
     def announce(self, requests: Iterable[Request]) -> None:
         self._inner.announce(requests)
 
+    def make_all(self) -> None:
+        """What it hands on is made when it is taken."""
+
+    def give_up(self) -> None:
+        """Nothing was made that was not taken."""
+
     def take(self, request: Request) -> Parts:
         parts = self._inner.take(request)
         self.taken.append((request, tuple(part.clone() for part in parts)))
