@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from functools import lru_cache
 from typing import final
 
@@ -59,9 +60,9 @@ class LineActivation(UnaryProtocol):
         self.domain = (-largest, largest)
 
     @staticmethod
+    @abstractmethod
     def table(largest: float) -> Lines:
         """Lines for numbers up to that."""
-        raise NotImplementedError
 
     def within(self, largest: float) -> LineActivation:
         return type(self)(largest)

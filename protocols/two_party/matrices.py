@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from parties.errors import RangeError
 from parties.link import Link
 from parties.meter import CLIENT, SERVER
 from parties.randomness import Randomness
@@ -18,12 +19,13 @@ from protocols.arithmetic.shapes import Shape
 from protocols.kernels.ring_products import ring_bmm
 from protocols.tensors import to_tensor, to_words
 from protocols.two_party.correlations import Kind, Parts, Request
-from protocols.two_party.primitives import FRAC_BITS
+from protocols.two_party.primitives import FRAC_BITS, MOST_ANSWERS
 from protocols.two_party.rlwe.costs import answer_bytes, key_bytes, query_bytes
 from protocols.two_party.rlwe.keys import EvaluationKeys, SecretKey, receive_keys, send_keys
 from protocols.two_party.rlwe.matrix_evaluator import evaluator_product
 from protocols.two_party.rlwe.matrix_holder import receive_share, send_left
 from protocols.two_party.rlwe.parameters import (
+    NORM_SLACK,
     RlweParameters,
     largest_norm,
     matrix_parameters,
@@ -41,8 +43,8 @@ def parameters_of(request: Request) -> RlweParameters:
     """The parameters under which a matrix correlation is made; the same for both parties."""
     inner = request.shapes[0][-1]
     if request.kind is Kind.MATMUL:
-        return matrix_parameters(request.bits, private_norm(request.bits, inner))
-    return matrix_parameters(request.bits, largest_norm(WEIGHT_BITS, inner))
+        return matrix_parameters(request.bits, private_norm(request.bits, inner), MOST_ANSWERS)
+    return matrix_parameters(request.bits, largest_norm(WEIGHT_BITS, inner), MOST_ANSWERS)
 
 
 def matrix_shape(request: Request, rows: int) -> MatrixShape:
@@ -52,6 +54,18 @@ def matrix_shape(request: Request, rows: int) -> MatrixShape:
         return MatrixShape(math.prod(left[:-2]), rows, left[-1], right[-1])
     inner, columns = right if request.kind is Kind.LINEAR else right[::-1]
     return MatrixShape(1, rows, inner, columns)
+
+
+def require_norm(name: str, weight: torch.Tensor) -> None:
+    """That products with a weight, or its transpose, are within what `parameters_of` assumes; see `hold`."""
+    squares, most = weight.double().square(), 4.0**WEIGHT_BITS
+    columns = max(float(squares.mean(axis).max()) for axis in (0, 1)) if squares.numel() else 0.0
+    if columns > most * NORM_SLACK**2 or float(squares.mean()) > most:
+        limit = 2.0 ** (WEIGHT_BITS - FRAC_BITS)
+        raise RangeError(
+            f"{name}: entries of root mean square {float(squares.mean()) ** 0.5 / 2.0**FRAC_BITS:.4g}, the "
+            f"suite two-party multiplies with {limit:g} at most, {NORM_SLACK * limit:g} in one column"
+        )
 
 
 def matmul_bytes(request: Request) -> int:
@@ -95,7 +109,13 @@ class Matrices:
         self._rows: dict[StockId, Parts] = {}
 
     def hold(self, name: str, weight: torch.Tensor | None) -> None:
-        """The server's weight of that name; None at the client."""
+        """The server's weight of that name; None at the client.
+
+        Raises:
+            RangeError: entries so large that products could be wrong, or their noise not be hidden.
+        """
+        if weight is not None and weight.dim() == 2:
+            require_norm(name, weight)
         self._weights[name] = weight
 
     def make(self, requests: Sequence[Request]) -> list[Parts]:

@@ -13,6 +13,7 @@ from parties.meter import CLIENT, SERVER
 from parties.randomness import Randomness
 from protocols.two_party.ot.costs import OtCosts
 from protocols.two_party.ot.two_party_ot import TwoPartyOt
+from protocols.two_party.primitives import MOST_ANSWERS
 from protocols.two_party.rlwe.costs import key_bytes, vector_answer_bytes, vector_query_bytes
 from protocols.two_party.rlwe.elementwise import evaluator_products, holder_products
 from protocols.two_party.rlwe.keys import EvaluationKeys, SecretKey, receive_keys, send_keys
@@ -23,9 +24,6 @@ _KeyId = tuple[int, tuple[int, ...]]
 FEWEST, MOST_BITS = 1 << 13, 58
 """A ciphertext has room for 2^14 numbers: fewer than half of that are multiplied by oblivious transfer, which
 takes more computation, and in rings above 34 bits more bytes; so are numbers of more bits than that."""
-
-MOST_ANSWERS = 1 << 28
-"""Products of a run for which statistical bounds hold: GPT-2's blocks at 128 tokens take some 40 million."""
 
 
 def encrypted(count: int, bits: int) -> bool:

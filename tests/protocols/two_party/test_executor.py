@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from parties.bill import Bill
+from parties.errors import RangeError
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter
 from parties.threads import run_two_threads
@@ -274,3 +275,13 @@ def test_tables_of_comparisons_take_four_bytes_a_digit() -> None:
     assert (tables.dtype, tables.shape) == (torch.int32, (40,))
     words = tables.to(torch.int64) & 0xFFFFFFFF
     assert torch.equal((words >> 2 * places.to(torch.int64)) & 3, entries.to(torch.int64))
+
+
+def test_a_weight_that_cannot_be_multiplied_is_refused_before_a_pass() -> None:
+    def party(link: Link) -> None:
+        executor = TwoPartyArithmetic(link, TwoPartySource(link), RING, FRAC)
+        value = torch.full((4, 4), 3.0) if executor.rank == SERVER else None
+        executor.weight("layer0.ffn.in.weight", value, (4, 4))
+
+    with pytest.raises(RangeError, match=r"layer0\.ffn\.in\.weight: entries of root mean square 3"):
+        run_two_threads(party, party)

@@ -228,6 +228,26 @@ class FixedPlaces(Twin):
         return torch.zeros(count, dtype=torch.uint8), (tables & 3).to(torch.uint8)
 
 
+class KnownIndex(Twin):
+    """Look-ups always take the index 0, which so hides nothing."""
+
+    def _place(self, request: Request) -> Parts:
+        words, self._words = self._words, lambda shape, bits=64: torch.zeros(shape, dtype=torch.int64)
+        parts = super()._place(request)
+        self._words = words
+        return parts
+
+
+class KnownTransfers(Twin):
+    """Masks of transfers are zero, and so are choices: those hide shares of bits, uniform by themselves."""
+
+    def _transfer(self, count: int) -> Parts:
+        words, self._words = self._words, lambda shape, bits=64: torch.zeros(shape, dtype=torch.int64)
+        parts = super()._transfer(count)
+        self._words = words
+        return parts
+
+
 class Zeros:
     """In place of a party's own randomness."""
 
@@ -291,3 +311,13 @@ def test_a_table_of_digits_without_the_servers_random_bits_is_noticed(
     monkeypatch.setattr(comparison, "SystemRandom", Zeros)
     assert results_are_right(ideal)
     assert caught(ideal) == {"digits"}
+
+
+def test_a_look_up_under_a_known_index_is_noticed() -> None:
+    assert results_are_right(KnownIndex.make)
+    assert caught(KnownIndex.make) == {"place"}
+
+
+def test_transfers_without_masks_are_noticed() -> None:
+    assert results_are_right(KnownTransfers.make)
+    assert caught(KnownTransfers.make) == {"chosen"}
