@@ -99,8 +99,14 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         """What the blocks add to: token rows with positions, as this backend keeps a residual."""
         return x
 
-    def attention_inputs(self, q: TensorT, k: TensorT, v: TensorT) -> tuple[TensorT, TensorT, TensorT]:
-        """Queries [B, H, T, K], keys and values [B, H_kv, T, K] as attention and the cache want them."""
+    def attention_inputs(
+        self, q: TensorT, k: TensorT, v: TensorT, start: int | None
+    ) -> tuple[TensorT, TensorT, TensorT]:
+        """Queries [B, H, T, K], keys and values [B, H_kv, T, K] as attention and the cache want them.
+
+        Args:
+            start: tokens in the cache before these; None where there is none, or not for every key a query.
+        """
         return q, k, v
 
     def attention(

@@ -252,7 +252,8 @@ class Decoder(Generic[TensorT, WeightT]):
             q = backend.scale(q, config.head_width**-0.5)
             if config.temperature == "position":
                 q = backend.apply_temperature(q, self.weights[f"layer{layer}.attn.log_temperature"], first)
-            q, k, v = backend.attention_inputs(q, k, v)
+            kept = cache is not None and not of.one_row_of
+            q, k, v = backend.attention_inputs(q, k, v, of.start if kept else None)
             if cache is not None:
                 cache.extend(layer, k, v, backend)
                 k, v = cache.keys[layer], cache.values[layer]

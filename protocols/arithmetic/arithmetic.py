@@ -192,6 +192,19 @@ class Arithmetic(ABC):
     def matmul(self, a: Share, b: Share) -> Share:
         """Batched matrix product of two secrets, truncated."""
 
+    def attention_factors(
+        self, name: str, q: Share, k: Share, v: Share, start: int, bits: tuple[int, int]
+    ) -> tuple[Share, Share, Share]:
+        """Queries [..., H, T, K], keys and values [..., H_kv, T, K] of tokens after `start` others, as later
+        matrix products take them: those of each query with the keys up to its own, and those of weights with
+        values. An executor may have keys and values stay as what products of later tokens reuse.
+
+        Args:
+            name: of the layer.
+            bits: of the rings of products with keys and with values.
+        """
+        return q, k, v
+
     @abstractmethod
     def less_than_zero(self, a: Share, largest: float | None = None, tolerance: float = 0.0) -> Share:
         """1 where a < 0, else 0, as integers (no fraction bits).

@@ -30,6 +30,10 @@ class Kind(StrEnum):
     """Random a, which the client alone knows, and additive shares of a times a weight of the server's."""
     LINEAR_TRANSPOSED = "linear.transposed"
     """The same times the weight's transpose."""
+    SCORES = "scores"
+    """Random rows s for new queries, r for new keys, and s times all keys' r, those of earlier tokens too."""
+    MIX = "mix"
+    """Random rows s for new attention weights, r for new values, and s times all values' r."""
     WRAP = "wrap"
     """Random bits, one of the server's and one of the client's, and additive shares of their product."""
     SELECT = "select"
@@ -50,7 +54,9 @@ class Kind(StrEnum):
     """Random OTs in both directions: the sender knows two masks, the receiver one and which."""
 
 
-_PAIRS = (Kind.PRODUCT, Kind.MATMUL, Kind.LINEAR, Kind.LINEAR_TRANSPOSED)
+KEPT = (Kind.SCORES, Kind.MIX)
+"""Products with factors that stay: keys and values."""
+_PAIRS = (Kind.PRODUCT, Kind.MATMUL, Kind.LINEAR, Kind.LINEAR_TRANSPOSED, *KEPT)
 TABLE_SIZE, ENTRY_BITS = 16, 2
 """Of `Kind.DIGIT`."""
 TABLE_BITS = TABLE_SIZE * ENTRY_BITS
@@ -66,9 +72,11 @@ class Request:
     """One correlation.
 
     Attributes:
-        shapes: of the factors; of a linear layer those of x [..., in] and of the weight [in, out].
+        shapes: of the factors; of a linear layer those of x [..., in] and of the weight [in, out]; of
+            attention those of T new queries [..., H_kv, G, T, K], G heads for each of keys, and of all S keys
+            or values [..., H_kv, S, K], the last T of which are new.
         bits: modulo 2^bits; 1 for bits that are XOR-shared alone; of an index all of its bits.
-        weight: name of the weight, for a linear layer.
+        weight: name of the weight, for a linear layer; of the layer, for attention.
     """
 
     kind: Kind
@@ -83,7 +91,10 @@ class Request:
 
     @property
     def elements(self) -> int:
-        """Of the first factor."""
+        """Of the first factor; of attention those of queries or weights, whichever are more."""
+        if self.kind in KEPT:
+            *rows, width = self.shapes[0]
+            return math.prod(rows) * max(width, self.shapes[1][-2])
         return math.prod(self.shapes[0])
 
     @property
@@ -111,6 +122,8 @@ class Correlations(ABC):
         PRODUCT, MATMUL   a, b, and their product
         SQUARE            r, r^2
         LINEAR            the server: its share; the client: a, and its share
+        SCORES, MIX       s [..., H_kv, G, T, K] or [..., T, S], r of the new rows [..., H_kv, T, K], and the
+                          product [..., T, S] or [..., T, K]; of what a causal row does not see, anything
         WRAP              this party's bits [n], and its share of the products [n]
         SELECT            the bit's XOR share, its additive share, the number's share, the product's share
         BIT               the XOR share, the additive share

@@ -10,7 +10,7 @@ from parties.errors import ConfigError, RangeError
 from parties.link import Link
 from parties.meter import CLIENT, SERVER
 from parties.wire import Spec
-from protocols.arithmetic.arithmetic import Arithmetic
+from protocols.arithmetic.causal_rows import CausalRows
 from protocols.arithmetic.lines import Lines
 from protocols.arithmetic.shapes import broadcast_shape
 from protocols.arithmetic.weight import Weight
@@ -22,6 +22,7 @@ from protocols.two_party.codes import codes_of
 from protocols.two_party.comparison import less_than
 from protocols.two_party.correlations import Correlations, Parts
 from protocols.two_party.index import dropped, is_negative
+from protocols.two_party.kept import Factor, KeepsFactors, Kept, Queries, product_share
 from protocols.two_party.look_up import look_up
 from protocols.two_party.primitives import CHOICE_FRAC_BITS
 from protocols.two_party.steps import Step
@@ -29,7 +30,7 @@ from protocols.two_party.steps import Step
 Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-class TwoPartyArithmetic(Arithmetic):
+class TwoPartyArithmetic(KeepsFactors):
     """Shares of Z_2^ring_bits; every opened value has a fresh uniform mask of its own width.
 
     Args:
@@ -66,11 +67,44 @@ class TwoPartyArithmetic(Arithmetic):
         return self.rescaled(value + d * d if self.rank == SERVER else value, a, a, bits)
 
     def matmul(self, a: Share, b: Share) -> Share:
-        """See `Arithmetic.matmul`. As `mul`."""
+        """See `Arithmetic.matmul`. As `mul`; of a kept factor the other one alone is opened, or was."""
+        if isinstance(b, Kept):
+            return self._times_kept(a, b)
         bits = self.product_bits(a, b)
         shares = self._take(steps.matmul(a.shape, b.shape, bits))
         opened = self._open_factors("matmul", a, b, shares, bits)
         return self.rescaled(self._beaver(ring_bmm, opened, shares), a, b, bits)
+
+    def attention_factors(
+        self, name: str, q: Share, k: Share, v: Share, start: int, bits: tuple[int, int]
+    ) -> tuple[Share, Share, Share]:
+        """See `Arithmetic.attention_factors` and `kept.py`. Reveals q, k, v, minus masks: uniform."""
+        step = steps.attention_factors(name, q.shape, k.shape, start, *bits)
+        (s, r, product), (s_mix, r_mix, product_mix) = map(self.correlations.take, step.requests)
+        by_head = [part.flatten(-4, -3) for part in (s, product, s_mix, product_mix)]
+        masked = ((q, by_head[0]), (k, r), (v, r_mix))
+        sizes = (bits[0], *bits)
+        pairs = zip(masked, sizes, strict=True)
+        e, d, d_mix = self._open("kept", *((x.value - mask, size) for (x, mask), size in pairs))
+        return (
+            Queries(q.value, q.frac_bits, opened=e, factor=Factor(*by_head[:2])),
+            Kept(k.value, k.frac_bits, opened=d, bits=bits[0]),
+            Kept(v.value, v.frac_bits, opened=d_mix, bits=bits[1], factor=Factor(*by_head[2:])),
+        )
+
+    def _times_kept(self, a: Share, b: Kept) -> Share:
+        """a [..., H, T, n] times a kept factor [..., H, n, m]. Weights of later tokens are zero, and so are
+        their masks: of those nothing is opened."""
+        if isinstance(a, Queries):
+            product = product_share(a.opened, a.factor, b)
+        else:
+            assert b.factor is not None
+            rows = CausalRows(a.shape[-2], a.shape[-1] - a.shape[-2])
+            seen = rows.pack(self, Share(a.value - b.factor.mask, a.frac_bits))
+            (opened,) = self._open("mixed", (seen.value, b.bits))
+            weights = rows.unpack(self, Share(opened, a.frac_bits))
+            product = product_share(weights.value, b.factor, b)
+        return self.rescaled(product, a, b, b.bits)
 
     def select(self, a: Share, bit: Share) -> Share:
         """See `Arithmetic.select`. The lowest bits of additive shares of a bit are XOR shares of it.

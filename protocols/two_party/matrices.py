@@ -18,7 +18,8 @@ from parties.randomness import Randomness
 from protocols.arithmetic.shapes import Shape
 from protocols.kernels.ring_products import ring_bmm
 from protocols.tensors import to_tensor, to_words
-from protocols.two_party.correlations import Kind, Parts, Request
+from protocols.two_party.correlations import KEPT, Kind, Parts, Request
+from protocols.two_party.kept_rows import Factors, KeptRows
 from protocols.two_party.primitives import FRAC_BITS, MOST_ANSWERS
 from protocols.two_party.rlwe.costs import answer_bytes, key_bytes, query_bytes
 from protocols.two_party.rlwe.keys import EvaluationKeys, SecretKey, receive_keys, send_keys
@@ -32,7 +33,7 @@ from protocols.two_party.rlwe.parameters import (
     private_norm,
 )
 from protocols.two_party.rlwe.tiles import MatrixShape
-from protocols.two_party.stock import Stock, StockId, rows_of, stock_id
+from protocols.two_party.stock import KeptStock, Stock, StockId, rows_of, stock_id
 
 WEIGHT_BITS = FRAC_BITS + 1
 """A weight's columns have the norm of entries below 2 at most, in the mean; one column 64 times as much."""
@@ -107,6 +108,7 @@ class Matrices:
         self._weights: dict[str, torch.Tensor | None] = {}
         self._stock = Stock()
         self._rows: dict[StockId, Parts] = {}
+        self._kept = KeptRows(self._multiply, random)
 
     def hold(self, name: str, weight: torch.Tensor | None) -> None:
         """The server's weight of that name; None at the client.
@@ -123,6 +125,8 @@ class Matrices:
 
         Whoever encrypts sends the next factor before it waits for the answer to one: neither party idles.
         """
+        if requests[0].kind in KEPT:
+            return self._kept.make(requests)
         if requests[0].kind is Kind.MATMUL:
             return self._matmuls(requests)
         lacking = [_Encrypted(request, self._stock.take(request)) for request in requests]
@@ -155,23 +159,31 @@ class Matrices:
         return list(zip(masks, shares, strict=True))
 
     def _matmuls(self, requests: Sequence[Request]) -> list[Parts]:
+        """Random matrices and their products."""
+        factors = [self._factors(request) for request in requests]
+        products = self._multiply(requests, factors)
+        return [(a, b, product) for (a, b), product in zip(factors, products, strict=True)]
+
+    def _factors(self, request: Request) -> Factors:
+        a, b = (self._words(shape, request.bits) for shape in request.shapes)
+        return a, b
+
+    def _multiply(self, requests: Sequence[Request], factors: Sequence[Factors]) -> list[torch.Tensor]:
         """(a_0 + a_1)(b_0 + b_1): each party's own product, and those of its a with the other's b.
 
         In both directions at once: a party sends its next a, multiplies the other's, and only then waits.
         """
-        factors: list[tuple[torch.Tensor, torch.Tensor]] = []
         products: list[torch.Tensor] = []
         encrypted = [_Encrypted(request, request.shapes[0][-2]) for request in requests]
+        own = iter(factors)
         for each, before in _with_the_one_before(encrypted):
             if each is not None:
-                a, b = (self._words(shape, each.request.bits) for shape in each.request.shapes)
-                self._send_left(each, a)
-                factors.append((a, b))
+                self._send_left(each, next(own)[0])
             if before is not None:
                 a, b = factors[len(products)]
                 cross = self._times_right(before, b) + self._receive_share(before)
                 products.append(ring_bmm(a, b) + cross.reshape(before.request.result_shape))
-        return [(a, b, product) for (a, b), product in zip(factors, products, strict=True)]
+        return products
 
     def _of_weight(self, each: _Encrypted) -> torch.Tensor:
         weight = self._weights[each.request.weight]
@@ -223,11 +235,15 @@ class MatrixCosts:
 
     def __init__(self) -> None:
         self._sent: set[tuple[int, _KeyId]] = set()
-        self._stock = Stock()
+        self._stock, self._kept = Stock(), KeptStock()
 
     def count(self, request: Request) -> tuple[int, int]:
         """Bytes to the server and to the client for one correlation, keys included where they are new."""
-        rows = request.shapes[0][-2] if request.kind is Kind.MATMUL else self._stock.take(request)
+        if request.kind in KEPT:
+            block = self._kept.take(request)
+            request, rows = block.product, block.fresh and block.product.shapes[0][-2]
+        else:
+            rows = request.shapes[0][-2] if request.kind is Kind.MATMUL else self._stock.take(request)
         if not rows:
             return 0, 0
         parameters, shape, to = parameters_of(request), matrix_shape(request, rows), [0, 0]

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from parties.meter import CLIENT, SERVER
+from protocols.arithmetic.causal_rows import CausalRows
 from protocols.arithmetic.shapes import Shape
 from protocols.two_party.codes import Codes
 from protocols.two_party.correlations import ENTRY_BITS, MOST_UPPER_BITS, PLACES, TABLE_BITS, Kind, Request
@@ -55,6 +56,23 @@ def matmul(a: Shape, b: Shape, bits: int) -> Step:
     """As `product`."""
     opened = exchange((math.prod(a), bits), (math.prod(b), bits))
     return Step((opened,), (Request(Kind.MATMUL, (a, b), bits),))
+
+
+def attention_factors(name: str, q: Shape, k: Shape, start: int, score_bits: int, mix_bits: int) -> Step:
+    """Queries [..., H, T, K], keys and values [..., H_kv, T, K], each minus its mask, are opened together."""
+    *lead, heads, tokens, width = k
+    queries = (*lead, heads, q[-3] // heads, tokens, width)
+    shapes = (queries, (*lead, heads, start + tokens, width))
+    requests = (Request(Kind.SCORES, shapes, score_bits, name), Request(Kind.MIX, shapes, mix_bits, name))
+    opened = exchange((math.prod(q), score_bits), (math.prod(k), score_bits), (math.prod(k), mix_bits))
+    return Step((opened,), requests)
+
+
+def mixed(weights: Shape, bits: int) -> Step:
+    """Attention weights [..., T, S] of keys up to each token's own, minus masks that are there already."""
+    *lead, tokens, keys = weights
+    visible = CausalRows(tokens, keys - tokens).visible
+    return Step((exchange((math.prod(lead) * visible, bits)),), ())
 
 
 def linear(x: Shape, weight: Shape, name: str, bits: int, *, transposed: bool) -> Step:

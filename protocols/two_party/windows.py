@@ -14,6 +14,8 @@ _BYTES = {
     Kind.MATMUL: 24,
     Kind.LINEAR: 16,
     Kind.LINEAR_TRANSPOSED: 16,
+    Kind.SCORES: 24,
+    Kind.MIX: 24,
     Kind.WRAP: 9,
     Kind.SELECT: 25,
     Kind.BIT: 9,

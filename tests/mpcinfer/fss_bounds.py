@@ -135,7 +135,9 @@ class FssBounds(ErrorBoundBackend):
         factors = log_temperature[:, start : start + q.value.shape[-2], None]
         return Bounded(q.value * factors, q.error * factors)
 
-    def attention_inputs(self, q: Bounded, k: Bounded, v: Bounded) -> tuple[Bounded, Bounded, Bounded]:
+    def attention_inputs(
+        self, q: Bounded, k: Bounded, v: Bounded, start: int | None
+    ) -> tuple[Bounded, Bounded, Bounded]:
         p = self._precision
         parts = ((q, p.query), (k, p.key), (v, p.value))
         q, k, v = (Bounded(x.value, x.error + _unit(frac)) for x, frac in parts)

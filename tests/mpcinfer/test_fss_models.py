@@ -263,7 +263,7 @@ Operation = Callable[..., object]
 @pytest.mark.parametrize(
     ("operation", "wrong"),
     [
-        ("attention_inputs", lambda right: lambda q, k, v: right(q, k, k)),
+        ("attention_inputs", lambda right: lambda q, k, v, start: right(q, k, k, start)),
         ("activation", lambda right: lambda x, kind: right(x, "relu")),
         ("add", lambda right: lambda a, b: a),
     ],

@@ -29,8 +29,9 @@ from mpcinfer.models.config import (
 from mpcinfer.models.padding import is_padding, positions_of
 from mpcinfer.models.rope import Rope
 from mpcinfer.models.turning import Turning, rope_angles
+from mpcinfer.suites.arithmetic.padded_scores import without_padding
 from mpcinfer.suites.arithmetic.polynomial import require_polynomial
-from parties.errors import ConfigError, RangeError
+from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Phase
 from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.arithmetic.causal_rows import CausalRows
@@ -56,8 +57,6 @@ EPSILON_FRAC = 30
 
 UNCALIBRATED_SPREAD = 64.0
 """Likewise, of how far scores are below their row's largest."""
-HIDDEN = 32.0
-"""How far below its row's largest score padding is: the exponentials are below half a last place there."""
 
 _SPREAD = {"layernorm": "variance", "rmsnorm": "mean_square"}
 
@@ -159,6 +158,16 @@ class SecureBackend(Backend[Share, Weight]):
     def matmul(self, a: Share, b: Share) -> Share:
         return self.executor.matmul(a, b)
 
+    def attention_inputs(self, q: Share, k: Share, v: Share, start: int | None) -> tuple[Share, Share, Share]:
+        if start is None:
+            return q, k, v
+        executor, bits = self.executor, list[int]()
+        for name, left, right in (("scores", q, k), ("mix", Share(v.value, executor.frac_bits), v)):
+            with self.sized(f"{name}/matmul"):
+                bits.append(executor.product_bits(left, right))
+        with self.span("inputs", "matmul"):
+            return executor.attention_factors(self.site.key, q, k, v, start, (bits[0], bits[1]))
+
     def sized(self, name: str) -> AbstractContextManager[object]:
         return self._within(f"{self.site.key}.{name}")
 
@@ -195,29 +204,11 @@ class SecureBackend(Backend[Share, Weight]):
         return rows.unpack(executor, executor.mul_public(bent, form.cap))
 
     def _without_padding(self, scores: Share) -> Share:
-        """Scores, those of padding so much lower that they get no weight: the client adds to its shares what
-        it alone knows.
-
-        Raises:
-            RangeError: the plan's softmax does not hold scores so far apart.
-        """
-        sequences, keys = scores.shape[0], scores.shape[-1]
         key, spread = f"{self.site.key}.softmax/spread", UNCALIBRATED_SPREAD
         if self._ranges is not None:
             spread = Seen(self._ranges).largest(key, spread, SCORE_MARGIN)
-        apart = HIDDEN + spread  # padding may be as far above a row's largest as others are below
-        if spread + apart > self.suite.softmax.max_spread:
-            raise RangeError(
-                f"{key}: padding would be up to {spread + apart:.4g} below the largest score, the plan's "
-                f"softmax holds {self.suite.softmax.max_spread:.4g}; give prompts of one length, and say so: "
-                "--equal-lengths (equal_lengths=True)"
-            )
-        added = None
-        if self.padding is not None:
-            hidden = is_padding(self.padding, keys)
-            added = torch.where(hidden, -apart / 2, apart / 2)[:, None, None, :]
-        own = self.executor.share_from(CLIENT, added, (sequences, 1, 1, keys))
-        return self.executor.add(scores, own)
+        most = self.suite.softmax.max_spread
+        return without_padding(self.executor, scores, self.padding, key, spread, most)
 
     def add_offset(self, scores: Share, offset: Weight | None, shift: float) -> Share:
         if offset is not None:

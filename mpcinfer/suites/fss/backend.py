@@ -245,7 +245,7 @@ class FssBackend(Backend[Share, Matrix]):
         columns = slice(start, start + q.shape[-2])
         return self.executor.one(Linear(log_temperature, columns=columns), q)
 
-    def attention_inputs(self, q: Share, k: Share, v: Share) -> tuple[Share, Share, Share]:
+    def attention_inputs(self, q: Share, k: Share, v: Share, start: int | None) -> tuple[Share, Share, Share]:
         widths = self._widths.attention(self._layer)
         return publish_inputs(self.executor, widths, self._precision, q, k, v)
 

@@ -38,6 +38,8 @@ SAID = {
     Kind.PRODUCT: "products",
     Kind.SQUARE: "squares",
     Kind.MATMUL: "attention",
+    Kind.SCORES: "attention",
+    Kind.MIX: "attention",
     Kind.LINEAR: "linear layers",
     Kind.LINEAR_TRANSPOSED: "the head",
     Kind.WRAP: "truncation",

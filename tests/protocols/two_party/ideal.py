@@ -25,6 +25,7 @@ class IdealCorrelations(Correlations):
     def __init__(self, rank: int, seed: int) -> None:
         self._rank, self._random = rank, InsecureTestRandom(seed)
         self._weights: dict[str, torch.Tensor | None] = {}
+        self._kept: dict[tuple[str, Kind], torch.Tensor] = {}
         self.taken: list[Request] = []
 
     def hold(self, name: str, weight: torch.Tensor | None, shape: Shape) -> None:
@@ -38,6 +39,8 @@ class IdealCorrelations(Correlations):
         match request.kind:
             case Kind.LINEAR | Kind.LINEAR_TRANSPOSED:
                 return self._linear(request)
+            case Kind.SCORES | Kind.MIX:
+                return self._attention(request)
             case Kind.DIGIT:
                 return self._digit(request.elements)
             case Kind.WRAP:
@@ -80,6 +83,27 @@ class IdealCorrelations(Correlations):
         assert weight is not None
         product = ring_matmul(a, weight.T.contiguous() if request.kind is Kind.LINEAR_TRANSPOSED else weight)
         return (product - client,)
+
+    def _attention(self, request: Request) -> Parts:
+        """Keys' masks are drawn anew from the token on with which a request begins."""
+        tokens, keys = request.shapes[0][-2], request.shapes[1][-2]
+        *lead, groups, _, width = request.shapes[0]
+        identity = (request.weight, request.kind)
+        fresh = self._words((2, *lead, tokens, width))
+        before = self._kept.get(identity, fresh[..., :0, :])[..., : keys - tokens, :]
+        self._kept[identity] = torch.cat([before, fresh], -2)
+        assert self._kept[identity].shape[-2] == keys
+        right = self._kept[identity].sum(0).unsqueeze(-3)
+        columns = width if request.kind is Kind.SCORES else keys
+        left = self._words((*lead, groups, tokens, columns))
+        if request.kind is Kind.SCORES:
+            right = right.transpose(-1, -2)
+        else:
+            left = left.tril(keys - tokens)
+        product = ring_bmm(left, right)
+        own = self._share(left)
+        mask = own.tril(keys - tokens) if request.kind is Kind.MIX else own
+        return mask, fresh[self._rank], self._share(product)
 
     def _digit(self, count: int) -> Parts:
         entries = self._random.uint8((count, 16)) & np.uint8(3)

@@ -17,6 +17,7 @@ from parties.link import Link
 from parties.meter import CLIENT, SERVER
 from parties.randomness import InsecureTestRandom
 from protocols.arithmetic.shapes import Shape
+from protocols.share import Share
 from protocols.two_party import comparison
 from protocols.two_party.correlations import Correlations, Kind, Parts, Request
 from protocols.two_party.executor import TwoPartyArithmetic
@@ -62,6 +63,7 @@ def every_primitive(value: torch.Tensor, owner: int) -> Callable[[TwoPartyArithm
         executor.select(x, executor.less_than_zero(x, 64.0))
         LineGelu().within(64.0)(executor, x)
         executor.matmul(x, x)
+        attention(executor, x)
         executor.mul(x, x)
         executor.square(x)
         with executor.within(1024.0):
@@ -71,6 +73,15 @@ def every_primitive(value: torch.Tensor, owner: int) -> Callable[[TwoPartyArithm
         return x.value
 
     return body
+
+
+def attention(executor: TwoPartyArithmetic, x: Share) -> None:
+    """A secret [n, n] as queries, keys and values of n tokens, and as weights where they may not be zero."""
+    heads = executor.rearrange(x, lambda value: value[None])
+    queries, keys, values = executor.attention_factors("layer", heads, heads, heads, 0, (RING, RING))
+    scores = executor.matmul(queries, executor.rearrange(keys, lambda value: value.transpose(-1, -2)))
+    assert scores.shape == heads.shape
+    executor.matmul(executor.rearrange(heads, torch.tril), values)
 
 
 def run(secret: str, owner: int = CLIENT, make: Callable[[Link], Correlations] = ideal) -> Transcript:
@@ -144,6 +155,7 @@ def reopened(make: Callable[[Link], Correlations]) -> int:
             executor.mul(x, x)
             executor.square(x)
             executor.matmul(x, x)
+            attention(executor, x)
         return x.value
 
     seen: dict[int, list[torch.Tensor]] = {}
@@ -292,7 +304,7 @@ def test_a_mask_that_is_used_twice_is_noticed() -> None:
 
 def test_a_mask_that_is_too_narrow_is_noticed() -> None:
     assert results_are_right(Narrow.make)
-    assert caught(Narrow.make) == {"product", "square", "matmul", "select", "linear"}
+    assert caught(Narrow.make) == {"product", "square", "matmul", "kept", "mixed", "select", "linear"}
 
 
 def test_truncation_without_a_mask_of_the_wrap_is_noticed() -> None:

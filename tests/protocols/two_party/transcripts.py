@@ -26,6 +26,8 @@ MASKED: Mapping[str, tuple[tuple[Kind, ...], tuple[int, ...]]] = {
     "product": ((Kind.PRODUCT,), (0, 1)),
     "square": ((Kind.SQUARE,), (0,)),
     "matmul": ((Kind.MATMUL,), (0, 1)),
+    "kept": ((Kind.SCORES, Kind.MIX), (0, 1, 2)),
+    "mixed": ((Kind.MIX,), (0,)),
     "select": ((Kind.SELECT,), (0, 2)),
     "sign": ((Kind.BIT,), (0,)),
     "and": ((Kind.AND,), (0, 1)),
@@ -111,8 +113,8 @@ class Transcript:
 
     def _of(self, why: str) -> list[Opening]:
         frames = [[f for f in side if reason(f.label, SUITE) == why] for side in self.received]
-        kinds, places = MASKED.get(why, ((), ()))
-        masks = [[parts for request, parts in side if request.kind in kinds] for side in self.taken]
+        _, places = MASKED.get(why, ((), ()))
+        masks = [_masks(why, side) for side in self.taken]
         if why == "digits":
             return _digits(frames, masks)
         if why in ONE_WAY:
@@ -134,6 +136,23 @@ class Transcript:
 def modulo(value: torch.Tensor, bits: int) -> torch.Tensor:
     """From 0 to below 2^bits."""
     return value & ((1 << bits) - 1)
+
+
+def _masks(why: str, taken: Sequence[tuple[Request, Parts]]) -> list[Parts]:
+    """What a party took for each frame of a reason."""
+    kinds, _ = MASKED.get(why, ((), ()))
+    parts = [parts for request, parts in taken if request.kind in kinds]
+    if why == "mixed":
+        return [(_visible(left),) for left, _, _ in parts]
+    if why == "kept":  # scores' and mixes', by turns
+        return [(s, r, r_mix) for (s, r, _), (_, r_mix, _) in zip(parts[::2], parts[1::2], strict=True)]
+    return parts
+
+
+def _visible(left: torch.Tensor) -> torch.Tensor:
+    """Of rows [..., T, S] what is up to each token's own place."""
+    tokens, keys = left.shape[-2:]
+    return left[..., torch.ones(tokens, keys, dtype=torch.bool).tril(keys - tokens)]
 
 
 def _one_way(frames: Sequence[Frame], receiver: int) -> list[Opening]:
