@@ -171,18 +171,19 @@ class Matrices:
     def _multiply(self, requests: Sequence[Request], factors: Sequence[Factors]) -> list[torch.Tensor]:
         """(a_0 + a_1)(b_0 + b_1): each party's own product, and those of its a with the other's b.
 
-        In both directions at once: a party sends its next a, multiplies the other's, and only then waits.
+        In both directions at once: a party multiplies the other's a and sends its next one, and only then waits
+        for the answer to the one before.
         """
         products: list[torch.Tensor] = []
         encrypted = [_Encrypted(request, request.shapes[0][-2]) for request in requests]
-        own = iter(factors)
-        for each, before in _with_the_one_before(encrypted):
-            if each is not None:
-                self._send_left(each, next(own)[0])
-            if before is not None:
-                a, b = factors[len(products)]
-                cross = self._times_right(before, b) + self._receive_share(before)
-                products.append(ring_bmm(a, b) + cross.reshape(before.request.result_shape))
+        if encrypted:
+            self._send_left(encrypted[0], factors[0][0])
+        for number, (each, (a, b)) in enumerate(zip(encrypted, factors, strict=True)):
+            cross = self._times_right(each, b)
+            if number + 1 < len(encrypted):
+                self._send_left(encrypted[number + 1], factors[number + 1][0])
+            cross += self._receive_share(each)
+            products.append(ring_bmm(a, b) + cross.reshape(each.request.result_shape))
         return products
 
     def _of_weight(self, each: _Encrypted) -> torch.Tensor:
