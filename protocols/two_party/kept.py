@@ -15,6 +15,7 @@ import torch
 
 from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.kernels.ring_products import ring_bmm
+from protocols.meta_tensors import end_to_end
 from protocols.share import Share
 
 
@@ -67,8 +68,7 @@ class Kept(Share):
 
     def appended(self, more: Kept) -> Kept:
         """With more rows; what multiplies all of them next is theirs."""
-        pairs = ((self.value, more.value), (self.opened, more.opened))
-        value, opened = (torch.cat(pair, -2) for pair in pairs)
+        value, opened = end_to_end([self.value, more.value], -2), end_to_end([self.opened, more.opened], -2)
         return dataclasses.replace(more, value=value, opened=opened)
 
 

@@ -171,8 +171,8 @@ class Matrices:
     def _multiply(self, requests: Sequence[Request], factors: Sequence[Factors]) -> list[torch.Tensor]:
         """(a_0 + a_1)(b_0 + b_1): each party's own product, and those of its a with the other's b.
 
-        In both directions at once: a party multiplies the other's a and sends its next one, and only then waits
-        for the answer to the one before.
+        In both directions at once: a party multiplies the other's a and sends its next one, and only then
+        waits for the answer to the one before.
         """
         products: list[torch.Tensor] = []
         encrypted = [_Encrypted(request, request.shapes[0][-2]) for request in requests]

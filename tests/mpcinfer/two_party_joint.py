@@ -16,8 +16,9 @@ from tests.mpcinfer.three_parties import random_model
 from tests.mpcinfer.two_party_views import joint_bits
 from tests.protocols.two_party.ideal import IdealCorrelations
 
-TWICE = tuple(str(kind) for kind in Kind if kind not in (Kind.MATMUL, Kind.LINEAR_TRANSPOSED))
-"""Of the other two, no pass of a tiny model takes two of one shape."""
+_ONCE = (Kind.MATMUL, Kind.SCORES, Kind.MIX, Kind.LINEAR_TRANSPOSED)
+"""A session of a tiny model takes no two of these of one shape."""
+TWICE = tuple(str(kind) for kind in Kind if kind not in _ONCE)
 
 
 class Reusing(IdealCorrelations):
