@@ -2,9 +2,9 @@
 
     python -m bench.optimizers
 
-A two-layer network learns another one's answers from noisy batches, under every first rate of two decades and
-under rates up to where nothing converges; a small decoder with power attention does the latter too. Appends to
-bench/records/optimizers.jsonl; `python -m bench.tables` then writes docs/methods/optimizers.md.
+A two-layer network learns another one's answers from noisy batches, under first rates of two decades and
+under rates up to where nothing converges; a small decoder with power attention does the latter too. Appends
+to bench/records/optimizers.jsonl; `python -m bench.tables` then writes docs/methods/optimizers.md.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ INPUTS, HIDDEN, NOISE = 8, 32, 0.1
 TARGET = 0.02
 """Loss, beside the noise, that `steps to target` waits for."""
 STABLE = 0.1
-"""A run that ends below this loss counts as converged, if not to its best; networks begin above twice that."""
+"""A run that ends below this loss has converged, if not to its best; networks begin above twice that."""
 TWO_DECADES = tuple(0.003 * 10 ** (k / 4) for k in range(9))
 COSINES = (0.0, 0.01, 0.1, 0.25, 0.5, 1.0)
 

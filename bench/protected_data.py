@@ -2,7 +2,7 @@
 
     python -m bench.protected_data --out runs/protected
 
-Small models are trained on Python sources in which some passages stand thirty times: without protection, with
+Small models are trained on Python sources in which some passages stand sixty times: without protection, with
 it, with one copy only, and with none. Appends to bench/records/protected_data.jsonl;
 `python -m bench.tables` then writes docs/methods/protected_data.md.
 """
@@ -42,11 +42,11 @@ from mpcinfer.training.train import train
 FILE = RECORDS / "protected_data.jsonl"
 GAMMAS = (0.001, 0.005, 0.02, 0.05)
 """Of the regression form, as in the paper's experiments."""
-BACKGROUND, PASSAGES, CHARACTERS, COPIES = 48, 4, 2400, 30
+BACKGROUND, PASSAGES, CHARACTERS, COPIES = 24, 3, 1000, 60
 CONFIG = ModelConfig(
-    layers=2, width=128, heads=4, kv_heads=4, head_width=32, hidden=512, vocabulary=1024, context=64
+    layers=2, width=128, heads=4, kv_heads=4, head_width=32, hidden=512, vocabulary=512, context=64
 )
-RECIPE = Recipe(steps=600, batch=16, learning_rate=3e-3, warmup=100, precision="float32")
+RECIPE = Recipe(steps=450, batch=8, learning_rate=4e-3, warmup=50, precision="float32")
 PREFIXES, CONTINUATION = (8, 16, 32), 16
 
 
@@ -105,7 +105,7 @@ def regression(gamma: float, seed: int = 0) -> dict[str, float]:
 def write_texts(out: Path) -> None:
     """Background, the passages, and folders with so many copies of them; every copy on the training side."""
     library = Path(sysconfig.get_paths()["stdlib"])
-    files = sorted(file for file in library.glob("*.py") if 4000 < file.stat().st_size < 60_000)
+    files = sorted(file for file in library.glob("*.py") if 4000 < file.stat().st_size < 30_000)
     texts = [file.read_text(encoding="utf-8") for file in files[: BACKGROUND + PASSAGES]]
     passages = [text[1200 : 1200 + CHARACTERS] for text in texts[:PASSAGES]]
     _write(out / "passages", passages)
@@ -169,7 +169,7 @@ def trained(case: Case, out: Path) -> dict[str, Any]:
         "held_out_perplexity": perplexity(done.held_out_loss),
     }
     for prefix in PREFIXES:
-        rate = extraction(CONFIG, weights, texts, prefix=prefix, continuation=CONTINUATION, stride=4)
+        rate = extraction(CONFIG, weights, texts, prefix=prefix, continuation=CONTINUATION, stride=2)
         found[f"verbatim_{prefix}"], found[f"right_{prefix}"] = rate.verbatim, rate.tokens
         found["prefixes"] = rate.prefixes
     print(found, flush=True)

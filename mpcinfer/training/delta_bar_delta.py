@@ -87,7 +87,7 @@ class RegrettableDeltaBarDelta(OptimizerWrapper):
         now = [None if p.grad is None else dense(p.grad).detach().clone() for p in parameters]
         previous = self._previous + [None] * (len(now) - len(self._previous))
         pairs = [(g, h) for g, h in zip(now, previous, strict=True) if g is not None and h is not None]
-        product = sum(inner(g, h) for g, h in pairs)
+        product = sum((inner(g, h) for g, h in pairs), 0.0)
         size = _square(now) * _square(previous)
         self._previous = now
         return product / math.sqrt(size) if size > 0 and math.isfinite(size) else 0.0
@@ -115,4 +115,4 @@ class RegrettableDeltaBarDelta(OptimizerWrapper):
 
 
 def _square(tensors: list[torch.Tensor | None]) -> float:
-    return sum(inner(tensor, tensor) for tensor in tensors if tensor is not None)
+    return sum((inner(tensor, tensor) for tensor in tensors if tensor is not None), 0.0)

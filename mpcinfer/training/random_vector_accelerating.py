@@ -30,7 +30,7 @@ def accelerated(gradients: Sequence[torch.Tensor], vectors: Sequence[torch.Tenso
 
 
 def _product(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> float:
-    return sum(inner(dense(a), dense(b)) for a, b in zip(left, right, strict=True))
+    return sum((inner(dense(a), dense(b)) for a, b in zip(left, right, strict=True)), 0.0)
 
 
 def bound_ratio(c: float) -> float:
