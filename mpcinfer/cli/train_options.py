@@ -120,7 +120,7 @@ class RecipeOptions(TypedDict, total=False):
             show_default="none",
         ),
     ]
-    learning_rate_control: Annotated[
+    rate_control: Annotated[
         RateControl,
         Option(
             help="rdbd: multiply the rate by a factor that grows while gradients agree and takes back what "

@@ -124,7 +124,7 @@ def _fall(recipe: Recipe) -> str:
 def _wrappers(recipe: Recipe) -> str:
     """What was done to AdamW's steps."""
     names = {"reject": "steps against the gradient rejected, ", "random": "gradients lengthened at random, "}
-    controlled = "rate controlled by RDBD, " if recipe.learning_rate_control == "rdbd" else ""
+    controlled = "rate controlled by RDBD, " if recipe.rate_control == "rdbd" else ""
     return names.get(recipe.accelerate, "") + controlled
 
 

@@ -25,6 +25,6 @@ def optimizer_of(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Op
         optimizer = RejectAccelerating(optimizer)
     elif recipe.accelerate == "random":
         optimizer = RandomVectorAccelerating(optimizer, recipe.seed)
-    if recipe.learning_rate_control == "rdbd":
+    if recipe.rate_control == "rdbd":
         optimizer = RegrettableDeltaBarDelta(optimizer)
     return optimizer

@@ -43,7 +43,7 @@ class Recipe:
             `record` ends the run and writes it to the log.
         accelerate: what is done to AdamW's steps: `reject` those against the gradient
             (`RejectAccelerating`), or lengthen gradients along `random` vectors (`RandomVectorAccelerating`).
-        learning_rate_control: `rdbd` multiplies the schedule by a factor found while training
+        rate_control: `rdbd` multiplies the schedule by a factor found while training
             (`RegrettableDeltaBarDelta`).
     """
 
@@ -68,7 +68,7 @@ class Recipe:
     first_offset: float = 1.0
     on_divergence: OnDivergence = "refuse"
     accelerate: Accelerate = "none"
-    learning_rate_control: RateControl = "none"
+    rate_control: RateControl = "none"
 
     def __post_init__(self) -> None:
         for names, right, expected in _CHECKS:
@@ -81,7 +81,7 @@ class Recipe:
             "schedule": Schedule,
             "on_divergence": OnDivergence,
             "accelerate": Accelerate,
-            "learning_rate_control": RateControl,
+            "rate_control": RateControl,
         }
         for name, kind in choices.items():
             if getattr(self, name) not in get_args(kind):
