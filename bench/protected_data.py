@@ -2,8 +2,8 @@
 
     python -m bench.protected_data --out runs/protected
 
-Small models are trained on Python sources in which some passages stand a hundred times: without protection, with
-it, with one copy only, and with none. Appends to bench/records/protected_data.jsonl;
+Small models are trained on Python sources in which some passages stand a hundred times: without protection,
+with it, with one copy only, and with none. Appends to bench/records/protected_data.jsonl;
 `python -m bench.tables` then writes docs/methods/protected_data.md.
 """
 
@@ -69,7 +69,7 @@ CASES = (
 def regression(gamma: float, seed: int = 0) -> dict[str, float]:
     """Softmax regression with protected rows: the least objective by L-BFGS, in float64."""
     generator = torch.Generator().manual_seed(seed)
-    protected, other, width = 20, 40, 80
+    protected, other, width = 10, 20, 40
     rows = torch.randn(protected + other, width, generator=generator, dtype=torch.float64)
     target = torch.softmax(torch.randn(protected + other, generator=generator, dtype=torch.float64), 0)
     x = (torch.randn(width, generator=generator, dtype=torch.float64) / width).requires_grad_()
@@ -85,7 +85,7 @@ def regression(gamma: float, seed: int = 0) -> dict[str, float]:
         return value
 
     optimizer = torch.optim.LBFGS(
-        [x], max_iter=5000, tolerance_grad=1e-12, tolerance_change=1e-16, line_search_fn="strong_wolfe"
+        [x], max_iter=500, tolerance_grad=1e-12, tolerance_change=1e-16, line_search_fn="strong_wolfe"
     )
     optimizer.step(closure)
     first, second = (float(loss.detach()) for loss in losses())
