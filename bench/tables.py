@@ -20,10 +20,12 @@ from bench.comparison_tables import finding, short_table
 from bench.costs import TABLES as COST_TABLES
 from bench.markdown import megabytes, table, updated
 from bench.networks import agreement_table, networks_table
+from bench.optimizers import TABLES as OPTIMIZER_TABLES
 from bench.peers.report import PEER_TABLES, PUBLISHED_TABLES
 from bench.planned import planned_table
 from bench.polynomial import TABLES as POLYNOMIAL_TABLES
 from bench.profile import profile_table
+from bench.protected_data import TABLES as PROTECTED_TABLES
 from bench.records import latest
 from bench.speculate import speculation_table
 from bench.variants_cost import TABLES as VARIANT_TABLES
@@ -143,6 +145,8 @@ DOCUMENTS = {
         "batches": batches_table,
     },
     "docs/comparison.md": {**COMPARISON_TABLES, "comparison measured": measured_table},
+    "docs/methods/optimizers.md": OPTIMIZER_TABLES,
+    "docs/methods/protected_data.md": PROTECTED_TABLES,
     "docs/peers.md": PEER_TABLES,
     "docs/polynomial.md": POLYNOMIAL_TABLES,
     "docs/published.md": PUBLISHED_TABLES,

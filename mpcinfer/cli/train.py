@@ -31,6 +31,8 @@ def train(**given: Unpack[TrainOptions]) -> None:
 
         mpcinfer train norm-free --variant SM+ScFuFFN --from tiny --data tiny
 
+        mpcinfer train mine --data notes/ --protect notes/poem.txt --accelerate reject
+
         torchrun --nproc-per-node 2 -m mpcinfer.training OUT ...
     """
     options: Mapping[str, Any] = given

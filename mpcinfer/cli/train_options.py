@@ -11,7 +11,7 @@ from typing import Annotated, TypedDict
 from typer import Argument, Option
 
 from mpcinfer.entropy.choices import Gate, Normalise, Reduction, Thresholds
-from mpcinfer.training.recipe import DEFAULT_STEPS, OnDivergence, Precision
+from mpcinfer.training.recipe import DEFAULT_STEPS, Accelerate, OnDivergence, Precision, RateControl
 from mpcinfer.training.schedule import Schedule
 
 
@@ -112,6 +112,22 @@ class RecipeOptions(TypedDict, total=False):
             show_default="refuse",
         ),
     ]
+    accelerate: Annotated[
+        Accelerate,
+        Option(
+            help="reject: drop AdamW's steps that point against the gradient, for rates that are nearly too "
+            "high. random: lengthen gradients along random vectors; no gain is known.",
+            show_default="none",
+        ),
+    ]
+    rate_control: Annotated[
+        RateControl,
+        Option(
+            help="rdbd: multiply the rate by a factor that grows while gradients agree and takes back what "
+            "was wrong, for runs without a sweep of --lr.",
+            show_default="none",
+        ),
+    ]
 
 
 class EntropyOptions(TypedDict, total=False):
@@ -149,7 +165,31 @@ class RangeOptions(TypedDict, total=False):
     ]
 
 
-class TrainOptions(GeneralOptions, ShapeOptions, RecipeOptions, EntropyOptions, RangeOptions, total=False):
+class ProtectOptions(TypedDict, total=False):
+    """The loss on protected data; see `mpcinfer.training.protected_data.ProtectedDataLoss`."""
+
+    protect: Annotated[
+        str,
+        Option(
+            help="A file or folder of text that the model shall not learn by heart. Every copy in the data "
+            "of 16 tokens in a row of it is held near the root of gamma, in nats a token.",
+        ),
+    ]
+    protect_gamma: Annotated[
+        float, Option(help="Gamma: 1 holds protected text near 1 nat, 4 near 2.", show_default="1")
+    ]
+    protect_floor: Annotated[
+        float,
+        Option(
+            help="Fraction of the root of gamma below which the pull no longer grows.", show_default="0.25"
+        ),
+    ]
+    protect_warmup: Annotated[int, Option(min=0, help="Steps before the term begins.", show_default="0")]
+
+
+class TrainOptions(
+    GeneralOptions, ShapeOptions, RecipeOptions, EntropyOptions, RangeOptions, ProtectOptions, total=False
+):
     """All of them."""
 
 
@@ -159,5 +199,6 @@ PANELS: dict[str | None, type] = {
     "Recipe": RecipeOptions,
     "Entropy penalty": EntropyOptions,
     "Range penalty": RangeOptions,
+    "Protected data": ProtectOptions,
 }
 """By title, in the order of the help."""

@@ -11,6 +11,7 @@ from mpcinfer.entropy.penalty import EntropyPenalty
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.variants import variant
 from mpcinfer.training.options import RunOptions
+from mpcinfer.training.protected_data import ProtectedDataLoss
 from mpcinfer.training.range_penalty import RangePenalty
 from mpcinfer.training.recipe import DEFAULT_STEPS, Recipe
 from mpcinfer.training.start import load_start
@@ -40,12 +41,15 @@ def run_options(given: Given, stored: RunOptions | None) -> RunOptions:
     if stored is not None:
         if "start_from" in given:
             raise ConfigError("--from is for a new run; one that is resumed has weights of its own")
+        if "protect" in given:
+            raise ConfigError("--protect is for a new run; one that is resumed knows what is protected")
         return dataclasses.replace(
             stored,
             config=_shape(given, stored.config),
             recipe=dataclasses.replace(stored.recipe, **recipe),
             penalty=_penalty(given, stored.penalty),
             ranges=_ranges(given, stored.ranges),
+            protection=_protection(given, stored.protection),
             **rest,
         )
     steps = recipe.get("steps", DEFAULT_STEPS)
@@ -55,6 +59,8 @@ def run_options(given: Given, stored: RunOptions | None) -> RunOptions:
         recipe=Recipe(**{**first, **recipe}),
         penalty=_penalty(given, EntropyPenalty() if _regularised(given) else None),
         ranges=_ranges(given, None),
+        protect=given.get("protect"),
+        protection=_protection(given, ProtectedDataLoss() if "protect" in given else None),
         start_from=given.get("start_from"),
         **{**defaults, **rest},
     )
@@ -142,3 +148,12 @@ def _ranges(given: Given, base: RangePenalty | None) -> RangePenalty | None:
     if not changes:
         return base
     return dataclasses.replace(base, **changes) if base is not None else RangePenalty(**changes)
+
+
+def _protection(given: Given, base: ProtectedDataLoss | None) -> ProtectedDataLoss | None:
+    fields = {field.name for field in dataclasses.fields(ProtectedDataLoss)}
+    changes = {name: given[f"protect_{name}"] for name in fields if f"protect_{name}" in given}
+    if changes and base is None:
+        named = ", ".join(f"--protect-{name}" for name in changes)
+        raise ConfigError(f"{named}: give --protect FILE, the text to protect")
+    return base if base is None else dataclasses.replace(base, **changes)

@@ -43,12 +43,14 @@ class Batches:
         batch: windows a step, B.
         context: inputs a window, T; a window holds T + 1 tokens.
         seed: decides offsets and orders.
+        protected: which tokens of the stream are protected; None where none are told apart.
     """
 
     tokens: Tokens
     batch: int
     context: int
     seed: int
+    protected: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.steps_per_epoch < 1:
@@ -64,11 +66,20 @@ class Batches:
 
     def at(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and targets [B, T] of step `step` >= 0; targets are the inputs one token on."""
+        return _windows(self.tokens, self._starts(step), self.context)
+
+    def protected_at(self, step: int) -> torch.Tensor | None:
+        """Which targets [B, T] of a step are protected; None where none are told apart."""
+        if self.protected is None:
+            return None
+        return torch.tensor(self.protected[self._starts(step)[:, None] + 1 + np.arange(self.context)])
+
+    def _starts(self, step: int) -> NDArray[np.int64]:
+        """Where the windows of a step begin in the stream."""
         epoch, place = divmod(step, self.steps_per_epoch)
         offset, order = self._epoch(epoch)
         windows = order[place * self.batch : (place + 1) * self.batch]
-        starts = offset + windows * self.context
-        return _windows(self.tokens, starts, self.context)
+        return offset + windows * self.context
 
     def _epoch(self, epoch: int) -> tuple[int, NDArray[np.int64]]:
         generator = np.random.default_rng([self.seed, epoch])

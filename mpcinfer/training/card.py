@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mpcinfer.entropy.penalty import EntropyPenalty
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.training.observer import perplexity
+from mpcinfer.training.protected_data import ProtectedDataLoss
 from mpcinfer.training.range_penalty import RangePenalty
 from mpcinfer.training.recipe import Recipe
 
@@ -27,7 +28,7 @@ class TrainingRecord:
         train_loss: mean over the last steps, nats a token; None before the first.
         held_out_loss: nats a token; None before it was first measured.
         held_out_characters: characters a token on the held-out side.
-        penalty, ranges: what was added to the loss.
+        penalty, ranges, protection: what was added to the loss.
         start_from: the name of the model that the first weights came from; None for weights of its own.
     """
 
@@ -43,6 +44,7 @@ class TrainingRecord:
     held_out_characters: float
     penalty: EntropyPenalty | None = None
     ranges: RangePenalty | None = None
+    protection: ProtectedDataLoss | None = None
     start_from: str | None = None
     diverged_at: int | None = None
 
@@ -84,8 +86,9 @@ Split digest: `{record.split_digest}`.
 tokens in all, {seen / record.train_tokens:.2f} passes.
 
 AdamW (betas {recipe.beta1:g}, {recipe.beta2:g}; weight decay {recipe.weight_decay:g} on matrices), \
-peak rate {recipe.learning_rate:g}, {recipe.warmup} steps of warm-up, {_fall(recipe)}, \
-gradient norm clipped at {recipe.clip:g}, products in {recipe.precision}, seed {recipe.seed}.
+peak rate {recipe.learning_rate:g}, {recipe.warmup} steps of warm-up, \
+{_fall(recipe)}, {_wrappers(recipe)}gradient norm clipped at {recipe.clip:g}, \
+products in {recipe.precision}, seed {recipe.seed}.
 {_additions(record)}
 | | loss (nats a token) | perplexity a token | bits a character |
 | --- | --- | --- | --- |
@@ -118,12 +121,20 @@ def _fall(recipe: Recipe) -> str:
     return f"{recipe.schedule} decay over the last {recipe.decay:.0%} of the steps{floor}"
 
 
+def _wrappers(recipe: Recipe) -> str:
+    """What was done to AdamW's steps."""
+    names = {"reject": "steps against the gradient rejected, ", "random": "gradients lengthened at random, "}
+    controlled = "rate controlled by RDBD, " if recipe.rate_control == "rdbd" else ""
+    return names.get(recipe.accelerate, "") + controlled
+
+
 def _additions(record: TrainingRecord) -> str:
     """Paragraphs on where the weights came from and on what was added to the loss."""
     lines: list[str] = []
     if record.start_from is not None:
         lines.append(f"The first weights are those of `{record.start_from}`, where name and shape agree.")
-    for name, penalty in (("entropy", record.penalty), ("ranges", record.ranges)):
+    penalties = {"entropy": record.penalty, "ranges": record.ranges, "protected data": record.protection}
+    for name, penalty in penalties.items():
         if penalty is not None:
             fields = dataclasses.asdict(penalty).items()
             lines.append(f"Penalty on {name}: {', '.join(f'{field} = {value}' for field, value in fields)}.")

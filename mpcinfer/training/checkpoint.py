@@ -31,6 +31,7 @@ _FIELDS = {
     "thresholds",
     "optimizer",
 }
+_PROTECTION = "protection"  # only of runs with a loss on protected data
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ def save_checkpoint(path: Path, state: TrainingState, data_digest: str) -> None:
         "thresholds": None if state.thresholds is None else state.thresholds.detach(),
         "optimizer": state.optimizer.state_dict(),
     }
+    if state.protection is not None:
+        content[_PROTECTION] = dataclasses.asdict(state.protection)
     replace_file(path, lambda part: torch.save(content, part))
 
 
@@ -86,9 +89,9 @@ def restore(state: TrainingState, path: Path, data_digest: str) -> None:
     _same(path, "model shape", saved.config, state.config)
     _same(path, "data", content["data"], data_digest)
     _same(path, "recipe", dataclasses.replace(saved_recipe, steps=recipe.steps, decay=recipe.decay), recipe)
-    for name in ("penalty", "ranges"):
+    for name in ("penalty", "ranges", _PROTECTION):
         asked = getattr(state, name)
-        _same(path, name, content[name], None if asked is None else dataclasses.asdict(asked))
+        _same(path, name, content.get(name), None if asked is None else dataclasses.asdict(asked))
     if saved_recipe != recipe:
         earliest = min(decay_start(run.steps, run.decay, run.schedule) for run in (saved_recipe, recipe))
         if step > earliest:
@@ -112,7 +115,7 @@ def _read(path: Path) -> dict[str, object]:
         content: object = torch.load(path, weights_only=True, map_location="cpu")
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
         raise ConfigError(f"{path}: not a checkpoint: {error}") from error
-    if not isinstance(content, dict) or set(cast("dict[str, object]", content)) != _FIELDS:
+    if not isinstance(content, dict) or set(cast("dict[str, object]", content)) - {_PROTECTION} != _FIELDS:
         raise ConfigError(f"{path}: not a checkpoint of this trainer")
     fields = cast("dict[str, object]", content)
     if fields["format"] != FORMAT:

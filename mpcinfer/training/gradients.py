@@ -27,7 +27,7 @@ class BatchLoss:
     told: Mapping[str, torch.Tensor]
 
 
-Loss = Callable[[torch.Tensor, torch.Tensor], BatchLoss]
+Loss = Callable[..., BatchLoss]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +63,24 @@ class GradientWorkers:
         self,
         loss: Loss,
         weights: list[torch.nn.Parameter],
-        inputs: torch.Tensor,
-        targets: torch.Tensor,
-        *,
+        *batch: torch.Tensor,
         windows: int | None = None,
         parts: int = 1,
     ) -> Gradients:
         """What `loss` tells of a batch, and its gradient for each weight.
 
         Args:
-            loss: of inputs and targets, [b, T] each, as a function of the weights.
+            loss: of some windows, as a function of the weights: takes as many tensors as the batch has.
             weights: what to differentiate by.
-            inputs: token ids [B, T], split along B.
-            targets: token ids [B, T].
+            batch: token ids of inputs and targets [B, T], and what else there is of every window; all are
+                split along B.
             windows: of the whole batch that these are a part of; the result is this part's contribution to
                 the mean. None where they are the whole.
             parts: micro-batches, computed one after another.
         """
-        whole = inputs.shape[0] if windows is None else windows
+        whole = batch[0].shape[0] if windows is None else windows
 
-        def part(chunk: tuple[torch.Tensor, torch.Tensor]) -> Gradients:
+        def part(chunk: tuple[torch.Tensor, ...]) -> Gradients:
             share = chunk[0].shape[0] / whole
             value = loss(*chunk)
             gradients = torch.autograd.grad(value.total * share, weights)
@@ -90,8 +88,8 @@ class GradientWorkers:
             return Gradients(told, list(gradients))
 
         total: Gradients | None = None
-        for micro in zip(inputs.chunk(parts), targets.chunk(parts), strict=True):
-            chunks = list(zip(micro[0].chunk(self.workers), micro[1].chunk(self.workers), strict=True))
+        for micro in zip(*(tensor.chunk(parts) for tensor in batch), strict=True):
+            chunks = list(zip(*(tensor.chunk(self.workers) for tensor in micro), strict=True))
             for result in map(part, chunks) if self._pool is None else self._pool.map(part, chunks):
                 total = result if total is None else total + result
         assert total is not None

@@ -47,7 +47,7 @@ class RunLog:
         if result.diverged:
             fields["diverged"] = True
         fields |= {"loss": result.loss, **result.penalties}
-        fields |= {"gradient_norm": result.gradient_norm, "rate": result.rate}
+        fields |= {"gradient_norm": result.gradient_norm, "rate": result.rate, **result.optimizer}
         speed = round(tokens / seconds) if seconds else 0
         self._write(**fields, seconds=round(seconds, 4), tokens_per_second=speed)
 

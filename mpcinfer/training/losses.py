@@ -16,10 +16,12 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.static import static
 from mpcinfer.training.gradients import BatchLoss
+from mpcinfer.training.protected_data import ProtectedDataLoss, cross_entropies
 from mpcinfer.training.range_penalty import RangePenalty
 from mpcinfer.training.recipe import Precision
 
 TOKENS, ENTROPY, RANGES, FRACTIONS = "loss", "entropy_penalty", "range_penalty", "entropy_fractions"
+PROTECTED = "protected_penalty"
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -36,6 +38,7 @@ class Objective:
     windows: int
     penalty: EntropyPenalty | None = None
     ranges: RangePenalty | None = None
+    protection: ProtectedDataLoss | None = None
 
     def __call__(
         self,
@@ -43,11 +46,15 @@ class Objective:
         thresholds: torch.Tensor | None,
         inputs: torch.Tensor,
         targets: torch.Tensor,
+        protected: torch.Tensor | None = None,
     ) -> BatchLoss:
         """The objective of windows [b, T]; thresholds [L, H] belong to an entropy penalty.
 
         It tells `loss` (nats a token), and where there is such a penalty `entropy_penalty`,
-        `entropy_fractions` [L, H], `range_penalty`.
+        `entropy_fractions` [L, H], `range_penalty`, `protected_penalty`.
+
+        Args:
+            protected: a mask of targets for the loss on protected data; None leaves it out.
         """
         penalised = self.penalty is not None or self.ranges is not None
         # A softmax of rounded scores trains well; powers of them, and quotients of their sums, do not.
@@ -56,8 +63,15 @@ class Objective:
             backend = WatchingBackend(
                 keep_weights=self.penalty is not None, keep_ranges=self.ranges is not None
             )
-        total = _token_loss(backend, self.config, weights, inputs, targets, self.precision)
+        logits = _logits(backend, self.config, weights, inputs, self.precision)
+        total = _cross_entropy(logits, targets)
         told = {TOKENS: total.detach()}
+        if self.protection is not None:
+            held = total.new_zeros(())
+            if protected is not None:
+                held = self.protection.term(cross_entropies(logits, targets), protected)
+            total = total + held
+            told[PROTECTED] = held.detach()
         if isinstance(backend, WatchingBackend):
             if self.penalty is not None:
                 assert thresholds is not None
@@ -79,21 +93,24 @@ def token_loss(
     precision: Precision,
 ) -> torch.Tensor:
     """Mean cross-entropy, nats a token, of targets [B, T] after inputs [B, T]."""
-    return _token_loss(PlainBackend(), config, weights, inputs, targets, precision)
+    return _cross_entropy(_logits(PlainBackend(), config, weights, inputs, precision), targets)
 
 
-def _token_loss(
+def _logits(
     backend: PlainBackend,
     config: ModelConfig,
     weights: Mapping[str, torch.Tensor],
     inputs: torch.Tensor,
-    targets: torch.Tensor,
     precision: Precision,
 ) -> torch.Tensor:
     decoder = Decoder(backend, *static(config, weights))
     with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         logits = decoder.answered(decoder.forward(inputs, inputs.shape[1]))
-    return functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+    return logits.float()
+
+
+def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 @torch.no_grad()

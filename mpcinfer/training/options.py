@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from mpcinfer.entropy.penalty import EntropyPenalty
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.training.protected_data import ProtectedDataLoss
 from mpcinfer.training.range_penalty import RangePenalty
 from mpcinfer.training.recipe import Recipe
 from parties.errors import ConfigError
@@ -27,6 +28,8 @@ class RunOptions:
         recipe: how to train.
         penalty: entropy regularisation; None for none.
         ranges: a penalty on large scores and variances; None for none.
+        protect: a file or folder with the protected text of the data; None where nothing is protected.
+        protection: the loss on it; belongs to `protect`.
         start_from: a model by name or path, or another run's checkpoint file, whose weights of the same names
             and shapes to begin with, and whose tokenizer to use; None to begin anew.
         evaluate_every: steps between held-out losses and samples.
@@ -41,6 +44,8 @@ class RunOptions:
     recipe: Recipe
     penalty: EntropyPenalty | None = None
     ranges: RangePenalty | None = None
+    protect: str | None = None
+    protection: ProtectedDataLoss | None = None
     start_from: str | None = None
     evaluate_every: int = 500
     checkpoint_every: int = 500
@@ -54,6 +59,10 @@ class RunOptions:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.entropy_every < 0:
             raise ConfigError(f"entropy_every must be at least 0, got {self.entropy_every}")
+        if (self.protect is None) != (self.protection is None):
+            raise ConfigError(
+                "a loss on protected data and the protected text go together: give both, or neither"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values."""
@@ -67,11 +76,13 @@ class RunOptions:
             config = ModelConfig.from_json(rest.pop("config"))
             recipe = Recipe(**rest.pop("recipe"))
             penalty, ranges = rest.pop("penalty", None), rest.pop("ranges", None)
+            protection = rest.pop("protection", None)
             return RunOptions(
                 config=config,
                 recipe=recipe,
                 penalty=None if penalty is None else EntropyPenalty(**penalty),
                 ranges=None if ranges is None else RangePenalty(**ranges),
+                protection=None if protection is None else ProtectedDataLoss(**protection),
                 **rest,
             )
         except (KeyError, TypeError) as error:

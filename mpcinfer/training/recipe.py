@@ -12,6 +12,8 @@ from parties.errors import ConfigError
 
 Precision = Literal["bfloat16", "float32"]
 OnDivergence = Literal["refuse", "record"]
+Accelerate = Literal["none", "reject", "random"]
+RateControl = Literal["none", "rdbd"]
 DEFAULT_STEPS = 2000
 
 
@@ -39,6 +41,10 @@ class Recipe:
         first_offset: attention offsets to begin with.
         on_divergence: what to do about a loss or gradient that is not finite: `refuse` raises an error,
             `record` ends the run and writes it to the log.
+        accelerate: what is done to AdamW's steps: `reject` those against the gradient
+            (`RejectAccelerating`), or lengthen gradients along `random` vectors (`RandomVectorAccelerating`).
+        rate_control: `rdbd` multiplies the schedule by a factor found while training
+            (`RegrettableDeltaBarDelta`).
     """
 
     steps: int
@@ -61,6 +67,8 @@ class Recipe:
     first_beta: float = 1.0
     first_offset: float = 1.0
     on_divergence: OnDivergence = "refuse"
+    accelerate: Accelerate = "none"
+    rate_control: RateControl = "none"
 
     def __post_init__(self) -> None:
         for names, right, expected in _CHECKS:
@@ -68,7 +76,13 @@ class Recipe:
                 value = getattr(self, name)
                 if not right(value):
                     raise ConfigError(f"{name} must be {expected}, got {value}")
-        choices = {"precision": Precision, "schedule": Schedule, "on_divergence": OnDivergence}
+        choices = {
+            "precision": Precision,
+            "schedule": Schedule,
+            "on_divergence": OnDivergence,
+            "accelerate": Accelerate,
+            "rate_control": RateControl,
+        }
         for name, kind in choices.items():
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(f"{name} must be one of {get_args(kind)}, got {getattr(self, name)!r}")

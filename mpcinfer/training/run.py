@@ -6,6 +6,7 @@ A run lives in the model's folder. Beside the model (exported at every checkpoin
     training/train.npy         token streams of both sides of the split: a resumed run reads these, so that
     training/held_out.npy        files that changed on the machine meanwhile do not change the run
     training/data.json         counts and digest of the split
+    training/protected.npy     which tokens of the training stream are protected, where some are
     training/checkpoint.pt     where the run stands
     training/log.jsonl         what happened: see `mpcinfer.training.log`
 
@@ -36,6 +37,7 @@ from mpcinfer.training.losses import Batch, greedy_tokens, mean_loss, measured_e
 from mpcinfer.training.observer import Evaluation, Observer
 from mpcinfer.training.options import FOLDER, RunOptions
 from mpcinfer.training.processes import Processes
+from mpcinfer.training.protected_text import Mask, find_protected, save_mask, stored_mask
 from mpcinfer.training.start import Start, begun_as_powers, load_start
 from mpcinfer.training.trainer import StepResult, TrainingState
 from mpcinfer.training.weights import converted_weights
@@ -89,6 +91,7 @@ class Run:
             recipe,
             penalty=options.penalty,
             ranges=options.ranges,
+            protection=options.protection,
             first=None if start is None else self._converted(start),
             workers=workers,
             processes=self._processes,
@@ -97,7 +100,11 @@ class Run:
         if resume:
             restore(self.state, checkpoint, self.corpus.counts.digest)
         self.batches = Batches(
-            tokens=self.corpus.train, batch=recipe.batch, context=config.context, seed=recipe.seed
+            tokens=self.corpus.train,
+            batch=recipe.batch,
+            context=config.context,
+            seed=recipe.seed,
+            protected=self._protected(resume),
         )
         self.held_out_loss: float | None = None
         self.diverged_at: int | None = None
@@ -122,6 +129,19 @@ class Run:
             return corpus
         self._processes.wait()
         return prepare_corpus(self.folder, source, vocabulary, stored=True, say=say, tokenizer=tokenizer)
+
+    def _protected(self, resume: bool) -> Mask | None:
+        """Which training tokens are protected: found in a new run, read in one that is resumed."""
+        if self.options.protect is None:
+            return None
+        stream = self.corpus.train
+        if resume:
+            return stored_mask(self.folder, len(stream))
+        mask = find_protected(Path(self.options.protect), self.corpus.tokenizer, stream)
+        if self._writes:
+            save_mask(self.folder, mask)
+        self.observer.on_message(f"{int(mask.sum()):,} of {len(mask):,} training tokens are protected")
+        return mask
 
     def _converted(self, start: Start) -> dict[str, torch.Tensor]:
         config = self.options.config
@@ -159,7 +179,7 @@ class Run:
         while state.step < steps and self.diverged_at is None:
             began = time.perf_counter()
             inputs, targets = self.batches.at(state.step)
-            result = state.advance(inputs, targets)
+            result = state.advance(inputs, targets, self.batches.protected_at(state.step))
             self._told(result, (inputs, targets), time.perf_counter() - began)
             last = state.step == steps or self.diverged_at is not None
             if not self._writes:
@@ -281,6 +301,7 @@ class Run:
             held_out_characters=counts.held_out_characters / len(corpus.held_out),
             penalty=options.penalty,
             ranges=options.ranges,
+            protection=options.protection,
             start_from=None if options.start_from is None else Path(options.start_from).name,
         )
         return model_card(self.out.name, options.config, options.recipe, record)

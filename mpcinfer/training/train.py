@@ -11,6 +11,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.model import Model
 from mpcinfer.training.observer import Observer, perplexity
 from mpcinfer.training.options import FOLDER, RunOptions
+from mpcinfer.training.protected_data import ProtectedDataLoss
 from mpcinfer.training.range_penalty import RangePenalty
 from mpcinfer.training.recipe import Recipe
 from mpcinfer.training.run import Run
@@ -51,6 +52,8 @@ def train(
     *,
     penalty: EntropyPenalty | None = None,
     ranges: RangePenalty | None = None,
+    protect: Path | str | None = None,
+    protection: ProtectedDataLoss | None = None,
     start_from: str | None = None,
     resume: bool = False,
     observer: Observer | None = None,
@@ -71,6 +74,8 @@ def train(
         data: `python`, a file or folder of text, a stored corpus, or the folder of another run.
         out: the model folder to make; the run itself is in `out`/training.
         penalty, ranges: what to add to the cross-entropy.
+        protect: a file or folder whose text in the data is protected.
+        protection: the loss on it; the defaults where `protect` is given alone.
         start_from: a model or checkpoint to take weights of the same names and shapes from.
         resume: go on where `out` holds this run already (a finished one trains no more); begin it where not.
         observer: told of what happens.
@@ -89,6 +94,8 @@ def train(
         recipe=recipe,
         penalty=penalty,
         ranges=ranges,
+        protect=None if protect is None else str(protect),
+        protection=ProtectedDataLoss() if protection is None and protect is not None else protection,
         start_from=start_from,
         evaluate_every=every,
         checkpoint_every=every,

@@ -12,7 +12,10 @@ from mpcinfer.entropy.penalty import EntropyPenalty
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.training.gradients import BatchLoss, GradientWorkers
 from mpcinfer.training.losses import FRACTIONS, TOKENS, Objective
+from mpcinfer.training.optimizer import optimizer_of
+from mpcinfer.training.optimizer_wrapper import OptimizerWrapper
 from mpcinfer.training.processes import Processes
+from mpcinfer.training.protected_data import ProtectedDataLoss
 from mpcinfer.training.range_penalty import RangePenalty
 from mpcinfer.training.recipe import Recipe
 from mpcinfer.training.schedule import learning_rate
@@ -27,8 +30,9 @@ class StepResult:
     Attributes:
         loss: mean cross-entropy (nats a token) before it.
         gradient_norm: before clipping.
-        rate: the learning rate.
+        rate: the learning rate of the schedule.
         penalties: what was added to the loss, by name.
+        optimizer: what wrappers of the optimizer tell of the step, by name.
         diverged: loss or gradient was not finite; the weights did not change.
     """
 
@@ -37,6 +41,7 @@ class StepResult:
     rate: float
     penalties: Mapping[str, float] = field(default_factory=dict[str, float])
     diverged: bool = False
+    optimizer: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 class TrainingState:
@@ -55,6 +60,7 @@ class TrainingState:
         *,
         penalty: EntropyPenalty | None = None,
         ranges: RangePenalty | None = None,
+        protection: ProtectedDataLoss | None = None,
         first: Mapping[str, torch.Tensor] | None = None,
         workers: int = 1,
         processes: Processes | None = None,
@@ -63,7 +69,7 @@ class TrainingState:
         """The first state, no steps done.
 
         Args:
-            penalty, ranges: what to add to the cross-entropy.
+            penalty, ranges, protection: what to add to the cross-entropy.
             first: weights to begin with; `initial_weights` by default. They are copied.
             workers: see `GradientWorkers`.
             processes: that share every batch; none besides this one by default.
@@ -76,6 +82,7 @@ class TrainingState:
         self._workers = GradientWorkers(workers)
         self._processes = Processes() if processes is None else processes
         self.config, self.recipe, self.penalty, self.ranges = config, recipe, penalty, ranges
+        self.protection = protection
         self.step = 0
         self._device = torch.device(device)
         begun = initial_weights(config, recipe.seed, recipe) if first is None else first
@@ -84,7 +91,12 @@ class TrainingState:
         if penalty is not None:
             self.thresholds = self._parameter(penalty.first_thresholds(config.layers, config.heads))
         self._objective = Objective(
-            config=config, precision=recipe.precision, windows=recipe.batch, penalty=penalty, ranges=ranges
+            config=config,
+            precision=recipe.precision,
+            windows=recipe.batch,
+            penalty=penalty,
+            ranges=ranges,
+            protection=protection,
         )
         decaying = [weight for name, weight in self.weights.items() if decays(name, tuple(weight.shape))]
         rest = [weight for name, weight in self.weights.items() if not decays(name, tuple(weight.shape))]
@@ -95,22 +107,25 @@ class TrainingState:
             *self.weights.values(),
             *([self.thresholds] if learned and self.thresholds is not None else []),
         ]
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = optimizer_of(
+            recipe,
             [
                 {"params": decaying, "weight_decay": recipe.weight_decay},
                 {"params": rest, "weight_decay": 0.0},
             ],
-            lr=recipe.learning_rate,
-            betas=(recipe.beta1, recipe.beta2),
-            eps=recipe.adam_epsilon,
-            fused=True,
         )
 
     def _parameter(self, value: torch.Tensor) -> torch.nn.Parameter:
         return torch.nn.Parameter(value.detach().to(self._device, torch.float32, copy=True))
 
-    def advance(self, inputs: torch.Tensor, targets: torch.Tensor) -> StepResult:
+    def advance(
+        self, inputs: torch.Tensor, targets: torch.Tensor, protected: torch.Tensor | None = None
+    ) -> StepResult:
         """One step of AdamW on a batch [B, T], the same in every process.
+
+        Args:
+            protected: a mask of targets, where there is a loss on protected data. It is left out before
+                that loss begins.
 
         Raises:
             ConfigError: the loss or its gradient is not finite, and the recipe does not record that; a
@@ -128,7 +143,10 @@ class TrainingState:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        part = [self._processes.part(tokens).to(self._device) for tokens in (inputs, targets)]
+        batch = [inputs, targets]
+        if protected is not None and self.protection is not None and self.step >= self.protection.warmup:
+            batch.append(protected)
+        part = [self._processes.part(tensor).to(self._device) for tensor in batch]
         found = self._workers.gradients(
             self._loss, self._trained, *part, windows=inputs.shape[0], parts=recipe.accumulate
         )
@@ -147,10 +165,11 @@ class TrainingState:
         self.optimizer.step()  # pyright: ignore[reportUnknownMemberType]
         self._follow(found.told)
         self.step += 1
-        return StepResult(loss, norm, rate, told)
+        noted = self.optimizer.told() if isinstance(self.optimizer, OptimizerWrapper) else {}
+        return StepResult(loss, norm, rate, told, optimizer=noted)
 
-    def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> BatchLoss:
-        return self._objective(self.weights, self.thresholds, inputs, targets)
+    def _loss(self, *batch: torch.Tensor) -> BatchLoss:
+        return self._objective(self.weights, self.thresholds, *batch)
 
     def _follow(self, told: Mapping[str, torch.Tensor]) -> None:
         """Moves detached thresholds after their heads."""

@@ -38,7 +38,17 @@ def run(*arguments: str) -> str:
 
 def test_help_teaches() -> None:
     output = run("--help")
-    for word in ("--data", "--layers", "--steps", "--resume", "--minutes", "log.jsonl"):
+    words = (
+        "--data",
+        "--layers",
+        "--steps",
+        "--resume",
+        "--minutes",
+        "log.jsonl",
+        "--protect",
+        "--accelerate",
+    )
+    for word in (*words, "--rate-control", "--protect-gamma", "nats"):
         assert word in output
 
 
@@ -66,6 +76,10 @@ def test_minutes_choose_the_steps(text: Path) -> None:
         (["--width", "10", "--heads", "4"], "multiple of --heads"),
         (["--steps", "3", "--minutes", "1"], "not both"),
         (["--resume"], "nothing to resume"),
+        (["--protect-gamma", "2"], "--protect-gamma: give --protect FILE"),
+        (["--protect", "no-such-file"], "--protect no-such-file: no such file or folder"),
+        (["--protect", __file__], "nothing to protect"),
+        (["--accelerate", "reject", "--protect-floor", "0.5"], "--protect-floor: give --protect FILE"),
     ],
 )
 def test_what_does_not_fit_is_refused(text: Path, arguments: list[str], message: str) -> None:
@@ -198,3 +212,25 @@ def test_the_documented_file_is_one(tmp_path: Path) -> None:
     assert options.ranges is not None
     assert options.ranges.variance == 300.0
     assert RunOptions.from_json(json.loads(json.dumps(options.to_json()))) == options
+
+
+def test_protected_text_and_controlled_steps(text: Path) -> None:
+    """From the command line to the record, and on without a word of it."""
+    out = text / "small"
+    options = ["--steps", "3", "--batch", "2", "--decay", "0", "--protect", str(text / "3.txt")]
+    more = ["--protect-gamma", "2", "--accelerate", "reject", "--rate-control", "rdbd"]
+    output = run(str(out), "--data", str(text), *SMALL, *options, *more)
+    assert "training tokens are protected" in output
+    stored = json.loads((out / "training" / "run.json").read_text())
+    assert stored["protection"] == {"gamma": 2.0, "floor": 0.25, "warmup": 0}
+    assert stored["recipe"]["accelerate"] == "reject"
+    assert stored["recipe"]["rate_control"] == "rdbd"
+    run(str(out), "--resume", "--steps", "5")
+    steps = [json.loads(line) for line in (out / "training" / "log.jsonl").read_text().splitlines()]
+    last = next(line for line in steps if line["step"] == 5)
+    assert {"protected_penalty", "rejected_moves", "rate_factor", "agreement"} <= set(last)
+    card = (out / "README.md").read_text()
+    assert "steps against the gradient rejected, rate controlled by RDBD, gradient norm" in card
+    for option, message in (("--protect", "--protect is for a new run"), ("--protect-gamma", "differs")):
+        with pytest.raises(ConfigError, match=message):
+            run(str(out), "--resume", option, "3")
