@@ -164,14 +164,14 @@ class Matrices:
         products: list[torch.Tensor] = []
         encrypted = [_Encrypted(request, request.shapes[0][-2]) for request in requests]
         for each, before in _with_the_one_before(encrypted):
-            answered = None if before is None else self._times_right(before, factors[-1][1])
+            answered = [] if before is None else [self._times_right(before, factors[-1][1])]
             if each is not None:
                 a, b = (self._words(shape, each.request.bits) for shape in each.request.shapes)
                 self._send_left(each, a)
                 factors.append((a, b))
             if before is not None:
                 a, b = factors[len(products)]
-                cross = answered + self._receive_share(before)
+                cross = answered[0] + self._receive_share(before)
                 products.append(ring_bmm(a, b) + cross.reshape(before.request.result_shape))
         return [(a, b, product) for (a, b), product in zip(factors, products, strict=True)]
 
