@@ -19,7 +19,7 @@ from tests.protocols.two_party.ideal import IdealCorrelations
 _ONCE = (Kind.MATMUL, Kind.LINEAR_TRANSPOSED)
 """No pass of a tiny model takes two of one shape."""
 _OF_LOOK_UPS = (Kind.PLACE_128, Kind.PLACE_256, Kind.TRANSFER)
-"""No session here takes any (`two_party_views.COMPARED`): see `tests/protocols/two_party/test_openings.py`."""
+"""No session here takes any (`two_party_views.COMPARED`): `tests/protocols/two_party/test_openings.py`."""
 TWICE = tuple(str(kind) for kind in Kind if kind not in (*_ONCE, *_OF_LOOK_UPS))
 
 
