@@ -1,4 +1,4 @@
-"""Server and client as processes without a dealer: one is killed, or Ctrl-C comes; the other says so and ends."""
+"""Server and client as processes without a dealer: one is killed, or Ctrl-C comes; the other says so."""
 
 from __future__ import annotations
 
