@@ -18,14 +18,24 @@ from mpcinfer.prompts import prompt_ids
 from mpcinfer.sampling import Sampler
 from mpcinfer.suites.registry import suite_of
 from parties.bill import Bill
-from parties.errors import RangeError
+from parties.errors import ConfigError, RangeError
 from protocols.plan import Plan
 
-UNCHECKED = (
-    "nobody checked the answer: where a value left its range it is wrong, in silence (--check-ranges tells "
-    "the client; --verify compares it with the model, where the weights are at hand)"
-)
+_COMPARES = "--verify compares it with the model, where the weights are at hand)"
+_SILENT = "nobody checked the answer: where a value left its range it is wrong, in silence"
+UNCHECKED = f"{_SILENT} (--check-ranges tells the client; {_COMPARES}"
 """A note on the bill of a session in which nothing was checked."""
+UNCHECKABLE = f"{_SILENT} ({_COMPARES}"
+"""The same where the plan does not check ranges."""
+
+
+def unchecked(plan: Plan) -> str:
+    """Which of both notes a session under a plan gets."""
+    try:
+        suite_of(plan).require_checkable(plan)
+    except ConfigError:
+        return UNCHECKABLE
+    return UNCHECKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +52,8 @@ class Verdict:
 
     def put_on(self, bill: Bill) -> None:
         """Notes it on a bill, in place of the note that nothing was checked."""
-        bill.notes[:] = [*(note for note in bill.notes if note != UNCHECKED), self.text]
+        unsaid = (UNCHECKED, UNCHECKABLE)
+        bill.notes[:] = [*(note for note in bill.notes if note not in unsaid), self.text]
 
 
 class Witness:

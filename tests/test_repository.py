@@ -159,6 +159,22 @@ def test_compose_starts_a_dealer_for_plans_that_have_one_alone() -> None:
         assert "dealer" not in json.dumps(services[name])
 
 
+@pytest.mark.parametrize("client", [name for name in SERVICES if name.startswith("client")])
+def test_compose_starts_a_client_when_its_server_listens(client: str) -> None:
+    """The health check finds a socket that listens on the port which the server is told, and no other."""
+    services, server = compose(), client.replace("client", "server")
+    assert services[client]["depends_on"][server] == {"condition": "service_healthy"}
+    assert "--listen tcp://0.0.0.0:7100 " in services[server]["command"]
+    _, *check = services[server]["healthcheck"]["test"]
+    assert check[:2] == ["grep", "-q"]
+    row = "   0: 00000000:{:04X} 00000000:0000 {} 00000000:00000000 00:00000000"
+    found = {
+        (port, state): re.search(check[2], row.format(port, state)) is not None
+        for port, state in [(7100, "0A"), (7100, "01"), (7101, "0A")]
+    }
+    assert found == {(7100, "0A"): True, (7100, "01"): False, (7101, "0A"): False}
+
+
 def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     """Built as an installer builds it, so that a data file that is ignored or left out is noticed."""
     build = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"

@@ -20,6 +20,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folded import folded_config
 from mpcinfer.suites.entry import Entry, ErrorKind
 from mpcinfer.suites.registry import SUITES, check, disclosures, get_plan, suite_of
+from mpcinfer.suites.suite import DEALER
 from parties.bill import Bill
 from parties.errors import ConfigError, RangeError
 from protocols.plan import DEFAULT_PLAN, Plan
@@ -256,7 +257,7 @@ class _Search:
     def _why_not(self, plan: Plan) -> str:
         """Why a plan is left out; empty where it is not."""
         if plan.suite not in self._rates.suites:
-            return f"nothing of the suite {plan.suite} was measured"
+            return _not_measured(plan)
         if self._insecure(plan.suite):
             return f"the suite {plan.suite} is not secure"
         try:
@@ -301,6 +302,16 @@ class _Search:
             entries = SUITES[suite].entries(config, min(SAMPLE_TOKENS, config.context))
             self._entries[suite] = {(entry.operation, entry.name): entry for entry in entries}
         return self._entries[suite]
+
+
+def _not_measured(plan: Plan) -> str:
+    if DEALER in suite_of(plan).helpers:
+        return f"nothing of the suite {plan.suite} was measured"
+    return (
+        "it has no dealer, whom to trust is not chosen by speed, and its speed is not measured here: take it "
+        f"with --plan {plan.name}; `mpcinfer cost MODEL --plan {plan.name}` says what it sends, `mpcinfer "
+        "bench` how long it takes"
+    )
 
 
 def renamed(plan: Plan, choices: Mapping[str, str]) -> Plan:

@@ -76,8 +76,8 @@ def plan(
 
     Rounds and bytes of each candidate are counted, its seconds predicted: computing from this machine's
     measured speed, latency and bandwidth from the network. The choice is never worse than a plan of
-    `mpcinfer list plans`, as far as the prediction goes, and gives away no more than the default plan. Both
-    parties take the file with --plan; the handshake compares its digest.
+    `mpcinfer list plans` that has a dealer, as far as the prediction goes, and gives away no more than the
+    default plan. Both parties take the file with --plan; the handshake compares its digest.
 
     [bold]Examples[/bold]
 

@@ -68,7 +68,7 @@ def _plans(best: Predicted, presets: Sequence[Predicted]) -> Table:
     table = Table(title="Whole plans", title_justify="left", header_style="bold", box=None)
     for column in ("plan", "online seconds", "rounds", "online", "offline"):
         table.add_column(column, justify="left" if column == "plan" else "right")
-    for each in (best, *presets):
+    for each in (best, *(preset for preset in presets if preset is not best)):
         table.add_row(
             f"{each.plan.name}{' (chosen)' if each is best else ''}",
             f"{each.seconds:.2f}",

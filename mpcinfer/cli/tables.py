@@ -35,14 +35,16 @@ _COLUMNS: list[tuple[str, Callable[[BillRow], str]]] = [
 
 
 def bill_table(title: str, rows: Sequence[BillRow], total: BillRow) -> Table:
-    """A bill's rows under one total. Columns that are empty for every row are left out."""
+    """A bill's rows under one total. Columns that are empty for every row are left out, and empty rows."""
     table = Table(title=title, title_justify="left", show_footer=True, header_style="bold", box=None)
     used = [(name, show) for name, show in _COLUMNS if show(total) not in ("0 B", "0", "")]
     table.add_column("", footer="total", no_wrap=True)
     for name, show in used:
         table.add_column(name, footer=show(total), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(row.label, *(_blank_zero(show(row)) for _, show in used))
+        cells = [_blank_zero(show(row)) for _, show in used]
+        if any(cells):
+            table.add_row(row.label, *cells)
     return table
 
 

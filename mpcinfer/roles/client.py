@@ -26,7 +26,7 @@ from mpcinfer.sessions.session_config import SessionConfig, require_source
 from mpcinfer.speculation import NO_FOLDER, Draft, Speculation, look_up, speculation
 from mpcinfer.suites.registry import suite_of
 from mpcinfer.suites.suite import DEALER
-from mpcinfer.verification import UNCHECKED
+from mpcinfer.verification import unchecked
 from parties.bill import Bill
 from parties.errors import ConfigError, RangeError
 from parties.keys import KeyPair
@@ -374,7 +374,7 @@ def connect_client(
     )
     with ExitStack() as stack:
         link = stack.enter_context(Link(over(channel, shape), Meter(), CLIENT))
-        notes = [] if check_ranges else [UNCHECKED]
+        notes = [] if check_ranges else [unchecked(plan)]
         if session_config is None:
             fetched = fetch_public(link, name=f"the model at {server.endpoint}", pinned=digest)
             session_config = ready(fetched)

@@ -136,10 +136,10 @@ class Codes:
     def _masks(self, table: Lines) -> Words:
         size = 1 << self.digit_bits
         codes = self._code(table.slopes, table.intercepts) ^ self._outer(table)[0]
-        rows = (codes >> np.arange(self.bits)[:, None]) & 1
+        rows = ((codes >> np.arange(self.bits)[:, None]) & 1).astype(np.uint8)
         total = sums(self.digit_bits)
         turned, carry = rows[:, total % size], total >= size
-        parts = np.concatenate([turned * ~carry, turned * carry, carry[None].astype(np.int64)])
+        parts = np.concatenate([turned * ~carry, turned * carry, carry[None].astype(np.uint8)])
         return packed(parts.transpose(1, 0, 2))
 
     @cached_property

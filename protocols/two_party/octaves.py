@@ -81,7 +81,7 @@ class LineReciprocal(ScaledReciprocal):
         return executor.lines(x, *self._tables)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=128)
 def _roots(low: float, high: float) -> tuple[Lines, ...]:
     return tables_of(lambda x: x**-0.5, lambda x: -0.5 * x**-1.5, low, high)
 

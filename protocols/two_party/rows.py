@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,12 +15,12 @@ Words = NDArray[np.uint64]
 WORD = 64
 
 
-def packed(bits: Numbers) -> Words:
+def packed(bits: NDArray[np.integer[Any]]) -> Words:
     """[..., n] zeros and ones as words [..., max(1, n / 64)]."""
-    size = bits.shape[-1]
-    words = max(1, size // WORD)
-    shaped = bits.reshape(*bits.shape[:-1], words, -1).astype(np.uint64)
-    return np.bitwise_or.reduce(shaped << np.arange(shaped.shape[-1], dtype=np.uint64), -1)
+    octets = np.packbits(bits.astype(np.uint8, copy=False), axis=-1, bitorder="little")
+    room = np.zeros((*bits.shape[:-1], max(1, bits.shape[-1] // WORD) * 8), np.uint8)
+    room[..., : octets.shape[-1]] = octets
+    return room.view("<u8")
 
 
 def parity(words: Words) -> Words:

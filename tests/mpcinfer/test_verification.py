@@ -13,7 +13,7 @@ from mpcinfer.models.bounds import rounding_of_logits
 from mpcinfer.models.model import Model
 from mpcinfer.sampling import greedy
 from mpcinfer.suites.registry import get_plan
-from mpcinfer.verification import UNCHECKED, Witness, verify
+from mpcinfer.verification import UNCHECKABLE, UNCHECKED, Witness, unchecked, verify
 from parties.bill import Bill
 from tests.mpcinfer.test_private_models import GPT2
 from tests.mpcinfer.three_parties import random_model
@@ -83,7 +83,13 @@ def test_a_value_beyond_its_range_is_told() -> None:
 def test_the_verdict_stands_where_it_said_that_nothing_was_checked() -> None:
     model = random_model(SMALL)
     answer, logits = _answered(model, "fss-faithful")
-    bill = Bill(rows=[], notes=["first", UNCHECKED])
     verdict = verify(model, get_plan("fss-faithful"), PROMPT, answer, logits, max_context=CONTEXT)
-    verdict.put_on(bill)
-    assert bill.notes == ["first", verdict.text]
+    for note in (UNCHECKED, UNCHECKABLE):
+        bill = Bill(rows=[], notes=["first", note])
+        verdict.put_on(bill)
+        assert bill.notes == ["first", verdict.text]
+
+
+@pytest.mark.parametrize(("plan", "checks"), [("fss", True), ("crypten", False), ("two-party", False)])
+def test_a_bill_advises_what_the_plan_can_do(plan: str, checks: bool) -> None:
+    assert ("--check-ranges" in unchecked(get_plan(plan))) == checks

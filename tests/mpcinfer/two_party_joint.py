@@ -18,7 +18,9 @@ from tests.protocols.two_party.ideal import IdealCorrelations
 
 _ONCE = (Kind.MATMUL, Kind.SCORES, Kind.MIX, Kind.LINEAR_TRANSPOSED)
 """A session of a tiny model takes no two of these of one shape."""
-TWICE = tuple(str(kind) for kind in Kind if kind not in _ONCE)
+_OF_LOOK_UPS = (Kind.PLACE_128, Kind.PLACE_256, Kind.TRANSFER)
+"""No session here takes any (`two_party_views.COMPARED`): `tests/protocols/two_party/test_openings.py`."""
+TWICE = tuple(str(kind) for kind in Kind if kind not in (*_ONCE, *_OF_LOOK_UPS))
 
 
 class Reusing(IdealCorrelations):

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from mpcinfer.suites import kernel_mark
-from mpcinfer.suites.suite import Run, Suite, no_dealer
+from mpcinfer.suites.suite import Ahead, Run, Suite, no_dealer
 from parties.errors import ConfigError
 from protocols.plan import Plan
 from protocols.two_party import plans
@@ -79,6 +79,12 @@ class TwoPartySuite(Suite):
         raise ConfigError(
             "--check-ranges is for plans of the suite fss, whose rings are as wide as values were seen to "
             f"get; plan {plan.name} leaves room for twice as much: --verify compares with the model"
+        )
+
+    def deal_ahead(self, plan: Plan, config: ModelConfig, ranges: Mapping[str, float], job: Ahead) -> None:
+        raise ConfigError(
+            f"{no_dealer(plan)}, so nothing can be dealt: leave `mpcinfer deal` out; they are made while "
+            "`serve` and `generate` run, or before the prompt is known by `PrivateClient.prepare`"
         )
 
     def require_batch(self, plan: Plan, config: ModelConfig, batch: Batch) -> None:

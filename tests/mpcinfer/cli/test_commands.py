@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from mpcinfer.cli.main import app
 from mpcinfer.cli.tables import print_bill
-from parties.bill import Bill
+from parties.bill import Bill, BillRow
 
 BILL_KEYS = {
     "rounds",
@@ -198,7 +198,7 @@ PRIVATELY = ["--local", "private", "--plan", "two-party"]
                 "--out",
                 "x",
             ],
-            "takes its correlations while it runs",
+            "two-party has no dealer: the two parties make all correlations themselves, so nothing can be",
         ),
     ],
 )
@@ -210,6 +210,15 @@ def test_a_note_from_the_peer_is_printed_as_it_is_and_moves_no_cursor() -> None:
     console = Console(record=True, width=200, file=io.StringIO())
     print_bill(console, Bill(rows=[], notes=["[bold]loud[/bold]\x1b[2J\r end"]))
     assert "note: [bold]loud[/bold][2J end" in console.export_text()
+
+
+def test_rows_of_a_bill_in_which_nothing_is_are_left_out() -> None:
+    console = Console(record=True, width=200, file=io.StringIO())
+    rows = [BillRow(label="setup", kind="setup"), BillRow(label="in", kind="linear", rounds=2)]
+    print_bill(console, Bill(rows=rows))
+    said = console.export_text()
+    assert "linear" in said
+    assert "setup" not in said
 
 
 def test_an_error_is_one_line_and_status_1() -> None:

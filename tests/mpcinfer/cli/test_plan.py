@@ -48,6 +48,7 @@ def test_a_plan_is_chosen_written_and_taken(rates: str, tmp_path: Path) -> None:
     said = run("plan", "tiny-python", "--network", "wan-100m", *options)
     plan = plan_from(str(out))
     assert plan.digest() in said
+    assert said.count("(chosen)") == 1
     for operation in ("gelu", "maximum", "exponential"):
         assert operation in said
     written = json.loads(out.read_text())

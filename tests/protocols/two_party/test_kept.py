@@ -117,13 +117,11 @@ def sizes(bill: Bill) -> tuple[int, ...]:
     )  # fmt: skip
 
 
-def taken(requests: Sequence[Request], *, together: bool = False) -> list[tuple[Parts, Parts]]:
-    """Both parties' parts of requests that are made one by one, or together."""
+def taken(requests: Sequence[Request]) -> list[tuple[Parts, Parts]]:
+    """Both parties' parts of requests that are made one by one."""
 
     def party(link: Link) -> list[Parts]:
         source = TwoPartySource(link)
-        if together:
-            source.announce(requests)
         return [source.take(request) for request in requests]
 
     return list(zip(*run_two_threads(party, party), strict=True))
@@ -155,12 +153,3 @@ def test_products_are_of_rows_that_were_never_used_before(kind: Kind) -> None:
     numbers = torch.cat([torch.cat([part.reshape(-1) for part in each[:2]]) for each in sums])
     drawn_numbers = numbers[numbers != 0]
     assert len(set(drawn_numbers.tolist())) == len(drawn_numbers)
-
-
-def test_matrices_are_multiplied_one_after_the_other() -> None:
-    """Of three products that are made together each party sends what the other waits for."""
-    factors = ((1, 24, 64), (1, 64, 40))
-    parts = taken([Request(Kind.MATMUL, factors, RING)] * 3, together=True)
-    for each in parts:
-        left, right, product = (a + b for a, b in zip(*each, strict=True))
-        assert not bool(((left @ right - product) & ((1 << RING) - 1)).any())

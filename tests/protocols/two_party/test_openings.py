@@ -175,6 +175,26 @@ def test_no_mask_is_used_twice() -> None:
     assert reopened(ideal) == 0
 
 
+def indices_that_agree(make: Callable[[Link], Correlations]) -> float:
+    """Which part of the opened indices looks the same where numbers are looked up again."""
+
+    def body(executor: TwoPartyArithmetic) -> torch.Tensor:
+        value = SECRETS["ramp"]
+        x = executor.share_from(CLIENT, value if executor.rank == CLIENT else None, value.shape)
+        for _ in range(2):
+            LineGelu().within(64.0)(executor, x)
+        return x.value
+
+    made = transcript(body, make, RING, FRAC).openings()
+    first, second = (each.seen for each in made if each.why == "place")
+    return float((first == second).double().mean())
+
+
+def test_no_index_of_a_look_up_is_used_twice() -> None:
+    """Of 4,096 indices of ten bits or so, few agree."""
+    assert indices_that_agree(ideal) < 0.05
+
+
 # -- broken twins --------------------------------------------------------------------------------------------
 
 
@@ -300,6 +320,7 @@ def results_are_right(make: Callable[[Link], Correlations]) -> bool:
 def test_a_mask_that_is_used_twice_is_noticed() -> None:
     assert results_are_right(Reusing.make)
     assert reopened(Reusing.make) > 0
+    assert indices_that_agree(Reusing.make) == 1
 
 
 def test_a_mask_that_is_too_narrow_is_noticed() -> None:
