@@ -81,7 +81,7 @@ def _party(rank: int, task: Task, net: dict[str, Any], results: Any) -> None:
 def _hold(source: TwoPartySource, requests: list[Request], rank: int) -> None:
     generator = torch.Generator().manual_seed(0)
     for request in requests:
-        if request.weight:
+        if request.kind in (Kind.LINEAR, Kind.LINEAR_TRANSPOSED):
             shape = request.shapes[1]
             value = torch.randint(-_WEIGHT, _WEIGHT, shape, generator=generator) if rank == SERVER else None
             source.hold(request.weight, value, shape)
