@@ -205,7 +205,8 @@ class Backend(ABC, Generic[TensorT, WeightT]):
     def diagonal(
         self, x: TensorT, gain: WeightT, bias: WeightT | None, mean: WeightT | None = None
     ) -> TensorT:
-        """x [B, T, D] times a gain [D], plus bias [D]: what a residual has of a norm's rows.
+        """x [B, T, D] times a gain [D] or [1], plus bias alike: what a residual has of a norm's rows, and
+        what a pointwise norm has around its function.
 
         `mean` [D, 1], where the backend made one of its own, gives the mean of x times gain, which is
         taken off: layer norms do not see it.

@@ -178,6 +178,8 @@ def activate(x: torch.Tensor, kind: ActivationKind, frac_bits: int, name: str) -
             function = _silu
         case "tanh":
             function = math.tanh
+        case "erf":
+            function = math.erf
     return encode(_each(function, decode(x, frac_bits)), frac_bits, name)
 
 

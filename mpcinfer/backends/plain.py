@@ -77,6 +77,8 @@ class PlainBackend(TensorBackend):
                 return functional.silu(x)
             case "tanh":
                 return torch.tanh(x)
+            case "erf":
+                return torch.erf(x)
             case "identity":
                 return x
 

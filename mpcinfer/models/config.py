@@ -23,6 +23,8 @@ from mpcinfer.models.kinds import (
     PositionKind,
     TemperatureKind,
 )
+from mpcinfer.models.norm_checks import check_norms
+from mpcinfer.models.norm_kinds import ROW_NORMS, input_shapes, norm_shapes
 from mpcinfer.models.rope import Rope, RopePairs
 from mpcinfer.models.typed_fields import require_types
 from parties.errors import ConfigError
@@ -44,6 +46,7 @@ class ModelConfig:
         hidden: FFN width F.
         vocabulary: number of token ids V.
         context: the longest sequence, prompt and answer together.
+        norm: ``dyt`` and ``derf`` are functions of every number, ``linear`` a fixed line (`norm_kinds`).
         norm_affine: norms inside the blocks have a gain (and a LayerNorm a bias); False after folding.
         block_norms: the blocks have norms, before attention and before the FFN.
         qk_norm: an RMS norm with a gain on every head's queries and keys, before they turn.
@@ -151,7 +154,7 @@ class ModelConfig:
             self._check_rope()
         self._check_attention()
         self._check_ffn()
-        self._check_norms()
+        check_norms(self)
         self._check_head()
 
     def _check_rope(self) -> None:
@@ -181,27 +184,6 @@ class ModelConfig:
             raise ConfigError("ffn_weights without an ffn")
         if self.parallel and not self.block_norms:
             raise ConfigError("parallel blocks have norms")
-
-    def _check_norms(self) -> None:
-        if self.qk_norm or self.post_norms:
-            if self.norm != "rmsnorm" or not self.block_norms:
-                raise ConfigError("qk_norm and post_norms are for blocks with RMS norms")
-            if self.qk_norm and (self.attention != "softmax" or self.temperature != "none"):
-                raise ConfigError("qk_norm is for softmax attention without temperatures")
-        if self.norm_order == "post":
-            self._check_post_norms()
-        elif self.residual_affine:
-            raise ConfigError("residual_affine is for norm_order post")
-
-    def _check_post_norms(self) -> None:
-        if not self.block_norms or self.final_norm or self.head_input or self.scaled_ffn:
-            raise ConfigError("norm_order post has norms in its blocks, and none before the head")
-        if self.ffn in ("fused", "none") or self.pruned_ffns:
-            raise ConfigError("norm_order post needs an FFN with an activation in every block")
-        if self.parallel or self.qk_norm or self.post_norms:
-            raise ConfigError("norm_order post has no parallel blocks, qk_norm or post_norms")
-        if self.head == "vocabulary":
-            raise ConfigError("norm_order post has no head over the vocabulary: take embedding or classes")
 
     def _check_head(self) -> None:
         if self.types != 1 and (self.types < 1 or self.head != "classes"):
@@ -274,6 +256,11 @@ class ModelConfig:
         return f"layer{layer - 1}.norm2" if layer else "embed.norm"
 
     @property
+    def row_norms(self) -> bool:
+        """The blocks have norms of whole rows; otherwise nobody but linear layers reads the residual."""
+        return self.block_norms and self.norm in ROW_NORMS
+
+    @property
     def form(self) -> AttentionForm:
         """What attention weights are, windows aside."""
         epsilon, shift = self.attention_epsilon, self.attention_shift
@@ -316,16 +303,17 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     }
     if config.positions == "learned":
         shapes["embed.positions"] = (config.context, config.width)
-    if config.norm_order == "post" and config.norm_affine:
-        shapes |= _norm_shapes(config, "embed.norm")
+    if config.norm_order == "post":
+        shapes |= _block_norm_shapes(config, "embed.norm")
     for layer in range(config.layers):
         shapes |= _attention_shapes(config, f"layer{layer}")
         if config.has_ffn(layer):
             shapes |= _ffn_shapes(config, f"layer{layer}")
     if config.head_input:
-        shapes["head.input.weight"] = (config.width, config.width)
+        biased = config.norm == "linear" and not config.final_norm
+        shapes |= _linear_shapes("head.input", config.width, config.width, biased)
     if config.final_norm:
-        shapes |= _norm_shapes(config, "head.norm")
+        shapes |= _norm_shapes(config, "head.norm") | input_shapes(config.norm, "head.norm")
     return shapes | _head_shapes(config)
 
 
@@ -349,7 +337,7 @@ def _head_shapes(config: ModelConfig) -> Shapes:
 def _attention_shapes(config: ModelConfig, prefix: str) -> Shapes:
     width, attention = config.width, config.heads * config.head_width
     qkv = attention + 2 * config.kv_heads * config.head_width
-    shapes = _norm_shapes(config, f"{prefix}.norm1") if config.block_norms and config.norm_affine else {}
+    shapes = _block_norm_shapes(config, f"{prefix}.norm1")
     if config.residual_affine:
         shapes |= _norm_shapes(config, f"{prefix}.residual1")
     shapes |= _linear_shapes(f"{prefix}.attn.qkv", width, qkv, config.qkv_bias)
@@ -371,8 +359,7 @@ def _attention_shapes(config: ModelConfig, prefix: str) -> Shapes:
 def _ffn_shapes(config: ModelConfig, prefix: str) -> Shapes:
     width, shapes = config.width, Shapes()
     inner = config.hidden * (2 if config.ffn == "glu" else 1)
-    if config.block_norms and config.norm_affine:
-        shapes |= _norm_shapes(config, f"{prefix}.norm2")
+    shapes |= _block_norm_shapes(config, f"{prefix}.norm2")
     if config.residual_affine:
         shapes |= _norm_shapes(config, f"{prefix}.residual2")
     if config.ffn != "fused":
@@ -390,8 +377,15 @@ def _ffn_shapes(config: ModelConfig, prefix: str) -> Shapes:
 
 
 def _norm_shapes(config: ModelConfig, name: str) -> Shapes:
-    shapes: Shapes = {f"{name}.weight": (config.width,)}
-    return shapes | {f"{name}.bias": (config.width,)} if config.norm == "layernorm" else shapes
+    return norm_shapes(config.norm, name, config.width)
+
+
+def _block_norm_shapes(config: ModelConfig, name: str) -> Shapes:
+    """Of a norm in a block, if there is one: without its gain and bias where these are folded away."""
+    if not config.block_norms:
+        return {}
+    affine = _norm_shapes(config, name) if config.norm_affine else Shapes()
+    return affine | input_shapes(config.norm, name)
 
 
 def _linear_shapes(name: str, rows: int, columns: int, bias: bool) -> Shapes:

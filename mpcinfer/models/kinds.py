@@ -8,8 +8,8 @@ from typing import Literal
 
 from parties.errors import ConfigError
 
-NormKind = Literal["layernorm", "rmsnorm"]
-ActivationKind = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh", "identity"]
+NormKind = Literal["layernorm", "rmsnorm", "dyt", "derf", "linear"]
+ActivationKind = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh", "erf", "identity"]
 FfnKind = Literal["mlp", "glu", "fused", "none"]
 PositionKind = Literal["learned", "rope"]
 AttentionKind = Literal["softmax", "power", "relu"]

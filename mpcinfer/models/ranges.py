@@ -4,9 +4,10 @@ A range is a number under `label/quantity`. The label is the decoder's nested sp
 `layer3.attn`, `layer3.attn.qkv`, `layer3.ffn.gelu_tanh`, `head.norm`, ...); the quantity is
 
     embed, add_positions, linear, matmul, offset, cap_scores, apply_temperature, attention_weights, norm,
-    activation, mul, add, scale, rope, sum_tokens, head
+    activation, mul, add, scale, rope, sum_tokens,
+    diagonal, head
                         largest magnitude of that operation's output; `layer3/add` is the residual stream
-    in                  activations: largest magnitude of the input
+    in                  activations, those of pointwise norms too: largest magnitude of the input
     normalised          norms: largest magnitude before gain and bias
     mean_square_min, mean_square_max
                         RMSNorm: least and greatest mean square of a row, before eps
@@ -223,6 +224,15 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
 
     def sum_tokens(self, x: torch.Tensor) -> torch.Tensor:
         return self._output("sum_tokens", self._plain.sum_tokens(x))
+
+    def diagonal(
+        self,
+        x: torch.Tensor,
+        gain: torch.Tensor,
+        bias: torch.Tensor | None,
+        mean: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        return self._output("diagonal", self._plain.diagonal(x, gain, bias, mean))
 
     def head(
         self, x: torch.Tensor, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None
