@@ -3,8 +3,8 @@
 A name says what is kept of a pre-norm decoder: SM the softmax, LN the norms of the blocks, G or R the FFN's
 GELU or ReLU. Without G or R the FFN is linear. `SM+LN+G` is GPT-2; `SM+ScFuFFN` has attention as its only
 nonlinearity. Source: Entropy-Guided Attention (arXiv 2501.03489), table 1, and AERO (arXiv 2410.13060) for
-pruned FFNs; DyT, Derf and linear norms: `norm_kinds`; attention kinds: Power-Softmax (arXiv 2410.09457), MPCFormer's 2Quad (arXiv 2211.01452), ReLU
-attention (arXiv 2309.08586).
+pruned FFNs; norms of other kinds: `norm_kinds`; attention kinds: Power-Softmax (arXiv 2410.09457),
+MPCFormer's 2Quad (arXiv 2211.01452), ReLU attention (arXiv 2309.08586).
 
 The final norm is the base's own: the papers' models without block norms keep one, and do not count it.
 """

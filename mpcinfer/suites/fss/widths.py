@@ -307,6 +307,8 @@ class Widths(SharedWidths):
         """The ring in which a layer reads a residual that the server holds; None for layers that do not."""
         if name == "head.input.weight":
             return self.input_bits
+        if self.config.block_norms:
+            return None
         layer, part = name.split(".", 1)
         index = int(layer.removeprefix("layer"))
         if part == "attn.qkv.weight":
