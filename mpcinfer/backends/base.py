@@ -99,6 +99,11 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         """What the blocks add to: token rows with positions, as this backend keeps a residual."""
         return x
 
+    def kernel_inputs(self, q: TensorT, k: TensorT) -> tuple[TensorT, TensorT]:
+        """Queries [B, H, T, K] and keys [B, H_kv, T, K] with two columns more, so that their product is
+        -|q - k|^2 / 2: [q, 1, -|q|^2 / 2] and [k, -|k|^2 / 2, 1]."""
+        raise ConfigError(f"{type(self).__name__} has no Gaussian kernels")
+
     def attention_inputs(self, q: TensorT, k: TensorT, v: TensorT) -> tuple[TensorT, TensorT, TensorT]:
         """Queries [B, H, T, K], keys and values [B, H_kv, T, K] as attention and the cache want them."""
         return q, k, v

@@ -64,7 +64,8 @@ class ModelConfig:
         windows: how many keys a query of each layer sees, its own the last of them, 0 for all up to its own;
             empty where all layers see all. For softmax.
         attention: what a score s becomes before its row is divided by the row's sum: ``softmax`` exp(s),
-            ``power`` s^power; ``relu`` is max(s, 0) over the number of keys, without a sum.
+            ``power`` s^power; ``relu`` is max(s, 0) over the number of keys, without a sum; ``gaussian``
+            is exp(-|q - k|^2 / (2 sqrt(K))), without one either.
         power: even, from 2 to 8.
         attention_epsilon: (power) added to the mean of a row's powers.
         attention_shift: added to every score; ``2quad`` is power 2 with a shift of 5.
@@ -170,6 +171,9 @@ class ModelConfig:
     def _check_attention(self) -> None:
         if self.attention_scaled and self.attention != "power":
             raise ConfigError(f"attention_scaled is for power attention, not for {self.attention}")
+        shifted = self.attention_offset or self.attention_shift
+        if self.attention == "gaussian" and (shifted or self.temperature != "none"):
+            raise ConfigError("attention gaussian has no attention_offset, attention_shift or temperature")
         if self.windows and (len(self.windows) != self.layers or min(self.windows) < 0):
             raise ConfigError(f"windows has {len(self.windows)} numbers for {self.layers} layers, all >= 0")
         for window in {0, *self.windows}:
@@ -261,12 +265,15 @@ class ModelConfig:
         return self.block_norms and self.norm in ROW_NORMS
 
     @property
+    def query_scale(self) -> float:
+        """What queries are multiplied with, and keys of a Gaussian kernel."""
+        return self.head_width ** (-0.25 if self.attention == "gaussian" else -0.5)
+
+    @property
     def form(self) -> AttentionForm:
         """What attention weights are, windows aside."""
-        epsilon, shift = self.attention_epsilon, self.attention_shift
-        return AttentionForm(
-            self.attention, self.power, epsilon, shift, causal=self.causal, cap=self.score_cap
-        )
+        own = (self.attention, self.power, self.attention_epsilon, self.attention_shift)
+        return AttentionForm(*own, causal=self.causal, cap=self.score_cap)
 
     @property
     def outputs(self) -> int:

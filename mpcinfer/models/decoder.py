@@ -251,7 +251,9 @@ class Decoder(Generic[TensorT, WeightT]):
             rope = config.rope(layer)
             if rope is not None:
                 q, k = backend.rope(q, first, rope), backend.rope(k, of.start, rope)
-            q = backend.scale(q, config.head_width**-0.5)
+            q = backend.scale(q, config.query_scale)
+            if config.attention == "gaussian":
+                q, k = backend.kernel_inputs(q, backend.scale(k, config.query_scale))
             if config.temperature == "position":
                 q = backend.apply_temperature(q, self.weights[f"layer{layer}.attn.log_temperature"], first)
             q, k, v = backend.attention_inputs(q, k, v)

@@ -135,6 +135,7 @@ def centre(config: ModelConfig, name: str, value: torch.Tensor) -> bool:
 
 def scale_queries(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Multiplies W_Q and its bias by what 1 / sqrt(K) has beyond a power of two: 1, or between 1/2 and 1.
+    Of a Gaussian kernel W_K likewise, and both by what 1 / K^(1/4) has.
 
     Turning queries by their positions, and temperatures, do not see the difference.
 
@@ -147,14 +148,15 @@ def scale_queries(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> d
 def scale_query(config: ModelConfig, name: str, value: torch.Tensor) -> bool:
     """`scale_queries` of one weight in float64, in place; whether it changes. Where queries have a norm its
     gain does."""
-    rest = config.head_width**-0.5 / 2.0 ** query_exponent(config)
+    rest = config.query_scale / 2.0 ** query_exponent(config)
     if config.qk_norm:
         if name.endswith(".attn.q_norm.weight"):
             value *= rest
         return rest != 1.0 and name.endswith(".attn.q_norm.weight")
     concerned = rest != 1.0 and name.endswith((".attn.qkv.weight", ".attn.qkv.bias"))
     if concerned:
-        value[..., : config.heads * config.head_width] *= rest
+        heads = config.heads + (config.kv_heads if config.attention == "gaussian" else 0)
+        value[..., : heads * config.head_width] *= rest
     return concerned
 
 

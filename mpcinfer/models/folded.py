@@ -78,5 +78,5 @@ def attention_only_config(config: ModelConfig, kept: int = 0) -> ModelConfig:
 
 
 def query_exponent(config: ModelConfig) -> int:
-    """The power of two by which queries are divided; `scale_queries` does the rest of 1 / sqrt(K)."""
-    return -math.floor(math.log2(config.head_width) / 2)
+    """The power of two of `ModelConfig.query_scale`; `scale_queries` does the rest."""
+    return -math.floor(-math.log2(config.query_scale))

@@ -13,6 +13,7 @@ A range is a number under `label/quantity`. The label is the decoder's nested sp
                         RMSNorm: least and greatest mean square of a row, before eps
     variance_min, variance_max
                         LayerNorm: least and greatest variance of a row, before eps
+    half_squares        Gaussian kernels: largest half square of a query or a key
     spread              softmax: largest (row maximum - score) over the keys a query may see
     denominator         softmax: largest sum of exp(score - row maximum) over those keys; at least 1
     divisor_min, divisor_max
@@ -154,6 +155,12 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
                 self._note("epsilon_min", epsilon)
                 self._note("epsilon_max", epsilon)
         return self._output("attention_weights", self._plain.attention_weights(scores, start, form, epsilon))
+
+    def kernel_inputs(self, q: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        q, k = self._plain.kernel_inputs(q, k)
+        for x in (q[..., -1:], k[..., -2:-1]):
+            self._note("half_squares", x.abs())
+        return q, k
 
     def cap_scores(self, scores: torch.Tensor, start: int, form: AttentionForm) -> torch.Tensor:
         return self._output("cap_scores", self._plain.cap_scores(scores, start, form))

@@ -4,7 +4,8 @@ A name says what is kept of a pre-norm decoder: SM the softmax, LN the norms of 
 GELU or ReLU. Without G or R the FFN is linear. `SM+LN+G` is GPT-2; `SM+ScFuFFN` has attention as its only
 nonlinearity. Source: Entropy-Guided Attention (arXiv 2501.03489), table 1, and AERO (arXiv 2410.13060) for
 pruned FFNs; norms of other kinds: `norm_kinds`; attention kinds: Power-Softmax (arXiv 2410.09457),
-MPCFormer's 2Quad (arXiv 2211.01452), ReLU attention (arXiv 2309.08586).
+MPCFormer's 2Quad (arXiv 2211.01452), ReLU attention (arXiv 2309.08586),
+Gaussian kernels (EF-LLM, arXiv 2410.02486).
 
 The final norm is the base's own: the papers' models without block norms keep one, and do not count it.
 """
@@ -143,6 +144,11 @@ _ATTENTIONS = (
         name="relu",
         description="attention by max(score, 0) over the number of keys",
         fields={"attention": "relu", "attention_shift": 0.0, "attention_offset": False},
+    ),
+    Variant(
+        name="gaussian",
+        description="attention by exp(-|q - k|^2 / (2 sqrt(K))), without a sum",
+        fields={"attention": "gaussian", "attention_shift": 0.0, "attention_offset": False},
     ),
 )
 _SOFTMAX: dict[str, Any] = {

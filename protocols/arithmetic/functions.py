@@ -81,8 +81,10 @@ def are_polynomial(names: Mapping[str, str], functions: Functions) -> bool:
 
 def suite_of(names: Mapping[str, str], functions: Any) -> Suite:
     """The functions of those names, out of a suite's tables."""
+    softmax = functions["softmax"][names["softmax"]]()
     return Suite(
-        softmax=functions["softmax"][names["softmax"]](),
+        softmax=softmax,
+        exponential=softmax.exponential,
         gelu=functions["gelu"][names["gelu"]](),
         silu=functions["silu"][names["silu"]](),
         relu=functions["relu"][names["relu"]](),

@@ -36,6 +36,7 @@ FORMS: list[Form] = [
     ("SM+DyT+G", True, True),
     ("SM+Derf+G", True, False),
     ("SM+LinLN+G", True, True),
+    ("gaussian", True, True),
 ]
 COSTS = (
     "rounds",

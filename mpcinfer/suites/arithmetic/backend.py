@@ -28,6 +28,7 @@ from mpcinfer.models.config import (
 )
 from mpcinfer.models.padding import is_padding, positions_of
 from mpcinfer.models.rope import Rope
+from mpcinfer.suites.arithmetic.kernel import kernel_weights, with_half_squares
 from mpcinfer.suites.arithmetic.polynomial import require_polynomial
 from mpcinfer.suites.arithmetic.turning import turned
 from parties.errors import ConfigError, RangeError
@@ -175,6 +176,8 @@ class SecureBackend(Backend[Share, Weight]):
                 relu = relu.within(score_bound(form, self.site.key, Seen(self._ranges)))
             positive = relu(self.executor, rows.pack(self.executor, scores))
             return relu_weights(self.executor, positive, rows)
+        if form.kind == "gaussian":
+            return kernel_weights(self.executor, self.suite.exponential, scores, start, self._farthest())
         (low, high), largest = UNCALIBRATED_DIVISORS, 2.0
         if self._ranges is not None:
             prefix, seen = self.site.key, Seen(self._ranges)
@@ -182,6 +185,14 @@ class SecureBackend(Backend[Share, Weight]):
             largest = score_bound(form, prefix, seen)
         added = form.epsilon if epsilon is None else epsilon.share
         return self.suite.power(form.power, low, high, largest)(self.executor, scores, start, added)
+
+    def kernel_inputs(self, q: Share, k: Share) -> tuple[Share, Share]:
+        with self._within(f"{self.site.key}/half_squares"):
+            return with_half_squares(self.executor, q, k)
+
+    def _farthest(self) -> float:
+        """How large the scores of a Gaussian kernel get, as the ranges have it."""
+        return Seen(self._ranges).largest(f"{self.site.key}.scores/matmul", 0.0, SCORE_MARGIN)
 
     def cap_scores(self, scores: Share, start: int, form: AttentionForm) -> Share:
         """Of what a query may see; the rest is zero.

@@ -22,6 +22,11 @@ def require_polynomial(config: ModelConfig, otherwise: str = "crypten") -> None:
             "it, `mpcinfer train OUT --from MODEL --variant poly --range-scores 3 --range-activations 6`, or "
             f"take --plan {otherwise}"
         )
+    if config.attention == "gaussian":
+        raise ConfigError(
+            "this plan is additions and products alone, and the model's Gaussian kernel is not: take "
+            f"--plan {otherwise}"
+        )
     if config.norm in POINTWISE and (config.block_norms or config.final_norm):
         raise ConfigError(
             f"this plan is additions and products alone, and the norms' {POINTWISE[config.norm]} is "

@@ -26,6 +26,7 @@ from mpcinfer.suites.fss.attention_widths import NormWidths
 from mpcinfer.suites.fss.embedding import embedded_rows
 from mpcinfer.suites.fss.ffn_widths import FfnWidths
 from mpcinfer.suites.fss.formats import activation_formats
+from mpcinfer.suites.fss.kernel_attention import kernel_attention, publish_kernel_inputs
 from mpcinfer.suites.fss.norms import Rows, over_roots
 from mpcinfer.suites.fss.pointwise_norms import pointwise_norm
 from mpcinfer.suites.fss.pooling import sum_without_padding
@@ -221,7 +222,7 @@ class FssBackend(Backend[Share, Matrix]):
 
     def scale(self, x: Share, factor: float) -> Share:
         """Queries over sqrt(K): the binary point moves; the weights have the rest (`scale_queries`)."""
-        assert factor == self._config.head_width**-0.5
+        assert factor == self._config.query_scale
         return self.executor.scaled(x, query_exponent(self._config))
 
     def rope(self, x: Share, start: int, rope: Rope) -> Share:
@@ -232,8 +233,14 @@ class FssBackend(Backend[Share, Matrix]):
         columns = slice(start, start + q.shape[-2])
         return self.executor.one(Linear(log_temperature, columns=columns), q)
 
+    def kernel_inputs(self, q: Share, k: Share) -> tuple[Share, Share]:
+        """As they are: squares are taken of what is published (`attention_inputs`)."""
+        return q, k
+
     def attention_inputs(self, q: Share, k: Share, v: Share) -> tuple[Share, Share, Share]:
         widths = self._widths.attention(self._layer)
+        if self._config.attention == "gaussian":
+            return publish_kernel_inputs(self.executor, widths, self._precision, q, k, v)
         return publish_inputs(self.executor, widths, self._precision, q, k, v)
 
     def attention(
@@ -251,6 +258,8 @@ class FssBackend(Backend[Share, Matrix]):
         around = (self.executor, self._suite, q, k, v, self._widths.attention(self._layer), self._precision)
         if form.kind == "softmax":  # a number that is added to all scores of a row changes nothing
             return softmax_attention(*around, form, self._padding)
+        if form.kind == "gaussian":
+            return kernel_attention(*around)
         if form.kind == "relu":
             return relu_attention(*around, form, offset)
         return power_attention(*around, form, offset, epsilon)

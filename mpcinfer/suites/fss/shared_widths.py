@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from functools import cached_property
@@ -35,7 +36,11 @@ def session_context(config: ModelConfig, max_context: int | None) -> int:
 
 def _precision(config: ModelConfig) -> Precision:
     """The defaults; without norms of rows the residual stays in one ring, which weights must share."""
-    return Precision() if config.row_norms else Precision(weight=13, mixed=10, value=11, power=12, score=10)
+    usual = Precision()
+    if not config.row_norms:
+        usual = Precision(weight=13, mixed=10, value=11, power=12, score=10)
+    # Half squares have a key's fraction bits, and are differences of large numbers.
+    return dataclasses.replace(usual, key=usual.query) if config.attention == "gaussian" else usual
 
 
 class SharedWidths:

@@ -55,6 +55,10 @@ def attention(config: ModelConfig, block: Weights, x: torch.Tensor) -> torch.Ten
             if config.temperature != "none":
                 temperature = block["attn.log_temperature"].exp()[head]
                 scores = scores / (temperature if config.temperature == "head" else temperature[i])
+            if config.attention == "gaussian":
+                distances = (q[i, columns] - k[: i + 1, columns]).square().sum(-1)
+                rows.append(torch.exp(-distances / (2 * math.sqrt(width))) @ v[: i + 1, columns])
+                continue
             rows.append(mixing(config, block, head, scores) @ v[: i + 1, columns])
         heads.append(torch.stack(rows))
     return torch.cat(heads, dim=-1) @ block["attn.out.weight"] + block.get("attn.out.bias", torch.zeros(1))
