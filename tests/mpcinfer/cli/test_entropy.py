@@ -88,6 +88,7 @@ def test_nothing_is_written_without_a_folder_and_no_pictures_where_not_wanted(
         "bins.csv",
         "curves.csv",
         "heads.csv",
+        "spectra.csv",
     ]
 
 
