@@ -6,8 +6,8 @@
 
 All runs have the same text, tokens, steps and schedule; seeds decide weights and order. The text is a package
 of this Python's own library, which is small: perplexities say which is better on it, and no more. Runs are
-small enough for one thread. `report` appends to bench/records/relatives.jsonl; `python -m bench.tables` then writes
-docs/methods/relatives.md.
+small enough for one thread. `report` appends to bench/records/relatives.jsonl; `python -m bench.tables`
+writes docs/methods/relatives.md.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ TEXT = "idlelib"
 BASE = ModelConfig(
     layers=2, width=64, heads=4, kv_heads=4, head_width=16, hidden=256, vocabulary=512, context=64
 )
-STEPS, BATCH, SEEDS = 300, 16, 3
-FIRST_NORM_FACTOR = 4.0
+STEPS, BATCH, SEEDS = 600, 16, 3
+FIRST_NORM_FACTOR = 20.0
 """Of DyT and Derf: embeddings begin with a deviation of 0.02, where papers multiply them by sqrt(D) first."""
 COMPARED = {
     "SM+LN+G": "gpt2-sm-ln-gelu",

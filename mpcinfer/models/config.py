@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from mpcinfer.models.kinds import (
     ActivationKind,
@@ -23,10 +23,9 @@ from mpcinfer.models.kinds import (
     PositionKind,
     TemperatureKind,
 )
-from mpcinfer.models.norm_checks import check_norms
-from mpcinfer.models.norm_kinds import ROW_NORMS, input_shapes, norm_shapes
-from mpcinfer.models.rope import Rope, RopePairs
-from mpcinfer.models.typed_fields import require_types
+from mpcinfer.models.norm_kinds import ROW_NORMS, input_shapes, linear_shapes, norm_shapes
+from mpcinfer.models.rope import Rope, RopePairs, check_rope
+from mpcinfer.models.typed_fields import of_plain_fields, plain_fields
 from parties.errors import ConfigError
 
 
@@ -152,21 +151,13 @@ class ModelConfig:
         if self.heads % self.kv_heads:
             raise ConfigError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
         if self.positions == "rope":
-            self._check_rope()
+            check_rope(self.rope_width, self.head_width, self.rope_divisors)
+            if any(not 0 <= each < self.layers for each in (*self.unrotated, *self.local_rope_layers)):
+                raise ConfigError(f"unrotated or local_rope_layers name layers beyond {self.layers}")
         self._check_attention()
         self._check_ffn()
-        check_norms(self)
+        self._check_norms()
         self._check_head()
-
-    def _check_rope(self) -> None:
-        width = self.rope_width or self.head_width
-        if width % 2 or not 0 < width <= self.head_width:
-            raise ConfigError(f"RoPE needs an even width, at most the head's {self.head_width}; got {width}")
-        if len(self.rope_divisors) not in (0, width // 2) or any(each <= 0 for each in self.rope_divisors):
-            got = len(self.rope_divisors)
-            raise ConfigError(f"RoPE on {width} coordinates needs {width // 2} positive divisors, got {got}")
-        if any(not 0 <= layer < self.layers for layer in (*self.unrotated, *self.local_rope_layers)):
-            raise ConfigError(f"unrotated or local_rope_layers name layers beyond {self.layers}")
 
     def _check_attention(self) -> None:
         if self.attention_scaled and self.attention != "power":
@@ -188,6 +179,33 @@ class ModelConfig:
             raise ConfigError("ffn_weights without an ffn")
         if self.parallel and not self.block_norms:
             raise ConfigError("parallel blocks have norms")
+
+    def _check_norms(self) -> None:
+        if self.qk_norm or self.post_norms:
+            if self.norm != "rmsnorm" or not self.block_norms:
+                raise ConfigError("qk_norm and post_norms are for blocks with RMS norms")
+            if self.qk_norm and (self.attention != "softmax" or self.temperature != "none"):
+                raise ConfigError("qk_norm is for softmax attention without temperatures")
+        if self.norm not in ROW_NORMS and (
+            self.norm_order == "post" or self.parallel or self.head != "vocabulary"
+        ):
+            raise ConfigError(
+                f"norm {self.norm}: for norm_order pre, a head over the vocabulary, not parallel"
+            )
+        if self.norm_order == "post":
+            self._check_post_norms()
+        elif self.residual_affine:
+            raise ConfigError("residual_affine is for norm_order post")
+
+    def _check_post_norms(self) -> None:
+        if not self.block_norms or self.final_norm or self.head_input or self.scaled_ffn:
+            raise ConfigError("norm_order post has norms in its blocks, and none before the head")
+        if self.ffn in ("fused", "none") or self.pruned_ffns:
+            raise ConfigError("norm_order post needs an FFN with an activation in every block")
+        if self.parallel or self.qk_norm or self.post_norms:
+            raise ConfigError("norm_order post has no parallel blocks, qk_norm or post_norms")
+        if self.head == "vocabulary":
+            raise ConfigError("norm_order post has no head over the vocabulary: take embedding or classes")
 
     def _check_head(self) -> None:
         if self.types != 1 and (self.types < 1 or self.head != "classes"):
@@ -211,27 +229,12 @@ class ModelConfig:
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values; `from_json` reads them back."""
-        return {
-            name: list(cast("tuple[float, ...]", value)) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
+        return plain_fields(self)
 
     @staticmethod
     def from_json(fields: dict[str, Any]) -> ModelConfig:
-        """A configuration from `to_json`'s form.
-
-        Raises:
-            ConfigError: a field that is unknown, missing, or of another type than it should be.
-        """
-        known = {field.name for field in dataclasses.fields(ModelConfig)}
-        unknown = set(fields) - known
-        if unknown:
-            raise ConfigError(f"unknown model configuration fields: {sorted(unknown)}")
-        require_types(ModelConfig, fields, "model configuration")
-        try:
-            return ModelConfig(**{name: _from_list(value) for name, value in fields.items()})
-        except TypeError as error:
-            raise ConfigError(f"incomplete model configuration: {error}") from error
+        """A configuration from `to_json`'s form. Raises ConfigError as `of_plain_fields`."""
+        return of_plain_fields(ModelConfig, fields, "model configuration")
 
     def has_ffn(self, layer: int) -> bool:
         """Whether a block has an FFN."""
@@ -294,11 +297,6 @@ class ModelConfig:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _from_list(value: Any) -> Any:
-    """Lists of JSON as the tuples that they were."""
-    return tuple(cast("list[object]", value)) if isinstance(value, list) else value
-
-
 def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Every weight's name and shape. Matrices are [in, out]: a linear layer is ``x @ weight + bias``.
 
@@ -318,7 +316,7 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
             shapes |= _ffn_shapes(config, f"layer{layer}")
     if config.head_input:
         biased = config.norm == "linear" and not config.final_norm
-        shapes |= _linear_shapes("head.input", config.width, config.width, biased)
+        shapes |= linear_shapes("head.input", config.width, config.width, biased)
     if config.final_norm:
         shapes |= _norm_shapes(config, "head.norm") | input_shapes(config.norm, "head.norm")
     return shapes | _head_shapes(config)
@@ -332,12 +330,12 @@ def _head_shapes(config: ModelConfig) -> Shapes:
     if config.head == "vocabulary":
         if config.tied_head:
             return {}
-        return _linear_shapes("head", config.width, config.vocabulary, config.head_bias)
+        return linear_shapes("head", config.width, config.vocabulary, config.head_bias)
     if config.head == "embedding":
         return _norm_shapes(config, "head.residual") if config.residual_affine else {}
-    shapes = _linear_shapes("head", config.width, config.classes, config.head_bias)
+    shapes = linear_shapes("head", config.width, config.classes, config.head_bias)
     if config.pooler != "none":
-        shapes |= _linear_shapes("head.pooler", config.width, config.width, True)
+        shapes |= linear_shapes("head.pooler", config.width, config.width, True)
     return shapes
 
 
@@ -347,7 +345,7 @@ def _attention_shapes(config: ModelConfig, prefix: str) -> Shapes:
     shapes = _block_norm_shapes(config, f"{prefix}.norm1")
     if config.residual_affine:
         shapes |= _norm_shapes(config, f"{prefix}.residual1")
-    shapes |= _linear_shapes(f"{prefix}.attn.qkv", width, qkv, config.qkv_bias)
+    shapes |= linear_shapes(f"{prefix}.attn.qkv", width, qkv, config.qkv_bias)
     if config.temperature != "none":
         by_position = (config.context,) if config.temperature == "position" else ()
         shapes[f"{prefix}.attn.log_temperature"] = (config.heads, *by_position)
@@ -360,7 +358,7 @@ def _attention_shapes(config: ModelConfig, prefix: str) -> Shapes:
         shapes[f"{prefix}.attn.offset"] = (config.heads,)
     if config.attention_scaled:
         shapes[f"{prefix}.attn.epsilon"] = (config.heads,)
-    return shapes | _linear_shapes(f"{prefix}.attn.out", attention, width, config.out_bias)
+    return shapes | linear_shapes(f"{prefix}.attn.out", attention, width, config.out_bias)
 
 
 def _ffn_shapes(config: ModelConfig, prefix: str) -> Shapes:
@@ -370,9 +368,9 @@ def _ffn_shapes(config: ModelConfig, prefix: str) -> Shapes:
     if config.residual_affine:
         shapes |= _norm_shapes(config, f"{prefix}.residual2")
     if config.ffn != "fused":
-        shapes |= _linear_shapes(f"{prefix}.ffn.in", width, inner, config.ffn_bias)
+        shapes |= linear_shapes(f"{prefix}.ffn.in", width, inner, config.ffn_bias)
     rows = width if config.ffn == "fused" else config.hidden
-    shapes |= _linear_shapes(f"{prefix}.ffn.out", rows, width, config.ffn_bias)
+    shapes |= linear_shapes(f"{prefix}.ffn.out", rows, width, config.ffn_bias)
     if config.post_norms:
         shapes[f"{prefix}.ffn.post.weight"] = (width,)
     if config.ffn_weights == "weight_norm":
@@ -393,8 +391,3 @@ def _block_norm_shapes(config: ModelConfig, name: str) -> Shapes:
         return {}
     affine = _norm_shapes(config, name) if config.norm_affine else Shapes()
     return affine | input_shapes(config.norm, name)
-
-
-def _linear_shapes(name: str, rows: int, columns: int, bias: bool) -> Shapes:
-    shapes: Shapes = {f"{name}.weight": (rows, columns)}
-    return shapes | {f"{name}.bias": (columns,)} if bias else shapes

@@ -1,4 +1,4 @@
-"""Kinds of norms: of whole rows, functions of every number by itself, and a fixed line.
+"""Kinds of norms: of whole rows, functions of every number by itself, and a fixed line; shapes of weights.
 
 DyT is gain tanh(a x) + bias (arXiv 2503.10622), Derf is gain erf(a x + s) + bias (arXiv 2512.10938); a and s
 are two learned numbers a norm. A `linear` norm is gain x + bias, as Powerformer leaves of a layer norm after
@@ -34,3 +34,9 @@ def input_shapes(kind: NormKind, name: str) -> dict[str, tuple[int, ...]]:
         return {}
     shapes: dict[str, tuple[int, ...]] = {f"{name}.input.weight": (1,)}
     return shapes | {f"{name}.input.bias": (1,)} if kind == "derf" else shapes
+
+
+def linear_shapes(name: str, rows: int, columns: int, bias: bool) -> dict[str, tuple[int, ...]]:
+    """A linear layer's matrix and its bias, as they are named and shaped."""
+    shapes: dict[str, tuple[int, ...]] = {f"{name}.weight": (rows, columns)}
+    return shapes | {f"{name}.bias": (columns,)} if bias else shapes

@@ -40,7 +40,8 @@ def initial_weights(config: ModelConfig, seed: int, recipe: Recipe | None = None
             weights[name] = torch.eye(config.width)
         elif len(shape) >= 2:
             writes = name.endswith(("attn.out.weight", "ffn.out.weight"))
-            deviation = 0.02 / math.sqrt(2 * config.layers) if writes else 0.02
+            usual = recipe.first_embedding if name.startswith("embed.") else 0.02
+            deviation = usual / math.sqrt(2 * config.layers) if writes else usual
             weights[name] = torch.randn(shape, generator=generator) * deviation
         else:
             weights[name] = torch.ones(shape) if name.endswith(".weight") else torch.zeros(shape)
