@@ -27,6 +27,7 @@ from bench.polynomial import TABLES as POLYNOMIAL_TABLES
 from bench.profile import profile_table
 from bench.protected_data import TABLES as PROTECTED_TABLES
 from bench.records import latest
+from bench.relatives import TABLES as RELATIVE_TABLES
 from bench.speculate import speculation_table
 from bench.variants_cost import TABLES as VARIANT_TABLES
 from bench.variants_report import TABLES as TRAINED_TABLES
@@ -150,6 +151,7 @@ DOCUMENTS = {
     "docs/peers.md": PEER_TABLES,
     "docs/polynomial.md": POLYNOMIAL_TABLES,
     "docs/published.md": PUBLISHED_TABLES,
+    "docs/methods/relatives.md": RELATIVE_TABLES,
     "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},
 }
 

@@ -14,7 +14,8 @@ def causal_weights(
     or the last of them where the form has a window, or all S where it is not causal.
 
     softmax: exp(s) over the sum. power: s^p over (sum + epsilon L_i), which is s^p / L_i over
-    (mean + epsilon): the divisor does not grow with the length. relu: max(s, 0) / L_i.
+    (mean + epsilon): the divisor does not grow with the length. relu: max(s, 0) / L_i. gaussian: exp(s) of
+    scores that are -|q - k|^2 / 2.
 
     Powers are taken of scores over their row's largest magnitude c, and epsilon L_i over c^p keeps the
     quotient what it is: training and inference compute the same function.
@@ -29,6 +30,8 @@ def causal_weights(
     visible = visible_keys(scores, start, form.window, causal=form.causal)
     if form.kind == "softmax":
         return torch.softmax(scores.masked_fill(~visible, float("-inf")), dim=-1)
+    if form.kind == "gaussian":
+        return torch.exp(scores.masked_fill(~visible, float("-inf")))
     lengths = torch.arange(start + 1, start + queries + 1, dtype=scores.dtype, device=scores.device)[:, None]
     if form.kind == "relu":
         return torch.relu(scores).masked_fill(~visible, 0.0) / lengths

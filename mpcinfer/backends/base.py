@@ -99,6 +99,11 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         """What the blocks add to: token rows with positions, as this backend keeps a residual."""
         return x
 
+    def kernel_inputs(self, q: TensorT, k: TensorT) -> tuple[TensorT, TensorT]:
+        """Queries [B, H, T, K] and keys [B, H_kv, T, K] with two columns more, so that their product is
+        -|q - k|^2 / 2: [q, 1, -|q|^2 / 2] and [k, -|k|^2 / 2, 1]."""
+        raise ConfigError(f"{type(self).__name__} has no Gaussian kernels")
+
     def attention_inputs(
         self, q: TensorT, k: TensorT, v: TensorT, start: int | None
     ) -> tuple[TensorT, TensorT, TensorT]:
@@ -211,7 +216,8 @@ class Backend(ABC, Generic[TensorT, WeightT]):
     def diagonal(
         self, x: TensorT, gain: WeightT, bias: WeightT | None, mean: WeightT | None = None
     ) -> TensorT:
-        """x [B, T, D] times a gain [D], plus bias [D]: what a residual has of a norm's rows.
+        """x [B, T, D] times a gain [D] or [1], plus bias alike: what a residual has of a norm's rows, and
+        what a pointwise norm has around its function.
 
         `mean` [D, 1], where the backend made one of its own, gives the mean of x times gain, which is
         taken off: layer norms do not see it.

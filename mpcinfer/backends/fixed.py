@@ -15,12 +15,14 @@ from mpcinfer.backends.fixed_functions import (
     EPSILON_BITS,
     activate,
     capped_scores,
+    causal_exponentials,
     causal_powers,
     causal_relu,
     causal_softmax,
     exp_of_minus,
     normalise,
     rope_table,
+    with_half_squares,
 )
 from mpcinfer.backends.tensors import TensorBackend
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
@@ -99,8 +101,13 @@ class FixedBackend(TensorBackend):
             return causal_softmax(scores, start, bits, name, window=form.window, causal=form.causal)
         if form.kind == "relu":
             return causal_relu(scores, start, bits, name)
+        if form.kind == "gaussian":
+            return causal_exponentials(scores, start, bits, name)
         per_key = form.epsilon if epsilon is None else decode(epsilon, EPSILON_BITS)[:, None, None]
         return causal_powers(scores, start, form.power, per_key, bits, name)
+
+    def kernel_inputs(self, q: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return with_half_squares(q, k, self.frac_bits, self._name("kernel"))
 
     def cap_scores(self, scores: torch.Tensor, start: int, form: AttentionForm) -> torch.Tensor:
         return capped_scores(scores, form.cap, self.frac_bits, self._name("cap"))

@@ -23,7 +23,16 @@ from mpcinfer.backends.attention_weights import visible_keys
 from mpcinfer.models.config import ActivationKind
 from mpcinfer.models.rope import Rope
 from parties.errors import RangeError
-from protocols.fixed_point import LIMIT, decode, encode, largest_magnitude, range_message
+from protocols.fixed_point import (
+    LIMIT,
+    check_range,
+    decode,
+    encode,
+    largest_magnitude,
+    mul,
+    range_message,
+    truncate,
+)
 
 SUM_BITS = 48
 """Fraction bits of numbers in [0, 1] that are summed as integers: sums of up to 2^14 of them are exact."""
@@ -111,6 +120,29 @@ def causal_relu(scores: torch.Tensor, start: int, frac_bits: int, name: str) -> 
     return encode(decode(positive, frac_bits) / _lengths(scores, start), frac_bits, name)
 
 
+def causal_exponentials(scores: torch.Tensor, start: int, frac_bits: int, name: str) -> torch.Tensor:
+    """exp(s) over the keys each query may see; exactly zero on the others. Raises RangeError for large s."""
+    visible = ~scores.new_ones(scores.shape, dtype=torch.bool).triu(start + 1)
+    weights = torch.zeros_like(scores)
+    weights[visible] = encode(
+        _each(math.exp, decode(scores[visible], frac_bits).clamp(max=40.0)), frac_bits, name
+    )
+    return weights
+
+
+def with_half_squares(
+    q: torch.Tensor, k: torch.Tensor, frac_bits: int, name: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """[q, 1, -|q|^2 / 2] and [k, -|k|^2 / 2, 1] of ring elements; each square is exact, and cut once."""
+    halves: list[torch.Tensor] = []
+    for x in (q, k):
+        squares = mul(x, x, 2 * frac_bits, name).sum(-1, keepdim=True)
+        check_range(squares, 2 * frac_bits, name)
+        halves.append(-truncate(squares, frac_bits + 1))
+    ones = [torch.full_like(half, 1 << frac_bits) for half in halves]
+    return torch.cat([q, ones[0], halves[0]], -1), torch.cat([k, halves[1], ones[1]], -1)
+
+
 def capped_scores(scores: torch.Tensor, cap: float, frac_bits: int, name: str) -> torch.Tensor:
     """cap tanh(s / cap) of ring elements, rounded to nearest."""
     return encode(cap * _each(math.tanh, decode(scores, frac_bits) / cap), frac_bits, name)
@@ -178,6 +210,8 @@ def activate(x: torch.Tensor, kind: ActivationKind, frac_bits: int, name: str) -
             function = _silu
         case "tanh":
             function = math.tanh
+        case "erf":
+            function = math.erf
     return encode(_each(function, decode(x, frac_bits)), frac_bits, name)
 
 

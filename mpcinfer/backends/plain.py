@@ -40,6 +40,11 @@ class PlainBackend(TensorBackend):
     ) -> torch.Tensor:
         return causal_weights(scores, start, form, epsilon)
 
+    def kernel_inputs(self, q: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        halves = [x.square().sum(-1, keepdim=True) * -0.5 for x in (q, k)]
+        ones = [torch.ones_like(half) for half in halves]
+        return torch.cat([q, ones[0], halves[0]], -1), torch.cat([k, halves[1], ones[1]], -1)
+
     def cap_scores(self, scores: torch.Tensor, start: int, form: AttentionForm) -> torch.Tensor:
         return capped(scores, form.cap)
 
@@ -77,6 +82,8 @@ class PlainBackend(TensorBackend):
                 return functional.silu(x)
             case "tanh":
                 return torch.tanh(x)
+            case "erf":
+                return torch.erf(x)
             case "identity":
                 return x
 

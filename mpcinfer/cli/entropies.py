@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from mpcinfer.entropy.held_out import held_out_tokens, is_run
 from mpcinfer.entropy.measure import HeadEntropies
 from mpcinfer.entropy.plots import can_draw, how_to_draw, require_plots
 from mpcinfer.entropy.report import write_report
+from mpcinfer.entropy.spectrum import FfnSpectra, ffn_spectra
 from mpcinfer.entropy.summary import summarise
 from mpcinfer.models.load import load_model
 from mpcinfer.training.batches import consecutive_batches
@@ -29,21 +31,25 @@ def show_entropies(
     if out is not None and pictures:  # asked for: better no minutes of measuring before it fails
         require_plots()
     console = Console(highlight=False)
-    found = _measured(model, data, windows, tokens)
+    found, spectra = _measured(model, data, windows, tokens)
     console.print(_table(found))
     for line in summarise(found).describe():
         console.print(line)
+    if spectra:
+        console.print(_spectra_table(spectra))
     if out is None:
         return
     curve = entropy_curve(read_log(Path(model) / FOLDER)) if (Path(model) / FOLDER / FILE).exists() else []
     drawn = can_draw() if pictures is None else pictures
-    names = write_report(out, found, curve, Path(model).name, pictures=drawn)
+    names = write_report(out, found, curve, Path(model).name, spectra, pictures=drawn)
     console.print(f"written to {out}: {', '.join(names)}", markup=False)
     if pictures is None and not drawn:
         console.print(f"tables alone; {how_to_draw()}", markup=False, soft_wrap=True)
 
 
-def _measured(name: str, data: str | None, windows: int, tokens: int | None) -> HeadEntropies:
+def _measured(
+    name: str, data: str | None, windows: int, tokens: int | None
+) -> tuple[HeadEntropies, list[FfnSpectra]]:
     loaded = load_model(name)
     source = data if data is not None else name if is_run(Path(name)) else PYTHON
     length = min(256, loaded.config.context) if tokens is None else tokens
@@ -52,8 +58,22 @@ def _measured(name: str, data: str | None, windows: int, tokens: int | None) -> 
     stream = held_out_tokens(loaded, source)
     if len(stream) <= 2:
         raise ConfigError(f"{source}: {len(stream)} tokens are too few to look at")
-    batches = consecutive_batches(stream, 8, length, windows)
-    return measured_entropies(loaded.config, loaded.weights, batches)
+    batches = list(consecutive_batches(stream, 8, length, windows))
+    entropies = measured_entropies(loaded.config, loaded.weights, batches)
+    return entropies, ffn_spectra(loaded.config, loaded.weights, (inputs for inputs, _ in batches))
+
+
+def _spectra_table(spectra: Sequence[FfnSpectra]) -> Table:
+    """Layers downwards: spectral entropy in nats and participation ratio around each FFN's nonlinearity."""
+    table = Table(box=None, header_style="bold")
+    names = ("spectral entropy, before", "after", "participation ratio, before", "after")
+    for column in ("FFN of layer", *names):
+        table.add_column(column, justify="right")
+    for each in spectra:
+        entropies = (f"{one.entropy:.2f}" for one in (each.before, each.after))
+        ratios = (f"{one.participation:.1f}" for one in (each.before, each.after))
+        table.add_row(str(each.layer), *entropies, *ratios)
+    return table
 
 
 def _table(found: HeadEntropies) -> Table:

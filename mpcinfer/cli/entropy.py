@@ -40,8 +40,11 @@ def entropy(
     overload. A head near zero looks at one token: entropy collapse. NaN is counted apart from both. The bins
     of the papers are relative to the largest entropy observed; overload and collapse are absolute.
 
-    With --out: heads.csv, bins.csv, heatmap.png and bars.png; for a training run curves.csv and curves.png
-    too, from its log. Pictures need matplotlib: pip install 'mpcinfer[plots]'.
+    Of every FFN: spectral entropy and participation ratio of its hidden numbers before and after the
+    nonlinearity, how many directions it uses (NerVE).
+
+    With --out: heads.csv, bins.csv, spectra.csv, heatmap.png, bars.png; for a training run curves.csv
+    and curves.png too, from its log. Pictures need matplotlib: pip install 'mpcinfer[plots]'.
 
         mpcinfer entropy tiny-python --data notes.txt
 

@@ -105,6 +105,12 @@ class RecipeOptions(TypedDict, total=False):
     first_alpha: Annotated[float, Option(help="FFN scales (divisors) to begin with.", show_default="1")]
     first_beta: Annotated[float, Option(help="Residual scales to begin with.", show_default="1")]
     first_offset: Annotated[float, Option(help="Offsets of power attention to begin with.", show_default="1")]
+    first_embedding: Annotated[
+        float, Option(help="Standard deviation of embeddings to begin with.", show_default="0.02")
+    ]
+    first_norm_factor: Annotated[
+        float, Option(help="What DyT and Derf multiply the residual with to begin with.", show_default="0.5")
+    ]
     on_divergence: Annotated[
         OnDivergence,
         Option(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mpcinfer.entropy.curves import EntropyAtStep
 from mpcinfer.entropy.measure import HeadEntropies
+from mpcinfer.entropy.spectrum import FfnSpectra
 from mpcinfer.entropy.summary import EntropySummary, summarise
 
 QUARTERS = ("0 to 1/4 of largest", "1/4 to 1/2 of largest", "1/2 to 3/4 of largest", "3/4 to largest")
@@ -23,6 +24,16 @@ def write_heads(path: Path, entropies: HeadEntropies) -> None:
             nans = float(entropies.nan_fraction[layer, head])
             rows.append([layer, head, *map(_digits, (value, value / summary.bound, of_largest, nans))])
     _write(path, ["layer", "head", "entropy", "of_bound", "of_largest", "nan_fraction"], rows)
+
+
+def write_spectra(path: Path, spectra: Sequence[FfnSpectra]) -> None:
+    """A row an FFN: spectral entropy (nats) and participation ratio before and after its nonlinearity."""
+    header = ["layer", "entropy_before", "entropy_after", "participation_before", "participation_after"]
+    rows: list[Sequence[object]] = []
+    for each in spectra:
+        pairs = (each.before.entropy, each.after.entropy, each.before.participation, each.after.participation)
+        rows.append([each.layer, *map(_digits, pairs)])
+    _write(path, header, rows)
 
 
 def write_bins(path: Path, summary: EntropySummary) -> None:

@@ -43,6 +43,8 @@ class Profile:
     power_mean: float = 3.0
     """The mean of a row's p-th powers is at most this to the p."""
     pre_activation: float = 128.0
+    norm_input: float = 32.0
+    """Of norms that are functions of every number."""
     product: float = 4096.0
     """Of a gated unit."""
     embedding: float = 8.0
@@ -144,6 +146,7 @@ def assumed_product(key: str) -> float:
         ".mix/matmul": PROFILE.linear,
         ".in/linear": PROFILE.pre_activation,
         ".product/mul": PROFILE.product,
+        "/diagonal": PROFILE.norm_input,
         "/head": PROFILE.logits,
     }
     return next((most for ending, most in assumed.items() if key.endswith(ending)), PROFILE.product)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from mpcinfer.models.kinds import (
     ActivationKind,
@@ -23,8 +23,9 @@ from mpcinfer.models.kinds import (
     PositionKind,
     TemperatureKind,
 )
-from mpcinfer.models.rope import Rope, RopePairs
-from mpcinfer.models.typed_fields import require_types
+from mpcinfer.models.norm_kinds import ROW_NORMS, input_shapes, linear_shapes, norm_shapes
+from mpcinfer.models.rope import Rope, RopePairs, check_rope
+from mpcinfer.models.typed_fields import of_plain_fields, plain_fields
 from parties.errors import ConfigError
 
 
@@ -44,6 +45,7 @@ class ModelConfig:
         hidden: FFN width F.
         vocabulary: number of token ids V.
         context: the longest sequence, prompt and answer together.
+        norm: ``dyt`` and ``derf`` are functions of every number, ``linear`` a fixed line (`norm_kinds`).
         norm_affine: norms inside the blocks have a gain (and a LayerNorm a bias); False after folding.
         block_norms: the blocks have norms, before attention and before the FFN.
         qk_norm: an RMS norm with a gain on every head's queries and keys, before they turn.
@@ -61,7 +63,8 @@ class ModelConfig:
         windows: how many keys a query of each layer sees, its own the last of them, 0 for all up to its own;
             empty where all layers see all. For softmax.
         attention: what a score s becomes before its row is divided by the row's sum: ``softmax`` exp(s),
-            ``power`` s^power; ``relu`` is max(s, 0) over the number of keys, without a sum.
+            ``power`` s^power; ``relu`` is max(s, 0) over the number of keys, without a sum; ``gaussian``
+            is exp(-|q - k|^2 / (2 sqrt(K))), without one either.
         power: even, from 2 to 8.
         attention_epsilon: (power) added to the mean of a row's powers.
         attention_shift: added to every score; ``2quad`` is power 2 with a shift of 5.
@@ -148,25 +151,20 @@ class ModelConfig:
         if self.heads % self.kv_heads:
             raise ConfigError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
         if self.positions == "rope":
-            self._check_rope()
+            check_rope(self.rope_width, self.head_width, self.rope_divisors)
+            if any(not 0 <= each < self.layers for each in (*self.unrotated, *self.local_rope_layers)):
+                raise ConfigError(f"unrotated or local_rope_layers name layers beyond {self.layers}")
         self._check_attention()
         self._check_ffn()
         self._check_norms()
         self._check_head()
 
-    def _check_rope(self) -> None:
-        width = self.rope_width or self.head_width
-        if width % 2 or not 0 < width <= self.head_width:
-            raise ConfigError(f"RoPE needs an even width, at most the head's {self.head_width}; got {width}")
-        if len(self.rope_divisors) not in (0, width // 2) or any(each <= 0 for each in self.rope_divisors):
-            got = len(self.rope_divisors)
-            raise ConfigError(f"RoPE on {width} coordinates needs {width // 2} positive divisors, got {got}")
-        if any(not 0 <= layer < self.layers for layer in (*self.unrotated, *self.local_rope_layers)):
-            raise ConfigError(f"unrotated or local_rope_layers name layers beyond {self.layers}")
-
     def _check_attention(self) -> None:
         if self.attention_scaled and self.attention != "power":
             raise ConfigError(f"attention_scaled is for power attention, not for {self.attention}")
+        shifted = self.attention_offset or self.attention_shift
+        if self.attention == "gaussian" and (shifted or self.temperature != "none"):
+            raise ConfigError("attention gaussian has no attention_offset, attention_shift or temperature")
         if self.windows and (len(self.windows) != self.layers or min(self.windows) < 0):
             raise ConfigError(f"windows has {len(self.windows)} numbers for {self.layers} layers, all >= 0")
         for window in {0, *self.windows}:
@@ -188,6 +186,12 @@ class ModelConfig:
                 raise ConfigError("qk_norm and post_norms are for blocks with RMS norms")
             if self.qk_norm and (self.attention != "softmax" or self.temperature != "none"):
                 raise ConfigError("qk_norm is for softmax attention without temperatures")
+        if self.norm not in ROW_NORMS and (
+            self.norm_order == "post" or self.parallel or self.head != "vocabulary"
+        ):
+            raise ConfigError(
+                f"norm {self.norm}: for norm_order pre, a head over the vocabulary, not parallel"
+            )
         if self.norm_order == "post":
             self._check_post_norms()
         elif self.residual_affine:
@@ -225,27 +229,12 @@ class ModelConfig:
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values; `from_json` reads them back."""
-        return {
-            name: list(cast("tuple[float, ...]", value)) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
+        return plain_fields(self)
 
     @staticmethod
     def from_json(fields: dict[str, Any]) -> ModelConfig:
-        """A configuration from `to_json`'s form.
-
-        Raises:
-            ConfigError: a field that is unknown, missing, or of another type than it should be.
-        """
-        known = {field.name for field in dataclasses.fields(ModelConfig)}
-        unknown = set(fields) - known
-        if unknown:
-            raise ConfigError(f"unknown model configuration fields: {sorted(unknown)}")
-        require_types(ModelConfig, fields, "model configuration")
-        try:
-            return ModelConfig(**{name: _from_list(value) for name, value in fields.items()})
-        except TypeError as error:
-            raise ConfigError(f"incomplete model configuration: {error}") from error
+        """A configuration from `to_json`'s form. Raises ConfigError as `of_plain_fields`."""
+        return of_plain_fields(ModelConfig, fields, "model configuration")
 
     def has_ffn(self, layer: int) -> bool:
         """Whether a block has an FFN."""
@@ -274,12 +263,20 @@ class ModelConfig:
         return f"layer{layer - 1}.norm2" if layer else "embed.norm"
 
     @property
+    def row_norms(self) -> bool:
+        """The blocks have norms of whole rows; otherwise nobody but linear layers reads the residual."""
+        return self.block_norms and self.norm in ROW_NORMS
+
+    @property
+    def query_scale(self) -> float:
+        """What queries are multiplied with, and keys of a Gaussian kernel."""
+        return self.head_width ** (-0.25 if self.attention == "gaussian" else -0.5)
+
+    @property
     def form(self) -> AttentionForm:
         """What attention weights are, windows aside."""
-        epsilon, shift = self.attention_epsilon, self.attention_shift
-        return AttentionForm(
-            self.attention, self.power, epsilon, shift, causal=self.causal, cap=self.score_cap
-        )
+        own = (self.attention, self.power, self.attention_epsilon, self.attention_shift)
+        return AttentionForm(*own, causal=self.causal, cap=self.score_cap)
 
     @property
     def outputs(self) -> int:
@@ -300,11 +297,6 @@ class ModelConfig:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _from_list(value: Any) -> Any:
-    """Lists of JSON as the tuples that they were."""
-    return tuple(cast("list[object]", value)) if isinstance(value, list) else value
-
-
 def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Every weight's name and shape. Matrices are [in, out]: a linear layer is ``x @ weight + bias``.
 
@@ -316,16 +308,17 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     }
     if config.positions == "learned":
         shapes["embed.positions"] = (config.context, config.width)
-    if config.norm_order == "post" and config.norm_affine:
-        shapes |= _norm_shapes(config, "embed.norm")
+    if config.norm_order == "post":
+        shapes |= _block_norm_shapes(config, "embed.norm")
     for layer in range(config.layers):
         shapes |= _attention_shapes(config, f"layer{layer}")
         if config.has_ffn(layer):
             shapes |= _ffn_shapes(config, f"layer{layer}")
     if config.head_input:
-        shapes["head.input.weight"] = (config.width, config.width)
+        biased = config.norm == "linear" and not config.final_norm
+        shapes |= linear_shapes("head.input", config.width, config.width, biased)
     if config.final_norm:
-        shapes |= _norm_shapes(config, "head.norm")
+        shapes |= _norm_shapes(config, "head.norm") | input_shapes(config.norm, "head.norm")
     return shapes | _head_shapes(config)
 
 
@@ -337,22 +330,22 @@ def _head_shapes(config: ModelConfig) -> Shapes:
     if config.head == "vocabulary":
         if config.tied_head:
             return {}
-        return _linear_shapes("head", config.width, config.vocabulary, config.head_bias)
+        return linear_shapes("head", config.width, config.vocabulary, config.head_bias)
     if config.head == "embedding":
         return _norm_shapes(config, "head.residual") if config.residual_affine else {}
-    shapes = _linear_shapes("head", config.width, config.classes, config.head_bias)
+    shapes = linear_shapes("head", config.width, config.classes, config.head_bias)
     if config.pooler != "none":
-        shapes |= _linear_shapes("head.pooler", config.width, config.width, True)
+        shapes |= linear_shapes("head.pooler", config.width, config.width, True)
     return shapes
 
 
 def _attention_shapes(config: ModelConfig, prefix: str) -> Shapes:
     width, attention = config.width, config.heads * config.head_width
     qkv = attention + 2 * config.kv_heads * config.head_width
-    shapes = _norm_shapes(config, f"{prefix}.norm1") if config.block_norms and config.norm_affine else {}
+    shapes = _block_norm_shapes(config, f"{prefix}.norm1")
     if config.residual_affine:
         shapes |= _norm_shapes(config, f"{prefix}.residual1")
-    shapes |= _linear_shapes(f"{prefix}.attn.qkv", width, qkv, config.qkv_bias)
+    shapes |= linear_shapes(f"{prefix}.attn.qkv", width, qkv, config.qkv_bias)
     if config.temperature != "none":
         by_position = (config.context,) if config.temperature == "position" else ()
         shapes[f"{prefix}.attn.log_temperature"] = (config.heads, *by_position)
@@ -365,20 +358,19 @@ def _attention_shapes(config: ModelConfig, prefix: str) -> Shapes:
         shapes[f"{prefix}.attn.offset"] = (config.heads,)
     if config.attention_scaled:
         shapes[f"{prefix}.attn.epsilon"] = (config.heads,)
-    return shapes | _linear_shapes(f"{prefix}.attn.out", attention, width, config.out_bias)
+    return shapes | linear_shapes(f"{prefix}.attn.out", attention, width, config.out_bias)
 
 
 def _ffn_shapes(config: ModelConfig, prefix: str) -> Shapes:
     width, shapes = config.width, Shapes()
     inner = config.hidden * (2 if config.ffn == "glu" else 1)
-    if config.block_norms and config.norm_affine:
-        shapes |= _norm_shapes(config, f"{prefix}.norm2")
+    shapes |= _block_norm_shapes(config, f"{prefix}.norm2")
     if config.residual_affine:
         shapes |= _norm_shapes(config, f"{prefix}.residual2")
     if config.ffn != "fused":
-        shapes |= _linear_shapes(f"{prefix}.ffn.in", width, inner, config.ffn_bias)
+        shapes |= linear_shapes(f"{prefix}.ffn.in", width, inner, config.ffn_bias)
     rows = width if config.ffn == "fused" else config.hidden
-    shapes |= _linear_shapes(f"{prefix}.ffn.out", rows, width, config.ffn_bias)
+    shapes |= linear_shapes(f"{prefix}.ffn.out", rows, width, config.ffn_bias)
     if config.post_norms:
         shapes[f"{prefix}.ffn.post.weight"] = (width,)
     if config.ffn_weights == "weight_norm":
@@ -390,10 +382,12 @@ def _ffn_shapes(config: ModelConfig, prefix: str) -> Shapes:
 
 
 def _norm_shapes(config: ModelConfig, name: str) -> Shapes:
-    shapes: Shapes = {f"{name}.weight": (config.width,)}
-    return shapes | {f"{name}.bias": (config.width,)} if config.norm == "layernorm" else shapes
+    return norm_shapes(config.norm, name, config.width)
 
 
-def _linear_shapes(name: str, rows: int, columns: int, bias: bool) -> Shapes:
-    shapes: Shapes = {f"{name}.weight": (rows, columns)}
-    return shapes | {f"{name}.bias": (columns,)} if bias else shapes
+def _block_norm_shapes(config: ModelConfig, name: str) -> Shapes:
+    """Of a norm in a block, if there is one: without its gain and bias where these are folded away."""
+    if not config.block_norms:
+        return {}
+    affine = _norm_shapes(config, name) if config.norm_affine else Shapes()
+    return affine | input_shapes(config.norm, name)

@@ -15,6 +15,8 @@ import torch
 from mpcinfer.backends.attention_weights import capped
 from mpcinfer.backends.base import Backend, TensorT, WeightT
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.kinds import ActivationKind
+from mpcinfer.models.norm_kinds import POINTWISE
 from mpcinfer.models.site import Part, Site
 from parties.errors import ConfigError
 
@@ -249,7 +251,9 @@ class Decoder(Generic[TensorT, WeightT]):
             rope = config.rope(layer)
             if rope is not None:
                 q, k = backend.rope(q, first, rope), backend.rope(k, of.start, rope)
-            q = backend.scale(q, config.head_width**-0.5)
+            q = backend.scale(q, config.query_scale)
+            if config.attention == "gaussian":
+                q, k = backend.kernel_inputs(q, backend.scale(k, config.query_scale))
             if config.temperature == "position":
                 q = backend.apply_temperature(q, self.weights[f"layer{layer}.attn.log_temperature"], first)
             kept = cache is not None and not of.one_row_of
@@ -289,7 +293,16 @@ class Decoder(Generic[TensorT, WeightT]):
         weight, bias = self.weights.get(f"{name}.weight"), self.weights.get(f"{name}.bias")
         label = "norm" if part == "embedding" else part.rpartition(".")[2]
         with self.backend.at(layer, part), self.backend.span(label, self.config.norm):
+            if (function := POINTWISE.get(self.config.norm)) is not None:
+                return self._pointwise(x, name, function)
             return self.backend.norm(x, weight, bias, self.config.norm, self.config.norm_eps)
+
+    def _pointwise(self, x: TensorT, name: str, function: ActivationKind) -> TensorT:
+        """A function of a x + s, times the gain, plus the bias: those of them that there are."""
+        factor, gain = self.weights[f"{name}.input.weight"], self.weights.get(f"{name}.weight")
+        x = self.backend.diagonal(x, factor, self.weights.get(f"{name}.input.bias"))
+        x = self.backend.activation(x, function)
+        return x if gain is None else self.backend.diagonal(x, gain, self.weights.get(f"{name}.bias"))
 
     def _linear(self, x: TensorT, name: str, label: str) -> TensorT:
         with self.backend.span(label, "linear"):

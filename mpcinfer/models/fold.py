@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+from mpcinfer.models.affine import fold_norm, reader
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.folded import folded_config, query_exponent, static_config
 from mpcinfer.models.static import static
@@ -67,16 +68,16 @@ def _layer(
     fuses = shape.ffn == "mlp" and folded.ffn == "fused" and shape.has_ffn(layer)
     folds: list[tuple[str, str]] = []
     if shape.block_norms and shape.norm_affine and shape.norm_order == "pre":
-        folds.append(("norm1", _reader(shape, layer, "attn.qkv")))
+        folds.append(("norm1", reader(shape, layer, "attn.qkv")))
         if shape.has_ffn(layer):
-            folds.append(("norm2", _reader(shape, layer, "ffn.in")))
+            folds.append(("norm2", reader(shape, layer, "ffn.in")))
     parts = {f"layer{layer}.{norm}" for norm, _ in folds} | {linear for _, linear in folds}
     parts |= {f"layer{layer}.ffn.in", f"layer{layer}.ffn.out"} if fuses else set()
     names = [name for name in weights if name.rpartition(".")[0] in parts]
     usual = kinds[names[0]] if names else torch.float64
     own = {name: weights.pop(name).double() for name in names}
     for norm, linear in folds:
-        _fold_norm(own, f"layer{layer}.{norm}", linear)
+        fold_norm(own, f"layer{layer}.{norm}", linear)
     if fuses:
         _fuse(own, f"layer{layer}.ffn")
     return {name: value.to(kinds.get(name, usual)) for name, value in own.items()}
@@ -95,22 +96,6 @@ def as_run(
         return (folded_config(config) if folds else static_config(config)), None
     with torch.no_grad():
         return fold(config, weights) if folds else static(config, weights)
-
-
-def _reader(config: ModelConfig, layer: int, linear: str) -> str:
-    """The linear layer after a norm: a fused FFN has no `in`."""
-    return f"layer{layer}.{'ffn.out' if linear == 'ffn.in' and config.ffn == 'fused' else linear}"
-
-
-def _fold_norm(weights: dict[str, torch.Tensor], norm: str, linear: str) -> None:
-    gain = weights.pop(f"{norm}.weight")
-    offset = weights.pop(f"{norm}.bias", None)
-    matrix = weights[f"{linear}.weight"]
-    weights[f"{linear}.weight"] = gain[:, None] * matrix
-    if offset is not None:
-        bias = offset @ matrix
-        known = weights.get(f"{linear}.bias")
-        weights[f"{linear}.bias"] = bias if known is None else bias + known
 
 
 def _fuse(weights: dict[str, torch.Tensor], prefix: str) -> None:
@@ -150,6 +135,7 @@ def centre(config: ModelConfig, name: str, value: torch.Tensor) -> bool:
 
 def scale_queries(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Multiplies W_Q and its bias by what 1 / sqrt(K) has beyond a power of two: 1, or between 1/2 and 1.
+    Of a Gaussian kernel W_K likewise, and both by what 1 / K^(1/4) has.
 
     Turning queries by their positions, and temperatures, do not see the difference.
 
@@ -162,14 +148,15 @@ def scale_queries(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> d
 def scale_query(config: ModelConfig, name: str, value: torch.Tensor) -> bool:
     """`scale_queries` of one weight in float64, in place; whether it changes. Where queries have a norm its
     gain does."""
-    rest = config.head_width**-0.5 / 2.0 ** query_exponent(config)
+    rest = config.query_scale / 2.0 ** query_exponent(config)
     if config.qk_norm:
         if name.endswith(".attn.q_norm.weight"):
             value *= rest
         return rest != 1.0 and name.endswith(".attn.q_norm.weight")
     concerned = rest != 1.0 and name.endswith((".attn.qkv.weight", ".attn.qkv.bias"))
     if concerned:
-        value[..., : config.heads * config.head_width] *= rest
+        heads = config.heads + (config.kv_heads if config.attention == "gaussian" else 0)
+        value[..., : heads * config.head_width] *= rest
     return concerned
 
 
@@ -216,7 +203,7 @@ def _move_post_norm(weights: dict[str, torch.Tensor], norm: str, linear: str, re
         kind = weights[read[0]].dtype
         wide = {name: value.double() for name, value in own.items()}
         wide |= {name: weights.pop(name).double() for name in read}
-        _fold_norm(wide, norm, linear)
+        fold_norm(wide, norm, linear)
         weights |= {name: value.to(kind) for name, value in wide.items()}
 
 

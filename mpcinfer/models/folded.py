@@ -9,6 +9,7 @@ import dataclasses
 import math
 
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.norm_kinds import biased
 from parties.errors import ConfigError
 
 LARGEST_CONDITION = 1e4
@@ -17,6 +18,15 @@ LARGEST_CONDITION = 1e4
 
 def static_config(config: ModelConfig) -> ModelConfig:
     """The shape after `static`."""
+    if config.norm == "linear":
+        config = dataclasses.replace(
+            config,
+            block_norms=False,
+            final_norm=False,
+            qkv_bias=config.qkv_bias or config.block_norms,
+            ffn_bias=config.ffn_bias or config.block_norms,
+            head_input=config.head_input or config.final_norm,
+        )
     return dataclasses.replace(
         config,
         ffn_weights="plain",
@@ -30,13 +40,13 @@ def folded_config(config: ModelConfig) -> ModelConfig:
     """The shape after `fold`."""
     config = static_config(config)
     if config.block_norms and config.norm_affine:
-        biased, post = config.norm == "layernorm", config.norm_order == "post"
+        bias, post = biased(config.norm), config.norm_order == "post"
         config = dataclasses.replace(
             config,
             norm_affine=False,
             residual_affine=post,
-            qkv_bias=config.qkv_bias or biased,
-            ffn_bias=config.ffn_bias or biased,
+            qkv_bias=config.qkv_bias or bias,
+            ffn_bias=config.ffn_bias or bias,
         )
     if config.ffn == "mlp" and config.activation == "identity":
         config = dataclasses.replace(config, ffn="fused")
@@ -68,5 +78,5 @@ def attention_only_config(config: ModelConfig, kept: int = 0) -> ModelConfig:
 
 
 def query_exponent(config: ModelConfig) -> int:
-    """The power of two by which queries are divided; `scale_queries` does the rest of 1 / sqrt(K)."""
-    return -math.floor(math.log2(config.head_width) / 2)
+    """The power of two of `ModelConfig.query_scale`; `scale_queries` does the rest."""
+    return -math.floor(-math.log2(config.query_scale))

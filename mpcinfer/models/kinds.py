@@ -8,11 +8,11 @@ from typing import Literal
 
 from parties.errors import ConfigError
 
-NormKind = Literal["layernorm", "rmsnorm"]
-ActivationKind = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh", "identity"]
+NormKind = Literal["layernorm", "rmsnorm", "dyt", "derf", "linear"]
+ActivationKind = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh", "erf", "identity"]
 FfnKind = Literal["mlp", "glu", "fused", "none"]
 PositionKind = Literal["learned", "rope"]
-AttentionKind = Literal["softmax", "power", "relu"]
+AttentionKind = Literal["softmax", "power", "relu", "gaussian"]
 TemperatureKind = Literal["none", "head", "position"]
 FfnWeights = Literal["plain", "weight_norm", "spectral_norm"]
 NormOrder = Literal["pre", "post"]

@@ -56,7 +56,7 @@ def widened(
             table = weights["embed.tokens"].T if config.tied_head else weights["head.weight"]
             columns = _columns(config, weights, "head.norm", table, weights.get("head.bias"))
             result["head.logits/bound"] = float(columns.max())
-        if config.block_norms:
+        if config.row_norms:
             _widen_norms(config, weights, result)
     return dict(sorted(result.items()))
 

@@ -4,14 +4,16 @@ A range is a number under `label/quantity`. The label is the decoder's nested sp
 `layer3.attn`, `layer3.attn.qkv`, `layer3.ffn.gelu_tanh`, `head.norm`, ...); the quantity is
 
     embed, add_positions, linear, matmul, offset, cap_scores, apply_temperature, attention_weights, norm,
-    activation, mul, add, scale, rope, sum_tokens, head
+    activation, mul, add, scale, rope, sum_tokens,
+    diagonal, head
                         largest magnitude of that operation's output; `layer3/add` is the residual stream
-    in                  activations: largest magnitude of the input
+    in                  activations, those of pointwise norms too: largest magnitude of the input
     normalised          norms: largest magnitude before gain and bias
     mean_square_min, mean_square_max
                         RMSNorm: least and greatest mean square of a row, before eps
     variance_min, variance_max
                         LayerNorm: least and greatest variance of a row, before eps
+    half_squares        Gaussian kernels: largest half square of a query or a key
     spread              softmax: largest (row maximum - score) over the keys a query may see
     denominator         softmax: largest sum of exp(score - row maximum) over those keys; at least 1
     divisor_min, divisor_max
@@ -154,6 +156,12 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
                 self._note("epsilon_max", epsilon)
         return self._output("attention_weights", self._plain.attention_weights(scores, start, form, epsilon))
 
+    def kernel_inputs(self, q: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        q, k = self._plain.kernel_inputs(q, k)
+        for x in (q[..., -1:], k[..., -2:-1]):
+            self._note("half_squares", x.abs())
+        return q, k
+
     def cap_scores(self, scores: torch.Tensor, start: int, form: AttentionForm) -> torch.Tensor:
         return self._output("cap_scores", self._plain.cap_scores(scores, start, form))
 
@@ -223,6 +231,15 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
 
     def sum_tokens(self, x: torch.Tensor) -> torch.Tensor:
         return self._output("sum_tokens", self._plain.sum_tokens(x))
+
+    def diagonal(
+        self,
+        x: torch.Tensor,
+        gain: torch.Tensor,
+        bias: torch.Tensor | None,
+        mean: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        return self._output("diagonal", self._plain.diagonal(x, gain, bias, mean))
 
     def head(
         self, x: torch.Tensor, table: torch.Tensor, tied: bool, bias: torch.Tensor | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from parties.errors import ConfigError
+
 RopePairs = Literal["halves", "adjacent"]
 
 
@@ -28,3 +30,14 @@ class Rope:
         """Radians a position of every pair."""
         divisors = self.divisors or (1.0,) * (self.width // 2)
         return [self.base ** (-2 * i / self.width) / divisor for i, divisor in enumerate(divisors)]
+
+
+def check_rope(rope_width: int, head_width: int, divisors: tuple[float, ...]) -> None:
+    """Raises ConfigError where a head of `head_width` cannot turn so; a width of 0 is the whole head."""
+    width = rope_width or head_width
+    if width % 2 or not 0 < width <= head_width:
+        raise ConfigError(f"RoPE needs an even width, at most the head's {head_width}; got {width}")
+    if len(divisors) not in (0, width // 2) or any(each <= 0 for each in divisors):
+        raise ConfigError(
+            f"RoPE on {width} coordinates needs {width // 2} positive divisors, got {len(divisors)}"
+        )

@@ -11,6 +11,7 @@ from typing import cast
 
 import torch
 
+from mpcinfer.models.affine import fold_norm, reader
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.folded import static_config
 
@@ -25,6 +26,7 @@ def static(
     3. x_{l+1} = beta x + FFN(x) / alpha becomes y_{l+1} = y + FFN'(y) with x_l = B_l y_l and B_l the product
        of the betas before: what reads the residual is multiplied by B, what writes it divided. The last B
        stays in front of the head as a matrix, for a head that shares its table with the embedding.
+    4. Linear norms go into the layers that read them, the last into that matrix and its bias.
 
     Args:
         weights: as `weight_shapes(config)` names them.
@@ -44,7 +46,22 @@ def static(
             _divide_queries(result, f"layer{layer}.attn", config)
     if config.scaled_ffn:
         _unscale_residual(result, config)
+    if config.norm == "linear":
+        _fold_linear_norms(result, config)
     return static_config(config), result
+
+
+def _fold_linear_norms(weights: dict[str, torch.Tensor], config: ModelConfig) -> None:
+    for layer in range(config.layers if config.block_norms else 0):
+        if config.norm_affine:
+            fold_norm(weights, f"layer{layer}.norm1", reader(config, layer, "attn.qkv"))
+        if config.norm_affine and config.has_ffn(layer):
+            fold_norm(weights, f"layer{layer}.norm2", reader(config, layer, "ffn.in"))
+    if config.final_norm:
+        gain, bias = weights.pop("head.norm.weight"), weights.pop("head.norm.bias")
+        before = weights.get("head.input.weight")
+        weights["head.input.weight"] = torch.diag(gain) if before is None else before * gain
+        weights["head.input.bias"] = bias
 
 
 def _normalise_ffn(weights: dict[str, torch.Tensor], prefix: str, kind: str) -> None:

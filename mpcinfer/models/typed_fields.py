@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from parties.errors import ConfigError
 
+T = TypeVar("T")
 MOST_ENTRIES = 1 << 12
 """Of a list: of a number a layer, or a number a coordinate of a head."""
 
@@ -52,3 +54,32 @@ def _said(hint: Any) -> str:
     if get_origin(hint) is tuple:
         return f"a list of at most {MOST_ENTRIES} numbers"
     return {bool: "true or false", int: "a whole number", float: "a finite number"}[hint]
+
+
+def plain_fields(value: Any) -> dict[str, Any]:
+    """A dataclass's fields as plain JSON has them: tuples are lists."""
+    return {name: _listed(each) for name, each in dataclasses.asdict(value).items()}
+
+
+def of_plain_fields(kind: type[T], fields: dict[str, Any], what: str) -> T:
+    """A dataclass from `plain_fields`' form.
+
+    Raises:
+        ConfigError: a field that is unknown, missing, or of another type than it should be.
+    """
+    unknown = set(fields) - set(_hints(kind))
+    if unknown:
+        raise ConfigError(f"unknown {what} fields: {sorted(unknown)}")
+    require_types(kind, fields, what)
+    try:
+        return kind(**{name: _tupled(each) for name, each in fields.items()})
+    except TypeError as error:
+        raise ConfigError(f"incomplete {what}: {error}") from error
+
+
+def _listed(value: object) -> object:
+    return list(cast("tuple[object, ...]", value)) if isinstance(value, tuple) else value
+
+
+def _tupled(value: object) -> object:
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value

@@ -3,8 +3,9 @@
 A name says what is kept of a pre-norm decoder: SM the softmax, LN the norms of the blocks, G or R the FFN's
 GELU or ReLU. Without G or R the FFN is linear. `SM+LN+G` is GPT-2; `SM+ScFuFFN` has attention as its only
 nonlinearity. Source: Entropy-Guided Attention (arXiv 2501.03489), table 1, and AERO (arXiv 2410.13060) for
-pruned FFNs; attention kinds: Power-Softmax (arXiv 2410.09457), MPCFormer's 2Quad (arXiv 2211.01452), ReLU
-attention (arXiv 2309.08586).
+pruned FFNs; norms of other kinds: `norm_kinds`; attention kinds: Power-Softmax (arXiv 2410.09457),
+MPCFormer's 2Quad (arXiv 2211.01452), ReLU attention (arXiv 2309.08586),
+Gaussian kernels (EF-LLM, arXiv 2410.02486).
 
 The final norm is the base's own: the papers' models without block norms keep one, and do not count it.
 """
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.norm_kinds import ROW_NORMS
 from parties.errors import ConfigError
 
 
@@ -60,6 +62,21 @@ _ARCHITECTURES = (
         name="SM+LN",
         description="softmax and layer norms; the FFN is linear",
         fields={**_PLAIN, "activation": "identity"},
+    ),
+    Variant(
+        name="SM+DyT+G",
+        description="every norm is gain tanh(a x) + bias, a learned number a norm",
+        fields={**_PLAIN, "norm": "dyt"},
+    ),
+    Variant(
+        name="SM+Derf+G",
+        description="every norm is gain erf(a x + s) + bias, two learned numbers a norm",
+        fields={**_PLAIN, "norm": "derf"},
+    ),
+    Variant(
+        name="SM+LinLN+G",
+        description="every norm is gain x + bias, which folds away",
+        fields={**_PLAIN, "norm": "linear"},
     ),
     Variant(name="SM+G", description="softmax and GELU, no norms in the blocks", fields=_BARE),
     Variant(
@@ -128,6 +145,11 @@ _ATTENTIONS = (
         description="attention by max(score, 0) over the number of keys",
         fields={"attention": "relu", "attention_shift": 0.0, "attention_offset": False},
     ),
+    Variant(
+        name="gaussian",
+        description="attention by exp(-|q - k|^2 / (2 sqrt(K))), without a sum",
+        fields={"attention": "gaussian", "attention_shift": 0.0, "attention_offset": False},
+    ),
 )
 _SOFTMAX: dict[str, Any] = {
     "attention": "softmax",
@@ -169,6 +191,8 @@ def variant(name: str, base: ModelConfig) -> ModelConfig:
         names = ", ".join(entry.name for entry in variants())
         raise ConfigError(f"no variant {name!r}; known, each with _i1, _i2, ... at its end: {names}")
     fields = {**_SOFTMAX, **(attention.fields if attention else {}), **architecture.fields}
+    if "norm" not in fields and base.norm not in ROW_NORMS:
+        fields["norm"] = "layernorm"
     if "activation" not in fields:
         gelu = base.activation if base.activation in ("gelu", "gelu_tanh") else "gelu_tanh"
         fields["activation"] = gelu

@@ -170,6 +170,10 @@ _VARIANTS = {
     "power4-sm-scfuffn": "power4+SM+ScFuFFN",
     "2quad": "2quad",
     "relu-attention": "relu",
+    "gaussian": "gaussian",
+    "sm-dyt-gelu": "SM+DyT+G",
+    "sm-derf-gelu": "SM+Derf+G",
+    "sm-linln-gelu": "SM+LinLN+G",
 }
 _FOLDED = {"sm-scfuffn-folded": "SM+ScFuFFN", "power4-sm-scfuffn-folded": "power4+SM+ScFuFFN"}
 

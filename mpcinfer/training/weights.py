@@ -12,6 +12,7 @@ from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.training.recipe import Recipe
 from parties.errors import ConfigError
 
+_NORM_FACTORS = ("norm.input.weight", "norm1.input.weight", "norm2.input.weight")
 _SCALES = ("log_temperature", "offset", "epsilon", "gain", "alpha", "beta")
 
 
@@ -31,13 +32,16 @@ def initial_weights(config: ModelConfig, seed: int, recipe: Recipe | None = None
     weights: dict[str, torch.Tensor] = {}
     for name, shape in weight_shapes(config).items():
         kind = name.rsplit(".", 1)[-1]
-        if kind in _SCALES:
+        if name.endswith(_NORM_FACTORS):
+            weights[name] = torch.full(shape, recipe.first_norm_factor)
+        elif kind in _SCALES:
             weights[name] = _first_scale(name, kind, shape, config, recipe, weights)
         elif name == "head.input.weight":
             weights[name] = torch.eye(config.width)
         elif len(shape) >= 2:
             writes = name.endswith(("attn.out.weight", "ffn.out.weight"))
-            deviation = 0.02 / math.sqrt(2 * config.layers) if writes else 0.02
+            usual = recipe.first_embedding if name.startswith("embed.") else 0.02
+            deviation = usual / math.sqrt(2 * config.layers) if writes else usual
             weights[name] = torch.randn(shape, generator=generator) * deviation
         else:
             weights[name] = torch.ones(shape) if name.endswith(".weight") else torch.zeros(shape)

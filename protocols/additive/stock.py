@@ -32,6 +32,20 @@ def exponential(executor: Arithmetic, x: Share) -> Share:
     return power
 
 
+@final
+class StockExponential(UnaryProtocol):
+    """`exponential` of numbers that are not positive.
+
+    Source: CrypTen 0.4.1 (Knott et al., NeurIPS 2021).
+    """
+
+    domain = (-500.0, 0.0)
+    max_abs_error = 5e-3
+
+    def __call__(self, executor: Arithmetic, x: Share) -> Share:
+        return exponential(executor, x)
+
+
 def reciprocal(executor: Arithmetic, x: Share, start: Share, steps: int) -> Share:
     """Newton's y <- 2 y - x y^2 from a start; 2 rounds a step."""
     y = start
@@ -71,6 +85,7 @@ class StockSoftmax(CausalProtocol):
         RangeError: more than 200 keys, where step 3 can explode; a bill may be counted for any number.
     """
 
+    exponential = StockExponential()
     max_spread = 400.0
     max_abs_error = 1e-2
 

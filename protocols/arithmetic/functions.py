@@ -25,7 +25,7 @@ from protocols.arithmetic.relu import CompareRelu
 from protocols.arithmetic.silu import PiecewiseSilu
 from protocols.arithmetic.softmax import TreeSoftmax
 from protocols.arithmetic.suite import InverseSqrtOfRange, PowerOfRange, Suite
-from protocols.arithmetic.tanh import PiecewiseTanh
+from protocols.arithmetic.tanh import PiecewiseErf, PiecewiseTanh
 
 SOFTMAX: dict[str, Callable[[], CausalProtocol]] = {"tree": TreeSoftmax}
 GELU: dict[str, Callable[[], UnaryProtocol]] = {
@@ -81,12 +81,15 @@ def are_polynomial(names: Mapping[str, str], functions: Functions) -> bool:
 
 def suite_of(names: Mapping[str, str], functions: Any) -> Suite:
     """The functions of those names, out of a suite's tables."""
+    softmax = functions["softmax"][names["softmax"]]()
     return Suite(
-        softmax=functions["softmax"][names["softmax"]](),
+        softmax=softmax,
+        exponential=softmax.exponential,
         gelu=functions["gelu"][names["gelu"]](),
         silu=functions["silu"][names["silu"]](),
         relu=functions["relu"][names["relu"]](),
         tanh=PiecewiseTanh(),
+        erf=PiecewiseErf(),
         inverse_sqrt=functions["inverse_sqrt"][names["inverse_sqrt"]],
         power=functions["power"][names["power"]],
         polynomial=are_polynomial(names, functions),

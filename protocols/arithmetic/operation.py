@@ -48,12 +48,14 @@ class CausalProtocol(ABC):
     these, or all where `causal` is False; hidden keys get exactly zero. A subclass is final, documents
     numbered steps and its source, and states:
 
+        exponential: of numbers that are not positive, as the weights are made of it.
         max_spread: row maximum minus score may be this large; beyond it the result can be anything.
         max_abs_error: largest |weight - softmax|, likewise, not counting a unit of the last place for every
             key: weights that small round to a unit or to nothing, and the others make up for it.
     """
 
     security: ClassVar[Security | None] = None
+    exponential: UnaryProtocol
     max_spread: ClassVar[float]
     max_abs_error: ClassVar[float]
 

@@ -58,7 +58,7 @@ class TreeSoftmax(CausalProtocol):
     ) -> None:
         self._maximum, self._packed = maximum or TreeMaximum(), packed
         self._reciprocal, self._overshoot = reciprocal, overshoot
-        self._exponential = exponential or QuarticExponential()
+        self.exponential = exponential or QuarticExponential()
 
     def __call__(
         self, executor: Arithmetic, scores: Share, start: int, window: int = 0, *, causal: bool = True
@@ -69,7 +69,7 @@ class TreeSoftmax(CausalProtocol):
             return executor.add_public(ones, 1.0)
         packed = rows.pack(executor, scores)
         peak = self._maximum(executor, packed, rows.lengths)
-        powers = self._exponential(executor, executor.sub(packed, rows.spread(executor, peak)))
+        powers = self.exponential(executor, executor.sub(packed, rows.spread(executor, peak)))
         unpacked = rows.unpack(executor, powers)
         total = executor.sum(unpacked, -1)
         reciprocal = self._reciprocal(1.0 - SLACK, self._overshoot * max(rows.lengths) * (1.0 + SLACK))

@@ -18,7 +18,8 @@ class Suite:
 
     Attributes:
         softmax: `softmax(executor, scores, start, window, causal=causal)`.
-        gelu, silu, relu: `gelu(executor, x)`; tanh likewise, which has one protocol in every plan.
+        exponential: of numbers that are not positive: the one that softmax has.
+        gelu, silu, relu: `gelu(executor, x)`; tanh and erf likewise, which have one protocol in every plan.
         inverse_sqrt: `inverse_sqrt(low, high)` for a public range, then `(executor, x)` or `normalise`.
         power: `power(power, low, high, largest)` for public ranges, then `(executor, scores, start,
             epsilon)`.
@@ -26,10 +27,12 @@ class Suite:
     """
 
     softmax: CausalProtocol
+    exponential: UnaryProtocol
     gelu: UnaryProtocol
     silu: UnaryProtocol
     relu: UnaryProtocol
     tanh: UnaryProtocol
+    erf: UnaryProtocol
     inverse_sqrt: InverseSqrtOfRange
     power: PowerOfRange
     polynomial: bool = False

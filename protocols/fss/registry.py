@@ -146,6 +146,7 @@ def resolve(plan: Plan) -> FssSuite:
             "silu": SILU[names["silu"]](),
             "relu": RELU[names["relu"]](),
             "tanh": LookupTanh(),
+            "erf": LookupTanh(),
         },
         cap=LookupCap() if is_faithful(plan) else LinesCap(),
         maximum=MAXIMUM[names["maximum"]](),

@@ -67,7 +67,7 @@ class CountingArithmetic(KeepsFactors, ShapeArithmetic):
     def attention_factors(
         self, name: str, q: Share, k: Share, v: Share, start: int, bits: tuple[int, int]
     ) -> tuple[Share, Share, Share]:
-        self._charge(steps.attention_factors(name, q.shape, k.shape, start, *bits))
+        self._charge(steps.attention_factors(name, q.shape, k.shape, v.shape, start, bits))
         factor = Factor(q.value, q.value)
         return (
             Queries(q.value, q.frac_bits, opened=q.value, factor=factor),

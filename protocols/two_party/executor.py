@@ -79,7 +79,7 @@ class TwoPartyArithmetic(KeepsFactors):
         self, name: str, q: Share, k: Share, v: Share, start: int, bits: tuple[int, int]
     ) -> tuple[Share, Share, Share]:
         """See `Arithmetic.attention_factors` and `kept.py`. Reveals q, k, v, minus masks: uniform."""
-        step = steps.attention_factors(name, q.shape, k.shape, start, *bits)
+        step = steps.attention_factors(name, q.shape, k.shape, v.shape, start, bits)
         (s, r, product), (s_mix, r_mix, product_mix) = map(self.correlations.take, step.requests)
         by_head = [part.flatten(-4, -3) for part in (s, product, s_mix, product_mix)]
         masked = ((q, by_head[0]), (k, r), (v, r_mix))

@@ -134,6 +134,7 @@ class LineSoftmax(CausalProtocol):
             overshoot=OVERSHOOT,
             packed=True,
         )
+        self.exponential = self._softmax.exponential
 
     def __call__(
         self, executor: Arithmetic, scores: Share, start: int, window: int = 0, *, causal: bool = True

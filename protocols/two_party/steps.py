@@ -58,14 +58,21 @@ def matmul(a: Shape, b: Shape, bits: int) -> Step:
     return Step((opened,), (Request(Kind.MATMUL, (a, b), bits),))
 
 
-def attention_factors(name: str, q: Shape, k: Shape, start: int, score_bits: int, mix_bits: int) -> Step:
+def attention_factors(name: str, q: Shape, k: Shape, v: Shape, start: int, bits: tuple[int, int]) -> Step:
     """Queries [..., H, T, K], keys and values [..., H_kv, T, K], each minus its mask, are opened together."""
-    *lead, heads, tokens, width = k
-    queries = (*lead, heads, q[-3] // heads, tokens, width)
-    shapes = (queries, (*lead, heads, start + tokens, width))
-    requests = (Request(Kind.SCORES, shapes, score_bits, name), Request(Kind.MIX, shapes, mix_bits, name))
-    opened = exchange((math.prod(q), score_bits), (math.prod(k), score_bits), (math.prod(k), mix_bits))
+    score_bits, mix_bits = bits
+    requests = (
+        Request(Kind.SCORES, _kept(q, k, start), score_bits, name),
+        Request(Kind.MIX, _kept(q, v, start), mix_bits, name),
+    )
+    opened = exchange((math.prod(q), score_bits), (math.prod(k), score_bits), (math.prod(v), mix_bits))
     return Step((opened,), requests)
+
+
+def _kept(q: Shape, new: Shape, start: int) -> tuple[Shape, Shape]:
+    """Shapes of a request for rows of queries and new keys, or values."""
+    *lead, heads, tokens, width = new
+    return (*lead, heads, q[-3] // heads, tokens, width), (*lead, heads, start + tokens, width)
 
 
 def mixed(weights: Shape, bits: int) -> Step:

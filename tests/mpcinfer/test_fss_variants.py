@@ -42,6 +42,10 @@ FORMS: list[Form] = [
     (f"{FOLDED}SM(t)+ScFuFFN", False, True),
     (f"{FOLDED}SM+ScFuFFN", False, False),
     ("SM+ScFFN", True, False),
+    ("SM+DyT+G", True, True),
+    ("SM+Derf+G", True, False),
+    ("SM+LinLN+G", True, True),
+    ("gaussian", True, True),
 ]
 COSTS = (
     "rounds",

@@ -33,6 +33,10 @@ FORMS: list[Form] = [
     ("SM+G", True, True),
     ("SM+WNorm", True, False),
     ("SM+LN", True, True),
+    ("SM+DyT+G", True, True),
+    ("SM+Derf+G", True, False),
+    ("SM+LinLN+G", True, True),
+    ("gaussian", True, True),
 ]
 COSTS = (
     "rounds",

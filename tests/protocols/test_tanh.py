@@ -1,6 +1,8 @@
-"""tanh under both suites, within its stated error of the true function over its whole domain."""
+"""tanh and erf under all suites, within their stated errors of the true functions over the whole domain."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -8,7 +10,8 @@ import torch
 from parties.errors import ConfigError, RangeError
 from parties.meter import Meter
 from parties.randomness import InsecureTestRandom
-from protocols.arithmetic.tanh import PiecewiseTanh
+from protocols.arithmetic.operation import UnaryProtocol
+from protocols.arithmetic.tanh import PiecewiseErf, PiecewiseTanh
 from protocols.fss.executors.clear import Clear
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.line_tanh import TanhOnLines
@@ -44,13 +47,18 @@ def test_a_private_look_up_is_the_clear_one_and_costs_what_is_counted() -> None:
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)
-def test_pieces_are_within_their_error(rounding: str) -> None:
-    edges = torch.tensor([-32750.0, -100.0, -4.0, 4.0, 100.0, 32750.0])
+@pytest.mark.parametrize(
+    ("protocol", "true"), [(PiecewiseTanh(), torch.tanh), (PiecewiseErf(), torch.erf)], ids=["tanh", "erf"]
+)
+def test_pieces_are_within_their_error(
+    rounding: str, protocol: UnaryProtocol, true: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    edges = torch.tensor([-32750.0, -100.0, -4.0, -2.35, 2.35, 4.0, 100.0, 32750.0])
     x = on_grid(torch.cat([torch.linspace(-8, 8, 20001), edges]))
     executor = clear_executor(ROUNDINGS[rounding])
-    y = PiecewiseTanh()(executor, share(executor, x))
+    y = protocol(executor, share(executor, x))
     found = executor.decode(y.value, y.frac_bits)
-    assert float((found - torch.tanh(x)).abs().max()) <= PiecewiseTanh.max_abs_error
+    assert float((found - true(x)).abs().max()) <= protocol.max_abs_error
 
 
 CAPS = [(50.0, 18), (30.0, 17), (3.0, 14), (1000.0, 20), (0.25, 13)]
@@ -68,6 +76,32 @@ def test_lines_are_within_their_error_whatever_the_mask(height: float, bits: int
         )
         error = y.value.double() / 2.0**y.frac_bits - height * torch.tanh(x / 2**10 / height)
         assert float(error.abs().max()) <= lines.max_abs_error
+
+
+@pytest.mark.parametrize("kind", ["tanh", "erf"])
+@pytest.mark.parametrize("protocol", [LinesCap(), LookupCap()])
+def test_a_norms_function_is_within_its_error_in_a_private_run(protocol: CapProtocol, kind: str) -> None:
+    index_frac = protocol.index_frac(10, 5)
+    around = CapFormats(
+        kind=kind,
+        height=1.0,
+        index_bits=5 + index_frac,
+        index_frac=index_frac,
+        ring_bits=30,
+        frac_bits=13,
+    )
+    x = torch.arange(-15 << index_frac, 15 << index_frac, 7)
+
+    def program(executor: Executor, *inputs: Share) -> tuple[Share, ...]:
+        return protocol(executor, around, inputs)
+
+    done = run(program, [Secret(x, index_frac, 5 + index_frac)])
+    done.check_bill()
+    found = done.secret().double() / 2.0 ** done.clear[0].frac_bits
+    off = 0.5 if isinstance(protocol, LookupCap) else 0.0  # rounded down
+    true = {"tanh": torch.tanh, "erf": torch.erf}[kind]((x + off) / 2.0**index_frac)
+    assert float((found - true).abs().max()) <= protocol.max_abs_error(around)
+    assert protocol.max_abs_error(around) < 2.0**-7
 
 
 def test_a_score_whose_cell_would_come_round_is_refused() -> None:

@@ -28,9 +28,10 @@ from mpcinfer.models.config import (
 )
 from mpcinfer.models.padding import is_padding, positions_of
 from mpcinfer.models.rope import Rope
-from mpcinfer.models.turning import Turning, rope_angles
+from mpcinfer.suites.arithmetic.kernel import kernel_weights, with_half_squares
 from mpcinfer.suites.arithmetic.padded_scores import without_padding
 from mpcinfer.suites.arithmetic.polynomial import require_polynomial
+from mpcinfer.suites.arithmetic.turning import turned
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Phase
 from protocols.arithmetic.arithmetic import Arithmetic
@@ -184,6 +185,8 @@ class SecureBackend(Backend[Share, Weight]):
                 relu = relu.within(score_bound(form, self.site.key, Seen(self._ranges)))
             positive = relu(self.executor, rows.pack(self.executor, scores))
             return relu_weights(self.executor, positive, rows)
+        if form.kind == "gaussian":
+            return kernel_weights(self.executor, self.suite.exponential, scores, start, self._farthest())
         (low, high), largest = UNCALIBRATED_DIVISORS, 2.0
         if self._ranges is not None:
             prefix, seen = self.site.key, Seen(self._ranges)
@@ -191,6 +194,14 @@ class SecureBackend(Backend[Share, Weight]):
             largest = score_bound(form, prefix, seen)
         added = form.epsilon if epsilon is None else epsilon.share
         return self.suite.power(form.power, low, high, largest)(self.executor, scores, start, added)
+
+    def kernel_inputs(self, q: Share, k: Share) -> tuple[Share, Share]:
+        with self._within(f"{self.site.key}/half_squares"):
+            return with_half_squares(self.executor, q, k)
+
+    def _farthest(self) -> float:
+        """How large the scores of a Gaussian kernel get, as the ranges have it."""
+        return Seen(self._ranges).largest(f"{self.site.key}.scores/matmul", 0.0, SCORE_MARGIN)
 
     def cap_scores(self, scores: Share, start: int, form: AttentionForm) -> Share:
         """Of what a query may see; the rest is zero.
@@ -271,6 +282,8 @@ class SecureBackend(Backend[Share, Weight]):
                 protocol = self.suite.relu
             case "tanh":
                 return self.suite.tanh(self.executor, x)
+            case "erf":
+                return self.suite.erf(self.executor, x)
             case "identity":
                 return x
         if self._ranges is not None and protocol.calibrated:
@@ -288,20 +301,7 @@ class SecureBackend(Backend[Share, Weight]):
         return self.executor.mul_public(x, factor)
 
     def rope(self, x: Share, start: int, rope: Rope) -> Share:
-        """Both products of a rotation are added before the one truncation; what does not turn has none."""
-        executor = self.executor
-        cos, sin = (executor.encode(table) for table in rope_angles(rope, x.shape[-2], start))
-        turning = Turning(rope)
-        first, second = executor.rearrange(x, turning.first), executor.rearrange(x, turning.second)
-        turned = (
-            executor.sub(executor.mul_integer(first, cos), executor.mul_integer(second, sin)),
-            executor.add(executor.mul_integer(second, cos), executor.mul_integer(first, sin)),
-        )
-        joined = executor.rearrange(executor.concat(turned, -1), turning.placed)
-        result = executor.truncate(Share(joined.value, x.frac_bits + executor.frac_bits), x.frac_bits)
-        if rope.width == x.shape[-1]:
-            return result
-        return executor.concat([result, executor.rearrange(x, turning.rest)], -1)
+        return turned(self.executor, x, start, rope)
 
     def split(self, x: Share, sizes: Sequence[int]) -> list[Share]:
         return [Share(part, x.frac_bits) for part in torch.split(x.value, list(sizes), dim=-1)]
@@ -332,7 +332,9 @@ class SecureBackend(Backend[Share, Weight]):
     def diagonal(self, x: Share, gain: Weight, bias: Weight | None, mean: Weight | None = None) -> Share:
         """A product with the shared gain."""
         assert mean is None
-        product = self.executor.mul(x, gain.share)
+        site = self._site
+        with nullcontext() if site is None else self._within(f"{site.key}/diagonal"):
+            product = self.executor.mul(x, gain.share)
         return product if bias is None else self.executor.add(product, bias.share)
 
     def sum_tokens(self, x: Share) -> Share:

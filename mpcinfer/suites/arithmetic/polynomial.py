@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.norm_kinds import POINTWISE
 from parties.errors import ConfigError
 
 
@@ -20,6 +21,16 @@ def require_polynomial(config: ModelConfig, otherwise: str = "crypten") -> None:
             "this plan is additions and products alone, and the model's softmax attention is not: convert "
             "it, `mpcinfer train OUT --from MODEL --variant poly --range-scores 3 --range-activations 6`, or "
             f"take --plan {otherwise}"
+        )
+    if config.attention == "gaussian":
+        raise ConfigError(
+            "this plan is additions and products alone, and the model's Gaussian kernel is not: take "
+            f"--plan {otherwise}"
+        )
+    if config.norm in POINTWISE and (config.block_norms or config.final_norm):
+        raise ConfigError(
+            f"this plan is additions and products alone, and the norms' {POINTWISE[config.norm]} is "
+            f"not: take --plan {otherwise}"
         )
     if config.pooler == "tanh":
         raise ConfigError(

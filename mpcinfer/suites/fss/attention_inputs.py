@@ -15,11 +15,20 @@ from protocols.share import Held, Share
 def publish_inputs(
     executor: Executor, widths: AttentionWidths, p: Precision, q: Share, k: Share, v: Share
 ) -> tuple[Share, Share, Share]:
-    """All three published together, each in the ring of the product that reads it.
+    """All three published together, each in the ring of the product that reads it; keys and values kept.
 
     Where the linear layer before would need over 64 bits for that, they are published in a narrow ring,
     and their upper bits opened.
     """
+    q, k, v = published_inputs(executor, widths, p, q, k, v)
+    with executor.meter.span("kept", "matmul"):
+        return q, to_cached(executor, k), to_cached(executor, v)
+
+
+def published_inputs(
+    executor: Executor, widths: AttentionWidths, p: Precision, q: Share, k: Share, v: Share
+) -> tuple[Share, ...]:
+    """As `publish_inputs`, nothing kept."""
     k, v = (executor.one(MaskAtServer(), x) if x.held is Held.SERVER_HELD else x for x in (k, v))
     formats = [
         (q, p.query, widths.score_bits),
@@ -36,11 +45,9 @@ def publish_inputs(
             for (x, frac, bits), again in zip(formats, extended, strict=True)
         ),
     )
-    q, k, v = published
     if any(extended):
         again = list(zip(published, formats, extended, strict=True))
         gate = Widen(*(bits for _, (_, _, bits), narrow in again if narrow))
         wide = iter(executor.apply(gate, *(x for x, _, narrow in again if narrow)))
-        q, k, v = (next(wide) if narrow else x for x, _, narrow in again)
-    with executor.meter.span("kept", "matmul"):
-        return q, to_cached(executor, k), to_cached(executor, v)
+        published = tuple(next(wide) if narrow else x for x, _, narrow in again)
+    return published

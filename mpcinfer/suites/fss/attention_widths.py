@@ -130,6 +130,8 @@ def weighting(
         usual = _softmax_weighting(prefix, values, seen, p, keys, config.score_cap)
         return _hiding(usual, config, prefix, seen) if padded else usual
     rows = (max_context - 1).bit_length()
+    if config.attention == "gaussian":
+        return _kernel_weighting(prefix, values, seen, p)
     if config.attention == "relu":
         return _relu_weighting(config.form, prefix, values, seen, p, rows)
     return _power_weighting(config, prefix, values, seen, p, rows)
@@ -151,6 +153,25 @@ def _softmax_weighting(
         largest_mix=largest_sum * values,
         mixed=p.mixed,
         inverse=p.inverse + integer_bits(largest_sum),
+    )
+
+
+_KERNEL_KEYS = 16.0
+"""Keys that a query is assumed to weigh with 1 altogether, of shapes without weights."""
+
+
+def _kernel_weighting(prefix: str, values: float, seen: Seen, p: Precision) -> Weighting:
+    """Weights up to 1 of a Gaussian kernel, which are not divided. Half squares are added up to scores."""
+    squares = seen.largest(f"{prefix}/half_squares", PROFILE.scores, SCORE_MARGIN)
+    output = seen.largest(f"{prefix}.mix/matmul", _KERNEL_KEYS * values)
+    return Weighting(
+        scores=max(seen.largest(f"{prefix}.scores/matmul", PROFILE.scores, SCORE_MARGIN), squares),
+        output=output,
+        frac=p.power,
+        largest_sum=1.0,
+        largest_mix=output,
+        mixed=p.mixed,
+        inverse=0,
     )
 
 

@@ -19,7 +19,6 @@ from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.padding import positions_of
 from mpcinfer.models.rope import Rope
 from mpcinfer.models.site import INNER_NORMS, InnerNorm
-from mpcinfer.models.turning import Turning, rope_angles
 from mpcinfer.suites.arithmetic.polynomial import require_polynomial
 from mpcinfer.suites.fss.attention import softmax_attention
 from mpcinfer.suites.fss.attention_inputs import publish_inputs
@@ -27,12 +26,15 @@ from mpcinfer.suites.fss.attention_widths import NormWidths
 from mpcinfer.suites.fss.embedding import embedded_rows
 from mpcinfer.suites.fss.ffn_widths import FfnWidths
 from mpcinfer.suites.fss.formats import activation_formats
+from mpcinfer.suites.fss.kernel_attention import kernel_attention, publish_kernel_inputs
 from mpcinfer.suites.fss.norms import Rows, over_roots
+from mpcinfer.suites.fss.pointwise_norms import pointwise_norm
 from mpcinfer.suites.fss.pooling import sum_without_padding
 from mpcinfer.suites.fss.power_attention import power_attention, relu_attention
 from mpcinfer.suites.fss.range_check import plain_name
 from mpcinfer.suites.fss.residual import sum_at_one_scale, through_gain
 from mpcinfer.suites.fss.residual_widths import post_norm
+from mpcinfer.suites.fss.turning import turned
 from mpcinfer.suites.fss.widths import RESIDUAL_WRITERS, Widths
 from parties.errors import ConfigError
 from protocols.fss.executors.executor import Executor
@@ -125,8 +127,8 @@ class FssBackend(Backend[Share, Matrix]):
             return b if self._post else self.executor.add(a, b)
 
     def diagonal(self, x: Share, gain: Matrix, bias: Matrix | None, mean: Matrix | None = None) -> Share:
-        """The bias is kept with the gain. Costs nothing online."""
-        return through_gain(self.executor, x, gain, mean)
+        """The bias is kept with the gain. Costs nothing online, unless the residual needs a wider ring."""
+        return through_gain(self.executor, self._in_ring(x, gain.ring_bits), gain, mean)
 
     @property
     def _post(self) -> bool:
@@ -140,8 +142,8 @@ class FssBackend(Backend[Share, Matrix]):
 
     @property
     def _bare(self) -> bool:
-        """The blocks have no norms: the residual is held by the server."""
-        return not self._config.block_norms
+        """The blocks have no norms of rows: the residual is held by the server."""
+        return not self._config.row_norms
 
     def _kept(self, x: Share) -> Share:
         return truncate_at_server(self.executor, x, self._precision.residual, self._widths.held_bits)
@@ -220,33 +222,25 @@ class FssBackend(Backend[Share, Matrix]):
 
     def scale(self, x: Share, factor: float) -> Share:
         """Queries over sqrt(K): the binary point moves; the weights have the rest (`scale_queries`)."""
-        assert factor == self._config.head_width**-0.5
+        assert factor == self._config.query_scale
         return self.executor.scaled(x, query_exponent(self._config))
 
     def rope(self, x: Share, start: int, rope: Rope) -> Share:
-        """A public linear map of a value that the server has, masked."""
-        executor, bits = self.executor, self._precision.rotation
-        angles = rope_angles(rope, x.shape[-2], start)
-        cos, sin = ((table.double() * 2.0**bits).round().to(torch.int64) for table in angles)
-        turning = Turning(rope)
-        first, second = executor.map(x, turning.first), executor.map(x, turning.second)
-        turned = (
-            executor.sub(executor.mul_integer(first, cos, bits), executor.mul_integer(second, sin, bits)),
-            executor.add(executor.mul_integer(second, cos, bits), executor.mul_integer(first, sin, bits)),
-        )
-        joined = executor.map(executor.concat(turned, -1), turning.placed)
-        if rope.width == x.shape[-1]:
-            return joined
-        rest = executor.mul_integer(executor.map(x, turning.rest), 1 << bits, bits)
-        return executor.concat([joined, rest], -1)
+        return turned(self.executor, x, start, rope, self._precision.rotation)
 
     def apply_temperature(self, q: Share, log_temperature: Matrix, start: int) -> Share:
         """Multiplies by exp of the temperature, a linear layer of its own (`encoded`)."""
         columns = slice(start, start + q.shape[-2])
         return self.executor.one(Linear(log_temperature, columns=columns), q)
 
+    def kernel_inputs(self, q: Share, k: Share) -> tuple[Share, Share]:
+        """As they are: squares are taken of what is published (`attention_inputs`)."""
+        return q, k
+
     def attention_inputs(self, q: Share, k: Share, v: Share, start: int | None) -> tuple[Share, Share, Share]:
         widths = self._widths.attention(self._layer)
+        if self._config.attention == "gaussian":
+            return publish_kernel_inputs(self.executor, widths, self._precision, q, k, v)
         return publish_inputs(self.executor, widths, self._precision, q, k, v)
 
     def attention(
@@ -264,6 +258,8 @@ class FssBackend(Backend[Share, Matrix]):
         around = (self.executor, self._suite, q, k, v, self._widths.attention(self._layer), self._precision)
         if form.kind == "softmax":  # a number that is added to all scores of a row changes nothing
             return softmax_attention(*around, form, self._padding)
+        if form.kind == "gaussian":
+            return kernel_attention(*around)
         if form.kind == "relu":
             return relu_attention(*around, form, offset)
         return power_attention(*around, form, offset, epsilon)
@@ -274,6 +270,9 @@ class FssBackend(Backend[Share, Matrix]):
         """An activation of a value that the server has, masked; the result is held by the server again."""
         if kind == "identity":
             return x
+        if self.site.part in ("norm", "norm1", "norm2"):
+            widths, around = self._widths.pointwise(self.site.key), self._norm_widths()
+            return pointwise_norm(self.executor, self._suite, kind, x, widths, *around, self._precision)
         executor, p, widths = self.executor, self._precision, self._activation_widths
         (x,) = open_truncated(executor, (x, p.activation, widths.preactivation_bits))
         protocol, formats = self._activation(kind, p.activation)

@@ -82,7 +82,7 @@ def _pass(
         rows = run.tokens if part == "stack" else run.rows
         frac_bits, ring_bits = widths.precision.residual, widths.residual_bits
         residual = shape_only((size, rows, width), frac_bits, ring_bits, Held.MASKED)
-        if not decoder.config.block_norms:
+        if not decoder.config.row_norms:
             residual = shape_only((size, rows, width), frac_bits, widths.held_bits, Held.SERVER_HELD)
         elif decoder.config.norm_order == "post" and part == "head":
             norm, ring_bits = post_norm(widths, Site(decoder.config.layers - 1, "norm2"))

@@ -25,7 +25,7 @@ def embedded_rows(executor: Executor, config: ModelConfig, widths: Widths, x: Sh
         bits = x.ring_bits - max(p.embedding - p.residual, 0)
         return open_truncated(executor, (x, min(p.embedding, p.residual), bits))[0]
     (x,) = open_truncated(executor, (x, p.embedding, x.ring_bits))
-    if not config.block_norms:
+    if not config.row_norms:
         wide = widths.held_bits + p.embedding - p.residual
         held = executor.one(ToServerHeld(), executor.one(Product(wide), executor.view(x)))
         if p.embedding == p.residual:

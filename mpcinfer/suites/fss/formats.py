@@ -67,6 +67,20 @@ def exponential_formats(
     )
 
 
+def kernel_formats(
+    attention: AttentionWidths, p: Precision, *, index_frac: int, exact_truncation: bool
+) -> ExponentialFormats:
+    """Around exp of half a squared distance, which rounding may leave a little below zero."""
+    return ExponentialFormats(
+        ring_bits=attention.mix_bits,
+        frac_bits=p.power,
+        index_bits=score_index_bits(attention, index_frac),
+        index_frac=index_frac,
+        low=-0.25 - 2.0 ** (1 - index_frac),
+        centred=exact_truncation,
+    )
+
+
 def cap_formats(
     protocol: CapProtocol, attention: AttentionWidths, p: Precision, cap: float, *, exact_truncation: bool
 ) -> CapFormats:

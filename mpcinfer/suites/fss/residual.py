@@ -21,8 +21,8 @@ def through_gain(executor: Executor, x: Share, gain: Matrix, mean: Matrix | None
     Cost: nothing online; offline, ring_bits an element from the dealer to the server, and as many from the
         client.
     """
-    head = plain_name(gain.name) == "head.residual.weight"  # it goes to the client next
-    held = Held.SERVER_HELD if head else Held.SERVER_MASKED
+    read = plain_name(gain.name) in ("head.residual.weight", "head.norm.weight")  # by the client or the head
+    held = Held.SERVER_HELD if read else Held.SERVER_MASKED
     x = executor.reduce(x, gain.ring_bits)
     y = executor.one(Linear(gain, held=held), x)
     return y if mean is None else executor.sub(y, executor.one(Linear(mean, held=held), x))

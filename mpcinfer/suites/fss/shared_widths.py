@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from functools import cached_property
@@ -16,8 +17,10 @@ from mpcinfer.models.bounds import (
     Seen,
 )
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.norm_kinds import POINTWISE
 from mpcinfer.models.residual_labels import residual_labels
 from mpcinfer.suites.fss.attention_widths import NormWidths, Weighting, weighting
+from mpcinfer.suites.fss.pointwise_norms import PointwiseWidths, pointwise_rows, pointwise_widths
 from mpcinfer.suites.fss.precision import RING_BITS, Precision, fits, ring
 
 LEAST_WRITING = 10
@@ -32,8 +35,12 @@ def session_context(config: ModelConfig, max_context: int | None) -> int:
 
 
 def _precision(config: ModelConfig) -> Precision:
-    """The defaults; without norms in the blocks the residual stays in one ring, which weights must share."""
-    return Precision() if config.block_norms else Precision(weight=13, mixed=10, value=11, power=12, score=10)
+    """The defaults; without norms of rows the residual stays in one ring, which weights must share."""
+    usual = Precision()
+    if not config.row_norms:
+        usual = Precision(weight=13, mixed=10, value=11, power=12, score=10)
+    # Half squares have a key's fraction bits, and are differences of large numbers.
+    return dataclasses.replace(usual, key=usual.query) if config.attention == "gaussian" else usual
 
 
 class SharedWidths:
@@ -88,7 +95,7 @@ class SharedWidths:
 
     @cached_property
     def held_bits(self) -> int:
-        """The residual at the server, where the blocks have no norms: as wide as what attention adds allows.
+        """The residual at the server, without norms of rows: as wide as what attention adds allows.
 
         A layer that reads it and needs more gets it through both parties.
         """
@@ -144,12 +151,18 @@ class SharedWidths:
         norm = self._norm(label)
         return norm, norm.input_frac + norm.frac + p.weight, RING_BITS
 
+    def pointwise(self, label: str) -> PointwiseWidths:
+        """Rings around the function that a norm is."""
+        return pointwise_widths(label, self._seen, self._profile.norm_input, self.precision)
+
     def _norm(
         self, label: str, low: float = 0.0, high: float = 0.0, *, width: int | None = None
     ) -> NormWidths:
         """A norm of rows whose mean squares are between two numbers, which a block without norms has not:
         calibrated, where none are given."""
         p, missing = self.precision, high > 0
+        if not missing and self.config.norm in POINTWISE:
+            return pointwise_rows(p, exact_truncation=self._exact_truncation)
         if not missing:
             low, high = self._mean_squares(label)
         input_frac = min(max(p.row - math.floor(math.log2(low) / 2), 4), p.residual)
@@ -174,5 +187,5 @@ class SharedWidths:
         """The ring of a linear layer whose result is truncated into the residual."""
         p = self.precision
         own = ring(largest, scale, slack=2, what=what)
-        wide = self.residual_bits if self.config.block_norms else self.held_bits
+        wide = self.residual_bits if self.config.row_norms else self.held_bits
         return fits(max(own, wide + scale - p.residual), what)

@@ -102,7 +102,7 @@ class FssTask:
     def _blocks(self, executor: Executor, inputs: Inputs) -> Share:
         config, widths = self.formats.config, self.formats.widths
         shape, p = (1, self.task.tokens, config.width), widths.precision
-        bits = widths.residual_bits if config.block_norms else widths.held_bits
+        bits = widths.residual_bits if config.row_norms else widths.held_bits
         x = shape_only(shape, p.residual, bits)
         if inputs.rank is not None:
             value = torch.zeros(shape, dtype=torch.int64)
@@ -110,7 +110,7 @@ class FssTask:
                 value = (self.input().double() * 2.0**p.residual).round().to(torch.int64)
             x = Share(value, p.residual, bits)
         with executor.meter.span(INPUT, INPUT):
-            x = executor.one(Open() if config.block_norms else ToServerHeld(), x)
+            x = executor.one(Open() if config.row_norms else ToServerHeld(), x)
         weights = inputs.weights or self.matrices
         return Decoder(FssBackend(executor, config, widths, self.formats.suite), config, weights).blocks(x)
 
@@ -131,7 +131,7 @@ class FssTask:
 
     @property
     def _centred(self) -> bool:
-        return self.task.config.block_norms and self.task.config.norm == "layernorm"
+        return self.task.config.row_norms and self.task.config.norm == "layernorm"
 
 
 def _centred(x: torch.Tensor) -> torch.Tensor:

@@ -37,6 +37,8 @@ _CACHED_ELEMENTS = 1 << 17
 """Elements of a weight that are encoded at once: a megabyte as float64."""
 RESIDUAL_GAINS = (".residual1.weight", ".residual2.weight")
 """Gains of residuals between blocks; rows that layer norms read after them need no mean."""
+NORM_FACTOR = ".norm.input.weight", ".norm1.input.weight", ".norm2.input.weight"
+"""What pointwise norms multiply the residual with."""
 EPSILON_FRAC = 24
 """Fraction bits of the epsilons of power attention."""
 _PUBLIC = "setup in the clear"
@@ -275,6 +277,8 @@ def _inner_norm(name: str, widths: Widths) -> InnerNormWidths | None:
 
 def _ring_bits(name: str, config: ModelConfig, widths: Widths) -> int:
     """The widest ring in which a weight is used."""
+    if name.endswith(NORM_FACTOR):
+        return widths.pointwise(name.removesuffix(".input.weight")).in_bits
     if name == "embed.tokens":
         return max(widths.embedding_bits, widths.head_bits if config.tied_head else 0)
     if name.startswith("embed."):

@@ -158,8 +158,10 @@ class Widths(SharedWidths):
         scaled = turned + (p.weight if by_position else 0)
         qkv = max(qkv, self._seen.largest(f"{prefix}/temper", PROFILE.linear) if by_position else 0.0)
         own = integer_bits(qkv) + scaled + 2
-        # Queries come divided by sqrt(K).
-        dropped = max(scaled - query_exponent(config) - p.query, turned - p.key)
+        # Queries come divided by sqrt(K), both of a Gaussian kernel by its root.
+        exponent = query_exponent(config)
+        moved = exponent if config.attention == "gaussian" else 0
+        dropped = max(scaled - exponent - p.query, turned - moved - p.key)
         products, values = score_bits + dropped, mix_bits + scale - p.value
         extended = (products > limit, values > limit)
         if config.qk_norm:
@@ -307,6 +309,8 @@ class Widths(SharedWidths):
         """The ring in which a layer reads a residual that the server holds; None for layers that do not."""
         if name == "head.input.weight":
             return self.input_bits
+        if self.config.block_norms:
+            return None
         layer, part = name.split(".", 1)
         index = int(layer.removeprefix("layer"))
         if part == "attn.qkv.weight":

@@ -1,4 +1,4 @@
-"""h tanh(i / h) of a masked number on a line in every cell: one look-up, one round."""
+"""h tanh(i / h), or h erf(i / h), of a masked number on a line in every cell: one look-up."""
 
 # pyright: reportUnknownMemberType=false
 
@@ -8,7 +8,6 @@ import math
 from functools import lru_cache
 from typing import ClassVar, final
 
-import numpy as np
 import torch
 
 from parties.errors import ConfigError, RangeError
@@ -17,13 +16,12 @@ from protocols.fss.gates.line_lookup import LineLookup
 from protocols.fss.gates.lookup import MAX_INDEX_BITS
 from protocols.fss.gates.value_gate import ValueGate
 from protocols.fss.tables.cells import Cells
+from protocols.fss.tables.curves import squash
 from protocols.fss.tables.line_table import LineTable, lines_everywhere
 from protocols.share import Share
 
 RESULT_FRAC = 22
 """Fraction bits of the result: slopes times the rest of a number are rounded to them."""
-_BEND = 4.0 / 3.0**1.5
-"""Largest |tanh''|."""
 _CELLS = 64
 """Cells are at most h over that wide."""
 _BITS = 12
@@ -48,6 +46,7 @@ class TanhOnLines(ValueGate):
             reference raises RangeError above that.
         index_frac: fraction bits of the number, 2 to 20.
         height: h.
+        kind: `tanh`, or `erf` in its place.
 
     Inputs: an index, or several, a result each: what they open travels together.
 
@@ -55,9 +54,9 @@ class TanhOnLines(ValueGate):
         ConfigError: the bits do not fit together, or the result not its ring.
 
     Error: as for `LineActivation`, of the number as it is read: with w a cell's width, p and q the steps of
-        the lines' values and slopes, b = 0.77 / h the largest curvature, b w^2 / 16 + q w / 4 + p / 2 and a
-        rounding of the rest: below 2^-9 for h of 1 and more, and 10 fraction bits of the number and more.
-        `max_abs_error` tells.
+        the lines' values and slopes, b = 0.77 / h the largest curvature (erf: 0.97 / h),
+        b w^2 / 16 + q w / 4 + p / 2 and a rounding of the rest: below 2^-9 for h of 1 and more, and 10
+        fraction bits of the number and more. `max_abs_error` tells.
     Cost: 1 round; each way the bits of a line's value and slope: for h = 50 and 10 fraction bits, 18 and 11.
         Key: that of a point function on the cell's bits (see `Dpf`), and to the server 5 ring_bits less
         those bits.
@@ -67,7 +66,9 @@ class TanhOnLines(ValueGate):
 
     reason: ClassVar[str] = "activation"
 
-    def __init__(self, *, ring_bits: int, index_bits: int, index_frac: int, height: float) -> None:
+    def __init__(
+        self, *, ring_bits: int, index_bits: int, index_frac: int, height: float, kind: str = "tanh"
+    ) -> None:
         if not 2 <= index_frac <= MAX_INDEX_BITS:
             raise ConfigError(
                 f"tanh on lines of a number of {index_frac} fraction bits, 2 to {MAX_INDEX_BITS}"
@@ -82,17 +83,17 @@ class TanhOnLines(ValueGate):
         if whole + RESULT_FRAC + 1 > ring_bits:
             raise ConfigError(f"tanh up to {largest:g} on lines does not fit {ring_bits} bits")
         bits = whole + _BITS + 1, max(_BITS - self._cell_frac, 3)
-        self._table = _table(height, self._cells, index_frac, *bits)
+        self._table = _table(kind, height, self._cells, index_frac, *bits)
         lookup = LineLookup(self._table, sign=False)
         super().__init__(lookup, frac_bits=RESULT_FRAC, ring_bits=ring_bits)
-        self.max_abs_error = self._error(height)
+        self.max_abs_error = self._error(squash(kind).bend / height)
 
-    def _error(self, height: float) -> float:
+    def _error(self, bend: float) -> float:
         """As the class says."""
         place, cell = 2.0**-RESULT_FRAC, 2.0**-self._cell_frac
         step = self._table.slope_unit * place * 2.0**self._index_frac
         steepest = (1 << (self._table.slope_bits - 2)) - 1
-        line = _BEND / height * cell**2 / 16.0 + step * cell / 4.0 + self._table.value_unit * place / 2.0
+        line = bend * cell**2 / 16.0 + step * cell / 4.0 + self._table.value_unit * place / 2.0
         return line + steepest * place / 2.0
 
     def _value(self, clear: ClearSide, index: Share) -> torch.Tensor:
@@ -105,9 +106,12 @@ class TanhOnLines(ValueGate):
 
 
 @lru_cache(maxsize=64)
-def _table(height: float, cells: Cells, index_frac: int, value_bits: int, slope_bits: int) -> LineTable:
+def _table(
+    kind: str, height: float, cells: Cells, index_frac: int, value_bits: int, slope_bits: int
+) -> LineTable:
+    function = squash(kind).function
     return lines_everywhere(
-        lambda x: height * np.tanh(x / height),
+        lambda x: height * function(x / height),
         cells=cells,
         index_frac=index_frac,
         frac_bits=RESULT_FRAC,

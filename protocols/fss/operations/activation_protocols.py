@@ -1,4 +1,4 @@
-"""Protocols for GELU, SiLU and ReLU: what a plan can name for them; and the one for tanh."""
+"""Protocols for GELU, SiLU and ReLU: what a plan can name for them; and the one for tanh and erf."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class FineLinesActivation(_LineActivations):
 
 @final
 class LookupTanh(ActivationProtocol):
-    """tanh from a table over all indices: of a pooled row, where numbers are few.
+    """tanh, or erf, from a table over all indices: of a pooled row, where numbers are few.
 
     Source: a table read with a point function's key, as in Pika (PETS 2022).
     """
@@ -199,18 +199,18 @@ class LookupTanh(ActivationProtocol):
         index: Share,
         *factors: Share,
     ) -> Share:
-        assert kind == "tanh"
         assert not factors
-        return executor.one(self._gate(formats), index)
+        return executor.one(self._gate(kind, formats), index)
 
     def max_abs_error(self, kind: str, formats: ActivationFormats) -> float:
-        return self._gate(formats).max_abs_error
+        return self._gate(kind, formats).max_abs_error
 
-    def _gate(self, formats: ActivationFormats) -> TanhLookup:
+    def _gate(self, kind: str, formats: ActivationFormats) -> TanhLookup:
         return TanhLookup(
             ring_bits=formats.ring_bits,
             frac_bits=formats.frac_bits,
             index_bits=formats.index_bits,
             index_frac=formats.index_frac,
+            kind=kind,
             centred=formats.centred,
         )

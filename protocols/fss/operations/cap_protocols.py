@@ -1,4 +1,4 @@
-"""Protocols for caps of scores, h tanh(s / h)."""
+"""Protocols for caps of scores, h tanh(s / h), and for norms that are such functions."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ class CapFormats:
 
     Attributes:
         height: h.
+        kind: of a cap, `tanh`; a norm may be `erf`.
         index_bits, index_frac: of scores as they are read.
         ring_bits, frac_bits: of capped scores, one bit to spare.
     """
 
     height: float
+    kind: str = "tanh"
     index_bits: int
     index_frac: int
     ring_bits: int
@@ -33,7 +35,7 @@ class CapFormats:
 
 
 class CapProtocol(FssProtocol):
-    """h tanh(s / h) of masked scores."""
+    """h tanh(s / h) of masked scores, or h erf(s / h) of other numbers."""
 
     @abstractmethod
     def index_frac(self, frac_bits: int, integer_bits: int) -> int:
@@ -77,6 +79,7 @@ class LinesCap(CapProtocol):
             index_bits=formats.index_bits,
             index_frac=formats.index_frac,
             height=formats.height,
+            kind=formats.kind,
         )
 
 
@@ -109,5 +112,6 @@ class LookupCap(CapProtocol):
             index_bits=formats.index_bits,
             index_frac=formats.index_frac,
             height=formats.height,
+            kind=formats.kind,
             centred=True,
         )

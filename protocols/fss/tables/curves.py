@@ -1,4 +1,4 @@
-"""Activations by what they lack to ReLU."""
+"""Activations by what they lack to ReLU, and functions from -1 to 1."""
 
 # pyright: reportUnknownMemberType=false
 
@@ -27,6 +27,28 @@ class Curve:
 
     correction: Function
     bend: float
+
+
+@dataclass(frozen=True, slots=True)
+class Squash:
+    """An odd function from -1 to 1, steepest at 0.
+
+    Attributes:
+        function: of arrays.
+        slope: bound on |f'|.
+        bend: bound on |f''|.
+    """
+
+    function: Function
+    slope: float
+    bend: float
+
+
+def squash(kind: str) -> Squash:
+    """tanh or erf. Raises ConfigError for other names."""
+    if kind not in _SQUASHES:
+        raise ConfigError(f"no such function: {kind!r}, one of {', '.join(sorted(_SQUASHES))}")
+    return _SQUASHES[kind]
 
 
 def curve(kind: str) -> Curve:
@@ -60,6 +82,15 @@ def _damped(x: NDArray[np.float64], exponent: NDArray[np.float64]) -> NDArray[np
     return x * small / (1.0 + small)
 
 
+def _erf(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    values: torch.Tensor = torch.erf(torch.from_numpy(x))
+    return values.numpy()
+
+
+_SQUASHES: dict[str, Squash] = {
+    "tanh": Squash(np.tanh, slope=1.0, bend=4.0 / 3.0**1.5),
+    "erf": Squash(_erf, slope=2.0 / np.sqrt(np.pi), bend=np.sqrt(8.0 / (np.pi * np.e))),
+}
 _CURVES: dict[str, Curve] = {
     "gelu": Curve(_gelu, bend=0.8),
     "gelu_tanh": Curve(_gelu_tanh, bend=0.8),

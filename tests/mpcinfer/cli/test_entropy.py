@@ -88,6 +88,7 @@ def test_nothing_is_written_without_a_folder_and_no_pictures_where_not_wanted(
         "bins.csv",
         "curves.csv",
         "heads.csv",
+        "spectra.csv",
     ]
 
 
@@ -123,6 +124,7 @@ def test_pictures_without_matplotlib(
         "bins.csv",
         "curves.csv",
         "heads.csv",
+        "spectra.csv",
     ]
     assert f"{sys.executable} -m pip install 'mpcinfer[plots]'" in output
     assert "pip install" not in run(str(trained[0]), "--out", str(tmp_path / "plots"), "--no-pictures")

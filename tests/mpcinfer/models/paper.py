@@ -37,7 +37,7 @@ def logits(config: ModelConfig, weights: Weights, ids: list[int]) -> torch.Tenso
     if config.head_input:
         x = x @ weights["head.input.weight"]
     if config.final_norm:
-        x = layer_norm(x, weights["head.norm.weight"], weights["head.norm.bias"], config.norm_eps)
+        x = norm(config, weights, "head.norm", x)
     return x @ (weights["embed.tokens"].T if config.tied_head else weights["head.weight"])
 
 
@@ -55,6 +55,10 @@ def attention(config: ModelConfig, block: Weights, x: torch.Tensor) -> torch.Ten
             if config.temperature != "none":
                 temperature = block["attn.log_temperature"].exp()[head]
                 scores = scores / (temperature if config.temperature == "head" else temperature[i])
+            if config.attention == "gaussian":
+                distances = (q[i, columns] - k[: i + 1, columns]).square().sum(-1)
+                rows.append(torch.exp(-distances / (2 * math.sqrt(width))) @ v[: i + 1, columns])
+                continue
             rows.append(mixing(config, block, head, scores) @ v[: i + 1, columns])
         heads.append(torch.stack(rows))
     return torch.cat(heads, dim=-1) @ block["attn.out.weight"] + block.get("attn.out.bias", torch.zeros(1))
@@ -105,7 +109,23 @@ def normed(config: ModelConfig, block: Weights, name: str, x: torch.Tensor) -> t
     """A block's norm, where it has any."""
     if not config.block_norms:
         return x
-    return layer_norm(x, block[f"{name}.weight"], block[f"{name}.bias"], config.norm_eps)
+    return norm(config, block, name, x)
+
+
+def norm(config: ModelConfig, weights: Weights, name: str, x: torch.Tensor) -> torch.Tensor:
+    """Of a row, or of every number by itself: DyT, Derf, and the line that Powerformer leaves."""
+    gain, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+    match config.norm:
+        case "layernorm":
+            return layer_norm(x, gain, bias, config.norm_eps)
+        case "dyt":
+            return gain * torch.tanh(weights[f"{name}.input.weight"] * x) + bias
+        case "derf":
+            inner = weights[f"{name}.input.weight"] * x + weights[f"{name}.input.bias"]
+            return gain * torch.erf(inner) + bias
+        case _:
+            assert config.norm == "linear"
+            return gain * x + bias
 
 
 def layer_norm(x: torch.Tensor, gain: torch.Tensor, bias: torch.Tensor, eps: float) -> torch.Tensor:
