@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from protocols.rlwe.parameters import LEAST_ROWS
 from protocols.two_party.correlations import Kind, Request
-from protocols.two_party.rlwe.parameters import LEAST_ROWS
 
 StockId = tuple[str, Kind, int]
 

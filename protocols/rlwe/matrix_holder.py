@@ -9,20 +9,21 @@ import numpy as np
 from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import RingArray, Spec, spec_of
-from protocols.two_party.reasons import ANSWER, QUERY, labelled
-from protocols.two_party.rlwe.encoding import encode
-from protocols.two_party.rlwe.kernels.residues import multiply_points
-from protocols.two_party.rlwe.kernels.transforms import (
+from protocols.labels import labelled
+from protocols.rlwe.encoding import encode
+from protocols.rlwe.kernels.residues import multiply_points
+from protocols.rlwe.kernels.transforms import (
     Residues,
     Words,
     to_coefficients,
     to_points,
     transform_of,
 )
-from protocols.two_party.rlwe.keys import SecretKey, key_transform, send_residues
-from protocols.two_party.rlwe.parameters import RlweParameters
-from protocols.two_party.rlwe.sampling import errors, to_residues, uniform_residues
-from protocols.two_party.rlwe.tiles import MatrixShape, Tiles
+from protocols.rlwe.keys import SecretKey, key_transform, send_residues
+from protocols.rlwe.parameters import RlweParameters
+from protocols.rlwe.reasons import ANSWER, QUERY
+from protocols.rlwe.sampling import errors, to_residues, uniform_residues
+from protocols.rlwe.tiles import MatrixShape, Tiles
 
 _LIFTED = 3
 """Primes whose product exceeds any coefficient of an answer's first half times the secret."""

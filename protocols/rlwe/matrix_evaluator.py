@@ -10,11 +10,11 @@ from parties.errors import RangeError
 from parties.link import Link
 from parties.randomness import AesCtrStream, Randomness
 from protocols.kernels.parallel import in_threads
-from protocols.two_party.reasons import ANSWER, QUERY, labelled
-from protocols.two_party.rlwe.encoding import encode, scaled_down
-from protocols.two_party.rlwe.kernels.column_products import column_products
-from protocols.two_party.rlwe.kernels.refreshing import add_zeros, dot_rows, joined
-from protocols.two_party.rlwe.kernels.transforms import (
+from protocols.labels import labelled
+from protocols.rlwe.encoding import encode, scaled_down
+from protocols.rlwe.kernels.column_products import column_products
+from protocols.rlwe.kernels.refreshing import add_zeros, dot_rows, joined
+from protocols.rlwe.kernels.transforms import (
     Residues,
     Transform,
     Words,
@@ -22,11 +22,12 @@ from protocols.two_party.rlwe.kernels.transforms import (
     to_points,
     transform_of,
 )
-from protocols.two_party.rlwe.keys import EvaluationKeys, key_transform, receive_residues
-from protocols.two_party.rlwe.packing import pack_answers
-from protocols.two_party.rlwe.parameters import NORM_SLACK, RlweParameters
-from protocols.two_party.rlwe.sampling import errors, flood, ternary, to_residues, uniform_residues
-from protocols.two_party.rlwe.tiles import Integers, MatrixShape, Tiles
+from protocols.rlwe.keys import EvaluationKeys, key_transform, receive_residues
+from protocols.rlwe.packing import pack_answers
+from protocols.rlwe.parameters import NORM_SLACK, RlweParameters
+from protocols.rlwe.reasons import ANSWER, QUERY
+from protocols.rlwe.sampling import errors, flood, ternary, to_residues, uniform_residues
+from protocols.rlwe.tiles import Integers, MatrixShape, Tiles
 
 
 def evaluator_product(

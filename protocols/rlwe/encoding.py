@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from protocols.kernels.jit import kernel
-from protocols.two_party.rlwe.kernels.transforms import Residues, Words
-from protocols.two_party.rlwe.parameters import RlweParameters
-from protocols.two_party.rlwe.tiles import Integers
+from protocols.rlwe.kernels.transforms import Residues, Words
+from protocols.rlwe.parameters import RlweParameters
+from protocols.rlwe.tiles import Integers
 
 _SPLIT = np.uint64(32)
 

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from parties.errors import RangeError
-from protocols.two_party.rlwe.costs import answer_bytes, key_bytes, query_bytes
-from protocols.two_party.rlwe.encoding import signed
-from protocols.two_party.rlwe.keys import receive_keys, send_keys
-from protocols.two_party.rlwe.matrix_evaluator import evaluator_product
-from protocols.two_party.rlwe.matrix_holder import holder_product
-from protocols.two_party.rlwe.parameters import (
+from protocols.rlwe.costs import answer_bytes, key_bytes, query_bytes
+from protocols.rlwe.encoding import signed
+from protocols.rlwe.keys import receive_keys, send_keys
+from protocols.rlwe.matrix_evaluator import evaluator_product
+from protocols.rlwe.matrix_holder import holder_product
+from protocols.rlwe.parameters import (
     RlweParameters,
     largest_norm,
     matrix_parameters,
     noise_left,
     private_norm,
 )
-from protocols.two_party.rlwe.tiles import MatrixShape
-from tests.protocols.two_party.rlwe.sessions import both, offline_bytes
+from protocols.rlwe.tiles import MatrixShape
+from tests.protocols.rlwe.sessions import both, offline_bytes
 
 CASES = [
     (37, 8, 1, 128, 70, 40),
