@@ -6,10 +6,10 @@ from parties.randomness import KEY_BYTES
 from parties.wire import spec_of
 from protocols.rlwe.elementwise import answer_spec, chunks
 from protocols.rlwe.kernels.words import PRIME_BITS
-from protocols.rlwe.matrix_holder import answer_specs
 from protocols.rlwe.parameters import RingParameters, RlweParameters
 from protocols.rlwe.slot_parameters import SlotParameters
 from protocols.rlwe.tiles import MatrixShape, Tiles
+from protocols.rlwe.wide import answer_specs
 
 
 def polynomial_bytes(parameters: RingParameters, count: int) -> int:

@@ -24,7 +24,7 @@ from mpcinfer.suites.fss.formats import (
     reciprocal,
     score_index_bits,
 )
-from mpcinfer.suites.fss.weights import matrices
+from mpcinfer.suites.fss.weights import Sharing, matrices
 from mpcinfer.suites.fss.widths import Widths
 from mpcinfer.suites.task import Draw, log_uniform, normal
 from parties.meter import CLIENT, SERVER
@@ -124,7 +124,7 @@ class ModelFormats:
 
     def matrices(self, names: tuple[str, ...]) -> dict[str, Matrix]:
         """Names, shapes and rings of some of the server's weights."""
-        return matrices(self.config, self.widths, names, public_table=self.suite.embedding.public_table)
+        return matrices(self.config, self.widths, names, sharing=Sharing.of(self.suite))
 
 
 def formats_of(config: ModelConfig, tokens: int, plan: Plan) -> ModelFormats:

@@ -28,6 +28,8 @@ CASES = [
     (37, 8, 1, 128, 70, 40),
     (20, 15, 2, 5, 33, 3),
     (48, 8, 1, 129, 32, 33),
+    (57, 17, 1, 33, 70, 40),
+    (64, 17, 2, 5, 300, 3),
     (32, 1, 1, 1, 1, 1),
     (37, None, 1, 20, 30, 9),
 ]
@@ -39,7 +41,7 @@ def factors(case: Any, extreme: bool) -> tuple[Any, Any, RlweParameters]:
     width = bits - 1 if weight_bits is None else weight_bits
     norm = private_norm(bits, inner) if weight_bits is None else largest_norm(weight_bits, inner)
     draw = np.random.default_rng(3)
-    left = draw.integers(0, 1 << bits, (batch, rows, inner)).astype(np.uint64)
+    left = draw.integers(0, 1 << bits, (batch, rows, inner), np.uint64)
     right = draw.integers(-(1 << width), 1 << width, (batch, inner, columns))
     if extreme:
         left[:] = (1 << bits) - 1
