@@ -125,7 +125,8 @@ class FssTask:
             return _centred(y) if self._centred and self.task.config.norm_order == "pre" else y
         if self.sample.weights:
             (name,) = self.sample.weights
-            return self.sample.expected(self.formats, random_weights(self.task.config)[name])
+            _, folded = fold(self.task.config, random_weights(self.task.config))
+            return self.sample.expected(self.formats, folded[name])
         return self.sample.expected(self.formats, inputs.drawn[0])
 
     @property
