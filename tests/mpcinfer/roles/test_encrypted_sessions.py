@@ -1,4 +1,4 @@
-"""Sessions under linear=rlwe: the numbers of the plan without it, the counted bill, and no weight brought in."""
+"""Sessions under linear=rlwe: the numbers of the plan without it, the counted bill, and no weight sent."""
 
 from __future__ import annotations
 
