@@ -26,20 +26,20 @@ from parties.link import Link
 from parties.local import local_pair
 from parties.meter import CLIENT, SERVER, Meter, Phase
 from parties.randomness import Randomness, SystemRandom
-from protocols.two_party.rlwe.costs import (
+from protocols.rlwe.costs import (
     answer_bytes,
     key_bytes,
     query_bytes,
     vector_answer_bytes,
     vector_query_bytes,
 )
-from protocols.two_party.rlwe.elementwise import evaluator_products, holder_products
-from protocols.two_party.rlwe.keys import receive_keys, send_keys
-from protocols.two_party.rlwe.matrix_evaluator import evaluator_product
-from protocols.two_party.rlwe.matrix_holder import holder_product
-from protocols.two_party.rlwe.parameters import RlweParameters, matrix_parameters, private_norm
-from protocols.two_party.rlwe.slot_parameters import SlotParameters, slot_parameters
-from protocols.two_party.rlwe.tiles import MatrixShape
+from protocols.rlwe.elementwise import evaluator_products, holder_products
+from protocols.rlwe.keys import receive_keys, send_keys
+from protocols.rlwe.matrix_evaluator import evaluator_product
+from protocols.rlwe.matrix_holder import holder_product
+from protocols.rlwe.parameters import RlweParameters, matrix_parameters, private_norm
+from protocols.rlwe.slot_parameters import SlotParameters, slot_parameters
+from protocols.rlwe.tiles import MatrixShape
 
 LAYERS = {
     "attention in": MatrixShape(1, 128, 768, 2304),

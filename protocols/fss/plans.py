@@ -10,6 +10,7 @@ PROBABILISTIC, EXACT = "free", "faithful"
 
 _CHOICES = {
     "truncation": PROBABILISTIC,
+    "linear": "dealt",
     "embedding": "private",
     "gelu": "lines",
     "silu": "fine-lines",

@@ -30,10 +30,13 @@ from protocols.fss.operations.polynomial_activations import (
 )
 from protocols.fss.operations.polynomial_inverses import PolynomialInverseSqrt, PolynomialReciprocal
 from protocols.fss.operations.suite import (
+    DealtLinear,
     EmbeddingProtocol,
+    EncryptedLinear,
     ExactTruncation,
     FssSuite,
     HistogramMaximum,
+    LinearProtocol,
     MaximumProtocol,
     PowerProtocol,
     PrivateEmbedding,
@@ -78,6 +81,7 @@ INVERSE_SQRT: dict[str, Callable[[], RangeReductionProtocol]] = {
     "octaves": RangeReductionLookup,
     "goldschmidt": PolynomialInverseSqrt,
 }
+LINEAR: dict[str, Callable[[], LinearProtocol]] = {"dealt": DealtLinear, "rlwe": EncryptedLinear}
 EMBEDDING: dict[str, Callable[[], EmbeddingProtocol]] = {
     "private": PrivateEmbedding,
     "public": PublicEmbedding,
@@ -89,6 +93,7 @@ TRUNCATION: dict[str, Callable[[], TruncationProtocol]] = {
 
 OPERATIONS: dict[str, Mapping[str, object]] = {
     "truncation": TRUNCATION,
+    "linear": LINEAR,
     "embedding": EMBEDDING,
     "gelu": GELU,
     "silu": SILU,
@@ -154,6 +159,7 @@ def resolve(plan: Plan) -> FssSuite:
         power=POWER[names["power"]](),
         reciprocal=RECIPROCAL[names["reciprocal"]](),
         inverse_sqrt=INVERSE_SQRT[names["inverse_sqrt"]](),
+        linear=LINEAR[names["linear"]](),
         embedding=EMBEDDING[names["embedding"]](),
         truncation=TRUNCATION[names["truncation"]](),
         polynomial=_all_polynomial(plan),

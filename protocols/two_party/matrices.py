@@ -17,22 +17,22 @@ from parties.meter import CLIENT, SERVER
 from parties.randomness import Randomness
 from protocols.arithmetic.shapes import Shape
 from protocols.kernels.ring_products import ring_bmm
-from protocols.tensors import to_tensor, to_words
-from protocols.two_party.correlations import KEPT, Kind, Parts, Request
-from protocols.two_party.kept_rows import Factors, KeptRows
-from protocols.two_party.primitives import FRAC_BITS, MOST_ANSWERS
-from protocols.two_party.rlwe.costs import answer_bytes, key_bytes, query_bytes
-from protocols.two_party.rlwe.keys import EvaluationKeys, SecretKey, receive_keys, send_keys
-from protocols.two_party.rlwe.matrix_evaluator import evaluator_product
-from protocols.two_party.rlwe.matrix_holder import receive_share, send_left
-from protocols.two_party.rlwe.parameters import (
+from protocols.rlwe.costs import answer_bytes, key_bytes, query_bytes
+from protocols.rlwe.keys import EvaluationKeys, SecretKey, receive_keys, send_keys
+from protocols.rlwe.matrix_evaluator import evaluator_product
+from protocols.rlwe.matrix_holder import receive_share, send_left
+from protocols.rlwe.parameters import (
     NORM_SLACK,
     RlweParameters,
     largest_norm,
     matrix_parameters,
     private_norm,
 )
-from protocols.two_party.rlwe.tiles import MatrixShape
+from protocols.rlwe.tiles import MatrixShape
+from protocols.tensors import to_tensor, to_words
+from protocols.two_party.correlations import KEPT, Kind, Parts, Request
+from protocols.two_party.kept_rows import Factors, KeptRows
+from protocols.two_party.primitives import FRAC_BITS, MOST_ANSWERS
 from protocols.two_party.stock import KeptStock, Stock, StockId, rows_of, stock_id
 
 WEIGHT_BITS = FRAC_BITS + 1

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from parties.meter import SERVER
 from parties.wire import RingArray, spec_of
+from protocols.labels import labelled
 from protocols.tensors import to_tensor
-from protocols.two_party.reasons import VALUES, labelled
+from protocols.two_party.reasons import VALUES
 from protocols.two_party.recipe import Costs, Maker, Recipe
 from protocols.two_party.rows import WORD, parity
 

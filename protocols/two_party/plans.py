@@ -7,7 +7,7 @@ from pathlib import Path
 from protocols.plan import Plan
 
 NAME = "two-party"
-_RLWE = Path(__file__).parent / "rlwe"
+_RLWE = Path(__file__).parents[1] / "rlwe"
 KERNEL_SOURCES = (_RLWE, _RLWE / "kernels")
 """Folders with kernels of the suite's own, beside those that it shares."""
 

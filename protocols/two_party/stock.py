@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from protocols.rlwe.parameters import LEAST_ROWS
 from protocols.two_party.correlations import Kind, Request
-from protocols.two_party.rlwe.parameters import LEAST_ROWS
 
 StockId = tuple[str, Kind, int]
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from parties.link import Link
 from parties.meter import CLIENT, SERVER
 from parties.randomness import Randomness
+from protocols.rlwe.costs import key_bytes, vector_answer_bytes, vector_query_bytes
+from protocols.rlwe.elementwise import evaluator_products, holder_products
+from protocols.rlwe.keys import EvaluationKeys, SecretKey, receive_keys, send_keys
+from protocols.rlwe.slot_parameters import SlotParameters, slot_parameters
 from protocols.two_party.ot.costs import OtCosts
 from protocols.two_party.ot.two_party_ot import TwoPartyOt
 from protocols.two_party.primitives import MOST_ANSWERS
-from protocols.two_party.rlwe.costs import key_bytes, vector_answer_bytes, vector_query_bytes
-from protocols.two_party.rlwe.elementwise import evaluator_products, holder_products
-from protocols.two_party.rlwe.keys import EvaluationKeys, SecretKey, receive_keys, send_keys
-from protocols.two_party.rlwe.slot_parameters import SlotParameters, slot_parameters
 
 Words = NDArray[np.uint64]
 _KeyId = tuple[int, tuple[int, ...]]

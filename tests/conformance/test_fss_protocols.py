@@ -28,7 +28,7 @@ from tests.conformance.test_backends import GPT2, LLAMA
 from tests.mpcinfer.fss_parties import Whole, run_clear, run_private
 from tests.mpcinfer.three_parties import random_model
 
-ELSEWHERE = {"embedding"}
+ELSEWHERE = {"embedding", "linear"}
 """Exact, and with weights: `fss_cases` has its gates, `test_fss_models` the whole."""
 REGISTERED = [
     (operation, name)

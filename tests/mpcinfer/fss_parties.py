@@ -41,6 +41,7 @@ from protocols.fss.executors.counting_executor import Counting
 from protocols.fss.executors.dealing import Dealing, Writer
 from protocols.fss.executors.preparation import Preparation
 from protocols.fss.plans import is_faithful
+from protocols.fss.preprocessing.encrypted import EncryptedProducts
 from protocols.fss.preprocessing.file_stream import Reader
 from protocols.fss.preprocessing.matrix import Matrix, Products
 from protocols.fss.preprocessing.seeds import (
@@ -105,10 +106,10 @@ class Whole:
     def server_weights(self) -> dict[str, Matrix]:
         """In fixed point."""
         config, weights = fold(self.model.config, self.model.weights)
-        table, second = self.program.public_table, self.program.second
-        result = encoded(config, self.program.widths, weights, public_table=table)
+        sharing, second = self.program.sharing, self.program.second
+        result = encoded(config, self.program.widths, weights, sharing=sharing)
         if second is not None:
-            result |= for_check(encoded(config, second.widths, weights, public_table=table))
+            result |= for_check(encoded(config, second.widths, weights, sharing=sharing))
         return result
 
     def checked(self, precision: Precision = QUICK) -> Whole:
@@ -236,11 +237,13 @@ def _party(
         send_setup(link, weights, weight_streams(seeds.server.weights))
     else:
         weights = receive_setup(link, program.matrices())
+    encrypted = EncryptedProducts(link, InsecureTestRandom(seed + rank))
     shadow, cache, results = KVCache[Share](), KVCache[Share](), list[Pass]()
     for number, (ids, dealt) in enumerate(zip(steps, correlations, strict=True)):
         streams = pass_streams(seed, number)[rank]
         linear = _reader(dealt.linear.getvalue() if rank == SERVER else b"")
-        ahead = Preparation(link, linear, streams.linear, exact_truncation=whole.exact_truncation)
+        exact = whole.exact_truncation
+        ahead = Preparation(link, linear, streams.linear, exact_truncation=exact, encrypted=encrypted)
         with link.meter.phase(Phase.OFFLINE):
             program.walk(ahead, weights, shadow, len(ids) // program.batch.size)
         gates = _reader((dealt.server if rank == SERVER else dealt.client).getvalue())

@@ -79,6 +79,7 @@ def _error(formats: ModelFormats, operation: str, *, exact_truncation: bool) -> 
         return StatedError(relative[operation](), ErrorKind.RELATIVE)
     stated = {
         "truncation": lambda: StatedError(suite.truncation.max_units_off, ErrorKind.UNITS),
+        "linear": lambda: StatedError(0.0),
         "embedding": lambda: StatedError(0.0),
         "power": lambda: StatedError(suite.power.max_abs_error(formats.power, 1.0)),
         "maximum": lambda: StatedError(2.0**p.step if suite.maximum.coarse else 0.0),

@@ -108,7 +108,7 @@ def _over_folder(link: Link, session_config: SessionConfig, store: Store) -> Gen
         source = StoredSource(link, store)
         greet(link, f"{session_config.plan.digest()}, correlations {manifest.id}", public.digest())
         own = _own_weights(program, session_config)
-        if own is not None:
+        if own is not None and not program.sharing.encrypted:
             store.bind_weights(_digest(own))
         with (
             closing(source),
@@ -225,9 +225,9 @@ def encoded_weights(program: Program, weights: Mapping[str, torch.Tensor]) -> di
     config, folded = program.config, weights
     if program.plan.fold:
         config, folded = fold(config, weights)
-    result = encoded(config, program.widths, folded, public_table=program.public_table)
+    result = encoded(config, program.widths, folded, sharing=program.sharing)
     if program.second is not None:
-        result |= for_check(encoded(config, program.second.widths, folded, public_table=program.public_table))
+        result |= for_check(encoded(config, program.second.widths, folded, sharing=program.sharing))
     return result
 
 

@@ -10,7 +10,7 @@ from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.range_check import CHECK, for_check
 from mpcinfer.suites.fss.residual_widths import post_norm
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
-from mpcinfer.suites.fss.weights import count_setup, matrices
+from mpcinfer.suites.fss.weights import Sharing, count_setup, matrices
 from mpcinfer.suites.fss.widths import Widths
 from mpcinfer.suites.suite import Run
 from parties.bill import Bill
@@ -63,7 +63,7 @@ def _decoder(
 ) -> Decoder[Share, Matrix]:
     """The part's, with its weights."""
     suite, widths = resolve_fss(evaluation.plan), evaluation.widths
-    weights = matrices(config, widths, needed(config, part), public_table=suite.embedding.public_table)
+    weights = matrices(config, widths, needed(config, part), sharing=Sharing.of(suite))
     return Decoder(FssBackend(counting, config, widths, suite, size), config, weights)
 
 

@@ -17,6 +17,7 @@ from protocols.fss.executors.dealing import Dealing, Writer
 from protocols.fss.executors.preparation import Offline
 from protocols.fss.executors.products_ahead import ProductsAhead
 from protocols.fss.plans import is_faithful
+from protocols.fss.preprocessing.matrix import Products
 from protocols.fss.preprocessing.seeds import DealerSeeds, drawn_masks, weight_streams
 from protocols.fss.preprocessing.source import RUNS, RunShape, asked_runs
 from protocols.fss.preprocessing.transport import WINDOW_BYTES, Dealt, Outbox, Part, counted
@@ -46,8 +47,12 @@ class ModelDealer:
         self._program, self._seeds = program, seeds
         self._matrices, self._hash = program.matrices(), seeds.server.public_hash()
         self._cache: KVCache[Share] = KVCache()
-        masks = drawn_masks(weight_streams(seeds.server.weights))
-        self._products = ProductsAhead(self._walk_ahead, self._linear_stream, masks, program.batch.size)
+        self._masks = drawn_masks(weight_streams(seeds.server.weights))
+        self._ahead: ProductsAhead | None = None
+        if not program.sharing.encrypted:
+            self._ahead = ProductsAhead(
+                self._walk_ahead, self._linear_stream, self._masks, program.batch.size
+            )
 
     def deal(self, number: int, run: RunShape, writers: Writers) -> Dealt:
         """Writes the correlations of one run.
@@ -79,11 +84,17 @@ class ModelDealer:
             streams=(server.gates, client.gates),
             linear_streams=(server.linear, client.linear),
             hash=self._hash,
-            products=self._products.take(number, run.tokens, run.rows),
+            products=self._products(number, run),
             exact_truncation=is_faithful(self._program.plan),
         )
         self._program.walk(dealing, self._matrices, self._cache, run.tokens, rows=run.rows)
         return Dealt(*sizes)
+
+    def _products(self, number: int, run: RunShape) -> Products:
+        """Of a run; nobody asks for one where layers multiply under encryption."""
+        if self._ahead is None:
+            return Products(self._masks)
+        return self._ahead.take(number, run.tokens, run.rows)
 
     def _walk_ahead(self, executor: Offline, tokens: int, rows: int) -> None:
         self._program.walk(executor, self._matrices, KVCache(), tokens, rows=rows)

@@ -10,7 +10,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.suites.entry import SAMPLE, Entry, SampleCost, source_of, summary_of
 from mpcinfer.suites.fss.formats import activation_formats, score_index_bits
 from mpcinfer.suites.fss.samples import ModelFormats, formats_of
-from mpcinfer.suites.fss.weights import matrices
+from mpcinfer.suites.fss.weights import Sharing, matrices
 from parties.meter import Meter
 from protocols.fss.executors.counting_executor import Counting
 from protocols.fss.executors.gate import Gate, shape_only
@@ -78,7 +78,9 @@ def _linear(formats: ModelFormats) -> Iterator[GateSample]:
     yield tokens, (), formats.tokens, "token"
     own = OwnTokens(None, formats.tokens, config.vocabulary)
     yield own, (), formats.tokens, "token"
-    table = matrices(config, formats.widths, ["embed.tokens"], public_table=True)["embed.tokens"]
+    table = matrices(config, formats.widths, ["embed.tokens"], sharing=Sharing(public_table=True))[
+        "embed.tokens"
+    ]
     yield PublicRows(table), own.outputs(), formats.tokens, "token"
     queries = formats.masked((config.heads, formats.tokens, config.head_width), p.query, attention.score_bits)
     keys = formats.masked((config.heads, formats.tokens, config.head_width), p.key, attention.score_bits)

@@ -17,10 +17,10 @@ from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.range_check import CHECK, for_check, of_check, require_agreement
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
 from mpcinfer.suites.fss.shared_widths import session_context
-from mpcinfer.suites.fss.weights import matrices
+from mpcinfer.suites.fss.weights import Sharing, matrices
 from mpcinfer.suites.fss.widths import Widths
 from parties.errors import ConfigError, PeerMismatch
-from parties.meter import Meter
+from parties.meter import CLIENT, Meter
 from protocols.fss.executors.counting_executor import Counting
 from protocols.fss.executors.executor import Executor
 from protocols.fss.plans import is_faithful
@@ -105,9 +105,9 @@ class Program:
 
     def matrices(self) -> dict[str, Matrix]:
         """Names, shapes and rings of the weights, those of a second evaluation after the others."""
-        result = matrices(self.folded, self.widths, public_table=self.public_table)
+        result = matrices(self.folded, self.widths, sharing=self.sharing)
         if self.second is not None:
-            result |= for_check(matrices(self.folded, self.second.widths, public_table=self.public_table))
+            result |= for_check(matrices(self.folded, self.second.widths, sharing=self.sharing))
         return result
 
     @property
@@ -116,9 +116,9 @@ class Program:
         return self.folded.layers * (1 if self.second is None else 2)
 
     @property
-    def public_table(self) -> bool:
-        """Whether the plan gives the token table to the client."""
-        return resolve_fss(self.plan).embedding.public_table
+    def sharing(self) -> Sharing:
+        """What the plan does with weights."""
+        return Sharing.of(resolve_fss(self.plan))
 
     def walk(
         self,
@@ -175,7 +175,7 @@ class Program:
         """What a dealer sends the client for a first pass; it is counted, in a tenth of a second."""
         counting = Counting(Meter(timed=False), exact_truncation=is_faithful(self.plan))
         self.walk(counting, self.matrices(), KVCache(), tokens)
-        return counting.meter.bill().total.offline_bytes_to_client
+        return counting.meter.bill().total.offline_bytes_to_client - counting.encrypted.sent[CLIENT]
 
     def to_document(self) -> dict[str, Any]:
         """What the dealer must know, as plain values."""

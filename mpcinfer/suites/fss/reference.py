@@ -6,7 +6,7 @@ from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
 from mpcinfer.suites.fss.backend import FssBackend
-from mpcinfer.suites.fss.weights import encoded
+from mpcinfer.suites.fss.weights import Sharing, encoded
 from mpcinfer.suites.fss.widths import Widths
 from parties.errors import ConfigError
 from parties.meter import Meter
@@ -44,6 +44,4 @@ def reference_decoder(
     widths = Widths(config, model.ranges, max_context=max_context, exact_truncation=exact_truncation)
     executor = Clear(Meter(), exact_truncation=exact_truncation, randomness=rounding)
     backend = FssBackend(executor, config, widths, suite)
-    return Decoder(
-        backend, config, encoded(config, widths, weights, public_table=suite.embedding.public_table)
-    )
+    return Decoder(backend, config, encoded(config, widths, weights, sharing=Sharing.of(suite)))

@@ -24,12 +24,13 @@ from mpcinfer.suites.fss.formats import (
     reciprocal,
     score_index_bits,
 )
-from mpcinfer.suites.fss.weights import matrices
+from mpcinfer.suites.fss.weights import Sharing, matrices
 from mpcinfer.suites.fss.widths import Widths
 from mpcinfer.suites.task import Draw, log_uniform, normal
 from parties.meter import CLIENT, SERVER
 from protocols.fss.executors.executor import Executor
 from protocols.fss.executors.gate import shape_only
+from protocols.fss.gates.linear import Linear, ToServerHeld
 from protocols.fss.gates.opening import Open
 from protocols.fss.operations.activation_protocols import ActivationFormats
 from protocols.fss.operations.exponential_protocols import ExponentialFormats
@@ -45,7 +46,7 @@ from protocols.plan import Plan
 from protocols.share import Held, Share
 
 SAMPLE_POWER, SAMPLE_EPSILON = 4, 0.1
-EMBEDDING = ("embed.tokens",)
+EMBEDDING, LAYER = ("embed.tokens",), ("layer0.ffn.in.weight",)
 INPUT = "input"
 """The label under which inputs are brought in and prepared."""
 
@@ -124,7 +125,7 @@ class ModelFormats:
 
     def matrices(self, names: tuple[str, ...]) -> dict[str, Matrix]:
         """Names, shapes and rings of some of the server's weights."""
-        return matrices(self.config, self.widths, names, public_table=self.suite.embedding.public_table)
+        return matrices(self.config, self.widths, names, sharing=Sharing.of(self.suite))
 
 
 def formats_of(config: ModelConfig, tokens: int, plan: Plan) -> ModelFormats:
@@ -157,14 +158,25 @@ class Inputs:
         self, executor: Executor, shape: tuple[int, ...], frac_bits: int, ring_bits: int, draw: Draw
     ) -> Share:
         """The client's numbers, opened masked."""
+        with executor.meter.span(INPUT, INPUT):
+            return executor.one(Open(), self._own(shape, frac_bits, ring_bits, draw))
+
+    def held(
+        self, executor: Executor, shape: tuple[int, ...], frac_bits: int, ring_bits: int, draw: Draw
+    ) -> Share:
+        """The client's numbers, held by the server."""
+        with executor.meter.span(INPUT, INPUT):
+            return executor.one(ToServerHeld(), self._own(shape, frac_bits, ring_bits, draw))
+
+    def _own(self, shape: tuple[int, ...], frac_bits: int, ring_bits: int, draw: Draw) -> Share:
+        """Additive shares of the client's numbers."""
         x = shape_only(shape, frac_bits, ring_bits)
         if self.rank == SERVER:
-            x = dataclasses.replace(x, value=torch.zeros(shape, dtype=torch.int64))
+            return dataclasses.replace(x, value=torch.zeros(shape, dtype=torch.int64))
         if self.rank == CLIENT:
             self.drawn.append((draw(shape) * 2.0**frac_bits).round())
-            x = dataclasses.replace(x, value=self.drawn[-1].to(torch.int64))
-        with executor.meter.span(INPUT, INPUT):
-            return executor.one(Open(), x)
+            return dataclasses.replace(x, value=self.drawn[-1].to(torch.int64))
+        return x
 
     def ids(self, count: int, vocabulary: int) -> list[int] | None:
         """The client's token ids."""
@@ -203,6 +215,27 @@ def _truncation() -> Sample:
         return y, math.prod(shape), "element"
 
     return Sample(run=run, expected=lambda formats, x: x / 2.0**formats.widths.precision.residual)
+
+
+def _linear() -> Sample:
+    """The layer that reads the FFN's norm, without its bias; `expected` is of its weight, see `tasks`."""
+    draw = normal(1.0)
+
+    def shape_of(formats: ModelFormats) -> tuple[int, ...]:
+        return (1, formats.tokens, formats.config.width)
+
+    def run(executor: Executor, formats: ModelFormats, inputs: Inputs) -> tuple[Share, int, str]:
+        ffn, weights = formats.widths.ffn(0), inputs.weights or formats.matrices(LAYER)
+        x = inputs.held(executor, shape_of(formats), ffn.norm.held, ffn.in_bits, draw)
+        with executor.meter.span(SAMPLE):
+            y = executor.one(Linear(dataclasses.replace(weights[LAYER[0]], bias=None)), x)
+        return y, math.prod(y.shape), "result"
+
+    def expected(formats: ModelFormats, weight: torch.Tensor) -> torch.Tensor:
+        unit = 2.0 ** formats.widths.ffn(0).norm.held
+        return (draw(shape_of(formats)) * unit).round() / unit @ weight.double()
+
+    return Sample(run=run, expected=expected, weights=LAYER)
 
 
 def _embedding() -> Sample:
@@ -341,6 +374,7 @@ def _inverse_sqrt() -> Sample:
 
 SAMPLES: dict[str, Sample] = {
     "truncation": _truncation(),
+    "linear": _linear(),
     "embedding": _embedding(),
     "gelu": _activation("gelu"),
     "silu": _activation("silu"),

@@ -10,7 +10,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.formats import score_index_bits
-from mpcinfer.suites.fss.weights import matrices
+from mpcinfer.suites.fss.weights import Sharing, matrices
 from mpcinfer.suites.fss.wider_ranges import wider_ranges
 from mpcinfer.suites.fss.widths import Widths
 from parties.errors import ConfigError, RangeError
@@ -101,5 +101,5 @@ def _require_all(plan: Plan, config: ModelConfig, widths: Widths) -> None:
     """Meets all limits now."""
     suite, counting = resolve_fss(plan), Counting(Meter(timed=False), exact_truncation=is_faithful(plan))
     backend = FssBackend(counting, config, widths, suite)
-    weights = matrices(config, widths, public_table=suite.embedding.public_table)
+    weights = matrices(config, widths, sharing=Sharing.of(suite))
     backend.open_logits(Decoder(backend, config, weights).forward(backend.tokens(None, 1), 1, rows=1))

@@ -26,6 +26,7 @@ from protocols.fss.executors.party import Party
 from protocols.fss.executors.preparation import Offline, Preparation
 from protocols.fss.executors.products_ahead import ProductsAhead
 from protocols.fss.plans import is_faithful
+from protocols.fss.preprocessing.encrypted import EncryptedProducts
 from protocols.fss.preprocessing.matrix import Matrix
 from protocols.fss.preprocessing.source import CorrelationSource, RunCorrelations, RunShape
 from protocols.fss.registry import OPERATIONS
@@ -83,8 +84,9 @@ class FssPrivateSession(PrivateSession):
         self._prepared: deque[_Prepared] = deque()
         self._unused = self._unused_bytes = 0
         self._collected = 0
+        self._encrypted = EncryptedProducts(link)
         self._products: ProductsAhead | None = None
-        if weights is None:
+        if weights is None and not program.sharing.encrypted:
             self._products = ProductsAhead(
                 self._walk_ahead, self._linear_stream, lambda weight: weight.value, program.batch.size
             )
@@ -207,6 +209,7 @@ class FssPrivateSession(PrivateSession):
             correlations.streams.linear,
             exact_truncation=is_faithful(self._program.plan),
             products=None if ahead is None else ahead.take(self._collected, shape.tokens, shape.rows),
+            encrypted=self._encrypted,
         )
         meter, layers = self._link.meter, self._program.layers
         with meter.phase(Phase.OFFLINE), self._progress.layers(meter, Stage.OFFLINE, layers):

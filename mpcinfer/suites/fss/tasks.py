@@ -25,7 +25,7 @@ from mpcinfer.models.folded import folded_config
 from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.ready import warm_up
 from mpcinfer.suites.fss.samples import INPUT, SAMPLES, Inputs, ModelFormats, Sample, formats_of
-from mpcinfer.suites.fss.weights import encoded, receive_setup, send_setup
+from mpcinfer.suites.fss.weights import Sharing, encoded, receive_setup, send_setup
 from mpcinfer.suites.task import Place, Task, TaskResult, blocks_in_float, random_weights, residual
 from parties.bill import Bill
 from parties.link import Link
@@ -85,8 +85,7 @@ class FssTask:
         if not self.matrices:
             return {}, {}
         config, weights = fold(self.task.config, random_weights(self.task.config))
-        public = self.formats.suite.embedding.public_table
-        fixed = encoded(config, self.formats.widths, weights, public_table=public)
+        fixed = encoded(config, self.formats.widths, weights, sharing=Sharing.of(self.formats.suite))
         return {name: fixed[name] for name in self.matrices}, weights
 
     def run(self, executor: Executor, inputs: Inputs) -> Share:
@@ -126,7 +125,8 @@ class FssTask:
             return _centred(y) if self._centred and self.task.config.norm_order == "pre" else y
         if self.sample.weights:
             (name,) = self.sample.weights
-            return self.sample.expected(self.formats, random_weights(self.task.config)[name])
+            _, folded = fold(self.task.config, random_weights(self.task.config))
+            return self.sample.expected(self.formats, folded[name])
         return self.sample.expected(self.formats, inputs.drawn[0])
 
     @property

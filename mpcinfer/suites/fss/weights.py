@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 
@@ -22,7 +23,9 @@ from parties.meter import CLIENT, Meter, Phase
 from parties.randomness import Randomness
 from protocols.fss.executors.counting_executor import Counting
 from protocols.fss.executors.gate import Message
+from protocols.fss.operations.suite import FssSuite
 from protocols.fss.preprocessing.chunks import FlowControl, receive_in_chunks, send_in_chunks
+from protocols.fss.preprocessing.encrypted import require_norm
 from protocols.fss.preprocessing.matrix import Matrix, PublicCopy
 from protocols.fss.preprocessing.seeds import WeightStreams
 from protocols.meta_tensors import no_data
@@ -45,8 +48,33 @@ _PUBLIC = "setup in the clear"
 """Label of what the client is given as it is."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What a plan does with the server's weights.
+
+    Attributes:
+        public_table: its embedding gives the token table to the client, in the clear.
+        encrypted: layers multiply under encryption, and no weight is brought in masked.
+    """
+
+    public_table: bool = False
+    encrypted: bool = False
+
+    @classmethod
+    def of(cls, suite: FssSuite) -> Sharing:
+        """A plan's, of its protocols."""
+        return cls(suite.embedding.public_table, suite.linear.encrypted)
+
+
+MASKED = Sharing()
+
+
 def matrices(
-    config: ModelConfig, widths: Widths, only: Collection[str] | None = None, *, public_table: bool = False
+    config: ModelConfig,
+    widths: Widths,
+    only: Collection[str] | None = None,
+    *,
+    sharing: Sharing = MASKED,
 ) -> dict[str, Matrix]:
     """Name, shape, scale and ring of everything that the parties share, without data.
 
@@ -56,7 +84,7 @@ def matrices(
     Args:
         config: the shape, norms folded.
         only: names to keep, where a part of the model is run.
-        public_table: the plan's embedding gives the token table to the client, in the clear.
+        sharing: what the plan does with weights.
     """
     result: dict[str, Matrix] = {}
     for name, shape in weight_shapes(config).items():
@@ -69,11 +97,18 @@ def matrices(
         )
         if name.endswith(_ADDED) and not (name == "embed.positions" and widths.padded):
             matrix = dataclasses.replace(matrix, masked=False)
-        if name == "embed.tokens" and public_table:
+        if name == "embed.tokens" and sharing.public_table:
             public = PublicCopy(matrix.value, widths.embedding_bits)
             matrix = dataclasses.replace(matrix, masked=config.tied_head, public=public)
         result[name] = matrix
+    if sharing.encrypted:
+        return {name: _encrypted(matrix) for name, matrix in result.items()}
     return result
+
+
+def _encrypted(matrix: Matrix) -> Matrix:
+    """What would be masked is multiplied under encryption."""
+    return dataclasses.replace(matrix, masked=False, encrypted=matrix.masked)
 
 
 def _mean_of(gain: str, widths: Widths) -> dict[str, Matrix]:
@@ -85,24 +120,30 @@ def _mean_of(gain: str, widths: Widths) -> dict[str, Matrix]:
 
 
 def encoded(
-    config: ModelConfig, widths: Widths, weights: Mapping[str, torch.Tensor], *, public_table: bool = False
+    config: ModelConfig,
+    widths: Widths,
+    weights: Mapping[str, torch.Tensor],
+    *,
+    sharing: Sharing = MASKED,
 ) -> dict[str, Matrix]:
     """The server's matrices in fixed point, in the narrowest integers that hold them.
 
     Args:
         config, weights: norms folded (`fold`). What 1 / sqrt(K) has beyond a power of two is folded here.
-        public_table: as for `matrices`.
+        sharing: as for `matrices`.
 
     Raises:
-        RangeError: a weight does not fit 31 bits.
+        RangeError: a weight does not fit 31 bits, or is too large for encryption.
     """
-    expected = matrices(config, widths, public_table=public_table)
+    expected = matrices(config, widths, sharing=sharing)
     return {name: _encoded(config, matrix, weights) for name, matrix in expected.items()}
 
 
 def _encoded(config: ModelConfig, matrix: Matrix, weights: Mapping[str, torch.Tensor]) -> Matrix:
     """One matrix, and the bias that goes with it."""
     value = _on_grid(config, matrix, _source(matrix, weights))
+    if matrix.encrypted:
+        require_norm(matrix.name, value, matrix.frac_bits)
     bias_name = matrix.name.removesuffix(".weight") + ".bias"
     bias = weights[bias_name].to(torch.float64, copy=True) if bias_name in weights else None
     if bias is not None:

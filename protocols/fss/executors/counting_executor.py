@@ -11,6 +11,7 @@ from parties.meter import CLIENT, SERVER, Meter
 from protocols.fss.executors.executor import Executor
 from protocols.fss.executors.gate import Gate, Message, Shares
 from protocols.fss.preprocessing.correlations import sent_bytes
+from protocols.fss.preprocessing.encrypted import EncryptedCosts
 from protocols.share import Share
 
 
@@ -20,11 +21,14 @@ class Counting(Executor):
 
     Args:
         meter: made with `timed=False`.
+
+    Attributes:
+        encrypted: what products by encryption sent, of all that was counted.
     """
 
     def __init__(self, meter: Meter, *, exact_truncation: bool = False) -> None:
         super().__init__(meter, exact_truncation=exact_truncation)
-        self._link = CountedLink(meter)
+        self._link, self.encrypted = CountedLink(meter), EncryptedCosts()
 
     def apply(self, gate: Gate, *inputs: Share) -> Shares:
         server, client = sent_bytes(gate.correlations(*inputs))
@@ -33,6 +37,9 @@ class Counting(Executor):
         for message in gate.offline_messages(*inputs):
             for receiver in message.receivers:
                 self.meter.charge_offline(receiver, message.payload_bytes)
+        if (product := gate.encrypted_product(*inputs)) is not None:
+            for receiver, size in enumerate(self.encrypted.count(product)):
+                self.meter.charge_offline(receiver, size)
         for message in gate.messages(*inputs):
             self.send(message)
         return gate.outputs(*inputs)

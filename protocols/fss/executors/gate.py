@@ -18,6 +18,7 @@ from protocols.fss.executors.dealer_side import DealerSide
 from protocols.fss.executors.offline_side import OfflineSide
 from protocols.fss.executors.party_side import PartySide
 from protocols.fss.preprocessing.correlations import Correlations, Shape
+from protocols.fss.preprocessing.encrypted import EncryptedProduct
 from protocols.meta_tensors import no_data
 from protocols.share import Held, Share
 
@@ -69,6 +70,10 @@ class Gate(ABC):
     def offline_messages(self, *inputs: Share) -> tuple[Message, ...]:
         """What is sent before the input is known, besides correlations: by the dealer, then by the client."""
         return ()
+
+    def encrypted_product(self, *inputs: Share) -> EncryptedProduct | None:
+        """The product that is made by encryption before the input is known, besides these; None for none."""
+        return None
 
     @abstractmethod
     def outputs(self, *inputs: Share) -> Shares:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
+from protocols.fss.preprocessing.encrypted import EncryptedProduct
 from protocols.fss.preprocessing.matrix import Products
 
 
@@ -35,6 +36,10 @@ class OfflineSide(ABC):
     @abstractmethod
     def send(self, arrays: Sequence[tuple[torch.Tensor, int]], reason: str) -> None:
         """To the other party, as offline traffic."""
+
+    @abstractmethod
+    def encrypted(self, product: EncryptedProduct, known: torch.Tensor) -> torch.Tensor:
+        """This party's share of a mask times a weight; see `EncryptedProducts.share`."""
 
     @abstractmethod
     def receive(self, shape: tuple[int, ...], bits: int, reason: str) -> torch.Tensor:

@@ -19,6 +19,7 @@ from parties.wire import Spec
 from protocols.fss.executors.executor import MaskMachine
 from protocols.fss.executors.gate import Gate, Shares
 from protocols.fss.executors.offline_side import OfflineSide
+from protocols.fss.preprocessing.encrypted import EncryptedProduct, EncryptedProducts
 from protocols.fss.preprocessing.file_stream import Reader
 from protocols.fss.preprocessing.matrix import Products
 from protocols.meta_tensors import no_data
@@ -53,6 +54,7 @@ class Preparation(Offline):
         stream: what this party draws for linear layers.
         exact_truncation: as in the online run.
         products: the client's products with its masked weights, some computed ahead; None computes them.
+        encrypted: the session's products by encryption; None where this is its only run.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Preparation(Offline):
         *,
         exact_truncation: bool = False,
         products: Products | None = None,
+        encrypted: EncryptedProducts | None = None,
     ) -> None:
         assert link.rank is not None
         super().__init__(
@@ -73,6 +76,7 @@ class Preparation(Offline):
         )
         self.link = link
         self._correlations, self._stream = correlations, stream
+        self._encrypted = encrypted or EncryptedProducts(link)
 
     def draw(self, shape: tuple[int, ...], bits: int) -> torch.Tensor:
         return drawn(self._stream, shape, bits)
@@ -87,6 +91,9 @@ class Preparation(Offline):
     def send(self, arrays: Sequence[tuple[torch.Tensor, int]], reason: str) -> None:
         words = [to_words(value) for value, _ in arrays]
         self.link.send(words, [bits for _, bits in arrays], f"{self.meter.label}/{reason}")
+
+    def encrypted(self, product: EncryptedProduct, known: torch.Tensor) -> torch.Tensor:
+        return self._encrypted.share(product, known)
 
     def receive(self, shape: tuple[int, ...], bits: int, reason: str) -> torch.Tensor:
         (array,) = self.link.recv([Spec(bits, shape)], f"{self.meter.label}/{reason}")

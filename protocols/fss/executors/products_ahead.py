@@ -19,6 +19,7 @@ import torch
 from parties.meter import CLIENT, Meter
 from parties.randomness import Randomness
 from protocols.fss.executors.preparation import Offline
+from protocols.fss.preprocessing.encrypted import EncryptedProduct
 from protocols.fss.preprocessing.matrix import Factor, Noted, Products
 from protocols.meta_tensors import no_data
 from protocols.tensors import drawn
@@ -101,6 +102,9 @@ class _SeveralPasses(Offline):
 
     def send(self, arrays: Sequence[tuple[torch.Tensor, int]], reason: str) -> None:
         """What is sent is sent in the pass itself."""
+
+    def encrypted(self, product: EncryptedProduct, known: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("products by encryption take both parties")
 
     def receive(self, shape: tuple[int, ...], bits: int, reason: str) -> torch.Tensor:
         raise AssertionError("the client receives nothing offline")

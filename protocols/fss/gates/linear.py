@@ -1,14 +1,19 @@
 """Linear layers whose weights the server knows: one message ahead of the input, none when it is there.
 
-Once a session the server sends D = W - B to the client, B uniform and known to server and dealer. For x, of
-which the server knows x - a and the client a: the dealer sends the server aB - t; the client computes aD + t,
-its additive share of aW, and sends it ahead, masked. Online the server computes (x - a) W and has the result,
-masked. Source: docs/protocols.md, section 3; the offline product is that of Delphi (USENIX
-Security 2020) with a dealer in place of homomorphic encryption.
+Of x the server knows x - a and the client a. Both get additive shares of aW, and the client sends its own
+ahead, masked. Online the server computes (x - a) W and has the result, masked. Shares of aW come
+
+* from the dealer: once a session the server sends D = W - B to the client, B uniform and known to server and
+  dealer. The dealer sends the server aB - t, and the client computes aD + t.
+* or by encryption, of weights that are `encrypted`: as in Delphi (USENIX Security 2020), without the dealer,
+  who knows a and nothing of W (`preprocessing/encrypted.py`).
+
+Source: docs/protocols.md, section 3; the former is Delphi's product with a dealer in place of encryption.
 """
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, final
 
 import torch
@@ -20,6 +25,7 @@ from protocols.fss.executors.dealer_side import DealerSide, sum_of_draws
 from protocols.fss.executors.gate import Gate, Message, Shares, shape_only
 from protocols.fss.executors.offline_side import OfflineSide
 from protocols.fss.executors.party_side import PartySide
+from protocols.fss.preprocessing.encrypted import EncryptedProduct
 from protocols.fss.preprocessing.matrix import Matrix, Products, times
 from protocols.share import Held, Share
 
@@ -108,15 +114,18 @@ class Linear(Gate):
     """A server-held x times a weight: nothing is sent online.
 
     Args:
-        weight: masked in x's ring or a wider one.
+        weight: masked in x's ring or a wider one, or multiplied under encryption.
         transposed: multiply by the transpose.
         columns: multiply every row of x [.., H, T, K] by a number of its own: these columns of a weight
             [H, context].
         held: SERVER_MASKED, for the server to publish; or SERVER_HELD, for the next layer or the client.
 
-    Cost: no round; offline, ring_bits an element of the result from the dealer to the server and as many from
-        the client to the server.
+    Cost: no round; offline, ring_bits an element of the result from the client to the server, and as many
+        from the dealer to the server, or what `EncryptedCosts` has.
     Reveals: to the server, ahead of time, the client's share plus a uniform mask of the client's.
+
+    Raises:
+        ConfigError: rows are multiplied by numbers of their own under encryption.
     """
 
     reason: ClassVar[str] = "linear"
@@ -129,12 +138,26 @@ class Linear(Gate):
         columns: slice | None = None,
         held: Held = Held.SERVER_MASKED,
     ) -> None:
+        if columns is not None and weight.encrypted:
+            raise ConfigError(
+                f"linear=rlwe does not multiply rows by learned numbers of their own, as {weight.name} does: "
+                "take --set linear=dealt"
+            )
         self._weight, self._transposed, self._columns, self._held = weight, transposed, columns, held
 
     def offline_messages(self, *inputs: Share) -> tuple[Message, ...]:
         (y,) = self.outputs(*inputs)
-        # From the dealer, and from the client.
-        return (Message((SERVER,), ((y.ring_bits, y.shape),)), Message((SERVER,), ((y.ring_bits, y.shape),)))
+        share = Message((SERVER,), ((y.ring_bits, y.shape),))
+        return (share,) if self._weight.encrypted else (share, share)  # from the client, and from the dealer
+
+    def encrypted_product(self, *inputs: Share) -> EncryptedProduct | None:
+        (x,), (y,) = inputs, self.outputs(*inputs)
+        weight = self._weight
+        if not weight.encrypted:
+            return None
+        rows, inner, columns = math.prod(x.shape[:-1]), x.shape[-1], y.shape[-1]
+        transposed = self._transposed
+        return EncryptedProduct(weight.name, rows, inner, columns, x.ring_bits, weight.frac_bits, transposed)
 
     def outputs(self, *inputs: Share) -> Shares:
         (x,) = inputs
@@ -160,9 +183,10 @@ class Linear(Gate):
 
     def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
         (x,), (y,) = inputs, self.outputs(*inputs)
-        rest = sum_of_draws(dealing.linear_streams[CLIENT:], y.shape, y.ring_bits)
-        product = self._product(dealing.products, x.value, y.ring_bits)
-        dealing.give_linear(product - rest, y.ring_bits)
+        if not self._weight.encrypted:
+            rest = sum_of_draws(dealing.linear_streams[CLIENT:], y.shape, y.ring_bits)
+            product = self._product(dealing.products, x.value, y.ring_bits)
+            dealing.give_linear(product - rest, y.ring_bits)
         own = dealing.linear_streams[CLIENT:] if self._held is Held.SERVER_HELD else dealing.linear_streams
         mask = sum_of_draws(own, y.shape, y.ring_bits)
         return (Share(mask, y.frac_bits, y.ring_bits, self._held),)
@@ -183,17 +207,27 @@ class Linear(Gate):
     def prepare(self, preparation: OfflineSide, *inputs: Share) -> Shares:
         (x,), (y,) = inputs, self.outputs(*inputs)
         ahead = self._held is Held.SERVER_HELD
-        dealt = preparation.dealt(y.shape, y.ring_bits)
+        share = self._share(preparation, x, y)
         if preparation.rank == SERVER:
             own = 0 if ahead else preparation.draw(y.shape, y.ring_bits)
             theirs = preparation.receive(y.shape, y.ring_bits, self.reason)
-            preparation.prepared.append(dealt + own + theirs)
+            preparation.prepared.append(share + own + theirs)
             return (y,)
-        rest = preparation.draw(y.shape, y.ring_bits)
-        share = self._product(preparation.products, x.value, y.ring_bits) + rest
         mask = preparation.draw(y.shape, y.ring_bits)
         preparation.send([(share - mask if ahead else share + mask, y.ring_bits)], self.reason)
         return (Share(mask, y.frac_bits, y.ring_bits, self._held) if ahead else y,)
+
+    def _share(self, preparation: OfflineSide, x: Share, y: Share) -> torch.Tensor:
+        """A party's additive share of the client's mask times the weight."""
+        if (product := self.encrypted_product(x)) is not None:
+            mask = x.value.reshape(product.rows, product.inner)
+            known = self._weight.value if preparation.rank == SERVER else mask
+            return preparation.encrypted(product, known).reshape(y.shape)
+        dealt = preparation.dealt(y.shape, y.ring_bits)
+        if preparation.rank == SERVER:
+            return dealt
+        rest = preparation.draw(y.shape, y.ring_bits)
+        return self._product(preparation.products, x.value, y.ring_bits) + rest
 
     def _product(self, products: Products, x: torch.Tensor, ring_bits: int) -> torch.Tensor:
         """The offline product: with what stands for the weight at the client or the dealer."""

@@ -169,6 +169,42 @@ class RangeReductionLookup(RangeReductionProtocol):
         return line_error(power, formats.cells_bits)
 
 
+class LinearProtocol(FssProtocol):
+    """Products with the server's weights, wherever the model has some: layers, gains, a private embedding,
+    the head.
+
+    Attributes:
+        encrypted: the client's masks are multiplied under encryption; weights are brought in nowhere.
+    """
+
+    polynomial = True
+    based_on = (Linear,)
+    encrypted: ClassVar[bool]
+
+
+@final
+class DealtLinear(LinearProtocol):
+    """Products with masked weights, which the client gets once a session, and the dealer's with their masks.
+
+    Source: the offline product of Delphi (USENIX Security 2020), with a dealer for homomorphic encryption.
+    """
+
+    encrypted = False
+
+
+@final
+class EncryptedLinear(LinearProtocol):
+    """The client's masks, encrypted, times the weights: without the dealer, and without bringing weights in.
+
+    Refused: rows that are multiplied by learned numbers of their own; weights whose entries have a root mean
+    square above 2.
+
+    Source: Delphi (USENIX Security 2020); coefficients are packed as in Cheetah (USENIX Security 2022).
+    """
+
+    encrypted = True
+
+
 class EmbeddingProtocol(FssProtocol):
     """Rows of the server's token table at the client's tokens.
 
@@ -306,6 +342,7 @@ class FssSuite:
     power: PowerProtocol
     reciprocal: RangeReductionProtocol
     inverse_sqrt: RangeReductionProtocol
+    linear: LinearProtocol
     embedding: EmbeddingProtocol
     truncation: TruncationProtocol
     polynomial: bool

@@ -39,6 +39,7 @@ class Matrix:
             elsewhere.
         bias: at the server and in the clear, in float; None where there is none or somebody else runs.
         masked: it is brought in masked, for layers to multiply with.
+        encrypted: layers multiply with it under encryption, and nothing of it is brought in.
         public: the whole weight, where the plan gives it away to the client; no data elsewhere.
     """
 
@@ -49,6 +50,7 @@ class Matrix:
     value: torch.Tensor
     bias: torch.Tensor | None = None
     masked: bool = True
+    encrypted: bool = False
     public: PublicCopy | None = None
 
 

@@ -28,7 +28,8 @@ from parties.errors import MalformedFrame
 from parties.link import Link
 from parties.randomness import KEY_BYTES, Randomness
 from parties.wire import spec_of
-from protocols.two_party.reasons import BASE_RECEIVER, BASE_SENDER, labelled
+from protocols.labels import labelled
+from protocols.two_party.reasons import BASE_RECEIVER, BASE_SENDER
 
 COUNT = 128
 """Base OTs of one direction: one a bit of a block."""

@@ -24,8 +24,9 @@ from parties.link import Link
 from parties.randomness import AesCtrStream
 from parties.wire import spec_of
 from protocols.kernels.bit_transpose import transpose_bits
+from protocols.labels import labelled
 from protocols.two_party.ot.base import COUNT
-from protocols.two_party.reasons import EXTENSION, labelled
+from protocols.two_party.reasons import EXTENSION
 
 Words = NDArray[np.uint64]
 WORD_BITS = 64

@@ -14,11 +14,11 @@ from parties.wire import RingArray, Spec
 from protocols.kernels.aes import Hash
 from protocols.kernels.option_masks import option_masks
 from protocols.kernels.tweaked_hash import tweaked_hash
+from protocols.labels import labelled
 from protocols.two_party.ot.base import COUNT, receive_base, send_base
 from protocols.two_party.ot.extension import ExtensionReceiver, ExtensionSender
 from protocols.two_party.ot.silent import public_key
 from protocols.two_party.ot.stream import CotStream
-from protocols.two_party.reasons import labelled
 
 Words = NDArray[np.uint64]
 

@@ -25,8 +25,9 @@ from parties.wire import spec_of
 from protocols.kernels.aes import KEY_BYTES, Hash
 from protocols.kernels.correlated_tree import grow, regrow
 from protocols.kernels.local_code import add_products
+from protocols.labels import labelled
 from protocols.two_party.ot.stages import Stage
-from protocols.two_party.reasons import TREES, labelled
+from protocols.two_party.reasons import TREES
 
 Words = NDArray[np.uint64]
 WORD_BITS = 64

@@ -14,8 +14,9 @@ from parties.local import local_pair
 from parties.randomness import InsecureTestRandom
 from parties.threads import run_two_threads
 from parties.trace import Message, Trace
+from protocols.labels import labelled
 from protocols.two_party.ot import base
-from protocols.two_party.reasons import BASE_RECEIVER, labelled
+from protocols.two_party.reasons import BASE_RECEIVER
 
 CHOICES = InsecureTestRandom(5).uint8((base.COUNT,)) & 1
 IDENTITY = (1).to_bytes(32, "little")

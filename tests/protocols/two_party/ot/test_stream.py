@@ -10,11 +10,12 @@ from parties.link import Link
 from parties.randomness import InsecureTestRandom
 from parties.threads import run_two_threads
 from parties.wire import spec_of
+from protocols.labels import labelled
 from protocols.two_party.ot import schedule, silent
 from protocols.two_party.ot.schedule import Direct, ExtensionSchedule, Silent
 from protocols.two_party.ot.stages import STAGES
 from protocols.two_party.ot.two_party_ot import TwoPartyOt
-from protocols.two_party.reasons import TREES, labelled
+from protocols.two_party.reasons import TREES
 from tests.protocols.two_party.ot.digest import SMALL
 from tests.protocols.two_party.ot.pair import Run, run
 

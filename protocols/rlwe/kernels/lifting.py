@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.kernels.jit import kernel
-from protocols.two_party.rlwe.kernels.transforms import Residues, Words
-from protocols.two_party.rlwe.kernels.words import HALF, LOW, below, reduced, times
+from protocols.rlwe.kernels.transforms import Residues, Words
+from protocols.rlwe.kernels.words import HALF, LOW, below, reduced, times
 
 Floats = NDArray[np.float64]
 

@@ -9,13 +9,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.two_party.rlwe.kernels.lifting import lift, round_to_slots, sum_digits
-from protocols.two_party.rlwe.kernels.residues import drop_primes, word_residues
-from protocols.two_party.rlwe.kernels.transforms import Residues, Words, to_coefficients
-from protocols.two_party.rlwe.kernels.words import with_quotient
-from protocols.two_party.rlwe.keys import key_transform, transform_for
-from protocols.two_party.rlwe.slot_parameters import SlotParameters
-from protocols.two_party.rlwe.tiles import Integers
+from protocols.rlwe.kernels.lifting import lift, round_to_slots, sum_digits
+from protocols.rlwe.kernels.residues import drop_primes, word_residues
+from protocols.rlwe.kernels.transforms import Residues, Words, to_coefficients
+from protocols.rlwe.kernels.words import with_quotient
+from protocols.rlwe.keys import key_transform, transform_for
+from protocols.rlwe.slot_parameters import SlotParameters
+from protocols.rlwe.tiles import Integers
 
 _UP = 1 << 62
 """What makes signed numbers below it positive."""

@@ -10,11 +10,11 @@ from parties.errors import RangeError
 from parties.link import Link
 from parties.randomness import AesCtrStream, Randomness
 from protocols.kernels.parallel import in_threads
-from protocols.two_party.reasons import ANSWER, QUERY, labelled
-from protocols.two_party.rlwe.encoding import encode, scaled_down
-from protocols.two_party.rlwe.kernels.column_products import column_products
-from protocols.two_party.rlwe.kernels.refreshing import add_zeros, dot_rows, joined
-from protocols.two_party.rlwe.kernels.transforms import (
+from protocols.labels import labelled
+from protocols.rlwe.encoding import encode
+from protocols.rlwe.kernels.column_products import column_products
+from protocols.rlwe.kernels.refreshing import add_zeros, dot_rows, joined
+from protocols.rlwe.kernels.transforms import (
     Residues,
     Transform,
     Words,
@@ -22,11 +22,13 @@ from protocols.two_party.rlwe.kernels.transforms import (
     to_points,
     transform_of,
 )
-from protocols.two_party.rlwe.keys import EvaluationKeys, key_transform, receive_residues
-from protocols.two_party.rlwe.packing import pack_answers
-from protocols.two_party.rlwe.parameters import NORM_SLACK, RlweParameters
-from protocols.two_party.rlwe.sampling import errors, flood, ternary, to_residues, uniform_residues
-from protocols.two_party.rlwe.tiles import Integers, MatrixShape, Tiles
+from protocols.rlwe.keys import EvaluationKeys, key_transform, receive_residues
+from protocols.rlwe.packing import pack_answers
+from protocols.rlwe.parameters import NORM_SLACK, RlweParameters
+from protocols.rlwe.reasons import ANSWER, QUERY
+from protocols.rlwe.sampling import errors, flood, ternary, to_residues, uniform_residues
+from protocols.rlwe.tiles import Integers, MatrixShape, Tiles
+from protocols.rlwe.wide import answer_specs, scaled, specs_of
 
 
 def evaluator_product(
@@ -66,8 +68,8 @@ def evaluator_product(
                 keys, tiles, halves, second[start : start + tiles.parts], bottom - top, stream
             )
             matrix[top:bottom] = answer.multiply(right[index])
-            halves_bits = (p.first_bits, p.second_bits)
-            link.send([answer.first, answer.second], halves_bits, labelled(link, ANSWER))
+            bits = [spec.bits for spec in answer_specs(p, tiles, bottom - top)]
+            link.send([*answer.first, *answer.second], bits, labelled(link, ANSWER))
     return out
 
 
@@ -81,11 +83,16 @@ def check_norm(right: Integers, parameters: RlweParameters) -> None:
         )
 
 
+def _arrays(bits: int, shape: tuple[int, ...]) -> list[Words]:
+    """For coefficients of so many bits."""
+    return [np.empty(shape, np.uint64) for _ in specs_of(bits, shape)]
+
+
 class SlabAnswer:
     """One slab of rows times a right factor.
 
     Attributes:
-        first, second: what is sent, once `multiply` is through.
+        first, second: what is sent, once `multiply` is through: arrays of `wide.specs_of`.
     """
 
     def __init__(
@@ -104,12 +111,12 @@ class SlabAnswer:
         self._first = np.ascontiguousarray(first.reshape(layout).swapaxes(0, 1))
         self._dots = np.ascontiguousarray(dot_rows(self._transform, second).reshape(layout).swapaxes(0, 1))
         self._zero = zero_points(keys, self._transform)
-        self.first = np.empty((len(tiles.groups), p.degree), np.uint64)
-        self.second = np.empty((rows, tiles.shape.columns), np.uint64)
+        self.first = _arrays(p.first_bits, (len(tiles.groups), p.degree))
+        self.second = _arrays(p.second_bits, (rows, tiles.shape.columns))
 
     def multiply(self, right: Integers) -> Words:
         """Fills the answer; returns this party's share [rows, columns]."""
-        share = np.empty(self.second.shape, np.uint64)
+        share = np.empty((self._rows, self._tiles.shape.columns), np.uint64)
 
         def work(begin: int, end: int) -> None:
             for group in range(begin, end):
@@ -123,8 +130,10 @@ class SlabAnswer:
         mask = self.mask(end - left)
         first, second = self.packed(group, right, mask)
         share[:, left:end] = mask
-        self.first[group] = scaled_down(p, first, p.first_bits)
-        self.second[:, left:end] = scaled_down(p, second, p.second_bits)
+        for array, words in zip(self.first, scaled(p, first, p.first_bits), strict=True):
+            array[group] = words
+        for array, words in zip(self.second, scaled(p, second, p.second_bits), strict=True):
+            array[:, left:end] = words
 
     def mask(self, columns: int) -> Words:
         """This party's uniform share of so many columns."""

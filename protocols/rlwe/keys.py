@@ -23,12 +23,13 @@ from parties.errors import MalformedFrame
 from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import RingArray, spec_of
-from protocols.two_party.reasons import KEYS, labelled
-from protocols.two_party.rlwe.kernels.residues import minus_products
-from protocols.two_party.rlwe.kernels.transforms import Residues, Small, Transform, to_points, transform_of
-from protocols.two_party.rlwe.kernels.words import PRIME_BITS
-from protocols.two_party.rlwe.parameters import ROWS, RingParameters
-from protocols.two_party.rlwe.sampling import errors, ternary, to_residues, uniform_residues
+from protocols.labels import labelled
+from protocols.rlwe.kernels.residues import minus_products
+from protocols.rlwe.kernels.transforms import Residues, Small, Transform, to_points, transform_of
+from protocols.rlwe.kernels.words import PRIME_BITS
+from protocols.rlwe.parameters import ROWS, RingParameters
+from protocols.rlwe.reasons import KEYS
+from protocols.rlwe.sampling import errors, ternary, to_residues, uniform_residues
 
 P = TypeVar("P", bound=RingParameters)
 

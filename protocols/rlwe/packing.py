@@ -17,11 +17,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.two_party.rlwe.kernels.joining import join_ciphertexts
-from protocols.two_party.rlwe.kernels.transforms import Residues, Words, to_coefficients, to_points
-from protocols.two_party.rlwe.kernels.words import HALF, with_quotient
-from protocols.two_party.rlwe.keys import EvaluationKeys, digit_span, key_transform, transform_for
-from protocols.two_party.rlwe.parameters import RlweParameters
+from protocols.rlwe.kernels.joining import join_ciphertexts
+from protocols.rlwe.kernels.transforms import Residues, Words, to_coefficients, to_points
+from protocols.rlwe.kernels.words import HALF, with_quotient
+from protocols.rlwe.keys import EvaluationKeys, digit_span, key_transform, transform_for
+from protocols.rlwe.parameters import RlweParameters
 
 
 def pack_answers(keys: EvaluationKeys[RlweParameters], leaves: Residues) -> Residues:

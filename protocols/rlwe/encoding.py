@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from protocols.kernels.jit import kernel
-from protocols.two_party.rlwe.kernels.transforms import Residues, Words
-from protocols.two_party.rlwe.parameters import RlweParameters
-from protocols.two_party.rlwe.tiles import Integers
+from protocols.rlwe.kernels.transforms import Residues, Words
+from protocols.rlwe.parameters import RlweParameters
+from protocols.rlwe.tiles import Integers
 
 _SPLIT = np.uint64(32)
 
@@ -49,7 +49,11 @@ def _encode(
 
 
 def scaled_down(parameters: RlweParameters, values: Residues, bits: int) -> Words:
-    """round(2^bits x / q) modulo 2^bits of x [L, ...] given modulo each prime; off by 2^-20 at most."""
+    """round(2^bits x / q) modulo 2^bits of x [L, ...] given modulo each prime; off by 2^-20 at most.
+
+    Args:
+        bits: 64 at most.
+    """
     primes = parameters.primes
     parts = [parameters.modulus // p for p in primes]
     inverses = np.array([pow(part % p, -1, p) for part, p in zip(parts, primes, strict=True)], np.uint64)

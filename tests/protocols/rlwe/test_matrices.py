@@ -9,25 +9,27 @@ import numpy as np
 import pytest
 
 from parties.errors import RangeError
-from protocols.two_party.rlwe.costs import answer_bytes, key_bytes, query_bytes
-from protocols.two_party.rlwe.encoding import signed
-from protocols.two_party.rlwe.keys import receive_keys, send_keys
-from protocols.two_party.rlwe.matrix_evaluator import evaluator_product
-from protocols.two_party.rlwe.matrix_holder import holder_product
-from protocols.two_party.rlwe.parameters import (
+from protocols.rlwe.costs import answer_bytes, key_bytes, query_bytes
+from protocols.rlwe.encoding import signed
+from protocols.rlwe.keys import receive_keys, send_keys
+from protocols.rlwe.matrix_evaluator import evaluator_product
+from protocols.rlwe.matrix_holder import holder_product
+from protocols.rlwe.parameters import (
     RlweParameters,
     largest_norm,
     matrix_parameters,
     noise_left,
     private_norm,
 )
-from protocols.two_party.rlwe.tiles import MatrixShape
-from tests.protocols.two_party.rlwe.sessions import both, offline_bytes
+from protocols.rlwe.tiles import MatrixShape
+from tests.protocols.rlwe.sessions import both, offline_bytes
 
 CASES = [
     (37, 8, 1, 128, 70, 40),
     (20, 15, 2, 5, 33, 3),
     (48, 8, 1, 129, 32, 33),
+    (57, 17, 1, 33, 70, 40),
+    (64, 17, 2, 5, 300, 3),
     (32, 1, 1, 1, 1, 1),
     (37, None, 1, 20, 30, 9),
 ]
@@ -39,7 +41,7 @@ def factors(case: Any, extreme: bool) -> tuple[Any, Any, RlweParameters]:
     width = bits - 1 if weight_bits is None else weight_bits
     norm = private_norm(bits, inner) if weight_bits is None else largest_norm(weight_bits, inner)
     draw = np.random.default_rng(3)
-    left = draw.integers(0, 1 << bits, (batch, rows, inner)).astype(np.uint64)
+    left = draw.integers(0, 1 << bits, (batch, rows, inner), np.uint64)
     right = draw.integers(-(1 << width), 1 << width, (batch, inner, columns))
     if extreme:
         left[:] = (1 << bits) - 1

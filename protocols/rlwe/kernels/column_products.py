@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from protocols.kernels.jit import kernel
-from protocols.two_party.rlwe.kernels.butterflies import (
+from protocols.rlwe.kernels.butterflies import (
     SUBTREE,
     add_column_part_32,
     add_column_part_64,
@@ -20,8 +20,8 @@ from protocols.two_party.rlwe.kernels.butterflies import (
     add_column_part_256,
     add_dots,
 )
-from protocols.two_party.rlwe.kernels.transforms import Residues, Words
-from protocols.two_party.rlwe.kernels.words import Word, folded, reduced
+from protocols.rlwe.kernels.transforms import Residues, Words
+from protocols.rlwe.kernels.words import Word, folded, reduced
 
 FACTORS = 32
 """Factors of X^N + 1 that are done at a time, so that sums stay in the first cache."""

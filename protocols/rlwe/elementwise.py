@@ -24,12 +24,12 @@ import numpy as np
 from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
 from parties.wire import Spec, spec_of
-from protocols.two_party.reasons import QUERY, SLOTS, labelled
-from protocols.two_party.rlwe.encoding import signed
-from protocols.two_party.rlwe.kernels.residues import add_reduced, multiply_points, sums_of_products
-from protocols.two_party.rlwe.kernels.transforms import Residues, Words, to_coefficients, to_points
-from protocols.two_party.rlwe.kernels.words import PRIME_BITS
-from protocols.two_party.rlwe.keys import (
+from protocols.labels import labelled
+from protocols.rlwe.encoding import signed
+from protocols.rlwe.kernels.residues import add_reduced, multiply_points, sums_of_products
+from protocols.rlwe.kernels.transforms import Residues, Words, to_coefficients, to_points
+from protocols.rlwe.kernels.words import PRIME_BITS
+from protocols.rlwe.keys import (
     EvaluationKeys,
     SecretKey,
     check_residues,
@@ -39,7 +39,8 @@ from protocols.two_party.rlwe.keys import (
     send_residues,
     transform_for,
 )
-from protocols.two_party.rlwe.sampling import (
+from protocols.rlwe.reasons import QUERY, SLOTS
+from protocols.rlwe.sampling import (
     LIMB,
     errors,
     flood,
@@ -49,8 +50,8 @@ from protocols.two_party.rlwe.sampling import (
     to_residues,
     uniform_residues,
 )
-from protocols.two_party.rlwe.slot_parameters import SlotParameters
-from protocols.two_party.rlwe.slots import (
+from protocols.rlwe.slot_parameters import SlotParameters
+from protocols.rlwe.slots import (
     dropped,
     encoded_slots,
     rounded,
@@ -58,7 +59,7 @@ from protocols.two_party.rlwe.slots import (
     slot_residues,
     whole_numbers,
 )
-from protocols.two_party.rlwe.tiles import Integers
+from protocols.rlwe.tiles import Integers
 
 CHUNK = 4
 """Ciphertexts of a message."""

@@ -15,13 +15,12 @@ import pytest
 
 from parties.errors import ConfigError
 from parties.randomness import AesCtrStream, InsecureTestRandom
-from protocols.two_party.reasons import QUERY
-from protocols.two_party.rlwe.encoding import encode
-from protocols.two_party.rlwe.kernels.transforms import to_coefficients, to_points
-from protocols.two_party.rlwe.keys import SecretKey, key_transform, receive_keys, receive_residues, send_keys
-from protocols.two_party.rlwe.matrix_evaluator import SlabAnswer, evaluator_product
-from protocols.two_party.rlwe.matrix_holder import holder_product, send_query
-from protocols.two_party.rlwe.parameters import (
+from protocols.rlwe.encoding import encode
+from protocols.rlwe.kernels.transforms import to_coefficients, to_points
+from protocols.rlwe.keys import SecretKey, key_transform, receive_keys, receive_residues, send_keys
+from protocols.rlwe.matrix_evaluator import SlabAnswer, evaluator_product
+from protocols.rlwe.matrix_holder import holder_product, send_query
+from protocols.rlwe.parameters import (
     RlweParameters,
     deviations,
     flood_bits_for,
@@ -29,10 +28,11 @@ from protocols.two_party.rlwe.parameters import (
     matrix_parameters,
     noise_left,
 )
-from protocols.two_party.rlwe.sampling import errors, flood_limbs, of_limbs, to_residues, uniform_residues
-from protocols.two_party.rlwe.slot_parameters import slot_noise_left, slot_parameters
-from protocols.two_party.rlwe.tiles import MatrixShape, Tiles
-from tests.protocols.two_party.rlwe.sessions import both
+from protocols.rlwe.reasons import QUERY
+from protocols.rlwe.sampling import errors, flood_limbs, of_limbs, to_residues, uniform_residues
+from protocols.rlwe.slot_parameters import slot_noise_left, slot_parameters
+from protocols.rlwe.tiles import MatrixShape, Tiles
+from tests.protocols.rlwe.sessions import both
 
 BITS, ROWS, INNER, COLUMNS = 37, 64, 64, 24
 PARAMETERS = matrix_parameters(BITS, largest_norm(8, INNER))
@@ -69,7 +69,7 @@ def test_both_shares_are_uniform(monkeypatch: pytest.MonkeyPatch) -> None:
     right = np.full((1, INNER, COLUMNS), 255)
     for share in shares(right):
         check_uniform(share)
-    monkeypatch.setattr("protocols.two_party.rlwe.matrix_evaluator.SlabAnswer", Unmasked)
+    monkeypatch.setattr("protocols.rlwe.matrix_evaluator.SlabAnswer", Unmasked)
     for share in shares(right):
         with pytest.raises(AssertionError, match="bit"):
             check_uniform(share)

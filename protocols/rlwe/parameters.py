@@ -27,7 +27,10 @@ ERROR_BITS = 21
 ERROR_VARIANCE = ERROR_BITS / 2
 STATISTICAL_BITS = 40
 MOST_WIDTH = 64
-"""Bits of a coefficient on the wire."""
+"""Bits of a coefficient in one array on the wire."""
+LOW_BITS = 32
+"""A wider coefficient is two arrays: so many bits of it, and those above."""
+MOST_RING_BITS = 64
 RUN_ANSWERS = 1 << 24
 """Answers of a run for which the bounds are made: GPT-2's linear layers at 128 tokens give 10.6 M."""
 MOST_MODULUS_BITS = {4096: 109, 8192: 218, 16384: 438}
@@ -111,7 +114,8 @@ class RlweParameters(RingParameters):
 
     Attributes:
         flood_bits: b; each of the three numbers of a flood has as many.
-        first_bits, second_bits: of a coefficient of an answer's halves.
+        first_bits, second_bits: of a coefficient of an answer's halves, `MOST_WIDTH` each or, in rings that
+            need more, up to 14 more than the ring.
         weight_norm: root mean square of the Euclidean norms of a factor's columns, at most.
         digit_primes: of the primes that a digit is a number modulo, at most: fewer digits make less work and
             more noise.
@@ -183,7 +187,7 @@ def matrix_parameters(ring_bits: int, weight_norm: float, answers: int = RUN_ANS
     """The cheapest parameters for products with matrices modulo 2^ring_bits.
 
     Args:
-        ring_bits: k, 1 to 48.
+        ring_bits: k, 1 to `MOST_RING_BITS`. From some 55 on, answers are wider than one word.
         weight_norm: a public bound on the root mean square of the Euclidean norms of the matrices' columns.
             No column may have more than `NORM_SLACK` times as much.
         answers: results of a run, all products together, over which the statistical bounds hold.
@@ -191,20 +195,20 @@ def matrix_parameters(ring_bits: int, weight_norm: float, answers: int = RUN_ANS
     Raises:
         ConfigError: no parameters of the table are large enough.
     """
-    for degree, count in [(4096, 3), (4096, 4)] + [(8192, count) for count in range(4, 9)]:
-        flood = flood_bits_for(product_deviation(weight_norm, degree), answers)
-        primes = all_primes()[:count]
-        widths = [
-            (ring_bits + a, ring_bits + b)
-            for a in range(5, 15)
-            for b in range(1, 15)
-            if ring_bits + max(a, b) <= MOST_WIDTH
-        ]
-        for first, second in sorted(widths, key=sum):
-            for width in range(_DIGIT_PRIMES, 0, -1):
-                found = RlweParameters(degree, primes, ring_bits, flood, first, second, weight_norm, width)
-                if noise_left(found, answers) >= 0:
-                    return found
+    every = [(ring_bits + a, ring_bits + b) for a in range(5, 15) for b in range(1, 15)]
+    in_words = sorted((pair for pair in every if max(pair) <= MOST_WIDTH), key=sum)
+    wider = sorted((pair for pair in every if pair[0] > MOST_WIDTH and pair[0] >= pair[1]), key=sum)
+    for widths in (in_words, wider) if ring_bits <= MOST_RING_BITS else ():
+        for degree, count in [(4096, 3), (4096, 4)] + [(8192, count) for count in range(4, 9)]:
+            flood = flood_bits_for(product_deviation(weight_norm, degree), answers)
+            primes = all_primes()[:count]
+            for first, second in widths:
+                for width in range(_DIGIT_PRIMES, 0, -1):
+                    found = RlweParameters(
+                        degree, primes, ring_bits, flood, first, second, weight_norm, width
+                    )
+                    if noise_left(found, answers) >= 0:
+                        return found
     raise ConfigError(
         f"no RLWE parameters for ring_bits={ring_bits}, weight_norm={weight_norm:g}: lower either of them"
     )

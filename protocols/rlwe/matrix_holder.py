@@ -8,21 +8,23 @@ import numpy as np
 
 from parties.link import Link
 from parties.randomness import KEY_BYTES, AesCtrStream, Randomness
-from parties.wire import RingArray, Spec, spec_of
-from protocols.two_party.reasons import ANSWER, QUERY, labelled
-from protocols.two_party.rlwe.encoding import encode
-from protocols.two_party.rlwe.kernels.residues import multiply_points
-from protocols.two_party.rlwe.kernels.transforms import (
+from parties.wire import RingArray
+from protocols.labels import labelled
+from protocols.rlwe.encoding import encode
+from protocols.rlwe.kernels.residues import multiply_points
+from protocols.rlwe.kernels.transforms import (
     Residues,
     Words,
     to_coefficients,
     to_points,
     transform_of,
 )
-from protocols.two_party.rlwe.keys import SecretKey, key_transform, send_residues
-from protocols.two_party.rlwe.parameters import RlweParameters
-from protocols.two_party.rlwe.sampling import errors, to_residues, uniform_residues
-from protocols.two_party.rlwe.tiles import MatrixShape, Tiles
+from protocols.rlwe.keys import SecretKey, key_transform, send_residues
+from protocols.rlwe.parameters import MOST_WIDTH, RlweParameters
+from protocols.rlwe.reasons import ANSWER, QUERY
+from protocols.rlwe.sampling import errors, to_residues, uniform_residues
+from protocols.rlwe.tiles import MatrixShape, Tiles
+from protocols.rlwe.wide import answer_specs, halves, rounded_sum, specs_of
 
 _LIFTED = 3
 """Primes whose product exceeds any coefficient of an answer's first half times the secret."""
@@ -69,18 +71,10 @@ def receive_share(link: Link, key: SecretKey[RlweParameters], shape: MatrixShape
     out = np.empty((shape.batch, shape.rows, shape.columns), np.uint64)
     for matrix in out:
         for top, bottom in tiles.slabs:
-            first, second = link.recv(answer_specs(p, tiles, bottom - top), labelled(link, ANSWER))
-            matrix[top:bottom] = decrypted(key, tiles, first, second)
+            arrays = link.recv(answer_specs(p, tiles, bottom - top), labelled(link, ANSWER))
+            count = len(specs_of(p.first_bits, ()))
+            matrix[top:bottom] = decrypted(key, tiles, arrays[:count], arrays[count:])
     return out
-
-
-def answer_specs(parameters: RlweParameters, tiles: Tiles, rows: int) -> list[Spec]:
-    """The arrays of one slab's answer: first halves in full, of second halves what holds results."""
-    p = parameters
-    return [
-        spec_of(p.first_bits, (len(tiles.groups), p.degree)),
-        spec_of(p.second_bits, (rows, tiles.shape.columns)),
-    ]
 
 
 def send_query(
@@ -105,12 +99,22 @@ def send_query(
     send_residues(link, seed, second, QUERY)
 
 
-def decrypted(key: SecretKey[RlweParameters], tiles: Tiles, first: RingArray, second: RingArray) -> Words:
+def decrypted(
+    key: SecretKey[RlweParameters], tiles: Tiles, first: list[RingArray], second: list[RingArray]
+) -> Words:
     """Results [rows, columns] of one slab's answer."""
-    p, (rows, columns) = key.parameters, second.shape
-    products = times_secret(key, first.astype(np.uint64)).reshape(len(first), tiles.outer, tiles.width)
-    lines = products.swapaxes(0, 1).reshape(tiles.outer, -1)[:rows, :columns]
-    phase = (second.astype(np.uint64) << np.uint64(p.first_bits - p.second_bits)) + lines
+    p, (rows, columns) = key.parameters, second[0].shape
+
+    def lines(words: Words) -> Words:
+        products = times_secret(key, words).reshape(len(words), tiles.outer, tiles.width)
+        return products.swapaxes(0, 1).reshape(tiles.outer, -1)[:rows, :columns]
+
+    if p.first_bits > MOST_WIDTH:
+        low, high = halves(first)
+        return rounded_sum(p, (lines(low), lines(high)), halves(second))
+    phase = (second[0].astype(np.uint64) << np.uint64(p.first_bits - p.second_bits)) + lines(
+        first[0].astype(np.uint64)
+    )
     half = np.uint64(1 << (p.first_bits - p.ring_bits - 1))
     return ((phase + half) >> np.uint64(p.first_bits - p.ring_bits)) & np.uint64((1 << p.ring_bits) - 1)
 

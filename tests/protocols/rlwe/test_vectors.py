@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from protocols.two_party.rlwe.costs import key_bytes, vector_answer_bytes, vector_query_bytes
-from protocols.two_party.rlwe.elementwise import evaluator_products, holder_products
-from protocols.two_party.rlwe.keys import receive_keys, send_keys
-from protocols.two_party.rlwe.slot_parameters import slot_parameters
-from tests.protocols.two_party.rlwe.sessions import both, offline_bytes
+from protocols.rlwe.costs import key_bytes, vector_answer_bytes, vector_query_bytes
+from protocols.rlwe.elementwise import evaluator_products, holder_products
+from protocols.rlwe.keys import receive_keys, send_keys
+from protocols.rlwe.slot_parameters import slot_parameters
+from tests.protocols.rlwe.sessions import both, offline_bytes
 
 
 @pytest.mark.parametrize("bits", [1, 20, 37, 48])

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.kernels.jit import kernel
-from protocols.two_party.rlwe.kernels.transforms import Residues, Words, forward, inverse
-from protocols.two_party.rlwe.kernels.words import LOW, Word, below, reduced, times
+from protocols.rlwe.kernels.transforms import Residues, Words, forward, inverse
+from protocols.rlwe.kernels.words import LOW, Word, below, reduced, times
 
 Places = NDArray[np.int32]
 

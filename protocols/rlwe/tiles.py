@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.two_party.rlwe.kernels.transforms import Residues, Words
-from protocols.two_party.rlwe.parameters import LEAST_ROWS, ROWS
+from protocols.rlwe.kernels.transforms import Residues, Words
+from protocols.rlwe.parameters import LEAST_ROWS, ROWS
 
 Integers = NDArray[np.int64]
 

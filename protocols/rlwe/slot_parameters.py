@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from parties.errors import ConfigError
-from protocols.two_party.rlwe.parameters import (
+from protocols.rlwe.parameters import (
     RUN_ANSWERS,
     RingParameters,
     all_primes,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.kernels.jit import kernel
-from protocols.two_party.rlwe.kernels.butterflies import (
+from protocols.rlwe.kernels.butterflies import (
     join_2,
     join_4,
     join_8,
@@ -35,7 +35,7 @@ from protocols.two_party.rlwe.kernels.butterflies import (
     split_each_16,
     turn,
 )
-from protocols.two_party.rlwe.kernels.words import Word, below, times, with_quotient
+from protocols.rlwe.kernels.words import Word, below, times, with_quotient
 
 Words = NDArray[np.uint64]
 Residues = NDArray[np.uint32]

@@ -8,20 +8,21 @@ import numpy as np
 import pytest
 
 from parties.errors import MalformedFrame, PeerMismatch
-from protocols.two_party.reasons import KEYS, QUERY, SLOTS, labelled
-from protocols.two_party.rlwe.elementwise import (
+from protocols.labels import labelled
+from protocols.rlwe.elementwise import (
     answer_spec,
     evaluator_products,
     holder_products,
     receive_share,
 )
-from protocols.two_party.rlwe.kernels.words import PRIME_BITS
-from protocols.two_party.rlwe.keys import new_secret, receive_keys, send_keys, send_residues
-from protocols.two_party.rlwe.matrix_evaluator import evaluator_product
-from protocols.two_party.rlwe.matrix_holder import holder_product
-from protocols.two_party.rlwe.parameters import matrix_parameters
-from protocols.two_party.rlwe.slot_parameters import slot_parameters
-from tests.protocols.two_party.rlwe.sessions import both
+from protocols.rlwe.kernels.words import PRIME_BITS
+from protocols.rlwe.keys import new_secret, receive_keys, send_keys, send_residues
+from protocols.rlwe.matrix_evaluator import evaluator_product
+from protocols.rlwe.matrix_holder import holder_product
+from protocols.rlwe.parameters import matrix_parameters
+from protocols.rlwe.reasons import KEYS, QUERY, SLOTS
+from protocols.rlwe.slot_parameters import slot_parameters
+from tests.protocols.rlwe.sessions import both
 
 P, V = matrix_parameters(20, 100.0), slot_parameters(20)
 

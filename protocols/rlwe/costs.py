@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from parties.randomness import KEY_BYTES
 from parties.wire import spec_of
-from protocols.two_party.rlwe.elementwise import answer_spec, chunks
-from protocols.two_party.rlwe.kernels.words import PRIME_BITS
-from protocols.two_party.rlwe.matrix_holder import answer_specs
-from protocols.two_party.rlwe.parameters import RingParameters, RlweParameters
-from protocols.two_party.rlwe.slot_parameters import SlotParameters
-from protocols.two_party.rlwe.tiles import MatrixShape, Tiles
+from protocols.rlwe.elementwise import answer_spec, chunks
+from protocols.rlwe.kernels.words import PRIME_BITS
+from protocols.rlwe.parameters import RingParameters, RlweParameters
+from protocols.rlwe.slot_parameters import SlotParameters
+from protocols.rlwe.tiles import MatrixShape, Tiles
+from protocols.rlwe.wide import answer_specs
 
 
 def polynomial_bytes(parameters: RingParameters, count: int) -> int:

@@ -1,6 +1,7 @@
 """Products of one party's private numbers with the other's, by ring learning with errors (RLWE).
 
-Shares modulo 2^k, k up to 48, of products of matrices and of vectors, for correlations that no dealer makes.
+Shares modulo 2^k, of products of matrices, k up to 64, and of vectors, k up to 48, for correlations that no
+dealer makes.
 Either party may be the holder, who encrypts, and the other the evaluator, who multiplies:
 
     p = matrix_parameters(ring_bits, weight_norm)            both, the same

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from protocols.kernels.jit import kernel
-from protocols.two_party.rlwe.kernels.butterflies import LANES
-from protocols.two_party.rlwe.kernels.transforms import (
+from protocols.rlwe.kernels.butterflies import LANES
+from protocols.rlwe.kernels.transforms import (
     Residues,
     Small,
     Transform,
@@ -16,7 +16,7 @@ from protocols.two_party.rlwe.kernels.transforms import (
     join_outer,
     split_outer,
 )
-from protocols.two_party.rlwe.kernels.words import below, folded, reduced, times
+from protocols.rlwe.kernels.words import below, folded, reduced, times
 
 _TERMS = 32
 

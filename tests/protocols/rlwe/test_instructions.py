@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protocols.two_party.rlwe.elementwise import evaluator_products, holder_products
-from protocols.two_party.rlwe.keys import receive_keys, send_keys
-from protocols.two_party.rlwe.matrix_evaluator import evaluator_product
-from protocols.two_party.rlwe.matrix_holder import holder_product
-from protocols.two_party.rlwe.parameters import matrix_parameters, private_norm
-from protocols.two_party.rlwe.slot_parameters import slot_parameters
-from tests.protocols.two_party.rlwe.sessions import both
+from protocols.rlwe.elementwise import evaluator_products, holder_products
+from protocols.rlwe.keys import receive_keys, send_keys
+from protocols.rlwe.matrix_evaluator import evaluator_product
+from protocols.rlwe.matrix_holder import holder_product
+from protocols.rlwe.parameters import matrix_parameters, private_norm
+from protocols.rlwe.slot_parameters import slot_parameters
+from tests.protocols.rlwe.sessions import both
 
 ROOT = Path(__file__).parents[4]
 
@@ -45,7 +45,7 @@ def shares_digest() -> str:
 @pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="names Intel's")
 def test_avx2_gives_the_same_shares() -> None:
     environment = os.environ | {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2"}
-    module = "tests.protocols.two_party.rlwe.test_instructions"
+    module = "tests.protocols.rlwe.test_instructions"
     code = f"from {module} import shares_digest; print(shares_digest())"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from parties.randomness import Randomness
 from protocols.kernels.jit import kernel
-from protocols.two_party.rlwe.kernels.residues import long_residues, small_residues
-from protocols.two_party.rlwe.kernels.transforms import Residues, Small, Words
-from protocols.two_party.rlwe.kernels.words import with_quotient
-from protocols.two_party.rlwe.parameters import ERROR_BITS
+from protocols.rlwe.kernels.residues import long_residues, small_residues
+from protocols.rlwe.kernels.transforms import Residues, Small, Words
+from protocols.rlwe.kernels.words import with_quotient
+from protocols.rlwe.parameters import ERROR_BITS
 
 _ERROR_MASK = np.uint64((1 << ERROR_BITS) - 1 | ((1 << ERROR_BITS) - 1) << 32)
 Integers = NDArray[np.int64]
