@@ -157,19 +157,23 @@ class Matrices:
     def _matmuls(self, requests: Sequence[Request]) -> list[Parts]:
         """(a_0 + a_1)(b_0 + b_1): each party's own product, and those of its a with the other's b.
 
-        In both directions at once: a party sends its next a, multiplies the other's, and only then waits.
+        In both directions at once: a party multiplies the other's a, sends its own next one with the answer,
+        and only then waits.
         """
         factors: list[tuple[torch.Tensor, torch.Tensor]] = []
         products: list[torch.Tensor] = []
+        cross = torch.empty(0)
         encrypted = [_Encrypted(request, request.shapes[0][-2]) for request in requests]
         for each, before in _with_the_one_before(encrypted):
+            if before is not None:
+                cross = self._times_right(before, factors[-1][1])
             if each is not None:
                 a, b = (self._words(shape, each.request.bits) for shape in each.request.shapes)
                 self._send_left(each, a)
                 factors.append((a, b))
             if before is not None:
                 a, b = factors[len(products)]
-                cross = self._times_right(before, b) + self._receive_share(before)
+                cross = cross + self._receive_share(before)
                 products.append(ring_bmm(a, b) + cross.reshape(before.request.result_shape))
         return [(a, b, product) for (a, b), product in zip(factors, products, strict=True)]
 

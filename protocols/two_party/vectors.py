@@ -15,7 +15,7 @@ from protocols.two_party.ot.costs import OtCosts
 from protocols.two_party.ot.two_party_ot import TwoPartyOt
 from protocols.two_party.primitives import MOST_ANSWERS
 from protocols.two_party.rlwe.costs import key_bytes, vector_answer_bytes, vector_query_bytes
-from protocols.two_party.rlwe.elementwise import evaluator_products, holder_products
+from protocols.two_party.rlwe.elementwise import chunks, evaluator_products, holder_products
 from protocols.two_party.rlwe.keys import EvaluationKeys, SecretKey, receive_keys, send_keys
 from protocols.two_party.rlwe.slot_parameters import SlotParameters, slot_parameters
 
@@ -97,3 +97,4 @@ class VectorCosts:
             self.sent[evaluator] += key_bytes(parameters)
         self.sent[evaluator] += vector_query_bytes(parameters, count)
         self.sent[holder] += vector_answer_bytes(parameters, count)
+        self.ot.flights.answered(holder, len(chunks(parameters, count)))

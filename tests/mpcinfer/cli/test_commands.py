@@ -182,6 +182,9 @@ PRIVATELY = ["--local", "private", "--plan", "two-party"]
         (["generate", "x", "--plan", "two-party"], "--server, --server-key and --key; or"),
         (["generate", "x", *PRIVATELY, "--insecure-dealer"], "insecure_dealer: plan two-party has no dealer"),
         (["generate", "x", *PRIVATELY, "--check-ranges"], "--verify compares with the model"),
+        (["generate", "x", *PRIVATELY, "--correlations", "c"], "--correlations: --local private takes none"),
+        (["generate", "x", "--local", "private", "--correlations", "c"], "connect to a server that has the"),
+        (["embed", "x", "--local", "fixed", "--correlations", "c"], "--correlations: --local fixed takes"),
         (
             [
                 "deal",
