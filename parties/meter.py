@@ -153,6 +153,11 @@ class Meter:
         else:
             row.offline_bytes_to_client += payload_bytes
 
+    def charge_offline_rounds(self, rounds: int) -> None:
+        """Books rounds that what was charged by `charge_offline` took when it was made."""
+        if rounds:
+            self._row().offline_rounds += rounds
+
     def bill(self) -> Bill:
         """What was charged so far; a copy."""
         self._lap()
