@@ -21,6 +21,8 @@ class BillRow:
         online_bytes_to_server, online_bytes_to_client: online payload by receiver.
         offline_bytes_to_server, offline_bytes_to_client: sent before the input was known: correlated
             randomness by the dealer, and under some plans masked shares by the client.
+        offline_rounds: dependent messages between the two parties before the input was known, counted apart
+            from the online phase; a dealer's add none.
         setup_bytes, setup_rounds: once a model and session, both directions together.
         control_bytes: handshake and closing, both directions together.
         wire_bytes_to_server, wire_bytes_to_client: all phases, between the two parties, headers, framing
@@ -38,6 +40,7 @@ class BillRow:
     online_bytes_to_client: int = 0
     offline_bytes_to_server: int = 0
     offline_bytes_to_client: int = 0
+    offline_rounds: int = 0
     setup_bytes: int = 0
     setup_rounds: int = 0
     control_bytes: int = 0

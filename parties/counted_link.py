@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from parties.meter import Meter
+from parties.flights import Flights
+from parties.meter import Clock, Meter
 
 
 class CountedLink:
@@ -13,11 +14,14 @@ class CountedLink:
     """
 
     def __init__(self, meter: Meter) -> None:
-        self._meter, self._deepest_received = meter, [0, 0]
+        self._meter = meter
+        self._flights = {Clock.ONLINE: Flights(), Clock.OFFLINE: Flights()}
 
     def send(self, payload_bytes: int, *receivers: int) -> None:
         """A frame of as many bytes to each of the receivers, at once."""
-        depths = [self._deepest_received[1 - receiver] + 1 for receiver in receivers]
+        clock = self._meter.clock
+        flights = self._flights[clock] if clock is not None else Flights()
+        depths = [flights.send(receiver) for receiver in receivers]
         for receiver, depth in zip(receivers, depths, strict=True):
-            self._deepest_received[receiver] = max(self._deepest_received[receiver], depth)
+            flights.arrive(receiver, depth)
             self._meter.charge_frame(receiver, payload_bytes=payload_bytes, wire_bytes=0, depth=depth)

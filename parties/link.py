@@ -10,7 +10,7 @@ import numpy as np
 from parties.channel import Channel
 from parties.documents import Buffer, from_bytes, to_bytes
 from parties.errors import MalformedFrame, PeerMismatch
-from parties.meter import Meter
+from parties.meter import Clock, Meter
 from parties.wire import (
     MAX_HEADER_BYTES,
     Frame,
@@ -31,9 +31,9 @@ MAX_DOCUMENT_BYTES = 1 << 20
 class Link:
     """What a party says to one peer, and hears from it.
 
-    A frame's depth is 1 + the largest depth received so far. Control frames (handshake, closing, "next step")
-    and frames of the offline phase have depth 0: no computation on the input waits for them, so they add no
-    round.
+    A frame's depth is 1 + the largest depth received so far. Frames of the offline phase have depths of their
+    own: no computation on the input waits for them. Control frames (handshake, closing, "next step") have
+    depth 0 and add no round.
 
     Every array that arrives is compared with what the receiver expects (label, width, shape, number, order,
     session) before it is unpacked.
@@ -49,7 +49,7 @@ class Link:
         self.channel, self.meter, self.rank = channel, meter, rank
         self.session = b""
         self._sent = self._received = 0
-        self._deepest_sent = self._deepest_received = 0
+        self._deepest_sent, self._deepest_received = dict.fromkeys(Clock, 0), dict.fromkeys(Clock, 0)
         self._waiting: list[Buffer] | None = None
 
     def send(self, arrays: Sequence[RingArray], bits: int | Sequence[int], label: str | None = None) -> None:
@@ -57,12 +57,14 @@ class Link:
         widths = [bits] * len(arrays) if isinstance(bits, int) else list(bits)
         specs = tuple([spec_of(width, array.shape) for width, array in zip(widths, arrays, strict=True)])
         payload = tuple(pack(array, width) for width, array in zip(widths, arrays, strict=True))
-        depth = 0 if self.meter.without_depth else self._deepest_received + 1
+        clock = self.meter.clock
+        depth = 0 if clock is None else self._deepest_received[clock] + 1
         frame = Frame(self.session, self._sent, label or self.meter.label, depth, specs, payload)
         parts = encode(frame)
         self.channel.send(parts)
         self._sent += 1
-        self._deepest_sent = max(self._deepest_sent, depth)
+        if clock is not None:
+            self._deepest_sent[clock] = max(self._deepest_sent[clock], depth)
         if self.rank is not None:
             self._charge(1 - self.rank, frame, self.channel.wire_bytes(parts))
 
@@ -135,13 +137,15 @@ class Link:
             raise PeerMismatch(f"{label}: expected frame {self._received}, got frame {frame.sequence}")
         if frame.label != label:
             raise PeerMismatch(f"expected label {label!r}, got {frame.label!r}")
-        allowed = range(1) if self.meter.without_depth else range(1, self._deepest_sent + 2)
+        clock = self.meter.clock
+        allowed = range(1) if clock is None else range(1, self._deepest_sent[clock] + 2)
         if frame.depth not in allowed:
             raise PeerMismatch(
                 f"{label}: depth {frame.depth}, expected {allowed.start} to {allowed.stop - 1}"
             )
         self._received += 1
-        self._deepest_received = max(self._deepest_received, frame.depth)
+        if clock is not None:
+            self._deepest_received[clock] = max(self._deepest_received[clock], frame.depth)
         if self.rank is not None:
             self._charge(self.rank, frame, self.channel.wire_bytes(parts))
         return frame

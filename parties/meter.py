@@ -22,13 +22,30 @@ class Phase(Enum):
     ONLINE = "online"
 
 
+class Clock(Enum):
+    """By what rounds are counted: set-up and the online phase wait for each other, the offline phase for
+    itself alone."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+_CLOCKS = {
+    Phase.CONTROL: None,
+    Phase.SETUP: Clock.ONLINE,
+    Phase.OFFLINE: Clock.OFFLINE,
+    Phase.ONLINE: Clock.ONLINE,
+}
+
+
 class Meter:
     """A ledger of frames by label.
 
     Rounds by depth: every frame carries 1 + the largest depth its sender had received. The ledger adds a
     round to the current label whenever a frame, sent or received, is deeper than every frame before it. A
     simultaneous exchange is one round, ping-pong of three is three, four messages sent before any receive
-    are one; both parties come to the same number for every label.
+    are one; both parties come to the same number for every label. The offline phase's frames are counted by
+    themselves: no computation on the input waits for them.
 
     Args:
         timed: False leaves seconds None, as in a bill that is counted and not measured.
@@ -45,7 +62,7 @@ class Meter:
         self._kinds: list[str] = []
         self._label = _OUTSIDE
         self._phase = Phase.ONLINE
-        self._deepest = 0
+        self._deepest = dict.fromkeys(Clock, 0)
         self._clock = time.perf_counter()
         self.notes: list[str] = []
         self.on_span: Callable[[str], None] | None = None
@@ -56,9 +73,9 @@ class Meter:
         return self._label
 
     @property
-    def without_depth(self) -> bool:
-        """Whether frames now belong to a phase that has no rounds: control, or offline."""
-        return self._phase in (Phase.CONTROL, Phase.OFFLINE)
+    def clock(self) -> Clock | None:
+        """What frames now are counted by; None where they have no rounds, as control frames."""
+        return _CLOCKS[self._phase]
 
     @contextmanager
     def span(self, name: str, kind: str = "") -> Generator[None]:
@@ -105,8 +122,10 @@ class Meter:
         """Books one frame between the parties, to `receiver` (0 server, 1 client)."""
         row = self._row()
         self._charge_wire(row, receiver, wire_bytes)
-        deeper = max(0, depth - self._deepest)
-        self._deepest += deeper
+        clock, deeper = self.clock, 0
+        if clock is not None:
+            deeper = max(0, depth - self._deepest[clock])
+            self._deepest[clock] += deeper
         if self._phase is Phase.CONTROL:
             row.control_bytes += payload_bytes
         elif self._phase is Phase.SETUP:
@@ -114,6 +133,7 @@ class Meter:
             row.setup_rounds += deeper
         elif self._phase is Phase.OFFLINE:
             self.charge_offline(receiver, payload_bytes)
+            row.offline_rounds += deeper
         else:
             row.rounds += deeper
             if receiver == SERVER:
@@ -132,6 +152,11 @@ class Meter:
             row.offline_bytes_to_server += payload_bytes
         else:
             row.offline_bytes_to_client += payload_bytes
+
+    def charge_offline_rounds(self, rounds: int) -> None:
+        """Books rounds that what was charged by `charge_offline` took when it was made."""
+        if rounds:
+            self._row().offline_rounds += rounds
 
     def bill(self) -> Bill:
         """What was charged so far; a copy."""

@@ -78,6 +78,11 @@ def running(
         ConfigError: the command line leaves open where to run, or names what there is not.
         PeerError: a party went away or sent what it should not.
     """
+    if local is not None and parties.correlations is not None:
+        raise ConfigError(
+            f"--correlations: --local {local.value} takes none from a folder, leave it out; or connect to a "
+            "server that has the other half of the folder, with --server"
+        )
     if parties.check_ranges:
         _require_checkable(local, plan, choices, parties)
     if parties.verify:

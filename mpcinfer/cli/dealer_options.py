@@ -27,7 +27,6 @@ def dealer_of(
     if DEALER not in suite.helpers:
         given = {
             "--dealer-key": key is not None,
-            "--correlations": correlations is not None,
             "--insecure-dealer": insecure_dealer,
         }
         for option in (option for option, is_given in given.items() if is_given):

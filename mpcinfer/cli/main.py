@@ -23,6 +23,7 @@ from mpcinfer.cli.keys import keys
 from mpcinfer.cli.list import listed
 from mpcinfer.cli.models import models
 from mpcinfer.cli.plan import plan
+from mpcinfer.cli.prepare import prepare
 from mpcinfer.cli.publish import publish
 from mpcinfer.cli.reading import classify, embed
 from mpcinfer.cli.report import report
@@ -57,6 +58,7 @@ and neither learns the other's secret. Every message is billed.
     mpcinfer keys new server client dealer      a key pair for each party
     mpcinfer dealer --help                      hands out correlated randomness; not for the plan two-party
     mpcinfer deal --help                        the same ahead of time, to disk
+    mpcinfer prepare --help                     the same between two parties and no dealer
     mpcinfer serve --help                       owns the model
     mpcinfer publish --help                     what clients may have of it
     mpcinfer generate --help                    owns the prompt
@@ -70,7 +72,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *(demo, generate, chat, embed, classify, cost, plan, models, serve, dealer, deal, skip, warm),
+    *(demo, generate, chat, embed, classify, cost, plan, models, serve, dealer, deal, prepare, skip, warm),
     *(train, entropy, calibrate, fold, publish),
     report,
 ):

@@ -84,7 +84,7 @@ Idle = Annotated[
 Once = Annotated[bool, typer.Option("--once", help="End after one session.")]
 Correlations = Annotated[
     Path | None,
-    typer.Option(help="A folder of correlations that `mpcinfer deal` made, instead of a dealer."),
+    typer.Option(help="A folder of correlations that `mpcinfer deal` or `mpcinfer prepare` made."),
 ]
 CheckRanges = Annotated[
     bool,

@@ -28,6 +28,7 @@ _COLUMNS: list[tuple[str, Callable[[BillRow], str]]] = [
     ("online\nto server", lambda row: human_bytes(row.online_bytes_to_server)),
     ("online\nto client", lambda row: human_bytes(row.online_bytes_to_client)),
     ("offline", lambda row: human_bytes(row.offline_bytes_to_server + row.offline_bytes_to_client)),
+    ("offline\nrounds", lambda row: f"{row.offline_rounds:,}"),
     ("setup", lambda row: human_bytes(row.setup_bytes)),
     ("wire", lambda row: human_bytes(row.wire_bytes_to_server + row.wire_bytes_to_client)),
     ("seconds", lambda row: "" if row.seconds is None else f"{row.seconds:.2f}"),

@@ -36,6 +36,7 @@ _AGREED = (
     "online_bytes_to_client",
     "offline_bytes_to_server",
     "offline_bytes_to_client",
+    "offline_rounds",
     "setup_bytes",
     "setup_rounds",
 )

@@ -41,7 +41,7 @@ class SessionConfig:
         encoded: what the plan's suite made of them ahead, by name; for it alone to read.
         keys: this party's.
         dealer: where correlations come from.
-        correlations: a folder of correlations that `mpcinfer deal` made, instead of a dealer.
+        correlations: a folder of correlations that `mpcinfer deal` or `prepare` made, instead of a dealer.
         insecure_dealer: with neither, the server makes the correlations itself.
         timeout_s: longest wait for a connection, and longest silence of a peer.
         idle_s: longest silence of the client between two steps of a session.

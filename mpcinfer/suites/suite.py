@@ -86,6 +86,25 @@ class Ahead:
     on_progress: Callable[[int, int, int], None] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Correlations that two parties make together and keep, for conversations to come.
+
+    Attributes:
+        out: a new or empty folder of this party's.
+        command: makes more like these at this party.
+        lengths: at the client, tokens of each pass of a conversation; the server hears them.
+        count: at the client, conversations.
+        on_progress: is told how many bundles are made, of how many, and their bytes at this party.
+    """
+
+    out: Path
+    command: str
+    lengths: Sequence[int] = ()
+    count: int = 0
+    on_progress: Callable[[int, int, int], None] | None = None
+
+
 class Suite(ABC):
     """One suite of protocols; `mpcinfer.suites.registry` knows all of them.
 
@@ -302,6 +321,17 @@ class Suite(ABC):
             RangeError: values of the model do not fit.
         """
         raise ConfigError(f"plan {plan.name} takes its correlations while it runs, none from a folder")
+
+    def prepare(self, link: Link, session_config: SessionConfig, kept: Kept) -> int:
+        """Makes correlations with the other party, which does the same, and keeps this party's part; how many
+        bundles there are.
+
+        Raises:
+            ConfigError: the plan's correlations come from a dealer; passes that do not fit the context, a
+                folder that is not empty, or a full disk.
+            PeerError: the peer went away, or sent what it should not.
+        """
+        raise ConfigError(f"plan {session_config.plan.name} has a dealer, which deals ahead: mpcinfer deal")
 
     def holds(self, folder: Path) -> bool:
         """Whether a folder has correlations of this suite."""

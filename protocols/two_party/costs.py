@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from parties.flights import Flights
 from parties.meter import CLIENT, SERVER, Meter
-from protocols.two_party.correlations import Kind, Request
+from protocols.two_party.correlations import KEPT, Kind, Request
 from protocols.two_party.matrices import MatrixCosts
 from protocols.two_party.ot.costs import BASE, OtCosts
 from protocols.two_party.products import count_products
@@ -24,8 +25,11 @@ class SourceCosts:
     """
 
     def __init__(self, meter: Meter) -> None:
-        ot = OtCosts()
+        self._flights = Flights()
+        ot = OtCosts(self._flights)
         self._meter, self._costs, self._matrices = meter, Costs(ot, VectorCosts(ot)), MatrixCosts()
+        for _ in range(BASE.rounds):
+            self._flights.exchange()
         self._charge("keys", BASE.to_server, BASE.to_client)
 
     def charge(self, requests: Sequence[Request]) -> None:
@@ -44,8 +48,7 @@ class SourceCosts:
             if kind in RECIPES or transfer:
                 self._charge_transfers(kind, bits, group)
                 continue
-            for request in group:
-                self._charge(str(kind), *self._matrices.count(request))
+            self._charge_matrices(kind, group)
 
     def _charge_transfers(self, kind: Kind, bits: int, group: Sequence[Request]) -> None:
         before = self._costs.sent
@@ -56,7 +59,18 @@ class SourceCosts:
         after = self._costs.sent
         self._charge(str(kind), after[0] - before[0], after[1] - before[1])
 
+    def _charge_matrices(self, kind: Kind, group: Sequence[Request]) -> None:
+        sent = [each for each in map(self._matrices.count, group) if any(each)]
+        if kind in (Kind.MATMUL, *KEPT):
+            self._flights.answered_both_ways(len(sent))
+        else:
+            self._flights.answered(CLIENT, len(sent))
+        self._charge(str(kind), *(sum(each[way] for each in sent) for way in (SERVER, CLIENT)))
+
     def _charge(self, kind: str, to_server: int, to_client: int) -> None:
+        """What was sent for a kind, with the rounds that this took since the charge before."""
         with offline(self._meter, kind):
-            self._meter.charge_offline(SERVER, to_server)
-            self._meter.charge_offline(CLIENT, to_client)
+            for receiver, size in ((SERVER, to_server), (CLIENT, to_client)):
+                if size:
+                    depth = self._flights.deepest
+                    self._meter.charge_frame(receiver, payload_bytes=size, wire_bytes=0, depth=depth)

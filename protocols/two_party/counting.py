@@ -16,16 +16,16 @@ from protocols.arithmetic.shapes import broadcast_shape, matmul_shape
 from protocols.arithmetic.weight import Weight
 from protocols.share import Share
 from protocols.two_party import steps
+from protocols.two_party.cached import Cached, CachingArithmetic, Factor, Queries
 from protocols.two_party.codes import codes_of
 from protocols.two_party.correlations import Request
 from protocols.two_party.costs import SourceCosts
-from protocols.two_party.kept import Factor, KeepsFactors, Kept, Queries
 from protocols.two_party.primitives import CHOICE_FRAC_BITS
 from protocols.two_party.steps import Step
 
 
 @final
-class CountingArithmetic(KeepsFactors, ShapeArithmetic):
+class CountingArithmetic(CachingArithmetic, ShapeArithmetic):
     """Charges what `TwoPartyArithmetic` sends online, and collects the correlations that it takes.
 
     Args:
@@ -71,18 +71,18 @@ class CountingArithmetic(KeepsFactors, ShapeArithmetic):
         factor = Factor(q.value, q.value)
         return (
             Queries(q.value, q.frac_bits, opened=q.value, factor=factor),
-            Kept(k.value, k.frac_bits, opened=k.value, bits=bits[0]),
-            Kept(v.value, v.frac_bits, opened=v.value, bits=bits[1], factor=factor),
+            Cached(k.value, k.frac_bits, opened=k.value, bits=bits[0]),
+            Cached(v.value, v.frac_bits, opened=v.value, bits=bits[1], factor=factor),
         )
 
-    def _times_kept(self, a: Share, b: Kept) -> Share:
+    def _times_cached(self, a: Share, b: Cached) -> Share:
         if not isinstance(a, Queries):
             self._charge(steps.mixed(a.shape, b.bits))
         return self.rescaled(without_data(matmul_shape(a.shape, b.shape), 0).value, a, b, b.bits)
 
     def matmul(self, a: Share, b: Share) -> Share:
-        if isinstance(b, Kept):
-            return self._times_kept(a, b)
+        if isinstance(b, Cached):
+            return self._times_cached(a, b)
         bits = self.product_bits(a, b)
         self._charge(steps.matmul(a.shape, b.shape, bits))
         return self.rescaled(without_data(matmul_shape(a.shape, b.shape), 0).value, a, b, bits)

@@ -18,11 +18,11 @@ from protocols.kernels.ring_products import ring_bmm, ring_matmul, ring_matmul_t
 from protocols.share import Share
 from protocols.tensors import to_tensor, to_words
 from protocols.two_party import steps
+from protocols.two_party.cached import Cached, CachingArithmetic, Factor, Queries, product_share
 from protocols.two_party.codes import codes_of
 from protocols.two_party.comparison import less_than
 from protocols.two_party.correlations import Correlations, Parts
 from protocols.two_party.index import dropped, is_negative
-from protocols.two_party.kept import Factor, KeepsFactors, Kept, Queries, product_share
 from protocols.two_party.look_up import look_up
 from protocols.two_party.primitives import CHOICE_FRAC_BITS
 from protocols.two_party.steps import Step
@@ -30,7 +30,7 @@ from protocols.two_party.steps import Step
 Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-class TwoPartyArithmetic(KeepsFactors):
+class TwoPartyArithmetic(CachingArithmetic):
     """Shares of Z_2^ring_bits; every opened value has a fresh uniform mask of its own width.
 
     Args:
@@ -67,9 +67,9 @@ class TwoPartyArithmetic(KeepsFactors):
         return self.rescaled(value + d * d if self.rank == SERVER else value, a, a, bits)
 
     def matmul(self, a: Share, b: Share) -> Share:
-        """See `Arithmetic.matmul`. As `mul`; of a kept factor the other one alone is opened, or was."""
-        if isinstance(b, Kept):
-            return self._times_kept(a, b)
+        """See `Arithmetic.matmul`. As `mul`; of a cached factor the other one alone is opened, or was."""
+        if isinstance(b, Cached):
+            return self._times_cached(a, b)
         bits = self.product_bits(a, b)
         shares = self._take(steps.matmul(a.shape, b.shape, bits))
         opened = self._open_factors("matmul", a, b, shares, bits)
@@ -78,7 +78,7 @@ class TwoPartyArithmetic(KeepsFactors):
     def attention_factors(
         self, name: str, q: Share, k: Share, v: Share, start: int, bits: tuple[int, int]
     ) -> tuple[Share, Share, Share]:
-        """See `Arithmetic.attention_factors` and `kept.py`. Reveals q, k, v, minus masks: uniform."""
+        """See `Arithmetic.attention_factors` and `cached.py`. Reveals q, k, v, minus masks: uniform."""
         step = steps.attention_factors(name, q.shape, k.shape, v.shape, start, bits)
         (s, r, product), (s_mix, r_mix, product_mix) = map(self.correlations.take, step.requests)
         by_head = [part.flatten(-4, -3) for part in (s, product, s_mix, product_mix)]
@@ -88,12 +88,12 @@ class TwoPartyArithmetic(KeepsFactors):
         e, d, d_mix = self._open("kept", *((x.value - mask, size) for (x, mask), size in pairs))
         return (
             Queries(q.value, q.frac_bits, opened=e, factor=Factor(*by_head[:2])),
-            Kept(k.value, k.frac_bits, opened=d, bits=bits[0]),
-            Kept(v.value, v.frac_bits, opened=d_mix, bits=bits[1], factor=Factor(*by_head[2:])),
+            Cached(k.value, k.frac_bits, opened=d, bits=bits[0]),
+            Cached(v.value, v.frac_bits, opened=d_mix, bits=bits[1], factor=Factor(*by_head[2:])),
         )
 
-    def _times_kept(self, a: Share, b: Kept) -> Share:
-        """a [..., H, T, n] times a kept factor [..., H, n, m]. Weights of later tokens are zero, and so are
+    def _times_cached(self, a: Share, b: Cached) -> Share:
+        """a [..., H, T, n] times a cached factor [..., H, n, m]. Weights of later tokens are zero, and so are
         their masks: of those nothing is opened."""
         if isinstance(a, Queries):
             product = product_share(a.opened, a.factor, b)

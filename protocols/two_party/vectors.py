@@ -12,7 +12,7 @@ from parties.link import Link
 from parties.meter import CLIENT, SERVER
 from parties.randomness import Randomness
 from protocols.rlwe.costs import key_bytes, vector_answer_bytes, vector_query_bytes
-from protocols.rlwe.elementwise import evaluator_products, holder_products
+from protocols.rlwe.elementwise import chunks, evaluator_products, holder_products
 from protocols.rlwe.keys import EvaluationKeys, SecretKey, receive_keys, send_keys
 from protocols.rlwe.slot_parameters import SlotParameters, slot_parameters
 from protocols.two_party.ot.costs import OtCosts
@@ -97,3 +97,4 @@ class VectorCosts:
             self.sent[evaluator] += key_bytes(parameters)
         self.sent[evaluator] += vector_query_bytes(parameters, count)
         self.sent[holder] += vector_answer_bytes(parameters, count)
+        self.ot.flights.answered(holder, len(chunks(parameters, count)))

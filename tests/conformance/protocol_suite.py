@@ -124,6 +124,7 @@ def _table(rows: Sequence[BillRow]) -> dict[str, tuple[int, ...]]:
             row.online_bytes_to_client,
             row.offline_bytes_to_server,
             row.offline_bytes_to_client,
+            row.offline_rounds,
             row.setup_rounds,
             row.setup_bytes,
         )

@@ -39,6 +39,7 @@ COUNTED = (
     "offline_bytes_to_server",
     "offline_bytes_to_client",
     "setup_bytes",
+    "offline_rounds",
     "setup_rounds",
 )
 

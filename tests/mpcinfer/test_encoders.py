@@ -69,6 +69,7 @@ COSTS = (
     "offline_bytes_to_server",
     "offline_bytes_to_client",
     "setup_bytes",
+    "offline_rounds",
     "setup_rounds",
 )
 models = pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)

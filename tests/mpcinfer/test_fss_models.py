@@ -65,6 +65,7 @@ COSTS = (
     "offline_bytes_to_server",
     "offline_bytes_to_client",
     "setup_bytes",
+    "offline_rounds",
     "setup_rounds",
 )
 OTHERS = {**ALTERNATIVES, "maximum=tree, faithful": EXACT.replace(maximum="tree")}

@@ -38,7 +38,7 @@ from tests.joint import Bits
 from tests.mpcinfer.joint_views import Seen
 from tests.mpcinfer.two_parties import run_two_parties
 from tests.protocols.two_party.ideal import IdealCorrelations
-from tests.protocols.two_party.transcripts import Noted, Opening, Transcript, modulo
+from tests.protocols.two_party.transcripts import Noted, Opening, Transcript, modulo, online_frames
 
 Steps = Sequence[Sequence[int]]
 Make = Callable[[int, int], Correlations]
@@ -75,7 +75,7 @@ def views(
         stack.enter_context(patch.object(session, "TwoPartySource", source))
         stack.enter_context(patch.object(comparison, "SystemRandom", lambda: own))
         run = run_two_parties(model, use, COMPARED)
-    online = [[f for f in side if f.depth and "/" in f.label] for side in (run.to_server, run.to_client)]
+    online = [online_frames(side) for side in (run.to_server, run.to_client)]
     nothing = torch.zeros(())
     made = Transcript((nothing, nothing), (online[0], online[1]), (noted[0].taken, noted[1].taken))
     openings = made.openings()

@@ -10,7 +10,7 @@ import pytest
 
 from parties.bill import Bill, BillRow
 from parties.errors import MalformedFrame
-from parties.meter import CLIENT, SERVER, Meter, Phase
+from parties.meter import CLIENT, SERVER, Clock, Meter, Phase
 
 
 def _charge(meter: Meter, receiver: int, payload_bytes: int, depth: int) -> None:
@@ -156,7 +156,7 @@ def test_spans_and_phases_end_with_an_error() -> None:
     meter = Meter(timed=False)
     with pytest.raises(ZeroDivisionError), meter.phase(Phase.CONTROL), meter.span("broken"):
         raise ZeroDivisionError
-    assert (meter.label, meter.without_depth) == ("other", False)
+    assert (meter.label, meter.clock) == ("other", Clock.ONLINE)
 
 
 def test_online_wire_bytes_leave_other_phases_out() -> None:

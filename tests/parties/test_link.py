@@ -269,6 +269,20 @@ def test_what_is_sent_ahead_takes_no_round_from_what_is_sent_online() -> None:
     )
 
 
+def test_rounds_ahead_are_counted_apart_from_those_online() -> None:
+    def party(link: Link) -> None:
+        with link.meter.phase(Phase.OFFLINE):
+            link.exchange([X], 64)
+        link.exchange([X], 64)
+        with link.meter.phase(Phase.OFFLINE):
+            for sender in (0, 1):  # in turn: the second waits for the first
+                link.send([X], 64) if link.rank == sender else link.recv([Spec(64, X.shape)])
+        link.exchange([X], 64)
+
+    for (row,) in _rows_of_both(party, party):
+        assert (row.rounds, row.offline_rounds) == (2, 3)
+
+
 def test_a_peer_cannot_claim_depth_it_was_not_given() -> None:
     """Rounds cannot be inflated: a frame is at most one deeper than what its sender was sent."""
     deep: Sequence[int] = (2, 100, 1 << 40)

@@ -15,10 +15,11 @@ from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER
 from parties.randomness import SystemRandom
 from protocols.fss.executors.dealing import Writer
-from protocols.fss.preprocessing.bundle_store import BundleWriter, Manifest, Store, new_folder
+from protocols.fss.preprocessing.bundle_store import BundleWriter, Manifest, Store
 from protocols.fss.preprocessing.seeds import DealerSeeds
 from protocols.fss.preprocessing.source import RunShape
 from protocols.fss.preprocessing.transport import CHUNK_BYTES, Dealt, Part, counted
+from protocols.one_time import new_folder
 from protocols.plan import Plan
 from protocols.seeding import SEED_BYTES
 

@@ -30,6 +30,7 @@ from protocols.share import Share
 from protocols.two_party.correlations import Kind
 from protocols.two_party.counting import CountingArithmetic
 from protocols.two_party.executor import TwoPartyArithmetic
+from protocols.two_party.kept_source import KeptSource
 from protocols.two_party.primitives import FRAC_BITS
 from protocols.two_party.registry import resolve
 from protocols.two_party.source import TwoPartySource
@@ -81,6 +82,7 @@ class TwoPartySession(PrivateSession):
         weights: the server's weights in float; None at the client.
         batch: sequences of every pass.
         progress: is told how far the making of correlations is.
+        kept: correlations that were made before; None to make them.
 
     Raises:
         ConfigError: the model was never calibrated.
@@ -95,13 +97,15 @@ class TwoPartySession(PrivateSession):
         weights: Mapping[str, torch.Tensor] | None,
         batch: Batch = SINGLE,
         progress: Tally | None = None,
+        kept: KeptSource | None = None,
     ) -> None:
         require_ranges(public)
         config, weights = as_run(public.config, weights, folds=plan.fold)
         suite, ranges = resolve(plan), dict(public.ranges)
         bits = ring_bits(config, ranges)
         self._link, self._batch, self._progress = link, batch, progress or Tally(None)
-        self._source = TwoPartySource(link, self._tell if self._progress.listened_to else None)
+        on_kind = self._tell if self._progress.listened_to else None
+        self._source = kept or TwoPartySource(link, on_kind)
         executor = TwoPartyArithmetic(link, self._source, bits, FRAC_BITS)
         self._backend = SecureBackend(executor, suite, config.vocabulary, ranges, batch, config.types)
         self._counting = CountingArithmetic(Meter(timed=False), bits, FRAC_BITS)
@@ -134,6 +138,15 @@ class TwoPartySession(PrivateSession):
     @property
     def prepared_end(self) -> int:
         return self._foreseen.length
+
+    @property
+    def asked(self) -> bool:
+        """Whether passes were asked for that have not run."""
+        return bool(self._asked)
+
+    def is_next(self, tokens: int, rows: int) -> bool:
+        """Whether a pass of that many tokens and rows was asked for and comes next."""
+        return bool(self._asked) and self._asked[0] == _Pass(self.length, tokens, rows)
 
     def prepare(self, lengths: Sequence[int], rows: int = 1) -> None:
         for tokens in lengths:

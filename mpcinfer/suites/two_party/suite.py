@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpcinfer.suites import kernel_mark
-from mpcinfer.suites.suite import Ahead, Run, Suite, no_dealer
+from mpcinfer.suites.suite import Ahead, Kept, Run, Suite, no_dealer
 from parties.errors import ConfigError
 from protocols.plan import Plan
 from protocols.two_party import plans
@@ -103,13 +104,33 @@ class TwoPartySuite(Suite):
         return warm(tell)
 
     def open(self, link: Link, session_config: SessionConfig) -> AbstractContextManager[PrivateSession]:
+        if session_config.correlations is not None:
+            from mpcinfer.suites.two_party.kept_session import kept_session
+
+            return kept_session(link, session_config, session_config.correlations)
         from mpcinfer.suites.two_party.session import two_party_session
 
         return two_party_session(link, session_config)
 
+    def prepare(self, link: Link, session_config: SessionConfig, kept: Kept) -> int:
+        from mpcinfer.suites.two_party.prepare import prepare
+
+        require_no_dealer(session_config)
+        return prepare(link, session_config, kept)
+
+    def holds(self, folder: Path) -> bool:
+        from protocols.two_party.kept import MANIFEST
+
+        return (folder / MANIFEST).exists()
+
+    def skip(self, folder: Path, to: int) -> tuple[int, int]:
+        from mpcinfer.suites.two_party.prepare import skip
+
+        return skip(folder, to)
+
 
 def require_no_dealer(session_config: SessionConfig) -> None:
-    """Raises ConfigError where correlations are to come from a dealer or a folder."""
-    given = (session_config.dealer, session_config.correlations, session_config.insecure_dealer or None)
+    """Raises ConfigError where correlations are to come from a dealer."""
+    given = (session_config.dealer, session_config.insecure_dealer or None)
     if any(each is not None for each in given):
         raise ConfigError(no_dealer(session_config.plan))

@@ -7,7 +7,7 @@ from typing import final
 import torch
 
 from parties.counted_link import CountedLink
-from parties.meter import CLIENT, SERVER, Meter
+from parties.meter import CLIENT, SERVER, Meter, Phase
 from protocols.fss.executors.executor import Executor
 from protocols.fss.executors.gate import Gate, Message, Shares
 from protocols.fss.preprocessing.correlations import sent_bytes
@@ -34,12 +34,13 @@ class Counting(Executor):
         server, client = sent_bytes(gate.correlations(*inputs))
         self.meter.charge_offline(SERVER, server)
         self.meter.charge_offline(CLIENT, client)
-        for message in gate.offline_messages(*inputs):
-            for receiver in message.receivers:
-                self.meter.charge_offline(receiver, message.payload_bytes)
-        if (product := gate.encrypted_product(*inputs)) is not None:
-            for receiver, size in enumerate(self.encrypted.count(product)):
-                self.meter.charge_offline(receiver, size)
+        with self.meter.phase(Phase.OFFLINE):
+            for message in gate.offline_messages(*inputs):
+                self.send(message)
+            if (product := gate.encrypted_product(*inputs)) is not None:
+                for receiver, size in enumerate(self.encrypted.count(product)):
+                    if size:
+                        self._link.send(size, receiver)
         for message in gate.messages(*inputs):
             self.send(message)
         return gate.outputs(*inputs)

@@ -7,24 +7,17 @@ A folder belongs to one party:
     weights          digest of the weights that the folder's masks hide; at the server, from the first use on
     000000.bundle    seeds and sizes of a bundle; its correlations are in 000000.gates and 000000.linear
 
-`next` goes forward on disk before a byte of the bundle is read, and its files lose their names before
-they are used: a party that is killed at any moment loses a bundle and never uses one twice. Putting back an
-old copy of a folder would; where one party did, the other's number is later by more than a crash explains,
-and nothing is used until the operator has said so (`mpcinfer skip`).
-
-What loses its name stays on the disk until the disk writes something else there, and may be found by whoever
-can read the disk itself. Overwriting it would promise more than it holds on disks that write elsewhere.
+How they are used once, whatever happens: `protocols.one_time`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +28,11 @@ from parties.meter import CLIENT, SERVER
 from protocols.fss.preprocessing.correlations import Writer
 from protocols.fss.preprocessing.seeds import PartySeeds
 from protocols.fss.preprocessing.transport import Dealt, Part
+from protocols.one_time import OneTimeFolder, create_file, replace_file, sync_names
 from protocols.seeding import SEED_BYTES
 
 VERSION = 2
-MANIFEST, _NEXT, _LOCK, _WEIGHTS = "correlations.json", "next", "lock", "weights"
+MANIFEST, _WEIGHTS = "correlations.json", "weights"
 _MAX_HEADER_BYTES = 1 << 20
 
 
@@ -85,7 +79,7 @@ class Manifest:
     def save(self, folder: Path) -> None:
         """Makes the folder usable; the last step of dealing."""
         text = json.dumps({**asdict(self), "lengths": list(self.lengths)}, indent=1)
-        _replace(folder / MANIFEST, text.encode())
+        replace_file(folder / MANIFEST, text.encode())
 
 
 class BundleWriter:
@@ -98,7 +92,7 @@ class BundleWriter:
 
     def __init__(self, folder: Path, index: int) -> None:
         self._folder, self._index = folder, index
-        self._files = {part: _create(_part(folder, index, part)) for part in Part}
+        self._files = {part: create_file(_part(folder, index, part)) for part in Part}
 
     def writer(self, part: Part) -> Writer:
         """Where a part's bytes go.
@@ -124,7 +118,7 @@ class BundleWriter:
             "main": seeds.main,
             "dealt": [sizes.to_plain() for sizes in dealt],
         }
-        _replace(_header(self._folder, self._index), to_bytes(header))
+        replace_file(_header(self._folder, self._index), to_bytes(header))
 
     def close(self) -> None:
         """Safe to repeat."""
@@ -167,8 +161,9 @@ class Bundle:
             with _header(folder, index).open("rb") as header_file:
                 for part in Part:
                     self._descriptors[part] = os.open(_part(folder, index, part), os.O_RDONLY)
-                _unlink(folder, index)
-                _sync(folder)
+                for path in _files(folder, index):
+                    path.unlink(missing_ok=True)
+                sync_names(folder)
                 header = _read_header(header_file.read(), len(manifest.lengths))
             self.dealt = [Dealt.of(sizes) for sizes in header["dealt"]]
             self.seeds = PartySeeds(header["hash"], header["main"])
@@ -194,7 +189,7 @@ class Bundle:
             os.close(self._descriptors.popitem()[1])
 
 
-class Store:
+class Store(OneTimeFolder):
     """A party's folder, for one process at a time.
 
     Args:
@@ -205,57 +200,10 @@ class Store:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.manifest = folder, Manifest.load(folder)
-        if folder.stat().st_mode & 0o077:
-            raise ConfigError(f"{folder} is open to others than its owner: chmod 700 {folder}")
-        self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise ConfigError(f"{folder} is in use by another process") from None
-        for gone in range(self.next):  # a crash may have left their names
-            _unlink(folder, gone)
-
-    @property
-    def next(self) -> int:
-        """The first bundle that was never used.
-
-        Raises:
-            ConfigError: the counter cannot be read: nothing is used without it.
-        """
-        path = self.folder / _NEXT
-        if not path.exists():
-            return 0
-        try:
-            value = int(path.read_text())
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{path} is damaged: {error}; nobody knows what was used") from None
-        return value
-
-    def require(self, index: int) -> None:
-        """Raises CorrelationExhausted where that bundle was used before, or was never dealt."""
-        if index < self.next:
-            raise CorrelationExhausted(
-                f"{self.folder}: bundle {index} was used before; the next is {self.next}"
-            )
-        if index >= self.manifest.count:
-            raise CorrelationExhausted(
-                f"{self.folder} is used up, {self.manifest.count} conversations were dealt; "
-                f"for more: {self.manifest.command}"
-            )
-
-    def skip_to(self, index: int) -> None:
-        """Gives up the bundles before one, for ever.
-
-        Raises:
-            CorrelationExhausted: bundles from there on were used before, or never dealt.
-        """
-        if not self.next <= index <= self.manifest.count:
-            raise CorrelationExhausted(
-                f"{self.folder}: next is bundle {self.next} of {self.manifest.count}, {index} cannot be"
-            )
-        self._go_past(index)
+        self.manifest = Manifest.load(folder)
+        super().__init__(
+            folder, self.manifest.count, self.manifest.command, lambda index: _files(folder, index)
+        )
 
     def take(self, index: int) -> Bundle:
         """Uses a bundle; those before it are lost.
@@ -266,21 +214,11 @@ class Store:
             CorrelationExhausted: it was used before, or there is none of that number.
             ConfigError: its files are damaged.
         """
-        self.require(index)
-        self.skip_to(index)
-        _replace(self.folder / _NEXT, f"{index + 1}\n".encode())
+        self.mark_used(index)
         try:
             return Bundle(self.folder, index, self.manifest)
         finally:
-            _unlink(self.folder, index)
-
-    def _go_past(self, index: int) -> None:
-        first = self.next
-        if first < index:
-            _replace(self.folder / _NEXT, f"{index}\n".encode())
-            for gone in range(first, index):
-                _unlink(self.folder, gone)
-            _sync(self.folder)
+            self.unlink(index)
 
     def bind_weights(self, digest: str) -> None:
         """The folder's masks hide these weights and no others: two that one mask hid could be compared.
@@ -290,33 +228,11 @@ class Store:
         """
         path = self.folder / _WEIGHTS
         if not path.exists():
-            _replace(path, digest.encode())
+            replace_file(path, digest.encode())
         elif path.read_text() != digest:
             raise CorrelationExhausted(
                 f"{self.folder}: its masks hid other weights before; deal anew: {self.manifest.command}"
             )
-
-    def close(self) -> None:
-        """Lets other processes use the folder; safe to repeat."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-
-
-def new_folder(folder: Path) -> Path:
-    """Makes a folder that only its owner can read.
-
-    Raises:
-        ConfigError: it exists and is not empty, or cannot be made.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        if any(folder.iterdir()):
-            raise ConfigError(f"{folder} is not empty: correlations are dealt into a folder of their own")
-    except OSError as error:
-        raise ConfigError(f"{folder}: {error}") from None
-    return folder
 
 
 def _header(folder: Path, index: int) -> Path:
@@ -327,19 +243,8 @@ def _part(folder: Path, index: int, part: Part) -> Path:
     return folder / f"{index:06d}.{part.name.lower()}"
 
 
-def _unlink(folder: Path, index: int) -> None:
-    """Takes the names of a bundle's files away."""
-    for path in (_header(folder, index), *(_part(folder, index, part) for part in Part)):
-        path.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """Names that were taken away stay so after a crash."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _files(folder: Path, index: int) -> list[Path]:
+    return [_header(folder, index), *(_part(folder, index, part) for part in Part)]
 
 
 def _read_header(raw: bytes, runs: int) -> dict[str, Any]:
@@ -361,35 +266,3 @@ def _require_size(folder: Path, descriptor: int, sizes: Sequence[int]) -> None:
     size = os.fstat(descriptor).st_size
     if size != sum(sizes):
         raise MalformedFrame(f"{size:,} bytes instead of {sum(sizes):,}")
-
-
-def _create(path: Path) -> BinaryIO:
-    """A new file that only its owner can read."""
-    try:
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-    except OSError as error:
-        raise ConfigError(f"{path}: {error}") from None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a file so that, whenever the machine stops, the old or the new content is there.
-
-    Raises:
-        ConfigError: it cannot be written.
-    """
-    temporary = path.with_name(f"{path.name}.new")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.write(descriptor, content)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.rename(temporary, path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error}") from None

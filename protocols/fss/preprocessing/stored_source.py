@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import deque
 from collections.abc import Sequence
 from itertools import accumulate
 
-from parties.errors import ConfigError, CorrelationExhausted, PeerMismatch
+from parties.errors import ConfigError, CorrelationExhausted
 from parties.link import Link
-from parties.meter import SERVER, Phase
+from parties.meter import SERVER
 from parties.randomness import Randomness
 from protocols.fss.preprocessing.bundle_store import Bundle, Store
 from protocols.fss.preprocessing.file_stream import Reader
 from protocols.fss.preprocessing.seeds import weight_streams
 from protocols.fss.preprocessing.source import CorrelationSource, RunCorrelations, RunShape
 from protocols.fss.preprocessing.transport import Part
-
-MOST_SKIPPED = 1
-"""A party that was killed at the wrong moment is so many bundles behind. A claim of more could cost all of
-this party's correlations: its operator decides."""
-_NEXT = "session.correlations"
+from protocols.one_time import agree_next
 
 
 class StoredSource(CorrelationSource):
@@ -106,27 +101,9 @@ class StoredSource(CorrelationSource):
 
     def _begin(self) -> None:
         """The next bundle: the later of both parties' numbers, so that neither uses one twice."""
-        mine, meter = self._store.next, self._link.meter
-        with meter.phase(Phase.CONTROL), meter.span("session", "control"):
-            self._link.send_document({"next": mine}, _NEXT)
-            theirs = self._link.recv_document(_NEXT, max_bytes=64).get("next")
-        if type(theirs) is not int or theirs < 0:
-            raise PeerMismatch(f"the other party's next bundle is {theirs!r}")
-        if abs(theirs - mine) > MOST_SKIPPED:
-            raise PeerMismatch(_apart(self._store, mine, theirs))
+        index = agree_next(self._link, self._store)
         if self._bundle is not None:
             self._bundle.close()
             self._bundle = None
-        self._bundle = self._store.take(max(mine, theirs))
+        self._bundle = self._store.take(index)
         self._used = 0
-
-
-def _apart(store: Store, mine: int, theirs: int) -> str:
-    """What the operator should know about two folders that are not where they were together."""
-    said = f"the other party's next bundle is {theirs}, that of {store.folder} is {mine}; "
-    if theirs < mine:
-        return said + "was an old copy of its folder put back? Its operator can give up those before ours"
-    return (
-        f"{said}to go on there would give up {theirs - mine} bundles. If you know why, and trust it: "
-        f"mpcinfer skip {shlex.quote(str(store.folder))} --to {theirs}"
-    )

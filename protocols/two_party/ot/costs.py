@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from parties.flights import Flights
 from parties.wire import spec_of
 from protocols.two_party.ot import arithmetic, bit_products, choose
 from protocols.two_party.ot.base import COUNT, POINT_BYTES
@@ -35,7 +36,7 @@ class Traffic:
 
     Attributes:
         to_server, to_client: bytes.
-        rounds: messages of which each waits for the one before; none are counted in an offline phase.
+        rounds: messages of which each waits for the one before, as the meter counts them.
     """
 
     to_server: int = 0
@@ -50,14 +51,16 @@ BASE = Traffic(3 * COUNT * POINT_BYTES, 3 * COUNT * POINT_BYTES, 2)
 class OtCosts:
     """Counts the calls of a session.
 
+    Args:
+        flights: of all that the session sends in its phase.
+
     Attributes:
         total: of all calls so far, without base OTs.
     """
 
-    def __init__(self) -> None:
-        self.total = Traffic()
+    def __init__(self, flights: Flights | None = None) -> None:
+        self.total, self.flights = Traffic(), flights or Flights()
         self._schedules = (ExtensionSchedule(), ExtensionSchedule())
-        self._last_receiver: int | None = None
 
     def reserve(self, sender: int, count: int) -> None:
         """As `TwoPartyOt.reserve`."""
@@ -147,6 +150,6 @@ class OtCosts:
             total = replace(total, to_server=total.to_server + payload)
         else:
             total = replace(total, to_client=total.to_client + payload)
-        if receiver != self._last_receiver:
-            total = replace(total, rounds=total.rounds + 1)
-        self._last_receiver, self.total = receiver, total
+        before = self.flights.deepest
+        self.flights.message(receiver)
+        self.total = replace(total, rounds=total.rounds + self.flights.deepest - before)

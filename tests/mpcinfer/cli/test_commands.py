@@ -176,12 +176,16 @@ PRIVATELY = ["--local", "private", "--plan", "two-party"]
         (["cost", "gpt2", "--speculate", "2", "--accepted", "3"], "all or fewer of them right"),
         (["serve", "--key", "a", "--client-key", "b", "--dealer-key", "c"], "cannot read the key file"),
         ([*ALONE, "--dealer-key", "c"], "--dealer-key: plan two-party has no dealer"),
-        ([*ALONE, "--correlations", "c"], "--correlations: plan two-party has no dealer"),
+        (["prepare", "--out", "x", "--key", "a"], "--client-key at the server, --server-key at the client"),
+        (["prepare", "--out", "x", "--key", "a", "--server-key", "b"], "--prompt: say how many tokens"),
         ([*ALONE, "--insecure-dealer"], "--insecure-dealer: plan two-party has no dealer"),
         (ALONE, "cannot read the key file"),
         (["generate", "x", "--plan", "two-party"], "--server, --server-key and --key; or"),
         (["generate", "x", *PRIVATELY, "--insecure-dealer"], "insecure_dealer: plan two-party has no dealer"),
         (["generate", "x", *PRIVATELY, "--check-ranges"], "--verify compares with the model"),
+        (["generate", "x", *PRIVATELY, "--correlations", "c"], "--correlations: --local private takes none"),
+        (["generate", "x", "--local", "private", "--correlations", "c"], "connect to a server that has the"),
+        (["embed", "x", "--local", "fixed", "--correlations", "c"], "--correlations: --local fixed takes"),
         (
             [
                 "deal",

@@ -20,12 +20,13 @@ from parties.meter import CLIENT, SERVER, Phase
 from parties.randomness import InsecureTestRandom
 from parties.threads import run_two_threads
 from protocols.fss.preprocessing import bundle_store
-from protocols.fss.preprocessing.bundle_store import VERSION, BundleWriter, Manifest, Store, new_folder
+from protocols.fss.preprocessing.bundle_store import VERSION, BundleWriter, Manifest, Store
 from protocols.fss.preprocessing.file_stream import Reader
 from protocols.fss.preprocessing.seeds import DealerSeeds
 from protocols.fss.preprocessing.source import RunShape
 from protocols.fss.preprocessing.stored_source import StoredSource
 from protocols.fss.preprocessing.transport import Dealt, Part
+from protocols.one_time import new_folder
 from tests.deadlines import HANG_S
 
 LENGTHS, COUNT = [4, 1, 1], 3

@@ -15,6 +15,7 @@ from parties.wire import Frame
 from protocols.arithmetic.shapes import Shape
 from protocols.two_party.correlations import ENTRY_BITS, TABLE_SIZE, Correlations, Kind, Parts, Request
 from protocols.two_party.executor import TwoPartyArithmetic
+from protocols.two_party.source import SPAN
 from protocols.two_party.steps import DIGIT_BITS
 from tests.openings import reason
 from tests.protocols.additive.crypten.conftest import Recorder, arrays
@@ -178,6 +179,11 @@ def _digits(frames: Sequence[Sequence[Frame]], masks: Sequence[Sequence[Parts]])
     return result
 
 
+def online_frames(frames: Iterable[Frame]) -> list[Frame]:
+    """Those with a reason that make no correlations."""
+    return [frame for frame in frames if "/" in frame.label and not frame.label.startswith(SPAN)]
+
+
 def transcript(body: Body, make: Make, ring_bits: int, frac_bits: int) -> Transcript:
     """Runs both parties on correlations that `make` gives them."""
     recorders = [Recorder(end) for end in local_pair()]
@@ -189,5 +195,5 @@ def transcript(body: Body, make: Make, ring_bits: int, frac_bits: int) -> Transc
         return body(TwoPartyArithmetic(link, noted[link.rank], ring_bits, frac_bits))
 
     results = run_two_threads(party, party, channels=(recorders[0], recorders[1]))
-    online = [[f for f in each.received if f.depth and "/" in f.label] for each in recorders]
+    online = [online_frames(each.received) for each in recorders]
     return Transcript(results, (online[0], online[1]), (noted[0].taken, noted[1].taken))
