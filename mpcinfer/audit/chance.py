@@ -33,8 +33,8 @@ class Recovered:
         rate: of guesses that were right, mean over labels.
         best: the same of the label with most.
         best_label: its name.
-        p_value: how likely as many hits or more are at some label by guessing, corrected for all labels of the
-            family; at most 1.
+        p_value: how likely as many hits or more are at some label by guessing, corrected for all labels of
+            the family; at most 1.
     """
 
     reason: str
@@ -126,7 +126,7 @@ def _row(
 
 
 def differing(views: Sequence[View]) -> list[Key]:
-    """What some views have more words of than others: sizes that depend on a secret, or on nothing that is told.
+    """What some views have more words of than others: sizes that may depend on a secret.
 
     Control frames are left out: their bills hold seconds, which take more digits or fewer.
     """

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from mpcinfer.audit.algebra import random_ids
 from mpcinfer.audit.chance import Recovered, differing, recovered
 from mpcinfer.audit.sessions import tapped_session
 from mpcinfer.audit.victims import VICTIM, victims
@@ -69,8 +70,8 @@ def audit_opened(
 ) -> OpenedAudit:
     """Runs a session a candidate, then sessions of secrets drawn at random, and tries to name these.
 
-    A candidate for a prompt is a row of 4 random tokens; one for weights, a model of the same shape and ranges
-    with other matrices.
+    A candidate for a prompt is a row of 4 random tokens; one for weights, a model of the same shape and
+    ranges with other matrices.
 
     Args:
         candidates: at least 2.
@@ -89,7 +90,7 @@ def audit_opened(
         else _models(plan, candidates, seed, config)
     )
     generator = torch.Generator().manual_seed(seed + 2)
-    secrets = torch.randint(candidates, (trials,), generator=generator).tolist()
+    secrets = random_ids(candidates, trials, generator)
     views: list[View] = []
     for number, which in enumerate([*range(candidates), *secrets]):
         views.append(run(which))
@@ -124,4 +125,4 @@ def _models(plan: Plan, count: int, seed: int, config: ModelConfig) -> Run:
 
 def _rows(count: int, seed: int, config: ModelConfig) -> list[list[int]]:
     generator = torch.Generator().manual_seed(seed + 3)
-    return torch.randint(config.vocabulary, (count, _TOKENS), generator=generator).tolist()
+    return [random_ids(config.vocabulary, _TOKENS, generator) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""Small random models to audit: every value that a real one has, at sizes that take a fraction of a second."""
+"""Small random models to audit: every kind of value that a real one has."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def victim(config: ModelConfig = VICTIM, seed: int = 0) -> Model:
 
 
 def victims(count: int, config: ModelConfig = VICTIM, seed: int = 0) -> list[Model]:
-    """Models with the same public part, ranges included, and other weights: candidates for who asks the server.
+    """Models with the same public part, ranges included, and other weights: a client's candidates.
 
     Matrices of the blocks differ in the signs of their entries, at random; tables of tokens and positions are
     the same, whose largest entries a client is told. Ranges are the widest of all.
