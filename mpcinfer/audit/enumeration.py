@@ -1,7 +1,7 @@
 """Finding a prompt by trying every token of the vocabulary, position by position.
 
 In a causal model row i of any tensor depends on the first i + 1 tokens alone. Whoever knows the weights tries
-all V tokens in place i after those already found, and keeps those whose rows come nearest: V N tries in place of
+all V tokens in place i after those already found, and keeps those whose rows come nearest: V N tries, not
 V^N. The idea is that of SipIt (arXiv 2510.15511) and of Hidden No More (arXiv 2505.18332).
 """
 

@@ -11,7 +11,7 @@ from mpcinfer.audit.algebra import jacobian, singular_values
 
 Reveal = Callable[[torch.Tensor], torch.Tensor]
 """What is revealed of a secret."""
-_RELATIVE = 1e-9
+_RELATIVE = 1e-11
 """Singular values in float64 below this part of the largest count as 0."""
 
 

@@ -19,9 +19,10 @@ Seed = Annotated[int, typer.Option(min=0, help="Of secrets, models and noise; ma
 
 @audit.command("openings")
 def openings(
-    plan: Annotated[
+    plans: Annotated[
         list[str] | None,
         typer.Option(
+            "--plan",
             help="A name from `mpcinfer list plans`, or a file; may be repeated.",
             show_default="fss, crypten and two-party",
         ),
@@ -53,7 +54,7 @@ def openings(
     """
     from mpcinfer.cli.audits import audit_openings
 
-    clean = audit_openings(plan or ["fss", "crypten", "two-party"], candidates, trials, prompts, seed, out)
+    clean = audit_openings(plans or ["fss", "crypten", "two-party"], candidates, trials, prompts, seed, out)
     raise typer.Exit(0 if clean else 1)
 
 
