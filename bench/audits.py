@@ -25,7 +25,9 @@ from mpcinfer.audit.shared_gradients import inversion_row, noise_rows
 from mpcinfer.suites.registry import get_plan
 
 FILE = "audits.jsonl"
-_TEXTS = 4
+_TEXTS = 2
+_SESSIONS = {"two-party": (4, 10)}
+"""Candidates and trials of a plan whose sessions take seconds; 8 and 24 of the others."""
 
 
 def record(case: str, plan: str, rows: Sequence[Any]) -> None:
@@ -40,16 +42,21 @@ def run(what: str, plans: Sequence[str]) -> None:
     """One kind of audit."""
     if what == "opened":
         for name in plans:
-            record("opened", name, [audit_opened(get_plan(name), secret) for secret in (PROMPT, WEIGHTS)])
+            plan, (candidates, trials) = get_plan(name), _SESSIONS.get(name, (8, 24))
+            both = [
+                audit_opened(plan, secret, candidates=candidates, trials=trials)
+                for secret in (PROMPT, WEIGHTS)
+            ]
+            record("opened", name, both)
     elif what == "revealed":
         record("deficits", "", [deficit_row(width) for width in range(2, 9)])
         sizes = Sizes(prompts=2)
         record("revealed", "", [revealed_row(each, kind, sizes) for kind in KINDS for each in REVEALED])
         record("extracted", "", extracted_rows())
     else:
+        record("noise", "", noise_rows(account=True))
         inversions = [inversion_row(n, pooled=pooled) for pooled in (True, False) for n in range(_TEXTS)]
         record("inversions", "", inversions)
-        record("noise", "", noise_rows(account=True))
 
 
 def rows_of(case: str, plan: str = "") -> list[dict[str, Any]]:
@@ -75,13 +82,15 @@ def opened_table() -> str:
                     audit["secret"],
                     str(len(hidden)),
                     f"{sum(row['words'] for row in hidden):,}",
+                    str(audit["trials"]),
                     f"{1 / audit['candidates']:.3f}",
                     f"{sum(row['rate'] for row in hidden) / len(hidden):.3f}",
                     f"{worst['p_value']:.2g} ({worst['reason']})",
                     "clean" if audit["clean"] else "LEAK",
                 ]
             )
-    header = ["plan", "secret", "reasons", "words a session", "guessing", "named right", "least p", "verdict"]
+    header = ["plan", "secret", "reasons", "words a session", "trials", "guessing", "named right", "least p"]
+    header.append("verdict")
     return table(header, body, left={"secret", "verdict"})
 
 
