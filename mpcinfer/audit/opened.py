@@ -75,7 +75,7 @@ def audit_opened(
 
     Args:
         candidates: at least 2.
-        trials: at least 1; of 24 and 8 candidates about half must be named right at one label to count as a leak.
+        trials: at least 1; of 24, and 8 candidates, about half must be right at one label for a leak.
         config: of the victim.
         say: is told how many sessions there were.
 
