@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.audits import TABLES as AUDIT_TABLES
 from bench.batches import batches_table
 from bench.block import described
 from bench.comparison_measured import measured_table
@@ -135,6 +136,7 @@ TABLES = {
 DOCUMENTS = {
     "README.md": TABLES,
     "docs/costs.md": COST_TABLES,
+    "docs/methods/audits.md": AUDIT_TABLES,
     "docs/networks.md": {
         "networks": networks_table,
         "agreement": agreement_table,

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from mpcinfer.cli.audit import audit
 from mpcinfer.cli.bench import bench
 from mpcinfer.cli.calibrate import calibrate
 from mpcinfer.cli.chat import chat
@@ -52,6 +53,7 @@ and neither learns the other's secret. Every message is billed.
     mpcinfer list protocols                     what can be swapped, and what each costs
     mpcinfer bench --help                       measure any of it, and compare
     mpcinfer report RECORDS                     benchmark records as a page, figures and tables
+    mpcinfer audit --help                       attack what is opened, and see that it is chance
 
 [bold]Between machines[/bold]
 
@@ -80,6 +82,7 @@ for command in (
 app.add_typer(listed, name="list")
 app.add_typer(keys, name="keys")
 app.add_typer(bench, name="bench")
+app.add_typer(audit, name="audit")
 
 
 def main() -> None:
