@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from parties.meter import SERVER
 from parties.wire import RingArray, spec_of
 from protocols.labels import labelled
 from protocols.tensors import to_tensor
+from protocols.two_party.ot.masks import Masks
 from protocols.two_party.reasons import VALUES
 from protocols.two_party.recipe import Costs, Maker, Recipe
 from protocols.two_party.rows import WORD, parity
@@ -29,7 +32,8 @@ class Place(Recipe):
     2. A row e and a further bit b make the row (e xor b e, b e). With both XOR-shared, b e is the XOR of each
        party's own product and of two private products, each a COT of a string: the receiver's bit is its
        random choice, so that nothing is sent but the row under a mask. Its last entry is b xor the others.
-    3. A bit b_0 xor b_1 is b_0 + b_1 - 2 b_0 b_1: a COT each, in as many bits as are left above it.
+    3. A bit b_0 xor b_1 is b_0 + b_1 - 2 b_0 b_1: a COT each, in as many bits as are left above it, all at
+       once.
 
     Args:
         digit_bits: of the lower digit.
@@ -49,27 +53,27 @@ class Place(Recipe):
         return tuple(to_tensor(np.concatenate(part)) for part in zip(*parts, strict=True))
 
     def _some(self, maker: Maker, count: int, bits: int) -> tuple[Words, Words, Words]:
-        own, rows = list[Bits](), list[Words]()
-        for digit in (self._digit_bits, bits - self._digit_bits):
-            drawn, row = one_hot(maker, count, digit)
-            own += drawn
-            rows.append(row)
-        index = np.zeros(count, np.uint64)
-        for place, bit in enumerate(own):
-            index += bit.astype(np.uint64) << np.uint64(place)
-            left = bits - place - 1
-            if left:
-                both = maker.ot.additive_bit_products(bit, left, sender=SERVER)
-                index -= both << np.uint64(place + 1)
-        return index & np.uint64((1 << bits) - 1), rows[0], rows[1]
+        digits = one_hot(maker, count, self._digits(bits))
+        own = np.stack([bit for digit in digits for bit in digit.bits])
+        products = maker.ot.bit_products_by_width(own[:-1], _left(bits), sender=SERVER)
+        places = np.arange(bits, dtype=np.uint64)[:, None]
+        index = (own.astype(np.uint64) << places).sum(0, dtype=np.uint64)
+        index -= (products << places[1:]).sum(0, dtype=np.uint64)
+        return index & np.uint64((1 << bits) - 1), digits[0].row, digits[1].row
 
     def count(self, costs: Costs, count: int, bits: int) -> None:
         for start in range(0, count, _TOGETHER):
             rows = min(_TOGETHER, count - start)
-            for digit in (self._digit_bits, bits - self._digit_bits):
-                count_one_hot(costs, rows, digit)
-            for left in range(bits - 1, 0, -1):
-                costs.ot.additive_bit_products(rows, left, sender=SERVER)
+            count_one_hot(costs, rows, self._digits(bits))
+            costs.ot.bit_products_by_width(rows, _left(bits), sender=SERVER)
+
+    def _digits(self, bits: int) -> tuple[int, int]:
+        return self._digit_bits, bits - self._digit_bits
+
+
+def _left(bits: int) -> list[int]:
+    """Bits of an index above each but the last."""
+    return list(range(bits - 1, 0, -1))
 
 
 def place_cots(digit_bits: int, bits: int) -> tuple[int, int]:
@@ -78,36 +82,57 @@ def place_cots(digit_bits: int, bits: int) -> tuple[int, int]:
     return rows + bits - 1, rows
 
 
-def one_hot(maker: Maker, count: int, bits: int) -> tuple[list[Bits], Words]:
-    """This party's XOR shares of random bits, lowest first, and of the one-hot row of their number.
+class OneHot:
+    """This party's XOR shares of random numbers below 2^size, and of their one-hot rows.
 
-    Returns:
-        uint8 [count] each; uint64 [count, words], entry v in bit v % 64 of word v // 64.
+    Attributes:
+        size: bits of the numbers.
+        bits: those drawn so far, uint8 [count] each, lowest first.
+        row: uint64 [count, words], entry v in bit v % 64 of word v // 64.
     """
-    first = maker.bits(count)
-    own = [first]
-    row = np.zeros((count, max(1, (1 << bits) // WORD)), np.uint64)
-    chosen = first.astype(np.uint64)
-    row[:, 0] = chosen << np.uint64(1) | (chosen ^ np.uint64(maker.rank == SERVER))
-    for level in range(1, bits):
-        bit, product = _times_bit(maker, row[:, : max(1, (1 << level) // WORD)], 1 << level)
-        own.append(bit)
+
+    def __init__(self, maker: Maker, count: int, size: int) -> None:
+        first = maker.bits(count)
+        self.size, self.bits = size, [first]
+        self.row = np.zeros((count, max(1, (1 << size) // WORD)), np.uint64)
+        chosen = first.astype(np.uint64)
+        self.row[:, 0] = chosen << np.uint64(1) | (chosen ^ np.uint64(maker.rank == SERVER))
+
+    def half(self, level: int) -> Words:
+        """The row of the first `level` bits."""
+        return self.row[:, : max(1, (1 << level) // WORD)]
+
+    def double(self, level: int, bit: Bits, product: Words) -> None:
+        """Takes another bit, whose product with the row of those before is given."""
+        self.bits.append(bit)
         size = 1 << level
         if size < WORD:
-            row[:, 0] ^= product[:, 0] ^ (product[:, 0] << np.uint64(size))
+            self.row[:, 0] ^= product[:, 0] ^ (product[:, 0] << np.uint64(size))
         else:
             words = size // WORD
-            row[:, :words] ^= product
-            row[:, words : 2 * words] = product
-    return own, row
+            self.row[:, :words] ^= product
+            self.row[:, words : 2 * words] = product
 
 
-def count_one_hot(costs: Costs, count: int, bits: int) -> None:
+def one_hot(maker: Maker, count: int, sizes: Sequence[int]) -> list[OneHot]:
+    """Random numbers of so many bits each, and their one-hot rows, shared: a round a bit."""
+    digits = [OneHot(maker, count, size) for size in sizes]
+    for level in range(1, max(sizes)):
+        longer = [digit for digit in digits if level < digit.size]
+        products = _times_bits(maker, [digit.half(level) for digit in longer], 1 << level)
+        for digit, (bit, product) in zip(longer, products, strict=True):
+            digit.double(level, bit, product)
+    return digits
+
+
+def count_one_hot(costs: Costs, rows: int, sizes: Sequence[int]) -> None:
     """Charges what `one_hot` sends."""
-    for level in range(1, bits):
+    for level in range(1, max(sizes)):
+        longer = sum(level < size for size in sizes)
         for sender in (0, 1):
-            costs.ot.random_ots(sender, count, max(1, (1 << level) // WORD))
-            costs.ot.message(1 - sender, *((count, width) for width in _widths(1 << level)))
+            for _ in range(longer):
+                costs.ot.random_ots(sender, rows, max(1, (1 << level) // WORD))
+        costs.ot.exchange(*((rows, width) for _ in range(longer) for width in _widths(1 << level)))
 
 
 def _widths(size: int) -> list[int]:
@@ -116,25 +141,34 @@ def _widths(size: int) -> list[int]:
     return [min(WORD, sent - at) for at in range(0, sent, WORD)]
 
 
-def _times_bit(maker: Maker, row: Words, size: int) -> tuple[Bits, Words]:
-    """This party's XOR shares of a random bit, and of that bit times a row that is one-hot."""
-    count, words, link = len(row), row.shape[1], maker.ot.session.link
-    widths = _widths(size)
-    total, bit = np.zeros((count, words), np.uint64), np.zeros(0, np.uint8)
-    for sender in (0, 1):
-        masks = maker.ot.random_ots(sender, count, words)
-        total ^= masks.first
-        if masks.second is not None:
-            masked = masks.first ^ masks.second ^ row
-            sent = [_word(masked[:, i], width) for i, width in enumerate(widths)]
-            link.send(sent, widths, labelled(link, VALUES))
-            continue
-        assert masks.choices is not None
-        bit = masks.choices
-        chosen = np.uint64(0) - bit.astype(np.uint64)
-        received = link.recv([spec_of(width, (count,)) for width in widths], labelled(link, VALUES))
-        for i, part in enumerate(received):
-            total[:, i] ^= (part.astype(np.uint64) ^ row[:, i]) & chosen
+def _times_bits(maker: Maker, rows: Sequence[Words], size: int) -> list[tuple[Bits, Words]]:
+    """This party's XOR shares of a random bit each, and of that bit times a row that is one-hot."""
+    link, widths = maker.ot.session.link, _widths(size)
+    taken = [[maker.ot.random_ots(sender, *row.shape) for row in rows] for sender in (0, 1)]
+    sent, label = taken[maker.rank], labelled(link, VALUES)
+    arrays: list[RingArray] = []
+    for row, masks in zip(rows, sent, strict=True):
+        assert masks.second is not None
+        masked = masks.first ^ masks.second ^ row
+        arrays += [_word(masked[:, i], width) for i, width in enumerate(widths)]
+    link.send(arrays, widths * len(rows), label)
+    received = link.recv([spec_of(width, (len(row),)) for row in rows for width in widths], label)
+    return [
+        _product(row, masks, known, received[i * len(widths) : (i + 1) * len(widths)], size)
+        for i, (row, masks, known) in enumerate(zip(rows, sent, taken[1 - maker.rank], strict=True))
+    ]
+
+
+def _product(
+    row: Words, own: Masks, known: Masks, received: Sequence[RingArray], size: int
+) -> tuple[Bits, Words]:
+    """The share of a bit, this party's random choice, and of that bit times a row."""
+    bit = known.choices
+    assert bit is not None
+    total = own.first ^ known.first
+    chosen = np.uint64(0) - bit.astype(np.uint64)
+    for i, part in enumerate(received):
+        total[:, i] ^= (part.astype(np.uint64) ^ row[:, i]) & chosen
     top = np.uint64((size - 1) % WORD)
     total[:, -1] &= (np.uint64(1) << top) - np.uint64(1)
     last = bit.astype(np.uint64) ^ parity(np.bitwise_xor.reduce(total, 1))

@@ -23,6 +23,11 @@ def chunk_rows(words: int) -> int:
     return max(1, CHUNK_WORDS // max(1, words))
 
 
+def wide_chunk_rows(columns: int) -> int:
+    """Of `bit_products_by_width`: few messages, as others wait for them."""
+    return max(1, 4 * CHUNK_WORDS // columns)
+
+
 def additive_bit_products(session: Session, mine: Bits, ring_bits: int, sender: int) -> Words:
     """Additive shares of a & b, where the party `sender` knows the bit a and the other b.
 
@@ -39,6 +44,29 @@ def additive_bit_products(session: Session, mine: Bits, ring_bits: int, sender: 
     """
     own = mine.astype(np.uint64) if session.is_sender(sender) else mine
     return bit_times_value(session, own, mine.shape, ring_bits, sender)
+
+
+def bit_products_by_width(session: Session, mine: Bits, widths: list[int], sender: int) -> Words:
+    """As `additive_bit_products`, of rows that are shared modulo different powers of two: 2 rounds for all.
+
+    Args:
+        mine: uint8 [W, n], zeros and ones.
+        widths: k of each row, W of them.
+
+    Returns:
+        uint64 [W, n].
+    """
+    assert len(mine) == len(widths)
+    out = np.empty(mine.shape, np.uint64)
+    for start, stop in pieces(mine.shape[1], wide_chunk_rows(len(widths))):
+        masks = take_masks(session, sender, len(widths) * (stop - start))
+        part = mine[:, start:stop].reshape(-1)
+        if session.is_sender(sender):
+            shares = send_products(session, masks, part.astype(np.uint64)[:, None], widths)
+        else:
+            shares = receive_products(session, masks, part, widths)
+        out[:, start:stop] = shares.reshape(len(widths), -1)
+    return out & ((np.uint64(1) << np.array(widths, np.uint64)) - np.uint64(1))[:, None]
 
 
 def bit_times_value(

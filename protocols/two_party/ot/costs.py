@@ -86,6 +86,12 @@ class OtCosts:
         """As `TwoPartyOt.additive_bit_products`."""
         self.bit_times_value((count,), ring_bits, sender=sender)
 
+    def bit_products_by_width(self, count: int, widths: list[int], *, sender: int = 0) -> None:
+        """As `TwoPartyOt.bit_products_by_width`."""
+        for start, stop in pieces(count, arithmetic.wide_chunk_rows(len(widths))):
+            self._take_masks(sender, len(widths) * (stop - start))
+            self._products(sender, len(widths) * (stop - start), 1, widths)
+
     def bit_times_value(self, shape: tuple[int, ...], ring_bits: int, *, sender: int = 0) -> None:
         """As `TwoPartyOt.bit_times_value`."""
         rows, columns = shape[0], shape[1] if len(shape) == 2 else 1
@@ -125,6 +131,15 @@ class OtCosts:
     def message(self, receiver: int, *arrays: tuple[int, int]) -> None:
         """One message of arrays of so many elements and bits, which a caller sends itself."""
         self._send(receiver, sum(spec_of(bits, (count,)).packed_bytes for count, bits in arrays))
+
+    def exchange(self, *arrays: tuple[int, int]) -> None:
+        """As `message`, of both parties to each other at once."""
+        payload = sum(spec_of(bits, (count,)).packed_bytes for count, bits in arrays)
+        total, before = self.total, self.flights.deepest
+        self.flights.exchange()
+        self.total = Traffic(
+            total.to_server + payload, total.to_client + payload, total.rounds + self.flights.deepest - before
+        )
 
     def _products(self, sender: int, rows: int, columns: int, widths: list[int]) -> None:
         self._send(sender, spec_of(1, (rows,)).packed_bytes)

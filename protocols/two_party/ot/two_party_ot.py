@@ -59,6 +59,10 @@ class TwoPartyOt:
         """Additive shares of a & b: see `arithmetic.additive_bit_products`."""
         return arithmetic.additive_bit_products(self.session, mine, ring_bits, sender)
 
+    def bit_products_by_width(self, mine: Bits, widths: list[int], *, sender: int = 0) -> Words:
+        """Additive shares of rows of a & b: see `arithmetic.bit_products_by_width`."""
+        return arithmetic.bit_products_by_width(self.session, mine, widths, sender)
+
     def bit_times_value(
         self, mine: Words | Bits, shape: tuple[int, ...], ring_bits: int, *, sender: int = 0
     ) -> Words:
