@@ -64,5 +64,16 @@ def in_threads(count: int, least: int, work: Callable[[int, int], None]) -> None
     run_together([partial(work, first, last) for first, last in pairwise(_cuts(count, parts))])
 
 
+def in_turns(jobs: Sequence[Job]) -> None:
+    """Runs jobs that let go of Python's lock, of any length: whichever thread is free takes the next."""
+    left = iter(jobs)
+
+    def work() -> None:
+        for job in left:
+            job()
+
+    run_together([work] * min(torch.get_num_threads(), len(jobs)))
+
+
 def _cuts(count: int, parts: int) -> list[int]:
     return [count * part // parts for part in range(parts + 1)]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
 
 from parties.errors import RangeError
 from parties.link import Link
 from parties.randomness import AesCtrStream, Randomness
-from protocols.kernels.parallel import in_threads
+from protocols.kernels.parallel import Job, in_turns
 from protocols.labels import labelled
 from protocols.rlwe.encoding import encode
 from protocols.rlwe.kernels.column_products import column_products
@@ -31,46 +33,89 @@ from protocols.rlwe.tiles import Integers, MatrixShape, Tiles
 from protocols.rlwe.wide import answer_specs, scaled, specs_of
 
 
-def evaluator_product(
-    link: Link, keys: EvaluationKeys[RlweParameters], right: Integers, rows: int, stream: Randomness
-) -> Words:
-    """The evaluator's share, uniform, of the holder's left factor times right, modulo 2^k.
+@dataclass(frozen=True, eq=False)
+class RightFactor:
+    """What the evaluator multiplies by.
 
-    The other party calls `matrix_holder.holder_product`. Reveals nothing of `right` but its shape: see
-    `parameters`.
-
-    Args:
+    Attributes:
         keys: from `keys.receive_keys`.
         right: [batch, inner, columns], signed.
         rows: of the left factor.
+    """
+
+    keys: EvaluationKeys[RlweParameters]
+    right: Integers
+    rows: int
+
+
+def evaluator_product(
+    link: Link, keys: EvaluationKeys[RlweParameters], right: Integers, rows: int, stream: Randomness
+) -> Words:
+    """The evaluator's share [batch, rows, columns] of one product: see `products_together`."""
+    return products_together(link, [RightFactor(keys, right, rows)], stream)[0]
+
+
+def products_together(link: Link, factors: Iterable[RightFactor], stream: Randomness) -> list[Words]:
+    """The evaluator's shares, uniform, of the holder's left factors times right ones, modulo 2^k each.
+
+    All queries are received before any answer is sent. The other party calls `matrix_holder.send_left` for
+    each, then `receive_share`. Reveals nothing of the factors but their shapes: see `parameters`.
+
+    Args:
+        factors: the next is asked for when the query before was received.
         stream: of this party alone.
 
     Returns:
-        [batch, rows, columns] modulo 2^k.
+        [batch, rows, columns] modulo 2^k each.
 
     Raises:
         RangeError: columns larger than the parameters allow.
         MalformedFrame: a coefficient that is not below its prime.
         PeerError: see `Link.recv`.
     """
-    p = keys.parameters
-    check_norm(right, p)
-    batch, inner, columns = right.shape
-    tiles = Tiles(MatrixShape(batch, rows, inner, columns), p.degree)
-    seed, second = receive_residues(link, p, tiles.queries, QUERY)
-    first = AesCtrStream(seed)
-    out = np.empty((batch, rows, columns), np.uint64)
-    for index, matrix in enumerate(out):
-        for slab, (top, bottom) in enumerate(tiles.slabs):
-            start = (index * len(tiles.slabs) + slab) * tiles.parts
-            halves = uniform_residues(first, tiles.parts, p.degree, p.primes)
-            answer = SlabAnswer(
-                keys, tiles, halves, second[start : start + tiles.parts], bottom - top, stream
-            )
-            matrix[top:bottom] = answer.multiply(right[index])
-            bits = [spec.bits for spec in answer_specs(p, tiles, bottom - top)]
+    evaluations = [Evaluation(link, factor, stream) for factor in factors]
+    in_turns([job for evaluation in evaluations for job in evaluation.jobs])
+    for evaluation in evaluations:
+        evaluation.send(link)
+    return [evaluation.share for evaluation in evaluations]
+
+
+class Evaluation:
+    """One product: receives the query.
+
+    Attributes:
+        share: [batch, rows, columns], once all jobs were run.
+        jobs: a packed answer each.
+    """
+
+    def __init__(self, link: Link, factor: RightFactor, stream: Randomness) -> None:
+        keys, right, p = factor.keys, factor.right, factor.keys.parameters
+        check_norm(right, p)
+        batch, inner, columns = right.shape
+        self._tiles = tiles = Tiles(MatrixShape(batch, factor.rows, inner, columns), p.degree)
+        seed, second = receive_residues(link, p, tiles.queries, QUERY)
+        first = AesCtrStream(seed)
+        self.share = np.empty((batch, factor.rows, columns), np.uint64)
+        self.jobs: list[Job] = []
+        self._answers: list[SlabAnswer] = []
+        for index in range(batch):
+            for top, bottom in tiles.slabs:
+                start = len(self._answers) * tiles.parts
+                halves = uniform_residues(first, tiles.parts, p.degree, p.primes)
+                part = second[start : start + tiles.parts]
+                answer = SlabAnswer(keys, tiles, halves, part, bottom - top, stream)
+                self._answers.append(answer)
+                rows = self.share[index, top:bottom]
+                self.jobs += [
+                    partial(answer.answer_group, group, right[index], rows)
+                    for group in range(len(tiles.groups))
+                ]
+
+    def send(self, link: Link) -> None:
+        """The answers, once all jobs were run."""
+        for answer in self._answers:
+            bits = [spec.bits for spec in answer_specs(answer.parameters, self._tiles, answer.rows)]
             link.send([*answer.first, *answer.second], bits, labelled(link, ANSWER))
-    return out
 
 
 def check_norm(right: Integers, parameters: RlweParameters) -> None:
@@ -92,7 +137,8 @@ class SlabAnswer:
     """One slab of rows times a right factor.
 
     Attributes:
-        first, second: what is sent, once `multiply` is through: arrays of `wide.specs_of`.
+        rows: of the slab.
+        first, second: what is sent, once all groups were answered: arrays of `wide.specs_of`.
     """
 
     def __init__(
@@ -105,7 +151,7 @@ class SlabAnswer:
         stream: Randomness,
     ) -> None:
         p = keys.parameters
-        self._keys, self._tiles, self._rows, self._stream = keys, tiles, rows, stream
+        self._keys, self._tiles, self.rows, self._stream = keys, tiles, rows, stream
         self._transform = transform_of(p.degree, tiles.width, p.primes)
         layout = (tiles.parts, len(p.primes), tiles.width, tiles.outer)
         self._first = np.ascontiguousarray(first.reshape(layout).swapaxes(0, 1))
@@ -114,18 +160,12 @@ class SlabAnswer:
         self.first = _arrays(p.first_bits, (len(tiles.groups), p.degree))
         self.second = _arrays(p.second_bits, (rows, tiles.shape.columns))
 
-    def multiply(self, right: Integers) -> Words:
-        """Fills the answer; returns this party's share [rows, columns]."""
-        share = np.empty((self._rows, self._tiles.shape.columns), np.uint64)
+    @property
+    def parameters(self) -> RlweParameters:
+        return self._keys.parameters
 
-        def work(begin: int, end: int) -> None:
-            for group in range(begin, end):
-                self._answer_group(group, right, share)
-
-        in_threads(len(self._tiles.groups), 1, work)
-        return share
-
-    def _answer_group(self, group: int, right: Integers, share: Words) -> None:
+    def answer_group(self, group: int, right: Integers, share: Words) -> None:
+        """Fills the answer of a group of columns, and this party's share [rows, columns] of it."""
         p, (left, end) = self._keys.parameters, self._tiles.groups[group]
         mask = self.mask(end - left)
         first, second = self.packed(group, right, mask)
@@ -137,7 +177,7 @@ class SlabAnswer:
 
     def mask(self, columns: int) -> Words:
         """This party's uniform share of so many columns."""
-        shape = (self._rows, columns)
+        shape = (self.rows, columns)
         return self._stream.ring(shape, self._keys.parameters.ring_bits).astype(np.uint64)
 
     def hiding(self, count: int) -> Residues:
@@ -165,9 +205,9 @@ class SlabAnswer:
             draw(self._stream, columns * p.degree).reshape(columns, -1) for draw in (ternary, errors)
         )
         add_zeros(t, self._zero, first, dots, random, noise, leaves)
-        second = joined(t, dots)[:, : self._rows]
+        second = joined(t, dots)[:, : self.rows]
         packed = pack_answers(self._keys, leaves)
-        sums = packed[1].reshape(count, tiles.outer, tiles.width)[:, : self._rows, :columns]
+        sums = packed[1].reshape(count, tiles.outer, tiles.width)[:, : self.rows, :columns]
         total = (second.astype(np.uint64) + sums).reshape(count, -1) + self.hiding(mask.size)
         moduli = np.array(p.primes, np.uint64)[:, None]
         total += moduli - encode(p, mask.reshape(-1))

@@ -56,6 +56,7 @@ class Kind(StrEnum):
 
 KEPT = (Kind.SCORES, Kind.MIX)
 """Products with factors that stay: keys and values."""
+MATRICES = (Kind.MATMUL, Kind.LINEAR, Kind.LINEAR_TRANSPOSED, *KEPT)
 _PAIRS = (Kind.PRODUCT, Kind.MATMUL, Kind.LINEAR, Kind.LINEAR_TRANSPOSED, *KEPT)
 TABLE_SIZE, ENTRY_BITS = 16, 2
 """Of `Kind.DIGIT`."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from parties.flights import Flights
 from parties.meter import CLIENT, SERVER, Meter
 from protocols.two_party.correlations import KEPT, Kind, Request
-from protocols.two_party.matrices import MatrixCosts
+from protocols.two_party.matrices import TOGETHER, MatrixCosts
 from protocols.two_party.ot.costs import BASE, OtCosts
 from protocols.two_party.products import count_products
 from protocols.two_party.recipe import Costs
@@ -64,7 +64,7 @@ class SourceCosts:
         if kind in (Kind.MATMUL, *KEPT):
             self._flights.answered_both_ways(len(sent))
         else:
-            self._flights.answered(CLIENT, len(sent))
+            self._flights.answered(CLIENT, -(-len(sent) // TOGETHER))
         self._charge(str(kind), *(sum(each[way] for each in sent) for way in (SERVER, CLIENT)))
 
     def _charge(self, kind: str, to_server: int, to_client: int) -> None:

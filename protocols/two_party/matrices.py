@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,7 @@ from protocols.arithmetic.shapes import Shape
 from protocols.kernels.ring_products import ring_bmm
 from protocols.rlwe.costs import answer_bytes, key_bytes, query_bytes
 from protocols.rlwe.keys import EvaluationKeys, SecretKey, receive_keys, send_keys
-from protocols.rlwe.matrix_evaluator import evaluator_product
+from protocols.rlwe.matrix_evaluator import RightFactor, products_together
 from protocols.rlwe.matrix_holder import receive_share, send_left
 from protocols.rlwe.parameters import (
     NORM_SLACK,
@@ -37,6 +37,8 @@ from protocols.two_party.stock import KeptStock, Stock, StockId, rows_of, stock_
 
 WEIGHT_BITS = FRAC_BITS + 1
 """A weight's columns have the norm of entries below 2 at most, in the mean; one column 64 times as much."""
+TOGETHER = 4
+"""Linear layers whose masks are sent before the first answer, so that no thread of the server idles."""
 _KeyId = tuple[int, tuple[int, ...], int]
 
 
@@ -146,16 +148,16 @@ class Matrices:
 
     def _rows_for(self, encrypted: Sequence[_Encrypted]) -> list[Parts]:
         """Rows of the client's masks, at the client, and of this party's share of their products."""
+        together = [encrypted[i : i + TOGETHER] for i in range(0, len(encrypted), TOGETHER)]
         if self._rank == SERVER:
-            return [(self._of_weight(each)[0],) for each in encrypted]
+            return [(share,) for some in together for share in self._of_weights(some)]
         masks: list[torch.Tensor] = []
         shares: list[torch.Tensor] = []
-        for each, before in _with_the_one_before(encrypted):
-            if each is not None:
+        for some, before in zip([*together, []], [[], *together], strict=True):
+            for each in some:
                 masks.append(self._words((each.rows, each.shape.inner), each.request.bits))
                 self._send_left(each, masks[-1])
-            if before is not None:
-                shares.append(self._receive_share(before)[0])
+            shares += [self._receive_share(each)[0] for each in before]
         return list(zip(masks, shares, strict=True))
 
     def _matmuls(self, requests: Sequence[Request]) -> list[Parts]:
@@ -186,18 +188,26 @@ class Matrices:
             products.append(ring_bmm(a, b) + cross.reshape(each.request.result_shape))
         return products
 
-    def _of_weight(self, each: _Encrypted) -> torch.Tensor:
-        weight = self._weights[each.request.weight]
+    def _of_weights(self, some: Sequence[_Encrypted]) -> list[torch.Tensor]:
+        factors = (self._right(each, self._weight(each.request)) for each in some)
+        return [to_tensor(share[0]) for share in products_together(self._link, factors, self._random)]
+
+    def _weight(self, request: Request) -> torch.Tensor:
+        weight = self._weights[request.weight]
         assert weight is not None
-        return self._times_right(each, weight.T if each.request.kind is Kind.LINEAR_TRANSPOSED else weight)
+        return weight.T if request.kind is Kind.LINEAR_TRANSPOSED else weight
 
     def _times_right(self, each: _Encrypted, right: torch.Tensor) -> torch.Tensor:
         """This party's share of what the other encrypted times a right factor modulo 2^bits."""
+        (share,) = products_together(self._link, [self._right(each, right)], self._random)
+        return to_tensor(share)
+
+    def _right(self, each: _Encrypted, right: torch.Tensor) -> RightFactor:
+        """Receives keys where they come first with this product's query."""
         shape, unused = each.shape, 64 - each.request.bits
         factor = ((right << unused) >> unused).reshape(shape.batch, shape.inner, shape.columns)
         keys = self._evaluator(parameters_of(each.request))
-        share = evaluator_product(self._link, keys, factor.contiguous().numpy(), shape.rows, self._random)
-        return to_tensor(share)
+        return RightFactor(keys, factor.contiguous().numpy(), shape.rows)
 
     def _send_left(self, each: _Encrypted, left: torch.Tensor) -> None:
         shape = each.shape
@@ -222,13 +232,6 @@ class Matrices:
 
     def _words(self, shape: Shape, bits: int) -> torch.Tensor:
         return torch.from_numpy(self._random.words(shape, bits))
-
-
-def _with_the_one_before(
-    encrypted: Sequence[_Encrypted],
-) -> Iterator[tuple[_Encrypted | None, _Encrypted | None]]:
-    """(first, None), (second, first), ..., (None, last)."""
-    return zip([*encrypted, None], [None, *encrypted], strict=True)
 
 
 class MatrixCosts:

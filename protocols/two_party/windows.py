@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from protocols.two_party.correlations import Kind, Request
+from protocols.two_party.correlations import MATRICES, Kind, Request
 
 WINDOW_BYTES = 1 << 28
 """What the parts of a window's correlations take at one party, about; one request may be larger."""
@@ -41,8 +41,13 @@ def window(requests: Sequence[Request]) -> int:
 def by_kind(
     requests: Sequence[Request], by_transfer: Callable[[Request], bool]
 ) -> dict[tuple[Kind, int, bool], list[int]]:
-    """Places of requests of one kind, ring and way to make them, in the order in which both parties do."""
+    """Places of requests of one kind, ring and way to make them, in the order in which both parties do.
+
+    Matrices that are encrypted each have a ring of their own, and are together whatever it is: 0 bits.
+    """
     groups: dict[tuple[Kind, int, bool], list[int]] = {}
     for place, request in enumerate(requests):
-        groups.setdefault((request.kind, request.bits, by_transfer(request)), []).append(place)
+        transfer = by_transfer(request)
+        bits = 0 if request.kind in MATRICES and not transfer else request.bits
+        groups.setdefault((request.kind, bits, transfer), []).append(place)
     return groups
