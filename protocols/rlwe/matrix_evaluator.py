@@ -206,7 +206,7 @@ class SlabAnswer:
         )
         add_zeros(t, self._zero, first, dots, random, noise, leaves)
         second = joined(t, dots)[:, : self.rows]
-        packed = pack_answers(self._keys, leaves)
+        packed = pack_answers(self._keys, leaves, columns)
         sums = packed[1].reshape(count, tiles.outer, tiles.width)[:, : self.rows, :columns]
         total = (second.astype(np.uint64) + sums).reshape(count, -1) + self.hiding(mask.size)
         moduli = np.array(p.primes, np.uint64)[:, None]

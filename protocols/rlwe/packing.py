@@ -24,19 +24,22 @@ from protocols.rlwe.keys import EvaluationKeys, digit_span, key_transform, trans
 from protocols.rlwe.parameters import RlweParameters
 
 
-def pack_answers(keys: EvaluationKeys[RlweParameters], leaves: Residues) -> Residues:
+def pack_answers(keys: EvaluationKeys[RlweParameters], leaves: Residues, columns: int) -> Residues:
     """One ciphertext [2, L, N] from the first halves of C <= K, whose second halves are zero.
 
     Args:
         keys: of the secret's holder.
         leaves: [K, L, N], coefficients; K a power of two. Overwritten.
+        columns: C; those after them are zero.
     """
     count = leaves.shape[0]
     second = np.zeros((max(1, count // 2), *leaves.shape[1:]), np.uint32)
     zero = np.zeros_like(leaves[0])
     step = count // 2
     while step:
-        for index in range(step):  # the results of the leaves index and index + step have distance 2 step
+        for index in range(
+            min(step, columns)
+        ):  # the results of the leaves index and index + step have distance 2 step
             odd = zero if 2 * step == count else second[index + step]
             join_two(keys, (leaves[index], second[index]), (leaves[index + step], odd), step)
         step //= 2

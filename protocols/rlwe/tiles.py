@@ -41,7 +41,16 @@ class Tiles:
 
     @property
     def outer(self) -> int:
-        return min(ROWS, max(LEAST_ROWS, 1 << (self.shape.rows - 1).bit_length()))
+        """As few as hold all rows; more where that takes no more ciphertexts either way: fewer are packed."""
+        outer = min(ROWS, max(LEAST_ROWS, 1 << (self.shape.rows - 1).bit_length()))
+        while outer < ROWS and self._ciphertexts(2 * outer) == self._ciphertexts(outer):
+            outer *= 2
+        return outer
+
+    def _ciphertexts(self, outer: int) -> tuple[int, int]:
+        """For the columns of the left factor and of the result, where one holds so many rows."""
+        width = self.degree // outer
+        return -(-self.shape.inner // width), -(-self.shape.columns // width)
 
     @property
     def width(self) -> int:
