@@ -175,7 +175,7 @@ class Decoder(Generic[TensorT, WeightT]):
 
     def blocks(self, x: TensorT) -> TensorT:
         """`stack`, and the last norm's gain where norms come last and have left theirs to who reads them."""
-        y = self.stack(x)
+        y = self.stack(x, cache=KVCache() if self.config.causal else None)
         return self._residual(y, "head.residual", "residual") if self.config.head == "embedding" else y
 
     def _post_norm_block(self, x: TensorT, layer: int, of: _Pass[TensorT]) -> TensorT:
