@@ -113,7 +113,7 @@ def finding() -> str:
         f"arXiv 2501.03489), but {stated} online;\nwith what is sent offline, `fss` needs "
         f"{_left(gelu, 'fss', _bytes):.0%}. That saving is a property of protocols in which a GELU is many "
         "comparisons\nand products; where both are one look-up, there is little. Norms and activations away "
-        f"leaves {least:.0%} to {most:.0%} online under every\nplan here, {_published_left(bare):.0%} of the "
+        f"leaves {least:.0%} to {most:.0%} online under these\nplans, {_published_left(bare):.0%} of the "
         "published: that one is the architecture's."
     )
 

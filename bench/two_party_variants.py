@@ -41,13 +41,13 @@ def variants_table() -> str:
                 megabytes(total.offline_bytes_to_server + total.offline_bytes_to_client),
                 f"{_gigabytes(total):.2f} GB",
                 f"{_gigabytes(total) / first:.0%}",
-                "no run" if record is None else "yes" if _same(record["bill"], total) else "no",
+                "not run" if record is None else "yes" if _same(record["bill"], total) else "older code",
                 "" if published is None else f"{published:.2f} GB",
                 "" if published is None else f"{published / PUBLISHED[TOKENS][VARIANTS[0]]:.0%}",
             ]
         )
     header = ["blocks", "rounds online", "offline", "online", "offline", "all", "of the first"]
-    return table([*header, "a run was billed so", "published", "of the first"], rows)
+    return table([*header, "latest run agrees", "published", "of the first"], rows)
 
 
 def _gigabytes(total: BillRow) -> float:

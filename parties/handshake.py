@@ -20,7 +20,7 @@ from parties.link import Link
 from parties.meter import Phase
 from parties.randomness import KEY_BYTES, Randomness
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 HANDSHAKE_LABEL = "session.handshake"
 SESSION_ID_BYTES = 16
 ROLES = ("server", "client", "dealer")

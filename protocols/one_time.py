@@ -59,8 +59,12 @@ class OneTimeFolder:
         except OSError:
             os.close(self._lock)
             raise ConfigError(f"{folder} is in use by another process") from None
-        for gone in range(self.next):  # a crash may have left their names
-            self.unlink(gone)
+        try:
+            for gone in range(self.next):  # a crash may have left their names
+                self.unlink(gone)
+        except ConfigError:
+            os.close(self._lock)
+            raise
 
     @property
     def next(self) -> int:
@@ -74,6 +78,8 @@ class OneTimeFolder:
             return 0
         try:
             value = int(path.read_text())
+            if not 0 <= value <= self._count:
+                raise ValueError(f"{value} of {self._count}")
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path} is damaged: {error}; nobody knows what was used") from None
         return value
@@ -190,7 +196,8 @@ def replace_file(path: Path, content: bytes) -> None:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            os.write(descriptor, content)
+            if os.write(descriptor, content) != len(content):
+                raise OSError("the disk is full")
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

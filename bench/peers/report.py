@@ -125,7 +125,7 @@ def short_table() -> str:
                 continue
             rounds = measured[0].bill["rounds"]
             seconds = [
-                "" if each is None or each.failed else f"{statistics.median(each.seconds):.2g} s"
+                "" if each is None or each.failed else f"{statistics.median(each.seconds):.3g} s"
                 for each in on
             ]
             amount = megabytes(online_bytes(measured[0]))

@@ -10,6 +10,7 @@ from mpcinfer.benchmark.record import BenchRecord
 from mpcinfer.benchmark.store import Key, key_of
 
 COUNTS = (
+    "offline_rounds",
     "rounds",
     "online_bytes_to_server",
     "online_bytes_to_client",
@@ -81,7 +82,8 @@ def _change(key: Key, old: BenchRecord | None, new: BenchRecord | None) -> Chang
         return Change(
             key=key, counts={}, times={}, said=f"{said}: {new.failed or old.failed}" if said else ""
         )
-    pairs = {name: (int(old.bill.get(name, 0)), int(new.bill.get(name, 0))) for name in COUNTS}
+    known = [name for name in COUNTS if name in old.bill]  # older records lack some
+    pairs = {name: (int(old.bill[name]), int(new.bill.get(name, 0))) for name in known}
     times = {
         name: (Times(tuple(getattr(old, name))), Times(tuple(getattr(new, name))))
         for name in TIMES

@@ -75,7 +75,7 @@ def gradients(
     Levenberg-Marquardt look for rows with the same gradients, the span check names tokens, and a classifier
     is trained on gradients that were clipped and noised as much.
 
-    Epsilons are counted by opacus: pip install 'mpcinfer[audit]'.
+    Epsilons are counted by opacus: pip install 'mpcinfer\\[audit]'.
 
         mpcinfer audit gradients --no-accountant --texts 1
     """

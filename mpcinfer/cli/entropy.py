@@ -44,7 +44,7 @@ def entropy(
     nonlinearity, how many directions it uses (NerVE).
 
     With --out: heads.csv, bins.csv, spectra.csv, heatmap.png, bars.png; for a training run curves.csv
-    and curves.png too, from its log. Pictures need matplotlib: pip install 'mpcinfer[plots]'.
+    and curves.png too, from its log. Pictures need matplotlib: pip install 'mpcinfer\\[plots]'.
 
         mpcinfer entropy tiny-python --data notes.txt
 

@@ -36,7 +36,7 @@ def report(
     Modelled seconds are rounds times latency, bytes over bandwidth, and the compute of a run on loopback of
     the same thing; without one, the network's seconds alone.
 
-    Figures need vl-convert: pip install 'mpcinfer[report]'.
+    Figures need vl-convert: pip install 'mpcinfer\\[report]'.
 
     [bold]Examples[/bold]
 

@@ -151,11 +151,11 @@ def flood_bits_for(deviation: float, answers: int) -> int:
 
 
 def switching_deviation(degree: int, digits: int, digit_primes: int) -> float:
-    """Standard deviation, at most, of the noise of packing 128 answers or fewer into one.
+    """Standard deviation, at most, of the noise of packing N / `LEAST_ROWS` answers or fewer into one.
 
     A coefficient is cut into so many digits, each modulo a product of so many primes.
     """
-    packed = 128
+    packed = degree // LEAST_ROWS
     return math.sqrt(ERROR_VARIANCE * digits * degree * packed**2 / 3) * float(_LARGEST_PRIME) ** digit_primes
 
 

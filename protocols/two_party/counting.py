@@ -16,10 +16,10 @@ from protocols.arithmetic.shapes import broadcast_shape, matmul_shape
 from protocols.arithmetic.weight import Weight
 from protocols.share import Share
 from protocols.two_party import steps
-from protocols.two_party.cached import Cached, CachingArithmetic, Factor, Queries
 from protocols.two_party.codes import codes_of
 from protocols.two_party.correlations import Request
 from protocols.two_party.costs import SourceCosts
+from protocols.two_party.kv_cache import Cached, CachingArithmetic, Factor, Queries
 from protocols.two_party.primitives import CHOICE_FRAC_BITS
 from protocols.two_party.steps import Step
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from parties.errors import ConfigError, RangeError
+from parties.errors import ConfigError, CorrelationExhausted, RangeError
 from parties.link import Link
 from parties.meter import CLIENT, SERVER
 from parties.wire import Spec
@@ -18,11 +18,11 @@ from protocols.kernels.ring_products import ring_bmm, ring_matmul, ring_matmul_t
 from protocols.share import Share
 from protocols.tensors import to_tensor, to_words
 from protocols.two_party import steps
-from protocols.two_party.cached import Cached, CachingArithmetic, Factor, Queries, product_share
 from protocols.two_party.codes import codes_of
 from protocols.two_party.comparison import less_than
 from protocols.two_party.correlations import Correlations, Parts
 from protocols.two_party.index import dropped, is_negative
+from protocols.two_party.kv_cache import Cached, CachingArithmetic, Factor, Queries, product_share
 from protocols.two_party.look_up import look_up
 from protocols.two_party.primitives import CHOICE_FRAC_BITS
 from protocols.two_party.steps import Step
@@ -78,7 +78,7 @@ class TwoPartyArithmetic(CachingArithmetic):
     def attention_factors(
         self, name: str, q: Share, k: Share, v: Share, start: int, bits: tuple[int, int]
     ) -> tuple[Share, Share, Share]:
-        """See `Arithmetic.attention_factors` and `cached.py`. Reveals q, k, v, minus masks: uniform."""
+        """See `Arithmetic.attention_factors` and `kv_cache.py`. Reveals q, k, v, minus masks: uniform."""
         step = steps.attention_factors(name, q.shape, k.shape, v.shape, start, bits)
         (s, r, product), (s_mix, r_mix, product_mix) = map(self.correlations.take, step.requests)
         by_head = [part.flatten(-4, -3) for part in (s, product, s_mix, product_mix)]
@@ -98,7 +98,9 @@ class TwoPartyArithmetic(CachingArithmetic):
         if isinstance(a, Queries):
             product = product_share(a.opened, a.factor, b)
         else:
-            assert b.factor is not None
+            if b.factor is None:
+                raise CorrelationExhausted(f"{self.meter.label}: values without masks of the weights")
+            b.factor.use()
             rows = CausalRows(a.shape[-2], a.shape[-1] - a.shape[-2])
             seen = rows.pack(self, Share(a.value - b.factor.mask, a.frac_bits))
             (opened,) = self._open("mixed", (seen.value, b.bits))

@@ -31,9 +31,9 @@ from protocols.rlwe.parameters import (
 from protocols.rlwe.tiles import MatrixShape
 from protocols.tensors import to_tensor, to_words
 from protocols.two_party.correlations import KEPT, Kind, Parts, Request
-from protocols.two_party.kept_rows import Factors, KeptRows
+from protocols.two_party.kv_products import Factors, KeptRows
 from protocols.two_party.primitives import FRAC_BITS, MOST_ANSWERS
-from protocols.two_party.stock import KeptStock, Stock, StockId, rows_of, stock_id
+from protocols.two_party.spare_rows import KeptStock, Stock, StockId, rows_of, stock_id
 
 WEIGHT_BITS = FRAC_BITS + 1
 """A weight's columns have the norm of entries below 2 at most, in the mean; one column 64 times as much."""

@@ -12,8 +12,8 @@ from mpcinfer.sessions.tally import Tally
 from mpcinfer.suites.two_party.session import TwoPartySession
 from parties.errors import ConfigError
 from parties.link import Link
-from protocols.two_party.kept import KeptFolder
-from protocols.two_party.kept_source import KeptSource
+from protocols.two_party.bundle_store import KeptFolder
+from protocols.two_party.stored_source import KeptSource
 
 
 class KeptSession(TwoPartySession):

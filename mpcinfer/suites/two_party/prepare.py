@@ -27,10 +27,10 @@ from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter, Phase
 from protocols.arithmetic.shapes import Shape
 from protocols.one_time import new_folder
+from protocols.two_party.bundle_store import BundleWriter, Charge, KeptFolder, Manifest, WeightDigest
 from protocols.two_party.correlations import Correlations, Parts, Request
 from protocols.two_party.counting import CountingArithmetic
 from protocols.two_party.executor import TwoPartyArithmetic
-from protocols.two_party.kept import BundleWriter, Charge, KeptFolder, Manifest, WeightDigest
 from protocols.two_party.primitives import FRAC_BITS
 from protocols.two_party.registry import resolve
 from protocols.two_party.source import SPAN, TwoPartySource

@@ -30,10 +30,10 @@ from protocols.share import Share
 from protocols.two_party.correlations import Kind
 from protocols.two_party.counting import CountingArithmetic
 from protocols.two_party.executor import TwoPartyArithmetic
-from protocols.two_party.kept_source import KeptSource
 from protocols.two_party.primitives import FRAC_BITS
 from protocols.two_party.registry import resolve
 from protocols.two_party.source import TwoPartySource
+from protocols.two_party.stored_source import KeptSource
 
 SAID = {
     Kind.PRODUCT: "products",

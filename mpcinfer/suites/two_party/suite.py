@@ -119,7 +119,7 @@ class TwoPartySuite(Suite):
         return prepare(link, session_config, kept)
 
     def holds(self, folder: Path) -> bool:
-        from protocols.two_party.kept import MANIFEST
+        from protocols.two_party.bundle_store import MANIFEST
 
         return (folder / MANIFEST).exists()
 

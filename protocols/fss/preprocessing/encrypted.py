@@ -43,7 +43,7 @@ LARGEST_WEIGHT = 2.0
 """Root mean square of a column's entries, at most, in the mean; of one column `NORM_SLACK` times as much."""
 ROWS_KEPT = "linear.rows"
 """Why the client sends a - r."""
-_ProductId = tuple[str, bool, int]
+_ProductId = tuple[str, bool, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class EncryptedProduct:
     @property
     def identity(self) -> _ProductId:
         """Whose rows that were kept can be taken."""
-        return self.name, self.transposed, self.ring_bits
+        return self.name, self.transposed, self.ring_bits, self.inner, self.columns, self.frac_bits
 
     @property
     def parameters(self) -> RlweParameters:

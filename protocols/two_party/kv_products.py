@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import torch
 
+from parties.errors import CorrelationExhausted
 from parties.randomness import Randomness
 from protocols.arithmetic.shapes import Shape
 from protocols.two_party.correlations import Kind, Parts, Request
-from protocols.two_party.stock import Block, KeptStock, StockId, stock_id
+from protocols.two_party.spare_rows import Block, KeptStock, StockId, stock_id
 
 Factors = tuple[torch.Tensor, torch.Tensor]
 Multiply = Callable[[Sequence[Request], Sequence[Factors]], list[torch.Tensor]]
@@ -47,7 +48,12 @@ class KeptRows:
         self._rows: dict[StockId, _Rows] = {}
 
     def make(self, requests: Sequence[Request]) -> list[Parts]:
-        """This party's parts of each request, as `Correlations.take` has them."""
+        """This party's parts of each request, as `Correlations.take` has them.
+
+        Raises:
+            CorrelationExhausted: tokens that come again, among requests that are made together.
+        """
+        _require_forward(requests)
         blocks = [self._stock.take(request) for request in requests]
         lacking = [pair for pair in zip(requests, blocks, strict=True) if pair[1].fresh]
         factors = [self._factors(*pair) for pair in lacking]
@@ -95,6 +101,17 @@ class KeptRows:
 
     def _words(self, shape: Shape, bits: int) -> torch.Tensor:
         return torch.from_numpy(self._random.words(shape, bits))
+
+
+def _require_forward(requests: Sequence[Request]) -> None:
+    """Of a layer's requests that are made together each follows the one before: masks that replace others
+    would be taken for both."""
+    ends: dict[StockId, int] = {}
+    for request in requests:
+        tokens, keys = request.shapes[0][-2], request.shapes[1][-2]
+        if keys - tokens < ends.get(stock_id(request), 0):
+            raise CorrelationExhausted(f"{request.weight}: tokens that come again, made together with others")
+        ends[stock_id(request)] = keys
 
 
 def _without_left(request: Request, right: torch.Tensor) -> _Rows:

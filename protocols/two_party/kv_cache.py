@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from parties.errors import CorrelationExhausted
 from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.kernels.ring_products import ring_bmm
 from protocols.meta_tensors import end_to_end
@@ -29,6 +30,17 @@ class Factor:
 
     mask: torch.Tensor
     product: torch.Tensor
+    _used: list[bool] = dataclasses.field(default_factory=lambda: [False], init=False)
+
+    def use(self) -> None:
+        """Marks the mask as used: another number under it would tell of both.
+
+        Raises:
+            CorrelationExhausted: it was used before.
+        """
+        if self._used[0]:
+            raise CorrelationExhausted("masks of attention weights serve once")
+        self._used[0] = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +71,9 @@ class Cached(Share):
     factor: Factor | None = dataclasses.field(kw_only=True, default=None)
 
     def first_rows(self, count: int) -> Cached:
-        return self.arranged(lambda value: value[..., :count, :])
+        """Without what multiplies them next, which was of tokens that are forgotten."""
+        rows = self.arranged(lambda value: value[..., :count, :])
+        return dataclasses.replace(rows, factor=None)
 
     def arranged(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Cached:
         """With its elements moved about."""

@@ -13,8 +13,8 @@ from parties.meter import CLIENT, SERVER
 from protocols.arithmetic.shapes import Shape
 from protocols.one_time import agree_next
 from protocols.trust import Trust
+from protocols.two_party.bundle_store import Bundle, KeptFolder, WeightDigest
 from protocols.two_party.correlations import Correlations, Parts, Request
-from protocols.two_party.kept import Bundle, KeptFolder, WeightDigest
 from protocols.two_party.source import offline
 
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from parties.bill import Bill
+from parties.errors import CorrelationExhausted
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter
+from parties.randomness import InsecureTestRandom
 from parties.threads import run_two_threads
 from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.arithmetic.shapes import Shape
@@ -17,6 +19,7 @@ from protocols.share import Share
 from protocols.two_party.correlations import Kind, Parts, Request
 from protocols.two_party.counting import CountingArithmetic
 from protocols.two_party.executor import TwoPartyArithmetic
+from protocols.two_party.kv_products import KeptRows
 from protocols.two_party.source import TwoPartySource
 
 RING, FRAC, NARROW = 44, 10, (40, 38)
@@ -153,3 +156,27 @@ def test_products_are_of_rows_that_were_never_used_before(kind: Kind) -> None:
     numbers = torch.cat([torch.cat([part.reshape(-1) for part in each[:2]]) for each in sums])
     drawn_numbers = numbers[numbers != 0]
     assert len(set(drawn_numbers.tolist())) == len(drawn_numbers)
+
+
+def test_masks_that_would_be_taken_twice_are_refused() -> None:
+    """Tokens that come again in one making; weights that are multiplied with values a second time."""
+    with pytest.raises(CorrelationExhausted, match="come again"):
+        KeptRows(lambda *_: [], InsecureTestRandom(1)).make(
+            [request(Kind.MIX, 3, 3), request(Kind.MIX, 1, 3)]
+        )
+
+    def party(link: Link) -> None:
+        executor = TwoPartyArithmetic(link, TwoPartySource(link), RING, FRAC)
+        client = executor.rank == CLIENT
+        parts = (executor.share_from(CLIENT, x if client else None, x.shape) for x in INPUTS[1])
+        _, _, values = executor.attention_factors("layer", *parts, 0, NARROW)
+        one = drawn(*LEAD, HEADS * GROUPS, 1, 1).abs()
+        weights = executor.share_from(CLIENT, one if client else None, one.shape)
+        repeated_values = repeated(executor, values)
+        executor.matmul(weights, repeated_values)
+        with pytest.raises(CorrelationExhausted, match="serve once"):
+            executor.matmul(weights, repeated_values)
+        with pytest.raises(CorrelationExhausted, match="without masks"):
+            executor.matmul(weights, values.first_rows(1))
+
+    run_two_threads(party, party)

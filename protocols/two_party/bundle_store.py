@@ -22,6 +22,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from parties.documents import from_bytes, to_bytes
 from parties.errors import ConfigError, CorrelationExhausted, MalformedFrame
@@ -124,6 +125,7 @@ class BundleWriter:
             {
                 "request": _described(request),
                 "parts": [[str(array.dtype), list(array.shape)] for array in arrays],
+                "digest": _digest(arrays),
             }
         )
         for data in (len(head).to_bytes(_SIZE_BYTES, "little"), head, *(array.tobytes() for array in arrays)):
@@ -135,9 +137,12 @@ class BundleWriter:
 
     def end(self, charges: Sequence[Charge]) -> None:
         """The bundle is complete."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self.close()
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self.close()
+        except OSError as error:
+            raise ConfigError(f"{self._folder}: {error}") from None
         header = {"size": self.size_bytes, "charges": [asdict(charge) for charge in charges]}
         replace_file(_header(self._folder, self._index), to_bytes(header))
 
@@ -180,11 +185,14 @@ class Bundle:
             raise CorrelationExhausted(f"{self._name} is used up, and {request} is needed")
         try:
             correlation = cast("dict[str, Any]", from_bytes(head, _MAX_HEADER_BYTES))
-            described, kinds = correlation["request"], correlation["parts"]
+            described, kinds, digest = (correlation[name] for name in ("request", "parts", "digest"))
             if described != _described(request):
                 raise CorrelationExhausted(f"{self._name} has {described} next, and {request} is needed")
-            return tuple(self._part(str(name), list(map(int, shape))) for name, shape in kinds)
-        except (MalformedFrame, KeyError, ValueError, TypeError) as error:
+            parts = tuple(self._part(str(name), list(map(int, shape))) for name, shape in kinds)
+            if _digest([part.numpy() for part in parts]) != digest:
+                raise MalformedFrame("its numbers are others than were written")
+            return parts
+        except (MalformedFrame, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise ConfigError(f"{self._name} is damaged: {error}") from None
 
     def close(self) -> None:
@@ -220,6 +228,13 @@ class KeptFolder(OneTimeFolder):
             return Bundle(self.folder, index)
         finally:
             self.unlink(index)
+
+
+def _digest(arrays: Sequence[NDArray[Any]]) -> bytes:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.digest()
 
 
 def _described(request: Request) -> list[Any]:
