@@ -309,8 +309,7 @@ def _not_measured(plan: Plan) -> str:
         return f"nothing of the suite {plan.suite} was measured"
     return (
         "it has no dealer, whom to trust is not chosen by speed, and its speed is not measured here: take it "
-        f"with --plan {plan.name}; `mpcinfer cost MODEL --plan {plan.name}` says what it sends, `mpcinfer "
-        "bench` how long it takes"
+        f"with --plan {plan.name}; `mpcinfer cost` says what it sends, `mpcinfer bench` how long it takes"
     )
 
 

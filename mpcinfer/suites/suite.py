@@ -331,7 +331,8 @@ class Suite(ABC):
                 folder that is not empty, or a full disk.
             PeerError: the peer went away, or sent what it should not.
         """
-        raise ConfigError(f"plan {session_config.plan.name} has a dealer, which deals ahead: mpcinfer deal")
+        name = session_config.plan.name
+        raise ConfigError(f"plan {name} has a dealer, which deals ahead: see mpcinfer deal --help")
 
     def holds(self, folder: Path) -> bool:
         """Whether a folder has correlations of this suite."""

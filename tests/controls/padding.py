@@ -10,7 +10,7 @@ from unittest.mock import patch
 import torch
 
 from mpcinfer.models.padding import is_padding
-from mpcinfer.suites.arithmetic import backend
+from mpcinfer.suites.arithmetic import padded_scores
 from mpcinfer.suites.fss import attention, pooling
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from protocols.fss.executors.executor import Executor
@@ -63,8 +63,8 @@ def _from_the_first_key(
 
 Broken = Callable[[], AbstractContextManager[object]]
 BATCHES: dict[str, Broken] = {
-    "one sequence is not masked": partial(_hiding, _without_the_shortest, attention, backend),
-    "one key is not masked": partial(_hiding, _without_the_last_key, attention, backend),
+    "one sequence is not masked": partial(_hiding, _without_the_shortest, attention, padded_scores),
+    "one key is not masked": partial(_hiding, _without_the_last_key, attention, padded_scores),
 }
 """For any model."""
 WINDOWS: dict[str, Broken] = {

@@ -42,7 +42,7 @@ class _Unbilled:
     """A link's meter that is charged for nothing."""
 
     def __init__(self, link: Link) -> None:
-        self.label, self.without_depth = link.meter.label, link.meter.without_depth
+        self.label, self.clock = link.meter.label, link.meter.clock
 
     def charge_frame(self, *_: object, **__: object) -> None:
         return
@@ -74,6 +74,7 @@ class Spoiler:
         for kind in draw.sample(sorted(spoiled), min(self.each, len(spoiled))):
             probe: Any = copy.copy(link)
             probe.channel, probe.meter, probe._waiting = Canned(spoiled[kind]), _Unbilled(link), None
+            probe._deepest_received = dict(link._deepest_received)
             self.tried[kind] = self.tried.get(kind, 0) + 1
             try:
                 receive(probe)

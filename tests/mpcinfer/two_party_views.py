@@ -38,7 +38,14 @@ from tests.joint import Bits
 from tests.mpcinfer.joint_views import Seen
 from tests.mpcinfer.two_parties import run_two_parties
 from tests.protocols.two_party.ideal import IdealCorrelations
-from tests.protocols.two_party.transcripts import Noted, Opening, Transcript, modulo, online_frames
+from tests.protocols.two_party.transcripts import (
+    Noted,
+    Opening,
+    Transcript,
+    modulo,
+    online_frames,
+    visible,
+)
 
 Steps = Sequence[Sequence[int]]
 Make = Callable[[int, int], Correlations]
@@ -138,10 +145,16 @@ def _view(openings: Sequence[Opening], made: Transcript, rank: int, inputs: Inpu
 
 def _parts(taken: Sequence[tuple[Request, Sequence[torch.Tensor]]]) -> list[Seen]:
     return [
-        Seen(f"own {request.kind} {number} part {i}", _part_bits(request, i), part.long())
+        Seen(f"own {request.kind} {number} part {i}", _part_bits(request, i), _drawn(request, i, part))
         for number, (request, parts) in enumerate(taken)
         for i, part in enumerate(parts)
     ]
+
+
+def _drawn(request: Request, place: int, part: torch.Tensor) -> torch.Tensor:
+    """What is random of a part: where a token sees nothing, masks of weights are zero."""
+    rows = {Kind.SCORES: 2, Kind.MIX: 0}
+    return visible(part) if rows.get(request.kind) == place else part.long()
 
 
 def _part_bits(request: Request, place: int) -> int:

@@ -143,7 +143,10 @@ def _changed(preset: str, suite: str = "", **choices: str) -> Plan:
     ("plan", "message"),
     [
         (_changed("crypten", suite="fs"), "no suite 'fs'; did you mean 'fss'"),
-        (_changed("crypten", suite="fss"), "suite fss has no linear; it has .*embedding"),
+        (
+            _changed("crypten", suite="fss", linear="", truncation=""),
+            "suite fss has no comparison; it has .*embedding",
+        ),
         (_changed("crypten", maximum="tree"), "suite crypten has no maximum; it has .*softmax"),
         (_changed("crypten", gelu=""), "plan crypten names no protocol for gelu"),
         (_changed("crypten", truncation="faithful"), "truncation has no protocol 'faithful'.*exact, local"),

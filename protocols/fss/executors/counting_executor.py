@@ -35,12 +35,12 @@ class Counting(Executor):
         self.meter.charge_offline(SERVER, server)
         self.meter.charge_offline(CLIENT, client)
         with self.meter.phase(Phase.OFFLINE):
-            for message in gate.offline_messages(*inputs):
-                self.send(message)
             if (product := gate.encrypted_product(*inputs)) is not None:
                 for receiver, size in enumerate(self.encrypted.count(product)):
                     if size:
                         self._link.send(size, receiver)
+            for message in gate.offline_messages(*inputs):
+                self.send(message)
         for message in gate.messages(*inputs):
             self.send(message)
         return gate.outputs(*inputs)

@@ -144,13 +144,13 @@ def _masks(why: str, taken: Sequence[tuple[Request, Parts]]) -> list[Parts]:
     kinds, _ = MASKED.get(why, ((), ()))
     parts = [parts for request, parts in taken if request.kind in kinds]
     if why == "mixed":
-        return [(_visible(left),) for left, _, _ in parts]
+        return [(visible(left),) for left, _, _ in parts]
     if why == "kept":  # scores' and mixes', by turns
         return [(s, r, r_mix) for (s, r, _), (_, r_mix, _) in zip(parts[::2], parts[1::2], strict=True)]
     return parts
 
 
-def _visible(left: torch.Tensor) -> torch.Tensor:
+def visible(left: torch.Tensor) -> torch.Tensor:
     """Of rows [..., T, S] what is up to each token's own place."""
     tokens, keys = left.shape[-2:]
     return left[..., torch.ones(tokens, keys, dtype=torch.bool).tril(keys - tokens)]
