@@ -332,7 +332,7 @@ class Suite(ABC):
             PeerError: the peer went away, or sent what it should not.
         """
         name = session_config.plan.name
-        raise ConfigError(f"plan {name} has a dealer, which deals ahead: see mpcinfer deal --help")
+        raise ConfigError(f"plan {name} has a dealer, which deals ahead: `mpcinfer deal`")
 
     def holds(self, folder: Path) -> bool:
         """Whether a folder has correlations of this suite."""
