@@ -70,9 +70,8 @@ def test_missing_masks_are_a_leak(secret: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Stream, "masks", none)
     audit = audit_opened(get_plan("crypten"), secret, candidates=3, trials=12)
     assert not audit.clean
-    leak = max(audit.leaks, key=lambda row: row.best)
-    assert leak.best == 1.0
-    assert leak.reason.startswith("beaver")
+    certain = [row.reason for row in audit.leaks if row.best == 1.0]
+    assert any(reason.startswith("beaver") for reason in certain)
 
 
 def test_one_candidate_is_refused() -> None:
