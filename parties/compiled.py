@@ -12,6 +12,7 @@ import inspect
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
@@ -86,21 +87,36 @@ def times_compiled() -> int:
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in _KERNELS)
 
 
+@dataclass(slots=True)
+class Compiled:
+    """How many functions were compiled."""
+
+    count: int = 0
+
+
 @contextmanager
-def on_compile(tell: Callable[[], None]) -> Generator[None]:
-    """Calls `tell`, from the thread that compiles, whenever a function begins to be compiled in a block."""
+def on_compile(tell: Callable[[int, int], None] | None) -> Generator[Compiled]:
+    """Counts the functions that are compiled in a block.
+
+    Args:
+        tell: is told how many are compiled, and of how many, as far as can be known, when one begins
+            to be; from the thread that compiles.
+    """
+    compiled = Compiled()
     ours = {id(kernel) for kernel in _KERNELS}
 
     class _Listener(event.Listener):
         def on_start(self, event: Any) -> None:
             if id(event.data["dispatcher"]) in ours:
-                tell()
+                compiled.count += 1
+                if tell is not None:
+                    tell(compiled.count, max(compiled.count, kernels()))
 
         def on_end(self, event: Any) -> None:
             """Nothing."""
 
     with event.install_listener("numba:compile", _Listener()):
-        yield
+        yield compiled
 
 
 class _Files(IndexDataCacheFile):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from parties.errors import ConfigError
 Closure = Callable[[], Any]
 
 
-class OptimizerWrapper(Optimizer):
+class OptimizerWrapper(Optimizer, ABC):
     """Changes the steps of any `torch.optim` optimizer.
 
     Groups of parameters and state are those of the wrapped optimizer, the same objects: a scheduler of
@@ -47,20 +48,21 @@ class OptimizerWrapper(Optimizer):
             self._advance(_beginning_with(loss, closure))
         return loss
 
+    @abstractmethod
     def _advance(self, closure: Closure | None) -> None:
         """One step without gradient tracking; the gradients are there."""
-        raise NotImplementedError
 
     def told(self) -> dict[str, float]:
         """Figures on the last step for a log, those of wrapped wrappers included."""
         return self.base.told() if isinstance(self.base, OptimizerWrapper) else {}
 
+    @abstractmethod
     def _own_state(self) -> dict[str, Any]:
         """What the wrapper keeps: numbers, texts, tensors and lists of them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _load_own_state(self, state: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Takes that back."""
 
     def gradients(self) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
         """Group and parameter of every gradient that there is, in order."""

@@ -16,7 +16,7 @@ from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.models.variants import variant
 from mpcinfer.suites.fss.ready import GPT2, LLAMA, warm_up
 from mpcinfer.suites.kernel_mark import cache_folder, mark_warm
-from parties.compiled import kernels, on_compile
+from parties.compiled import on_compile
 from protocols.fss.gates.coarse_maximum import MAX_RING_BITS
 from protocols.fss.plans import PLANS, is_faithful
 from protocols.fss.registry import OPERATIONS
@@ -50,22 +50,14 @@ def warm(tell: Callable[[int, int], None] | None = None) -> int:
     Raises:
         ConfigError: the cache folder is not the user's alone.
     """
-    done = 0
-
-    def compiling() -> None:
-        nonlocal done
-        done += 1
-        if tell is not None:
-            tell(done, max(done, kernels()))
-
-    with on_compile(compiling):
+    with on_compile(tell) as compiled:
         for plan, config, tokens, weight in _warm_ups():
             ranges = load_ranges_of(_NARROW) if is_faithful(plan) else dict[str, float]()
             warm_up(plan, config, ranges, tokens=tokens, weight=weight)
         _count_histograms()
     if cache_folder().writable:
         mark_warm()
-    return done
+    return compiled.count
 
 
 def _warm_ups() -> Generator[tuple[Plan, ModelConfig, tuple[int, ...], float]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 
 from mpcinfer.suites.kernel_mark import cache_folder, mark_warm
-from parties.compiled import kernels, on_compile
+from parties.compiled import on_compile
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter
 from parties.threads import run_two_threads
@@ -41,14 +41,6 @@ def warm(tell: Callable[[int, int], None] | None = None) -> int:
     Raises:
         ConfigError: the cache folder is not the user's alone.
     """
-    done = 0
-
-    def compiling() -> None:
-        nonlocal done
-        done += 1
-        if tell is not None:
-            tell(done, max(done, kernels()))
-
     counting = CountingArithmetic(Meter(timed=False), _RING_BITS, FRAC_BITS)
     _every_primitive(counting)
 
@@ -57,11 +49,11 @@ def warm(tell: Callable[[int, int], None] | None = None) -> int:
         source.announce(counting.requests)
         _every_primitive(TwoPartyArithmetic(link, source, _RING_BITS, FRAC_BITS))
 
-    with on_compile(compiling):
+    with on_compile(tell) as compiled:
         run_two_threads(party, party, timeout_s=_PATIENCE_S)
     if cache_folder().writable:
         mark_warm(*KERNEL_SOURCES)
-    return done
+    return compiled.count
 
 
 def _every_primitive(executor: Arithmetic) -> None:
