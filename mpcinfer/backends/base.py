@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import torch
 
+from mpcinfer.models.attention_state import AttentionState
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
 from mpcinfer.models.rope import Rope
 from mpcinfer.models.site import Part, Site
@@ -123,8 +124,13 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         form: AttentionForm,
         offset: WeightT | None = None,
         epsilon: WeightT | None = None,
+        *,
+        state: AttentionState[TensorT] | None = None,
     ) -> TensorT:
-        """Attention of queries [B, H, T, K] over keys and values [B, H, S, K] -> [B, H, T, K]."""
+        """Attention of queries [B, H, T, K] over keys and values [B, H, S, K], and over what the state has
+        -> [B, H, T, K]."""
+        if state is not None:
+            raise ConfigError(f"{type(self).__name__} has no attention over states")
         with self.span("scores", "matmul"):
             with self.sized("scores/matmul"):
                 scores = self.matmul(q, self.transpose(k))

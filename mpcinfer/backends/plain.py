@@ -8,7 +8,9 @@ import torch
 from torch.nn import functional
 
 from mpcinfer.backends.attention_weights import capped, causal_weights
+from mpcinfer.backends.feature_maps import softmax_with_state, squares_with_state
 from mpcinfer.backends.tensors import TensorBackend
+from mpcinfer.models.attention_state import AttentionState
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
 from mpcinfer.models.rope import Rope
 from mpcinfer.models.turning import Turning, rope_angles
@@ -39,6 +41,25 @@ class PlainBackend(TensorBackend):
         self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
     ) -> torch.Tensor:
         return causal_weights(scores, start, form, epsilon)
+
+    def attention(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        start: int,
+        form: AttentionForm,
+        offset: torch.Tensor | None = None,
+        epsilon: torch.Tensor | None = None,
+        *,
+        state: AttentionState[torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        if state is None:
+            return super().attention(q, k, v, start, form, offset, epsilon)
+        scores = capped(self.add_offset(q @ self.transpose(k), offset, form.shift), form.cap)
+        if form.kind == "softmax":
+            return softmax_with_state(q, scores, v, start, form, state)
+        return squares_with_state(q, scores, v, start, form, state, offset, epsilon)
 
     def kernel_inputs(self, q: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         halves = [x.square().sum(-1, keepdim=True) * -0.5 for x in (q, k)]

@@ -6,7 +6,7 @@ F hidden, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -14,6 +14,7 @@ import torch
 
 from mpcinfer.backends.attention_weights import capped
 from mpcinfer.backends.base import Backend, TensorT, WeightT
+from mpcinfer.models.attention_state import AttentionState
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.kinds import ActivationKind
 from mpcinfer.models.norm_kinds import POINTWISE
@@ -73,11 +74,16 @@ class _Pass(Generic[TensorT]):
 
 @dataclass(frozen=True, slots=True)
 class Decoder(Generic[TensorT, WeightT]):
-    """A model on a backend: `config`'s layers over `weights` (names and shapes: `weight_shapes`)."""
+    """A model on a backend: `config`'s layers over `weights` (names and shapes: `weight_shapes`).
+
+    Attributes:
+        prefix: what every layer's queries see besides the tokens, or nothing.
+    """
 
     backend: Backend[TensorT, WeightT]
     config: ModelConfig
     weights: Mapping[str, WeightT]
+    prefix: Sequence[AttentionState[TensorT]] = ()
 
     def forward(
         self,
@@ -264,7 +270,8 @@ class Decoder(Generic[TensorT, WeightT]):
             groups = config.heads // config.kv_heads
             k, v = backend.repeat_heads(k, groups), backend.repeat_heads(v, groups)
             head_numbers = (self.weights.get(f"layer{layer}.attn.{name}") for name in ("offset", "epsilon"))
-            mixed = backend.attention(q, k, v, start, config.form_of(layer), *head_numbers)
+            state = self.prefix[layer] if self.prefix else None
+            mixed = backend.attention(q, k, v, start, config.form_of(layer), *head_numbers, state=state)
             out = self._linear(backend.merge_heads(mixed), f"layer{layer}.attn.out", "out")
             return self._norm(out, layer, "attn.post") if config.post_norms else out
 

@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from mpcinfer.models.attention_state import AttentionState
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
 from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.rope import Rope
@@ -152,8 +153,11 @@ class FssBounds(ErrorBoundBackend):
         form: AttentionForm,
         offset: torch.Tensor | None = None,
         epsilon: torch.Tensor | None = None,
+        *,
+        state: AttentionState[Bounded] | None = None,
     ) -> Bounded:
         """softmax(q k^T) v; see `_weights_error`. The reciprocal is off by d of itself and by h."""
+        assert state is None
         p, widths = self._precision, self._widths.attention(int(self._meter.label.split(".")[0][5:]))
         keys = k.map(lambda t: t.transpose(-1, -2))
         scores = q.value @ keys.value
@@ -188,6 +192,7 @@ class FssBounds(ErrorBoundBackend):
         epsilon: torch.Tensor | None,
     ) -> Bounded:
         """Offsets, shift and epsilon are on the grid of scores, and within half a unit of it."""
+        assert state is None
         p, widths = self._precision, self._widths.attention(int(self._meter.label.split(".")[0][5:]))
         half = self._rounded * _unit(p.query + p.key + 1)
         hidden = ~torch.ones(scores.value.shape[-2:], dtype=torch.bool).tril(start)
@@ -215,6 +220,7 @@ class FssBounds(ErrorBoundBackend):
 
             |a_j / A - b_j / B| <= ((t b_j + h) + b_j (t + n h / B)) / A,   A >= B (1 - t) - n h.
         """
+        assert state is None
         p, widths = self._precision, self._widths.attention(int(self._meter.label.split(".")[0][5:]))
         formats = exponential_formats(widths, p, coarse=True, exact_truncation=self._exact_truncation)
         g = self._suite.exponential.max_rel_error(formats)

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from mpcinfer.backends.base import Backend
+from mpcinfer.models.attention_state import AttentionState
 from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind
 from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.padding import positions_of
@@ -27,6 +27,7 @@ from mpcinfer.suites.fss.embedding import embedded_rows
 from mpcinfer.suites.fss.ffn_widths import FfnWidths
 from mpcinfer.suites.fss.formats import activation_formats
 from mpcinfer.suites.fss.kernel_attention import kernel_attention, publish_kernel_inputs
+from mpcinfer.suites.fss.moving import MovingBackend
 from mpcinfer.suites.fss.norms import Rows, over_roots
 from mpcinfer.suites.fss.pointwise_norms import pointwise_norm
 from mpcinfer.suites.fss.pooling import sum_without_padding
@@ -56,7 +57,7 @@ from protocols.fss.ring import signed
 from protocols.share import Held, Share
 
 
-class FssBackend(Backend[Share, Matrix]):
+class FssBackend(MovingBackend):
     """Runs a decoder on an executor of the FSS suite.
 
     Args:
@@ -80,7 +81,8 @@ class FssBackend(Backend[Share, Matrix]):
         batch: int = 1,
         padding: Sequence[int] | None = None,
     ) -> None:
-        self.executor, self._config, self._widths, self._suite = executor, config, widths, suite
+        super().__init__(executor)
+        self._config, self._widths, self._suite = config, widths, suite
         self._batch, self._padding = batch, padding
         self._precision = widths.precision
         if suite.polynomial:
@@ -252,7 +254,11 @@ class FssBackend(Backend[Share, Matrix]):
         form: AttentionForm,
         offset: Matrix | None = None,
         epsilon: Matrix | None = None,
+        *,
+        state: AttentionState[Share] | None = None,
     ) -> Share:
+        if state is not None:
+            raise ConfigError("fss: no attention over states yet")
         assert isinstance(k, CachedShare)
         assert isinstance(v, CachedShare)
         around = (self.executor, self._suite, q, k, v, self._widths.attention(self._layer), self._precision)
@@ -340,44 +346,6 @@ class FssBackend(Backend[Share, Matrix]):
         if opened.value.device.type == "meta":
             return None
         return signed(opened.value, opened.ring_bits).double() / 2.0**opened.frac_bits
-
-    # -- moving elements -------------------------------------------------------------------------------------
-
-    def split(self, x: Share, sizes: Sequence[int]) -> list[Share]:
-        starts = [sum(sizes[:i]) for i in range(len(sizes))]
-        return [
-            self.executor.map(x, lambda v, at=at, size=size: v[..., at : at + size])
-            for at, size in zip(starts, sizes, strict=True)
-        ]
-
-    def split_heads(self, x: Share, heads: int) -> Share:
-        return self.executor.map(x, lambda v: v.reshape(*v.shape[:-1], heads, -1).transpose(-2, -3))
-
-    def merge_heads(self, x: Share) -> Share:
-        return self.executor.map(x, lambda v: v.transpose(-2, -3).flatten(-2))
-
-    def repeat_heads(self, x: Share, times: int) -> Share:
-        if times == 1:
-            return x
-
-        def repeat(v: torch.Tensor) -> torch.Tensor:
-            return v.repeat_interleave(times, dim=-3)
-
-        return x.arranged(repeat) if isinstance(x, CachedShare) else self.executor.map(x, repeat)
-
-    def transpose(self, x: Share) -> Share:
-        return self.executor.map(x, lambda v: v.transpose(-1, -2))
-
-    def concat_tokens(self, a: Share, b: Share) -> Share:
-        assert isinstance(a, CachedShare)
-        assert isinstance(b, CachedShare)
-        return a.appended(b)
-
-    def first_tokens(self, x: Share, count: int) -> Share:
-        return x.first_rows(count)
-
-    def last_tokens(self, x: Share, count: int) -> Share:
-        return self.executor.map(x, lambda v: v[..., -count:, :])
 
     # -- what this suite computes inside of larger steps -------------------------------------------------
 
