@@ -192,7 +192,6 @@ class FssBounds(ErrorBoundBackend):
         epsilon: torch.Tensor | None,
     ) -> Bounded:
         """Offsets, shift and epsilon are on the grid of scores, and within half a unit of it."""
-        assert state is None
         p, widths = self._precision, self._widths.attention(int(self._meter.label.split(".")[0][5:]))
         half = self._rounded * _unit(p.query + p.key + 1)
         hidden = ~torch.ones(scores.value.shape[-2:], dtype=torch.bool).tril(start)
@@ -220,7 +219,6 @@ class FssBounds(ErrorBoundBackend):
 
             |a_j / A - b_j / B| <= ((t b_j + h) + b_j (t + n h / B)) / A,   A >= B (1 - t) - n h.
         """
-        assert state is None
         p, widths = self._precision, self._widths.attention(int(self._meter.label.split(".")[0][5:]))
         formats = exponential_formats(widths, p, coarse=True, exact_truncation=self._exact_truncation)
         g = self._suite.exponential.max_rel_error(formats)
