@@ -340,13 +340,14 @@ def _checked(
 ) -> Callable[..., object]:
     parameters = list(inspect.signature(bound).parameters)
 
-    def run(*arguments: object) -> object:
-        named = dict(zip(parameters, arguments, strict=True))
+    def run(*arguments: object, **by_name: object) -> object:
+        names = [name for name in parameters if name not in by_name]
+        named = dict(zip(names, arguments, strict=True)) | by_name
         weight = named.get("weight", named.get("table"))
         if isinstance(weight, Matrix) and "bias" in named:
             named["bias"] = weight.bias
         allowed = bound(**{parameter: _as_float(value) for parameter, value in named.items()})
-        result = operation(*arguments)
+        result = operation(*arguments, **by_name)
         pairs = zip(_as_tuple(result), _as_tuple(allowed), strict=True)
         for got, right in pairs:
             assert isinstance(got, Share)

@@ -204,8 +204,8 @@ def test_the_check_rejects_attention_that_is_off(name: str, monkeypatch: pytest.
     model = whole(name, EXACT)
     program, original = model.program, FssBackend.attention
 
-    def larger(self: FssBackend, *arguments: object) -> Share:
-        result = original(self, *arguments)  # type: ignore[arg-type] # pyright: ignore
+    def larger(self: FssBackend, *arguments: object, **by_name: object) -> Share:
+        result = original(self, *arguments, **by_name)  # type: ignore[arg-type] # pyright: ignore
         return dataclasses.replace(result, value=result.value + (result.value >> 1))
 
     monkeypatch.setattr(FssBackend, "attention", larger)
