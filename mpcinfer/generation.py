@@ -97,6 +97,20 @@ class Remembered:
     def __init__(self, step: Step, rewind: Callable[[int], None]) -> None:
         self._step, self._rewind = step, rewind
         self._seen: list[int] = []
+        self._turns: list[int] = []
+
+    def begin(self, ids: Sequence[int], *, keep: bool) -> None:
+        """A new prompt follows. Where what was seen is kept, whole turns that the prompt begins with are: no
+        part of one.
+
+        A turn ends with a prompt, or with its answer. The other party sees how many tokens are kept: it
+        learns after which turn a conversation changed, and not at which of the next one's tokens.
+        """
+        common = _common(self._seen, ids) if keep else 0
+        if common < len(self._seen):
+            self.forget(max((end for end in self._turns if end <= common), default=0))
+        kept = len(self._seen)
+        self._turns = [*(end for end in self._turns if end < kept), *([kept] if kept else []), len(ids)]
 
     def __call__(self, ids: Sequence[int], rows: int) -> torch.Tensor:
         """See `Predict`; at least the last `rows` tokens are run."""

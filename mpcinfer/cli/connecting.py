@@ -20,10 +20,10 @@ from mpcinfer.suites.suite import DEALER
 from parties.errors import ConfigError
 
 if TYPE_CHECKING:  # imported while the other parties start
-    from mpcinfer.chat import ChatModel
     from mpcinfer.models.public import PublicModel
     from mpcinfer.prompts import Text
     from mpcinfer.roles.client import PrivateClient
+    from mpcinfer.turn import ChatModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

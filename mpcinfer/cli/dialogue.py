@@ -11,10 +11,11 @@ from typing import Any
 
 from rich.console import Console
 
-from mpcinfer.chat import ChatModel, Conversation, Turn
+from mpcinfer.chat import Conversation
 from mpcinfer.cli.progress import Answering, TurnBar
 from mpcinfer.cli.tables import human_bytes, print_bill
 from mpcinfer.roles.client import PrivateClient
+from mpcinfer.turn import ChatModel, Turn
 from parties.errors import ConfigError
 
 _COMMANDS = """/bill    what the session has cost so far, by kind of operation

@@ -21,10 +21,10 @@ from parties.errors import ConfigError
 from protocols.plan import DEFAULT_PLAN
 
 if TYPE_CHECKING:
-    from mpcinfer.chat import ChatModel
     from mpcinfer.models.kinds import HeadKind
     from mpcinfer.models.public import PublicModel
     from mpcinfer.prompts import Text
+    from mpcinfer.turn import ChatModel
     from parties.bill import Bill
 
 SMALL_ENCODER = "minilm-l6"

@@ -94,8 +94,9 @@ class PrivateClient:
             prompt: text; for a chat model, `public.tokenizer.chat(...)` makes one of a conversation.
             max_new_tokens: the most tokens to generate; the server learns how many there were.
             on_text: is told of the whole answer so far after each token.
-            keep_cache: a conversation goes on: of the prompt, which holds all of it, the tokens at its start
-                that the session has seen already are not run again. The server learns how many those are.
+            keep_cache: a conversation goes on: of the prompt, which holds all of it, the turns at its start
+                that the session has seen already are not run again. The server learns how many tokens those
+                have, and so after which turn a conversation was changed.
             speculate: the most drafts that a pass checks, from 0 to 64. Rounds a pass stay what they are,
                 bytes and computing grow with the tokens of it. The server learns how many drafts each pass
                 has and how many of them were right, which says how predictable the answer is.
@@ -248,8 +249,7 @@ class PrivateClient:
                 end = min(len(ids) - (rows - 1) + max_new_tokens, self.max_context)
                 course = NextPass(end)
                 self._steps.expect(0 if drafting else end - len(ids) - 1)
-                if not keep_cache:
-                    self._remembered.forget()
+                self._remembered.begin(ids[: len(ids) - (rows - 1)], keep=keep_cache)
             self._then = course.after(len(ids), rows)
             return self._remembered(ids, rows)
 

@@ -136,3 +136,37 @@ def test_a_full_session_refuses_more() -> None:
     session.step([1] * 24)
     with pytest.raises(ConfigError, match="25 tokens"):
         session.step([1])
+
+
+def _kept_of(prompts: Sequence[Sequence[int]], *, keep: bool = True) -> list[int]:
+    """How many tokens are kept when each prompt after the first begins; answers are 90, 91."""
+    length, kept = 0, list[int]()
+
+    def step(ids: Sequence[int], rows: int) -> torch.Tensor:
+        nonlocal length
+        length += len(ids)
+        return torch.zeros(rows, 100)
+
+    def rewind(to: int) -> None:
+        nonlocal length
+        length = to
+
+    seen = Remembered(step, rewind)
+    for prompt in prompts:
+        seen.begin(prompt, keep=keep)
+        kept.append(length)
+        seen(prompt, 1)
+        seen([*prompt, 90], 1)
+        seen([*prompt, 90, 91], 1)
+    return kept[1:]
+
+
+def test_a_changed_conversation_is_cut_where_a_turn_ended() -> None:
+    first, second = [1, 2, 3], [1, 2, 3, 90, 91, 4, 5]
+    third = [*second, 90, 91, 6]
+    assert _kept_of([first, second, third]) == [5, 9]  # it goes on
+    assert _kept_of([first, second, [*second[:-1], 7]]) == [5, 5]  # the second question is another: all of it
+    assert _kept_of([first, second, [1, 2, 3, 8]]) == [5, 3]  # the first answer is
+    assert _kept_of([first, second, [1, 2, 8]]) == [5, 0]  # the first question is, in its last token
+    assert _kept_of([first, second, third, [*second, 8]]) == [5, 9, 7]
+    assert _kept_of([first, second], keep=False) == [0]

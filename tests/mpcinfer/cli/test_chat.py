@@ -14,13 +14,13 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from mpcinfer import cost
-from mpcinfer.chat import Turn
 from mpcinfer.cli import chat as command
 from mpcinfer.cli import dialogue
 from mpcinfer.cli.main import app
 from mpcinfer.cli.progress import Stream
 from mpcinfer.models.folder import save_model
 from mpcinfer.models.load import load_model
+from mpcinfer.turn import Turn
 from parties.bill import BillRow
 from tests.deadlines import HANG_S
 from tests.mpcinfer.test_chat import TEMPLATE
