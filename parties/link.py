@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -43,11 +43,15 @@ class Link:
         meter: is charged for every frame; its span path is the frame's label.
         rank: this party, 0 server or 1 client. None on a link to or from a dealer, whose traffic is charged
             as preprocessing by who uses it and not here.
+
+    Attributes:
+        on_sent: is told of every frame that was sent, as the peer gets it.
     """
 
     def __init__(self, channel: Channel, meter: Meter, rank: int | None) -> None:
         self.channel, self.meter, self.rank = channel, meter, rank
         self.session = b""
+        self.on_sent: Callable[[Frame], None] | None = None
         self._sent = self._received = 0
         self._deepest_sent, self._deepest_received = dict.fromkeys(Clock, 0), dict.fromkeys(Clock, 0)
         self._waiting: list[Buffer] | None = None
@@ -63,6 +67,8 @@ class Link:
         parts = encode(frame)
         self.channel.send(parts)
         self._sent += 1
+        if self.on_sent is not None:
+            self.on_sent(frame)
         if clock is not None:
             self._deepest_sent[clock] = max(self._deepest_sent[clock], depth)
         if self.rank is not None:

@@ -25,6 +25,7 @@ from mpcinfer.cli.list import listed
 from mpcinfer.cli.models import models
 from mpcinfer.cli.plan import plan
 from mpcinfer.cli.prepare import prepare
+from mpcinfer.cli.proxy import proxy
 from mpcinfer.cli.publish import publish
 from mpcinfer.cli.reading import classify, embed
 from mpcinfer.cli.report import report
@@ -46,6 +47,7 @@ and neither learns the other's secret. Every message is billed.
     mpcinfer demo                               one private answer on this machine
     mpcinfer generate "for i in" --local plain  the same model without privacy
     mpcinfer chat --local private               talk with a chat model, privately
+    mpcinfer proxy --local private              the same for programs that speak the OpenAI API, and as a page
     mpcinfer embed "a text" --local private     its vector; `classify` gives its label
     mpcinfer cost gpt2 --tokens 128             what GPT-2 would cost, not run
     mpcinfer plan gpt2 --network lan-1g         which protocols suit a model and a network
@@ -74,7 +76,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *(demo, generate, chat, embed, classify, cost, plan, models, serve, dealer, deal, prepare, skip, warm),
+    *(
+        demo,
+        generate,
+        chat,
+        proxy,
+        embed,
+        classify,
+        cost,
+        plan,
+        models,
+        serve,
+        dealer,
+        deal,
+        prepare,
+        skip,
+        warm,
+    ),
     *(train, entropy, calibrate, fold, publish),
     report,
 ):

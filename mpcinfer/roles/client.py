@@ -34,6 +34,7 @@ from parties.link import Link
 from parties.meter import CLIENT, Meter
 from parties.shaped import Shape, over
 from parties.tcp import TcpChannel, connect
+from parties.wire import Frame
 from protocols.plan import Plan
 
 
@@ -219,6 +220,10 @@ class PrivateClient:
             steps.pad(given.padding)
         steps.expect(0)
         return steps.step([token for ids in given.ids for token in ids])[: given.count]
+
+    def watch_sent(self, on_sent: Callable[[Frame], None]) -> None:
+        """`on_sent` is told of every frame to the server, as the server gets it."""
+        self._steps.watch_sent(on_sent)
 
     def bill_so_far(self) -> Bill:
         """This party's bill up to now; the one that both parties agree on comes with `finish`."""

@@ -15,7 +15,7 @@ to know what comes next, and how many are forgotten again; nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -27,6 +27,7 @@ from parties.bill import Bill, BillRow
 from parties.errors import PeerMismatch
 from parties.link import Link
 from parties.meter import Phase
+from parties.wire import Frame
 
 _STEP, _BILL, _END = "session.step", "session.bill", "session.end"
 _MAX_STEP_BYTES = 1 << 15
@@ -214,6 +215,10 @@ class StepClient:
         assert logits is not None
         self._start, self._more = start + tokens, self._more - 1
         return logits
+
+    def watch_sent(self, on_sent: Callable[[Frame], None]) -> None:
+        """`on_sent` is told of every frame to the server."""
+        self._link.on_sent = on_sent
 
     def bill_so_far(self) -> Bill:
         """This party's bill up to now, which nobody has confirmed."""

@@ -1,0 +1,182 @@
+"""`mpcinfer proxy`: the client as a local server that speaks the OpenAI API."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import stat
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from mpcinfer.cli import options
+from mpcinfer.cli.options import Local
+from parties.errors import ConfigError
+from protocols.plan import DEFAULT_PLAN
+
+if TYPE_CHECKING:
+    pass
+
+LOOPBACK = "127.0.0.1"
+
+
+def proxy(
+    model: options.AskedModel = None,
+    digest: options.Digest = None,
+    server: Annotated[str | None, typer.Option(help="The server's endpoint, tcp://host:port.")] = None,
+    server_key: Annotated[Path | None, typer.Option(help="The server's .public file.")] = None,
+    dealer: Annotated[str, typer.Option(help="The dealer's endpoint for clients.")] = "tcp://127.0.0.1:7102",
+    dealer_key: Annotated[Path | None, typer.Option(help="The dealer's .public file.")] = None,
+    key: Annotated[Path | None, typer.Option(help="The client's .secret file.")] = None,
+    local: Annotated[
+        Local | None,
+        typer.Option(
+            help="No server: 'plain' in float, 'fixed' in fixed point, both without privacy; 'private' "
+            "starts all parties as processes on this machine."
+        ),
+    ] = None,
+    plan: options.PlanName = DEFAULT_PLAN,
+    choices: options.Choices = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where to listen, on 127.0.0.1 alone; 0 for a free one.")
+    ] = 8137,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keeps the token between starts; made where it is not there. Without it every start has a "
+            "new one.",
+        ),
+    ] = None,
+    tokens: Annotated[
+        int, typer.Option(min=1, help="The most tokens of an answer, where a request does not say.")
+    ] = 256,
+    waiting: Annotated[
+        int, typer.Option(min=0, help="How many requests may wait for the one that runs.")
+    ] = 16,
+    max_context: options.MaxContext = None,
+    check_ranges: options.CheckRanges = False,
+    timeout: options.Timeout = 120.0,
+) -> None:
+    """Speak the OpenAI API on this machine, for a model elsewhere that sees nothing.
+
+    Programs that speak that API work unchanged, and so does the page that is printed at the start. Prompts
+    and answers stay in this process and the programs that ask it: what the server learns is what it learns
+    of `mpcinfer chat`. Requests run one at a time over one session. Every usage object has the bill.
+
+    [bold]Answers[/bold] /v1/chat/completions and /v1/completions, streaming too, /v1/embeddings, /v1/models.
+    What a request asks for and a private run cannot do is an error that names it, never ignored.
+
+    [bold]Examples[/bold]
+
+        mpcinfer proxy --local private --model smollm2-135m-instruct
+        mpcinfer proxy --key keys/client.secret --token-file keys/proxy.token \\
+            --server tcp://server:7100 --server-key keys/server.public \\
+            --dealer tcp://dealer:7102 --dealer-key keys/dealer.public
+        curl http://127.0.0.1:8137/v1/models -H "Authorization: Bearer $(cat keys/proxy.token)"
+    """
+    try:
+        import starlette
+        import uvicorn
+
+        del starlette
+    except ImportError as error:
+        raise ConfigError(f"{error.name} is missing: pip install 'mpcinfer[proxy]'") from error
+    from mpcinfer.cli.connecting import Parties, running
+    from mpcinfer.cli.progress import Waiting
+    from mpcinfer.cli.tables import print_bill
+    from mpcinfer.proxy.app import Proxy
+    from mpcinfer.proxy.guard import Guard
+    from mpcinfer.proxy.model_thread import ModelThread
+    from parties.bill import Bill
+
+    bar, token, bills = Waiting(), _token(token_file), list[Bill]()
+    parties = Parties(
+        server=server,
+        server_key=server_key,
+        dealer=dealer,
+        dealer_key=dealer_key,
+        correlations=None,
+        key=key,
+        timeout_s=timeout,
+        insecure_dealer=False,
+        on_progress=bar.show,
+        max_context=max_context,
+        digest=digest,
+        check_ranges=check_ranges,
+    )
+    console = Console(stderr=True, highlight=False)
+    with closing(_listening(port)) as listening:
+        thread = ModelThread(
+            lambda: running(model, options.ASSISTANT, local, plan, choices or [], parties),
+            waiting,
+            bills.append,
+        )
+        try:
+            with closing(bar):
+                public = thread.start()
+            address = f"{LOOPBACK}:{listening.getsockname()[1]}"
+            private = local not in (Local.PLAIN, Local.FIXED)
+            routes = Proxy(thread, public, plan if private else "", tokens).app()
+            hosts = {address, address.replace(LOOPBACK, "localhost")}
+            _say(console, public.name, address, token, token_file, private=private)
+            config = uvicorn.Config(
+                Guard(routes, token, hosts), log_level="error", access_log=False, lifespan="off", ws="none"
+            )
+            uvicorn.Server(config).run(sockets=[listening])
+        finally:
+            thread.close()
+    for bill in bills:
+        print_bill(console, bill)
+
+
+def _listening(port: int) -> socket.socket:
+    """A socket of this machine alone.
+
+    Raises:
+        ConfigError: something else listens there.
+    """
+    try:
+        return socket.create_server((LOOPBACK, port))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {LOOPBACK}:{port}: {error.strerror}; --port 0 finds one"
+        ) from None
+
+
+def _token(file: Path | None) -> str:
+    """The token, from its file or new.
+
+    Raises:
+        ConfigError: others may read the file, or there is no token in it.
+    """
+    if file is None:
+        return secrets.token_urlsafe(24)
+    try:
+        opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if stat.S_IMODE(file.stat().st_mode) & 0o077:
+            raise ConfigError(f"{file}: others may read it; chmod 600") from None
+        token = file.read_text(encoding="utf-8", errors="replace").strip()
+        if len(token) < 16 or not token.isascii():
+            raise ConfigError(f"{file} has no token of 16 characters or more") from None
+        return token
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    with os.fdopen(opened, "w", encoding="utf-8") as writing:
+        token = secrets.token_urlsafe(24)
+        writing.write(token + "\n")
+    return token
+
+
+def _say(console: Console, model: str, address: str, token: str, file: Path | None, *, private: bool) -> None:
+    """Where to find it."""
+    how = "privately" if private else "in the clear, WITHOUT privacy"
+    console.print(f"[bold]{model}[/bold] {how}, at http://{address}/v1", markup=True, soft_wrap=True)
+    console.print(f"  chat:   http://{address}/#{token}", soft_wrap=True)
+    console.print(f"  token:  {token}" if file is None else f"  token:  in {file}", soft_wrap=True)
+    console.print("  Ctrl-C ends it, with the bill", style="dim")
