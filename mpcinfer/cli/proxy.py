@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 import stat
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -17,9 +18,6 @@ from mpcinfer.cli import options
 from mpcinfer.cli.options import Local
 from parties.errors import ConfigError
 from protocols.plan import DEFAULT_PLAN
-
-if TYPE_CHECKING:
-    pass
 
 LOOPBACK = "127.0.0.1"
 
@@ -89,12 +87,12 @@ def proxy(
     from mpcinfer.cli.connecting import Parties, running
     from mpcinfer.cli.progress import Waiting
     from mpcinfer.cli.tables import print_bill
-    from mpcinfer.proxy.app import Proxy
+    from mpcinfer.proxy.app import Proxy, served_name
     from mpcinfer.proxy.guard import Guard
     from mpcinfer.proxy.model_thread import ModelThread
     from parties.bill import Bill
 
-    bar, token, bills = Waiting(), _token(token_file), list[Bill]()
+    bar, token, bills = Waiting(), token_of(token_file), list[Bill]()
     parties = Parties(
         server=server,
         server_key=server_key,
@@ -123,11 +121,13 @@ def proxy(
             private = local not in (Local.PLAIN, Local.FIXED)
             routes = Proxy(thread, public, plan if private else "", tokens).app()
             hosts = {address, address.replace(LOOPBACK, "localhost")}
-            _say(console, public.name, address, token, token_file, private=private)
+            _say(console, served_name(public), address, token, token_file, private=private)
             config = uvicorn.Config(
                 Guard(routes, token, hosts), log_level="error", access_log=False, lifespan="off", ws="none"
             )
-            uvicorn.Server(config).run(sockets=[listening])
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end it in order
+            with suppress(KeyboardInterrupt):
+                uvicorn.Server(config).run(sockets=[listening])
         finally:
             thread.close()
     for bill in bills:
@@ -148,7 +148,7 @@ def _listening(port: int) -> socket.socket:
         ) from None
 
 
-def _token(file: Path | None) -> str:
+def token_of(file: Path | None) -> str:
     """The token, from its file or new.
 
     Raises:

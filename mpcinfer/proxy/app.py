@@ -68,6 +68,11 @@ class Proxy:
     total: BillRow = field(default_factory=lambda: BillRow(label="total"))
     started: int = field(default_factory=lambda: int(time.time()))
 
+    @property
+    def name(self) -> str:
+        """What requests call the model."""
+        return served_name(self.public)
+
     def app(self) -> Starlette:
         """The ASGI application, unguarded (`guard`)."""
         return Starlette(
@@ -91,13 +96,13 @@ class Proxy:
         messages = [message.plain() for message in body.messages]
         most = body.max_completion_tokens or body.max_tokens
         generating = self._generating(body, lambda public: public.tokenizer.chat(messages), most, keep=True)
-        return await self._respond(generating, ChatAnswers(self.public.name))
+        return await self._respond(generating, ChatAnswers(self.name))
 
     async def complete(self, request: Request) -> Response:
         """A text's continuation."""
         body = parsed(CompletionBody, await _document(request))
         generating = self._generating(body, lambda public: body.prompt, body.max_tokens, keep=False)
-        return await self._respond(generating, TextAnswers(self.public.name))
+        return await self._respond(generating, TextAnswers(self.name))
 
     async def embed(self, request: Request) -> Response:
         """Vectors of texts."""
@@ -117,12 +122,12 @@ class Proxy:
             for number, vector in enumerate(vectors)
         ]
         usage = usage_of(tokens, 0, cost)
-        return JSONResponse({"object": "list", "data": data, "model": self.public.name, "usage": usage})
+        return JSONResponse({"object": "list", "data": data, "model": self.name, "usage": usage})
 
     async def models(self, request: Request) -> Response:
         """The one model, or what a client asks of it by name."""
         model = {
-            "id": self.public.name,
+            "id": self.name,
             "object": "model",
             "created": self.started,
             "owned_by": "mpcinfer",
@@ -147,9 +152,9 @@ class Proxy:
         ]
         return JSONResponse(
             {
-                "model": self.public.name,
+                "model": self.name,
                 "plan": self.plan,
-                "parameters": self.public.config.parameters,
+                "chat": self.public.tokenizer.chat_template is not None,
                 "waiting": self.thread.waiting,
                 "sessions": self.thread.sessions,
                 "bill": bill_of(self.total),
@@ -159,8 +164,7 @@ class Proxy:
 
     async def seen_bytes(self, request: Request) -> Response:
         """The first bytes of the last request that the server saw."""
-        first, total = self.seen.read()
-        return JSONResponse({"bytes": base64.b64encode(first).decode(), "total": total})
+        return JSONResponse({"bytes": base64.b64encode(self.seen.read()).decode()})
 
     def _generating(
         self, body: Sampling, prompt: Callable[[PublicModel], str], most: int | None, *, keep: bool
@@ -169,8 +173,8 @@ class Proxy:
         return Generating(prompt, body, most or self.max_new_tokens, keep)
 
     def _require_model(self, name: str) -> None:
-        if name != self.public.name:
-            message = f"no model {name!r} here, the server has {self.public.name!r}"
+        if name != self.name:
+            message = f"no model {name!r} here, the server has {self.name!r}"
             raise ApiError(404, message, param="model", code="model_not_found")
 
     async def _run(self, work: Callable[[ChatModel], Any]) -> Any:
@@ -225,6 +229,11 @@ class Proxy:
         finally:
             await pieces.aclose()
         yield "data: [DONE]\n\n"
+
+
+def served_name(public: PublicModel) -> str:
+    """What requests call a model: its name, of a path the last part."""
+    return Path(public.name).name
 
 
 def _event(document: dict[str, Any]) -> str:

@@ -10,16 +10,16 @@ SEEN_BYTES = 4096
 
 
 class SeenBytes:
-    """Keeps the first payload bytes of online frames since `restart`: tokens under their masks."""
+    """Keeps the first payload bytes of frames of the computation since `restart`: tokens under their masks,
+    and what is sent ahead of them."""
 
     def __init__(self) -> None:
-        self._lock, self._bytes, self._total = threading.Lock(), bytearray(), 0
+        self._lock, self._bytes = threading.Lock(), bytearray()
 
     def restart(self) -> None:
         """A request begins."""
         with self._lock:
             self._bytes.clear()
-            self._total = 0
 
     def tell(self, frame: Frame) -> None:
         """For `Link.on_sent`; frames that are part of no computation have depth 0."""
@@ -28,11 +28,10 @@ class SeenBytes:
         with self._lock:
             for part in frame.payload:
                 room = SEEN_BYTES - len(self._bytes)
-                self._total += len(part)
                 if room > 0:
                     self._bytes += bytes(part[:room])
 
-    def read(self) -> tuple[bytes, int]:
-        """The bytes kept, and how many there were."""
+    def read(self) -> bytes:
+        """The bytes, `SEEN_BYTES` at most."""
         with self._lock:
-            return bytes(self._bytes), self._total
+            return bytes(self._bytes)

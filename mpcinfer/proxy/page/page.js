@@ -61,11 +61,12 @@ function showModelled() {
 
 // -- pictures ------------------------------------------------------------------------------------------
 
+// Bytes as grey, over and over where there are fewer than pixels.
 function draw(canvas, data) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(SIDE, SIDE);
   for (let at = 0; at < SIDE * SIDE; at += 1) {
-    const grey = at < data.length ? data[at] : 0;
+    const grey = data.length ? data[at % data.length] : 0;
     image.data.set([grey, grey, grey, 255], at * 4);
   }
   context.putImageData(image, 0, 0);
@@ -73,10 +74,10 @@ function draw(canvas, data) {
 
 async function showSeen(typed) {
   draw(byId("typed"), new TextEncoder().encode(typed));
-  const { bytes: first, total } = await (await call("v1/private/seen")).json();
+  const { bytes: first } = await (await call("v1/private/seen")).json();
   draw(byId("seen"), Uint8Array.from(atob(first), (each) => each.charCodeAt(0)));
-  byId("seen-says").textContent = total
-    ? `What the server saw of it: the first ${bytes(Math.min(total, SIDE * SIDE))} of ${bytes(total)}, masked`
+  byId("seen-says").textContent = first
+    ? "What the server saw first: masked, every byte as likely as any other"
     : "In the clear: there is no server";
 }
 
@@ -131,11 +132,12 @@ async function ask(text) {
   answering = new AbortController();
   let said = "", usage = null, reason = "stopped";
   try {
-    const body = JSON.stringify({
-      model: status.model, messages, stream: true,
-      stream_options: { include_usage: true, include_bill: true },
-    });
-    const response = await call("v1/chat/completions", { method: "POST", body, signal: answering.signal });
+    const [path, asked] = status.chat
+      ? ["v1/chat/completions", { messages }]
+      : ["v1/completions", { prompt: text, max_tokens: 48 }];
+    const stream = { stream: true, stream_options: { include_usage: true, include_bill: true } };
+    const body = JSON.stringify({ model: status.model, ...asked, ...stream });
+    const response = await call(path, { method: "POST", body, signal: answering.signal });
     let tokens = 0;
     for await (const event of events(response)) {
       if (event.error) throw new Error(event.error.message);
@@ -143,8 +145,9 @@ async function ask(text) {
       if (event.usage) usage = event.usage;
       const choice = event.choices?.[0];
       if (choice?.finish_reason) reason = choice.finish_reason;
-      if (choice?.delta?.content) {
-        said += choice.delta.content;
+      const piece = choice?.delta?.content ?? choice?.text;
+      if (piece) {
+        said += piece;
         tokens += 1;
         item.firstChild.textContent = said;
         byId("last").textContent = `${tokens} tokens`;
@@ -182,6 +185,7 @@ async function refresh() {
   if (!status.plan) byId("learns").textContent = "Nothing is sent anywhere: the model runs in this process.";
   const { bill } = status;
   byId("all").textContent = bytes(bill.online_bytes_to_server + bill.online_bytes_to_client);
+  byId("text").placeholder = status.chat ? "Ask something" : "A text for the model to continue";
   const select = byId("network");
   if (!select.options.length) {
     for (const network of status.networks) select.add(new Option(network.name, network.name));
