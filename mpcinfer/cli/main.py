@@ -17,6 +17,7 @@ from mpcinfer.cli.cost import cost
 from mpcinfer.cli.deal import deal
 from mpcinfer.cli.dealer import dealer
 from mpcinfer.cli.demo import demo
+from mpcinfer.cli.doctor import doctor
 from mpcinfer.cli.entropy import entropy
 from mpcinfer.cli.fold import fold
 from mpcinfer.cli.generate import generate
@@ -65,6 +66,7 @@ and neither learns the other's secret. Every message is billed.
     mpcinfer prepare --help                     the same between two parties and no dealer
     mpcinfer serve --help                       owns the model
     mpcinfer publish --help                     what clients may have of it
+    mpcinfer doctor                             whether this machine has what a party needs
     mpcinfer generate --help                    owns the prompt
 """
 
@@ -76,23 +78,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *(
-        demo,
-        generate,
-        chat,
-        proxy,
-        embed,
-        classify,
-        cost,
-        plan,
-        models,
-        serve,
-        dealer,
-        deal,
-        prepare,
-        skip,
-        warm,
-    ),
+    *(demo, generate, chat, proxy, embed, classify, cost, plan, models),
+    *(serve, dealer, deal, prepare, skip, warm, doctor),
     *(train, entropy, calibrate, fold, publish),
     report,
 ):
