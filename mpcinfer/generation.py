@@ -92,14 +92,15 @@ class Remembered:
     Args:
         step: runs new tokens after those before.
         rewind: forgets all tokens but the first so many.
+        first: tokens that the cache begins with and keeps, a public prefix's.
     """
 
-    def __init__(self, step: Step, rewind: Callable[[int], None]) -> None:
+    def __init__(self, step: Step, rewind: Callable[[int], None], first: Sequence[int] = ()) -> None:
         self._step, self._rewind = step, rewind
-        self._seen: list[int] = []
+        self._first, self._seen = len(first), list(first)
 
     def __call__(self, ids: Sequence[int], rows: int) -> torch.Tensor:
-        """See `Predict`; at least the last `rows` tokens are run."""
+        """See `Predict`; at least the last `rows` tokens are run. All texts begin with `first`."""
         known = min(_common(self._seen, ids), len(ids) - rows)
         self.forget(known)
         logits = self._step(ids[known:], rows)
@@ -107,7 +108,8 @@ class Remembered:
         return logits
 
     def forget(self, length: int = 0) -> None:
-        """Keeps no more than the first `length` tokens."""
+        """Keeps no more than the first `length` tokens, and those that the cache begins with."""
+        length = max(length, self._first)
         if length < len(self._seen):
             self._rewind(length)
             del self._seen[length:]
