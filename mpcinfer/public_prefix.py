@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mpcinfer.prompts import prompt_ids
+from mpcinfer.prompts import Text, prompt_ids
 from parties.errors import ConfigError
 
 if TYPE_CHECKING:  # a command line looks at its text before anything slow is imported
@@ -52,8 +52,8 @@ class PublicPrefix:
                 begins with the prefix.
 
         Raises:
-            ConfigError: nothing comes after the prefix, the tokenizer joins its end and the prompt's beginning
-                to one token, or a conversation begins otherwise. As `prompt_ids`.
+            ConfigError: nothing comes after the prefix, the tokenizer joins its end and the beginning of the
+                prompt to one token, or a conversation begins otherwise. As `prompt_ids`.
         """
         from mpcinfer.chat_template import ChatText
 
@@ -134,3 +134,10 @@ class PrefixText:
                 "it makes of their system message alone"
             )
         return alone
+
+
+def private_tokens(public: PublicModel, prefix: PublicPrefix | None, text: Text) -> int:
+    """How many tokens of a first text are run privately; errors as `prompt_ids` and `PublicPrefix.before`."""
+    if prefix is None or isinstance(text, tuple):
+        return len(prompt_ids(public, text))
+    return len(prefix.after(public, text))

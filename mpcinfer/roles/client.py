@@ -14,9 +14,10 @@ from mpcinfer.generation import Predict, Remembered
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.public_document import require_digest
-from mpcinfer.prompts import Text, prompt_ids, require_room
-from mpcinfer.public_prefix import PrefixText, PublicPrefix
+from mpcinfer.prompts import Text, require_room
+from mpcinfer.public_prefix import PrefixText, PublicPrefix, private_tokens
 from mpcinfer.reading import Labelled, embeddings, labelled
+from mpcinfer.roles.bill_notes import fetched_says, kernel_says, speculation_says
 from mpcinfer.roles.next_pass import NextPass
 from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.sessions.addresses import Address
@@ -237,9 +238,9 @@ class PrivateClient:
         if self._bill is None:
             self._bill = self._steps.finish()
             if self._speculated:
-                self._bill.notes.append(_speculation_says(self._speculated))
+                self._bill.notes.append(speculation_says(self._speculated))
             if self._channel is not None:  # what a shaped one adds is not billed
-                self._bill.notes.append(_kernel_says(self._channel, self._bill))
+                self._bill.notes.append(kernel_says(self._channel, self._bill))
             self._bill.notes.extend(self._notes)
             self._steps.part()
         return self._bill
@@ -263,47 +264,6 @@ class PrivateClient:
             return self._remembered(ids, rows)
 
         return predict
-
-
-def _speculation_says(answers: Sequence[Speculation]) -> str:
-    """A note on the bill."""
-    passes, drafted = sum(each.passes for each in answers), sum(each.drafted for each in answers)
-    accepted = sum(each.accepted for each in answers)
-    return (
-        f"speculation: {passes:,} passes with {drafted:,} drafts, {accepted:,} of them accepted; the server "
-        "saw these numbers, pass by pass"
-    )
-
-
-def _fetched_says(public: PublicModel, pinned: str | None) -> str:
-    """A note on the bill."""
-    pin = "as pinned" if pinned else "not pinned: that they are right is the server's word"
-    return f"shape, ranges and tokenizer came from the server, digest {public.digest()}, {pin}"
-
-
-def _kernel_says(channel: TcpChannel, bill: Bill) -> str:
-    """The bill's wire bytes next to what the kernel counted on the connection to the server."""
-    counted = channel.kernel_bytes()
-    if counted is None:
-        return "the kernel does not tell what went through the socket; wire bytes are computed"
-    total, (greeting_sent, greeting_received) = bill.total, channel.preamble_bytes()
-    billed = (total.wire_bytes_to_server + greeting_sent, total.wire_bytes_to_client + greeting_received)
-    verdict = "exactly as billed" if counted == billed else f"but {billed[0]:,} and {billed[1]:,} were billed"
-    return (
-        f"the kernel counted {counted[0]:,} bytes to the server and {counted[1]:,} to the client: {verdict}"
-    )
-
-
-def _first_tokens(
-    public: PublicModel, prefix: PublicPrefix | None, prompt: Callable[[PublicModel], Text] | None
-) -> int:
-    """Tokens of the first pass; 0 where nobody knows the prompt yet."""
-    if prompt is None:
-        return 0
-    text = prompt(public)
-    if prefix is None or isinstance(text, tuple):
-        return len(prompt_ids(public, text))
-    return len(prefix.after(public, text))
 
 
 @contextmanager
@@ -373,7 +333,8 @@ def connect_client(
     def ready(public: PublicModel) -> SessionConfig:
         require_digest(public, digest)
         prefix = None if public_prefix is None else public_prefix.of(public)
-        first, before = _first_tokens(public, prefix, prompt), 0 if prefix is None else len(prefix)
+        before = 0 if prefix is None else len(prefix)
+        first = 0 if prompt is None else private_tokens(public, prefix, prompt(public))
         if correlations is None:  # which are for as many tokens as they are
             room = suite.session_context(public.config, max_context)
             require_room(before + first, room, public.config.context)
@@ -406,7 +367,7 @@ def connect_client(
         if session_config is None:
             fetched = fetch_public(link, name=f"the model at {server.endpoint}", pinned=digest)
             session_config = ready(fetched)
-            notes.append(_fetched_says(fetched, digest))
+            notes.append(fetched_says(fetched, digest))
         session = stack.enter_context(suite.open(link, session_config))
         steps = StepClient(link, session)
         prefix = session_config.prefix

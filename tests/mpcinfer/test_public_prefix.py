@@ -19,7 +19,6 @@ from mpcinfer.sessions.exchange import StepClient
 from mpcinfer.suites.registry import PLANS, suite_of
 from parties.bill import Bill
 from parties.channel import Channel
-from parties.errors import ConfigError, PeerMismatch, RangeError
 from protocols.plan import Plan
 from tests.mpcinfer.forms import LLAMA_FORM
 from tests.mpcinfer.three_parties import random_model, run_model

@@ -169,6 +169,8 @@ def _fss(
         prefix=0 if run is None else run.tokens,
     )
 
+    given = None if run is None else lambda: run
+
     def deal(server: Link, client: Link) -> object:
         return serve_fss(server, client, Program.from_document(program.to_document()))
 
@@ -177,11 +179,7 @@ def _fss(
         link: Link, dealer: Link, weights: dict[str, torch.Tensor] | None
     ) -> Generator[PrivateSession]:
         assert link.rank is not None
-        own = (
-            None
-            if weights is None
-            else checked_weights(program, public.name, weights, None if run is None else lambda: run)
-        )
+        own = None if weights is None else checked_weights(program, public.name, weights, given)
         with (
             closing(DealerSource(link.rank, dealer)) as source,
             closing(fss_over(link, program, own, source)) as session,

@@ -16,8 +16,8 @@ and their correlations, A and A B^T shared, are dealt afresh for every pass, sin
 
 What is different from a value that nobody knows: the server knows B. It learns nothing from that. Its shares
 of A and of A B^T are uniform given B, as the client's streams, which it does not have, are in them; q + A is
-uniform because A is. The client knows kh, uniform as M is, and a zero. Both thus see what they see of a cached
-value and of a weight. Other cached values are appended row by row, which mixes nothing.
+uniform because A is. The client knows kh, uniform as M is, and a zero. Both thus see what they see of a
+cached value and of a weight. Other cached values are appended row by row, which mixes nothing.
 
 Cost: in the set-up, ring_bits an element to the client, as of a weight; online and offline nothing.
 Source: a Beaver triple whose one factor has a known opening; the mask is a weight's (`matrix.py`).
