@@ -142,6 +142,14 @@ def test_other_plans_are_within_rounding_of_their_references_and_as_counted(name
     assert costs(bill) == costs(counted(model, plan))
 
 
+def test_a_prefix_is_masked_where_weights_are_multiplied_under_encryption() -> None:
+    model, plan = random_model(dataclasses.replace(GPT2, layers=1)), EXACT.replace(linear="rlwe")
+    logits, bill = private(model, plan)
+    assert all(torch.equal(a, b) for a, b in zip(logits, reference(model, plan), strict=True))
+    assert costs(bill) == costs(counted(model, plan))
+    assert {row.label for row in bill.rows if row.setup_bytes} == {"setup"}
+
+
 def test_what_is_forgotten_is_the_prompt_and_never_the_prefix() -> None:
     model = random_model(GPT2)
     logits, _ = private(model, EXACT, again=True)
