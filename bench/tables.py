@@ -27,6 +27,7 @@ from bench.planned import planned_table
 from bench.polynomial import TABLES as POLYNOMIAL_TABLES
 from bench.profile import profile_table
 from bench.protected_data import TABLES as PROTECTED_TABLES
+from bench.public_prefix import TABLES as PREFIX_TABLES
 from bench.records import latest
 from bench.relatives import TABLES as RELATIVE_TABLES
 from bench.speculate import speculation_table
@@ -151,6 +152,7 @@ DOCUMENTS = {
     "docs/comparison.md": {**COMPARISON_TABLES, "comparison measured": measured_table},
     "docs/methods/optimizers.md": OPTIMIZER_TABLES,
     "docs/methods/protected_data.md": PROTECTED_TABLES,
+    "docs/methods/public_prefix.md": PREFIX_TABLES,
     "docs/peers.md": PEER_TABLES,
     "docs/polynomial.md": POLYNOMIAL_TABLES,
     "docs/published.md": PUBLISHED_TABLES,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mpcinfer.generation import Predict, StopReason, complete, generate
 from mpcinfer.models.public import PublicModel
 from mpcinfer.prompts import prompt_ids, require_room
+from mpcinfer.public_prefix import PublicPrefix
 from mpcinfer.reading import require_head
 from mpcinfer.sampling import Sampler
 from mpcinfer.speculation import Speculation
@@ -43,19 +44,22 @@ def answer(
     *,
     context: int | None = None,
     speculation: Speculation | None = None,
+    prefix: PublicPrefix | None = None,
 ) -> Answer:
     """Runs the token loop over a text prompt.
 
     Args:
         context: the most tokens of prompt and answer; None for the model's.
         speculation: makes drafts, as `generate` wants it.
+        prefix: comes before the prompt; `predict` is given its tokens, too.
 
     Raises:
         ConfigError: a prompt that is empty, no text, fills the context, or has a token that the model has
             not; a model that does not continue texts.
     """
     require_head(public, "vocabulary")
-    asked, room = prompt_ids(public, prompt), context or public.config.context
+    asked = prompt_ids(public, prompt) if prefix is None else prefix.before(public, prompt)
+    room = context or public.config.context
     require_room(len(asked), room, public.config.context)
     stream = public.tokenizer.stream(asked)
 

@@ -17,6 +17,7 @@ from mpcinfer.generation import StopReason
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.public import PublicModel
 from mpcinfer.prompts import prompt_ids, require_room
+from mpcinfer.public_prefix import PublicPrefix
 from mpcinfer.reading import require_head
 from mpcinfer.sampling import Sampler
 from parties.errors import ConfigError
@@ -53,12 +54,18 @@ class Prompts:
 
     @classmethod
     def of(
-        cls, public: PublicModel, texts: Sequence[str], batch: Batch, first_tokens: int | None = None
+        cls,
+        public: PublicModel,
+        texts: Sequence[str],
+        batch: Batch,
+        first_tokens: int | None = None,
+        prefix: PublicPrefix | None = None,
     ) -> Prompts:
         """The prompts of a session.
 
         Args:
             first_tokens: how many a conversation begins with, where that is settled.
+            prefix: what comes before each of them and is in the cache.
 
         Raises:
             ConfigError: none, more than a pass has, an empty one, or different lengths where there is no
@@ -66,7 +73,8 @@ class Prompts:
         """
         if not 1 <= len(texts) <= batch.size:
             raise ConfigError(f"batch: the session runs up to {batch.size} prompts at once, not {len(texts)}")
-        return cls.of_ids([prompt_ids(public, text) for text in texts], batch, first_tokens, "prompt")
+        ids = [prompt_ids(public, text) if prefix is None else prefix.after(public, text) for text in texts]
+        return cls.of_ids(ids, batch, first_tokens, "prompt")
 
     @classmethod
     def of_ids(

@@ -17,7 +17,9 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
 from mpcinfer.prompts import Text
+from mpcinfer.public_prefix import PrefixText
 from mpcinfer.reading import Labelled, embeddings, labelled
+from mpcinfer.reference_session import reference_session
 from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.speculation import Draft, look_up, speculation
 from mpcinfer.suites.registry import suite_of
@@ -35,6 +37,8 @@ class ClearModel:
         choices: `operation=protocol` replacements of the plan's.
         max_context: tokens that the private session has room for; suite `fss` has rings and scales as wide as
             that needs. None for the most that a session has by default.
+        public_prefix: comes before every prompt. In fixed point its keys and values are the float model's,
+            rounded, as in a private run; in float it is run with the prompt.
     """
 
     def __init__(
@@ -45,10 +49,12 @@ class ClearModel:
         plan: str = DEFAULT_PLAN,
         choices: Sequence[str] = (),
         max_context: int | None = None,
+        public_prefix: PrefixText | None = None,
     ) -> None:
         self.public = PublicModel.of(model)
         self._model, self._fixed_point, self._plan = model, fixed_point, plan_from(plan, choices)
         self._room = max_context
+        self.prefix = None if public_prefix is None else public_prefix.of(self.public)
         self._remembered: Remembered | None = None
 
     def complete(
@@ -78,6 +84,7 @@ class ClearModel:
             on_text,
             context=self._context(),
             speculation=drafting,
+            prefix=self.prefix,
         )
 
     def _context(self) -> int:
@@ -132,9 +139,10 @@ class ClearModel:
         """With an empty cache."""
         if self._fixed_point:
             suite = suite_of(self._plan)
-            session = Session(suite.reference(self._model, self._plan, max_context=self._room))
-        else:
-            session = self._plain_session()
+            decoder = suite.reference(self._model, self._plan, max_context=self._room)
+            session = reference_session(self._model, self._plan, decoder, self.prefix)
+            return Remembered(session.step, session.rewind, () if self.prefix is None else self.prefix.ids)
+        session = self._plain_session()
         return Remembered(session.step, session.rewind)
 
     def _plain_session(self) -> Session[torch.Tensor, torch.Tensor]:

@@ -27,6 +27,7 @@ def cost(
     check_ranges: bool = False,
     batch: int = 1,
     equal_lengths: bool = False,
+    public_prefix_tokens: int = 0,
 ) -> Bill:
     """What a private run would cost, exactly, without running it.
 
@@ -46,10 +47,11 @@ def cost(
         batch: prompts of every pass, 1 to 64; `tokens` are those of the longest.
         equal_lengths: all prompts of a batch are as long; otherwise nobody but the client learns how long the
             others are, and they may have any length.
+        public_prefix_tokens: of a text that both parties know and that comes before the prompt.
 
     Raises:
         ConfigError: no such model or plan, tokens that do not fit the context, impossible numbers of
-            drafts, or a batch that the plan or the model cannot run.
+            drafts, or a batch or a public prefix that the plan or the model cannot run.
     """
     shape = isinstance(model, ModelConfig)
     return count(
@@ -64,4 +66,5 @@ def cost(
         max_context=max_context,
         check_ranges=check_ranges,
         batch=Batch.of(batch, equal_lengths=equal_lengths),
+        public_prefix_tokens=public_prefix_tokens,
     )

@@ -29,6 +29,7 @@ def count(
     max_context: int | None = None,
     check_ranges: bool = False,
     batch: Batch = SINGLE,
+    public_prefix_tokens: int = 0,
 ) -> Bill:
     """Rounds and bytes that a session would measure; they depend on shapes alone.
 
@@ -47,6 +48,8 @@ def count(
             `check.`.
         batch: prompts of every pass; `tokens` and `new_tokens` are of each, those of the longest where they
             are padded.
+        public_prefix_tokens: tokens before all of these that both parties know and the server ran in the
+            clear; 0 for none. They count in context and maximum context.
 
     Returns:
         A bill with `seconds` None and no wire bytes. Setup holds the weights that the part needs.
@@ -59,11 +62,15 @@ def count(
         raise ConfigError(f"a run has at least one token and one new token, not {tokens} and {new_tokens}")
     if config.head != "vocabulary" and new_tokens > 1:
         raise ConfigError(f"new_tokens: a model with head={config.head} reads a text and generates none")
-    least = tokens + new_tokens - 1
+    if public_prefix_tokens < 0:
+        raise ConfigError(f"a public prefix has 0 or more tokens, not {public_prefix_tokens}")
+    least = public_prefix_tokens + tokens + new_tokens - 1
     if least > config.context:
         run = f"{tokens} tokens of a text"
         if config.head == "vocabulary":
             run = f"{tokens} tokens of a prompt and {new_tokens} of its answer"
+        if public_prefix_tokens:
+            run = f"a public prefix of {public_prefix_tokens} tokens, {run}"
         raise ConfigError(f"{run} do not fit the context of {config.context}")
     if max_context is not None and not least <= max_context <= config.context:
         raise ConfigError(
@@ -80,13 +87,16 @@ def count(
     if batch.several and speculate:
         raise ConfigError("speculate: drafts are checked of one prompt, not of a batch")
     suite.require_batch(plan, config, batch)
+    if public_prefix_tokens:
+        suite.require_public_prefix(plan, config, batch)
     run = Run(
         config=as_run(config, None, folds=plan.fold)[0],
-        passes=answer_passes(tokens, new_tokens, speculate, right),
+        passes=answer_passes(tokens, new_tokens, speculate, right, public_prefix_tokens),
         max_context=max_context or least,
         part=part,
         ranges=ranges or None,
         check_ranges=check_ranges,
         batch=batch,
+        prefix=public_prefix_tokens,
     )
     return suite.count(plan, run)

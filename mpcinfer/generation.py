@@ -92,11 +92,12 @@ class Remembered:
     Args:
         step: runs new tokens after those before.
         rewind: forgets all tokens but the first so many.
+        first: tokens that the cache begins with and keeps, a public prefix's.
     """
 
-    def __init__(self, step: Step, rewind: Callable[[int], None]) -> None:
+    def __init__(self, step: Step, rewind: Callable[[int], None], first: Sequence[int] = ()) -> None:
         self._step, self._rewind = step, rewind
-        self._seen: list[int] = []
+        self._first, self._seen = len(first), list(first)
         self._turns: list[int] = []
 
     def begin(self, ids: Sequence[int], *, keep: bool) -> None:
@@ -113,7 +114,7 @@ class Remembered:
         self._turns = [*(end for end in self._turns if end < kept), *([kept] if kept else []), len(ids)]
 
     def __call__(self, ids: Sequence[int], rows: int) -> torch.Tensor:
-        """See `Predict`; at least the last `rows` tokens are run."""
+        """See `Predict`; at least the last `rows` tokens are run. All texts begin with `first`."""
         known = min(_common(self._seen, ids), len(ids) - rows)
         self.forget(known)
         logits = self._step(ids[known:], rows)
@@ -121,7 +122,8 @@ class Remembered:
         return logits
 
     def forget(self, length: int = 0) -> None:
-        """Keeps no more than the first `length` tokens."""
+        """Keeps no more than the first `length` tokens, and those that the cache begins with."""
+        length = max(length, self._first)
         if length < len(self._seen):
             self._rewind(length)
             del self._seen[length:]

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import torch
 
 from mpcinfer.answer import Answer
-from mpcinfer.generation import Session
 from mpcinfer.models.model import Model
+from mpcinfer.models.public import PublicModel
 from mpcinfer.prompts import prompt_ids
+from mpcinfer.public_prefix import PublicPrefix
+from mpcinfer.reference_session import reference_session
 from mpcinfer.sampling import Sampler
 from mpcinfer.suites.registry import suite_of
 from parties.bill import Bill
@@ -76,7 +78,14 @@ class Witness:
 
 
 def verify(
-    model: Model, plan: Plan, prompt: str, answer: Answer, logits: Sequence[torch.Tensor], *, max_context: int
+    model: Model,
+    plan: Plan,
+    prompt: str,
+    answer: Answer,
+    logits: Sequence[torch.Tensor],
+    *,
+    max_context: int,
+    prefix: PublicPrefix | None = None,
 ) -> Verdict:
     """Runs the reference over prompt and answer in one pass, and compares its logits with the private ones.
 
@@ -84,6 +93,7 @@ def verify(
         model: with its weights; its ranges are those of the session.
         logits: as a `Witness` kept them while the answer was made.
         max_context: of the session, which rings depend on.
+        prefix: what came before the prompt and was not run.
 
     Raises:
         ConfigError: the plan cannot run the model.
@@ -91,10 +101,12 @@ def verify(
     Cost: one pass in the clear, of as many tokens as there are. Nothing is revealed: it runs at one party.
     """
     suite, rows = suite_of(plan), len(logits)
-    ids = [*prompt_ids(model, prompt), *answer.ids]
+    asked = prompt_ids(model, prompt) if prefix is None else prefix.after(PublicModel.of(model), prompt)
+    ids = [*asked, *answer.ids]
     fed = ids[: len(ids) - len(answer.ids) + rows - 1]
     try:
-        reference = Session(suite.reference(model, plan, max_context=max_context)).step(fed, rows)
+        decoder = suite.reference(model, plan, max_context=max_context)
+        reference = reference_session(model, plan, decoder, prefix).step(fed, rows)
     except RangeError as error:
         return Verdict(False, f"NOT VERIFIED: in the fixed-point reference a value leaves its range: {error}")
     return _compared(

@@ -37,7 +37,7 @@ class Pass:
     rows: int
 
 
-def answer_passes(tokens: int, new_tokens: int, speculate: int, accepted: int) -> list[Pass]:
+def answer_passes(tokens: int, new_tokens: int, speculate: int, accepted: int, first: int = 0) -> list[Pass]:
     """The passes of an answer, as `mpcinfer.generation` takes them.
 
     Args:
@@ -45,8 +45,9 @@ def answer_passes(tokens: int, new_tokens: int, speculate: int, accepted: int) -
         new_tokens: of the answer.
         speculate: drafts a pass, fewer where the answer ends; 0 for a token a pass.
         accepted: how many of each pass's drafts turn out right.
+        first: tokens before the prompt that are in the cache from the start.
     """
-    passes, start, length, end = list[Pass](), 0, tokens, tokens + new_tokens
+    passes, start, length, end = list[Pass](), first, first + tokens, first + tokens + new_tokens
     while length < end:
         drafts = min(speculate, end - length - 1)
         passes.append(Pass(start, length - start + drafts, drafts + 1))

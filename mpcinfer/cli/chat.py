@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mpcinfer.cli import options
 from mpcinfer.cli.options import Local
+from parties.errors import ConfigError
 from protocols.plan import DEFAULT_PLAN
 
 
@@ -34,6 +35,7 @@ def chat(
     tokens: Annotated[int, typer.Option(min=1, help="The most tokens of an answer.")] = 128,
     max_context: options.MaxContext = None,
     system: Annotated[str | None, typer.Option(help="How the model is told to behave.")] = None,
+    public_prefix: options.PublicPrefix = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest token.")] = 0.0,
     top_k: Annotated[int | None, typer.Option(min=1, help="Sample from the likeliest tokens only.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
@@ -60,6 +62,7 @@ def chat(
     [bold]Examples[/bold]
 
         mpcinfer chat --local private          three processes on this machine
+        mpcinfer chat --local private --public-prefix system.txt
         mpcinfer chat --local plain            the same model without privacy
         echo "Who are you?" | mpcinfer chat --local plain
         mpcinfer chat --key keys/client.secret \\
@@ -70,6 +73,9 @@ def chat(
     from mpcinfer.cli.progress import TurnBar
     from mpcinfer.cli.tables import print_bill
 
+    if system is not None and public_prefix is not None:
+        raise ConfigError("--public-prefix is the system message: leave --system out")
+    prefix = options.prefix_of(public_prefix, system=True)
     drafting, bar = Drafting(speculate=speculate, draft_model=draft_model), TurnBar()
     parties = Parties(
         server=server,
@@ -84,6 +90,7 @@ def chat(
         max_context=max_context,
         digest=digest,
         check_ranges=check_ranges,
+        public_prefix=prefix,
     )
     with closing(bar), running(model, options.ASSISTANT, local, plan, choices or [], parties) as runner:
         from mpcinfer.chat import Conversation
@@ -95,7 +102,7 @@ def chat(
         sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
         conversation = Conversation(
             runner,
-            system=system,
+            system=system if prefix is None else prefix.text,
             max_new_tokens=tokens,
             sampler=sampler,
             speculate=speculate,

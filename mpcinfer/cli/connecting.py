@@ -13,6 +13,7 @@ from mpcinfer.cli.kernels import compile_kernels
 from mpcinfer.cli.options import Local
 from mpcinfer.cli.progress import announce
 from mpcinfer.models.batch import SINGLE, Batch
+from mpcinfer.public_prefix import PrefixText
 from mpcinfer.roles.together import private
 from mpcinfer.sessions.progress import Progress
 from mpcinfer.speculation import NO_FOLDER, Draft, look_up
@@ -39,6 +40,7 @@ class Parties:
         check_ranges: every pass is evaluated twice, and the client told of values that left their ranges.
         verify: the answer will be compared with the model, whose weights must be here.
         batch: prompts of every pass.
+        public_prefix: what comes before every prompt, and the server knows.
     """
 
     server: str | None
@@ -57,6 +59,7 @@ class Parties:
     check_ranges: bool = False
     verify: bool = False
     batch: Batch = SINGLE
+    public_prefix: PrefixText | None = None
 
 
 @contextmanager
@@ -96,7 +99,12 @@ def running(
         fixed = local is Local.FIXED
         max_context = parties.max_context if fixed else None  # rings, and so the last bits, depend on it
         clear = ClearModel(
-            load_model(model or usual), fixed_point=fixed, plan=plan, choices=choices, max_context=max_context
+            load_model(model or usual),
+            fixed_point=fixed,
+            plan=plan,
+            choices=choices,
+            max_context=max_context,
+            public_prefix=parties.public_prefix,
         )
         require_digest(clear.public, parties.digest)
         yield clear
@@ -116,6 +124,7 @@ def running(
             check_ranges=parties.check_ranges,
             batch=parties.batch.size,
             equal_lengths=not parties.batch.padded,
+            public_prefix=parties.public_prefix,
         ) as client:
             yield client
     else:
@@ -171,6 +180,7 @@ def _connected(
         insecure_dealer=parties.insecure_dealer,
         batch=parties.batch.size,
         equal_lengths=not parties.batch.padded,
+        public_prefix=parties.public_prefix,
     ) as client:
         yield client
 

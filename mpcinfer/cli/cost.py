@@ -51,6 +51,14 @@ def cost(
         int, typer.Option(min=1, max=MOST_PROMPTS, help="Prompts that every pass runs; --tokens of each.")
     ] = 1,
     equal_lengths: options.EqualLengths = False,
+    public_prefix_tokens: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="M",
+            help="Tokens before the prompt that both parties know, and the server runs in the clear.",
+        ),
+    ] = 0,
     layers: Annotated[bool, typer.Option("--layers", help="Also by layer.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="Also label by label.")] = False,
     depth: Annotated[
@@ -73,6 +81,7 @@ def cost(
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --layers
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --speculate 4 --accepted 2
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --batch 8
+        mpcinfer cost gpt2 --tokens 16 --new-tokens 8 --public-prefix-tokens 512
         mpcinfer cost gpt2-poly --plan poly --depth
     """
     if depth:
@@ -92,6 +101,7 @@ def cost(
         "check_ranges": check_ranges,
         "batch": batch,
         "equal_lengths": equal_lengths,
+        "public_prefix_tokens": public_prefix_tokens,
     }
     which = named_plan(plan).digest()  # of a file: its name stays and what is in it may change
     answer = counted(["cost", which, *settings.items()], model, lambda: _count(model, settings))
@@ -101,8 +111,10 @@ def cost(
         return
     console = Console()
     several = f"{batch} prompts of " if batch > 1 else ""
+    after = f" after {public_prefix_tokens} public ones" if public_prefix_tokens else ""
     console.print(
-        f"{model}, {several}{tokens} tokens, plan {plan}, part {part.value}: counted, not run", style="bold"
+        f"{model}, {several}{tokens} tokens{after}, plan {plan}, part {part.value}: counted, not run",
+        style="bold",
     )
     print_bill(console, bill, layers=layers, labels=labels)
     for disclosure in answer["disclosures"]:

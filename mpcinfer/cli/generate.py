@@ -61,6 +61,7 @@ def generate(
         Path | None, typer.Option("--prompts", metavar="FILE", help="More prompts, one a line.")
     ] = None,
     equal_lengths: options.EqualLengths = False,
+    public_prefix: options.PublicPrefix = None,
     check_ranges: options.CheckRanges = False,
     verify: Annotated[
         bool,
@@ -98,6 +99,7 @@ def generate(
         mpcinfer generate "a long text" --local private --max-context 4096 --model MODEL --verify
         mpcinfer generate "a, b, c, a, b, c, a," --local private --speculate 4
         mpcinfer generate "for i in" "import os" "class Point:" --local private
+        mpcinfer generate "def area(self):" --public-prefix header.py --local private
     """
     from mpcinfer.cli.connecting import Drafting, Parties, running
     from mpcinfer.cli.progress import Answering, Waiting
@@ -105,13 +107,15 @@ def generate(
     from mpcinfer.cli.verifying import verdict_of
 
     texts = given(prompts or [], prompt_file)
+    prefix = options.prefix_of(public_prefix, system=chat)
     batch = Batch.of(len(texts), equal_lengths=equal_lengths)
     if batch.several and (speculate or verify):
         raise ConfigError("--speculate and --verify are for one prompt, not for a batch")
 
     def asked(public: PublicModel) -> list[str]:
         template = public.tokenizer.chat
-        return [template([{"role": "user", "content": text}]) if chat else text for text in texts]
+        opening = [] if prefix is None else [{"role": "system", "content": prefix.text}]
+        return [template([*opening, {"role": "user", "content": text}]) if chat else text for text in texts]
 
     def longest(public: PublicModel) -> str:
         return max(asked(public), key=lambda text: len(public.tokenizer.encode(text)))
@@ -136,6 +140,7 @@ def generate(
         check_ranges=check_ranges,
         verify=verify,
         batch=batch,
+        public_prefix=prefix,
     )
     with closing(bar), running(model, options.SHIPPED, local, plan, choices or [], parties) as runner:
         from mpcinfer.roles.client import PrivateClient
@@ -161,9 +166,12 @@ def generate(
             bar.end()
         bill = runner.finish() if isinstance(runner, PrivateClient) else None
         room = runner.max_context if isinstance(runner, PrivateClient) else 0
+        before = runner.prefix
     verdict = None
     if verify and bill is not None:
-        verdict = verdict_of(model or options.SHIPPED, plan, choices, said[0], answers[0], sampler, room)
+        verdict = verdict_of(
+            model or options.SHIPPED, plan, choices, said[0], answers[0], sampler, room, before
+        )
         verdict.put_on(bill)
     verified = None if verdict is None else verdict.same
     if as_json:

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from mpcinfer.benchmark.network import network_named
+from mpcinfer.public_prefix import PrefixText
 from mpcinfer.speculation import MOST_DRAFTS
+from mpcinfer.text_file import read_text_file
 from parties.shaped import Shape
 
 ASSISTANT, SHIPPED = "smollm2-135m-instruct", "tiny-python"
@@ -136,6 +138,36 @@ EqualLengths = Annotated[
         "server learns only how many the longest has.",
     ),
 ]
+
+
+PublicPrefix = Annotated[
+    str | None,
+    typer.Option(
+        "--public-prefix",
+        metavar="FILE|TEXT",
+        help="A text that both parties know and that comes before every prompt: the server runs it once in "
+        "the clear, and a private run pays only for seeing it. The same at both parties.",
+    ),
+]
+
+
+def prefix_of(given: str | None, *, system: bool = False) -> PrefixText | None:
+    """What --public-prefix says: a file's text where there is such a file, or itself.
+
+    Args:
+        system: it is the system message of the model's chat template.
+
+    Raises:
+        ConfigError: an empty text, or a file that is not UTF-8.
+    """
+    if given is None:
+        return None
+    path = Path(given)
+    try:
+        is_file = path.is_file()
+    except (OSError, ValueError):  # longer than a name can be
+        is_file = False
+    return PrefixText(read_text_file(path) if is_file else given, system)
 
 
 class Local(StrEnum):

@@ -24,6 +24,15 @@ def serve(
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     check_ranges: options.CheckRanges = False,
+    public_prefix: options.PublicPrefix = None,
+    public_prefix_system: Annotated[
+        bool,
+        typer.Option(
+            "--public-prefix-system",
+            help="That text is the system message of the model's chat template, for `chat` and `generate "
+            "--chat`.",
+        ),
+    ] = False,
     timeout: options.Timeout = 60.0,
     shaped: options.ShapedAs = None,
     idle: options.Idle = 600.0,
@@ -48,6 +57,8 @@ def serve(
 
         mpcinfer serve --model tiny-python --key keys/server.secret --client-key keys/client.public \\
             --dealer-key keys/dealer.public
+        mpcinfer serve --model smollm2-135m-instruct --public-prefix system.txt --public-prefix-system \\
+            --key keys/server.secret --client-key keys/client.public --dealer-key keys/dealer.public
         mpcinfer serve --plan two-party --key keys/server.secret --client-key keys/client.public
     """
     from mpcinfer.cli.kernels import compile_kernels
@@ -86,4 +97,5 @@ def serve(
         check_ranges=check_ranges,
         insecure_dealer=insecure_dealer,
         shape=options.shape_of(shaped),
+        public_prefix=options.prefix_of(public_prefix, system=public_prefix_system),
     )

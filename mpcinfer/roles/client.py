@@ -14,8 +14,10 @@ from mpcinfer.generation import Predict, Remembered
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.public_document import require_digest
-from mpcinfer.prompts import Text, prompt_ids, require_room
+from mpcinfer.prompts import Text, require_room
+from mpcinfer.public_prefix import PrefixText, PublicPrefix, private_tokens
 from mpcinfer.reading import Labelled, embeddings, labelled
+from mpcinfer.roles.bill_notes import fetched_says, kernel_says, speculation_says
 from mpcinfer.roles.next_pass import NextPass
 from mpcinfer.sampling import Sampler, greedy
 from mpcinfer.sessions.addresses import Address
@@ -43,20 +45,27 @@ class PrivateClient:
 
     Attributes:
         public: what the client knows of the model.
+        prefix: what comes before every prompt, and the server knows; None for nothing.
     """
 
     def __init__(
-        self, public: PublicModel, steps: StepClient, channel: TcpChannel | None, notes: Sequence[str] = ()
+        self,
+        public: PublicModel,
+        steps: StepClient,
+        channel: TcpChannel | None,
+        notes: Sequence[str] = (),
+        prefix: PublicPrefix | None = None,
     ) -> None:
-        self.public, self._notes = public, notes
+        self.public, self._notes, self.prefix = public, notes, prefix
         self._steps, self._channel = steps, channel
-        self._remembered, self._then = Remembered(self._step, steps.rewind), 0
+        self._remembered = Remembered(self._step, steps.rewind, () if prefix is None else prefix.ids)
+        self._then = 0
         self._speculated: list[Speculation] = []
         self._bill: Bill | None = None
 
     @property
     def max_context(self) -> int:
-        """The most tokens the session holds, prompt and answer together."""
+        """The most tokens the session holds, public prefix, prompt and answer together."""
         return self._steps.context
 
     def prepare(self, prompt_tokens: int, new_tokens: int = 1, *, keep_cache: bool = False) -> None:
@@ -92,7 +101,8 @@ class PrivateClient:
         """The model's continuation of a text. The server learns its length in tokens, not the text.
 
         Args:
-            prompt: text; for a chat model, `public.tokenizer.chat(...)` makes one of a conversation.
+            prompt: text; for a chat model, `public.tokenizer.chat(...)` makes one of a conversation. After a
+                public prefix what follows it, or a whole conversation that begins with it.
             max_new_tokens: the most tokens to generate; the server learns how many there were.
             on_text: is told of the whole answer so far after each token.
             keep_cache: a conversation goes on: of the prompt, which holds all of it, the turns at its start
@@ -130,6 +140,7 @@ class PrivateClient:
             on_text,
             context=self.max_context,
             speculation=drafting,
+            prefix=self.prefix,
         )
 
     def complete_batch(
@@ -162,16 +173,15 @@ class PrivateClient:
             raise ConfigError(
                 "complete_batch: the session was opened for one prompt a pass, not with batch=N"
             )
-        given = Prompts.of(self.public, prompts, steps.batch, steps.first_tokens)
+        given = Prompts.of(self.public, prompts, steps.batch, steps.first_tokens, self.prefix)
         samplers = [sampler] * given.count if callable(sampler) else list(sampler)
         self._remembered.forget()
         steps.restart()
         if steps.batch.padded:
             steps.pad(given.padding)
-        steps.expect(min(max_new_tokens, self.max_context - given.length) - 1)
-        return batch_answers(
-            steps.step, self.public, given, max_new_tokens, samplers, on_text, context=self.max_context
-        )
+        room = self.max_context - steps.length
+        steps.expect(min(max_new_tokens, room - given.length) - 1)
+        return batch_answers(steps.step, self.public, given, max_new_tokens, samplers, on_text, context=room)
 
     def embed(self, texts: Sequence[str], *, normalise: bool = True) -> torch.Tensor:
         """A vector a text, [n, D] in float64, one after the other; the server learns their lengths in tokens.
@@ -234,9 +244,9 @@ class PrivateClient:
         if self._bill is None:
             self._bill = self._steps.finish()
             if self._speculated:
-                self._bill.notes.append(_speculation_says(self._speculated))
+                self._bill.notes.append(speculation_says(self._speculated))
             if self._channel is not None:  # what a shaped one adds is not billed
-                self._bill.notes.append(_kernel_says(self._channel, self._bill))
+                self._bill.notes.append(kernel_says(self._channel, self._bill))
             self._bill.notes.extend(self._notes)
             self._steps.part()
         return self._bill
@@ -261,35 +271,6 @@ class PrivateClient:
         return predict
 
 
-def _speculation_says(answers: Sequence[Speculation]) -> str:
-    """A note on the bill."""
-    passes, drafted = sum(each.passes for each in answers), sum(each.drafted for each in answers)
-    accepted = sum(each.accepted for each in answers)
-    return (
-        f"speculation: {passes:,} passes with {drafted:,} drafts, {accepted:,} of them accepted; the server "
-        "saw these numbers, pass by pass"
-    )
-
-
-def _fetched_says(public: PublicModel, pinned: str | None) -> str:
-    """A note on the bill."""
-    pin = "as pinned" if pinned else "not pinned: that they are right is the server's word"
-    return f"shape, ranges and tokenizer came from the server, digest {public.digest()}, {pin}"
-
-
-def _kernel_says(channel: TcpChannel, bill: Bill) -> str:
-    """The bill's wire bytes next to what the kernel counted on the connection to the server."""
-    counted = channel.kernel_bytes()
-    if counted is None:
-        return "the kernel does not tell what went through the socket; wire bytes are computed"
-    total, (greeting_sent, greeting_received) = bill.total, channel.preamble_bytes()
-    billed = (total.wire_bytes_to_server + greeting_sent, total.wire_bytes_to_client + greeting_received)
-    verdict = "exactly as billed" if counted == billed else f"but {billed[0]:,} and {billed[1]:,} were billed"
-    return (
-        f"the kernel counted {counted[0]:,} bytes to the server and {counted[1]:,} to the client: {verdict}"
-    )
-
-
 @contextmanager
 def connect_client(
     public: PublicModel | None,
@@ -310,6 +291,7 @@ def connect_client(
     shape: Shape | None = None,
     batch: int = 1,
     equal_lengths: bool = False,
+    public_prefix: PrefixText | None = None,
 ) -> Generator[PrivateClient]:
     """A session with a server, ended in order when the block ends without an error, or with RangeError.
 
@@ -336,10 +318,13 @@ def connect_client(
         batch: prompts of every pass, for `complete_batch`; 1 to 64. The server learns it.
         equal_lengths: all prompts of a batch will have one length. Otherwise they may have any, which takes
             a little more of everything, whatever lengths they have; the server learns which of the two.
+        public_prefix: comes before every prompt, and the server must have the same: it ran it in the clear,
+            so that a session pays for none of its tokens but what later ones pay to see them. Plans with a
+            dealer; a batch with `equal_lengths`.
 
     Raises:
-        HandshakeFailed: another version, plan, model, digest or key at the server, or only one of the two
-            checks ranges.
+        HandshakeFailed: another version, plan, model, digest, key or public prefix at the server, or only
+            one of the two checks ranges.
         PeerError: the server or the dealer went away or sent what it should not.
         ConfigError, RangeError: the model cannot be run under the plan, the prompt has tokens that the model
             has not or more than the session holds, ranges cannot be checked, or the model, the plan or a
@@ -352,9 +337,12 @@ def connect_client(
 
     def ready(public: PublicModel) -> SessionConfig:
         require_digest(public, digest)
-        first = 0 if prompt is None else len(prompt_ids(public, prompt(public)))
+        prefix = None if public_prefix is None else public_prefix.of(public)
+        before = 0 if prefix is None else len(prefix)
+        first = 0 if prompt is None else private_tokens(public, prefix, prompt(public))
         if correlations is None:  # which are for as many tokens as they are
-            require_room(first, suite.session_context(public.config, max_context), public.config.context)
+            room = suite.session_context(public.config, max_context)
+            require_room(before + first, room, public.config.context)
         return suite.ready(
             SessionConfig(
                 plan=plan,
@@ -370,6 +358,7 @@ def connect_client(
                 insecure_dealer=insecure_dealer,
                 shape=shape,
                 batch=Batch.of(batch, equal_lengths=equal_lengths),
+                prefix=prefix,
             )
         )
 
@@ -383,10 +372,11 @@ def connect_client(
         if session_config is None:
             fetched = fetch_public(link, name=f"the model at {server.endpoint}", pinned=digest)
             session_config = ready(fetched)
-            notes.append(_fetched_says(fetched, digest))
+            notes.append(fetched_says(fetched, digest))
         session = stack.enter_context(suite.open(link, session_config))
         steps = StepClient(link, session)
-        client = PrivateClient(session_config.public, steps, None if shape else channel, notes)
+        prefix = session_config.prefix
+        client = PrivateClient(session_config.public, steps, None if shape else channel, notes, prefix)
         try:
             yield client
         except RangeError:  # of this answer: the server need not know

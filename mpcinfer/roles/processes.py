@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mpcinfer.public_prefix import PrefixText
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.suites.suite import DEALER
 from parties.keys import KeyPair, new_keypair
@@ -47,6 +48,7 @@ def neighbours(
     through: Callable[[str], str] | None = None,
     check_ranges: bool = False,
     shape: Shape | None = None,
+    public_prefix: PrefixText | None = None,
 ) -> Generator[Neighbours]:
     """A server, and a dealer where there is one, with fresh keys; both end with the block, however it ends.
 
@@ -70,6 +72,7 @@ def neighbours(
         serve += ["--insecure-dealer"] if insecure_dealer else []
         serve += shaped
         serve += ["--check-ranges"] if check_ranges else []
+        serve += [] if public_prefix is None else _prefix(keys, public_prefix)
         others = ["client", DEALER] if with_dealer else ["client"]
         processes.start("server", _command("serve", *serve, *_keys(keys, "server", *others)))
         yield Neighbours(
@@ -83,6 +86,13 @@ def neighbours(
 def _command(role: str, *options: str) -> list[str]:
     """The command line of a role, for one session."""
     return [sys.executable, "-m", "mpcinfer.cli.main", role, "--once", *options]
+
+
+def _prefix(folder: Path, given: PrefixText) -> list[str]:
+    """A public prefix in a file, which may be longer than a command line."""
+    path = folder / "public_prefix.txt"
+    path.write_text(given.text, encoding="utf-8", newline="")
+    return ["--public-prefix", str(path), *(["--public-prefix-system"] if given.system else [])]
 
 
 def _keys(folder: Path, own: str, *others: str) -> list[str]:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import torch
 
+from mpcinfer.models.prefix_run import OnePrefixRun, PrefixSource, run_prefix
 from mpcinfer.models.public import PublicModel
+from mpcinfer.public_prefix import PrefixText, PublicPrefix
 from mpcinfer.sessions.addresses import Address, Identity
 from mpcinfer.sessions.exchange import serve_steps
 from mpcinfer.sessions.public_exchange import give_public
@@ -44,6 +46,7 @@ def serve_sessions(
     check_ranges: bool = False,
     insecure_dealer: bool = False,
     shape: Shape | None = None,
+    public_prefix: PrefixText | None = None,
 ) -> None:
     """Serves sessions until the process is ended, or one with `once`.
 
@@ -62,16 +65,21 @@ def serve_sessions(
         insecure_dealer: with neither, the server is its own dealer and could decrypt everything; to measure
             with. Not every plan allows it.
         check_ranges: as for `connect_client`; clients that do not ask for it are refused.
+        public_prefix: comes before every prompt; it is run in the clear, once for all sessions. Clients that
+            have another, or none, are refused.
         shape: all connections behave like slower ones, which the others must have, too; to measure with.
 
     Raises:
-        ConfigError: the endpoint or the model cannot be used.
+        ConfigError: the endpoint, the model or the public prefix cannot be used.
+        RangeError: keys or values of the prefix leave their calibrated ranges.
         InsecureRefused: neither dealer nor correlations, and not asked for.
         MpcInferError: with `once`, whatever ended the session.
     """
     suite = suite_of(plan)
     if DEALER in suite.helpers:
         require_source(dealer, correlations, insecure_dealer)
+    prefix = None if public_prefix is None else public_prefix.of(public)
+    prefix_run = None if prefix is None else OnePrefixRun(prefix_source(public, weights, prefix))
     session_config = suite.ready(
         SessionConfig(
             plan=plan,
@@ -85,13 +93,19 @@ def serve_sessions(
             check_ranges=check_ranges,
             insecure_dealer=insecure_dealer,
             shape=shape,
+            prefix=prefix,
+            prefix_run=prefix_run,
         )
     )
+    if prefix_run is not None and not once:
+        prefix_run()
     if not once:
         len(session_config.weights or ())  # waits: nobody should be let in by a server that cannot serve
         len(session_config.encoded or ())
     say(f"server: {public.name} ({public.config.parameters:,} parameters), plan {plan.name}, at {listen}")
     say(f"server: clients get {what_clients_get(public)}; digest {public.digest()}")
+    if prefix is not None:
+        say(f"server: every prompt follows a public prefix of {len(prefix):,} tokens, run here in the clear")
     for disclosure in disclosures(plan):
         say(f"server: {disclosure}")
     while True:
@@ -113,6 +127,13 @@ def serve_sessions(
             say(f"server: session failed: {type(error).__name__}: {error}")
         if once:
             return
+
+
+def prefix_source(
+    public: PublicModel, weights: Mapping[str, torch.Tensor], prefix: PublicPrefix
+) -> PrefixSource:
+    """What runs the prefix of a server's sessions."""
+    return lambda: run_prefix(public.config, weights, prefix.ids, public.ranges)
 
 
 def serve_channel(channel: Channel, session_config: SessionConfig) -> Bill:

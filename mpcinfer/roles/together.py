@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.find import find_model
 from mpcinfer.plans import named_plan
+from mpcinfer.public_prefix import PrefixText
 from mpcinfer.roles.processes import Neighbours, Say, neighbours
 from mpcinfer.sessions.progress import Progress, Stage
 from mpcinfer.suites.registry import suite_of
@@ -45,6 +46,7 @@ def private(
     shape: Shape | None = None,
     batch: int = 1,
     equal_lengths: bool = False,
+    public_prefix: PrefixText | None = None,
 ) -> Generator[PrivateClient]:
     """A client connected to a server, and to a dealer where the plan has one, as processes on this machine.
 
@@ -56,7 +58,8 @@ def private(
         plan, choices: a preset or a plan file, and `operation=protocol` replacements.
         timeout_s: longest silence of a peer.
         insecure_dealer: the server is its own dealer and could decrypt everything; to measure with.
-        max_context, drafts, digest, on_progress, check_ranges, batch, equal_lengths: as for `connect_client`.
+        max_context, drafts, digest, on_progress, check_ranges, batch, equal_lengths, public_prefix: as for
+            `connect_client`.
         prompt: the first prompt, of a batch the longest, where it is known: correlations for as many tokens
             are dealt while masked weights are on their way.
         say: is told what the processes report.
@@ -87,6 +90,7 @@ def private(
         through=through,
         check_ranges=check_ranges,
         shape=shape,
+        public_prefix=public_prefix,
     ) as others:
         if on_progress is not None:
             on_progress(Progress(stage=Stage.STARTING, done=0, of=0))
@@ -101,6 +105,7 @@ def private(
             drafts=drafts,
             digest=digest,
             batch=Batch.of(batch, equal_lengths=equal_lengths),
+            public_prefix=public_prefix,
         )
         try:
             with _client(others, model, plan, choices, settings) as client:
@@ -124,6 +129,7 @@ class _Settings:
     drafts: bool
     digest: str | None
     batch: Batch
+    public_prefix: PrefixText | None
 
 
 def _compile(suite: Suite, on_progress: Callable[[Progress], None] | None) -> None:
@@ -170,6 +176,7 @@ def _client(
             shape=settings.shape,
             batch=settings.batch.size,
             equal_lengths=not settings.batch.padded,
+            public_prefix=settings.public_prefix,
         ) as client,
     ):
         yield client

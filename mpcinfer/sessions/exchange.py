@@ -99,7 +99,7 @@ def _require_room(
 ) -> None:
     """Passes follow tokens that the session holds, or `end`, fit its maximum context, and have as many
     rows."""
-    if not (0 <= start <= session.length or start == end):
+    if not (session.first <= start <= session.length or start == end):
         raise PeerMismatch(f"a step from token {start} on, after {session.length}")
     room, tokens = session.context - start, sum(lengths)
     if min(lengths) < 1 or tokens > room:
@@ -136,7 +136,7 @@ class StepClient:
 
     def __init__(self, link: Link, session: PrivateSession) -> None:
         self._link, self._session = link, session
-        self._start = 0
+        self._start = session.length
         self._more = 0
 
     @property
@@ -170,12 +170,12 @@ class StepClient:
 
     def rewind(self, length: int) -> None:
         """The next step follows the first `length` tokens; what came after them is forgotten."""
-        assert 0 <= length <= self._start, f"{length} of {self._start} tokens"
+        assert self._session.first <= length <= self._start, f"{length} of {self._start} tokens"
         self._start = length
 
     def restart(self) -> None:
-        """The next step starts a new sequence."""
-        self.rewind(0)
+        """The next step starts a new sequence, after a public prefix where there is one."""
+        self.rewind(self._session.first)
 
     def expect(self, steps: int) -> None:
         """How many steps of one token may follow the next step: passes to prepare ahead of time."""

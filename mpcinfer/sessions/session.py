@@ -30,9 +30,14 @@ class PrivateSession(ABC):
         return SINGLE
 
     @property
+    def first(self) -> int:
+        """Tokens of a public prefix, which stay in the KV cache."""
+        return 0
+
+    @property
     @abstractmethod
     def length(self) -> int:
-        """Tokens in the KV cache."""
+        """Tokens in the KV cache, those of a public prefix included."""
 
     @property
     @abstractmethod
@@ -46,7 +51,8 @@ class PrivateSession(ABC):
 
     @abstractmethod
     def rewind(self, length: int) -> None:
-        """Forgets all tokens but the first `length`; weights stay. Gives up what was prepared."""
+        """Forgets all tokens but the first `length`, of at least `first`; weights stay. Gives up what was
+        prepared."""
 
     @property
     def prepared_end(self) -> int:

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 
 from mpcinfer.models.batch import SINGLE, Batch
+from mpcinfer.models.prefix_run import PrefixSource
 from mpcinfer.models.public import PublicModel
+from mpcinfer.public_prefix import PublicPrefix
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.sessions.progress import Progress
 from parties.errors import ConfigError, InsecureRefused, PeerTimeout
@@ -53,6 +55,9 @@ class SessionConfig:
         on_progress: is told how far the dealing is, now and then, from any thread.
         check_ranges: every pass is evaluated twice, and the client told where a value left its range; the
             same at both parties (the handshake sees to it).
+        prefix: a text that both parties know and that comes before every prompt; the same at both (the
+            handshake sees to it).
+        prefix_run: the server's keys and values of it; None at the client.
         shape: the dealer's connection behaves like a slower one, at both of its ends; to measure with.
 
     A server that is its own dealer is insecure: it could decrypt everything. Both parties must agree to it,
@@ -75,6 +80,19 @@ class SessionConfig:
     on_progress: Callable[[Progress], None] | None = None
     check_ranges: bool = False
     shape: Shape | None = None
+    prefix: PublicPrefix | None = None
+    prefix_run: PrefixSource | None = None
+
+    @property
+    def prefix_tokens(self) -> int:
+        """Tokens of the public prefix; 0 for none."""
+        return 0 if self.prefix is None else len(self.prefix)
+
+    @property
+    def agreed_model(self) -> str:
+        """What both must say about the model: its digest, and the public prefix where there is one."""
+        digest = self.public.digest()
+        return digest if self.prefix is None else f"{digest}, {self.prefix.agreement}"
 
 
 def require_source(dealer: Address | None, correlations: Path | None, insecure_dealer: bool) -> None:

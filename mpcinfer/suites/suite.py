@@ -21,9 +21,10 @@ from protocols.plan import Plan, check_choices
 if TYPE_CHECKING:
     from mpcinfer.backends.parts import Part, Pass
     from mpcinfer.models.config import ModelConfig
-    from mpcinfer.models.decoder import Decoder
+    from mpcinfer.models.decoder import Decoder, KVCache
     from mpcinfer.models.depth import DepthReport
     from mpcinfer.models.model import Model
+    from mpcinfer.models.prefix_run import PrefixRun
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
@@ -52,6 +53,7 @@ class Run:
         ranges: calibrated; None for shapes without weights.
         check_ranges: every pass is evaluated twice.
         batch: sequences of every pass.
+        prefix: tokens of a public prefix, which all passes follow.
     """
 
     config: ModelConfig
@@ -61,6 +63,7 @@ class Run:
     ranges: Mapping[str, float] | None
     check_ranges: bool = False
     batch: Batch = SINGLE
+    prefix: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +193,16 @@ class Suite(ABC):
             RangeError: something does not fit; also in its steps.
         """
 
+    def reference_cache(self, decoder: Decoder[Any, Any], run: PrefixRun) -> KVCache[Any]:
+        """What the cache of a `reference` begins with where there is a public prefix: its keys and values in
+        the fixed point of a private run's, bit by bit.
+
+        Raises:
+            ConfigError: the suite has no public prefixes.
+            RangeError: something does not fit.
+        """
+        raise ConfigError(f"public prefix: the suite {self.name} runs whole texts privately")
+
     def rounding_of_logits(self, plan: Plan, ranges: Mapping[str, float]) -> float:
         """How far logits of a private run and of its `reference` may be apart by rounding and by the stated
         errors of protocols; beyond it a value went wrong. 0 where they are the same bit by bit."""
@@ -257,6 +270,13 @@ class Suite(ABC):
         if batch.several:
             raise ConfigError(f"batch: plan {plan.name} runs one prompt a pass, not {batch.size}")
 
+    def require_public_prefix(self, plan: Plan, config: ModelConfig, batch: Batch) -> None:
+        """Raises ConfigError where passes cannot follow a public prefix."""
+        raise ConfigError(
+            f"public prefix: plan {plan.name} runs whole texts privately: leave --public-prefix out, or take "
+            "a plan with a dealer, such as --plan fss"
+        )
+
     def ready(self, session_config: SessionConfig) -> SessionConfig:
         """A party's configuration, after what can be done before it meets the others.
 
@@ -266,7 +286,15 @@ class Suite(ABC):
         """
         if session_config.check_ranges:
             self.require_checkable(session_config.plan, folder=session_config.correlations is not None)
-        self.require_batch(session_config.plan, session_config.public.config, session_config.batch)
+        plan, config, batch = session_config.plan, session_config.public.config, session_config.batch
+        self.require_batch(plan, config, batch)
+        if session_config.prefix is not None:
+            self.require_public_prefix(plan, config, batch)
+            if session_config.correlations is not None:
+                raise ConfigError(
+                    "public prefix: correlations from a folder are for texts that are private from their "
+                    "first token on: take a dealer"
+                )
         return session_config
 
     @abstractmethod

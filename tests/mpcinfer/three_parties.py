@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,6 +15,7 @@ import torch
 from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.model import Model
+from mpcinfer.models.prefix_run import PrefixRun, run_prefix
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.ranges import calibrate
 from mpcinfer.sessions.exchange import StepClient, serve_steps
@@ -136,23 +137,39 @@ Open = Callable[[Link, Link, dict[str, torch.Tensor] | None], AbstractContextMan
 """A party's session, given its two links, and the weights at the server."""
 
 
-def _crypten(plan: Plan, public: PublicModel, batch: Batch) -> tuple[Callable[[Link, Link], object], Open]:
+def _crypten(
+    plan: Plan, public: PublicModel, batch: Batch, run: PrefixRun | None = None
+) -> tuple[Callable[[Link, Link], object], Open]:
     @contextmanager
     def open_session(
         link: Link, dealer: Link, weights: dict[str, torch.Tensor] | None
     ) -> Generator[PrivateSession]:
         with crypten_executor(link, dealer, plan, _key) as executor:
-            yield CrypTenPrivateSession(executor, plan, public, weights, batch)
+            tokens, own = (0 if run is None else run.tokens), (None if weights is None else run)
+            yield CrypTenPrivateSession(executor, plan, public, weights, batch, tokens, own)
 
     return serve_dealer, open_session
 
 
 def _fss(
-    plan: Plan, public: PublicModel, max_context: int | None, check_ranges: bool, batch: Batch
+    plan: Plan,
+    public: PublicModel,
+    max_context: int | None,
+    check_ranges: bool,
+    batch: Batch,
+    run: PrefixRun | None = None,
 ) -> tuple[Callable[[Link, Link], object], Open]:
     program = Program.of(
-        plan, public.config, public.ranges, max_context, check_ranges=check_ranges, batch=batch
+        plan,
+        public.config,
+        public.ranges,
+        max_context,
+        check_ranges=check_ranges,
+        batch=batch,
+        prefix=0 if run is None else run.tokens,
     )
+
+    given = None if run is None else lambda: run
 
     def deal(server: Link, client: Link) -> object:
         return serve_fss(server, client, Program.from_document(program.to_document()))
@@ -162,7 +179,7 @@ def _fss(
         link: Link, dealer: Link, weights: dict[str, torch.Tensor] | None
     ) -> Generator[PrivateSession]:
         assert link.rank is not None
-        own = None if weights is None else checked_weights(program, public.name, weights)
+        own = None if weights is None else checked_weights(program, public.name, weights, given)
         with (
             closing(DealerSource(link.rank, dealer)) as source,
             closing(fss_over(link, program, own, source)) as session,
@@ -194,6 +211,7 @@ def run_model(
     *,
     check_ranges: bool = False,
     batch: Batch = SINGLE,
+    prefix: Sequence[int] = (),
 ) -> tuple[T, Bill, Bill]:
     """A whole session over `model`; what `use` made of the client, the client's and the server's bill.
 
@@ -201,14 +219,16 @@ def run_model(
         max_context: tokens that a session of the FSS suite has room for.
         check_ranges: whether that session evaluates every pass twice.
         batch: its sequences.
+        prefix: tokens before all others that both parties know.
     """
     public = PublicModel.of(model)
+    run = run_prefix(model.config, model.weights, prefix, model.ranges) if prefix else None
     if plan.suite == "fss":
-        deal, open_session = _fss(plan, public, max_context, check_ranges, batch)
+        deal, open_session = _fss(plan, public, max_context, check_ranges, batch, run)
     elif plan.suite == "two-party":
         deal, open_session = _two_party(plan, public, batch)
     else:
-        deal, open_session = _crypten(plan, public, batch)
+        deal, open_session = _crypten(plan, public, batch, run)
 
     def server(link: Link, dealer: Link) -> Bill:
         with open_session(link, dealer, dict(model.weights)) as session:

@@ -20,15 +20,21 @@ class CorrelationSchedule:
     request and one answer an operation.
 
     Args:
-        plan, suite, config, ranges, batch: as in the session.
+        plan, suite, config, ranges, batch, prefix: as in the session.
     """
 
     def __init__(
-        self, plan: Plan, suite: Suite, config: ModelConfig, ranges: Mapping[str, float], batch: Batch
+        self,
+        plan: Plan,
+        suite: Suite,
+        config: ModelConfig,
+        ranges: Mapping[str, float],
+        batch: Batch,
+        prefix: int = 0,
     ) -> None:
         self._schedule = Schedule()
         self._executor = CountingArithmetic.of_plan(plan, Meter(timed=False), self._schedule)
-        self._session = ForeseenSession(self._executor, suite, config, ranges, batch)
+        self._session = ForeseenSession(self._executor, suite, config, ranges, batch, prefix)
 
     @property
     def truncated(self) -> int:

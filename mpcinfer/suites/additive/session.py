@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import torch
 
 from mpcinfer.generation import Session
 from mpcinfer.models.batch import SINGLE, Batch
+from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import as_run
+from mpcinfer.models.prefix_run import PrefixRun, require_prefix_possible
 from mpcinfer.models.public import PublicModel
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.sessions.session import PrivateSession, rewind_cache
@@ -26,6 +29,7 @@ from mpcinfer.suites.additive.batch import require_maskable
 from mpcinfer.suites.additive.correlation_schedule import CorrelationSchedule
 from mpcinfer.suites.arithmetic.agreed_batch import agreed_batch
 from mpcinfer.suites.arithmetic.backend import SecureBackend
+from mpcinfer.suites.arithmetic.public_prefix import shared_prefix
 from parties.errors import ConfigError
 from parties.keys import KeyPair
 from parties.link import Link
@@ -54,6 +58,8 @@ class CrypTenPrivateSession(PrivateSession):
         public: shape and ranges.
         weights: the server's weights in float; None at the client.
         batch: sequences of every pass.
+        prefix: tokens of a public prefix.
+        prefix_run: its keys and values, the server's; None at the client.
 
     Raises:
         ConfigError: the model was never calibrated.
@@ -68,6 +74,8 @@ class CrypTenPrivateSession(PrivateSession):
         public: PublicModel,
         weights: Mapping[str, torch.Tensor] | None,
         batch: Batch = SINGLE,
+        prefix: int = 0,
+        prefix_run: PrefixRun | None = None,
     ) -> None:
         require_ranges(public)
         config, weights = as_run(public.config, weights, folds=plan.fold)
@@ -78,10 +86,16 @@ class CrypTenPrivateSession(PrivateSession):
             check_local_truncation(largest, 1.0, 2 * FRAC_BITS, LIKELIEST_FAILURE)
         backend = SecureBackend(executor, suite, config.vocabulary, ranges, batch, config.types)
         self._backend, self._batch = backend, batch
-        self._executor, self._schedule = executor, CorrelationSchedule(plan, suite, config, ranges, batch)
+        self._executor, self._prefix = executor, prefix
+        self._schedule = CorrelationSchedule(plan, suite, config, ranges, batch, prefix)
         self._session: Session[Share, Weight] = Session(
-            Decoder(backend, config, backend.load(config, weights))
+            Decoder(backend, config, backend.load(config, weights)),
+            shared_prefix(backend, config, prefix, batch.size, prefix_run),
         )
+
+    @property
+    def first(self) -> int:
+        return self._prefix
 
     @property
     def length(self) -> int:
@@ -127,7 +141,7 @@ def crypten_session(link: Link, session_config: SessionConfig) -> Generator[Priv
         raise ConfigError(
             f"plan {session_config.plan.name} takes its correlations from a dealer, not from a folder"
         )
-    model = session_config.public.digest()
+    model, run = session_config.agreed_model, session_config.prefix_run
     require_source(session_config.dealer, None, session_config.insecure_dealer)
     with connected_executor(
         link,
@@ -138,10 +152,23 @@ def crypten_session(link: Link, session_config: SessionConfig) -> Generator[Priv
         session_config.timeout_s,
         session_config.shape,
     ) as executor:
-        batch = agreed_batch(link, session_config, require_maskable)
+        batch = agreed_batch(link, session_config, partial(_require_batch, session_config.prefix_tokens))
         yield CrypTenPrivateSession(
-            executor, session_config.plan, session_config.public, session_config.weights, batch
+            executor,
+            session_config.plan,
+            session_config.public,
+            session_config.weights,
+            batch,
+            session_config.prefix_tokens,
+            None if run is None else run(),
         )
+
+
+def _require_batch(prefix: int, plan: Plan, config: ModelConfig, batch: Batch) -> None:
+    """Raises ConfigError for passes that cannot be run, or not after a public prefix of so many tokens."""
+    require_maskable(plan, config, batch)
+    if prefix:
+        require_prefix_possible(config, batch)
 
 
 @contextmanager

@@ -14,9 +14,10 @@ from protocols.plan import Plan
 if TYPE_CHECKING:
     from mpcinfer.models.batch import Batch
     from mpcinfer.models.config import ModelConfig
-    from mpcinfer.models.decoder import Decoder
+    from mpcinfer.models.decoder import Decoder, KVCache
     from mpcinfer.models.depth import DepthReport
     from mpcinfer.models.model import Model
+    from mpcinfer.models.prefix_run import PrefixRun
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
@@ -102,6 +103,16 @@ class AdditiveSuite(Suite):
         from mpcinfer.suites.additive.batch import require_maskable
 
         require_maskable(plan, config, batch)
+
+    def require_public_prefix(self, plan: Plan, config: ModelConfig, batch: Batch) -> None:
+        from mpcinfer.models.prefix_run import require_prefix_possible
+
+        require_prefix_possible(config, batch)
+
+    def reference_cache(self, decoder: Decoder[Any, Any], run: PrefixRun) -> KVCache[Any]:
+        from mpcinfer.suites.arithmetic.public_prefix import reference_cache
+
+        return reference_cache(decoder, run)
 
     def open(self, link: Link, session_config: SessionConfig) -> AbstractContextManager[PrivateSession]:
         from mpcinfer.suites.additive.session import crypten_session

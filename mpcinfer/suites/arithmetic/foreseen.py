@@ -10,6 +10,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.sessions.session import rewind_cache
 from mpcinfer.suites.arithmetic.backend import SecureBackend
+from mpcinfer.suites.arithmetic.public_prefix import shared_prefix
 from protocols.arithmetic.shape_arithmetic import ShapeArithmetic
 from protocols.arithmetic.suite import Suite
 from protocols.arithmetic.weight import Weight
@@ -22,6 +23,7 @@ class ForeseenSession:
     Args:
         executor: collects what a step takes.
         suite, config, ranges, batch: as in the session; ranges decide what a norm takes.
+        prefix: tokens of a public prefix.
     """
 
     def __init__(
@@ -31,10 +33,13 @@ class ForeseenSession:
         config: ModelConfig,
         ranges: Mapping[str, float],
         batch: Batch,
+        prefix: int = 0,
     ) -> None:
         backend = SecureBackend(executor, suite, config.vocabulary, ranges, batch, config.types)
         weights = backend.load(config, None)
-        self._session: Session[Share, Weight] = Session(Decoder(backend, config, weights))
+        self._session: Session[Share, Weight] = Session(
+            Decoder(backend, config, weights), shared_prefix(backend, config, prefix, batch.size, None)
+        )
 
     @property
     def length(self) -> int:

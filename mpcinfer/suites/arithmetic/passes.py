@@ -7,6 +7,7 @@ from collections.abc import Callable
 from mpcinfer.backends.parts import Pass, needed
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.suites.arithmetic.backend import SecureBackend
+from mpcinfer.suites.arithmetic.public_prefix import shared_prefix
 from mpcinfer.suites.suite import Run
 from parties.meter import CLIENT
 from protocols.arithmetic.arithmetic import Arithmetic
@@ -26,7 +27,7 @@ def run_passes(
     config = run.config
     backend = SecureBackend(executor, suite, config.vocabulary, run.ranges, run.batch, config.types)
     decoder = Decoder(backend, config, backend.load(config, None, needed(config, run.part)))
-    cache: KVCache[Share] = KVCache()
+    cache = shared_prefix(backend, config, run.prefix, run.batch.size, None)
     for each in run.passes:
         cache.rewind(each.start, backend.first_tokens)
         _pass(decoder, backend, cache, each, run)

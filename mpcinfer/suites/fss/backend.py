@@ -88,6 +88,11 @@ class FssBackend(MovingBackend):
         if suite.polynomial:
             require_polynomial(config, otherwise="fss")
 
+    @property
+    def widths(self) -> Widths:
+        """Rings and fraction bits of every value."""
+        return self._widths
+
     def span(self, name: str, kind: str = "") -> AbstractContextManager[object]:
         return self.executor.meter.span(name, kind)
 

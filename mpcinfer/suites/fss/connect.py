@@ -13,13 +13,16 @@ import torch
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.fold import fold
 from mpcinfer.models.known_ranges import require_known
+from mpcinfer.models.prefix_run import PrefixSource, require_prefix_possible
 from mpcinfer.sessions.session import PrivateSession
 from mpcinfer.sessions.session_config import SessionConfig, announce, dealer_link, greet, require_ranges
 from mpcinfer.sessions.tally import Tally
 from mpcinfer.suites.fss.program import Program
+from mpcinfer.suites.fss.public_prefix import encoded_prefix
 from mpcinfer.suites.fss.range_check import AGREED, for_check
 from mpcinfer.suites.fss.session import FssPrivateSession
 from mpcinfer.suites.fss.weights import encoded
+from mpcinfer.suites.fss.widths import Widths
 from parties.errors import ConfigError, PeerMismatch
 from parties.link import Link
 from parties.meter import CLIENT, Phase
@@ -66,7 +69,7 @@ def _with_dealer(link: Link, session_config: SessionConfig) -> Generator[Private
     maximum context and sequences from both, and deals that pass while  4. masked weights go to the client.
     """
     checked = AGREED if session_config.check_ranges else ""
-    agreed = greet(link, session_config.plan.digest() + checked, session_config.public.digest())
+    agreed = greet(link, session_config.plan.digest() + checked, session_config.agreed_model)
     tally = Tally(session_config.on_progress)
     assert session_config.dealer is not None
     with dealer_link(
@@ -77,7 +80,7 @@ def _with_dealer(link: Link, session_config: SessionConfig) -> Generator[Private
         assert link.rank is not None
         source = DealerSource(link.rank, dealer, on_bytes=lambda count: tally.add(dealt_bytes=count))
         with closing(source):
-            asked = [RunShape(0, first)] if first else []
+            asked = [RunShape(program.prefix, first)] if first else []
             if asked:
                 if tally.listened_to:
                     tally.expect(program.dealt_bytes(first))
@@ -151,7 +154,8 @@ def agreed_program(link: Link, session_config: SessionConfig) -> tuple[Program, 
     with meter.phase(Phase.CONTROL), meter.span("session", "control"):
         if link.rank == CLIENT:
             program = _program(session_config, session_config.max_context)
-            first = session_config.first if session_config.first <= program.max_context else 0
+            room = program.max_context - program.prefix
+            first = session_config.first if session_config.first <= room else 0
             batch = program.batch.to_document()
             link.send_document({"max_context": program.max_context, "first": first, **batch}, _MAX_CONTEXT)
             return program, first
@@ -162,13 +166,19 @@ def agreed_program(link: Link, session_config: SessionConfig) -> tuple[Program, 
             f"the client wants a maximum context of {max_context!r} tokens, the context is "
             f"{public.config.context}"
         )
-    if type(first) is not int or not 0 <= first <= max_context:
+    room = max_context - session_config.prefix_tokens
+    if room < 1:
         raise PeerMismatch(
-            f"the client begins with {first!r} tokens, with a maximum context of {max_context}"
+            f"the client wants a maximum context of {max_context} tokens, the public prefix has "
+            f"{session_config.prefix_tokens}"
         )
+    if type(first) is not int or not 0 <= first <= room:
+        raise PeerMismatch(f"the client begins with {first!r} tokens, the session has room for {room}")
     try:
         batch = Batch.from_document(document)
         batch.require_maskable(public.config)
+        if session_config.prefix is not None:
+            require_prefix_possible(public.config, batch)
     except ConfigError as error:
         raise PeerMismatch(f"the client asks for passes that cannot be run: {error}") from None
     return _program(dataclasses.replace(session_config, batch=batch), max_context), first
@@ -183,6 +193,7 @@ def _program(session_config: SessionConfig, max_context: int | None) -> Program:
         max_context,
         check_ranges=session_config.check_ranges,
         batch=session_config.batch,
+        prefix=session_config.prefix_tokens,
     )
 
 
@@ -206,28 +217,45 @@ def fss_over(
     return FssPrivateSession(link, program, weights, source, tally, asked)
 
 
-def checked_weights(program: Program, name: str, weights: Mapping[str, torch.Tensor]) -> dict[str, Matrix]:
+def checked_weights(
+    program: Program,
+    name: str,
+    weights: Mapping[str, torch.Tensor],
+    prefix_run: PrefixSource | None = None,
+) -> dict[str, Matrix]:
     """`encoded_weights` of a model of that name.
 
     Raises:
         RangeError: a weight is too large, or a token's row for the ranges that both parties have.
     """
     require_known(name, program.config, weights, program.ranges)
-    return encoded_weights(program, weights)
+    return encoded_weights(program, weights, prefix_run)
 
 
-def encoded_weights(program: Program, weights: Mapping[str, torch.Tensor]) -> dict[str, Matrix]:
-    """The server's weights in fixed point, folded as the program reads them.
+def encoded_weights(
+    program: Program, weights: Mapping[str, torch.Tensor], prefix_run: PrefixSource | None = None
+) -> dict[str, Matrix]:
+    """The server's weights in fixed point, folded as the program reads them; and keys and values of a public
+    prefix where the program has one.
+
+    Args:
+        prefix_run: of that prefix.
 
     Raises:
-        RangeError: a weight is too large.
+        RangeError: a weight is too large, or a key or a value of the prefix.
     """
     config, folded = program.config, weights
     if program.plan.fold:
         config, folded = fold(config, weights)
-    result = encoded(config, program.widths, folded, sharing=program.sharing)
+    run = prefix_run() if program.prefix and prefix_run is not None else None
+
+    def within(widths: Widths) -> dict[str, Matrix]:
+        prefix = {} if run is None else encoded_prefix(config, widths, run)
+        return encoded(config, widths, folded, sharing=program.sharing) | prefix
+
+    result = within(program.widths)
     if program.second is not None:
-        result |= for_check(encoded(config, program.second.widths, folded, sharing=program.sharing))
+        result |= for_check(within(program.second.widths))
     return result
 
 
@@ -238,7 +266,9 @@ def _own_weights(program: Program, session_config: SessionConfig) -> Mapping[str
     ahead = cast(Mapping[str, Matrix], session_config.encoded or {})
     wanted = program.matrices()
     if any(name not in ahead or ahead[name].frac_bits != each.frac_bits for name, each in wanted.items()):
-        return checked_weights(program, session_config.public.name, session_config.weights)
+        return checked_weights(
+            program, session_config.public.name, session_config.weights, session_config.prefix_run
+        )
     return {name: _in_rings_of(each, ahead[name]) for name, each in wanted.items()}
 
 

@@ -7,6 +7,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.site import Site
 from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.public_prefix import BRING_SHAPES, prefix_cache, prefix_matrices
 from mpcinfer.suites.fss.range_check import CHECK, for_check
 from mpcinfer.suites.fss.residual_widths import post_norm
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
@@ -41,14 +42,17 @@ def count_fss(plan: Plan, run: Run) -> Bill:
     )
     first = Evaluation(plan, widths)
     decoder = _decoder(counting, config, first, part, size)
-    second, checking, expected = None, decoder, decoder.weights
+    prefix = prefix_matrices(config, widths, run.prefix)
+    cache = prefix_cache(prefix, config.layers, size, BRING_SHAPES)
+    second, checking, expected = None, decoder, {**decoder.weights, **prefix}
     if run.check_ranges:
         second = second_evaluation(plan, config, ranges, max_context=max_context, padded=padded)
         checking = _decoder(counting, config, second, part, size)
-        expected = {**expected, **for_check(checking.weights)}
+        prefix = prefix_matrices(config, second.widths, run.prefix)
+        cache.other = prefix_cache(prefix, config.layers, size, BRING_SHAPES)
+        expected = {**expected, **for_check({**checking.weights, **prefix})}
     charge_seeds(counting.meter)
     count_setup(counting, expected)
-    cache: KVCache[Share] = KVCache()
     for each in run.passes:
         cache.rewind(each.start, decoder.backend.first_tokens)
         _pass(decoder, first.widths, cache, each, part, size)

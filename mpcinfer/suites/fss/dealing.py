@@ -9,6 +9,7 @@ from mpcinfer.models.decoder import KVCache
 from mpcinfer.sessions.session import rewind_cache
 from mpcinfer.sessions.session_config import MOST_IDLE_S, idle_timeout
 from mpcinfer.suites.fss.program import Program
+from mpcinfer.suites.fss.public_prefix import bring_at_dealer
 from parties.errors import PeerMismatch
 from parties.link import Link
 from parties.meter import CLIENT, SERVER, Meter
@@ -46,8 +47,8 @@ class ModelDealer:
     def __init__(self, program: Program, seeds: DealerSeeds) -> None:
         self._program, self._seeds = program, seeds
         self._matrices, self._hash = program.matrices(), seeds.server.public_hash()
-        self._cache: KVCache[Share] = KVCache()
         self._masks = drawn_masks(weight_streams(seeds.server.weights))
+        self._cache: KVCache[Share] = program.cache(self._matrices, bring_at_dealer(self._masks))
         self._ahead: ProductsAhead | None = None
         if not program.sharing.encrypted:
             self._ahead = ProductsAhead(
@@ -62,10 +63,10 @@ class ModelDealer:
             run: one that starts before the end of the run before makes that end be forgotten.
 
         Raises:
-            PeerMismatch: the run starts beyond what was dealt before.
+            PeerMismatch: the run starts beyond what was dealt before, or within a public prefix.
             CorrelationExhausted: a run of that number, or a later one, was dealt before.
         """
-        if run.start > self._cache.length:
+        if not self._program.prefix <= run.start <= self._cache.length:
             raise PeerMismatch(f"a run from token {run.start} on, with {self._cache.length} dealt before")
         rewind_cache(self._cache, run.start)
         sizes = [0, 0, 0]

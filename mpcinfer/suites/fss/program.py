@@ -14,6 +14,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.folded import folded_config
 from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.public_prefix import Bring, prefix_cache, prefix_matrices
 from mpcinfer.suites.fss.range_check import CHECK, for_check, of_check, require_agreement
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
 from mpcinfer.suites.fss.shared_widths import session_context
@@ -41,6 +42,7 @@ class Program:
         max_context: the most tokens a session holds: sums over keys are as wide as that needs.
         second: evaluates every pass once more, which shows whether values stayed in range; None for none.
         batch: sequences of every pass.
+        prefix: tokens of a public prefix, which all passes follow; 0 for none.
     """
 
     plan: Plan
@@ -51,6 +53,7 @@ class Program:
     widths: Widths
     second: Evaluation | None = None
     batch: Batch = SINGLE
+    prefix: int = 0
 
     @classmethod
     def of(
@@ -62,6 +65,7 @@ class Program:
         *,
         check_ranges: bool = False,
         batch: Batch = SINGLE,
+        prefix: int = 0,
     ) -> Program:
         """The program of a model.
 
@@ -71,6 +75,7 @@ class Program:
                 that is less.
             check_ranges: every pass is evaluated twice, in twice the rounds and over twice the bytes.
             batch: sequences of every pass.
+            prefix: tokens of a public prefix, fewer than the maximum context.
 
         Raises:
             ConfigError: a maximum context beyond the model's, ranges that lack something, unknown protocols,
@@ -85,6 +90,10 @@ class Program:
             raise ConfigError(
                 f"a maximum context of {max_context} tokens; the model has a context of {config.context}"
             )
+        if not 0 <= prefix < max_context:
+            raise ConfigError(
+                f"a public prefix of {prefix} tokens leaves no room in a maximum context of {max_context}"
+            )
         folded = folded_config(config) if plan.fold else config
         widths = Widths(
             folded,
@@ -97,7 +106,7 @@ class Program:
         second = None
         if check_ranges:
             second = second_evaluation(plan, folded, ranges, max_context=max_context, padded=batch.padded)
-        program = cls(plan, config, dict(ranges), max_context, folded, widths, second, batch)
+        program = cls(plan, config, dict(ranges), max_context, folded, widths, second, batch, prefix)
         # All limits are met now, not in the middle of a run.
         counting = Counting(Meter(timed=False), exact_truncation=is_faithful(plan))
         program.walk(counting, program.matrices(), KVCache(), 1)
@@ -105,10 +114,28 @@ class Program:
 
     def matrices(self) -> dict[str, Matrix]:
         """Names, shapes and rings of the weights, those of a second evaluation after the others."""
-        result = matrices(self.folded, self.widths, sharing=self.sharing)
+        result = self._matrices(self.widths)
         if self.second is not None:
-            result |= for_check(matrices(self.folded, self.second.widths, sharing=self.sharing))
+            result |= for_check(self._matrices(self.second.widths))
         return result
+
+    def _matrices(self, widths: Widths) -> dict[str, Matrix]:
+        """Of one evaluation."""
+        prefix = prefix_matrices(self.folded, widths, self.prefix)
+        return matrices(self.folded, widths, sharing=self.sharing) | prefix
+
+    def cache(self, weights: Mapping[str, Matrix], bring: Bring) -> KVCache[Share]:
+        """What the first pass of a session follows: nothing, or a public prefix.
+
+        Args:
+            weights: named as those of `matrices`.
+            bring: makes somebody's part of a prefix's keys or values.
+        """
+        layers, batch = self.folded.layers, self.batch.size
+        cache = prefix_cache(weights, layers, batch, bring)
+        if self.second is not None and self.prefix:
+            cache.other = prefix_cache(of_check(weights), layers, batch, bring)
+        return cache
 
     @property
     def layers(self) -> int:
@@ -186,6 +213,7 @@ class Program:
             "ranges": dict(self.ranges),
             "max_context": self.max_context,
             **checked,
+            **({"public_prefix": self.prefix} if self.prefix else {}),
             **self.batch.to_document(),
         }
 
@@ -208,6 +236,7 @@ class Program:
                 int(document["max_context"]),
                 check_ranges=check_ranges,
                 batch=Batch.from_document(document),
+                prefix=int(document.get("public_prefix", 0)),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise PeerMismatch(f"no description of a model to deal for: {error}") from None

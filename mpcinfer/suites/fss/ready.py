@@ -21,6 +21,7 @@ from mpcinfer.sessions.session_config import SessionConfig, require_ranges
 from mpcinfer.suites.fss.connect import checked_weights, encoded_weights, fss_over
 from mpcinfer.suites.fss.dealing import ModelDealer, Writers, serve_fss
 from mpcinfer.suites.fss.program import Program
+from mpcinfer.suites.fss.shared_widths import session_context
 from mpcinfer.suites.kernel_mark import is_warm
 from parties.link import Link
 from parties.local import local_pair
@@ -54,13 +55,16 @@ def ready(session_config: SessionConfig) -> SessionConfig:
     """
     plan, public = session_config.plan, session_config.public
     require_ranges(public)
-    weights = session_config.weights
+    weights, prefix_run = session_config.weights, session_config.prefix_run
     checked = session_config.check_ranges
+    prefix = session_config.prefix_tokens
+    usual = session_context(public.config, None)
+    room = None if prefix < usual else public.config.context
     program = Program.of(
-        plan, public.config, public.ranges, check_ranges=checked
+        plan, public.config, public.ranges, room, check_ranges=checked, prefix=prefix
     )  # its tables are kept for the session's
     if weights is not None:
-        ahead = Loading(lambda: checked_weights(program, public.name, weights))
+        ahead = Loading(lambda: checked_weights(program, public.name, weights, prefix_run))
         session_config = dataclasses.replace(session_config, encoded=ahead)
     if not is_warm():
         warm_up(plan, public.config, public.ranges)

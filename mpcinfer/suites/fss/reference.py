@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from mpcinfer.models.decoder import Decoder
+from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
+from mpcinfer.models.prefix_run import PrefixRun
 from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.public_prefix import BRING_IN_CLEAR, encoded_prefix, prefix_cache
 from mpcinfer.suites.fss.weights import Sharing, encoded
 from mpcinfer.suites.fss.widths import Widths
 from parties.errors import ConfigError
@@ -45,3 +47,10 @@ def reference_decoder(
     executor = Clear(Meter(), exact_truncation=exact_truncation, randomness=rounding)
     backend = FssBackend(executor, config, widths, suite)
     return Decoder(backend, config, encoded(config, widths, weights, sharing=Sharing.of(suite)))
+
+
+def reference_cache(decoder: Decoder[Share, Matrix], run: PrefixRun) -> KVCache[Share]:
+    """As `Suite.reference_cache`."""
+    assert isinstance(decoder.backend, FssBackend)
+    weights = encoded_prefix(decoder.config, decoder.backend.widths, run)
+    return prefix_cache(weights, decoder.config.layers, 1, BRING_IN_CLEAR)

@@ -16,6 +16,7 @@ from mpcinfer.sessions.progress import Stage
 from mpcinfer.sessions.session import PrivateSession, rewind_cache
 from mpcinfer.sessions.tally import Tally
 from mpcinfer.suites.fss.program import Program
+from mpcinfer.suites.fss.public_prefix import BRING_AT_CLIENT, BRING_SHAPES, Bring, bring_at_server
 from mpcinfer.suites.fss.range_check import CHECKED
 from mpcinfer.suites.fss.weights import receive_setup, send_setup
 from parties.errors import ConfigError, PeerMismatch
@@ -75,11 +76,12 @@ class FssPrivateSession(PrivateSession):
         if weights is not None:
             assert source.weight_streams is not None
             send_setup(link, weights, source.weight_streams)
-            self._weights = weights
+            self._weights, bring = weights, bring_at_server(source.weight_streams)
         else:
             self._weights = receive_setup(link, program.matrices(), progress.setup)
-        self._cache: KVCache[Share] = KVCache()
-        self._shadow: KVCache[Share] = KVCache()
+            bring: Bring = BRING_AT_CLIENT
+        self._cache: KVCache[Share] = program.cache(self._weights, bring)
+        self._shadow: KVCache[Share] = program.cache(self._weights, BRING_SHAPES)
         self._asked = deque(asked)
         self._prepared: deque[_Prepared] = deque()
         self._unused = self._unused_bytes = 0
@@ -90,6 +92,10 @@ class FssPrivateSession(PrivateSession):
             self._products = ProductsAhead(
                 self._walk_ahead, self._linear_stream, lambda weight: weight.value, program.batch.size
             )
+
+    @property
+    def first(self) -> int:
+        return self._program.prefix
 
     @property
     def length(self) -> int:

@@ -16,9 +16,10 @@ from protocols.plan import Plan
 if TYPE_CHECKING:
     from mpcinfer.models.batch import Batch
     from mpcinfer.models.config import ModelConfig
-    from mpcinfer.models.decoder import Decoder
+    from mpcinfer.models.decoder import Decoder, KVCache
     from mpcinfer.models.depth import DepthReport
     from mpcinfer.models.model import Model
+    from mpcinfer.models.prefix_run import PrefixRun
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
@@ -123,6 +124,16 @@ class FssSuite(Suite):
 
     def require_batch(self, plan: Plan, config: ModelConfig, batch: Batch) -> None:
         batch.require_maskable(config)
+
+    def require_public_prefix(self, plan: Plan, config: ModelConfig, batch: Batch) -> None:
+        from mpcinfer.models.prefix_run import require_prefix_possible
+
+        require_prefix_possible(config, batch)
+
+    def reference_cache(self, decoder: Decoder[Any, Any], run: PrefixRun) -> KVCache[Any]:
+        from mpcinfer.suites.fss.reference import reference_cache
+
+        return reference_cache(decoder, run)
 
     def ready(self, session_config: SessionConfig) -> SessionConfig:
         from mpcinfer.suites.fss.ready import ready
