@@ -44,21 +44,21 @@ def answer(
     *,
     context: int | None = None,
     speculation: Speculation | None = None,
-    prefix: PublicPrefix | None = None,
+    public_prefix: PublicPrefix | None = None,
 ) -> Answer:
     """Runs the token loop over a text prompt.
 
     Args:
         context: the most tokens of prompt and answer; None for the model's.
         speculation: makes drafts, as `generate` wants it.
-        prefix: comes before the prompt; `predict` is given its tokens, too.
+        public_prefix: comes before the prompt; `predict` is given its tokens, too.
 
     Raises:
         ConfigError: a prompt that is empty, no text, fills the context, or has a token that the model has
             not; a model that does not continue texts.
     """
     require_head(public, "vocabulary")
-    asked = prompt_ids(public, prompt) if prefix is None else prefix.before(public, prompt)
+    asked = prompt_ids(public, prompt) if public_prefix is None else public_prefix.before(public, prompt)
     room = context or public.config.context
     require_room(len(asked), room, public.config.context)
     stream = public.tokenizer.stream(asked)

@@ -59,13 +59,13 @@ class Prompts:
         texts: Sequence[str],
         batch: Batch,
         first_tokens: int | None = None,
-        prefix: PublicPrefix | None = None,
+        public_prefix: PublicPrefix | None = None,
     ) -> Prompts:
         """The prompts of a session.
 
         Args:
             first_tokens: how many a conversation begins with, where that is settled.
-            prefix: what comes before each of them and is in the cache.
+            public_prefix: what comes before each of them and is in the cache.
 
         Raises:
             ConfigError: none, more than a pass has, an empty one, or different lengths where there is no
@@ -73,7 +73,10 @@ class Prompts:
         """
         if not 1 <= len(texts) <= batch.size:
             raise ConfigError(f"batch: the session runs up to {batch.size} prompts at once, not {len(texts)}")
-        ids = [prompt_ids(public, text) if prefix is None else prefix.after(public, text) for text in texts]
+        ids = [
+            prompt_ids(public, text) if public_prefix is None else public_prefix.after(public, text)
+            for text in texts
+        ]
         return cls.of_ids(ids, batch, first_tokens, "prompt")
 
     @classmethod

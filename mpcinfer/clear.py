@@ -54,7 +54,7 @@ class ClearModel:
         self.public = PublicModel.of(model)
         self._model, self._fixed_point, self._plan = model, fixed_point, plan_from(plan, choices)
         self._room = max_context
-        self.prefix = None if public_prefix is None else public_prefix.of(self.public)
+        self.public_prefix = None if public_prefix is None else public_prefix.of(self.public)
         self._remembered: Remembered | None = None
 
     def complete(
@@ -84,7 +84,7 @@ class ClearModel:
             on_text,
             context=self._context(),
             speculation=drafting,
-            prefix=self.prefix,
+            public_prefix=self.public_prefix,
         )
 
     def _context(self) -> int:
@@ -140,8 +140,10 @@ class ClearModel:
         if self._fixed_point:
             suite = suite_of(self._plan)
             decoder = suite.reference(self._model, self._plan, max_context=self._room)
-            session = reference_session(self._model, self._plan, decoder, self.prefix)
-            return Remembered(session.step, session.rewind, () if self.prefix is None else self.prefix.ids)
+            session = reference_session(self._model, self._plan, decoder, self.public_prefix)
+            return Remembered(
+                session.step, session.rewind, () if self.public_prefix is None else self.public_prefix.ids
+            )
         session = self._plain_session()
         return Remembered(session.step, session.rewind)
 

@@ -97,6 +97,6 @@ def count(
         ranges=ranges or None,
         check_ranges=check_ranges,
         batch=batch,
-        prefix=public_prefix_tokens,
+        public_prefix=public_prefix_tokens,
     )
     return suite.count(plan, run)

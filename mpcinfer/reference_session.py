@@ -15,7 +15,7 @@ from protocols.plan import Plan
 
 
 def reference_session(
-    model: Model, plan: Plan, decoder: Decoder[Any, Any], prefix: PublicPrefix | None
+    model: Model, plan: Plan, decoder: Decoder[Any, Any], public_prefix: PublicPrefix | None
 ) -> Session[Any, Any]:
     """A session of `Suite.reference`: with an empty cache, or one that holds a public prefix.
 
@@ -23,9 +23,9 @@ def reference_session(
         ConfigError: the plan or the model has no public prefixes.
         RangeError: a key or a value of the prefix is out of range.
     """
-    if prefix is None:
+    if public_prefix is None:
         return Session(decoder)
     suite = suite_of(plan)
     suite.require_public_prefix(plan, model.config, SINGLE)
-    run = run_prefix(model.config, model.weights, prefix.ids, model.ranges)
+    run = run_prefix(model.config, model.weights, public_prefix.ids, model.ranges)
     return Session(decoder, suite.reference_cache(decoder, run))

@@ -85,7 +85,7 @@ def verify(
     logits: Sequence[torch.Tensor],
     *,
     max_context: int,
-    prefix: PublicPrefix | None = None,
+    public_prefix: PublicPrefix | None = None,
 ) -> Verdict:
     """Runs the reference over prompt and answer in one pass, and compares its logits with the private ones.
 
@@ -93,7 +93,7 @@ def verify(
         model: with its weights; its ranges are those of the session.
         logits: as a `Witness` kept them while the answer was made.
         max_context: of the session, which rings depend on.
-        prefix: what came before the prompt and was not run.
+        public_prefix: what came before the prompt and was not run.
 
     Raises:
         ConfigError: the plan cannot run the model.
@@ -101,12 +101,16 @@ def verify(
     Cost: one pass in the clear, of as many tokens as there are. Nothing is revealed: it runs at one party.
     """
     suite, rows = suite_of(plan), len(logits)
-    asked = prompt_ids(model, prompt) if prefix is None else prefix.after(PublicModel.of(model), prompt)
+    asked = (
+        prompt_ids(model, prompt)
+        if public_prefix is None
+        else public_prefix.after(PublicModel.of(model), prompt)
+    )
     ids = [*asked, *answer.ids]
     fed = ids[: len(ids) - len(answer.ids) + rows - 1]
     try:
         decoder = suite.reference(model, plan, max_context=max_context)
-        reference = reference_session(model, plan, decoder, prefix).step(fed, rows)
+        reference = reference_session(model, plan, decoder, public_prefix).step(fed, rows)
     except RangeError as error:
         return Verdict(False, f"NOT VERIFIED: in the fixed-point reference a value leaves its range: {error}")
     return _compared(

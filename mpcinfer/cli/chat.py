@@ -75,7 +75,7 @@ def chat(
 
     if system is not None and public_prefix is not None:
         raise ConfigError("--public-prefix is the system message: leave --system out")
-    prefix = options.prefix_of(public_prefix, system=True)
+    known = options.prefix_of(public_prefix, system=True)
     drafting, bar = Drafting(speculate=speculate, draft_model=draft_model), TurnBar()
     parties = Parties(
         server=server,
@@ -90,7 +90,7 @@ def chat(
         max_context=max_context,
         digest=digest,
         check_ranges=check_ranges,
-        public_prefix=prefix,
+        public_prefix=known,
     )
     with closing(bar), running(model, options.ASSISTANT, local, plan, choices or [], parties) as runner:
         from mpcinfer.chat import Conversation
@@ -102,7 +102,7 @@ def chat(
         sampler = make_sampler(temperature=temperature, top_k=top_k, uniform=uniform)
         conversation = Conversation(
             runner,
-            system=system if prefix is None else prefix.text,
+            system=system if known is None else known.text,
             max_new_tokens=tokens,
             sampler=sampler,
             speculate=speculate,

@@ -107,14 +107,14 @@ def generate(
     from mpcinfer.cli.verifying import verdict_of
 
     texts = given(prompts or [], prompt_file)
-    prefix = options.prefix_of(public_prefix, system=chat)
+    known = options.prefix_of(public_prefix, system=chat)
     batch = Batch.of(len(texts), equal_lengths=equal_lengths)
     if batch.several and (speculate or verify):
         raise ConfigError("--speculate and --verify are for one prompt, not for a batch")
 
     def asked(public: PublicModel) -> list[str]:
         template = public.tokenizer.chat
-        opening = [] if prefix is None else [{"role": "system", "content": prefix.text}]
+        opening = [] if known is None else [{"role": "system", "content": known.text}]
         return [template([*opening, {"role": "user", "content": text}]) if chat else text for text in texts]
 
     def longest(public: PublicModel) -> str:
@@ -140,7 +140,7 @@ def generate(
         check_ranges=check_ranges,
         verify=verify,
         batch=batch,
-        public_prefix=prefix,
+        public_prefix=known,
     )
     with closing(bar), running(model, options.SHIPPED, local, plan, choices or [], parties) as runner:
         from mpcinfer.roles.client import PrivateClient
@@ -166,7 +166,7 @@ def generate(
             bar.end()
         bill = runner.finish() if isinstance(runner, PrivateClient) else None
         room = runner.max_context if isinstance(runner, PrivateClient) else 0
-        before = runner.prefix
+        before = runner.public_prefix
     verdict = None
     if verify and bill is not None:
         verdict = verdict_of(

@@ -19,7 +19,7 @@ def verdict_of(
     answer: Answer,
     witness: Witness,
     max_context: int,
-    prefix: PublicPrefix | None = None,
+    public_prefix: PublicPrefix | None = None,
 ) -> Verdict:
     """Loads the model and compares; arguments as the command has them.
 
@@ -32,4 +32,6 @@ def verdict_of(
 
     chosen = plan_from(plan, choices or [])
     loaded, logits = load_model(model), witness.logits
-    return verify(loaded, chosen, prompt, answer, logits, max_context=max_context, prefix=prefix)
+    return verify(
+        loaded, chosen, prompt, answer, logits, max_context=max_context, public_prefix=public_prefix
+    )

@@ -54,11 +54,13 @@ class PrivateClient:
         steps: StepClient,
         channel: TcpChannel | None,
         notes: Sequence[str] = (),
-        prefix: PublicPrefix | None = None,
+        public_prefix: PublicPrefix | None = None,
     ) -> None:
-        self.public, self._notes, self.prefix = public, notes, prefix
+        self.public, self._notes, self.public_prefix = public, notes, public_prefix
         self._steps, self._channel = steps, channel
-        self._remembered = Remembered(self._step, steps.rewind, () if prefix is None else prefix.ids)
+        self._remembered = Remembered(
+            self._step, steps.rewind, () if public_prefix is None else public_prefix.ids
+        )
         self._then = 0
         self._speculated: list[Speculation] = []
         self._bill: Bill | None = None
@@ -140,7 +142,7 @@ class PrivateClient:
             on_text,
             context=self.max_context,
             speculation=drafting,
-            prefix=self.prefix,
+            public_prefix=self.public_prefix,
         )
 
     def complete_batch(
@@ -173,7 +175,7 @@ class PrivateClient:
             raise ConfigError(
                 "complete_batch: the session was opened for one prompt a pass, not with batch=N"
             )
-        given = Prompts.of(self.public, prompts, steps.batch, steps.first_tokens, self.prefix)
+        given = Prompts.of(self.public, prompts, steps.batch, steps.first_tokens, self.public_prefix)
         samplers = [sampler] * given.count if callable(sampler) else list(sampler)
         self._remembered.forget()
         steps.restart()
@@ -337,9 +339,9 @@ def connect_client(
 
     def ready(public: PublicModel) -> SessionConfig:
         require_digest(public, digest)
-        prefix = None if public_prefix is None else public_prefix.of(public)
-        before = 0 if prefix is None else len(prefix)
-        first = 0 if prompt is None else private_tokens(public, prefix, prompt(public))
+        known = None if public_prefix is None else public_prefix.of(public)
+        before = 0 if known is None else len(known)
+        first = 0 if prompt is None else private_tokens(public, known, prompt(public))
         if correlations is None:  # which are for as many tokens as they are
             room = suite.session_context(public.config, max_context)
             require_room(before + first, room, public.config.context)
@@ -358,7 +360,7 @@ def connect_client(
                 insecure_dealer=insecure_dealer,
                 shape=shape,
                 batch=Batch.of(batch, equal_lengths=equal_lengths),
-                prefix=prefix,
+                public_prefix=known,
             )
         )
 
@@ -375,8 +377,8 @@ def connect_client(
             notes.append(fetched_says(fetched, digest))
         session = stack.enter_context(suite.open(link, session_config))
         steps = StepClient(link, session)
-        prefix = session_config.prefix
-        client = PrivateClient(session_config.public, steps, None if shape else channel, notes, prefix)
+        known = session_config.public_prefix
+        client = PrivateClient(session_config.public, steps, None if shape else channel, notes, known)
         try:
             yield client
         except RangeError:  # of this answer: the server need not know

@@ -78,8 +78,8 @@ def serve_sessions(
     suite = suite_of(plan)
     if DEALER in suite.helpers:
         require_source(dealer, correlations, insecure_dealer)
-    prefix = None if public_prefix is None else public_prefix.of(public)
-    prefix_run = None if prefix is None else OnePrefixRun(prefix_source(public, weights, prefix))
+    known = None if public_prefix is None else public_prefix.of(public)
+    prefix_run = None if known is None else OnePrefixRun(prefix_source(public, weights, known))
     session_config = suite.ready(
         SessionConfig(
             plan=plan,
@@ -93,7 +93,7 @@ def serve_sessions(
             check_ranges=check_ranges,
             insecure_dealer=insecure_dealer,
             shape=shape,
-            prefix=prefix,
+            public_prefix=known,
             prefix_run=prefix_run,
         )
     )
@@ -104,8 +104,8 @@ def serve_sessions(
         len(session_config.encoded or ())
     say(f"server: {public.name} ({public.config.parameters:,} parameters), plan {plan.name}, at {listen}")
     say(f"server: clients get {what_clients_get(public)}; digest {public.digest()}")
-    if prefix is not None:
-        say(f"server: every prompt follows a public prefix of {len(prefix):,} tokens, run here in the clear")
+    if known is not None:
+        say(f"server: every prompt follows a public prefix of {len(known):,} tokens, run here in the clear")
     for disclosure in disclosures(plan):
         say(f"server: {disclosure}")
     while True:
@@ -130,10 +130,10 @@ def serve_sessions(
 
 
 def prefix_source(
-    public: PublicModel, weights: Mapping[str, torch.Tensor], prefix: PublicPrefix
+    public: PublicModel, weights: Mapping[str, torch.Tensor], public_prefix: PublicPrefix
 ) -> PrefixSource:
     """What runs the prefix of a server's sessions."""
-    return lambda: run_prefix(public.config, weights, prefix.ids, public.ranges)
+    return lambda: run_prefix(public.config, weights, public_prefix.ids, public.ranges)
 
 
 def serve_channel(channel: Channel, session_config: SessionConfig) -> Bill:

@@ -55,7 +55,7 @@ class SessionConfig:
         on_progress: is told how far the dealing is, now and then, from any thread.
         check_ranges: every pass is evaluated twice, and the client told where a value left its range; the
             same at both parties (the handshake sees to it).
-        prefix: a text that both parties know and that comes before every prompt; the same at both (the
+        public_prefix: a text that both parties know and that comes before every prompt; the same at both (the
             handshake sees to it).
         prefix_run: the server's keys and values of it; None at the client.
         shape: the dealer's connection behaves like a slower one, at both of its ends; to measure with.
@@ -80,19 +80,19 @@ class SessionConfig:
     on_progress: Callable[[Progress], None] | None = None
     check_ranges: bool = False
     shape: Shape | None = None
-    prefix: PublicPrefix | None = None
+    public_prefix: PublicPrefix | None = None
     prefix_run: PrefixSource | None = None
 
     @property
     def prefix_tokens(self) -> int:
         """Tokens of the public prefix; 0 for none."""
-        return 0 if self.prefix is None else len(self.prefix)
+        return 0 if self.public_prefix is None else len(self.public_prefix)
 
     @property
     def agreed_model(self) -> str:
         """What both must say about the model: its digest, and the public prefix where there is one."""
         digest = self.public.digest()
-        return digest if self.prefix is None else f"{digest}, {self.prefix.agreement}"
+        return digest if self.public_prefix is None else f"{digest}, {self.public_prefix.agreement}"
 
 
 def require_source(dealer: Address | None, correlations: Path | None, insecure_dealer: bool) -> None:

@@ -53,7 +53,7 @@ class Run:
         ranges: calibrated; None for shapes without weights.
         check_ranges: every pass is evaluated twice.
         batch: sequences of every pass.
-        prefix: tokens of a public prefix, which all passes follow.
+        public_prefix: tokens of a public prefix, which all passes follow.
     """
 
     config: ModelConfig
@@ -63,7 +63,7 @@ class Run:
     ranges: Mapping[str, float] | None
     check_ranges: bool = False
     batch: Batch = SINGLE
-    prefix: int = 0
+    public_prefix: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,7 +288,7 @@ class Suite(ABC):
             self.require_checkable(session_config.plan, folder=session_config.correlations is not None)
         plan, config, batch = session_config.plan, session_config.public.config, session_config.batch
         self.require_batch(plan, config, batch)
-        if session_config.prefix is not None:
+        if session_config.public_prefix is not None:
             self.require_public_prefix(plan, config, batch)
             if session_config.correlations is not None:
                 raise ConfigError(

@@ -61,7 +61,7 @@ def private(
     check_ranges: bool = False,
     batch: Batch = SINGLE,
     again: bool = False,
-    prefix: Sequence[int] = PREFIX,
+    public_prefix: Sequence[int] = PREFIX,
 ) -> tuple[list[torch.Tensor], Bill]:
     """The client's logits, step by step, and its bill.
 
@@ -78,14 +78,20 @@ def private(
 
     room = None if plan.suite == "crypten" else MAX_CONTEXT
     logits, bill, _ = run_model(
-        model, plan, use, max_context=room, check_ranges=check_ranges, batch=batch, prefix=prefix
+        model,
+        plan,
+        use,
+        max_context=room,
+        check_ranges=check_ranges,
+        batch=batch,
+        public_prefix=public_prefix,
     )
     return logits, bill
 
 
-def reference(model: Model, plan: Plan, prefix: Sequence[int] = PREFIX) -> list[torch.Tensor]:
+def reference(model: Model, plan: Plan, public_prefix: Sequence[int] = PREFIX) -> list[torch.Tensor]:
     suite = suite_of(plan)
-    run = run_prefix(model.config, model.weights, prefix, model.ranges)
+    run = run_prefix(model.config, model.weights, public_prefix, model.ranges)
     decoder = suite.reference(model, plan, max_context=MAX_CONTEXT)
     session = Session(decoder, suite.reference_cache(decoder, run))
     return [session.step(ids) for ids in STEPS]
@@ -188,7 +194,7 @@ def test_nothing_is_sent_online_for_a_prefix_but_scores_and_what_they_weigh(plan
     assert {label for label in more if not label.startswith(seeing)} == set()
 
 
-def sent(model: Model, plan: Plan, prefix: Sequence[int]) -> dict[str, int]:
+def sent(model: Model, plan: Plan, public_prefix: Sequence[int]) -> dict[str, int]:
     """How many numbers were sent with each label, by both parties."""
     recorders: list[Recorder] = []
 
@@ -201,7 +207,7 @@ def sent(model: Model, plan: Plan, prefix: Sequence[int]) -> dict[str, int]:
             steps.step(ids)
 
     room = None if plan.suite == "crypten" else MAX_CONTEXT
-    run_model(model, plan, use, wrap, max_context=room, prefix=prefix)
+    run_model(model, plan, use, wrap, max_context=room, public_prefix=public_prefix)
     result: dict[str, int] = {}
     for recorder in recorders:
         for frame in recorder.sent:

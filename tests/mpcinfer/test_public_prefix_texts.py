@@ -73,38 +73,38 @@ def code() -> PublicModel:
 
 
 def test_tokens_of_both_are_those_of_the_whole_text() -> None:
-    prefix = PrefixText("ab").of(public())
-    assert prefix.ids == (BOS, *public().tokenizer.backend.encode("ab", add_special_tokens=False).ids)
-    assert prefix.before(public(), "cd") == public().tokenizer.encode("abcd")
-    after = prefix.after(public(), "cd")
+    public_prefix = PrefixText("ab").of(public())
+    assert public_prefix.ids == (BOS, *public().tokenizer.backend.encode("ab", add_special_tokens=False).ids)
+    assert public_prefix.before(public(), "cd") == public().tokenizer.encode("abcd")
+    after = public_prefix.after(public(), "cd")
     assert BOS not in after
     assert after[-1] == SEP
 
 
 def test_a_join_within_a_token_is_refused() -> None:
-    prefix = PrefixText(MERGING).of(code())
-    assert prefix.after(code(), "x = 1")
+    public_prefix = PrefixText(MERGING).of(code())
+    assert public_prefix.after(code(), "x = 1")
     with pytest.raises(ConfigError, match="are one token of this tokenizer"):
-        prefix.after(code(), "\n\nx = 1")
+        public_prefix.after(code(), "\n\nx = 1")
 
 
 def test_a_system_message_is_what_conversations_begin_with() -> None:
-    chat, prefix = public().tokenizer.chat, PrefixText("be short", system=True).of(public())
-    assert prefix.text == "# system\nbe short\n"
+    chat, public_prefix = public().tokenizer.chat, PrefixText("be short", system=True).of(public())
+    assert public_prefix.text == "# system\nbe short\n"
     said = [{"role": "system", "content": "be short"}, {"role": "user", "content": "?"}]
-    assert prefix.before(public(), chat(said)) == public().tokenizer.encode(chat(said))
+    assert public_prefix.before(public(), chat(said)) == public().tokenizer.encode(chat(said))
     for other in (said[1:], [{"role": "system", "content": "be long"}, said[1]]):
         with pytest.raises(ConfigError, match="does not begin with the public prefix"):
-            prefix.before(public(), chat(other))
+            public_prefix.before(public(), chat(other))
 
 
 def test_a_conversation_does_not_follow_a_plain_text() -> None:
-    prefix = PrefixText("# system\nbe short\n").of(public())
+    public_prefix = PrefixText("# system\nbe short\n").of(public())
     said = public().tokenizer.chat(
         [{"role": "system", "content": "be short"}, {"role": "user", "content": "?"}]
     )
     with pytest.raises(ConfigError, match="does not begin with the public prefix"):
-        prefix.before(public(), said)
+        public_prefix.before(public(), said)
 
 
 @pytest.mark.parametrize("text", ["{% for m in messages[-1:] %}{{ m['content'] }}{% endfor %}", "always"])
@@ -126,7 +126,7 @@ def test_a_prefix_leaves_room_in_the_context() -> None:
     with pytest.raises(ConfigError, match="prefix of 32 tokens leaves no room in the model's context of 32"):
         PrefixText("a" * 31).of(public())
     with pytest.raises(ConfigError, match="prefix of 8 tokens leaves no room in a maximum context of 8"):
-        Program.of(PLANS["fss"], GPT2, model().ranges, 8, prefix=8)
+        Program.of(PLANS["fss"], GPT2, model().ranges, 8, public_prefix=8)
     with pytest.raises(ConfigError, match="a public prefix of 24 tokens, 8 tokens of a prompt and 2"):
         count(GPT2, PLANS["fss"], tokens=8, new_tokens=2, public_prefix_tokens=24)
 
@@ -148,7 +148,7 @@ def test_what_cannot_follow_a_prefix_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="attention=gaussian"):
         counted("fss", dataclasses.replace(GPT2, attention="gaussian"))
     session = SessionConfig(
-        plan=PLANS["fss"], public=public(), prefix=PrefixText("ab").of(public()), correlations=tmp_path
+        plan=PLANS["fss"], public=public(), public_prefix=PrefixText("ab").of(public()), correlations=tmp_path
     )
     with pytest.raises(ConfigError, match="correlations from a folder"):
         suite_of(session.plan).ready(session)
@@ -167,8 +167,8 @@ def test_both_parties_must_have_the_same_prefix() -> None:
     def meets(mine: str | None, theirs: str | None) -> None:
         def party(link: Link) -> None:
             text = mine if link.rank == SERVER else theirs
-            prefix = None if text is None else PrefixText(text).of(public())
-            session = SessionConfig(plan=PLANS["fss"], public=public(), prefix=prefix)
+            public_prefix = None if text is None else PrefixText(text).of(public())
+            session = SessionConfig(plan=PLANS["fss"], public=public(), public_prefix=public_prefix)
             greet(link, session.plan.digest(), session.agreed_model)
 
         run_two_threads(party, party)
@@ -180,8 +180,8 @@ def test_both_parties_must_have_the_same_prefix() -> None:
 
 
 def test_a_prefix_is_run_once_for_all_sessions() -> None:
-    prefix, runs = PrefixText("ab").of(public()), list[int]()
-    make = prefix_source(public(), model().weights, prefix)
+    public_prefix, runs = PrefixText("ab").of(public()), list[int]()
+    make = prefix_source(public(), model().weights, public_prefix)
 
     def counting() -> object:
         runs.append(1)
@@ -189,7 +189,7 @@ def test_a_prefix_is_run_once_for_all_sessions() -> None:
 
     source = OnePrefixRun(counting)  # type: ignore[arg-type]
     assert source() is source()
-    assert source().tokens == len(prefix)
+    assert source().tokens == len(public_prefix)
     assert len(runs) == 1
 
 
@@ -218,8 +218,8 @@ def test_no_step_begins_within_a_prefix() -> None:
 
 
 def test_nothing_is_dealt_within_a_prefix() -> None:
-    program = Program.of(PLANS["fss"], GPT2, model().ranges, 16, prefix=4)
-    assert Program.from_document(program.to_document()).prefix == 4
+    program = Program.of(PLANS["fss"], GPT2, model().ranges, 16, public_prefix=4)
+    assert Program.from_document(program.to_document()).public_prefix == 4
     dealer = ModelDealer(program, DealerSeeds.fresh(SystemRandom()))
     nowhere = Writers(*[lambda data: None] * 3)  # type: ignore[list-item]
     with pytest.raises(PeerMismatch, match="a run from token 3 on"):

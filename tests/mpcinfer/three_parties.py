@@ -166,7 +166,7 @@ def _fss(
         max_context,
         check_ranges=check_ranges,
         batch=batch,
-        prefix=0 if run is None else run.tokens,
+        public_prefix=0 if run is None else run.tokens,
     )
 
     given = None if run is None else lambda: run
@@ -211,7 +211,7 @@ def run_model(
     *,
     check_ranges: bool = False,
     batch: Batch = SINGLE,
-    prefix: Sequence[int] = (),
+    public_prefix: Sequence[int] = (),
 ) -> tuple[T, Bill, Bill]:
     """A whole session over `model`; what `use` made of the client, the client's and the server's bill.
 
@@ -219,10 +219,10 @@ def run_model(
         max_context: tokens that a session of the FSS suite has room for.
         check_ranges: whether that session evaluates every pass twice.
         batch: its sequences.
-        prefix: tokens before all others that both parties know.
+        public_prefix: tokens before all others that both parties know.
     """
     public = PublicModel.of(model)
-    run = run_prefix(model.config, model.weights, prefix, model.ranges) if prefix else None
+    run = run_prefix(model.config, model.weights, public_prefix, model.ranges) if public_prefix else None
     if plan.suite == "fss":
         deal, open_session = _fss(plan, public, max_context, check_ranges, batch, run)
     elif plan.suite == "two-party":

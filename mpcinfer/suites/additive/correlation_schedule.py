@@ -30,11 +30,11 @@ class CorrelationSchedule:
         config: ModelConfig,
         ranges: Mapping[str, float],
         batch: Batch,
-        prefix: int = 0,
+        public_prefix: int = 0,
     ) -> None:
         self._schedule = Schedule()
         self._executor = CountingArithmetic.of_plan(plan, Meter(timed=False), self._schedule)
-        self._session = ForeseenSession(self._executor, suite, config, ranges, batch, prefix)
+        self._session = ForeseenSession(self._executor, suite, config, ranges, batch, public_prefix)
 
     @property
     def truncated(self) -> int:

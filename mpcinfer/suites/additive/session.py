@@ -58,7 +58,7 @@ class CrypTenPrivateSession(PrivateSession):
         public: shape and ranges.
         weights: the server's weights in float; None at the client.
         batch: sequences of every pass.
-        prefix: tokens of a public prefix.
+        public_prefix: tokens of a public prefix.
         prefix_run: its keys and values, the server's; None at the client.
 
     Raises:
@@ -74,7 +74,7 @@ class CrypTenPrivateSession(PrivateSession):
         public: PublicModel,
         weights: Mapping[str, torch.Tensor] | None,
         batch: Batch = SINGLE,
-        prefix: int = 0,
+        public_prefix: int = 0,
         prefix_run: PrefixRun | None = None,
     ) -> None:
         require_ranges(public)
@@ -86,11 +86,11 @@ class CrypTenPrivateSession(PrivateSession):
             check_local_truncation(largest, 1.0, 2 * FRAC_BITS, LIKELIEST_FAILURE)
         backend = SecureBackend(executor, suite, config.vocabulary, ranges, batch, config.types)
         self._backend, self._batch = backend, batch
-        self._executor, self._prefix = executor, prefix
-        self._schedule = CorrelationSchedule(plan, suite, config, ranges, batch, prefix)
+        self._executor, self._prefix = executor, public_prefix
+        self._schedule = CorrelationSchedule(plan, suite, config, ranges, batch, public_prefix)
         self._session: Session[Share, Weight] = Session(
             Decoder(backend, config, backend.load(config, weights)),
-            shared_prefix(backend, config, prefix, batch.size, prefix_run),
+            shared_prefix(backend, config, public_prefix, batch.size, prefix_run),
         )
 
     @property
@@ -164,10 +164,10 @@ def crypten_session(link: Link, session_config: SessionConfig) -> Generator[Priv
         )
 
 
-def _require_batch(prefix: int, plan: Plan, config: ModelConfig, batch: Batch) -> None:
+def _require_batch(public_prefix: int, plan: Plan, config: ModelConfig, batch: Batch) -> None:
     """Raises ConfigError for passes that cannot be run, or not after a public prefix of so many tokens."""
     require_maskable(plan, config, batch)
-    if prefix:
+    if public_prefix:
         require_prefix_possible(config, batch)
 
 

@@ -23,7 +23,7 @@ class ForeseenSession:
     Args:
         executor: collects what a step takes.
         suite, config, ranges, batch: as in the session; ranges decide what a norm takes.
-        prefix: tokens of a public prefix.
+        public_prefix: tokens of a public prefix.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class ForeseenSession:
         config: ModelConfig,
         ranges: Mapping[str, float],
         batch: Batch,
-        prefix: int = 0,
+        public_prefix: int = 0,
     ) -> None:
         backend = SecureBackend(executor, suite, config.vocabulary, ranges, batch, config.types)
         weights = backend.load(config, None)
         self._session: Session[Share, Weight] = Session(
-            Decoder(backend, config, weights), shared_prefix(backend, config, prefix, batch.size, None)
+            Decoder(backend, config, weights), shared_prefix(backend, config, public_prefix, batch.size, None)
         )
 
     @property

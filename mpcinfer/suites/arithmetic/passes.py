@@ -27,7 +27,7 @@ def run_passes(
     config = run.config
     backend = SecureBackend(executor, suite, config.vocabulary, run.ranges, run.batch, config.types)
     decoder = Decoder(backend, config, backend.load(config, None, needed(config, run.part)))
-    cache = shared_prefix(backend, config, run.prefix, run.batch.size, None)
+    cache = shared_prefix(backend, config, run.public_prefix, run.batch.size, None)
     for each in run.passes:
         cache.rewind(each.start, backend.first_tokens)
         _pass(decoder, backend, cache, each, run)

@@ -80,7 +80,7 @@ def _with_dealer(link: Link, session_config: SessionConfig) -> Generator[Private
         assert link.rank is not None
         source = DealerSource(link.rank, dealer, on_bytes=lambda count: tally.add(dealt_bytes=count))
         with closing(source):
-            asked = [RunShape(program.prefix, first)] if first else []
+            asked = [RunShape(program.public_prefix, first)] if first else []
             if asked:
                 if tally.listened_to:
                     tally.expect(program.dealt_bytes(first))
@@ -154,7 +154,7 @@ def agreed_program(link: Link, session_config: SessionConfig) -> tuple[Program, 
     with meter.phase(Phase.CONTROL), meter.span("session", "control"):
         if link.rank == CLIENT:
             program = _program(session_config, session_config.max_context)
-            room = program.max_context - program.prefix
+            room = program.max_context - program.public_prefix
             first = session_config.first if session_config.first <= room else 0
             batch = program.batch.to_document()
             link.send_document({"max_context": program.max_context, "first": first, **batch}, _MAX_CONTEXT)
@@ -177,7 +177,7 @@ def agreed_program(link: Link, session_config: SessionConfig) -> tuple[Program, 
     try:
         batch = Batch.from_document(document)
         batch.require_maskable(public.config)
-        if session_config.prefix is not None:
+        if session_config.public_prefix is not None:
             require_prefix_possible(public.config, batch)
     except ConfigError as error:
         raise PeerMismatch(f"the client asks for passes that cannot be run: {error}") from None
@@ -193,7 +193,7 @@ def _program(session_config: SessionConfig, max_context: int | None) -> Program:
         max_context,
         check_ranges=session_config.check_ranges,
         batch=session_config.batch,
-        prefix=session_config.prefix_tokens,
+        public_prefix=session_config.prefix_tokens,
     )
 
 
@@ -247,11 +247,11 @@ def encoded_weights(
     config, folded = program.config, weights
     if program.plan.fold:
         config, folded = fold(config, weights)
-    run = prefix_run() if program.prefix and prefix_run is not None else None
+    run = prefix_run() if program.public_prefix and prefix_run is not None else None
 
     def within(widths: Widths) -> dict[str, Matrix]:
-        prefix = {} if run is None else encoded_prefix(config, widths, run)
-        return encoded(config, widths, folded, sharing=program.sharing) | prefix
+        public_prefix = {} if run is None else encoded_prefix(config, widths, run)
+        return encoded(config, widths, folded, sharing=program.sharing) | public_prefix
 
     result = within(program.widths)
     if program.second is not None:

@@ -42,15 +42,15 @@ def count_fss(plan: Plan, run: Run) -> Bill:
     )
     first = Evaluation(plan, widths)
     decoder = _decoder(counting, config, first, part, size)
-    prefix = prefix_matrices(config, widths, run.prefix)
-    cache = prefix_cache(prefix, config.layers, size, BRING_SHAPES)
-    second, checking, expected = None, decoder, {**decoder.weights, **prefix}
+    public_prefix = prefix_matrices(config, widths, run.public_prefix)
+    cache = prefix_cache(public_prefix, config.layers, size, BRING_SHAPES)
+    second, checking, expected = None, decoder, {**decoder.weights, **public_prefix}
     if run.check_ranges:
         second = second_evaluation(plan, config, ranges, max_context=max_context, padded=padded)
         checking = _decoder(counting, config, second, part, size)
-        prefix = prefix_matrices(config, second.widths, run.prefix)
-        cache.other = prefix_cache(prefix, config.layers, size, BRING_SHAPES)
-        expected = {**expected, **for_check({**checking.weights, **prefix})}
+        public_prefix = prefix_matrices(config, second.widths, run.public_prefix)
+        cache.other = prefix_cache(public_prefix, config.layers, size, BRING_SHAPES)
+        expected = {**expected, **for_check({**checking.weights, **public_prefix})}
     charge_seeds(counting.meter)
     count_setup(counting, expected)
     for each in run.passes:

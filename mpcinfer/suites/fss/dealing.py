@@ -66,7 +66,7 @@ class ModelDealer:
             PeerMismatch: the run starts beyond what was dealt before, or within a public prefix.
             CorrelationExhausted: a run of that number, or a later one, was dealt before.
         """
-        if not self._program.prefix <= run.start <= self._cache.length:
+        if not self._program.public_prefix <= run.start <= self._cache.length:
             raise PeerMismatch(f"a run from token {run.start} on, with {self._cache.length} dealt before")
         rewind_cache(self._cache, run.start)
         sizes = [0, 0, 0]

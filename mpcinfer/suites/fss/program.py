@@ -42,7 +42,7 @@ class Program:
         max_context: the most tokens a session holds: sums over keys are as wide as that needs.
         second: evaluates every pass once more, which shows whether values stayed in range; None for none.
         batch: sequences of every pass.
-        prefix: tokens of a public prefix, which all passes follow; 0 for none.
+        public_prefix: tokens of a public prefix, which all passes follow; 0 for none.
     """
 
     plan: Plan
@@ -53,7 +53,7 @@ class Program:
     widths: Widths
     second: Evaluation | None = None
     batch: Batch = SINGLE
-    prefix: int = 0
+    public_prefix: int = 0
 
     @classmethod
     def of(
@@ -65,7 +65,7 @@ class Program:
         *,
         check_ranges: bool = False,
         batch: Batch = SINGLE,
-        prefix: int = 0,
+        public_prefix: int = 0,
     ) -> Program:
         """The program of a model.
 
@@ -75,7 +75,7 @@ class Program:
                 that is less.
             check_ranges: every pass is evaluated twice, in twice the rounds and over twice the bytes.
             batch: sequences of every pass.
-            prefix: tokens of a public prefix, fewer than the maximum context.
+            public_prefix: tokens of a public prefix, fewer than the maximum context.
 
         Raises:
             ConfigError: a maximum context beyond the model's, ranges that lack something, unknown protocols,
@@ -90,9 +90,9 @@ class Program:
             raise ConfigError(
                 f"a maximum context of {max_context} tokens; the model has a context of {config.context}"
             )
-        if not 0 <= prefix < max_context:
+        if not 0 <= public_prefix < max_context:
             raise ConfigError(
-                f"a public prefix of {prefix} tokens leaves no room in a maximum context of {max_context}"
+                f"a public prefix of {public_prefix} tokens leaves no room in a maximum context of {max_context}"
             )
         folded = folded_config(config) if plan.fold else config
         widths = Widths(
@@ -106,7 +106,7 @@ class Program:
         second = None
         if check_ranges:
             second = second_evaluation(plan, folded, ranges, max_context=max_context, padded=batch.padded)
-        program = cls(plan, config, dict(ranges), max_context, folded, widths, second, batch, prefix)
+        program = cls(plan, config, dict(ranges), max_context, folded, widths, second, batch, public_prefix)
         # All limits are met now, not in the middle of a run.
         counting = Counting(Meter(timed=False), exact_truncation=is_faithful(plan))
         program.walk(counting, program.matrices(), KVCache(), 1)
@@ -121,8 +121,8 @@ class Program:
 
     def _matrices(self, widths: Widths) -> dict[str, Matrix]:
         """Of one evaluation."""
-        prefix = prefix_matrices(self.folded, widths, self.prefix)
-        return matrices(self.folded, widths, sharing=self.sharing) | prefix
+        public_prefix = prefix_matrices(self.folded, widths, self.public_prefix)
+        return matrices(self.folded, widths, sharing=self.sharing) | public_prefix
 
     def cache(self, weights: Mapping[str, Matrix], bring: Bring) -> KVCache[Share]:
         """What the first pass of a session follows: nothing, or a public prefix.
@@ -133,7 +133,7 @@ class Program:
         """
         layers, batch = self.folded.layers, self.batch.size
         cache = prefix_cache(weights, layers, batch, bring)
-        if self.second is not None and self.prefix:
+        if self.second is not None and self.public_prefix:
             cache.other = prefix_cache(of_check(weights), layers, batch, bring)
         return cache
 
@@ -213,7 +213,7 @@ class Program:
             "ranges": dict(self.ranges),
             "max_context": self.max_context,
             **checked,
-            **({"public_prefix": self.prefix} if self.prefix else {}),
+            **({"public_prefix": self.public_prefix} if self.public_prefix else {}),
             **self.batch.to_document(),
         }
 
@@ -236,7 +236,7 @@ class Program:
                 int(document["max_context"]),
                 check_ranges=check_ranges,
                 batch=Batch.from_document(document),
-                prefix=int(document.get("public_prefix", 0)),
+                public_prefix=int(document.get("public_prefix", 0)),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise PeerMismatch(f"no description of a model to deal for: {error}") from None

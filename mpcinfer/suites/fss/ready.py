@@ -57,11 +57,11 @@ def ready(session_config: SessionConfig) -> SessionConfig:
     require_ranges(public)
     weights, prefix_run = session_config.weights, session_config.prefix_run
     checked = session_config.check_ranges
-    prefix = session_config.prefix_tokens
+    public_prefix = session_config.prefix_tokens
     usual = session_context(public.config, None)
-    room = None if prefix < usual else public.config.context
+    room = None if public_prefix < usual else public.config.context
     program = Program.of(
-        plan, public.config, public.ranges, room, check_ranges=checked, prefix=prefix
+        plan, public.config, public.ranges, room, check_ranges=checked, public_prefix=public_prefix
     )  # its tables are kept for the session's
     if weights is not None:
         ahead = Loading(lambda: checked_weights(program, public.name, weights, prefix_run))

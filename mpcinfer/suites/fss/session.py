@@ -95,7 +95,7 @@ class FssPrivateSession(PrivateSession):
 
     @property
     def first(self) -> int:
-        return self._program.prefix
+        return self._program.public_prefix
 
     @property
     def length(self) -> int:
