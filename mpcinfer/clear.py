@@ -16,6 +16,7 @@ from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
+from mpcinfer.prefix.adapter import PrefixAdapter
 from mpcinfer.prompts import Text
 from mpcinfer.reading import Labelled, embeddings, labelled
 from mpcinfer.sampling import Sampler, greedy
@@ -35,6 +36,10 @@ class ClearModel:
         choices: `operation=protocol` replacements of the plan's.
         max_context: tokens that the private session has room for; suite `fss` has rings and scales as wide as
             that needs. None for the most that a session has by default.
+        prefix: what every query sees besides the tokens.
+
+    Raises:
+        ConfigError: the prefix is not for the model.
     """
 
     def __init__(
@@ -45,8 +50,11 @@ class ClearModel:
         plan: str = DEFAULT_PLAN,
         choices: Sequence[str] = (),
         max_context: int | None = None,
+        prefix: PrefixAdapter | None = None,
     ) -> None:
-        self.public = PublicModel.of(model)
+        self.public, self._prefix = PublicModel.of(model), prefix
+        if prefix is not None:
+            prefix.require_for(self.public)
         self._model, self._fixed_point, self._plan = model, fixed_point, plan_from(plan, choices)
         self._room = max_context
         self._remembered: Remembered | None = None
@@ -132,10 +140,14 @@ class ClearModel:
         """With an empty cache."""
         if self._fixed_point:
             suite = suite_of(self._plan)
-            session = Session(suite.reference(self._model, self._plan, max_context=self._room))
+            session = Session(
+                suite.reference(self._model, self._plan, max_context=self._room, prefix=self._prefix)
+            )
         else:
             session = self._plain_session()
         return Remembered(session.step, session.rewind)
 
     def _plain_session(self) -> Session[torch.Tensor, torch.Tensor]:
-        return Session(Decoder(PlainBackend(), *static(self._model.config, self._model.weights)))
+        config, weights = static(self._model.config, self._model.weights)
+        states = () if self._prefix is None else self._prefix.states(torch.float32)
+        return Session(Decoder(PlainBackend(), config, weights, states))

@@ -8,6 +8,7 @@ from mpcinfer.counting import Part, count
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.load import load_config, load_ranges_of
+from mpcinfer.models.prefix_formats import features_named
 from mpcinfer.plans import plan_from
 from parties.bill import Bill
 from protocols.plan import DEFAULT_PLAN
@@ -27,6 +28,7 @@ def cost(
     check_ranges: bool = False,
     batch: int = 1,
     equal_lengths: bool = False,
+    prefix: str | None = None,
 ) -> Bill:
     """What a private run would cost, exactly, without running it.
 
@@ -46,6 +48,7 @@ def cost(
         batch: prompts of every pass, 1 to 64; `tokens` are those of the longest.
         equal_lengths: all prompts of a batch are as long; otherwise nobody but the client learns how long the
             others are, and they may have any length.
+        prefix: features of a prefix adapter, such as `square`; None for none.
 
     Raises:
         ConfigError: no such model or plan, tokens that do not fit the context, impossible numbers of
@@ -64,4 +67,5 @@ def cost(
         max_context=max_context,
         check_ranges=check_ranges,
         batch=Batch.of(batch, equal_lengths=equal_lengths),
+        prefix=features_named(prefix),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mpcinfer.backends.parts import Part, answer_passes
+from mpcinfer.models.attention_state import FeatureMap
 from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.fold import as_run
@@ -29,6 +30,7 @@ def count(
     max_context: int | None = None,
     check_ranges: bool = False,
     batch: Batch = SINGLE,
+    prefix: FeatureMap | None = None,
 ) -> Bill:
     """Rounds and bytes that a session would measure; they depend on shapes alone.
 
@@ -47,13 +49,15 @@ def count(
             `check.`.
         batch: prompts of every pass; `tokens` and `new_tokens` are of each, those of the longest where they
             are padded.
+        prefix: features of an adapter that every query sees besides; the bill is the same for any.
 
     Returns:
         A bill with `seconds` None and no wire bytes. Setup holds the weights that the part needs.
 
     Raises:
         ConfigError: fewer than one token, or more than the context or the maximum context holds; ranges
-            cannot be checked; drafts of several prompts; several where the suite or the model cannot.
+            cannot be checked; drafts of several prompts; several where the suite or the model cannot; a
+            prefix that they have no protocol for.
     """
     if tokens < 1 or new_tokens < 1:
         raise ConfigError(f"a run has at least one token and one new token, not {tokens} and {new_tokens}")
@@ -88,5 +92,6 @@ def count(
         ranges=ranges or None,
         check_ranges=check_ranges,
         batch=batch,
+        prefix=prefix,
     )
     return suite.count(plan, run)

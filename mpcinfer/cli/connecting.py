@@ -39,6 +39,7 @@ class Parties:
         check_ranges: every pass is evaluated twice, and the client told of values that left their ranges.
         verify: the answer will be compared with the model, whose weights must be here.
         batch: prompts of every pass.
+        prefix: what this party has of a prefix, as `load_part` reads it.
     """
 
     server: str | None
@@ -57,6 +58,7 @@ class Parties:
     check_ranges: bool = False
     verify: bool = False
     batch: Batch = SINGLE
+    prefix: str | None = None
 
 
 @contextmanager
@@ -95,8 +97,18 @@ def running(
 
         fixed = local is Local.FIXED
         max_context = parties.max_context if fixed else None  # rings, and so the last bits, depend on it
+        adapter = None
+        if parties.prefix is not None:
+            from mpcinfer.prefix.file import load_adapter
+
+            adapter = load_adapter(Path(parties.prefix))
         clear = ClearModel(
-            load_model(model or usual), fixed_point=fixed, plan=plan, choices=choices, max_context=max_context
+            load_model(model or usual),
+            fixed_point=fixed,
+            plan=plan,
+            choices=choices,
+            max_context=max_context,
+            prefix=adapter,
         )
         require_digest(clear.public, parties.digest)
         yield clear
@@ -116,6 +128,7 @@ def running(
             check_ranges=parties.check_ranges,
             batch=parties.batch.size,
             equal_lengths=not parties.batch.padded,
+            prefix=parties.prefix,
         ) as client:
             yield client
     else:
@@ -171,6 +184,7 @@ def _connected(
         insecure_dealer=parties.insecure_dealer,
         batch=parties.batch.size,
         equal_lengths=not parties.batch.padded,
+        prefix=parties.prefix,
     ) as client:
         yield client
 

@@ -51,6 +51,10 @@ def cost(
         int, typer.Option(min=1, max=MOST_PROMPTS, help="Prompts that every pass runs; --tokens of each.")
     ] = 1,
     equal_lengths: options.EqualLengths = False,
+    prefix: Annotated[
+        str | None,
+        typer.Option(metavar="FEATURES", help="With a prefix adapter of these features: square, pairs."),
+    ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Also by layer.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="Also label by label.")] = False,
     depth: Annotated[
@@ -73,6 +77,7 @@ def cost(
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --layers
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --speculate 4 --accepted 2
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --batch 8
+        mpcinfer cost gpt2 --tokens 128 --prefix square
         mpcinfer cost gpt2-poly --plan poly --depth
     """
     if depth:
@@ -92,6 +97,7 @@ def cost(
         "check_ranges": check_ranges,
         "batch": batch,
         "equal_lengths": equal_lengths,
+        "prefix": prefix,
     }
     which = named_plan(plan).digest()  # of a file: its name stays and what is in it may change
     answer = counted(["cost", which, *settings.items()], model, lambda: _count(model, settings))

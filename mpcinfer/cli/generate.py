@@ -61,6 +61,7 @@ def generate(
         Path | None, typer.Option("--prompts", metavar="FILE", help="More prompts, one a line.")
     ] = None,
     equal_lengths: options.EqualLengths = False,
+    prefix: options.Prefix = None,
     check_ranges: options.CheckRanges = False,
     verify: Annotated[
         bool,
@@ -98,6 +99,7 @@ def generate(
         mpcinfer generate "a long text" --local private --max-context 4096 --model MODEL --verify
         mpcinfer generate "a, b, c, a, b, c, a," --local private --speculate 4
         mpcinfer generate "for i in" "import os" "class Point:" --local private
+        mpcinfer generate "for i in" --local private --prefix my.prefix
     """
     from mpcinfer.cli.connecting import Drafting, Parties, running
     from mpcinfer.cli.progress import Answering, Waiting
@@ -136,6 +138,7 @@ def generate(
         check_ranges=check_ranges,
         verify=verify,
         batch=batch,
+        prefix=prefix,
     )
     with closing(bar), running(model, options.SHIPPED, local, plan, choices or [], parties) as runner:
         from mpcinfer.roles.client import PrivateClient
@@ -163,7 +166,8 @@ def generate(
         room = runner.max_context if isinstance(runner, PrivateClient) else 0
     verdict = None
     if verify and bill is not None:
-        verdict = verdict_of(model or options.SHIPPED, plan, choices, said[0], answers[0], sampler, room)
+        named = model or options.SHIPPED
+        verdict = verdict_of(named, plan, choices, said[0], answers[0], sampler, room, prefix)
         verdict.put_on(bill)
     verified = None if verdict is None else verdict.same
     if as_json:

@@ -23,6 +23,7 @@ def serve(
     model: options.Model = "tiny-python",
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
+    prefix: options.Prefix = None,
     check_ranges: options.CheckRanges = False,
     timeout: options.Timeout = 60.0,
     shaped: options.ShapedAs = None,
@@ -71,8 +72,13 @@ def serve(
     identity = Identity.load(key, client_key)
     suite.load()
     compile_kernels([suite])
+    public, part = load_public(model), None
+    if prefix is not None:
+        from mpcinfer.prefix.file import load_part
+
+        part = load_part(prefix, public)
     serve_sessions(
-        load_public(model),
+        public,
         Loading(lambda: load_model(model).weights),
         chosen,
         listen=listen,
@@ -86,4 +92,5 @@ def serve(
         check_ranges=check_ranges,
         insecure_dealer=insecure_dealer,
         shape=options.shape_of(shaped),
+        prefix=part,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # imported while the other parties start
@@ -18,15 +19,22 @@ def verdict_of(
     answer: Answer,
     witness: Witness,
     max_context: int,
+    prefix: str | None = None,
 ) -> Verdict:
     """Loads the model and compares; arguments as the command has them.
 
     Raises:
-        ConfigError: the model's weights are not here.
+        ConfigError: the model's weights are not here, or not all of the prefix is.
     """
     from mpcinfer.models.load import load_model
     from mpcinfer.plans import plan_from
     from mpcinfer.verification import verify
 
-    chosen = plan_from(plan, choices or [])
-    return verify(load_model(model), chosen, prompt, answer, witness.logits, max_context=max_context)
+    chosen, adapter = plan_from(plan, choices or []), None
+    if prefix is not None:
+        from mpcinfer.prefix.file import load_adapter
+
+        adapter = load_adapter(Path(prefix))
+    return verify(
+        load_model(model), chosen, prompt, answer, witness.logits, max_context=max_context, prefix=adapter
+    )

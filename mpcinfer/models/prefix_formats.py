@@ -10,6 +10,8 @@ from parties.errors import ConfigError
 
 PREFIX_FRAC = 12
 """Fraction bits of a state's sums, where they are shares."""
+BESIDE_FRAC = 24
+"""Of what is beside them, such as epsilon times a number of keys."""
 LARGEST_SUM = 2.0**17
 """What a state adds to a row's sum, before it is divided by exp of the row's largest score, is at most this:
 about the number of keys that it stands for. Beside values it is so many times the largest value."""

@@ -14,6 +14,7 @@ from mpcinfer.generation import Predict, Remembered
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.public_document import require_digest
+from mpcinfer.prefix.file import load_part
 from mpcinfer.prompts import Text, prompt_ids, require_room
 from mpcinfer.reading import Labelled, embeddings, labelled
 from mpcinfer.roles.next_pass import NextPass
@@ -305,6 +306,7 @@ def connect_client(
     shape: Shape | None = None,
     batch: int = 1,
     equal_lengths: bool = False,
+    prefix: str | None = None,
 ) -> Generator[PrivateClient]:
     """A session with a server, ended in order when the block ends without an error, or with RangeError.
 
@@ -331,10 +333,12 @@ def connect_client(
         batch: prompts of every pass, for `complete_batch`; 1 to 64. The server learns it.
         equal_lengths: all prompts of a batch will have one length. Otherwise they may have any, which takes
             a little more of everything, whatever lengths they have; the server learns which of the two.
+        prefix: the file of an adapter, or of this party's share of one, or the features of one that the
+            server has. The server learns which features, and not how many tokens it stands for.
 
     Raises:
-        HandshakeFailed: another version, plan, model, digest or key at the server, or only one of the two
-            checks ranges.
+        HandshakeFailed: another version, plan, model, digest, key or prefix at the server, or only one of
+            the two checks ranges.
         PeerError: the server or the dealer went away or sent what it should not.
         ConfigError, RangeError: the model cannot be run under the plan, the prompt has tokens that the model
             has not or more than the session holds, ranges cannot be checked, or the model, the plan or a
@@ -365,6 +369,7 @@ def connect_client(
                 insecure_dealer=insecure_dealer,
                 shape=shape,
                 batch=Batch.of(batch, equal_lengths=equal_lengths),
+                prefix=None if prefix is None else load_part(prefix, public),
             )
         )
 

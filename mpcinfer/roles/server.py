@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from mpcinfer.models.public import PublicModel
+from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.sessions.addresses import Address, Identity
 from mpcinfer.sessions.exchange import serve_steps
 from mpcinfer.sessions.public_exchange import give_public
@@ -44,6 +45,7 @@ def serve_sessions(
     check_ranges: bool = False,
     insecure_dealer: bool = False,
     shape: Shape | None = None,
+    prefix: PrefixPart | None = None,
 ) -> None:
     """Serves sessions until the process is ended, or one with `once`.
 
@@ -63,6 +65,7 @@ def serve_sessions(
             with. Not every plan allows it.
         check_ranges: as for `connect_client`; clients that do not ask for it are refused.
         shape: all connections behave like slower ones, which the others must have, too; to measure with.
+        prefix: what this server has of what every query sees besides; clients must have the same features.
 
     Raises:
         ConfigError: the endpoint or the model cannot be used.
@@ -85,6 +88,7 @@ def serve_sessions(
             check_ranges=check_ranges,
             insecure_dealer=insecure_dealer,
             shape=shape,
+            prefix=prefix,
         )
     )
     if not once:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpcinfer.models.batch import Batch
@@ -45,6 +46,7 @@ def private(
     shape: Shape | None = None,
     batch: int = 1,
     equal_lengths: bool = False,
+    prefix: str | None = None,
 ) -> Generator[PrivateClient]:
     """A client connected to a server, and to a dealer where the plan has one, as processes on this machine.
 
@@ -57,6 +59,7 @@ def private(
         timeout_s: longest silence of a peer.
         insecure_dealer: the server is its own dealer and could decrypt everything; to measure with.
         max_context, drafts, digest, on_progress, check_ranges, batch, equal_lengths: as for `connect_client`.
+        prefix: an adapter, which the client has whole.
         prompt: the first prompt, of a batch the longest, where it is known: correlations for as many tokens
             are dealt while masked weights are on their way.
         say: is told what the processes report.
@@ -87,6 +90,7 @@ def private(
         through=through,
         check_ranges=check_ranges,
         shape=shape,
+        prefix=None if prefix is None else _features(prefix),
     ) as others:
         if on_progress is not None:
             on_progress(Progress(stage=Stage.STARTING, done=0, of=0))
@@ -101,6 +105,7 @@ def private(
             drafts=drafts,
             digest=digest,
             batch=Batch.of(batch, equal_lengths=equal_lengths),
+            prefix=prefix,
         )
         try:
             with _client(others, model, plan, choices, settings) as client:
@@ -124,6 +129,14 @@ class _Settings:
     drafts: bool
     digest: str | None
     batch: Batch
+    prefix: str | None
+
+
+def _features(prefix: str) -> str:
+    """Of an adapter, for the server."""
+    from mpcinfer.prefix.file import load_adapter
+
+    return load_adapter(Path(prefix)).features
 
 
 def _compile(suite: Suite, on_progress: Callable[[Progress], None] | None) -> None:
@@ -170,6 +183,7 @@ def _client(
             shape=settings.shape,
             batch=settings.batch.size,
             equal_lengths=not settings.batch.padded,
+            prefix=settings.prefix,
         ) as client,
     ):
         yield client

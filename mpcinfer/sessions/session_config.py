@@ -13,6 +13,7 @@ import torch
 
 from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.public import PublicModel
+from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.sessions.progress import Progress
 from parties.errors import ConfigError, InsecureRefused, PeerTimeout
@@ -54,6 +55,8 @@ class SessionConfig:
         check_ranges: every pass is evaluated twice, and the client told where a value left its range; the
             same at both parties (the handshake sees to it).
         shape: the dealer's connection behaves like a slower one, at both of its ends; to measure with.
+        prefix: this party's summands of what every query sees besides the tokens; features are the same at
+            both parties (the handshake sees to it).
 
     A server that is its own dealer is insecure: it could decrypt everything. Both parties must agree to it,
     and the bill says so.
@@ -75,6 +78,7 @@ class SessionConfig:
     on_progress: Callable[[Progress], None] | None = None
     check_ranges: bool = False
     shape: Shape | None = None
+    prefix: PrefixPart | None = None
 
 
 def require_source(dealer: Address | None, correlations: Path | None, insecure_dealer: bool) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mpcinfer.models.attention_state import FeatureMap
 from mpcinfer.models.batch import SINGLE, Batch
 from parties.errors import ConfigError, PeerMismatch
 from protocols.plan import Plan, check_choices
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mpcinfer.models.decoder import Decoder
     from mpcinfer.models.depth import DepthReport
     from mpcinfer.models.model import Model
+    from mpcinfer.prefix.adapter import PrefixAdapter
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
@@ -52,6 +54,7 @@ class Run:
         ranges: calibrated; None for shapes without weights.
         check_ranges: every pass is evaluated twice.
         batch: sequences of every pass.
+        prefix: features of what every query sees besides; None for nothing.
     """
 
     config: ModelConfig
@@ -61,6 +64,7 @@ class Run:
     ranges: Mapping[str, float] | None
     check_ranges: bool = False
     batch: Batch = SINGLE
+    prefix: FeatureMap | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,11 +183,19 @@ class Suite(ABC):
         )
 
     @abstractmethod
-    def reference(self, model: Model, plan: Plan, *, max_context: int | None = None) -> Decoder[Any, Any]:
+    def reference(
+        self,
+        model: Model,
+        plan: Plan,
+        *,
+        max_context: int | None = None,
+        prefix: PrefixAdapter | None = None,
+    ) -> Decoder[Any, Any]:
         """The model on one machine in the clear, in the plan's fixed point.
 
         Args:
             max_context: tokens of the session it stands for, where rings depend on it; None for the default.
+            prefix: what every query sees besides the tokens.
 
         Raises:
             ConfigError: the plan's numbers depend on ranges, and the model was never calibrated.

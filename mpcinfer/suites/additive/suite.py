@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mpcinfer.models.decoder import Decoder
     from mpcinfer.models.depth import DepthReport
     from mpcinfer.models.model import Model
+    from mpcinfer.prefix.adapter import PrefixAdapter
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
@@ -54,7 +55,14 @@ class AdditiveSuite(Suite):
 
         return count_additive(plan, run)
 
-    def reference(self, model: Model, plan: Plan, *, max_context: int | None = None) -> Decoder[Any, Any]:
+    def reference(
+        self,
+        model: Model,
+        plan: Plan,
+        *,
+        max_context: int | None = None,
+        prefix: PrefixAdapter | None = None,
+    ) -> Decoder[Any, Any]:
         """Norms folded, every product truncated exactly; no approximation of a plan's protocols.
 
         Of a polynomial plan the polynomials themselves: they are the model.
@@ -64,8 +72,10 @@ class AdditiveSuite(Suite):
         from protocols.additive.registry import resolve
 
         if self.is_polynomial(plan):
+            if prefix is not None:
+                raise ConfigError(f"plan {plan.name} has no prefixes: softmax is no polynomial")
             return reference.polynomial_decoder(model, plan, resolve(plan), FRAC_BITS)
-        return reference.reference_decoder(model, FRAC_BITS)
+        return reference.reference_decoder(model, FRAC_BITS, prefix)
 
     def depth(self, plan: Plan, run: Run) -> DepthReport:
         from mpcinfer.suites.additive.depth import count_depth

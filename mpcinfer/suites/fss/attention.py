@@ -94,7 +94,8 @@ def softmax_attention(
     seen, span = _blocks(executor, q, k, form.window, causal=form.causal), executor.meter.span
     with span("scores", "matmul"):
         scores = executor.apply(CausalProduct(seen), q, k, k.summand)
-        beside = () if state is None else (query_features(executor, q, widths),)
+        beside: tuple[Share, ...] = ()
+        beside = beside if state is None else (query_features(executor, q, widths),)
         if not form.cap:
             scores, beside = _opened(executor, scores, seen, widths, p, padding, beside)
     if form.cap:
@@ -103,7 +104,7 @@ def softmax_attention(
             scores, beside = _opened(executor, scores, seen, widths, p, padding, beside)
     with span("softmax", "softmax"):
         if state is not None:
-            beside = (read_state(executor, *beside, state, widths),)
+            beside = (read_state(executor, beside[0], state, widths),)
         maximum = suite.maximum.for_bits(score_index_bits(widths, -p.step))
         frac = suite.exponential.index_frac(p.score, score_index_bits(widths, 0))
         peak, indices, beside = _below_maximum(executor, maximum, scores, seen, widths, p, frac, beside)
@@ -121,7 +122,7 @@ def softmax_attention(
         sums = executor.reduce(row_sums(executor, powers, seen), widths.sum_bits)
         more = None
         if beside:
-            more = added_by_state(executor, suite.exponential, around, peak, *beside, widths, p)
+            more = added_by_state(executor, suite.exponential, around, peak, beside[0], widths, p)
             sums = executor.add(sums, more[1])
         *powers, sums = executor.apply(Open(), *powers, sums)
     with span("mix", "matmul"):

@@ -57,7 +57,11 @@ def ready(session_config: SessionConfig) -> SessionConfig:
     weights = session_config.weights
     checked = session_config.check_ranges
     program = Program.of(
-        plan, public.config, public.ranges, check_ranges=checked
+        plan,
+        public.config,
+        public.ranges,
+        check_ranges=checked,
+        prefix=session_config.prefix and session_config.prefix.features,
     )  # its tables are kept for the session's
     if weights is not None:
         ahead = Loading(lambda: checked_weights(program, public.name, weights))

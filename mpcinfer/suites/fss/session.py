@@ -60,6 +60,7 @@ class FssPrivateSession(PrivateSession):
         source: where correlations come from.
         progress: keeps count of what was asked for and came.
         asked: passes that were asked of the source already.
+        prefix: this party's summands, where the program has a prefix.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class FssPrivateSession(PrivateSession):
         source: CorrelationSource,
         progress: Tally,
         asked: Sequence[RunShape] = (),
+        prefix: Sequence[torch.Tensor] | None = None,
     ) -> None:
         self._link, self._program, self._source, self._progress = link, program, source, progress
         if weights is not None:
@@ -78,6 +80,8 @@ class FssPrivateSession(PrivateSession):
             self._weights = weights
         else:
             self._weights = receive_setup(link, program.matrices(), progress.setup)
+        assert (prefix is None) == (program.prefix is None), "a prefix has summands"
+        self._prefix = prefix
         self._cache: KVCache[Share] = KVCache()
         self._shadow: KVCache[Share] = KVCache()
         self._asked = deque(asked)
@@ -239,7 +243,14 @@ class FssPrivateSession(PrivateSession):
             tokens, rows = ready.shape.tokens, ready.shape.rows
             with self._progress.layers(self._link.meter, Stage.ONLINE, self._program.layers):
                 logits = self._program.walk(
-                    executor, self._weights, self._cache, tokens, ids, rows=rows, padding=self.padding
+                    executor,
+                    self._weights,
+                    self._cache,
+                    tokens,
+                    ids,
+                    rows=rows,
+                    padding=self.padding,
+                    prefix=self._prefix,
                 )
             _require_used(correlations.gates.left_bytes + len(ready.results))
         return logits

@@ -86,9 +86,7 @@ def opened_states(
     count = feature_count(features, config.head_width)
     shape = (1, config.heads, count, config.head_width + 1)
     values = [no_data(shape)] * config.layers if own is None else own
-    shares = [
-        Share(value, PREFIX_FRAC, state_bits(each)) for value, each in zip(values, widths, strict=True)
-    ]
+    shares = [Share(value, PREFIX_FRAC, state_bits(each)) for value, each in zip(values, widths, strict=True)]
     with executor.meter.span(STATE, STATE):
         opened = executor.apply(Open(), *shares)
         return [AttentionState(features, to_cached(executor, x)) for x in opened]
@@ -134,9 +132,7 @@ def added_by_state(
 
     Cost: 2 rounds.
     """
-    formats = dataclasses.replace(
-        formats, frac_bits=_FACTOR, ring_bits=_FACTOR + 3, low=0.0, centred=False
-    )
+    formats = dataclasses.replace(formats, frac_bits=_FACTOR, ring_bits=_FACTOR + 3, low=0.0, centred=False)
     (factor,) = exponential(executor, formats, peak)
     (factor,) = executor.apply(Open(), truncate_locally(executor, factor, _FACTOR))
     factor = executor.map(view(executor, factor, _FACTOR), lambda t: t.unsqueeze(-1))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mpcinfer.models.decoder import Decoder
     from mpcinfer.models.depth import DepthReport
     from mpcinfer.models.model import Model
+    from mpcinfer.prefix.adapter import PrefixAdapter
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
@@ -66,11 +67,18 @@ class FssSuite(Suite):
 
         return count_fss(plan, run)
 
-    def reference(self, model: Model, plan: Plan, *, max_context: int | None = None) -> Decoder[Any, Any]:
+    def reference(
+        self,
+        model: Model,
+        plan: Plan,
+        *,
+        max_context: int | None = None,
+        prefix: PrefixAdapter | None = None,
+    ) -> Decoder[Any, Any]:
         """With exact truncation, whatever the plan's: `fss-faithful` equals it bit by bit."""
         from mpcinfer.suites.fss.reference import reference_decoder
 
-        return reference_decoder(model, plan, max_context=max_context)
+        return reference_decoder(model, plan, max_context=max_context, prefix=prefix)
 
     def session_context(self, config: ModelConfig, max_context: int | None) -> int:
         from mpcinfer.suites.fss.shared_widths import session_context
