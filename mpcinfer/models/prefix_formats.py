@@ -8,13 +8,15 @@ from typing import get_args
 from mpcinfer.models.attention_state import FeatureMap
 from parties.errors import ConfigError
 
-PREFIX_FRAC = 12
+PREFIX_FRAC = 10
 """Fraction bits of a state's sums, where they are shares."""
 BESIDE_FRAC = 24
 """Of what is beside them, such as epsilon times a number of keys."""
+LARGEST_READ = 2.0**24
+"""phi(q) z, what softmax's rows read of a state, is at most this: about the sum of exp of the scores that it
+stands for. phi(q) Z is at most so many times the largest value."""
 LARGEST_SUM = 2.0**17
-"""What a state adds to a row's sum, before it is divided by exp of the row's largest score, is at most this:
-about the number of keys that it stands for. Beside values it is so many times the largest value."""
+"""The same over exp of the row's largest score, or of 0."""
 LEAST_DIVISOR = 2.0**-5
 """A row's sum, over exp of its largest score or 0, is at least this."""
 

@@ -11,13 +11,19 @@ import torch
 
 from mpcinfer.models.attention_state import AttentionState, FeatureMap, check_features, feature_count
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.prefix_formats import BESIDE_FRAC, LARGEST_SUM, LEAST_DIVISOR, PREFIX_FRAC
+from mpcinfer.models.prefix_formats import (
+    BESIDE_FRAC,
+    LARGEST_READ,
+    LARGEST_SUM,
+    LEAST_DIVISOR,
+    PREFIX_FRAC,
+)
 from mpcinfer.models.public import PublicModel
 from parties.errors import ConfigError, RangeError
 
 _MOST_BITS = 62
-SUM, DIVISOR = "largest_sum", "least_divisor"
-"""What fitting and training measure of an adapter over texts, under these names."""
+READ, SUM, DIVISOR = "largest_read", "largest_sum", "least_divisor"
+"""What is measured of an adapter over texts; `mpcinfer.models.prefix_formats` says of what."""
 
 
 def model_digest(public: PublicModel) -> str:
@@ -52,7 +58,7 @@ class PrefixAdapter:
         beside: a layer each, [1, H, 1, 1]; empty for features of softmax.
         model: `model_digest` of the model.
         made_by: how, for people.
-        measured: `largest_sum` and `least_divisor` over texts; empty where nobody measured.
+        measured: `READ`, `SUM` and `DIVISOR` over texts; empty where nobody measured.
     """
 
     features: FeatureMap
@@ -91,14 +97,13 @@ class PrefixAdapter:
         """Sums with `PREFIX_FRAC` and what is beside them with `BESIDE_FRAC` fraction bits, int64.
 
         Raises:
-            RangeError: numbers that do not fit, or measured ones beyond `LARGEST_SUM` and `LEAST_DIVISOR`.
+            RangeError: numbers that do not fit, or measured ones beyond `mpcinfer.models.prefix_formats`.
         """
-        largest, least = self.measured.get(SUM, 0.0), self.measured.get(DIVISOR, 1.0)
-        if largest > LARGEST_SUM or least < LEAST_DIVISOR:
-            raise RangeError(
-                f"the prefix adds up to {largest:.4g} to a row's sum, which is {least:.4g} or more with it: "
-                f"private runs hold {LARGEST_SUM:g} and {LEAST_DIVISOR:g}"
-            )
+        for name, limit in ((READ, LARGEST_READ), (SUM, LARGEST_SUM)):
+            if (largest := self.measured.get(name, 0.0)) > limit:
+                raise RangeError(f"the prefix: {name} is {largest:.4g}, private runs hold {limit:g}")
+        if (least := self.measured.get(DIVISOR, 1.0)) < LEAST_DIVISOR:
+            raise RangeError(f"the prefix: {DIVISOR} is {least:.4g}, private runs hold {LEAST_DIVISOR:g}")
         sums = [_fixed(each, PREFIX_FRAC) for each in self.sums]
         return sums, [_fixed(each, BESIDE_FRAC) for each in self.beside]
 

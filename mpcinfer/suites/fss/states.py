@@ -22,7 +22,7 @@ import torch
 
 from mpcinfer.models.attention_state import AttentionState, FeatureMap, feature_count, feature_scale
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.prefix_formats import LARGEST_SUM, PREFIX_FRAC
+from mpcinfer.models.prefix_formats import LARGEST_READ, PREFIX_FRAC
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.precision import Precision, ring
 from parties.errors import ConfigError
@@ -37,7 +37,7 @@ from protocols.fss.operations.rescale import in_scale, nearest, truncate_locally
 from protocols.meta_tensors import no_data
 from protocols.share import Share
 
-_FEATURE, _READ, _FACTOR = 10, 8, 20
+_FEATURE, _READ, _FACTOR = 10, 8, 26
 """Fraction bits of phi(q), of what it reads of the state, and of exp of minus the maximum."""
 STATE = "state"
 """The span of what is done for a state."""
@@ -62,7 +62,7 @@ def require_features(features: FeatureMap | None, config: ModelConfig, *, padded
 
 def state_bits(widths: AttentionWidths) -> int:
     """Ring bits of a layer's state, and of what a query reads of it."""
-    largest = LARGEST_SUM * max(widths.weighting.output, 1.0)
+    largest = LARGEST_READ * max(widths.weighting.output, 1.0)
     return ring(largest, _FEATURE + PREFIX_FRAC, slack=2, what="a prefix")
 
 
