@@ -27,12 +27,12 @@ READ, SUM, DIVISOR = "largest_read", "largest_sum", "least_divisor"
 
 
 def model_digest(public: PublicModel) -> str:
-    """SHA-256 of a model's shape and tokenizer, 64 hex digits: what an adapter is said to be for.
+    """SHA-256 of a model's shape and vocabulary, 64 hex digits: what an adapter is said to be for.
 
     Weights are not in it: a client has none. An adapter of other weights of the same shape is not noticed.
     """
     told = hashlib.sha256(json.dumps(public.config.to_json(), sort_keys=True).encode())
-    told.update(public.text())
+    told.update(json.dumps(sorted(public.tokenizer.backend.get_vocab().items())).encode())
     return told.hexdigest()
 
 
@@ -79,7 +79,7 @@ class PrefixAdapter:
         if self.model != model_digest(public):
             raise ConfigError(
                 f"the prefix is for a model of digest {self.model[:12]}, {public.name} has "
-                f"{model_digest(public)[:12]}: its shape or its tokenizer is another"
+                f"{model_digest(public)[:12]}: its shape or its vocabulary is another"
             )
         require_shapes(self.sums, self.beside, self.features, shape, public.config.layers)
         if not all(bool(each.isfinite().all()) for each in (*self.sums, *self.beside)):

@@ -18,8 +18,8 @@ from mpcinfer.prefix.teacher import Seen, prefix_keys, require_prefixable, run_t
 from parties.errors import ConfigError
 
 RIDGES = (1e-6, 1e-4, 1e-3, 1e-2, 1e-1)
-"""Of the least squares, as parts of the features' mean square; of these, and of no state at all, each head has
-the one that is nearest on windows that were not fitted to."""
+"""Of the least squares, as parts of the features' mean square; of these, and of no state at all, each head
+has the one that is nearest on windows that were not fitted to."""
 _STEPS = 400
 """Of the projected gradient that keeps z from being negative."""
 Window = Sequence[int]
@@ -152,8 +152,8 @@ def _relative_error(
 def head_errors(
     k: torch.Tensor, v: torch.Tensor, rows: Sequence[Seen], features: FeatureMap, state: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Squares, a head each, of how far outputs with a state are from those over its keys, and of how far those
-    without both are."""
+    """Squares, a head each, of how far outputs with a state are from those over its keys, and of how far
+    those without both are."""
     off = far = torch.zeros(k.shape[1], dtype=k.dtype)
     for each in rows:
         own, values = _own_sums(each), _own_mix(each)
