@@ -84,6 +84,7 @@ def count(
     if batch.several and speculate:
         raise ConfigError("speculate: drafts are checked of one prompt, not of a batch")
     suite.require_batch(plan, config, batch)
+    suite.require_prefix(plan, config, prefix, batch)
     run = Run(
         config=as_run(config, None, folds=plan.fold)[0],
         passes=answer_passes(tokens, new_tokens, speculate, right),

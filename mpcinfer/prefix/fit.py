@@ -74,8 +74,8 @@ def fit_prefix(
             state, more = pairs_state(k, v, form, rows[0])
             beside.append(more)
         else:
-            state = _fitted(k, v, rows[::4] + rows[1::4], rows[2::4], features)
-            errors.append(_relative_error(k, v, rows[3::4], features, state))
+            state = fitted_state(k, v, rows[::4] + rows[1::4], rows[2::4], features)
+            errors.append(relative_error(k, v, rows[3::4], features, state))
         sums.append(state)
         if on_progress is not None:
             on_progress(layer + 1, len(keys))
@@ -106,7 +106,7 @@ def pairs_state(
     return sums, (epsilon * count)[None, :, None, None]
 
 
-def _fitted(
+def fitted_state(
     k: torch.Tensor, v: torch.Tensor, rows: Sequence[Seen], picking: Sequence[Seen], features: FeatureMap
 ) -> torch.Tensor:
     """[1, H, R, K + 1] from queries of some windows, with ridges that others pick."""
@@ -142,7 +142,7 @@ def _not_negative(gram: torch.Tensor, moments: torch.Tensor, z: torch.Tensor) ->
     return z
 
 
-def _relative_error(
+def relative_error(
     k: torch.Tensor, v: torch.Tensor, rows: Sequence[Seen], features: FeatureMap, state: torch.Tensor
 ) -> float:
     off, far = (float(each.sum()) for each in head_errors(k, v, rows, features, state))

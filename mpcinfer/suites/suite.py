@@ -78,6 +78,7 @@ class Ahead:
         batch: prompts of every pass; padded ones may have fewer tokens.
         out: a new or empty folder; `out`/server and `out`/client are for the parties.
         command: what the parties are told to run for more.
+        prefix: features of the prefix that conversations have; None for none.
         on_progress: is told how many passes are dealt, of how many, and how many bytes that is.
     """
 
@@ -87,6 +88,7 @@ class Ahead:
     out: Path
     command: str
     batch: Batch = SINGLE
+    prefix: FeatureMap | None = None
     on_progress: Callable[[int, int, int], None] | None = None
 
 
@@ -269,6 +271,13 @@ class Suite(ABC):
         if batch.several:
             raise ConfigError(f"batch: plan {plan.name} runs one prompt a pass, not {batch.size}")
 
+    def require_prefix(
+        self, plan: Plan, config: ModelConfig, features: FeatureMap | None, batch: Batch = SINGLE
+    ) -> None:
+        """Raises ConfigError where attention cannot see a prefix of such features besides its keys."""
+        if features is not None:
+            raise ConfigError(f"prefix: plan {plan.name} has no attention over prefixes, plans of fss have")
+
     def ready(self, session_config: SessionConfig) -> SessionConfig:
         """A party's configuration, after what can be done before it meets the others.
 
@@ -278,7 +287,9 @@ class Suite(ABC):
         """
         if session_config.check_ranges:
             self.require_checkable(session_config.plan, folder=session_config.correlations is not None)
-        self.require_batch(session_config.plan, session_config.public.config, session_config.batch)
+        plan, config, batch = session_config.plan, session_config.public.config, session_config.batch
+        self.require_batch(plan, config, batch)
+        self.require_prefix(plan, config, session_config.prefix and session_config.prefix.features, batch)
         return session_config
 
     @abstractmethod

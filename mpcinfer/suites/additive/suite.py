@@ -71,11 +71,10 @@ class AdditiveSuite(Suite):
         from protocols.additive.primitives import FRAC_BITS
         from protocols.additive.registry import resolve
 
+        self.require_prefix(plan, model.config, prefix and prefix.features)
         if self.is_polynomial(plan):
-            if prefix is not None:
-                raise ConfigError(f"plan {plan.name} has no prefixes: softmax is no polynomial")
             return reference.polynomial_decoder(model, plan, resolve(plan), FRAC_BITS)
-        return reference.reference_decoder(model, FRAC_BITS, prefix)
+        return reference.reference_decoder(model, FRAC_BITS)
 
     def depth(self, plan: Plan, run: Run) -> DepthReport:
         from mpcinfer.suites.additive.depth import count_depth

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.suites import kernel_mark
 from mpcinfer.suites.suite import Ahead, Document, Run, Suite
 from parties.errors import ConfigError
@@ -14,7 +15,7 @@ from protocols.fss import plans
 from protocols.plan import Plan
 
 if TYPE_CHECKING:
-    from mpcinfer.models.batch import Batch
+    from mpcinfer.models.attention_state import FeatureMap
     from mpcinfer.models.config import ModelConfig
     from mpcinfer.models.decoder import Decoder
     from mpcinfer.models.depth import DepthReport
@@ -131,6 +132,13 @@ class FssSuite(Suite):
 
     def require_batch(self, plan: Plan, config: ModelConfig, batch: Batch) -> None:
         batch.require_maskable(config)
+
+    def require_prefix(
+        self, plan: Plan, config: ModelConfig, features: FeatureMap | None, batch: Batch = SINGLE
+    ) -> None:
+        from mpcinfer.suites.fss.states import require_features
+
+        require_features(features, config, padded=batch.padded)
 
     def ready(self, session_config: SessionConfig) -> SessionConfig:
         from mpcinfer.suites.fss.ready import ready

@@ -65,6 +65,7 @@ class TwoPartySuite(Suite):
         from protocols.two_party.primitives import FRAC_BITS
         from protocols.two_party.registry import resolve
 
+        self.require_prefix(plan, model.config, prefix and prefix.features)
         if self.is_polynomial(plan):
             return reference.polynomial_decoder(model, plan, resolve(plan), FRAC_BITS)
         return reference.reference_decoder(model, FRAC_BITS)
