@@ -10,6 +10,7 @@ Each appends to bench/records/prefixes.jsonl; `python -m bench.tables` writes do
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import tempfile
 from collections.abc import Callable
@@ -67,7 +68,7 @@ def measure_bytes() -> None:
             model=MODEL,
             tokens=NEW_TOKENS,
             measured=True,
-            bill=bill.total.to_json(),
+            bill=dataclasses.asdict(bill.total),
             network="loopback",
             extra={"keys": length},
         ).append(RECORDS / FILE)

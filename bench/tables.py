@@ -28,6 +28,7 @@ from bench.polynomial import TABLES as POLYNOMIAL_TABLES
 from bench.profile import profile_table
 from bench.protected_data import TABLES as PROTECTED_TABLES
 from bench.records import latest
+from bench.prefixes import TABLES as PREFIX_TABLES
 from bench.relatives import TABLES as RELATIVE_TABLES
 from bench.speculate import speculation_table
 from bench.two_party_variants import TABLES as TWO_PARTY_TABLES
@@ -154,6 +155,7 @@ DOCUMENTS = {
     "docs/peers.md": PEER_TABLES,
     "docs/polynomial.md": POLYNOMIAL_TABLES,
     "docs/published.md": PUBLISHED_TABLES,
+    "docs/methods/prefixes.md": PREFIX_TABLES,
     "docs/methods/relatives.md": RELATIVE_TABLES,
     "docs/two-party.md": TWO_PARTY_TABLES,
     "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},

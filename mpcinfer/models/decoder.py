@@ -35,7 +35,7 @@ class KVCache(Generic[TensorT]):
     keys: list[TensorT] = field(default_factory=list[TensorT])
     values: list[TensorT] = field(default_factory=list[TensorT])
     other: KVCache[TensorT] | None = None
-    prefix: Sequence[AttentionState[TensorT]] = ()
+    prefix: list[AttentionState[TensorT]] = field(default_factory=list[AttentionState[TensorT]])
 
     def beside(self) -> KVCache[TensorT]:
         """That of the second evaluation."""

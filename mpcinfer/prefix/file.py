@@ -152,7 +152,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[torch.Tensor], list[torch.Te
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = cast(dict[str, str] | None, file.metadata())
-            names = cast(list[str], list(file.keys()))
+            names = list[str](file.keys())  # pyright: ignore[reportUnknownArgumentType]
             tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in names}
     except (safetensors.SafetensorError, OSError) as error:
         raise ConfigError(f"{path} is not a readable safetensors file: {error}") from error

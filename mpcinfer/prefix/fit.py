@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 
@@ -123,7 +124,7 @@ def fitted_state(
     nearest = head_errors(k, v, picking, features, best)[0]
     for ridge in RIDGES:
         ridged = gram + ridge * size * unit
-        solved = torch.linalg.solve(ridged, moments)
+        solved = cast(torch.Tensor, torch.linalg.solve(ridged, moments))  # pyright: ignore
         last = _not_negative(ridged, moments[..., -1:], solved[..., -1:].clamp_min(0.0))
         state = torch.cat([solved[..., :-1], last], -1)[None]
         off = head_errors(k, v, picking, features, state)[0]
@@ -134,7 +135,8 @@ def fitted_state(
 
 def _not_negative(gram: torch.Tensor, moments: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     """The least squares' solution among those that are not negative, by accelerated projected gradients."""
-    step = 1.0 / torch.linalg.matrix_norm(gram, 2)[:, None, None]
+    largest = cast(torch.Tensor, torch.linalg.matrix_norm(gram, 2))  # pyright: ignore
+    step = 1.0 / largest[:, None, None]
     before, ahead = z, z
     for i in range(_STEPS):
         z = (ahead - step * (gram @ ahead - moments)).clamp_min(0.0)

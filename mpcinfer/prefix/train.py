@@ -89,7 +89,7 @@ def train_prefix(
         loss = window_loss(decoder, batch, counted)
         adam.zero_grad()
         loss.backward()  # pyright: ignore[reportUnknownMemberType]
-        adam.step()
+        adam.step()  # pyright: ignore[reportUnknownMemberType]
         fading.step()
         with torch.no_grad():
             for each in (*(state[..., -1:] for state in sums), *beside):

@@ -94,8 +94,7 @@ def softmax_attention(
     seen, span = _blocks(executor, q, k, form.window, causal=form.causal), executor.meter.span
     with span("scores", "matmul"):
         scores = executor.apply(CausalProduct(seen), q, k, k.summand)
-        beside: tuple[Share, ...] = ()
-        beside = beside if state is None else (query_features(executor, q, widths),)
+        beside: Sequence[Share] = [] if state is None else [query_features(executor, q, widths)]
         if not form.cap:
             scores, beside = _opened(executor, scores, seen, widths, p, padding, beside)
     if form.cap:
@@ -104,7 +103,7 @@ def softmax_attention(
             scores, beside = _opened(executor, scores, seen, widths, p, padding, beside)
     with span("softmax", "softmax"):
         if state is not None:
-            beside = (read_state(executor, beside[0], state, widths),)
+            beside = [read_state(executor, beside[0], state, widths)]
         maximum = suite.maximum.for_bits(score_index_bits(widths, -p.step))
         frac = suite.exponential.index_frac(p.score, score_index_bits(widths, 0))
         peak, indices, beside = _below_maximum(executor, maximum, scores, seen, widths, p, frac, beside)
@@ -139,7 +138,7 @@ def _opened(
     p: Precision,
     padding: Sequence[int] | None,
     beside: Sequence[Share],
-) -> tuple[tuple[Share, ...], tuple[Share, ...]]:
+) -> tuple[Sequence[Share], Sequence[Share]]:
     """Additive scores, masked at both parties; those of padding are out of the way. What is opened beside
     them."""
     if widths.weighting.hidden:
@@ -190,7 +189,7 @@ def _below_maximum(
     p: Precision,
     frac: int,
     beside: Sequence[Share],
-) -> tuple[Share, list[Share], tuple[Share, ...]]:
+) -> tuple[Share, list[Share], Sequence[Share]]:
     """Each row's maximum, exact or coarse; it minus the row's scores, as an index of exp of `frac` fraction
     bits; and what is opened beside it: where that is a state's, the maximum is at least 0."""
     fine_formats = [(x, frac, score_index_bits(widths, frac)) for x in scores]
@@ -206,7 +205,7 @@ def _below_maximum(
         executor.sub(_by_entry(executor, peak, seen, block), x)
         for x, block in zip(fine, seen.blocks, strict=True)
     ]
-    return peak, indices, tuple(beside)
+    return peak, indices, beside
 
 
 def _by_entry(executor: Executor, rows: Share, seen: CausalBlocks, block: slice) -> Share:
