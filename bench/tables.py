@@ -25,10 +25,10 @@ from bench.optimizers import TABLES as OPTIMIZER_TABLES
 from bench.peers.report import PEER_TABLES, PUBLISHED_TABLES
 from bench.planned import planned_table
 from bench.polynomial import TABLES as POLYNOMIAL_TABLES
+from bench.prefixes import TABLES as PREFIX_TABLES
 from bench.profile import profile_table
 from bench.protected_data import TABLES as PROTECTED_TABLES
 from bench.records import latest
-from bench.prefixes import TABLES as PREFIX_TABLES
 from bench.relatives import TABLES as RELATIVE_TABLES
 from bench.speculate import speculation_table
 from bench.two_party_variants import TABLES as TWO_PARTY_TABLES

@@ -89,7 +89,7 @@ def softmax_attention(
         state: what every query sees besides (`states.py`).
 
     Cost: 7 rounds, those of `capped_scores` where there is a cap, and one more as `quotient_to_server` says;
-        2 more with a state.
+        2 more with a state, for which rings are wider.
     """
     seen, span = _blocks(executor, q, k, form.window, causal=form.causal), executor.meter.span
     with span("scores", "matmul"):
