@@ -137,7 +137,7 @@ def _descend(
     for _ in range(steps):
         adam.zero_grad()
         loss(data[torch.randint(len(data), (BATCH,), generator=generator)]).backward()  # type: ignore[no-untyped-call]
-        adam.step()
+        adam.step()  # pyright: ignore[reportUnknownMemberType]
         fading.step()
 
 

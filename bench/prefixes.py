@@ -34,7 +34,8 @@ from mpcinfer.prefix.teacher import Seen
 FILE = "prefixes.jsonl"
 MODEL, PLAN, PROMPT, NEW_TOKENS = "tiny-python", "fss", "def area(self):", 4
 LENGTHS = (16, 256, 4096, 65_536)
-FITTED, DEVIATIONS, MAPS = (16, 64, 256, 1024, 4096), (0.36, 1.0), ("elu", "square")
+FITTED, DEVIATIONS = (16, 64, 256, 1024, 4096), (0.36, 1.0)
+MAPS: tuple[FeatureMap, ...] = ("elu", "square")
 WIDTH, OWN, WINDOWS = 16, 32, 64
 """Of heads that are fitted; keys of each text; texts, of which half are fitted to."""
 

@@ -50,7 +50,7 @@ def require_features(features: FeatureMap | None, config: ModelConfig, *, padded
     if features == "elu":
         raise ConfigError(
             "features elu are for runs in float: under fss a prefix has features square, a multiplication "
-            "where elu takes a comparison and an exponential (`mpcinfer prefix fit --features square`)"
+            "where elu takes a comparison and an exponential (`mpcinfer prefix --help`)"
         )
     if padded:
         raise ConfigError("a prefix goes with prompts of one length: say so (--equal-lengths)")
