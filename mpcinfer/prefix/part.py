@@ -10,7 +10,6 @@ import torch
 from mpcinfer.models.attention_state import FeatureMap
 from mpcinfer.models.public import PublicModel
 from mpcinfer.prefix.adapter import PrefixAdapter, require_shapes, state_shape
-from parties.errors import ConfigError
 
 PAIR_BYTES = 16
 
@@ -76,9 +75,3 @@ class PrefixPart:
 def agreement_of(part: PrefixPart | None) -> str:
     """The same; of no prefix, nothing."""
     return "" if part is None else part.agreement
-
-
-def require_none(part: PrefixPart | None, why: str) -> None:
-    """Raises ConfigError where there is a prefix and there cannot be one."""
-    if part is not None:
-        raise ConfigError(f"prefix: {why}")
