@@ -25,9 +25,10 @@ from bench.optimizers import TABLES as OPTIMIZER_TABLES
 from bench.peers.report import PEER_TABLES, PUBLISHED_TABLES
 from bench.planned import planned_table
 from bench.polynomial import TABLES as POLYNOMIAL_TABLES
+from bench.prefixes import TABLES as PREFIX_TABLES
 from bench.profile import profile_table
 from bench.protected_data import TABLES as PROTECTED_TABLES
-from bench.public_prefix import TABLES as PREFIX_TABLES
+from bench.public_prefix import TABLES as PUBLIC_PREFIX_TABLES
 from bench.records import latest
 from bench.relatives import TABLES as RELATIVE_TABLES
 from bench.speculate import speculation_table
@@ -152,10 +153,11 @@ DOCUMENTS = {
     "docs/comparison.md": {**COMPARISON_TABLES, "comparison measured": measured_table},
     "docs/methods/optimizers.md": OPTIMIZER_TABLES,
     "docs/methods/protected_data.md": PROTECTED_TABLES,
-    "docs/methods/public_prefix.md": PREFIX_TABLES,
+    "docs/methods/public_prefix.md": PUBLIC_PREFIX_TABLES,
     "docs/peers.md": PEER_TABLES,
     "docs/polynomial.md": POLYNOMIAL_TABLES,
     "docs/published.md": PUBLISHED_TABLES,
+    "docs/methods/prefixes.md": PREFIX_TABLES,
     "docs/methods/relatives.md": RELATIVE_TABLES,
     "docs/two-party.md": TWO_PARTY_TABLES,
     "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},

@@ -16,8 +16,9 @@ from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
+from mpcinfer.prefix.adapter import PrefixAdapter
 from mpcinfer.prompts import Text
-from mpcinfer.public_prefix import PrefixText
+from mpcinfer.public_prefix import PrefixText, require_one_prefix
 from mpcinfer.reading import Labelled, embeddings, labelled
 from mpcinfer.reference_session import reference_session
 from mpcinfer.sampling import Sampler, greedy
@@ -39,6 +40,10 @@ class ClearModel:
             that needs. None for the most that a session has by default.
         public_prefix: comes before every prompt. In fixed point its keys and values are the float model's,
             rounded, as in a private run; in float it is run with the prompt.
+        prefix: what every query sees besides the tokens.
+
+    Raises:
+        ConfigError: the prefix is not for the model, or there is a public prefix, too.
     """
 
     def __init__(
@@ -50,8 +55,12 @@ class ClearModel:
         choices: Sequence[str] = (),
         max_context: int | None = None,
         public_prefix: PrefixText | None = None,
+        prefix: PrefixAdapter | None = None,
     ) -> None:
-        self.public = PublicModel.of(model)
+        self.public, self._prefix = PublicModel.of(model), prefix
+        if prefix is not None:
+            prefix.require_for(self.public)
+            require_one_prefix(public_prefix)
         self._model, self._fixed_point, self._plan = model, fixed_point, plan_from(plan, choices)
         self._room = max_context
         self.public_prefix = None if public_prefix is None else public_prefix.of(self.public)
@@ -139,7 +148,7 @@ class ClearModel:
         """With an empty cache."""
         if self._fixed_point:
             suite = suite_of(self._plan)
-            decoder = suite.reference(self._model, self._plan, max_context=self._room)
+            decoder = suite.reference(self._model, self._plan, max_context=self._room, prefix=self._prefix)
             session = reference_session(self._model, self._plan, decoder, self.public_prefix)
             return Remembered(
                 session.step, session.rewind, () if self.public_prefix is None else self.public_prefix.ids
@@ -148,4 +157,6 @@ class ClearModel:
         return Remembered(session.step, session.rewind)
 
     def _plain_session(self) -> Session[torch.Tensor, torch.Tensor]:
-        return Session(Decoder(PlainBackend(), *static(self._model.config, self._model.weights)))
+        config, weights = static(self._model.config, self._model.weights)
+        states = () if self._prefix is None else self._prefix.states(torch.float32)
+        return Session(Decoder(PlainBackend(), config, weights, states))

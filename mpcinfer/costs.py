@@ -8,6 +8,7 @@ from mpcinfer.counting import Part, count
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.load import load_config, load_ranges_of
+from mpcinfer.models.prefix_formats import features_named
 from mpcinfer.plans import plan_from
 from parties.bill import Bill
 from protocols.plan import DEFAULT_PLAN
@@ -28,6 +29,7 @@ def cost(
     batch: int = 1,
     equal_lengths: bool = False,
     public_prefix_tokens: int = 0,
+    prefix: str | None = None,
 ) -> Bill:
     """What a private run would cost, exactly, without running it.
 
@@ -48,6 +50,7 @@ def cost(
         equal_lengths: all prompts of a batch are as long; otherwise nobody but the client learns how long the
             others are, and they may have any length.
         public_prefix_tokens: of a text that both parties know and that comes before the prompt.
+        prefix: features of a prefix adapter, such as `square`; None for none.
 
     Raises:
         ConfigError: no such model or plan, tokens that do not fit the context, impossible numbers of
@@ -67,4 +70,5 @@ def cost(
         check_ranges=check_ranges,
         batch=Batch.of(batch, equal_lengths=equal_lengths),
         public_prefix_tokens=public_prefix_tokens,
+        prefix=features_named(prefix),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mpcinfer.backends.parts import Part, answer_passes
+from mpcinfer.models.attention_state import FeatureMap
 from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.fold import as_run
@@ -30,6 +31,7 @@ def count(
     check_ranges: bool = False,
     batch: Batch = SINGLE,
     public_prefix_tokens: int = 0,
+    prefix: FeatureMap | None = None,
 ) -> Bill:
     """Rounds and bytes that a session would measure; they depend on shapes alone.
 
@@ -50,13 +52,15 @@ def count(
             are padded.
         public_prefix_tokens: tokens before all of these that both parties know and the server ran in the
             clear; 0 for none. They count in context and maximum context.
+        prefix: features of an adapter that every query sees besides; the bill is the same for any.
 
     Returns:
         A bill with `seconds` None and no wire bytes. Setup holds the weights that the part needs.
 
     Raises:
         ConfigError: fewer than one token, or more than the context or the maximum context holds; ranges
-            cannot be checked; drafts of several prompts; several where the suite or the model cannot.
+            cannot be checked; drafts of several prompts; several where the suite or the model cannot; a
+            prefix that they have no protocol for.
     """
     if tokens < 1 or new_tokens < 1:
         raise ConfigError(f"a run has at least one token and one new token, not {tokens} and {new_tokens}")
@@ -89,6 +93,7 @@ def count(
     suite.require_batch(plan, config, batch)
     if public_prefix_tokens:
         suite.require_public_prefix(plan, config, batch)
+    suite.require_prefix(plan, config, prefix, batch)
     run = Run(
         config=as_run(config, None, folds=plan.fold)[0],
         passes=answer_passes(tokens, new_tokens, speculate, right, public_prefix_tokens),
@@ -98,5 +103,6 @@ def count(
         check_ranges=check_ranges,
         batch=batch,
         public_prefix=public_prefix_tokens,
+        prefix=prefix,
     )
     return suite.count(plan, run)

@@ -141,3 +141,16 @@ def private_tokens(public: PublicModel, prefix: PublicPrefix | None, text: Text)
     if prefix is None or isinstance(text, tuple):
         return len(prompt_ids(public, text))
     return len(prefix.after(public, text))
+
+
+def require_one_prefix(public_prefix: object | None) -> None:
+    """For sessions with a prefix adapter.
+
+    Raises:
+        ConfigError: there is a public prefix, too: the server's clear run of it has not seen the adapter.
+    """
+    if public_prefix is not None:
+        raise ConfigError(
+            "a public prefix and a prefix adapter: the server runs the one in the clear and cannot see the "
+            "other there; take one of them"
+        )

@@ -14,6 +14,7 @@ import torch
 from mpcinfer.answer import Answer
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
+from mpcinfer.prefix.adapter import PrefixAdapter
 from mpcinfer.prompts import prompt_ids
 from mpcinfer.public_prefix import PublicPrefix
 from mpcinfer.reference_session import reference_session
@@ -86,6 +87,7 @@ def verify(
     *,
     max_context: int,
     public_prefix: PublicPrefix | None = None,
+    prefix: PrefixAdapter | None = None,
 ) -> Verdict:
     """Runs the reference over prompt and answer in one pass, and compares its logits with the private ones.
 
@@ -94,6 +96,7 @@ def verify(
         logits: as a `Witness` kept them while the answer was made.
         max_context: of the session, which rings depend on.
         public_prefix: what came before the prompt and was not run.
+        prefix: what every query saw besides.
 
     Raises:
         ConfigError: the plan cannot run the model.
@@ -109,7 +112,7 @@ def verify(
     ids = [*asked, *answer.ids]
     fed = ids[: len(ids) - len(answer.ids) + rows - 1]
     try:
-        decoder = suite.reference(model, plan, max_context=max_context)
+        decoder = suite.reference(model, plan, max_context=max_context, prefix=prefix)
         reference = reference_session(model, plan, decoder, public_prefix).step(fed, rows)
     except RangeError as error:
         return Verdict(False, f"NOT VERIFIED: in the fixed-point reference a value leaves its range: {error}")

@@ -41,6 +41,7 @@ class Parties:
         verify: the answer will be compared with the model, whose weights must be here.
         batch: prompts of every pass.
         public_prefix: what comes before every prompt, and the server knows.
+        prefix: what this party has of a prefix, as `load_part` reads it.
     """
 
     server: str | None
@@ -60,6 +61,7 @@ class Parties:
     verify: bool = False
     batch: Batch = SINGLE
     public_prefix: PrefixText | None = None
+    prefix: str | None = None
 
 
 @contextmanager
@@ -98,6 +100,11 @@ def running(
 
         fixed = local is Local.FIXED
         max_context = parties.max_context if fixed else None  # rings, and so the last bits, depend on it
+        adapter = None
+        if parties.prefix is not None:
+            from mpcinfer.prefix.file import load_adapter
+
+            adapter = load_adapter(Path(parties.prefix))
         clear = ClearModel(
             load_model(model or usual),
             fixed_point=fixed,
@@ -105,6 +112,7 @@ def running(
             choices=choices,
             max_context=max_context,
             public_prefix=parties.public_prefix,
+            prefix=adapter,
         )
         require_digest(clear.public, parties.digest)
         yield clear
@@ -125,6 +133,7 @@ def running(
             batch=parties.batch.size,
             equal_lengths=not parties.batch.padded,
             public_prefix=parties.public_prefix,
+            prefix=parties.prefix,
         ) as client:
             yield client
     else:
@@ -181,6 +190,7 @@ def _connected(
         batch=parties.batch.size,
         equal_lengths=not parties.batch.padded,
         public_prefix=parties.public_prefix,
+        prefix=parties.prefix,
     ) as client:
         yield client
 

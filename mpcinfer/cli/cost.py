@@ -59,6 +59,10 @@ def cost(
             help="Tokens before the prompt that both parties know, and the server runs in the clear.",
         ),
     ] = 0,
+    prefix: Annotated[
+        str | None,
+        typer.Option(metavar="FEATURES", help="With a prefix adapter of these features: square, pairs."),
+    ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Also by layer.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="Also label by label.")] = False,
     depth: Annotated[
@@ -82,6 +86,7 @@ def cost(
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --speculate 4 --accepted 2
         mpcinfer cost tiny-python --tokens 12 --new-tokens 24 --batch 8
         mpcinfer cost gpt2 --tokens 16 --new-tokens 8 --public-prefix-tokens 512
+        mpcinfer cost gpt2 --tokens 128 --prefix square
         mpcinfer cost gpt2-poly --plan poly --depth
     """
     if depth:
@@ -102,6 +107,7 @@ def cost(
         "batch": batch,
         "equal_lengths": equal_lengths,
         "public_prefix_tokens": public_prefix_tokens,
+        "prefix": prefix,
     }
     which = named_plan(plan).digest()  # of a file: its name stays and what is in it may change
     answer = counted(["cost", which, *settings.items()], model, lambda: _count(model, settings))

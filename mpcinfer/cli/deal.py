@@ -10,6 +10,7 @@ import typer
 
 from mpcinfer.cli import options
 from mpcinfer.models.batch import MOST_PROMPTS, Batch
+from mpcinfer.models.prefix_formats import features_named
 from protocols.plan import DEFAULT_PLAN
 
 
@@ -27,6 +28,10 @@ def deal(
         int, typer.Option(min=1, max=MOST_PROMPTS, help="Prompts that every pass of a conversation runs.")
     ] = 1,
     equal_lengths: options.EqualLengths = False,
+    prefix: Annotated[
+        str | None,
+        typer.Option(metavar="FEATURES", help="Of conversations' prefix adapter, such as square."),
+    ] = None,
     model: options.Model = "tiny-python",
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
@@ -52,7 +57,8 @@ def deal(
     from mpcinfer.suites.suite import Ahead
 
     chosen, together = plan_from(plan, choices), Batch.of(batch, equal_lengths=equal_lengths)
-    suite = suite_of(chosen)
+    suite, features = suite_of(chosen), features_named(prefix)
+    suite.require_prefix(chosen, load_config(model), features, together)
     compile_kernels([suite])
     bar, passes, written = Waiting(), 0, 0
 
@@ -66,8 +72,9 @@ def deal(
         answer=answer,
         count=count,
         out=out,
-        command=again(model, plan, choices or [], prompt, answer, count, together),
+        command=again(model, plan, choices or [], prompt, answer, count, together, prefix),
         batch=together,
+        prefix=features,
         on_progress=show,
     )
     try:
@@ -78,12 +85,20 @@ def deal(
 
 
 def again(
-    model: str, plan: str, choices: list[str], prompt: int, answer: int, count: int, batch: Batch
+    model: str,
+    plan: str,
+    choices: list[str],
+    prompt: int,
+    answer: int,
+    count: int,
+    batch: Batch,
+    prefix: str | None = None,
 ) -> str:
     """The command line that makes more of these."""
     words = ["mpcinfer", "deal", "--model", model, "--plan", plan, *(f"--set={choice}" for choice in choices)]
     words += ["--prompt", str(prompt), "--answer", str(answer), "--count", str(count)]
     if batch.several:
         words += ["--batch", str(batch.size), *([] if batch.padded else ["--equal-lengths"])]
+    words += [] if prefix is None else ["--prefix", prefix]
     words += ["--out", "FOLDER"]
     return shlex.join(words)

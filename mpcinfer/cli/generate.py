@@ -62,6 +62,7 @@ def generate(
     ] = None,
     equal_lengths: options.EqualLengths = False,
     public_prefix: options.PublicPrefix = None,
+    prefix: options.Prefix = None,
     check_ranges: options.CheckRanges = False,
     verify: Annotated[
         bool,
@@ -100,6 +101,7 @@ def generate(
         mpcinfer generate "a, b, c, a, b, c, a," --local private --speculate 4
         mpcinfer generate "for i in" "import os" "class Point:" --local private
         mpcinfer generate "def area(self):" --public-prefix header.py --local private
+        mpcinfer generate "for i in" --local private --prefix my.prefix
     """
     from mpcinfer.cli.connecting import Drafting, Parties, running
     from mpcinfer.cli.progress import Answering, Waiting
@@ -141,6 +143,7 @@ def generate(
         verify=verify,
         batch=batch,
         public_prefix=known,
+        prefix=prefix,
     )
     with closing(bar), running(model, options.SHIPPED, local, plan, choices or [], parties) as runner:
         from mpcinfer.roles.client import PrivateClient
@@ -169,9 +172,8 @@ def generate(
         before = runner.public_prefix
     verdict = None
     if verify and bill is not None:
-        verdict = verdict_of(
-            model or options.SHIPPED, plan, choices, said[0], answers[0], sampler, room, before
-        )
+        named = model or options.SHIPPED
+        verdict = verdict_of(named, plan, choices, said[0], answers[0], sampler, room, before, prefix)
         verdict.put_on(bill)
     verified = None if verdict is None else verdict.same
     if as_json:

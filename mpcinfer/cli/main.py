@@ -25,6 +25,7 @@ from mpcinfer.cli.keys import keys
 from mpcinfer.cli.list import listed
 from mpcinfer.cli.models import models
 from mpcinfer.cli.plan import plan
+from mpcinfer.cli.prefix import prefix
 from mpcinfer.cli.prepare import prepare
 from mpcinfer.cli.proxy import proxy
 from mpcinfer.cli.publish import publish
@@ -57,6 +58,7 @@ and neither learns the other's secret. Every message is billed.
     mpcinfer bench --help                       measure any of it, and compare
     mpcinfer report RECORDS                     benchmark records as a page, figures and tables
     mpcinfer audit --help                       attack what is opened, and see that it is chance
+    mpcinfer prefix --help                      a long prefix at one small cost, whoever owns it
 
 [bold]Between machines[/bold]
 
@@ -88,6 +90,7 @@ app.add_typer(listed, name="list")
 app.add_typer(keys, name="keys")
 app.add_typer(bench, name="bench")
 app.add_typer(audit, name="audit")
+app.add_typer(prefix, name="prefix")
 
 
 def main() -> None:

@@ -97,6 +97,16 @@ CheckRanges = Annotated[
         "twice the bytes. The same at both parties; plans fss, with a dealer.",
     ),
 ]
+Prefix = Annotated[
+    str | None,
+    typer.Option(
+        "--prefix",
+        metavar="FILE_OR_FEATURES",
+        help="What every query sees besides the prompt: an adapter, or this party's share of one, of "
+        "`mpcinfer prefix`; or, where the other party has it, the name of its features, such as square. "
+        "Both parties must say the same features.",
+    ),
+]
 Speculate = Annotated[
     int,
     typer.Option(

@@ -23,6 +23,7 @@ def serve(
     model: options.Model = "tiny-python",
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
+    prefix: options.Prefix = None,
     check_ranges: options.CheckRanges = False,
     public_prefix: options.PublicPrefix = None,
     public_prefix_system: Annotated[
@@ -82,8 +83,13 @@ def serve(
     identity = Identity.load(key, client_key)
     suite.load()
     compile_kernels([suite])
+    public, part = load_public(model), None
+    if prefix is not None:
+        from mpcinfer.prefix.file import load_part
+
+        part = load_part(prefix, public)
     serve_sessions(
-        load_public(model),
+        public,
         Loading(lambda: load_model(model).weights),
         chosen,
         listen=listen,
@@ -98,4 +104,5 @@ def serve(
         insecure_dealer=insecure_dealer,
         shape=options.shape_of(shaped),
         public_prefix=options.prefix_of(public_prefix, system=public_prefix_system),
+        prefix=part,
     )

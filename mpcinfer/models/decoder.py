@@ -28,12 +28,14 @@ class KVCache(Generic[TensorT]):
 
     Attributes:
         other: of a second evaluation of the same tokens, where there is one.
+        prefix: what a private run opened of a prefix, a state a layer.
     """
 
     length: int = 0
     keys: list[TensorT] = field(default_factory=list[TensorT])
     values: list[TensorT] = field(default_factory=list[TensorT])
     other: KVCache[TensorT] | None = None
+    prefix: list[AttentionState[TensorT]] = field(default_factory=list[AttentionState[TensorT]])
 
     def beside(self) -> KVCache[TensorT]:
         """That of the second evaluation."""

@@ -14,6 +14,7 @@ from mpcinfer.generation import Predict, Remembered
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.public_document import require_digest
+from mpcinfer.prefix.file import load_part
 from mpcinfer.prompts import Text, require_room
 from mpcinfer.public_prefix import PrefixText, PublicPrefix, private_tokens
 from mpcinfer.reading import Labelled, embeddings, labelled
@@ -294,6 +295,7 @@ def connect_client(
     batch: int = 1,
     equal_lengths: bool = False,
     public_prefix: PrefixText | None = None,
+    prefix: str | None = None,
 ) -> Generator[PrivateClient]:
     """A session with a server, ended in order when the block ends without an error, or with RangeError.
 
@@ -323,10 +325,12 @@ def connect_client(
         public_prefix: comes before every prompt, and the server must have the same: it ran it in the clear,
             so that a session pays for none of its tokens but what later ones pay to see them. Plans with a
             dealer; a batch with `equal_lengths`.
+        prefix: the file of an adapter, or of this party's share of one, or the features of one that the
+            server has. The server learns which features, and not how many tokens it stands for.
 
     Raises:
-        HandshakeFailed: another version, plan, model, digest, key or public prefix at the server, or only
-            one of the two checks ranges.
+        HandshakeFailed: another version, plan, model, digest, key or prefix of either kind at the server, or
+            only one of the two checks ranges.
         PeerError: the server or the dealer went away or sent what it should not.
         ConfigError, RangeError: the model cannot be run under the plan, the prompt has tokens that the model
             has not or more than the session holds, ranges cannot be checked, or the model, the plan or a
@@ -361,6 +365,7 @@ def connect_client(
                 shape=shape,
                 batch=Batch.of(batch, equal_lengths=equal_lengths),
                 public_prefix=known,
+                prefix=None if prefix is None else load_part(prefix, public),
             )
         )
 

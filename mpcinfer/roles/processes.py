@@ -49,11 +49,13 @@ def neighbours(
     check_ranges: bool = False,
     shape: Shape | None = None,
     public_prefix: PrefixText | None = None,
+    prefix: str | None = None,
 ) -> Generator[Neighbours]:
     """A server, and a dealer where there is one, with fresh keys; both end with the block, however it ends.
 
     Args:
         helpers: roles that the plan's suite needs besides server and client.
+        prefix: features of one that the client has.
         others: as for `mpcinfer.roles.together.private`.
     """
     with tempfile.TemporaryDirectory(prefix="mpcinfer-") as folder, Processes(on_line=say) as processes:
@@ -73,6 +75,7 @@ def neighbours(
         serve += shaped
         serve += ["--check-ranges"] if check_ranges else []
         serve += [] if public_prefix is None else _prefix(keys, public_prefix)
+        serve += [] if prefix is None else ["--prefix", prefix]
         others = ["client", DEALER] if with_dealer else ["client"]
         processes.start("server", _command("serve", *serve, *_keys(keys, "server", *others)))
         yield Neighbours(

@@ -9,6 +9,7 @@ import torch
 
 from mpcinfer.models.prefix_run import OnePrefixRun, PrefixSource, run_prefix
 from mpcinfer.models.public import PublicModel
+from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.public_prefix import PrefixText, PublicPrefix
 from mpcinfer.sessions.addresses import Address, Identity
 from mpcinfer.sessions.exchange import serve_steps
@@ -47,6 +48,7 @@ def serve_sessions(
     insecure_dealer: bool = False,
     shape: Shape | None = None,
     public_prefix: PrefixText | None = None,
+    prefix: PrefixPart | None = None,
 ) -> None:
     """Serves sessions until the process is ended, or one with `once`.
 
@@ -68,6 +70,7 @@ def serve_sessions(
         public_prefix: comes before every prompt; it is run in the clear, once for all sessions. Clients that
             have another, or none, are refused.
         shape: all connections behave like slower ones, which the others must have, too; to measure with.
+        prefix: what this server has of what every query sees besides; clients must have the same features.
 
     Raises:
         ConfigError: the endpoint, the model or the public prefix cannot be used.
@@ -95,6 +98,7 @@ def serve_sessions(
             shape=shape,
             public_prefix=known,
             prefix_run=prefix_run,
+            prefix=prefix,
         )
     )
     if prefix_run is not None and not once:

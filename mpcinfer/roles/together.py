@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpcinfer.models.batch import Batch
@@ -47,6 +48,7 @@ def private(
     batch: int = 1,
     equal_lengths: bool = False,
     public_prefix: PrefixText | None = None,
+    prefix: str | None = None,
 ) -> Generator[PrivateClient]:
     """A client connected to a server, and to a dealer where the plan has one, as processes on this machine.
 
@@ -60,6 +62,8 @@ def private(
         insecure_dealer: the server is its own dealer and could decrypt everything; to measure with.
         max_context, drafts, digest, on_progress, check_ranges, batch, equal_lengths, public_prefix: as for
             `connect_client`.
+        max_context, drafts, digest, on_progress, check_ranges, batch, equal_lengths: as for `connect_client`.
+        prefix: an adapter, which the client has whole.
         prompt: the first prompt, of a batch the longest, where it is known: correlations for as many tokens
             are dealt while masked weights are on their way.
         say: is told what the processes report.
@@ -91,6 +95,7 @@ def private(
         check_ranges=check_ranges,
         shape=shape,
         public_prefix=public_prefix,
+        prefix=None if prefix is None else _features(prefix),
     ) as others:
         if on_progress is not None:
             on_progress(Progress(stage=Stage.STARTING, done=0, of=0))
@@ -106,6 +111,7 @@ def private(
             digest=digest,
             batch=Batch.of(batch, equal_lengths=equal_lengths),
             public_prefix=public_prefix,
+            prefix=prefix,
         )
         try:
             with _client(others, model, plan, choices, settings) as client:
@@ -130,6 +136,14 @@ class _Settings:
     digest: str | None
     batch: Batch
     public_prefix: PrefixText | None
+    prefix: str | None
+
+
+def _features(prefix: str) -> str:
+    """Of an adapter, for the server."""
+    from mpcinfer.prefix.file import load_adapter
+
+    return load_adapter(Path(prefix)).features
 
 
 def _compile(suite: Suite, on_progress: Callable[[Progress], None] | None) -> None:
@@ -177,6 +191,7 @@ def _client(
             batch=settings.batch.size,
             equal_lengths=not settings.batch.padded,
             public_prefix=settings.public_prefix,
+            prefix=settings.prefix,
         ) as client,
     ):
         yield client

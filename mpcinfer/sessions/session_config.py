@@ -14,6 +14,7 @@ import torch
 from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.prefix_run import PrefixSource
 from mpcinfer.models.public import PublicModel
+from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.public_prefix import PublicPrefix
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.sessions.progress import Progress
@@ -59,6 +60,8 @@ class SessionConfig:
             handshake sees to it).
         prefix_run: the server's keys and values of it; None at the client.
         shape: the dealer's connection behaves like a slower one, at both of its ends; to measure with.
+        prefix: this party's summands of what every query sees besides the tokens; features are the same at
+            both parties (the handshake sees to it).
 
     A server that is its own dealer is insecure: it could decrypt everything. Both parties must agree to it,
     and the bill says so.
@@ -93,6 +96,8 @@ class SessionConfig:
         """What both must say about the model: its digest, and the public prefix where there is one."""
         digest = self.public.digest()
         return digest if self.public_prefix is None else f"{digest}, {self.public_prefix.agreement}"
+
+    prefix: PrefixPart | None = None
 
 
 def require_source(dealer: Address | None, correlations: Path | None, insecure_dealer: bool) -> None:

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mpcinfer.models.attention_state import FeatureMap
 from mpcinfer.models.batch import SINGLE, Batch
+from mpcinfer.public_prefix import require_one_prefix
 from parties.errors import ConfigError, PeerMismatch
 from protocols.plan import Plan, check_choices
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from mpcinfer.models.depth import DepthReport
     from mpcinfer.models.model import Model
     from mpcinfer.models.prefix_run import PrefixRun
+    from mpcinfer.prefix.adapter import PrefixAdapter
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
@@ -54,6 +57,7 @@ class Run:
         check_ranges: every pass is evaluated twice.
         batch: sequences of every pass.
         public_prefix: tokens of a public prefix, which all passes follow.
+        prefix: features of what every query sees besides; None for nothing.
     """
 
     config: ModelConfig
@@ -64,6 +68,7 @@ class Run:
     check_ranges: bool = False
     batch: Batch = SINGLE
     public_prefix: int = 0
+    prefix: FeatureMap | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,7 @@ class Ahead:
         batch: prompts of every pass; padded ones may have fewer tokens.
         out: a new or empty folder; `out`/server and `out`/client are for the parties.
         command: what the parties are told to run for more.
+        prefix: features of the prefix that conversations have; None for none.
         on_progress: is told how many passes are dealt, of how many, and how many bytes that is.
     """
 
@@ -86,6 +92,7 @@ class Ahead:
     out: Path
     command: str
     batch: Batch = SINGLE
+    prefix: FeatureMap | None = None
     on_progress: Callable[[int, int, int], None] | None = None
 
 
@@ -182,11 +189,19 @@ class Suite(ABC):
         )
 
     @abstractmethod
-    def reference(self, model: Model, plan: Plan, *, max_context: int | None = None) -> Decoder[Any, Any]:
+    def reference(
+        self,
+        model: Model,
+        plan: Plan,
+        *,
+        max_context: int | None = None,
+        prefix: PrefixAdapter | None = None,
+    ) -> Decoder[Any, Any]:
         """The model on one machine in the clear, in the plan's fixed point.
 
         Args:
             max_context: tokens of the session it stands for, where rings depend on it; None for the default.
+            prefix: what every query sees besides the tokens.
 
         Raises:
             ConfigError: the plan's numbers depend on ranges, and the model was never calibrated.
@@ -277,6 +292,13 @@ class Suite(ABC):
             "a plan with a dealer, such as --plan fss"
         )
 
+    def require_prefix(
+        self, plan: Plan, config: ModelConfig, features: FeatureMap | None, batch: Batch = SINGLE
+    ) -> None:
+        """Raises ConfigError where attention cannot see a prefix of such features besides its keys."""
+        if features is not None:
+            raise ConfigError(f"prefix: plan {plan.name} has no attention over prefixes, plans of fss have")
+
     def ready(self, session_config: SessionConfig) -> SessionConfig:
         """A party's configuration, after what can be done before it meets the others.
 
@@ -295,6 +317,9 @@ class Suite(ABC):
                     "public prefix: correlations from a folder are for texts that are private from their "
                     "first token on: take a dealer"
                 )
+        self.require_prefix(plan, config, session_config.prefix and session_config.prefix.features, batch)
+        if session_config.prefix is not None:
+            require_one_prefix(session_config.public_prefix)
         return session_config
 
     @abstractmethod

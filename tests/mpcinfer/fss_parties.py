@@ -74,10 +74,15 @@ Pass = tuple[torch.Tensor | None, Sequence[torch.Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """A model and its program, with a session's maximum context of tokens."""
+    """A model and its program, with a session's maximum context of tokens.
+
+    Attributes:
+        prefix: the server's and the client's summands, where the program has one.
+    """
 
     model: Model
     program: Program
+    prefix: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]] | None = None
 
     @classmethod
     def of(
@@ -256,7 +261,9 @@ def _party(
             exact_truncation=whole.exact_truncation,
         )
         own, known = (ids, padding) if rank == CLIENT else (None, None)
-        logits = program.walk(online, weights, cache, len(ids) // program.batch.size, own, padding=known)
+        summands = None if whole.prefix is None else whole.prefix[rank]
+        count = len(ids) // program.batch.size
+        logits = program.walk(online, weights, cache, count, own, padding=known, prefix=summands)
         assert gates.left_bytes == linear.left_bytes == len(ahead.prepared) == 0, "correlations are left"
         results.append((logits, online.low_bits))
     return results, link.meter.bill()
@@ -281,7 +288,10 @@ def run_clear(whole: Whole, steps: Steps, rounding: Randomness | None = None) ->
     """The reference's logits, [V] a pass: rounded down, or at random."""
     executor = Clear(Meter(timed=False), exact_truncation=whole.exact_truncation, randomness=rounding)
     weights, cache = whole.server_weights(), KVCache[Share]()
-    passes = (whole.program.walk(executor, weights, cache, len(ids), ids) for ids in steps)
+    states = None
+    if whole.prefix is not None:
+        states = [first + second for first, second in zip(*whole.prefix, strict=True)]
+    passes = (whole.program.walk(executor, weights, cache, len(ids), ids, prefix=states) for ids in steps)
     return [logits for logits in passes if logits is not None]
 
 

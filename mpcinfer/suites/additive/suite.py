@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mpcinfer.models.depth import DepthReport
     from mpcinfer.models.model import Model
     from mpcinfer.models.prefix_run import PrefixRun
+    from mpcinfer.prefix.adapter import PrefixAdapter
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
@@ -55,7 +56,14 @@ class AdditiveSuite(Suite):
 
         return count_additive(plan, run)
 
-    def reference(self, model: Model, plan: Plan, *, max_context: int | None = None) -> Decoder[Any, Any]:
+    def reference(
+        self,
+        model: Model,
+        plan: Plan,
+        *,
+        max_context: int | None = None,
+        prefix: PrefixAdapter | None = None,
+    ) -> Decoder[Any, Any]:
         """Norms folded, every product truncated exactly; no approximation of a plan's protocols.
 
         Of a polynomial plan the polynomials themselves: they are the model.
@@ -64,6 +72,7 @@ class AdditiveSuite(Suite):
         from protocols.additive.primitives import FRAC_BITS
         from protocols.additive.registry import resolve
 
+        self.require_prefix(plan, model.config, prefix and prefix.features)
         if self.is_polynomial(plan):
             return reference.polynomial_decoder(model, plan, resolve(plan), FRAC_BITS)
         return reference.reference_decoder(model, FRAC_BITS)

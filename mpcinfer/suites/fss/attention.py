@@ -18,12 +18,14 @@ from collections.abc import Sequence
 
 import torch
 
+from mpcinfer.models.attention_state import AttentionState
 from mpcinfer.models.kinds import AttentionForm
 from mpcinfer.models.padding import is_padding
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.formats import exponential_formats, reciprocal, score_index_bits
 from mpcinfer.suites.fss.precision import Precision
 from mpcinfer.suites.fss.score_cap import capped_scores
+from mpcinfer.suites.fss.states import added_by_state, query_features, read_state, with_zero
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.cached import CachedShare
 from protocols.fss.gates.causal import CausalBlocks, CausalMix, CausalProduct
@@ -74,6 +76,7 @@ def softmax_attention(
     p: Precision,
     form: AttentionForm,
     padding: Sequence[int] | None = None,
+    state: AttentionState[Share] | None = None,
 ) -> Share:
     """softmax(q k^T) v over the keys each query may see, held by the server for the next layer.
 
@@ -83,22 +86,27 @@ def softmax_attention(
         padding: keys at the start of each sequence that have no weight, where widths have room for that
             (`Weighting.hidden`); at the client and in the clear. A query that sees no other keys sees them.
         form: which keys a query sees, and the scores' cap.
+        state: what every query sees besides (`states.py`).
 
-    Cost: 7 rounds, those of `capped_scores` where there is a cap, and one more as `quotient_to_server` says.
+    Cost: 7 rounds, those of `capped_scores` where there is a cap, and one more as `quotient_to_server` says;
+        2 more with a state, for which rings are wider.
     """
     seen, span = _blocks(executor, q, k, form.window, causal=form.causal), executor.meter.span
     with span("scores", "matmul"):
         scores = executor.apply(CausalProduct(seen), q, k, k.summand)
+        beside: Sequence[Share] = [] if state is None else [query_features(executor, q, widths)]
         if not form.cap:
-            scores = _opened(executor, scores, seen, widths, p, padding)
+            scores, beside = _opened(executor, scores, seen, widths, p, padding, beside)
     if form.cap:
         with span("cap", "tanh"):
             scores = capped_scores(executor, suite, scores, widths, p, form.cap)
-            scores = _opened(executor, scores, seen, widths, p, padding)
+            scores, beside = _opened(executor, scores, seen, widths, p, padding, beside)
     with span("softmax", "softmax"):
+        if state is not None:
+            beside = [read_state(executor, beside[0], state, widths)]
         maximum = suite.maximum.for_bits(score_index_bits(widths, -p.step))
         frac = suite.exponential.index_frac(p.score, score_index_bits(widths, 0))
-        indices = _below_maximum(executor, maximum, scores, seen, widths, p, frac)
+        peak, indices, beside = _below_maximum(executor, maximum, scores, seen, widths, p, frac, beside)
         around = exponential_formats(
             widths,
             p,
@@ -111,9 +119,14 @@ def softmax_attention(
             for power in suite.exponential(executor, around, *indices)
         ]
         sums = executor.reduce(row_sums(executor, powers, seen), widths.sum_bits)
+        more = None
+        if beside:
+            more = added_by_state(executor, suite.exponential, around, peak, beside[0], widths, p)
+            sums = executor.add(sums, more[1])
         *powers, sums = executor.apply(Open(), *powers, sums)
     with span("mix", "matmul"):
         mixed = executor.one(CausalMix(seen), *powers, v, v.summand)
+        mixed = mixed if more is None else executor.add(mixed, more[0])
         return divide(executor, suite, mixed, sums, widths, p)
 
 
@@ -124,11 +137,14 @@ def _opened(
     widths: AttentionWidths,
     p: Precision,
     padding: Sequence[int] | None,
-) -> tuple[Share, ...]:
-    """Additive scores, masked at both parties; those of padding are out of the way."""
+    beside: Sequence[Share],
+) -> tuple[Sequence[Share], Sequence[Share]]:
+    """Additive scores, masked at both parties; those of padding are out of the way. What is opened beside
+    them."""
     if widths.weighting.hidden:
         scores = _without_padding(executor, scores, seen, widths, padding)
-    return executor.apply(Open(), *(truncate_locally(executor, x, p.score) for x in scores))
+    opened = executor.apply(Open(), *(truncate_locally(executor, x, p.score) for x in scores), *beside)
+    return opened[: len(scores)], opened[len(scores) :]
 
 
 def _without_padding(
@@ -172,18 +188,24 @@ def _below_maximum(
     widths: AttentionWidths,
     p: Precision,
     frac: int,
-) -> list[Share]:
-    """Each row's maximum, exact or coarse, minus its scores, as an index of exp of `frac` fraction bits."""
+    beside: Sequence[Share],
+) -> tuple[Share, list[Share], Sequence[Share]]:
+    """Each row's maximum, exact or coarse; it minus the row's scores, as an index of exp of `frac` fraction
+    bits; and what is opened beside it: where that is a state's, the maximum is at least 0."""
     fine_formats = [(x, frac, score_index_bits(widths, frac)) for x in scores]
     coarse_formats = [(x, -p.step, score_index_bits(widths, -p.step)) for x in scores]
     narrowed = narrow(executor, *(coarse_formats if maximum.coarse else ()), *fine_formats)
     compared, fine = narrowed[: len(scores)], narrowed[-len(scores) :]
-    (peak,) = executor.apply(Open(), maximum(executor, executor.concat(compared, -1), seen.lengths))
+    rows, lengths = executor.concat(compared, -1), seen.lengths
+    if beside:
+        rows, lengths = with_zero(executor, rows, lengths), tuple(length + 1 for length in lengths)
+    peak, *beside = executor.apply(Open(), maximum(executor, rows, lengths), *beside)
     peak = executor.shift_up(peak, frac - peak.frac_bits)
-    return [
+    indices = [
         executor.sub(_by_entry(executor, peak, seen, block), x)
         for x, block in zip(fine, seen.blocks, strict=True)
     ]
+    return peak, indices, beside
 
 
 def _by_entry(executor: Executor, rows: Share, seen: CausalBlocks, block: slice) -> Share:

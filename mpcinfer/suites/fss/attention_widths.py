@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from mpcinfer.models.bounds import PROFILE, SCORE_MARGIN, Seen, divisor_bounds, integer_bits, score_bound
 from mpcinfer.models.config import AttentionForm, ModelConfig
+from mpcinfer.models.prefix_formats import LARGEST_SUM, LEAST_DIVISOR
 from mpcinfer.suites.fss.precision import Precision
 
 
@@ -110,7 +111,14 @@ HIDDEN = 12.0
 
 
 def weighting(
-    config: ModelConfig, layer: int, seen: Seen, p: Precision, max_context: int, *, padded: bool = False
+    config: ModelConfig,
+    layer: int,
+    seen: Seen,
+    p: Precision,
+    max_context: int,
+    *,
+    padded: bool = False,
+    state: bool = False,
 ) -> Weighting:
     """What a layer's attention weights are kept in.
 
@@ -119,6 +127,7 @@ def weighting(
         padded: (softmax) some keys may be padding, which repeats a sequence's first token: with learned
             positions at that token's position, so that its scores are those of that token; with RoPE at
             positions of its own, so that they may be as far above a row's largest as others are below.
+        state: (softmax) rows have a state beside their keys.
 
     Raises:
         ConfigError: the ranges lack something.
@@ -128,6 +137,7 @@ def weighting(
     if config.attention == "softmax":
         keys = min(max_context, config.window(layer) or max_context)
         usual = _softmax_weighting(prefix, values, seen, p, keys, config.score_cap)
+        usual = _beside_state(usual, values, p) if state else usual
         return _hiding(usual, config, prefix, seen) if padded else usual
     rows = (max_context - 1).bit_length()
     if config.attention == "gaussian":
@@ -152,6 +162,20 @@ def _softmax_weighting(
         largest_sum=largest_sum,
         largest_mix=largest_sum * values,
         mixed=p.mixed,
+        inverse=p.inverse + integer_bits(largest_sum),
+    )
+
+
+def _beside_state(usual: Weighting, values: float, p: Precision) -> Weighting:
+    """With room for what a state adds, which may stand for more values than a row's keys do."""
+    largest_sum = usual.largest_sum + LARGEST_SUM
+    return dataclasses.replace(
+        usual,
+        output=2.0 * values,
+        low=min(usual.low, LEAST_DIVISOR),
+        high=largest_sum,
+        largest_sum=largest_sum,
+        largest_mix=2.0 * largest_sum * values,
         inverse=p.inverse + integer_bits(largest_sum),
     )
 

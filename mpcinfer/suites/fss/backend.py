@@ -262,13 +262,13 @@ class FssBackend(MovingBackend):
         *,
         state: AttentionState[Share] | None = None,
     ) -> Share:
-        if state is not None:
-            raise ConfigError("fss: no attention over states yet")
         assert isinstance(k, CachedShare)
         assert isinstance(v, CachedShare)
         around = (self.executor, self._suite, q, k, v, self._widths.attention(self._layer), self._precision)
         if form.kind == "softmax":  # a number that is added to all scores of a row changes nothing
-            return softmax_attention(*around, form, self._padding)
+            return softmax_attention(*around, form, self._padding, state)
+        if state is not None:
+            raise ConfigError(f"fss: no {form.kind} attention over states")
         if form.kind == "gaussian":
             return kernel_attention(*around)
         if form.kind == "relu":

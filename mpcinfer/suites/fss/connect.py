@@ -14,6 +14,7 @@ from mpcinfer.models.batch import Batch
 from mpcinfer.models.fold import fold
 from mpcinfer.models.known_ranges import require_known
 from mpcinfer.models.prefix_run import PrefixSource, require_prefix_possible
+from mpcinfer.prefix.part import agreement_of
 from mpcinfer.sessions.session import PrivateSession
 from mpcinfer.sessions.session_config import SessionConfig, announce, dealer_link, greet, require_ranges
 from mpcinfer.sessions.tally import Tally
@@ -69,6 +70,7 @@ def _with_dealer(link: Link, session_config: SessionConfig) -> Generator[Private
     maximum context and sequences from both, and deals that pass while  4. masked weights go to the client.
     """
     checked = AGREED if session_config.check_ranges else ""
+    checked += agreement_of(session_config.prefix)
     agreed = greet(link, session_config.plan.digest() + checked, session_config.agreed_model)
     tally = Tally(session_config.on_progress)
     assert session_config.dealer is not None
@@ -86,7 +88,8 @@ def _with_dealer(link: Link, session_config: SessionConfig) -> Generator[Private
                     tally.expect(program.dealt_bytes(first))
                 source.request(asked)
             own = _own_weights(program, session_config)
-            with closing(fss_over(link, program, own, source, tally, asked)) as session:
+            summands = session_config.prefix and session_config.prefix.sums
+            with closing(fss_over(link, program, own, source, tally, asked, summands)) as session:
                 yield session
 
 
@@ -101,21 +104,25 @@ def _over_folder(link: Link, session_config: SessionConfig, store: Store) -> Gen
             public.ranges,
             int(manifest.session.get("max_context", 0)),
             batch=_dealt_batch(link, store, session_config.batch),
+            prefix=session_config.prefix and session_config.prefix.features,
         )
         if program.to_document() != manifest.session:
             dealt = manifest.session.get("plan", {}).get("name")
             raise ConfigError(
-                f"{store.folder} was dealt for another model or plan ({dealt}), not for {public.name} under "
-                f"{session_config.plan.name}"
+                f"{store.folder} was dealt for another model, plan ({dealt}) or prefix, not for "
+                f"{public.name} under {session_config.plan.name}{agreement_of(session_config.prefix)}"
             )
         source = StoredSource(link, store)
-        greet(link, f"{session_config.plan.digest()}, correlations {manifest.id}", public.digest())
+        agreement = f"{session_config.plan.digest()}, correlations {manifest.id}"
+        greet(link, agreement + agreement_of(session_config.prefix), public.digest())
         own = _own_weights(program, session_config)
         if own is not None and not program.sharing.encrypted:
             store.bind_weights(_digest(own))
+        tally = Tally(session_config.on_progress)
+        summands = session_config.prefix and session_config.prefix.sums
         with (
             closing(source),
-            closing(fss_over(link, program, own, source, Tally(session_config.on_progress))) as session,
+            closing(fss_over(link, program, own, source, tally, prefix=summands)) as session,
         ):
             yield session
 
@@ -194,6 +201,7 @@ def _program(session_config: SessionConfig, max_context: int | None) -> Program:
         check_ranges=session_config.check_ranges,
         batch=session_config.batch,
         public_prefix=session_config.prefix_tokens,
+        prefix=session_config.prefix and session_config.prefix.features,
     )
 
 
@@ -204,17 +212,19 @@ def fss_over(
     source: CorrelationSource,
     tally: Tally | None = None,
     asked: Sequence[RunShape] = (),
+    prefix: Sequence[torch.Tensor] | None = None,
 ) -> FssPrivateSession:
     """The session over a source whose seeds have come: books them, and brings the weights in.
 
     Args:
         weights: the server's, `encoded_weights`; None at the client.
         asked: passes that were asked of the source already.
+        prefix: this party's summands, where the program has a prefix.
     """
     charge_seeds(link.meter)
     tally = tally or Tally(None)
     tally.add(of=len(asked))
-    return FssPrivateSession(link, program, weights, source, tally, asked)
+    return FssPrivateSession(link, program, weights, source, tally, asked, prefix)
 
 
 def checked_weights(

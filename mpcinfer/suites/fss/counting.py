@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from mpcinfer.backends.parts import Part, Pass, needed
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
@@ -11,6 +13,7 @@ from mpcinfer.suites.fss.public_prefix import BRING_SHAPES, prefix_cache, prefix
 from mpcinfer.suites.fss.range_check import CHECK, for_check
 from mpcinfer.suites.fss.residual_widths import post_norm
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
+from mpcinfer.suites.fss.states import opened_states, require_features
 from mpcinfer.suites.fss.weights import Sharing, count_setup, matrices
 from mpcinfer.suites.fss.widths import Widths
 from mpcinfer.suites.suite import Run
@@ -32,6 +35,7 @@ def count_fss(plan: Plan, run: Run) -> Bill:
     config, ranges, max_context, part = run.config, run.ranges, run.max_context, run.part
     counting = Counting(Meter(timed=False), exact_truncation=is_faithful(plan))
     padded, size = run.batch.padded, run.batch.size
+    require_features(run.prefix, config, padded=padded)
     widths = Widths(
         config,
         ranges,
@@ -39,6 +43,7 @@ def count_fss(plan: Plan, run: Run) -> Bill:
         exact_truncation=is_faithful(plan),
         padded=padded,
         polynomial=has_polynomials(plan),
+        state=run.prefix is not None,
     )
     first = Evaluation(plan, widths)
     decoder = _decoder(counting, config, first, part, size)
@@ -46,7 +51,9 @@ def count_fss(plan: Plan, run: Run) -> Bill:
     cache = prefix_cache(public_prefix, config.layers, size, BRING_SHAPES)
     second, checking, expected = None, decoder, {**decoder.weights, **public_prefix}
     if run.check_ranges:
-        second = second_evaluation(plan, config, ranges, max_context=max_context, padded=padded)
+        second = second_evaluation(
+            plan, config, ranges, max_context=max_context, padded=padded, state=run.prefix is not None
+        )
         checking = _decoder(counting, config, second, part, size)
         public_prefix = prefix_matrices(config, second.widths, run.public_prefix)
         cache.other = prefix_cache(public_prefix, config.layers, size, BRING_SHAPES)
@@ -55,10 +62,11 @@ def count_fss(plan: Plan, run: Run) -> Bill:
     count_setup(counting, expected)
     for each in run.passes:
         cache.rewind(each.start, decoder.backend.first_tokens)
-        _pass(decoder, first.widths, cache, each, part, size)
+        _pass(_with_prefix(decoder, first, cache, run), first.widths, cache, each, part, size)
         if second is not None:
             with counting.meter.span(CHECK):
-                _pass(checking, second.widths, cache.beside(), each, part, size)
+                beside = cache.beside()
+                _pass(_with_prefix(checking, second, beside, run), second.widths, beside, each, part, size)
     return counting.meter.bill()
 
 
@@ -69,6 +77,20 @@ def _decoder(
     suite, widths = resolve_fss(evaluation.plan), evaluation.widths
     weights = matrices(config, widths, needed(config, part), sharing=Sharing.of(suite))
     return Decoder(FssBackend(counting, config, widths, suite, size), config, weights)
+
+
+def _with_prefix(
+    decoder: Decoder[Share, Matrix], evaluation: Evaluation, cache: KVCache[Share], run: Run
+) -> Decoder[Share, Matrix]:
+    """With the states of the run's prefix, which a pass that begins a conversation opens."""
+    if run.prefix is None or run.part not in ("all", "stack"):
+        return decoder
+    if cache.length == 0:
+        backend, config = decoder.backend, decoder.config
+        assert isinstance(backend, FssBackend)
+        layers = [evaluation.widths.attention(layer) for layer in range(config.layers)]
+        cache.prefix = opened_states(backend.executor, config, layers, run.prefix, None)
+    return dataclasses.replace(decoder, prefix=cache.prefix)
 
 
 def _pass(

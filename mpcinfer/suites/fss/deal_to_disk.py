@@ -38,7 +38,7 @@ def deal_to_disk(plan: Plan, config: ModelConfig, ranges: Mapping[str, float], a
         raise ConfigError(
             f"answer: a model with head={config.head} reads texts and continues none: --answer 1"
         )
-    program = Program.of(plan, config, ranges, prompt + answer, batch=ahead.batch)
+    program = Program.of(plan, config, ranges, prompt + answer, batch=ahead.batch, prefix=ahead.prefix)
     new_folder(out)
     folders = [new_folder(out / name) for name in FOLDERS]
     lengths = [prompt, *(1,) * (answer - 1)]

@@ -9,15 +9,18 @@ from typing import Any, cast
 import torch
 
 from mpcinfer.generation import Session
+from mpcinfer.models.attention_state import FeatureMap
 from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.folded import folded_config
+from mpcinfer.models.prefix_formats import features_named
 from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.public_prefix import Bring, prefix_cache, prefix_matrices
 from mpcinfer.suites.fss.range_check import CHECK, for_check, of_check, require_agreement
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
 from mpcinfer.suites.fss.shared_widths import session_context
+from mpcinfer.suites.fss.states import opened_states, require_features
 from mpcinfer.suites.fss.weights import Sharing, matrices
 from mpcinfer.suites.fss.widths import Widths
 from parties.errors import ConfigError, PeerMismatch
@@ -43,6 +46,7 @@ class Program:
         second: evaluates every pass once more, which shows whether values stayed in range; None for none.
         batch: sequences of every pass.
         public_prefix: tokens of a public prefix, which all passes follow; 0 for none.
+        prefix: features of what every query sees besides the tokens; None for nothing.
     """
 
     plan: Plan
@@ -54,6 +58,7 @@ class Program:
     second: Evaluation | None = None
     batch: Batch = SINGLE
     public_prefix: int = 0
+    prefix: FeatureMap | None = None
 
     @classmethod
     def of(
@@ -66,6 +71,7 @@ class Program:
         check_ranges: bool = False,
         batch: Batch = SINGLE,
         public_prefix: int = 0,
+        prefix: FeatureMap | None = None,
     ) -> Program:
         """The program of a model.
 
@@ -76,15 +82,17 @@ class Program:
             check_ranges: every pass is evaluated twice, in twice the rounds and over twice the bytes.
             batch: sequences of every pass.
             public_prefix: tokens of a public prefix, fewer than the maximum context.
+            prefix: as the attribute.
 
         Raises:
             ConfigError: a maximum context beyond the model's, ranges that lack something, unknown protocols,
                 or one that does not hold the model's values; ranges to be checked where there are none;
-                padding that the model's attention cannot leave out.
+                padding that the model's attention cannot leave out; a prefix that it has no protocol for.
             RangeError: something needs more than 64 bits.
         """
         check(plan)
         batch.require_maskable(config)
+        require_features(prefix, config, padded=batch.padded)
         max_context = session_context(config, max_context)
         if not 1 <= max_context <= config.context:
             raise ConfigError(
@@ -92,7 +100,8 @@ class Program:
             )
         if not 0 <= public_prefix < max_context:
             raise ConfigError(
-                f"a public prefix of {public_prefix} tokens leaves no room in a maximum context of {max_context}"
+                f"a public prefix of {public_prefix} tokens leaves no room in a maximum context of "
+                f"{max_context}"
             )
         folded = folded_config(config) if plan.fold else config
         widths = Widths(
@@ -102,11 +111,21 @@ class Program:
             exact_truncation=is_faithful(plan),
             padded=batch.padded,
             polynomial=has_polynomials(plan),
+            state=prefix is not None,
         )
         second = None
         if check_ranges:
-            second = second_evaluation(plan, folded, ranges, max_context=max_context, padded=batch.padded)
-        program = cls(plan, config, dict(ranges), max_context, folded, widths, second, batch, public_prefix)
+            second = second_evaluation(
+                plan,
+                folded,
+                ranges,
+                max_context=max_context,
+                padded=batch.padded,
+                state=prefix is not None,
+            )
+        program = cls(
+            plan, config, dict(ranges), max_context, folded, widths, second, batch, public_prefix, prefix
+        )
         # All limits are met now, not in the middle of a run.
         counting = Counting(Meter(timed=False), exact_truncation=is_faithful(plan))
         program.walk(counting, program.matrices(), KVCache(), 1)
@@ -157,11 +176,14 @@ class Program:
         *,
         rows: int = 1,
         padding: Sequence[int] | None = None,
+        prefix: Sequence[torch.Tensor] | None = None,
     ) -> torch.Tensor | None:
         """One pass over `count` tokens of each sequence after those in the cache.
 
         Args:
             padding: tokens at the start of each sequence that are padding, where the executor knows.
+            prefix: this executor's summands of the prefix's states, a layer each, where it has some; opened
+                in a pass that begins a conversation.
 
         Returns:
             The logits [B * rows, V] after the last `rows` of them, where this executor gets them.
@@ -169,11 +191,13 @@ class Program:
         Raises:
             RangeError: where it does and ranges are checked: a value left its range. The pass is over.
         """
-        usual = self._session(executor, Evaluation(self.plan, self.widths), weights, cache, padding)
+        usual = self._session(executor, Evaluation(self.plan, self.widths), weights, cache, padding, prefix)
         logits = usual.opened(ids, count, rows, padding)
         if self.second is not None:
             with executor.meter.span(CHECK):
-                beside = self._session(executor, self.second, of_check(weights), cache.beside(), padding)
+                beside = self._session(
+                    executor, self.second, of_check(weights), cache.beside(), padding, prefix
+                )
                 other = beside.opened(ids, count, rows, padding)
             if logits is not None and other is not None:
                 require_agreement(logits, other, self.ranges)
@@ -186,6 +210,7 @@ class Program:
         weights: Mapping[str, Matrix],
         cache: KVCache[Share],
         padding: Sequence[int] | None,
+        prefix: Sequence[torch.Tensor] | None,
     ) -> Session[Share, Matrix]:
         """What runs one evaluation of a pass."""
         backend = FssBackend(
@@ -196,7 +221,10 @@ class Program:
             self.batch.size,
             padding,
         )
-        return Session(Decoder(backend, self.folded, weights), cache)
+        if self.prefix is not None and cache.length == 0:
+            of_layers = [evaluation.widths.attention(layer) for layer in range(self.folded.layers)]
+            cache.prefix = opened_states(executor, self.folded, of_layers, self.prefix, prefix)
+        return Session(Decoder(backend, self.folded, weights, cache.prefix), cache)
 
     def dealt_bytes(self, tokens: int) -> int:
         """What a dealer sends the client for a first pass; it is counted, in a tenth of a second."""
@@ -206,7 +234,8 @@ class Program:
 
     def to_document(self) -> dict[str, Any]:
         """What the dealer must know, as plain values."""
-        checked = {} if self.second is None else {"check_ranges": True}
+        checked: dict[str, Any] = {} if self.second is None else {"check_ranges": True}
+        checked |= {} if self.prefix is None else {"prefix": self.prefix}
         return {
             "plan": self.plan.to_json(),
             "model": self.config.to_json(),
@@ -237,6 +266,7 @@ class Program:
                 check_ranges=check_ranges,
                 batch=Batch.from_document(document),
                 public_prefix=int(document.get("public_prefix", 0)),
+                prefix=features_named(document.get("prefix")),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise PeerMismatch(f"no description of a model to deal for: {error}") from None

@@ -61,7 +61,13 @@ def ready(session_config: SessionConfig) -> SessionConfig:
     usual = session_context(public.config, None)
     room = None if public_prefix < usual else public.config.context
     program = Program.of(
-        plan, public.config, public.ranges, room, check_ranges=checked, public_prefix=public_prefix
+        plan,
+        public.config,
+        public.ranges,
+        room,
+        check_ranges=checked,
+        public_prefix=public_prefix,
+        prefix=session_config.prefix and session_config.prefix.features,
     )  # its tables are kept for the session's
     if weights is not None:
         ahead = Loading(lambda: checked_weights(program, public.name, weights, prefix_run))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from mpcinfer.models.attention_state import AttentionState
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
 from mpcinfer.models.prefix_run import PrefixRun
+from mpcinfer.models.public import PublicModel
+from mpcinfer.prefix.adapter import PrefixAdapter
+from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.public_prefix import BRING_IN_CLEAR, encoded_prefix, prefix_cache
+from mpcinfer.suites.fss.states import opened_states, require_features
 from mpcinfer.suites.fss.weights import Sharing, encoded
 from mpcinfer.suites.fss.widths import Widths
 from parties.errors import ConfigError
@@ -22,7 +27,12 @@ from protocols.share import Share
 
 
 def reference_decoder(
-    model: Model, plan: Plan, *, max_context: int | None = None, rounding: Randomness | None = None
+    model: Model,
+    plan: Plan,
+    *,
+    max_context: int | None = None,
+    rounding: Randomness | None = None,
+    prefix: PrefixAdapter | None = None,
 ) -> Decoder[Share, Matrix]:
     """A model as a plan of the suite `fss` computes it.
 
@@ -33,9 +43,10 @@ def reference_decoder(
             default.
         rounding: None rounds down, as `fss-faithful` does, bit by bit; otherwise truncation rounds at random,
             as under `fss`, with these draws.
+        prefix: what every query sees besides the tokens.
 
     Raises:
-        ConfigError: the model was never calibrated.
+        ConfigError: the model was never calibrated, or the prefix is not for it.
         RangeError: its values need rings of over 64 bits; later, where a value leaves its ring.
     """
     if not model.ranges:
@@ -43,10 +54,22 @@ def reference_decoder(
     config, weights = fold(model.config, model.weights)
     exact_truncation = rounding is None
     suite = resolve_fss(truncating(plan, exactly=exact_truncation))
-    widths = Widths(config, model.ranges, max_context=max_context, exact_truncation=exact_truncation)
+    widths = Widths(
+        config,
+        model.ranges,
+        max_context=max_context,
+        exact_truncation=exact_truncation,
+        state=prefix is not None,
+    )
     executor = Clear(Meter(), exact_truncation=exact_truncation, randomness=rounding)
     backend = FssBackend(executor, config, widths, suite)
-    return Decoder(backend, config, encoded(config, widths, weights, sharing=Sharing.of(suite)))
+    states: list[AttentionState[Share]] = []
+    if prefix is not None:
+        require_features(prefix.features, config, padded=False)
+        part = PrefixPart.owned(prefix, PublicModel.of(model))
+        layers = [widths.attention(layer) for layer in range(config.layers)]
+        states = opened_states(executor, config, layers, part.features, part.sums)
+    return Decoder(backend, config, encoded(config, widths, weights, sharing=Sharing.of(suite)), states)
 
 
 def reference_cache(decoder: Decoder[Share, Matrix], run: PrefixRun) -> KVCache[Share]:

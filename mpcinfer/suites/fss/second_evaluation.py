@@ -40,6 +40,7 @@ def second_evaluation(
     *,
     max_context: int,
     padded: bool = False,
+    state: bool = False,
 ) -> Evaluation:
     """An evaluation with another ring for every value: a value beyond its range is another wrong value there.
 
@@ -49,7 +50,7 @@ def second_evaluation(
     Args:
         config: folded as the plan wants it.
         ranges: calibrated.
-        padded: as for `Widths`.
+        padded, state: as for `Widths`.
 
     Raises:
         ConfigError: there are no calibrated ranges, or the plan has polynomials.
@@ -58,7 +59,8 @@ def second_evaluation(
     require_no_polynomials(plan)
     if not ranges:
         raise ConfigError("ranges are checked of calibrated models: run `mpcinfer calibrate`")
-    of = partial(Widths, config, max_context=max_context, exact_truncation=is_faithful(plan), padded=padded)
+    exact = is_faithful(plan)
+    of = partial(Widths, config, max_context=max_context, exact_truncation=exact, padded=padded, state=state)
     usual, widest, reason = _maxima(plan, of(ranges)), None, ""
     for bits in range(MOST_BITS, 0, -1):
         try:

@@ -61,6 +61,7 @@ class FssPrivateSession(PrivateSession):
         source: where correlations come from.
         progress: keeps count of what was asked for and came.
         asked: passes that were asked of the source already.
+        prefix: this party's summands, where the program has a prefix.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class FssPrivateSession(PrivateSession):
         source: CorrelationSource,
         progress: Tally,
         asked: Sequence[RunShape] = (),
+        prefix: Sequence[torch.Tensor] | None = None,
     ) -> None:
         self._link, self._program, self._source, self._progress = link, program, source, progress
         if weights is not None:
@@ -82,6 +84,8 @@ class FssPrivateSession(PrivateSession):
             bring: Bring = BRING_AT_CLIENT
         self._cache: KVCache[Share] = program.cache(self._weights, bring)
         self._shadow: KVCache[Share] = program.cache(self._weights, BRING_SHAPES)
+        assert (prefix is None) == (program.prefix is None), "a prefix has summands"
+        self._prefix = prefix
         self._asked = deque(asked)
         self._prepared: deque[_Prepared] = deque()
         self._unused = self._unused_bytes = 0
@@ -245,7 +249,14 @@ class FssPrivateSession(PrivateSession):
             tokens, rows = ready.shape.tokens, ready.shape.rows
             with self._progress.layers(self._link.meter, Stage.ONLINE, self._program.layers):
                 logits = self._program.walk(
-                    executor, self._weights, self._cache, tokens, ids, rows=rows, padding=self.padding
+                    executor,
+                    self._weights,
+                    self._cache,
+                    tokens,
+                    ids,
+                    rows=rows,
+                    padding=self.padding,
+                    prefix=self._prefix,
                 )
             _require_used(correlations.gates.left_bytes + len(ready.results))
         return logits

@@ -55,6 +55,7 @@ class SharedWidths:
         exact_truncation: exact truncation needs a bit of slack where probabilistic truncation needs none.
         padded: sequences may have padding, which attention must not see.
         polynomial: a shape without weights is one that was trained for polynomials.
+        state: attention has a prefix's state beside its keys.
 
     Raises:
         RangeError: something needs more than 64 bits.
@@ -71,8 +72,9 @@ class SharedWidths:
         exact_truncation: bool = False,
         padded: bool = False,
         polynomial: bool = False,
+        state: bool = False,
     ) -> None:
-        self.padded, self._polynomial = padded, polynomial
+        self.padded, self._polynomial, self._state = padded, polynomial, state
         self.config, self._seen, self._exact_truncation = config, Seen(ranges), exact_truncation
         self.max_context = min(session_context(config, max_context), config.context)
         self.precision = precision or _precision(config)
@@ -108,7 +110,15 @@ class SharedWidths:
         """Every layer's."""
         layers = range(self.config.layers)
         return [
-            weighting(self.config, layer, self._seen, self.precision, self.max_context, padded=self.padded)
+            weighting(
+                self.config,
+                layer,
+                self._seen,
+                self.precision,
+                self.max_context,
+                padded=self.padded,
+                state=self._state,
+            )
             for layer in layers
         ]
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.suites import kernel_mark
 from mpcinfer.suites.suite import Ahead, Document, Run, Suite
 from parties.errors import ConfigError
@@ -14,12 +15,13 @@ from protocols.fss import plans
 from protocols.plan import Plan
 
 if TYPE_CHECKING:
-    from mpcinfer.models.batch import Batch
+    from mpcinfer.models.attention_state import FeatureMap
     from mpcinfer.models.config import ModelConfig
     from mpcinfer.models.decoder import Decoder, KVCache
     from mpcinfer.models.depth import DepthReport
     from mpcinfer.models.model import Model
     from mpcinfer.models.prefix_run import PrefixRun
+    from mpcinfer.prefix.adapter import PrefixAdapter
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
@@ -67,11 +69,18 @@ class FssSuite(Suite):
 
         return count_fss(plan, run)
 
-    def reference(self, model: Model, plan: Plan, *, max_context: int | None = None) -> Decoder[Any, Any]:
+    def reference(
+        self,
+        model: Model,
+        plan: Plan,
+        *,
+        max_context: int | None = None,
+        prefix: PrefixAdapter | None = None,
+    ) -> Decoder[Any, Any]:
         """With exact truncation, whatever the plan's: `fss-faithful` equals it bit by bit."""
         from mpcinfer.suites.fss.reference import reference_decoder
 
-        return reference_decoder(model, plan, max_context=max_context)
+        return reference_decoder(model, plan, max_context=max_context, prefix=prefix)
 
     def session_context(self, config: ModelConfig, max_context: int | None) -> int:
         from mpcinfer.suites.fss.shared_widths import session_context
@@ -134,6 +143,13 @@ class FssSuite(Suite):
         from mpcinfer.suites.fss.reference import reference_cache
 
         return reference_cache(decoder, run)
+
+    def require_prefix(
+        self, plan: Plan, config: ModelConfig, features: FeatureMap | None, batch: Batch = SINGLE
+    ) -> None:
+        from mpcinfer.suites.fss.states import require_features
+
+        require_features(features, config, padded=batch.padded)
 
     def ready(self, session_config: SessionConfig) -> SessionConfig:
         from mpcinfer.suites.fss.ready import ready

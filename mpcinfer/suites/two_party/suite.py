@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mpcinfer.models.config import ModelConfig
     from mpcinfer.models.decoder import Decoder
     from mpcinfer.models.model import Model
+    from mpcinfer.prefix.adapter import PrefixAdapter
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
@@ -51,12 +52,20 @@ class TwoPartySuite(Suite):
 
         return count_two_party(plan, run)
 
-    def reference(self, model: Model, plan: Plan, *, max_context: int | None = None) -> Decoder[Any, Any]:
+    def reference(
+        self,
+        model: Model,
+        plan: Plan,
+        *,
+        max_context: int | None = None,
+        prefix: PrefixAdapter | None = None,
+    ) -> Decoder[Any, Any]:
         """As the suite `crypten`'s: its protocols are the same, on other primitives."""
         from mpcinfer.suites.arithmetic import reference
         from protocols.two_party.primitives import FRAC_BITS
         from protocols.two_party.registry import resolve
 
+        self.require_prefix(plan, model.config, prefix and prefix.features)
         if self.is_polynomial(plan):
             return reference.polynomial_decoder(model, plan, resolve(plan), FRAC_BITS)
         return reference.reference_decoder(model, FRAC_BITS)

@@ -14,6 +14,7 @@ from mpcinfer.models.config import ModelConfig, weight_shapes
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
+from mpcinfer.prefix.adapter import PrefixAdapter
 from mpcinfer.sessions.session import PrivateSession
 from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.entry import SAMPLE, Entry, SampleCost, StatedError, summary_of
@@ -62,7 +63,15 @@ class InsecureIdealSuite(Suite):
             cache.length += each.tokens
         return meter.bill()
 
-    def reference(self, model: Model, plan: Plan, *, max_context: int | None = None) -> Decoder[Any, Any]:
+    def reference(
+        self,
+        model: Model,
+        plan: Plan,
+        *,
+        max_context: int | None = None,
+        prefix: PrefixAdapter | None = None,
+    ) -> Decoder[Any, Any]:
+        self.require_prefix(plan, model.config, prefix and prefix.features)
         config, weights = fold(model.config, model.weights)
         backend = FixedBackend()
         return Decoder(backend, config, backend.load(weights))
