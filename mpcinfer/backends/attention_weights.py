@@ -28,7 +28,14 @@ def causal_weights(
     Source: Power-Softmax (Zimerman et al., arXiv 2410.09457), whose stable form has an epsilon of another
         size; ReLU attention (Wortsman et al., arXiv 2309.08586).
     """
-    visible = visible_keys(scores, start, form.window, causal=form.causal, patterns=form.patterns)
+    seen = visible_keys(scores, start, form.window, causal=form.causal, patterns=form.patterns)
+    return visible_weights(scores, seen, form, epsilon)
+
+
+def visible_weights(
+    scores: torch.Tensor, visible: torch.Tensor, form: AttentionForm, epsilon: torch.Tensor | None = None
+) -> torch.Tensor:
+    """As `causal_weights`, of the keys that a mask [T, S] or [H, T, S] has."""
     if form.kind == "softmax":
         return torch.softmax(scores.masked_fill(~visible, float("-inf")), dim=-1)
     if form.kind == "gaussian":

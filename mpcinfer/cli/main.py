@@ -30,6 +30,7 @@ from mpcinfer.cli.reading import classify, embed
 from mpcinfer.cli.report import report
 from mpcinfer.cli.serve import serve
 from mpcinfer.cli.skip import skip
+from mpcinfer.cli.sparsify import sparsify
 from mpcinfer.cli.train import train
 from mpcinfer.cli.warm import warm
 from parties.errors import MpcInferError
@@ -75,7 +76,7 @@ app = typer.Typer(
 )
 for command in (
     *(demo, generate, chat, embed, classify, cost, plan, models, serve, dealer, deal, prepare, skip, warm),
-    *(train, entropy, calibrate, fold, publish),
+    *(train, entropy, calibrate, fold, sparsify, publish),
     report,
 ):
     app.command()(command)

@@ -16,5 +16,5 @@ def patterned(config: ModelConfig, *, dropped: bool = False) -> ModelConfig:
     usual = (WINDOW, SPREAD, ALL, WINDOW)
     heads = tuple(usual[number % 4] for number in range(config.heads))
     heads = (NOTHING, *heads[1:]) if dropped else heads
-    rest = ((),) if config.layers > 1 else ()
+    rest: tuple[tuple[KeyPattern, ...], ...] = ((),) if config.layers > 1 else ()
     return dataclasses.replace(config, patterns=(heads,) * (config.layers - len(rest)) + rest)

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 
 from mpcinfer.backends.base import Backend
 from mpcinfer.backends.tensors import heads_placed
-from parties.errors import ConfigError
 from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.arithmetic.weight import Weight
 from protocols.share import Share
-from protocols.two_party.kv_cache import Cached
 
 
 class HeadsBackend(Backend[Share, Weight], ABC):
@@ -25,17 +23,7 @@ class HeadsBackend(Backend[Share, Weight], ABC):
         self.executor = executor
 
     def take_heads(self, x: Share, numbers: Sequence[int]) -> Share:
-        """See `Backend.take_heads`.
-
-        Raises:
-            ConfigError: of keys that stay, whose masks have been multiplied for as many queries each.
-        """
-        if isinstance(x, Cached):
-            raise ConfigError(
-                "patterns: two-party keeps keys under masks for groups of heads, so that as many heads must be "
-                "left for each head of keys; drop as many of every group, or take a plan with a dealer"
-            )
-        return self.executor.rearrange(x, lambda v: v[..., list(numbers), :, :])
+        return self.executor.take_heads(x, numbers)
 
     def take_rows(self, weight: Weight, numbers: Sequence[int]) -> Weight:
         return Weight(weight.name, self.executor.rearrange(weight.share, lambda v: v[list(numbers)]))

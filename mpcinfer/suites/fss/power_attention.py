@@ -131,8 +131,8 @@ def _open_scores(
 
 
 def _added(sums: Share, seen: SeenKeys, form: AttentionForm, epsilon: Matrix | None) -> torch.Tensor:
-    """epsilon L for every row, at the scale of the sums: [T, 1], or [H, T, 1] at the server alone; of patterns
-    [H T, 1]."""
+    """epsilon L for every row, at the scale of the sums: [T, 1], or [H, T, 1] at the server alone; [H T, 1]
+    of patterns."""
     if epsilon is None:
         return by_row(seen, lambda length: round(form.epsilon * length * 2.0**sums.frac_bits))
     rows = of_heads_by_row(seen, epsilon.value).to(torch.int64)
