@@ -16,8 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import torch
-
 from parties.errors import ConfigError
 
 _SLACK = 2.0**-20
@@ -80,21 +78,6 @@ def keys_within(seen: int, budget: int, sinks: int, strided: float) -> list[int]
 def pattern_lengths(pattern: KeyPattern, start: int, count: int) -> tuple[int, ...]:
     """How many keys each of `count` queries from position `start` on sees."""
     return tuple(pattern.budget(seen) for seen in range(start + 1, start + count + 1))
-
-
-@lru_cache(maxsize=128)
-def pattern_mask(patterns: tuple[KeyPattern, ...], start: int, count: int) -> torch.Tensor:
-    """Which of start + count keys each query of each head sees: bool [H, count, start + count]."""
-    return torch.stack([_mask(pattern, start, count) for pattern in patterns])
-
-
-@lru_cache(maxsize=256)
-def _mask(pattern: KeyPattern, start: int, count: int) -> torch.Tensor:
-    seen = torch.zeros(count, start + count, dtype=torch.bool)
-    if not pattern.dropped:
-        for row in range(count):
-            seen[row, pattern.keys(start + row)] = True
-    return seen
 
 
 def all_lengths(patterns: Sequence[KeyPattern], start: int, count: int) -> tuple[int, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from mpcinfer.models.config import AttentionForm
-from protocols.key_pattern import KeyPattern, pattern_mask
+from protocols.key_masks import pattern_mask
+from protocols.key_pattern import KeyPattern
 
 
 def causal_weights(

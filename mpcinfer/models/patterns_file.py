@@ -18,13 +18,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.fields import Fields
-from mpcinfer.models.model import Model
 from mpcinfer.models.stored_ranges import rounded_ranges
 from parties.errors import ConfigError
+
+if TYPE_CHECKING:  # finding a model needs no torch
+    from mpcinfer.models.model import Model
 
 SUFFIX = ".json"
 

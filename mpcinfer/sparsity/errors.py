@@ -113,7 +113,8 @@ class MeasuringBackend(PlainBackend):
         layer = self.site.layer
         assert layer is not None
         heads, tokens = q.shape[-3:-1]
-        after = self._weights[f"layer{layer}.attn.out.weight"].unflatten(0, (heads, -1))
+        matrix = self._weights[f"layer{layer}.attn.out.weight"]
+        after = matrix.reshape(heads, -1, matrix.shape[-1])
         for length in self._lengths:
             if start == 0 and length <= tokens:
                 rows = slice(max(length - ROWS, 0), length)

@@ -16,7 +16,8 @@ from parties.errors import RangeError
 from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.arithmetic.inverse_sqrt import InverseSqrt
 from protocols.arithmetic.operation import CausalProtocol, UnaryProtocol
-from protocols.key_pattern import KeyPattern, pattern_mask
+from protocols.key_masks import pattern_mask
+from protocols.key_pattern import KeyPattern
 from protocols.share import Share
 
 HIDDEN = -100.0

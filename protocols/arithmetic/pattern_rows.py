@@ -13,7 +13,8 @@ import torch
 
 from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.arithmetic.causal_rows import CausalRows
-from protocols.key_pattern import KeyPattern, all_lengths, pattern_mask
+from protocols.key_masks import pattern_mask
+from protocols.key_pattern import KeyPattern, all_lengths
 from protocols.share import Share
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from parties.errors import ConfigError
-from protocols.key_pattern import KeyPattern, all_lengths, keys_within, pattern_mask
+from protocols.key_masks import pattern_mask
+from protocols.key_pattern import KeyPattern, all_lengths, keys_within
 
 PATTERNS = [
     KeyPattern(),

@@ -15,7 +15,8 @@ import torch
 
 from protocols.fss.executors.gate import Shape
 from protocols.kernels.ring_products import ring_bmm
-from protocols.key_pattern import KeyPattern, all_lengths, pattern_mask
+from protocols.key_masks import pattern_mask
+from protocols.key_pattern import KeyPattern, all_lengths
 
 _GROUP_ROWS = 128
 """As `causal.GROUP_ROWS`."""
