@@ -181,19 +181,19 @@ def private() -> None:
         for plan in PRIVATE:
             for name in (str(path), SMALL):
                 document = _generated(name, plan)
-                total = document["bill"]["total"]
+                total = Bill.from_json(document["bill"]).total
                 counted = count(
                     load_config(name),
                     plan_from(plan, None),
                     tokens=tokens,
-                    new_tokens=len(document["tokens"]),
+                    new_tokens=len(document["token_ids"]),
                     ranges=load_ranges_of(name),
                     max_context=min(load_config(name).context, 1024),
                 ).total
                 sides = ("online_bytes_to_server", "online_bytes_to_client")
                 found = {
                     "sparse": name != SMALL,
-                    "online": sum(total[side] for side in sides),
+                    "online": sum(getattr(total, side) for side in sides),
                     "counted": sum(getattr(counted, side) for side in sides),
                     "verified": document["verified"],
                 }
@@ -204,7 +204,7 @@ def private() -> None:
 def _even(model: Model, texts: Sequence[str]) -> Model:
     """With a head dropped in every layer, so that all that can happen does."""
     dropped = tuple((KeyPattern(dropped=True), *layer[1:]) for layer in model.config.patterns)
-    return with_patterns(dataclasses.replace(model), dropped, texts)
+    return with_patterns(model, dropped, texts)
 
 
 def _generated(model: str, plan: str) -> dict[str, Any]:

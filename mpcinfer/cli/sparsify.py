@@ -35,14 +35,14 @@ def sparsify(
     neither computed with, opened, nor dealt for. The pattern is public and must come from public text: one
     fitted to private text would tell of it.
 
-    FILE.json is a model wherever a name is expected, with ranges that hold for it; both parties need the
+    FILE.json is a MODEL wherever a name is expected, with ranges that hold for it; both parties need the
     same.
 
     [bold]Examples[/bold]
 
         mpcinfer sparsify tiny-python --text docs/protocols.md --out sparse.json --lengths 32,64,128
-        mpcinfer cost sparse.json --tokens 128
-        mpcinfer generate "for i in" --local private --model sparse.json
+        mpcinfer cost MODEL --tokens 128
+        mpcinfer generate "for i in" --local private --model MODEL
     """
     from mpcinfer.cli.sparsifying import write_patterns
 
