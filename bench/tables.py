@@ -31,6 +31,7 @@ from bench.protected_data import TABLES as PROTECTED_TABLES
 from bench.public_prefix import TABLES as PUBLIC_PREFIX_TABLES
 from bench.records import latest
 from bench.relatives import TABLES as RELATIVE_TABLES
+from bench.sparse import TABLES as SPARSE_TABLES
 from bench.speculate import speculation_table
 from bench.two_party_variants import TABLES as TWO_PARTY_TABLES
 from bench.variants_cost import TABLES as VARIANT_TABLES
@@ -159,6 +160,7 @@ DOCUMENTS = {
     "docs/published.md": PUBLISHED_TABLES,
     "docs/methods/prefixes.md": PREFIX_TABLES,
     "docs/methods/relatives.md": RELATIVE_TABLES,
+    "docs/methods/sparse.md": SPARSE_TABLES,
     "docs/two-party.md": TWO_PARTY_TABLES,
     "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},
 }

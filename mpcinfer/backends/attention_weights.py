@@ -5,13 +5,16 @@ from __future__ import annotations
 import torch
 
 from mpcinfer.models.config import AttentionForm
+from protocols.key_masks import pattern_mask
+from protocols.key_pattern import KeyPattern
 
 
 def causal_weights(
     scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Weights of scores [B, H, T, S]; query i, at start + i, sees the first L_i = start + i + 1 keys,
-    or the last of them where the form has a window, or all S where it is not causal.
+    or the last of them where the form has a window, or all S where it is not causal, or L_i of them where it
+    has patterns.
 
     softmax: exp(s) over the sum. power: s^p over (sum + epsilon L_i), which is s^p / L_i over
     (mean + epsilon): the divisor does not grow with the length. relu: max(s, 0) / L_i. gaussian: exp(s) of
@@ -26,13 +29,19 @@ def causal_weights(
     Source: Power-Softmax (Zimerman et al., arXiv 2410.09457), whose stable form has an epsilon of another
         size; ReLU attention (Wortsman et al., arXiv 2309.08586).
     """
-    queries = scores.shape[-2]
-    visible = visible_keys(scores, start, form.window, causal=form.causal)
+    seen = visible_keys(scores, start, form.window, causal=form.causal, patterns=form.patterns)
+    return visible_weights(scores, seen, form, epsilon)
+
+
+def visible_weights(
+    scores: torch.Tensor, visible: torch.Tensor, form: AttentionForm, epsilon: torch.Tensor | None = None
+) -> torch.Tensor:
+    """As `causal_weights`, of the keys that a mask [T, S] or [H, T, S] has."""
     if form.kind == "softmax":
         return torch.softmax(scores.masked_fill(~visible, float("-inf")), dim=-1)
     if form.kind == "gaussian":
         return torch.exp(scores.masked_fill(~visible, float("-inf")))
-    lengths = torch.arange(start + 1, start + queries + 1, dtype=scores.dtype, device=scores.device)[:, None]
+    lengths = visible.sum(-1, keepdim=True).to(scores.dtype)
     if form.kind == "relu":
         return torch.relu(scores).masked_fill(~visible, 0.0) / lengths
     shown = scores.masked_fill(~visible, 0.0)
@@ -47,9 +56,18 @@ def capped(x: torch.Tensor, cap: float) -> torch.Tensor:
     return cap * torch.tanh(x / cap) if cap else x
 
 
-def visible_keys(scores: torch.Tensor, start: int, window: int = 0, *, causal: bool = True) -> torch.Tensor:
+def visible_keys(
+    scores: torch.Tensor,
+    start: int,
+    window: int = 0,
+    *,
+    causal: bool = True,
+    patterns: tuple[KeyPattern, ...] = (),
+) -> torch.Tensor:
     """Which of S keys each of T queries from position `start` on sees, [T, S]: up to its own, or the last
-    `window` of these, or all where they are not causal."""
+    `window` of these, or all where they are not causal; or what each head's pattern has, [H, T, S]."""
+    if patterns:
+        return pattern_mask(patterns, start, scores.shape[-2]).to(scores.device)
     every = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device)
     if not causal:
         return every

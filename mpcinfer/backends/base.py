@@ -203,6 +203,18 @@ class Backend(ABC, Generic[TensorT, WeightT]):
     def repeat_heads(self, x: TensorT, times: int) -> TensorT:
         """[B, H, T, K] -> [B, H*times, T, K], each head `times` times in a row."""
 
+    def take_heads(self, x: TensorT, numbers: Sequence[int]) -> TensorT:
+        """Some heads of [B, H, T, K], in this order; a number may come again."""
+        raise ConfigError(f"{type(self).__name__} drops no heads")
+
+    def take_rows(self, weight: WeightT, numbers: Sequence[int]) -> WeightT:
+        """Some entries of a weight [H], a number a head."""
+        raise ConfigError(f"{type(self).__name__} drops no heads")
+
+    def place_heads(self, x: TensorT, numbers: Sequence[int], heads: int) -> TensorT:
+        """[B, H', T, K] -> [B, heads, T, K]: these are heads `numbers`, all others are public zeros."""
+        raise ConfigError(f"{type(self).__name__} drops no heads")
+
     @abstractmethod
     def transpose(self, x: TensorT) -> TensorT:
         """Swaps the last two axes."""

@@ -39,7 +39,7 @@ def softmax_with_state(
     Args:
         q: [B, H, T, K], over sqrt(K); scores: of them, [B, H, T, S]; v: [B, H, S, K].
     """
-    visible = visible_keys(scores, start, form.window, causal=form.causal)
+    visible = visible_keys(scores, start, form.window, causal=form.causal, patterns=form.patterns)
     shown = scores.masked_fill(~visible, float("-inf"))
     largest = shown.detach().amax(-1, keepdim=True).clamp_min(0.0)
     weights, added = torch.exp(shown - largest), features_of(q, state.features) @ state.sums
@@ -64,7 +64,7 @@ def squares_with_state(
     Args:
         q: [B, H, T, K], over sqrt(K); scores: of them, offset and shift included; v: [B, H, S, K].
     """
-    visible = visible_keys(scores, start, form.window, causal=form.causal)
+    visible = visible_keys(scores, start, form.window, causal=form.causal, patterns=form.patterns)
     weights = scores.masked_fill(~visible, 0.0).square()
     lengths = visible.sum(-1, keepdim=True).to(scores)
     per_key = form.epsilon if epsilon is None else epsilon[:, None, None]

@@ -96,15 +96,17 @@ class FixedBackend(TensorBackend):
     def attention_weights(
         self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
     ) -> torch.Tensor:
-        bits, name = self.frac_bits, self._name(form.kind)
+        bits, name, patterns = self.frac_bits, self._name(form.kind), form.patterns
         if form.kind == "softmax":
-            return causal_softmax(scores, start, bits, name, window=form.window, causal=form.causal)
+            return causal_softmax(
+                scores, start, bits, name, window=form.window, causal=form.causal, patterns=patterns
+            )
         if form.kind == "relu":
-            return causal_relu(scores, start, bits, name)
+            return causal_relu(scores, start, bits, name, patterns)
         if form.kind == "gaussian":
-            return causal_exponentials(scores, start, bits, name)
+            return causal_exponentials(scores, start, bits, name, patterns)
         per_key = form.epsilon if epsilon is None else decode(epsilon, EPSILON_BITS)[:, None, None]
-        return causal_powers(scores, start, form.power, per_key, bits, name)
+        return causal_powers(scores, start, form.power, per_key, bits, name, patterns)
 
     def kernel_inputs(self, q: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return with_half_squares(q, k, self.frac_bits, self._name("kernel"))

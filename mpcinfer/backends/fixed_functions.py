@@ -33,13 +33,24 @@ from protocols.fixed_point import (
     range_message,
     truncate,
 )
+from protocols.key_pattern import KeyPattern
 
 SUM_BITS = 48
 """Fraction bits of numbers in [0, 1] that are summed as integers: sums of up to 2^14 of them are exact."""
 
 
+Patterns = tuple[KeyPattern, ...]
+
+
 def causal_softmax(
-    scores: torch.Tensor, start: int, frac_bits: int, name: str, *, window: int = 0, causal: bool = True
+    scores: torch.Tensor,
+    start: int,
+    frac_bits: int,
+    name: str,
+    *,
+    window: int = 0,
+    causal: bool = True,
+    patterns: Patterns = (),
 ) -> torch.Tensor:
     """Softmax over the keys each query may see; exactly zero on the others.
 
@@ -50,6 +61,7 @@ def causal_softmax(
         name: what an error calls this tensor.
         window: a query sees at most this many keys, its own the last; 0 for all up to its own.
         causal: a query sees the keys up to its own; otherwise all S.
+        patterns: a head's each, or none: which of them its queries see.
 
     Returns:
         Weights [..., T, S] in [0, 1]. A row's sum is 1 up to half a unit of the last place a visible key.
@@ -60,7 +72,7 @@ def causal_softmax(
     """
     if scores.shape[-1] > 1 << (62 - SUM_BITS):
         raise RangeError(f"{name}: softmax over {scores.shape[-1]} keys, at most {1 << (62 - SUM_BITS)}")
-    hidden = ~visible_keys(scores, start, window, causal=causal)
+    hidden = ~visible_keys(scores, start, window, causal=causal, patterns=patterns)
     row_max = scores.masked_fill(hidden, -LIMIT).amax(dim=-1, keepdim=True)
     distance = decode(scores - row_max, frac_bits)
     visible = (~hidden).expand_as(scores)
@@ -81,6 +93,7 @@ def causal_powers(
     epsilon: torch.Tensor | float,
     frac_bits: int,
     name: str,
+    patterns: Patterns = (),
 ) -> torch.Tensor:
     """s^power over (its sum + epsilon L), L the number of keys a query may see; exactly zero on the others.
 
@@ -98,7 +111,8 @@ def causal_powers(
     """
     if scores.shape[-1] > 1 << (62 - SUM_BITS):
         raise RangeError(f"{name}: powers of {scores.shape[-1]} keys, at most {1 << (62 - SUM_BITS)}")
-    seen = scores.tril(start)
+    visible = visible_keys(scores, start, patterns=patterns)
+    seen = scores.masked_fill(~visible, 0)
     peak = seen.abs().amax(dim=-1, keepdim=True).clamp(min=1).to(torch.float64)
     squares = (seen.to(torch.float64) / peak) ** 2
     powers = squares
@@ -107,22 +121,27 @@ def causal_powers(
     whole = encode(powers, SUM_BITS, name)
     real_peak = peak * 2.0**-frac_bits
     scale = real_peak * real_peak
-    added = epsilon * _lengths(scores, start)
+    added = epsilon * _lengths(visible)
     for _ in range(power // 2):
         added = added / scale
     total = whole.sum(dim=-1, keepdim=True).to(torch.float64) * 2.0**-SUM_BITS + added
     return encode(whole.to(torch.float64) * 2.0**-SUM_BITS / total, frac_bits, name)
 
 
-def causal_relu(scores: torch.Tensor, start: int, frac_bits: int, name: str) -> torch.Tensor:
+def causal_relu(
+    scores: torch.Tensor, start: int, frac_bits: int, name: str, patterns: Patterns = ()
+) -> torch.Tensor:
     """max(s, 0) over the number of keys a query may see; exactly zero on the others."""
-    positive = scores.tril(start).clamp(min=0)
-    return encode(decode(positive, frac_bits) / _lengths(scores, start), frac_bits, name)
+    visible = visible_keys(scores, start, patterns=patterns)
+    positive = scores.masked_fill(~visible, 0).clamp(min=0)
+    return encode(decode(positive, frac_bits) / _lengths(visible), frac_bits, name)
 
 
-def causal_exponentials(scores: torch.Tensor, start: int, frac_bits: int, name: str) -> torch.Tensor:
+def causal_exponentials(
+    scores: torch.Tensor, start: int, frac_bits: int, name: str, patterns: Patterns = ()
+) -> torch.Tensor:
     """exp(s) over the keys each query may see; exactly zero on the others. Raises RangeError for large s."""
-    visible = ~scores.new_ones(scores.shape, dtype=torch.bool).triu(start + 1)
+    visible = visible_keys(scores, start, patterns=patterns).expand_as(scores)
     weights = torch.zeros_like(scores)
     weights[visible] = encode(
         _each(math.exp, decode(scores[visible], frac_bits).clamp(max=40.0)), frac_bits, name
@@ -153,9 +172,9 @@ def exp_of_minus(logarithm: torch.Tensor, frac_bits: int, name: str) -> torch.Te
     return encode(_each(math.exp, -decode(logarithm, frac_bits)), frac_bits, name)
 
 
-def _lengths(scores: torch.Tensor, start: int) -> torch.Tensor:
-    """Keys that each query sees, [T, 1]."""
-    return torch.arange(start + 1, start + scores.shape[-2] + 1, dtype=torch.float64)[:, None]
+def _lengths(visible: torch.Tensor) -> torch.Tensor:
+    """Keys that each query sees, [T, 1] or [H, T, 1]."""
+    return visible.sum(-1, keepdim=True).to(torch.float64)
 
 
 def normalise(x: torch.Tensor, *, centre: bool, eps: float, frac_bits: int, name: str) -> torch.Tensor:

@@ -10,6 +10,12 @@ import torch
 from mpcinfer.backends.base import Backend
 
 
+def heads_placed(x: torch.Tensor, numbers: Sequence[int], heads: int) -> torch.Tensor:
+    """As `Backend.place_heads`."""
+    every = x.new_zeros((*x.shape[:-3], heads, *x.shape[-2:]))
+    return every.index_copy(-3, torch.tensor(list(numbers), device=x.device), x)
+
+
 class TensorBackend(Backend[torch.Tensor, torch.Tensor], ABC):
     """The operations of a backend that compute nothing, on tensors of any number type."""
 
@@ -24,6 +30,15 @@ class TensorBackend(Backend[torch.Tensor, torch.Tensor], ABC):
 
     def repeat_heads(self, x: torch.Tensor, times: int) -> torch.Tensor:
         return x if times == 1 else x.repeat_interleave(times, dim=-3)
+
+    def take_heads(self, x: torch.Tensor, numbers: Sequence[int]) -> torch.Tensor:
+        return x[..., list(numbers), :, :]
+
+    def take_rows(self, weight: torch.Tensor, numbers: Sequence[int]) -> torch.Tensor:
+        return weight[list(numbers)]
+
+    def place_heads(self, x: torch.Tensor, numbers: Sequence[int], heads: int) -> torch.Tensor:
+        return heads_placed(x, numbers, heads)
 
     def transpose(self, x: torch.Tensor) -> torch.Tensor:
         return x.transpose(-1, -2)

@@ -21,6 +21,7 @@ from typing import Any
 import mpcinfer
 import parties
 import protocols
+from mpcinfer.models.patterns_file import PatternsFile
 from mpcinfer.suites.registry import SUITES
 from parties.errors import ConfigError
 from parties.kernel_cache import cache_root, own_folder
@@ -81,6 +82,8 @@ def _files_of(model: str | None) -> Generator[tuple[str, int, int]]:
     """Name, size and time of last change of a model's files, and of what is known of shipped ones."""
     shipped = Path(str(mpcinfer.__file__)).parent / "models"
     roots = [shipped / "shipped", shipped / "calibrated"]
+    if model is not None and (sparse := PatternsFile.of(model)) is not None:
+        yield from _files_of(sparse.base)
     if model is not None and Path(model).exists():
         path = Path(model).resolve()
         roots += [path] if path.is_dir() else sorted(path.parent.glob(f"{path.stem}*"))

@@ -33,6 +33,7 @@ from mpcinfer.cli.reading import classify, embed
 from mpcinfer.cli.report import report
 from mpcinfer.cli.serve import serve
 from mpcinfer.cli.skip import skip
+from mpcinfer.cli.sparsify import sparsify
 from mpcinfer.cli.train import train
 from mpcinfer.cli.warm import warm
 from parties.errors import MpcInferError
@@ -82,7 +83,7 @@ app = typer.Typer(
 for command in (
     *(demo, generate, chat, proxy, embed, classify, cost, plan, models),
     *(serve, dealer, deal, prepare, skip, warm, doctor),
-    *(train, entropy, calibrate, fold, publish),
+    *(train, entropy, calibrate, fold, sparsify, publish),
     report,
 ):
     app.command()(command)

@@ -38,7 +38,7 @@ class WatchingBackend(PlainBackend):
             if self._keep_weights:
                 self.weights.append(weights)
             if self._keep_ranges:
-                visible = visible_keys(scores, start, form.window, causal=form.causal)
+                visible = visible_keys(scores, start, form.window, causal=form.causal, patterns=form.patterns)
                 self.score_peaks.append(scores.abs().masked_fill(~visible, 0.0).amax((-1, -2)))
             return weights
 

@@ -64,6 +64,11 @@ class Batch:
         """Raises ConfigError where a pass cannot leave out padding that only the client knows of."""
         if not self.padded:
             return
+        if config.patterns:
+            raise ConfigError(
+                "patterns: padding would move which keys a query sees; give prompts of one length, and say "
+                "so: --equal-lengths (equal_lengths=True)"
+            )
         if not config.causal and config.positions != "learned":
             raise ConfigError(
                 f"positions={config.positions}: texts of different lengths whose tokens see all others need "

@@ -24,6 +24,7 @@ from mpcinfer.models.kinds import (
     TemperatureKind,
 )
 from mpcinfer.models.norm_kinds import ROW_NORMS, input_shapes, linear_shapes, norm_shapes
+from mpcinfer.models.patterns import Patterns, check_patterns, seeing
 from mpcinfer.models.rope import Rope, RopePairs, check_rope
 from mpcinfer.models.typed_fields import of_plain_fields, plain_fields
 from parties.errors import ConfigError
@@ -62,6 +63,7 @@ class ModelConfig:
         local_rope_base, local_rope_layers: layers with another base, whose frequencies are not divided.
         windows: how many keys a query of each layer sees, its own the last of them, 0 for all up to its own;
             empty where all layers see all. For softmax.
+        patterns: which keys the heads of every layer see (`Patterns`); empty where all see all.
         attention: what a score s becomes before its row is divided by the row's sum: ``softmax`` exp(s),
             ``power`` s^power; ``relu`` is max(s, 0) over the number of keys, without a sum; ``gaussian``
             is exp(-|q - k|^2 / (2 sqrt(K))), without one either.
@@ -119,6 +121,7 @@ class ModelConfig:
     local_rope_base: float = 10000.0
     local_rope_layers: tuple[int, ...] = ()
     windows: tuple[int, ...] = ()
+    patterns: Patterns = ()
     attention: AttentionKind = "softmax"
     power: int = 4
     attention_epsilon: float = 1e-3
@@ -168,7 +171,8 @@ class ModelConfig:
         if self.windows and (len(self.windows) != self.layers or min(self.windows) < 0):
             raise ConfigError(f"windows has {len(self.windows)} numbers for {self.layers} layers, all >= 0")
         for window in {0, *self.windows}:
-            dataclasses.replace(self.form, window=window).check()
+            dataclasses.replace(self.form, window=window, patterns=sum(self.patterns, ())).check()
+        check_patterns(self.patterns, self.layers, self.heads, drops=self.temperature != "position")
 
     def _check_ffn(self) -> None:
         if not 0 <= self.pruned_ffns <= self.layers:
@@ -284,8 +288,9 @@ class ModelConfig:
         return {"vocabulary": self.vocabulary, "embedding": self.width, "classes": self.classes}[self.head]
 
     def form_of(self, layer: int) -> AttentionForm:
-        """What a layer's attention weights are."""
-        return dataclasses.replace(self.form, window=self.window(layer))
+        """What a layer's attention weights are, of the heads that see keys."""
+        seen = seeing(self.patterns, layer)
+        return dataclasses.replace(self.form, window=self.window(layer), patterns=seen)
 
     @property
     def parameters(self) -> int:

@@ -16,6 +16,7 @@ from mpcinfer.backends.attention_weights import capped
 from mpcinfer.backends.base import Backend, TensorT, WeightT
 from mpcinfer.models.attention_state import AttentionState
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.kept_heads import KeptHeads
 from mpcinfer.models.kinds import ActivationKind
 from mpcinfer.models.norm_kinds import POINTWISE
 from mpcinfer.models.site import Part, Site
@@ -250,6 +251,9 @@ class Decoder(Generic[TensorT, WeightT]):
             q, k, v = backend.split(qkv, [config.heads * config.head_width, kv_width, kv_width])
             q = backend.split_heads(q, config.heads)
             k, v = backend.split_heads(k, config.kv_heads), backend.split_heads(v, config.kv_heads)
+            kept = KeptHeads.of(config, layer)
+            if kept.dropped:
+                q, k, v = kept.of_inputs(backend, q, k, v)
             if of.one_row_of:
                 q, start = self._pooled(q), start + of.one_row_of - 1
                 first = start if config.pooling == "last" else first
@@ -264,16 +268,19 @@ class Decoder(Generic[TensorT, WeightT]):
                 q, k = backend.kernel_inputs(q, backend.scale(k, config.query_scale))
             if config.temperature == "position":
                 q = backend.apply_temperature(q, self.weights[f"layer{layer}.attn.log_temperature"], first)
-            kept = cache is not None and not of.one_row_of
-            q, k, v = backend.attention_inputs(q, k, v, of.start if kept else None)
+            caching = cache is not None and not of.one_row_of
+            q, k, v = backend.attention_inputs(q, k, v, of.start if caching else None)
             if cache is not None:
                 cache.extend(layer, k, v, backend)
                 k, v = cache.keys[layer], cache.values[layer]
-            groups = config.heads // config.kv_heads
-            k, v = backend.repeat_heads(k, groups), backend.repeat_heads(v, groups)
-            head_numbers = (self.weights.get(f"layer{layer}.attn.{name}") for name in ("offset", "epsilon"))
+            k, v = kept.of_keys(backend, k), kept.of_keys(backend, v)
+            head_numbers = (
+                kept.of_numbers(backend, self.weights.get(f"layer{layer}.attn.{name}"))
+                for name in ("offset", "epsilon")
+            )
             state = self.prefix[layer] if self.prefix else None
             mixed = backend.attention(q, k, v, start, config.form_of(layer), *head_numbers, state=state)
+            mixed = kept.placed(backend, mixed)
             out = self._linear(backend.merge_heads(mixed), f"layer{layer}.attn.out", "out")
             return self._norm(out, layer, "attn.post") if config.post_norms else out
 

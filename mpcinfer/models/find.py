@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
 from mpcinfer.models.fields import Fields
 from mpcinfer.models.folder_config import is_model_folder
+from mpcinfer.models.patterns_file import PatternsFile
 from mpcinfer.models.unpacked import unpacked
 from mpcinfer.models.zoo import ZooEntry, zoo
 from parties.errors import ConfigError
@@ -32,13 +34,16 @@ def find_model(name_or_path: str | Path) -> Found:
     """The files of a model that can be run.
 
     Args:
-        name_or_path: a name from `zoo()`, one of our model folders, a Hugging Face folder, or a `.gguf`
-            file. A name wins over a path spelt alike; write `./gpt2` for the path.
+        name_or_path: a name from `zoo()`, one of our model folders, a Hugging Face folder, a `.gguf` file, or
+            a file of key patterns, which says of which model. A name wins over a path spelt alike; write
+            `./gpt2` for the path.
 
     Raises:
         ConfigError: no such model (near names are listed), only its shape is known, or its weights are not
             installed.
     """
+    if (sparse := PatternsFile.of(name_or_path)) is not None:
+        return dataclasses.replace(find_model(sparse.base), name=str(name_or_path))
     entry = zoo().get(name := str(name_or_path))
     return Found(find_path(name_or_path) if entry is None else _files(entry), name, entry)
 
@@ -55,7 +60,7 @@ def find_path(name_or_path: str | Path) -> Path:
     if path.is_file():
         if path.suffix == ".gguf":
             return path
-        raise ConfigError(f"{path} is no model: expected a folder or a .gguf file")
+        raise ConfigError(f"{path} is no model: expected a folder, a .gguf file, or .json of key patterns")
     known = zoo()
     near = difflib.get_close_matches(str(name_or_path).lower(), known, n=3)
     hint = f"did you mean {', '.join(near)}?" if near else f"known names: {', '.join(known)}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from parties.errors import ConfigError
+from protocols.key_pattern import KeyPattern
 
 NormKind = Literal["layernorm", "rmsnorm", "dyt", "derf", "linear"]
 ActivationKind = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh", "erf", "identity"]
@@ -29,6 +30,7 @@ class AttentionForm:
         window: a query sees this many keys, its own the last of them; 0 for all up to its own.
         causal: a query sees the keys up to its own; otherwise all.
         cap: (softmax) a score s becomes cap tanh(s / cap) before that; 0 for no cap.
+        patterns: which of the keys up to its own a query sees, a pattern a head that sees any; empty for all.
     """
 
     kind: AttentionKind = "softmax"
@@ -38,6 +40,7 @@ class AttentionForm:
     window: int = 0
     causal: bool = True
     cap: float = 0.0
+    patterns: tuple[KeyPattern, ...] = ()
 
     def check(self) -> None:
         """Raises ConfigError where its fields do not go together."""
@@ -51,3 +54,5 @@ class AttentionForm:
                 raise ConfigError(f"{name}: for softmax attention, not for {self.kind}")
         if self.window and not self.causal:
             raise ConfigError("windows are for causal attention, not for causal=False")
+        if self.patterns and (self.window or not self.causal):
+            raise ConfigError("patterns are for causal attention without windows")

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -22,11 +23,14 @@ from mpcinfer.models.huggingface import (
     load_public_huggingface,
 )
 from mpcinfer.models.model import Model
+from mpcinfer.models.patterns_file import PatternsFile
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.safetensors_folder import has_safetensors
 from mpcinfer.models.stored_ranges import ranges_beside
 from mpcinfer.models.zoo import zoo
 from parties.errors import ConfigError
+
+ModelT = TypeVar("ModelT", Model, PublicModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,8 @@ def load_model(name_or_path: str | Path) -> Model:
         )
     model = form.model(found.path, found.name)
     require_finite(model.name, model.weights)
-    return model if found.entry is None else dataclasses.replace(model, ranges=found.entry.ranges)
+    model = model if found.entry is None else dataclasses.replace(model, ranges=found.entry.ranges)
+    return _patterned(model, name_or_path)
 
 
 def load_public(name_or_path: str | Path) -> PublicModel:
@@ -94,11 +99,21 @@ def load_public(name_or_path: str | Path) -> PublicModel:
     """
     found = find_model(name_or_path)
     public = _form_of(found.path).public(found.path, found.name)
-    return public if found.entry is None else dataclasses.replace(public, ranges=found.entry.ranges)
+    public = public if found.entry is None else dataclasses.replace(public, ranges=found.entry.ranges)
+    return _patterned(public, name_or_path)
+
+
+def _patterned(model: ModelT, name_or_path: str | Path) -> ModelT:
+    """The model with the key patterns and ranges of a file, where that is what was named."""
+    if (sparse := PatternsFile.of(name_or_path)) is None:
+        return model
+    return dataclasses.replace(model, config=sparse.config(model.config), ranges=sparse.ranges)
 
 
 def load_ranges_of(name_or_path: str | Path) -> Mapping[str, float]:
     """A model's calibrated ranges, weights unread; empty where it was never calibrated."""
+    if (sparse := PatternsFile.of(name_or_path)) is not None:
+        return sparse.ranges
     entry = zoo().get(str(name_or_path))
     return ranges_beside(find_path(name_or_path)) if entry is None else entry.ranges
 
@@ -112,6 +127,8 @@ def load_config(name_or_path: str | Path) -> ModelConfig:
     Raises:
         ConfigError: no such model (near names are listed), or its files cannot be used.
     """
+    if (sparse := PatternsFile.of(name_or_path)) is not None:
+        return sparse.config(load_config(sparse.base))
     entry = zoo().get(str(name_or_path))
     if entry is not None:
         return entry.config
@@ -121,6 +138,8 @@ def load_config(name_or_path: str | Path) -> ModelConfig:
 
 def has_weights(name_or_path: str | Path) -> bool:
     """Whether a model's weights are on this machine; ConfigError where there is no such model."""
+    if (sparse := PatternsFile.of(name_or_path)) is not None:
+        return has_weights(sparse.base)
     entry = zoo().get(str(name_or_path))
     path = find_path(name_or_path) if entry is None else entry.files
     return path is not None and _form_of(path).has_weights(path)

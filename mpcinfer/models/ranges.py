@@ -140,15 +140,14 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
     def attention_weights(
         self, scores: torch.Tensor, start: int, form: AttentionForm, epsilon: torch.Tensor | None = None
     ) -> torch.Tensor:
-        visible = visible_keys(scores, start, form.window, causal=form.causal)
+        visible = visible_keys(scores, start, form.window, causal=form.causal, patterns=form.patterns)
         if form.kind == "softmax":
             peak = scores.masked_fill(~visible, float("-inf")).amax(-1, keepdim=True)
             below = (peak - scores).masked_fill(~visible, 0.0)
             self._note("spread", below)
             self._note("denominator", torch.exp(-below).masked_fill(~visible, 0.0).sum(-1))
         if form.kind == "power":
-            lengths = torch.arange(start + 1, start + scores.shape[-2] + 1)
-            mean = scores.masked_fill(~visible, 0.0).double().pow(form.power).sum(-1) / lengths
+            mean = scores.masked_fill(~visible, 0.0).double().pow(form.power).sum(-1) / visible.sum(-1)
             self._note("divisor_min", mean)
             self._note("divisor_max", mean)
             if epsilon is not None:
@@ -216,6 +215,15 @@ class RecordingBackend(Backend[torch.Tensor, torch.Tensor]):
 
     def repeat_heads(self, x: torch.Tensor, times: int) -> torch.Tensor:
         return self._plain.repeat_heads(x, times)
+
+    def take_heads(self, x: torch.Tensor, numbers: Sequence[int]) -> torch.Tensor:
+        return self._plain.take_heads(x, numbers)
+
+    def take_rows(self, weight: torch.Tensor, numbers: Sequence[int]) -> torch.Tensor:
+        return self._plain.take_rows(weight, numbers)
+
+    def place_heads(self, x: torch.Tensor, numbers: Sequence[int], heads: int) -> torch.Tensor:
+        return self._plain.place_heads(x, numbers, heads)
 
     def transpose(self, x: torch.Tensor) -> torch.Tensor:
         return self._plain.transpose(x)

@@ -10,9 +10,13 @@ from mpcinfer.models.fields import Fields
 
 
 def save_ranges(path: Path, ranges: Mapping[str, float]) -> None:
-    """Writes ranges as JSON, five significant digits, greatest rounded up and least rounded down."""
-    rounded = {key: _rounded(value, up=not key.endswith("_min")) for key, value in ranges.items()}
-    path.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
+    """Writes ranges as JSON, rounded."""
+    path.write_text(json.dumps(rounded_ranges(ranges), indent=1) + "\n", encoding="utf-8")
+
+
+def rounded_ranges(ranges: Mapping[str, float]) -> dict[str, float]:
+    """Five significant digits, greatest rounded up and least rounded down."""
+    return {key: _rounded(value, up=not key.endswith("_min")) for key, value in ranges.items()}
 
 
 def load_ranges(path: Path) -> dict[str, float]:

@@ -20,7 +20,7 @@ def require_types(kind: type, fields: Mapping[str, Any], what: str) -> None:
 
     Args:
         kind: a dataclass whose fields are `bool`, `int`, `float`, a `Literal` of texts, or tuples of numbers,
-            which are lists in JSON.
+            of tuples, or of such dataclasses; tuples are lists in JSON, and dataclasses are objects.
         what: is named in the error.
 
     Raises:
@@ -43,6 +43,10 @@ def _fits(value: object, hint: Any) -> bool:
         entry = get_args(hint)[0]
         entries = cast("Sequence[object]", value) if isinstance(value, list | tuple) else None
         return entries is not None and len(entries) <= MOST_ENTRIES and all(_fits(e, entry) for e in entries)
+    if dataclasses.is_dataclass(hint):
+        hints = _hints(cast("type", hint))
+        known = cast("Mapping[str, object]", value) if isinstance(value, dict) else dict[str, object]()
+        return set(known) == set(hints) and all(_fits(known[name], each) for name, each in hints.items())
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return type(value) is hint
@@ -52,8 +56,16 @@ def _said(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return f"one of {', '.join(get_args(hint))}"
     if get_origin(hint) is tuple:
-        return f"a list of at most {MOST_ENTRIES} numbers"
+        return f"a list of at most {MOST_ENTRIES} {_entries_said(get_args(hint)[0])}"
     return {bool: "true or false", int: "a whole number", float: "a finite number"}[hint]
+
+
+def _entries_said(entry: Any) -> str:
+    if get_origin(entry) is tuple:
+        return "lists"
+    if dataclasses.is_dataclass(entry):
+        return f"objects of {', '.join(_hints(cast('type', entry)))}"
+    return "numbers"
 
 
 def plain_fields(value: Any) -> dict[str, Any]:
@@ -72,14 +84,21 @@ def of_plain_fields(kind: type[T], fields: dict[str, Any], what: str) -> T:
         raise ConfigError(f"unknown {what} fields: {sorted(unknown)}")
     require_types(kind, fields, what)
     try:
-        return kind(**{name: _tupled(each) for name, each in fields.items()})
+        return kind(**{name: _of_plain(each, _hints(kind)[name]) for name, each in fields.items()})
     except TypeError as error:
         raise ConfigError(f"incomplete {what}: {error}") from error
 
 
 def _listed(value: object) -> object:
-    return list(cast("tuple[object, ...]", value)) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_listed(each) for each in cast("tuple[object, ...]", value)]
+    return value
 
 
-def _tupled(value: object) -> object:
-    return tuple(cast("list[object]", value)) if isinstance(value, list) else value
+def _of_plain(value: object, hint: Any) -> object:
+    """A field of a checked form."""
+    if isinstance(value, list):
+        return tuple(_of_plain(each, get_args(hint)[0]) for each in cast("list[object]", value))
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return cast("type", hint)(**value)
+    return value

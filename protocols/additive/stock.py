@@ -16,6 +16,8 @@ from parties.errors import RangeError
 from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.arithmetic.inverse_sqrt import InverseSqrt
 from protocols.arithmetic.operation import CausalProtocol, UnaryProtocol
+from protocols.key_masks import pattern_mask
+from protocols.key_pattern import KeyPattern
 from protocols.share import Share
 
 HIDDEN = -100.0
@@ -90,7 +92,14 @@ class StockSoftmax(CausalProtocol):
     max_abs_error = 1e-2
 
     def __call__(
-        self, executor: Arithmetic, scores: Share, start: int, window: int = 0, *, causal: bool = True
+        self,
+        executor: Arithmetic,
+        scores: Share,
+        start: int,
+        window: int = 0,
+        *,
+        causal: bool = True,
+        patterns: tuple[KeyPattern, ...] = (),
     ) -> Share:
         tokens, keys = scores.shape[-2:]
         if keys > MAX_KEYS and not scores.value.is_meta:
@@ -102,6 +111,8 @@ class StockSoftmax(CausalProtocol):
         hidden = torch.ones(tokens, keys, dtype=torch.float64).triu(start + 1 if causal else keys)
         if window:
             hidden += torch.ones(tokens, keys, dtype=torch.float64).tril(start - window)
+        if patterns:
+            hidden = (~pattern_mask(patterns, start, tokens)).to(torch.float64)
         masked = executor.add_public(scores, hidden * HIDDEN)
         peak = executor.native("max", masked, dim=len(scores.shape) - 1, keepdim=True)
         powers = exponential(executor, executor.sub(masked, peak))

@@ -205,6 +205,10 @@ class Arithmetic(ABC):
         """
         return q, k, v
 
+    def take_heads(self, a: Share, numbers: Sequence[int]) -> Share:
+        """Some heads of [..., H, T, K], in this order; a number may come again. Sends nothing."""
+        return self.rearrange(a, lambda value: value[..., list(numbers), :, :])
+
     @abstractmethod
     def less_than_zero(self, a: Share, largest: float | None = None, tolerance: float = 0.0) -> Share:
         """1 where a < 0, else 0, as integers (no fraction bits).

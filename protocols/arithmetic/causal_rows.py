@@ -39,6 +39,11 @@ class CausalRows:
         return self.start + self.tokens
 
     @property
+    def each(self) -> tuple[int, ...]:
+        """The shape of a number a row: T."""
+        return (self.tokens,)
+
+    @property
     def lengths(self) -> tuple[int, ...]:
         """Visible keys of every row."""
         if not self.causal:

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from protocols.arithmetic.arithmetic import Arithmetic
+from protocols.key_pattern import KeyPattern
 from protocols.share import Share
 from protocols.trust import Security
 
@@ -45,8 +46,8 @@ class CausalProtocol(ABC):
     """Attention weights of scores [B, H, T, S] on shares.
 
     Query i stands at position start + i, S = start + T, and sees keys up to its own, or the last `window` of
-    these, or all where `causal` is False; hidden keys get exactly zero. A subclass is final, documents
-    numbered steps and its source, and states:
+    these, or all where `causal` is False, or what the pattern of its head says where there are some; hidden
+    keys get exactly zero. A subclass is final, documents numbered steps and its source, and states:
 
         exponential: of numbers that are not positive, as the weights are made of it.
         max_spread: row maximum minus score may be this large; beyond it the result can be anything.
@@ -61,7 +62,14 @@ class CausalProtocol(ABC):
 
     @abstractmethod
     def __call__(
-        self, executor: Arithmetic, scores: Share, start: int, window: int = 0, *, causal: bool = True
+        self,
+        executor: Arithmetic,
+        scores: Share,
+        start: int,
+        window: int = 0,
+        *,
+        causal: bool = True,
+        patterns: tuple[KeyPattern, ...] = (),
     ) -> Share:
         """Weights of the same shape; every row sums to 1 up to S times the error."""
 
@@ -90,7 +98,14 @@ class CausalPowerProtocol(ABC):
         self.power, self.low, self.high, self.largest = power, low, high, largest
 
     @abstractmethod
-    def __call__(self, executor: Arithmetic, scores: Share, start: int, epsilon: float | Share) -> Share:
+    def __call__(
+        self,
+        executor: Arithmetic,
+        scores: Share,
+        start: int,
+        epsilon: float | Share,
+        patterns: tuple[KeyPattern, ...] = (),
+    ) -> Share:
         """Weights of scores [B, H, T, S], S = start + T; a shared epsilon is one number a head, [H]."""
 
 

@@ -9,10 +9,11 @@ import torch
 
 from parties.errors import RangeError
 from protocols.arithmetic.arithmetic import Arithmetic
-from protocols.arithmetic.causal_rows import CausalRows
 from protocols.arithmetic.inverse_sqrt import RangeReducedInverseSqrt
 from protocols.arithmetic.operation import CausalPowerProtocol
+from protocols.arithmetic.pattern_rows import Rows, rows_of
 from protocols.arithmetic.reciprocal import GoldschmidtReciprocal
+from protocols.key_pattern import KeyPattern
 from protocols.share import Share
 
 LARGEST_POWER, LEAST_MEAN = 2.0**14, 2.0**-10
@@ -62,8 +63,15 @@ class SquaringPower(CausalPowerProtocol):
         self._reciprocal = None if self._wide else GoldschmidtReciprocal(low, high)
         self.max_abs_error = self._error(low, high)
 
-    def __call__(self, executor: Arithmetic, scores: Share, start: int, epsilon: float | Share) -> Share:
-        rows = CausalRows(scores.shape[-2], start)
+    def __call__(
+        self,
+        executor: Arithmetic,
+        scores: Share,
+        start: int,
+        epsilon: float | Share,
+        patterns: tuple[KeyPattern, ...] = (),
+    ) -> Share:
+        rows = rows_of(scores, start, patterns=patterns)
         powers = self._powers(executor, rows.pack(executor, scores))
         divisors = self._divisors(executor, rows, powers, epsilon)
         moved = LENGTH_BITS - self._raise
@@ -91,9 +99,7 @@ class SquaringPower(CausalPowerProtocol):
             return executor.mul(square, fourth)
         return fourth if self.power == 4 else executor.square(fourth)
 
-    def _divisors(
-        self, executor: Arithmetic, rows: CausalRows, powers: Share, epsilon: float | Share
-    ) -> Share:
+    def _divisors(self, executor: Arithmetic, rows: Rows, powers: Share, epsilon: float | Share) -> Share:
         """(mean + epsilon) 2^(raise - e p), [..., T, 1]."""
         sums = executor.sum(rows.unpack(executor, powers), -1)
         sums = executor.mul_integer(sums, _shares(rows, packed=False))
@@ -179,14 +185,14 @@ def _vector(executor: Arithmetic, rows: Share) -> Share:
     return executor.rearrange(rows, lambda value: value.squeeze(-1))
 
 
-def _shares(rows: CausalRows, *, packed: bool) -> torch.Tensor:
-    """2^LENGTH_BITS / L, rounded: of every row [T, 1], or of every visible entry [N]."""
+def _shares(rows: Rows, *, packed: bool) -> torch.Tensor:
+    """2^LENGTH_BITS / L, rounded: of every row [T, 1] or [H, T, 1], or of every visible entry [N]."""
     lengths = torch.tensor(rows.lengths, dtype=torch.float64)
     shares = (2.0**LENGTH_BITS / lengths).round().to(torch.int64)
-    return shares.repeat_interleave(torch.tensor(rows.lengths)) if packed else shares[:, None]
+    return shares.repeat_interleave(torch.tensor(rows.lengths)) if packed else shares.reshape(*rows.each, 1)
 
 
-def relu_weights(executor: Arithmetic, positive: Share, rows: CausalRows) -> Share:
+def relu_weights(executor: Arithmetic, positive: Share, rows: Rows) -> Share:
     """Packed max(s, 0) over the lengths of their rows, [..., T, S].
 
     Error: L 2^-(LENGTH_BITS + 1) of itself and two units of the last place.

@@ -8,11 +8,12 @@ from typing import final
 import torch
 
 from protocols.arithmetic.arithmetic import Arithmetic
-from protocols.arithmetic.causal_rows import CausalRows
 from protocols.arithmetic.exponential import QuarticExponential
 from protocols.arithmetic.maximum import TreeMaximum
 from protocols.arithmetic.operation import CausalProtocol, RowMaximum, UnaryProtocol
+from protocols.arithmetic.pattern_rows import rows_of
 from protocols.arithmetic.reciprocal import GoldschmidtReciprocal, ScaledReciprocal
+from protocols.key_pattern import KeyPattern
 from protocols.share import Share
 
 ReciprocalOfRange = Callable[[float, float], ScaledReciprocal]
@@ -61,9 +62,16 @@ class TreeSoftmax(CausalProtocol):
         self.exponential = exponential or QuarticExponential()
 
     def __call__(
-        self, executor: Arithmetic, scores: Share, start: int, window: int = 0, *, causal: bool = True
+        self,
+        executor: Arithmetic,
+        scores: Share,
+        start: int,
+        window: int = 0,
+        *,
+        causal: bool = True,
+        patterns: tuple[KeyPattern, ...] = (),
     ) -> Share:
-        rows = CausalRows(scores.shape[-2], start, window, causal)
+        rows = rows_of(scores, start, window, causal=causal, patterns=patterns)
         if rows.keys == 1:
             ones = executor.rearrange(scores, torch.zeros_like)
             return executor.add_public(ones, 1.0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from parties.errors import CorrelationExhausted
+from parties.errors import ConfigError, CorrelationExhausted
 from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.kernels.ring_products import ring_bmm
 from protocols.meta_tensors import end_to_end
@@ -91,6 +91,19 @@ class CachingArithmetic(Arithmetic):
     def rearrange(self, a: Share, change: Callable[[torch.Tensor], torch.Tensor]) -> Share:
         """See `Arithmetic.rearrange`."""
         return a.arranged(change) if isinstance(a, Cached) else super().rearrange(a, change)
+
+    def take_heads(self, a: Share, numbers: Sequence[int]) -> Share:
+        """See `Arithmetic.take_heads`.
+
+        Raises:
+            ConfigError: of cached factors, whose masks have been multiplied for as many queries each.
+        """
+        if isinstance(a, Cached):
+            raise ConfigError(
+                "patterns: two-party keeps keys under masks for groups of heads, so that as many heads must "
+                "be left for each head of keys; drop as many of every group, or take a plan with a dealer"
+            )
+        return super().take_heads(a, numbers)
 
     def concat(self, parts: Sequence[Share], axis: int) -> Share:
         """See `Arithmetic.concat`; of cached factors along the axis before the last."""

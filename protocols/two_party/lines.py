@@ -16,6 +16,7 @@ from protocols.arithmetic.maximum import TreeMaximum
 from protocols.arithmetic.operation import CausalProtocol, UnaryProtocol
 from protocols.arithmetic.reciprocal import GoldschmidtReciprocal, ScaledReciprocal
 from protocols.arithmetic.softmax import TreeSoftmax
+from protocols.key_pattern import KeyPattern
 from protocols.share import Share
 from protocols.two_party.octaves import WIDEST, LineReciprocal
 
@@ -137,9 +138,16 @@ class LineSoftmax(CausalProtocol):
         self.exponential = self._softmax.exponential
 
     def __call__(
-        self, executor: Arithmetic, scores: Share, start: int, window: int = 0, *, causal: bool = True
+        self,
+        executor: Arithmetic,
+        scores: Share,
+        start: int,
+        window: int = 0,
+        *,
+        causal: bool = True,
+        patterns: tuple[KeyPattern, ...] = (),
     ) -> Share:
-        return self._softmax(executor, scores, start, window, causal=causal)
+        return self._softmax(executor, scores, start, window, causal=causal, patterns=patterns)
 
 
 def _reciprocal(low: float, high: float) -> ScaledReciprocal:

@@ -28,6 +28,7 @@ from protocols.fss.gates.lookup_activation import Activation, GatedActivation
 from protocols.fss.gates.lookup_exponential import Exponential
 from protocols.fss.gates.lookup_tanh import TanhLookup
 from protocols.fss.gates.opening import Open, OpenToClient
+from protocols.fss.gates.pattern_blocks import PatternBlocks
 from protocols.fss.gates.polynomial import Product, SumOfSquares
 from protocols.fss.gates.public_rows import OwnTokens, PublicRows
 from protocols.fss.gates.range_reduction import RangeReduction
@@ -35,6 +36,7 @@ from protocols.fss.gates.split_exponential import SplitExponential
 from protocols.fss.gates.square import Square
 from protocols.fss.gates.widening import Widen
 from protocols.fss.preprocessing.matrix import Matrix, PublicCopy
+from protocols.key_pattern import KeyPattern
 from protocols.share import Held, Share
 from tests.protocols.fss.harness import Program, Secret, Weight
 from tests.protocols.fss.replay import Replay
@@ -263,6 +265,7 @@ def _products() -> list[Case]:
         elementwise("widen, two", Widen(13, 64), direct(Widen(13, 64)), small, view),
         *_causal(CausalBlocks(4, 6, (0, 1, 4)), 4 + 5 + 6, "causal"),
         *_causal(CausalBlocks(4, 6, (0, 1, 4), causal=False), 3 * 6, "whole"),
+        *_patterned(),
     ]
 
 
@@ -287,6 +290,31 @@ def _causal(blocks: CausalBlocks, later: int, name: str) -> list[Case]:
             (factor, factor, factor),
             ((first, second, (6, 2)), ((2, *first), (2, *second), (2, 6, 1))),
             ((512, *first), (512, *second), (512, 6, 1)),
+        ),
+    ]
+
+
+def _patterned() -> list[Case]:
+    """Two heads of 2 queries and 4 keys each, that see 3 + 4 and 2 + 2 keys."""
+    blocks = PatternBlocks((KeyPattern(), KeyPattern(1.0, 0.5, 1)), 2, 4)
+    factor, count = Domain(-16, 16, 14, 3), sum(blocks.lengths)
+    product, mix = CausalProduct(blocks), CausalMix(blocks)
+    return [
+        Case(
+            "patterned product",
+            CausalProduct,
+            lambda m, q, k: m.apply(product, q, k, m.one(Product(14), k)),
+            (factor, factor),
+            (((4, 3), (8, 3)), ((2, 4, 1), (2, 8, 1))),
+            ((512, 4, 1), (512, 8, 1)),
+        ),
+        Case(
+            "patterned mix",
+            CausalMix,
+            lambda m, *x: m.apply(mix, *x, m.one(Product(14), x[-1])),
+            (factor, factor),
+            (((count,), (8, 2)), ((2, count), (2, 8, 1))),
+            ((512, count), (512, 8, 1)),
         ),
     ]
 

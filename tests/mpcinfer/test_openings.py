@@ -16,6 +16,7 @@ from parties.documents import from_bytes
 from parties.link import MAX_DOCUMENT_BYTES
 from parties.wire import Frame
 from protocols.plan import Plan
+from tests.mpcinfer.patterned import patterned
 from tests.mpcinfer.test_encoders import EMBEDDING
 from tests.mpcinfer.test_encoders import MODELS as ENCODERS
 from tests.mpcinfer.test_polynomial import gpt2 as polynomial
@@ -67,6 +68,11 @@ def test_so_has_every_frame_of_capped_scores(plan: str) -> None:
     capped = dataclasses.replace(LLAMA, score_cap=5.0, logit_cap=3.0)
     opened = frames_with_reasons(capped, PLANS[plan], check_ranges=False)
     assert any("attn.cap/" in label for label in opened)
+
+
+@pytest.mark.parametrize("plan", ["fss", "fss-faithful", "crypten", "two-party"])
+def test_so_has_every_frame_of_key_patterns(plan: str) -> None:
+    frames_of(random_model(patterned(dataclasses.replace(GPT2, layers=1))), PLANS[plan])
 
 
 @pytest.mark.parametrize("plan", ["fss", "crypten"])

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from mpcinfer.backends.base import Backend
 from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.bounds import (
     ACTIVATION_MARGIN,
@@ -28,6 +27,7 @@ from mpcinfer.models.config import (
 )
 from mpcinfer.models.padding import is_padding, positions_of
 from mpcinfer.models.rope import Rope
+from mpcinfer.suites.arithmetic.heads import HeadsBackend
 from mpcinfer.suites.arithmetic.kernel import kernel_weights, with_half_squares
 from mpcinfer.suites.arithmetic.padded_scores import without_padding
 from mpcinfer.suites.arithmetic.polynomial import require_polynomial
@@ -35,7 +35,7 @@ from mpcinfer.suites.arithmetic.turning import turned
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER, Phase
 from protocols.arithmetic.arithmetic import Arithmetic
-from protocols.arithmetic.causal_rows import CausalRows
+from protocols.arithmetic.pattern_rows import rows_of
 from protocols.arithmetic.power_weights import relu_weights
 from protocols.arithmetic.suite import Suite
 from protocols.arithmetic.weight import Weight
@@ -62,7 +62,7 @@ UNCALIBRATED_SPREAD = 64.0
 _SPREAD = {"layernorm": "variance", "rmsnorm": "mean_square"}
 
 
-class SecureBackend(Backend[Share, Weight]):
+class SecureBackend(HeadsBackend):
     """Runs a decoder on shares of Z_2^64, one instance a party and session.
 
     Args:
@@ -87,7 +87,8 @@ class SecureBackend(Backend[Share, Weight]):
         batch: Batch = SINGLE,
         types: int = 1,
     ) -> None:
-        self.executor, self.suite = executor, suite
+        super().__init__(executor)
+        self.suite = suite
         self._vocabulary, self._ranges, self._batch, self._types = vocabulary, ranges, batch, types
         self.padding: Sequence[int] | None = None
 
@@ -178,22 +179,26 @@ class SecureBackend(Backend[Share, Weight]):
         if form.kind == "softmax":
             if self._batch.padded:
                 scores = self._without_padding(scores)
-            return self.suite.softmax(self.executor, scores, start, form.window, causal=form.causal)
+            return self.suite.softmax(
+                self.executor, scores, start, form.window, causal=form.causal, patterns=form.patterns
+            )
         if form.kind == "relu":
-            rows, relu = CausalRows(scores.shape[-2], start), self.suite.relu
+            rows, relu = rows_of(scores, start, patterns=form.patterns), self.suite.relu
             if self._ranges is not None and relu.polynomial:
                 relu = relu.within(score_bound(form, self.site.key, Seen(self._ranges)))
             positive = relu(self.executor, rows.pack(self.executor, scores))
             return relu_weights(self.executor, positive, rows)
         if form.kind == "gaussian":
-            return kernel_weights(self.executor, self.suite.exponential, scores, start, self._farthest())
+            rows = rows_of(scores, start, patterns=form.patterns)
+            return kernel_weights(self.executor, self.suite.exponential, scores, rows, self._farthest())
         (low, high), largest = UNCALIBRATED_DIVISORS, 2.0
         if self._ranges is not None:
             prefix, seen = self.site.key, Seen(self._ranges)
             low, high = divisor_bounds(form, prefix, seen, scaled=epsilon is not None)
             largest = score_bound(form, prefix, seen)
         added = form.epsilon if epsilon is None else epsilon.share
-        return self.suite.power(form.power, low, high, largest)(self.executor, scores, start, added)
+        power = self.suite.power(form.power, low, high, largest)
+        return power(self.executor, scores, start, added, form.patterns)
 
     def kernel_inputs(self, q: Share, k: Share) -> tuple[Share, Share]:
         with self._within(f"{self.site.key}/half_squares"):
@@ -208,7 +213,8 @@ class SecureBackend(Backend[Share, Weight]):
 
         Scores are first divided by a power of two: 16 bits of 1 / cap would say little.
         """
-        executor, rows = self.executor, CausalRows(scores.shape[-2], start, form.window, form.causal)
+        executor = self.executor
+        rows = rows_of(scores, start, form.window, causal=form.causal, patterns=form.patterns)
         shift = max(math.floor(math.log2(form.cap)), 0)
         small = executor.shift_down(rows.pack(executor, scores), shift)
         bent = self.suite.tanh(executor, executor.mul_public(small, 2.0**shift / form.cap))

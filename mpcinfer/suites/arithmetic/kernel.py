@@ -6,8 +6,8 @@ import torch
 
 from parties.errors import RangeError
 from protocols.arithmetic.arithmetic import Arithmetic
-from protocols.arithmetic.causal_rows import CausalRows
 from protocols.arithmetic.operation import UnaryProtocol
+from protocols.arithmetic.pattern_rows import Rows
 from protocols.share import Share
 
 
@@ -19,11 +19,12 @@ def with_half_squares(executor: Arithmetic, q: Share, k: Share) -> tuple[Share, 
 
 
 def kernel_weights(
-    executor: Arithmetic, exponential: UnaryProtocol, scores: Share, start: int, farthest: float
+    executor: Arithmetic, exponential: UnaryProtocol, scores: Share, rows: Rows, farthest: float
 ) -> Share:
     """exp(s) of scores [B, H, T, S] over the keys that a query may see, zero elsewhere.
 
     Args:
+        rows: which those are.
         exponential: the plan's, of numbers that are not positive.
         farthest: bound on scores, margin included.
 
@@ -37,5 +38,4 @@ def kernel_weights(
             f"{executor.meter.label}: scores down to {-farthest:.4g}, the plan's exponential holds "
             f"{exponential.domain[0]:.4g}: train with smaller ones (--range-scores), or take --plan fss"
         )
-    rows = CausalRows(scores.shape[-2], start)
     return rows.unpack(executor, exponential(executor, rows.pack(executor, scores)))

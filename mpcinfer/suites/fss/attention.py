@@ -13,7 +13,6 @@ Scores are in blocks of rows that stay in cache; what all blocks open in a step 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -25,10 +24,11 @@ from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.formats import exponential_formats, reciprocal, score_index_bits
 from mpcinfer.suites.fss.precision import Precision
 from mpcinfer.suites.fss.score_cap import capped_scores
+from mpcinfer.suites.fss.seen_keys import seen_keys
 from mpcinfer.suites.fss.states import added_by_state, query_features, read_state, with_zero
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.cached import CachedShare
-from protocols.fss.gates.causal import CausalBlocks, CausalMix, CausalProduct
+from protocols.fss.gates.causal import CausalBlocks, CausalMix, CausalProduct, SeenKeys
 from protocols.fss.gates.linear import ToServerHeld
 from protocols.fss.gates.opening import Open
 from protocols.fss.gates.polynomial import Product
@@ -82,7 +82,8 @@ def softmax_attention(
 
     Args:
         q: masked [B, H, T, K], divided by sqrt(K) already.
-        k, v: masked [B, H, S, K], kept; the queries are the last T of the S positions.
+        k, v: masked [B, H, S, K], kept; the queries are the last T of the S positions. Where the form has
+            patterns, heads are in the axis of positions (`in_one_axis`), and in the result's.
         padding: keys at the start of each sequence that have no weight, where widths have room for that
             (`Weighting.hidden`); at the client and in the clear. A query that sees no other keys sees them.
         form: which keys a query sees, and the scores' cap.
@@ -91,7 +92,8 @@ def softmax_attention(
     Cost: 7 rounds, those of `capped_scores` where there is a cap, and one more as `quotient_to_server` says;
         2 more with a state, for which rings are wider.
     """
-    seen, span = _blocks(executor, q, k, form.window, causal=form.causal), executor.meter.span
+    # Plans with exact truncation truncate by gates, a share and a round each: a single block there.
+    seen, span = seen_keys(q, k, form, whole=executor.exact_truncation), executor.meter.span
     with span("scores", "matmul"):
         scores = executor.apply(CausalProduct(seen), q, k, k.summand)
         beside: Sequence[Share] = [] if state is None else [query_features(executor, q, widths)]
@@ -133,7 +135,7 @@ def softmax_attention(
 def _opened(
     executor: Executor,
     scores: Sequence[Share],
-    seen: CausalBlocks,
+    seen: SeenKeys,
     widths: AttentionWidths,
     p: Precision,
     padding: Sequence[int] | None,
@@ -150,12 +152,13 @@ def _opened(
 def _without_padding(
     executor: Executor,
     scores: Sequence[Share],
-    seen: CausalBlocks,
+    seen: SeenKeys,
     widths: AttentionWidths,
     padding: Sequence[int] | None,
 ) -> tuple[Share, ...]:
     """Packed scores, those of padding lower than all others: the client adds to its summands what it alone
     knows."""
+    assert isinstance(seen, CausalBlocks)
     if padding is None:
         return tuple(executor.add_at_client(x, None) for x in scores)
     amount = round(widths.weighting.hidden * 2.0 ** scores[0].frac_bits)
@@ -167,14 +170,7 @@ def _without_padding(
     )
 
 
-def _blocks(executor: Executor, q: Share, k: Share, window: int, *, causal: bool) -> CausalBlocks:
-    """Plans with exact truncation truncate by gates, a share and a round each: a single block there."""
-    if executor.exact_truncation:
-        return CausalBlocks.whole(q.shape[-2], k.shape[-2], window, causal=causal)
-    return CausalBlocks.of(q.shape[-2], k.shape[-2], math.prod(q.shape[:-2]), window, causal=causal)
-
-
-def row_sums(executor: Executor, packed: Sequence[Share], seen: CausalBlocks) -> Share:
+def row_sums(executor: Executor, packed: Sequence[Share], seen: SeenKeys) -> Share:
     """Every row's sum, [..., T, 1]."""
     rows = zip(packed, seen.blocks, strict=True)
     return executor.concat([executor.sum_rows(x, seen.lengths[block]) for x, block in rows], -2)
@@ -184,7 +180,7 @@ def _below_maximum(
     executor: Executor,
     maximum: MaximumProtocol,
     scores: Sequence[Share],
-    seen: CausalBlocks,
+    seen: SeenKeys,
     widths: AttentionWidths,
     p: Precision,
     frac: int,
@@ -208,7 +204,7 @@ def _below_maximum(
     return peak, indices, beside
 
 
-def _by_entry(executor: Executor, rows: Share, seen: CausalBlocks, block: slice) -> Share:
+def _by_entry(executor: Executor, rows: Share, seen: SeenKeys, block: slice) -> Share:
     """A number a row, for every entry of a block's rows."""
     lengths = torch.tensor(seen.lengths[block])
     return executor.map(rows, lambda t: t[..., block].repeat_interleave(lengths, -1))

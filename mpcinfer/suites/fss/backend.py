@@ -35,6 +35,7 @@ from mpcinfer.suites.fss.power_attention import power_attention, relu_attention
 from mpcinfer.suites.fss.range_check import plain_name
 from mpcinfer.suites.fss.residual import sum_at_one_scale, through_gain
 from mpcinfer.suites.fss.residual_widths import post_norm
+from mpcinfer.suites.fss.seen_keys import by_head, in_one_axis
 from mpcinfer.suites.fss.turning import turned
 from mpcinfer.suites.fss.widths import RESIDUAL_WRITERS, Widths
 from parties.errors import ConfigError
@@ -264,16 +265,20 @@ class FssBackend(MovingBackend):
     ) -> Share:
         assert isinstance(k, CachedShare)
         assert isinstance(v, CachedShare)
-        around = (self.executor, self._suite, q, k, v, self._widths.attention(self._layer), self._precision)
+        executor, widths = self.executor, self._widths.attention(self._layer)
+        inputs = in_one_axis(executor, form, q, k, v)
+        around = (executor, self._suite, *inputs, widths, self._precision, form)
         if form.kind == "softmax":  # a number that is added to all scores of a row changes nothing
-            return softmax_attention(*around, form, self._padding, state)
-        if state is not None:
+            mixed = softmax_attention(*around, self._padding, state)
+        elif state is not None:
             raise ConfigError(f"fss: no {form.kind} attention over states")
-        if form.kind == "gaussian":
-            return kernel_attention(*around)
-        if form.kind == "relu":
-            return relu_attention(*around, form, offset)
-        return power_attention(*around, form, offset, epsilon)
+        elif form.kind == "gaussian":
+            mixed = kernel_attention(*around)
+        elif form.kind == "relu":
+            mixed = relu_attention(*around, offset)
+        else:
+            mixed = power_attention(*around, offset, epsilon)
+        return by_head(executor, form, mixed)
 
     # -- FFN -------------------------------------------------------------------------------------------------
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import torch
 
+from mpcinfer.models.kinds import AttentionForm
 from mpcinfer.suites.fss.attention import quotient_to_server
 from mpcinfer.suites.fss.attention_inputs import published_inputs
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.formats import kernel_formats, score_index_bits
 from mpcinfer.suites.fss.precision import Precision
+from mpcinfer.suites.fss.seen_keys import seen_keys
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.cached import CachedShare, to_cached
-from protocols.fss.gates.causal import CausalBlocks, CausalMix, CausalProduct
+from protocols.fss.gates.causal import CausalMix, CausalProduct
 from protocols.fss.gates.opening import Open
 from protocols.fss.gates.polynomial import Product, SumOfSquares
 from protocols.fss.operations.rescale import narrow, nearest, truncate_locally, view
@@ -56,15 +58,17 @@ def kernel_attention(
     v: CachedShare,
     widths: AttentionWidths,
     p: Precision,
+    form: AttentionForm,
 ) -> Share:
     """exp of q k^T times v, held by the server for the next layer.
 
     Args:
-        q: masked [B, H, T, K + 2]; k, v: masked [B, H, S, K + 2] and [B, H, S, K], kept.
+        q: masked [B, H, T, K + 2]; k, v: masked [B, H, S, K + 2] and [B, H, S, K], kept; with patterns as of
+            `softmax_attention`.
 
     Cost: 5 rounds with the message to the server, and one more as `quotient_to_server` says.
     """
-    seen, span = CausalBlocks.whole(q.shape[-2], k.shape[-2]), executor.meter.span
+    seen, span = seen_keys(q, k, form), executor.meter.span
     with span("scores", "matmul"):
         distances = executor.mul_integer(executor.one(CausalProduct(seen), q, k, k.summand), -1)
         (distances,) = executor.apply(Open(), truncate_locally(executor, distances, p.score))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC
 from collections.abc import Sequence
 
 import torch
 
 from mpcinfer.backends.base import Backend
+from mpcinfer.backends.tensors import heads_placed
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.cached import CachedShare
 from protocols.fss.preprocessing.matrix import Matrix
@@ -45,6 +47,18 @@ class MovingBackend(Backend[Share, Matrix], ABC):
             return v.repeat_interleave(times, dim=-3)
 
         return x.arranged(repeat) if isinstance(x, CachedShare) else self.executor.map(x, repeat)
+
+    def take_heads(self, x: Share, numbers: Sequence[int]) -> Share:
+        def take(v: torch.Tensor) -> torch.Tensor:
+            return v[..., list(numbers), :, :]
+
+        return x.arranged(take) if isinstance(x, CachedShare) else self.executor.map(x, take)
+
+    def take_rows(self, weight: Matrix, numbers: Sequence[int]) -> Matrix:
+        return dataclasses.replace(weight, value=weight.value[list(numbers)])
+
+    def place_heads(self, x: Share, numbers: Sequence[int], heads: int) -> Share:
+        return self.executor.map(x, lambda v: heads_placed(v, numbers, heads))
 
     def transpose(self, x: Share) -> Share:
         return self.executor.map(x, lambda v: v.transpose(-1, -2))

@@ -11,8 +11,6 @@ before they are opened: all that comes after then has the range of a mean.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
 from mpcinfer.models.config import AttentionForm
@@ -20,9 +18,10 @@ from mpcinfer.suites.fss.attention import divide, quotient_to_server, row_sums
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.formats import power_formats, relu_formats
 from mpcinfer.suites.fss.precision import Precision
+from mpcinfer.suites.fss.seen_keys import by_entry, by_row, of_heads_by_row, seen_keys
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.cached import CachedShare
-from protocols.fss.gates.causal import CausalBlocks, CausalMix, CausalProduct
+from protocols.fss.gates.causal import CausalMix, CausalProduct, SeenKeys
 from protocols.fss.gates.opening import Open
 from protocols.fss.gates.polynomial import Product
 from protocols.fss.operations.rescale import in_scale, narrow, nearest, truncate_locally, view
@@ -47,14 +46,15 @@ def power_attention(
 
     Args:
         q: masked [B, H, T, K], divided by sqrt(K) already.
-        k, v: masked [B, H, S, K], kept; the queries are the last T of the S positions.
+        k, v: masked [B, H, S, K], kept; the queries are the last T of the S positions. Where the form has
+            patterns, heads are in the axis of positions (`in_one_axis`), and in the result's.
         offset: [H], the server's, with the fraction bits of scores.
         epsilon: [H], the server's, in place of the form's.
 
     Cost: at most 4 rounds for power 2, 5 for power 4, 6 for others, and one more as `quotient_to_server`
         says.
     """
-    seen, weights, span = CausalBlocks.whole(q.shape[-2], k.shape[-2]), widths.weighting, executor.meter.span
+    seen, weights, span = seen_keys(q, k, form), widths.weighting, executor.meter.span
     with span("scores", "matmul"):
         formats = power_formats(widths, p, form.power)
         scores = _open_scores(executor, q, k, seen, form.shift, offset, formats.read_frac)
@@ -84,7 +84,7 @@ def relu_attention(
 
     Cost: at most 5 rounds, and one more as `quotient_to_server` says.
     """
-    seen, weights, span = CausalBlocks.whole(q.shape[-2], k.shape[-2]), widths.weighting, executor.meter.span
+    seen, weights, span = seen_keys(q, k, form), widths.weighting, executor.meter.span
     with span("scores", "matmul"):
         scores = _open_scores(executor, q, k, seen, form.shift, offset, weights.frac)
     with span("relu", "relu"):
@@ -105,7 +105,7 @@ def relu_attention(
         mixed = truncate_locally(executor, _as_means(executor, mixed, seen, weights.row_bits), weights.mixed)
         (mixed,) = executor.apply(Open(), mixed)
         quotient = executor.one(Product(widths.quotient_bits), view(executor, mixed, weights.mixed))
-        shares = _by_row(seen, lambda length: round(2.0 ** (_bits(length) + weights.inverse) / length))
+        shares = by_row(seen, lambda length: round(2.0 ** (_bits(length) + weights.inverse) / length))
         quotient = executor.mul_integer(quotient, shares, weights.inverse)
         return quotient_to_server(executor, quotient, widths, p)
 
@@ -114,7 +114,7 @@ def _open_scores(
     executor: Executor,
     q: Share,
     k: CachedShare,
-    seen: CausalBlocks,
+    seen: SeenKeys,
     shift: float,
     offset: Matrix | None,
     frac_bits: int,
@@ -125,31 +125,27 @@ def _open_scores(
         scores = executor.add_public(scores, round(shift * 2.0**scores.frac_bits))
     if offset is not None:
         assert offset.frac_bits == scores.frac_bits
-        scores = executor.add_public(scores, offset.value[:, None])  # at the server alone
+        scores = executor.add_public(scores, by_entry(seen, offset.value))  # at the server alone
     (scores,) = executor.apply(Open(), truncate_locally(executor, scores, frac_bits))
     return scores
 
 
-def _added(sums: Share, seen: CausalBlocks, form: AttentionForm, epsilon: Matrix | None) -> torch.Tensor:
-    """epsilon L for every row, at the scale of the sums: [T, 1], or [H, T, 1] at the server alone."""
+def _added(sums: Share, seen: SeenKeys, form: AttentionForm, epsilon: Matrix | None) -> torch.Tensor:
+    """epsilon L for every row, at the scale of the sums: [T, 1], or [H, T, 1] at the server alone; [H T, 1]
+    of patterns."""
     if epsilon is None:
-        return _by_row(seen, lambda length: round(form.epsilon * length * 2.0**sums.frac_bits))
-    rows = epsilon.value[:, None, None].to(torch.int64)
+        return by_row(seen, lambda length: round(form.epsilon * length * 2.0**sums.frac_bits))
+    rows = of_heads_by_row(seen, epsilon.value).to(torch.int64)
     if rows.is_meta:
         return rows
-    scaled = rows.double() * _by_row(seen, lambda length: length).double()
+    scaled = rows.double() * by_row(seen, lambda length: length).double()
     return (scaled * 2.0 ** (sums.frac_bits - epsilon.frac_bits)).round().to(torch.int64)
 
 
-def _as_means(executor: Executor, x: Share, seen: CausalBlocks, row_bits: int) -> Share:
+def _as_means(executor: Executor, x: Share, seen: SeenKeys, row_bits: int) -> Share:
     """Rows [.., T, .] over 2^ceil(log2 L), exactly: times what is left to 2^row_bits, and the point moves."""
-    factors = _by_row(seen, lambda length: 1 << (row_bits - _bits(length)))
+    factors = by_row(seen, lambda length: 1 << (row_bits - _bits(length)))
     return executor.scaled(executor.mul_integer(x, factors), -row_bits)
-
-
-def _by_row(seen: CausalBlocks, number: Callable[[int], int]) -> torch.Tensor:
-    """A public integer of the length of every row, [T, 1]."""
-    return torch.tensor([number(length) for length in seen.lengths], dtype=torch.int64)[:, None]
 
 
 def _bits(length: int) -> int:

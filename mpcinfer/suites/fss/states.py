@@ -56,6 +56,8 @@ def require_features(features: FeatureMap | None, config: ModelConfig, *, padded
         raise ConfigError("a prefix goes with prompts of one length: say so (--equal-lengths)")
     if features == "pairs":
         raise ConfigError("fss: no prefixes of power 2 attention yet")
+    if config.patterns:
+        raise ConfigError("a prefix is read by every row of all heads: not with patterns of keys")
     if config.attention != "softmax":
         raise ConfigError(f"features {features} are for softmax attention, the model has {config.attention}")
 

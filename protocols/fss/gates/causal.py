@@ -20,6 +20,7 @@ from protocols.fss.executors.clear_side import ClearSide
 from protocols.fss.executors.dealer_side import DealerSide
 from protocols.fss.executors.gate import Gate, Shares, shape_only
 from protocols.fss.executors.party_side import PartySide
+from protocols.fss.gates.pattern_blocks import PatternBlocks
 from protocols.fss.preprocessing.correlations import Correlations, Shape, Shared
 from protocols.kernels.ring_products import ring_bmm
 from protocols.kernels.rows import pack_rows, unpack_rows
@@ -122,6 +123,27 @@ class CausalBlocks:
         """Which of the keys that any of some rows sees each row does not see."""
         return ~self._visible(rows, self.seen(rows))
 
+    def products(self, q: torch.Tensor, k: torch.Tensor, ring_bits: int) -> Iterator[torch.Tensor]:
+        """q k^T of [.., T, K] and [.., S, K], packed, block by block."""
+        for group, members in self.groups():
+            keys = k[..., self.seen(group), :].transpose(-1, -2)
+            matrix = ring_bmm(q[..., group, :], keys, ring_bits)
+            for number in members:
+                yield self.pack(matrix, group, self.blocks[number])
+
+    def sizes(self, q: torch.Tensor, k: torch.Tensor) -> Iterator[torch.Tensor]:
+        """What `products` has, in floating point, in parts and zeros among it."""
+        for group, _ in self.groups():
+            matrix = q[..., group, :].double() @ k[..., self.seen(group), :].double().transpose(-1, -2)
+            yield matrix.masked_fill(self.hidden(group), 0.0)
+
+    def unpacked(self, packed: Sequence[torch.Tensor]) -> Iterator[tuple[torch.Tensor, slice]]:
+        """Of what is packed of every block, the rows group by group, with zeros: [.., rows, keys]; and the
+        keys that a group sees."""
+        for group, members in self.groups():
+            rows = [self.unpack(packed[number], group, self.blocks[number]) for number in members]
+            yield torch.cat(rows, -2) if len(rows) > 1 else rows[0], self.seen(group)
+
     def _visible(self, rows: slice, keys: slice) -> torch.Tensor:
         """Which of these keys each of some rows sees."""
         if not self.causal:
@@ -130,6 +152,10 @@ class CausalBlocks:
         at = torch.arange(keys.start, keys.stop)
         up_to = at <= own
         return up_to & (at > own - self.window) if self.window else up_to
+
+
+SeenKeys = CausalBlocks | PatternBlocks
+"""Which keys queries see; patterns have the queries, and the keys, of all heads in one axis."""
 
 
 @final
@@ -148,7 +174,7 @@ class CausalProduct(Gate):
 
     reason: ClassVar[str] = "causal product"
 
-    def __init__(self, blocks: CausalBlocks) -> None:
+    def __init__(self, blocks: SeenKeys) -> None:
         self._blocks = blocks
 
     def correlations(self, *inputs: Share) -> Correlations:
@@ -171,7 +197,7 @@ class CausalProduct(Gate):
         queries, *both = self.correlations(*inputs).values()
         left = torch.cat([q.value, party.shared(queries)], -1)
         right = torch.cat([own.value, -k.value], -1)
-        products = self._products(left, right, q.ring_bits)
+        products = self._blocks.products(left, right, q.ring_bits)
         values = (product.add_(party.shared(item)) for product, item in zip(products, both, strict=True))
         return self._results(values, q, k)
 
@@ -179,27 +205,16 @@ class CausalProduct(Gate):
         q, k, _ = inputs
         queries, *both = self.correlations(*inputs).values()
         dealing.share(queries, q.value)
-        for item, product in zip(both, self._products(q.value, k.value, q.ring_bits), strict=True):
+        for item, product in zip(both, self._blocks.products(q.value, k.value, q.ring_bits), strict=True):
             dealing.share(item, product)
         return self.outputs(*inputs)
 
     def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         q, k, _ = inputs
         if not _fits_words(q, k, k.shape[-1]):
-            for group, _ in self._blocks.groups():
-                keys = k.value[..., self._blocks.seen(group), :].double()
-                sizes = q.value[..., group, :].double() @ keys.transpose(-1, -2)
-                seen = sizes.masked_fill(self._blocks.hidden(group), 0.0)
-                clear.check_magnitude(seen, q.ring_bits, q.frac_bits + k.frac_bits)
-        return self._results(self._products(q.value, k.value, 64), q, k)
-
-    def _products(self, q: torch.Tensor, k: torch.Tensor, ring_bits: int) -> Iterator[torch.Tensor]:
-        """q k^T, packed, block by block."""
-        for group, members in self._blocks.groups():
-            keys = k[..., self._blocks.seen(group), :].transpose(-1, -2)
-            matrix = ring_bmm(q[..., group, :], keys, ring_bits)
-            for number in members:
-                yield self._blocks.pack(matrix, group, self._blocks.blocks[number])
+            for sizes in self._blocks.sizes(q.value, k.value):
+                clear.check_magnitude(sizes, q.ring_bits, q.frac_bits + k.frac_bits)
+        return self._results(self._blocks.products(q.value, k.value, 64), q, k)
 
     def _results(self, values: Iterator[torch.Tensor], q: Share, k: Share) -> Shares:
         return tuple(Share(value, q.frac_bits + k.frac_bits, q.ring_bits) for value in values)
@@ -219,7 +234,7 @@ class CausalMix(Gate):
 
     reason: ClassVar[str] = "causal mix"
 
-    def __init__(self, blocks: CausalBlocks) -> None:
+    def __init__(self, blocks: SeenKeys) -> None:
         self._blocks = blocks
 
     def correlations(self, *inputs: Share) -> Correlations:
@@ -241,10 +256,12 @@ class CausalMix(Gate):
         *masks, both = self.correlations(*inputs).values()
         negated = -v.value
         parts: list[torch.Tensor] = []
-        for group, members in self._blocks.groups():
-            seen = self._blocks.seen(group)
-            opened = self._unpacked([weights[number].value for number in members], members, group)
-            hidden = self._unpacked([party.shared(masks[number]) for number in members], members, group)
+        both_rows = zip(
+            self._blocks.unpacked([w.value for w in weights]),
+            self._blocks.unpacked([party.shared(mask) for mask in masks]),
+            strict=True,
+        )
+        for (opened, seen), (hidden, _) in both_rows:
             part = ring_bmm(opened, own.value[..., seen, :], v.ring_bits)
             parts.append(part.add_(ring_bmm(hidden, negated[..., seen, :], v.ring_bits)))
         return self._result(torch.cat(parts, -2).add_(party.shared(both)), *inputs)
@@ -260,29 +277,15 @@ class CausalMix(Gate):
     def clear(self, clear: ClearSide, *inputs: Share) -> Shares:
         *weights, v, _ = inputs
         if not all(_fits_words(w, v, v.shape[-2]) for w in weights):
-            for rows, seen in self._rows(*weights):
+            for rows, seen in self._blocks.unpacked([w.value for w in weights]):
                 sizes = rows.double() @ v.value[..., seen, :].double()
                 clear.check_magnitude(sizes, v.ring_bits, weights[0].frac_bits + v.frac_bits)
         return self._result(self._mixed(*inputs, ring_bits=64), *inputs)
 
     def _mixed(self, *inputs: Share, ring_bits: int) -> torch.Tensor:
         *weights, v, _ = inputs
-        parts = [ring_bmm(rows, v.value[..., seen, :], ring_bits) for rows, seen in self._rows(*weights)]
-        return torch.cat(parts, -2)
-
-    def _rows(self, *weights: Share) -> Iterator[tuple[torch.Tensor, slice]]:
-        """Unpacked, group by group, and the keys that a group sees."""
-        for group, members in self._blocks.groups():
-            packed = [weights[number].value for number in members]
-            yield self._unpacked(packed, members, group), self._blocks.seen(group)
-
-    def _unpacked(self, packed: list[torch.Tensor], members: Sequence[int], group: slice) -> torch.Tensor:
-        """The rows of some blocks of a group, with zeros: [.., rows, keys that the group sees]."""
-        rows = [
-            self._blocks.unpack(part, group, self._blocks.blocks[number])
-            for part, number in zip(packed, members, strict=True)
-        ]
-        return torch.cat(rows, -2) if len(rows) > 1 else rows[0]
+        rows = self._blocks.unpacked([w.value for w in weights])
+        return torch.cat([ring_bmm(part, v.value[..., seen, :], ring_bits) for part, seen in rows], -2)
 
     def _shape(self, v: Share) -> Shape:
         return (*v.shape[:-2], self._blocks.queries, v.shape[-1])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from parties.meter import Meter
 from protocols.additive.counting_arithmetic import CountingArithmetic
 from protocols.arithmetic.causal_rows import CausalRows
+from protocols.arithmetic.pattern_rows import PatternRows
+from protocols.key_pattern import KeyPattern
 from tests.roundings import clear_executor, share
 
 POSITIONS = [(1, 0), (1, 6), (2, 0), (5, 0), (3, 4)]
@@ -59,3 +63,31 @@ def test_shapes_without_data(tokens: int, start: int) -> None:
     assert rows.unpack(executor, packed).shape == x.shape
     assert rows.hide(executor, x).shape == x.shape
     assert rows.spread(executor, executor.share_from(0, None, (2, tokens))).shape == (2, rows.visible)
+
+
+@pytest.mark.parametrize(("tokens", "start"), POSITIONS)
+def test_rows_of_heads_with_patterns(tokens: int, start: int) -> None:
+    patterns = (KeyPattern(), KeyPattern(1.0, 0.5, 1), KeyPattern(1.5, 0.5, 1, 0.5))
+    executor, rows = clear_executor(), PatternRows(patterns, tokens, start)
+    shape = (2, 3, tokens, rows.keys)
+    x = torch.arange(1.0, 1 + math.prod(shape), dtype=torch.float64).reshape(shape)
+    mask = torch.zeros(shape[1:], dtype=torch.float64)
+    for head, pattern in enumerate(patterns):
+        for i in range(tokens):
+            mask[head, i, pattern.keys(start + i)] = 1
+    packed = rows.pack(executor, share(executor, x))
+    assert torch.equal(executor.open_to(0, packed), torch.stack([part[mask > 0] for part in x]))
+    assert packed.shape == (2, rows.visible)
+    assert rows.lengths == tuple(int(n) for n in mask.sum(-1).flatten())
+    assert torch.equal(executor.open_to(0, rows.unpack(executor, packed)), x * mask)
+    assert torch.equal(executor.open_to(0, rows.hide(executor, share(executor, x))), x * mask)
+    for number in (x[..., 0], x[..., 0].flatten(-2)):
+        spread = rows.unpack(executor, rows.spread(executor, share(executor, number)))
+        assert torch.equal(executor.open_to(0, spread), x[..., :1] * mask)
+    counting = CountingArithmetic(Meter(timed=False))
+    scores = counting.share_from(0, None, shape)
+    packed = rows.pack(counting, scores)
+    assert packed.shape == (2, rows.visible)
+    assert rows.unpack(counting, packed).shape == shape
+    assert rows.hide(counting, scores).shape == shape
+    assert rows.spread(counting, counting.share_from(0, None, shape[:3])).shape == (2, rows.visible)
