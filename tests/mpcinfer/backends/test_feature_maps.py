@@ -32,18 +32,18 @@ def test_squares_over_a_state_are_those_over_its_keys(shift: float, prefix: int)
     assert sums.shape[-2] == feature_count("pairs", WIDTH, shifted=bool(shift))
     state = AttentionState("pairs", sums, torch.full((1, HEADS, 1, 1), form.epsilon * prefix).double())
     own = (each[..., prefix:, :] for each in (k, v))
-    assert (backend.attention(q, *own, 0, form, state=state) - expected).abs().max() < 1e-12
+    assert (backend.attention(q, *own, 0, form, state=state) - expected).abs().max() < 1e-10
     assert features_of(with_one(q, form, None), "pairs").shape[-1] == sums.shape[-2]
 
 
 @pytest.mark.parametrize("features", ["square", "elu"])
 def test_an_empty_state_changes_nothing_and_a_full_one_is_added_to_both_sums(features: FeatureMap) -> None:
     form, backend = AttentionForm(), PlainBackend()
-    q, k, v = (_random(1, HEADS, TOKENS, WIDTH) * at for at in (1.0, 3.0, 2.0))
+    q, k, v = (_random(1, HEADS, TOKENS, WIDTH) * at for at in (1.0, 0.3, 2.0))
     expected = backend.attention(q, k, v, 0, form)
     sums = torch.zeros(1, HEADS, WIDTH, WIDTH + 1, dtype=torch.float64)
     given = backend.attention(q, k, v, 0, form, state=AttentionState(features, sums))
-    assert (given - expected).abs().max() < 1e-12
+    assert (given - expected).abs().max() < 1e-10
     sums[..., -1] = 1e9  # all weight on a prefix whose values are 0
     given = backend.attention(q, k, v, 0, form, state=AttentionState(features, sums))
     assert given.abs().max() < 1e-3
