@@ -59,14 +59,15 @@ def squares_with_state(
     epsilon: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """(s^2 v + phi(q) S) / (sum s^2 + epsilon L + phi(q) z + beside): attention of power 2 over all keys,
-    those of the sums among them. L counts the others; `beside` has epsilon times the number of those.
+    those of the sums among them. L counts the others, and of those `keys`; `beside` may have epsilon times
+    their number instead.
 
     Args:
         q: [B, H, T, K], over sqrt(K); scores: of them, offset and shift included; v: [B, H, S, K].
     """
     visible = visible_keys(scores, start, form.window, causal=form.causal)
     weights = scores.masked_fill(~visible, 0.0).square()
-    lengths = visible.sum(-1, keepdim=True).to(scores)
+    lengths = (visible.sum(-1, keepdim=True) + state.keys).to(scores)
     per_key = form.epsilon if epsilon is None else epsilon[:, None, None]
     added = features_of(with_one(q, form, offset), "pairs") @ state.sums
     added = added if state.beside is None else added + _last(state.beside, added)

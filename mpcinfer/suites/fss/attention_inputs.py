@@ -33,7 +33,7 @@ def published_inputs(
     formats = [
         (q, p.query, widths.score_bits),
         (k, p.key, widths.score_bits),
-        (v, p.value, widths.mix_bits),
+        (v, p.value, widths.value_bits),
     ]
     products, values = widths.extended
     extended = (products, products, values)

@@ -92,6 +92,9 @@ class AttentionWidths:
     product_integer: int
     """The same before their cap."""
     mix_bits: int
+    """Ring bits of weights, and of their product with values."""
+    value_bits: int
+    """Ring bits of values: as many, or those of the states into which they move."""
     sum_bits: int
     quotient_bits: int
     """Ring bits of attention's output as it is computed: those of the layer that reads it, with all fraction

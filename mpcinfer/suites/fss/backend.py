@@ -32,9 +32,11 @@ from mpcinfer.suites.fss.norms import Rows, over_roots
 from mpcinfer.suites.fss.pointwise_norms import pointwise_norm
 from mpcinfer.suites.fss.pooling import sum_without_padding
 from mpcinfer.suites.fss.power_attention import power_attention, relu_attention
+from mpcinfer.suites.fss.power_state import moved_into
 from mpcinfer.suites.fss.range_check import plain_name
 from mpcinfer.suites.fss.residual import sum_at_one_scale, through_gain
 from mpcinfer.suites.fss.residual_widths import post_norm
+from mpcinfer.suites.fss.state_widths import state_widths
 from mpcinfer.suites.fss.turning import turned
 from mpcinfer.suites.fss.widths import RESIDUAL_WRITERS, Widths
 from parties.errors import ConfigError
@@ -257,8 +259,8 @@ class FssBackend(MovingBackend):
         *,
         state: AttentionState[Share] | None = None,
     ) -> Share:
-        if state is not None:
-            raise ConfigError("fss: no attention over states yet")
+        if state is not None and state.features != "pairs":
+            raise ConfigError(f"fss: no attention over a state of features {state.features!r}")
         assert isinstance(k, CachedShare)
         assert isinstance(v, CachedShare)
         around = (self.executor, self._suite, q, k, v, self._widths.attention(self._layer), self._precision)
@@ -268,7 +270,21 @@ class FssBackend(MovingBackend):
             return kernel_attention(*around)
         if form.kind == "relu":
             return relu_attention(*around, form, offset)
-        return power_attention(*around, form, offset, epsilon)
+        return power_attention(*around, form, offset, epsilon, state)
+
+    def into_state(
+        self,
+        state: AttentionState[Share] | None,
+        k: Share,
+        v: Share,
+        form: AttentionForm,
+        offset: Matrix | None,
+    ) -> AttentionState[Share]:
+        assert isinstance(k, CachedShare)
+        assert isinstance(v, CachedShare)
+        widths = state_widths(self._widths.attention(self._layer).weighting, self._precision, "attention")
+        with self.span("state", "matmul"):
+            return moved_into(self.executor, state, k, v, widths, form, offset)
 
     # -- FFN -------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,9 @@ from mpcinfer.backends.parts import Part, Pass, needed
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.site import Site
+from mpcinfer.models.state_cache import require_states
 from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.program import cache_of
 from mpcinfer.suites.fss.range_check import CHECK, for_check
 from mpcinfer.suites.fss.residual_widths import post_norm
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
@@ -38,6 +40,7 @@ def count_fss(plan: Plan, run: Run) -> Bill:
         exact_truncation=is_faithful(plan),
         padded=padded,
         polynomial=has_polynomials(plan),
+        states=plan.chunk > 0,
     )
     first = Evaluation(plan, widths)
     decoder = _decoder(counting, config, first, part, size)
@@ -48,7 +51,9 @@ def count_fss(plan: Plan, run: Run) -> Bill:
         expected = {**expected, **for_check(checking.weights)}
     charge_seeds(counting.meter)
     count_setup(counting, expected)
-    cache: KVCache[Share] = KVCache()
+    if plan.chunk:
+        require_states(config, plan.chunk)
+    cache = cache_of(plan)
     for each in run.passes:
         cache.rewind(each.start, decoder.backend.first_tokens)
         _pass(decoder, first.widths, cache, each, part, size)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mpcinfer.models.decoder import KVCache
 from mpcinfer.sessions.session import rewind_cache
 from mpcinfer.sessions.session_config import MOST_IDLE_S, idle_timeout
 from mpcinfer.suites.fss.program import Program
@@ -21,9 +20,10 @@ from protocols.fss.preprocessing.matrix import Products
 from protocols.fss.preprocessing.seeds import DealerSeeds, drawn_masks, weight_streams
 from protocols.fss.preprocessing.source import RUNS, RunShape, asked_runs
 from protocols.fss.preprocessing.transport import WINDOW_BYTES, Dealt, Outbox, Part, counted
-from protocols.share import Share
 
 _MAX_REQUEST_BYTES = 1 << 17
+REVERSIBLE = 64
+"""Passes that were dealt for a state and never run, at most: of so many the dealer keeps what was before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +46,7 @@ class ModelDealer:
     def __init__(self, program: Program, seeds: DealerSeeds) -> None:
         self._program, self._seeds = program, seeds
         self._matrices, self._hash = program.matrices(), seeds.server.public_hash()
-        self._cache: KVCache[Share] = KVCache()
+        self._cache = program.cache(reversible=REVERSIBLE)
         self._masks = drawn_masks(weight_streams(seeds.server.weights))
         self._ahead: ProductsAhead | None = None
         if not program.sharing.encrypted:
@@ -97,7 +97,7 @@ class ModelDealer:
         return self._ahead.take(number, run.tokens, run.rows)
 
     def _walk_ahead(self, executor: Offline, tokens: int, rows: int) -> None:
-        self._program.walk(executor, self._matrices, KVCache(), tokens, rows=rows)
+        self._program.walk(executor, self._matrices, self._program.cache(), tokens, rows=rows)
 
     def _linear_stream(self, number: int) -> Randomness:
         return self._seeds.client.linear_ahead(number)

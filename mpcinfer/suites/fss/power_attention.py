@@ -11,14 +11,16 @@ before they are opened: all that comes after then has the range of a mean.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
+from mpcinfer.models.attention_state import AttentionState
 from mpcinfer.models.config import AttentionForm
 from mpcinfer.suites.fss.attention import divide, quotient_to_server, row_sums
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.formats import power_formats, relu_formats
+from mpcinfer.suites.fss.power_state import opened_with_state, require_room
 from mpcinfer.suites.fss.precision import Precision
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.cached import CachedShare
@@ -42,6 +44,7 @@ def power_attention(
     form: AttentionForm,
     offset: Matrix | None,
     epsilon: Matrix | None,
+    state: AttentionState[Share] | None = None,
 ) -> Share:
     """s^power / (mean s^power + epsilon) / L of scores s, times v, held by the server for the next layer.
 
@@ -50,23 +53,40 @@ def power_attention(
         k, v: masked [B, H, S, K], kept; the queries are the last T of the S positions.
         offset: [H], the server's, with the fraction bits of scores.
         epsilon: [H], the server's, in place of the form's.
+        state: (power 2) keys and values before, as sums, its keys and S no more than the session has room
+            for.
 
     Cost: at most 4 rounds for power 2, 5 for power 4, 6 for others, and one more as `quotient_to_server`
-        says.
+        says. Over a state as many where truncation is probabilistic; otherwise 6 more.
+
+    Raises:
+        ConfigError: a row has more keys than the session has room for.
     """
     seen, weights, span = CausalBlocks.whole(q.shape[-2], k.shape[-2]), widths.weighting, executor.meter.span
+    v = v if v.ring_bits == widths.mix_bits else v.reduced(widths.mix_bits)
+    before = 0 if state is None else state.keys
+    lengths = [length + before for length in seen.lengths]
+    if state is not None:
+        require_room(lengths[-1], weights)
     with span("scores", "matmul"):
         formats = power_formats(widths, p, form.power)
-        scores = _open_scores(executor, q, k, seen, form.shift, offset, formats.read_frac)
+        scores = _scores(executor, q, k, seen, form.shift, offset, formats.read_frac)
+        if state is None:
+            scores, beyond = executor.one(Open(), scores), None
+        else:
+            shifted = offset is not None or bool(form.shift)
+            scores, beyond = opened_with_state(executor, q, scores, state, widths, p, shifted=shifted)
     with span("power", "power"):
         powers = suite.power(executor, formats, scores)
-        sums = row_sums(executor, [powers], seen)
-        sums = executor.add_public(executor.reduce(sums, widths.sum_bits), _added(sums, seen, form, epsilon))
-        sums = _as_means(executor, sums, seen, weights.row_bits)
+        sums = executor.reduce(row_sums(executor, [powers], seen), widths.sum_bits)
+        sums = sums if beyond is None else executor.add(sums, beyond.sums)
+        sums = executor.add_public(sums, _added(sums, lengths, form, epsilon))
+        sums = _as_means(executor, sums, lengths, weights.row_bits)
         powers, sums = executor.apply(Open(), powers, sums)
     with span("mix", "matmul"):
         mixed = executor.one(CausalMix(seen), powers, v, v.summand)
-        return divide(executor, suite, _as_means(executor, mixed, seen, weights.row_bits), sums, widths, p)
+        mixed = mixed if beyond is None else executor.add(mixed, beyond.mixed)
+        return divide(executor, suite, _as_means(executor, mixed, lengths, weights.row_bits), sums, widths, p)
 
 
 def relu_attention(
@@ -86,7 +106,7 @@ def relu_attention(
     """
     seen, weights, span = CausalBlocks.whole(q.shape[-2], k.shape[-2]), widths.weighting, executor.meter.span
     with span("scores", "matmul"):
-        scores = _open_scores(executor, q, k, seen, form.shift, offset, weights.frac)
+        scores = executor.one(Open(), _scores(executor, q, k, seen, form.shift, offset, weights.frac))
     with span("relu", "relu"):
         protocol = suite.activations["relu"]
         around = relu_formats(protocol, widths, p, exact_truncation=executor.exact_truncation)
@@ -102,15 +122,18 @@ def relu_attention(
         (positive,) = executor.apply(Open(), truncate_locally(executor, positive, weights.frac))
     with span("mix", "matmul"):
         mixed = executor.one(CausalMix(seen), positive, v, v.summand)
-        mixed = truncate_locally(executor, _as_means(executor, mixed, seen, weights.row_bits), weights.mixed)
+        mixed = _as_means(executor, mixed, seen.lengths, weights.row_bits)
+        mixed = truncate_locally(executor, mixed, weights.mixed)
         (mixed,) = executor.apply(Open(), mixed)
         quotient = executor.one(Product(widths.quotient_bits), view(executor, mixed, weights.mixed))
-        shares = _by_row(seen, lambda length: round(2.0 ** (_bits(length) + weights.inverse) / length))
+        shares = _by_row(
+            seen.lengths, lambda length: round(2.0 ** (_bits(length) + weights.inverse) / length)
+        )
         quotient = executor.mul_integer(quotient, shares, weights.inverse)
         return quotient_to_server(executor, quotient, widths, p)
 
 
-def _open_scores(
+def _scores(
     executor: Executor,
     q: Share,
     k: CachedShare,
@@ -119,37 +142,37 @@ def _open_scores(
     offset: Matrix | None,
     frac_bits: int,
 ) -> Share:
-    """q k^T plus offsets and shift, where it can be seen, masked; with the fraction bits that are read."""
+    """q k^T plus offsets and shift, where it can be seen, to be opened; with the fraction bits that are
+    read."""
     scores = executor.one(CausalProduct(seen), q, k, k.summand)
     if shift:
         scores = executor.add_public(scores, round(shift * 2.0**scores.frac_bits))
     if offset is not None:
         assert offset.frac_bits == scores.frac_bits
         scores = executor.add_public(scores, offset.value[:, None])  # at the server alone
-    (scores,) = executor.apply(Open(), truncate_locally(executor, scores, frac_bits))
-    return scores
+    return truncate_locally(executor, scores, frac_bits)
 
 
-def _added(sums: Share, seen: CausalBlocks, form: AttentionForm, epsilon: Matrix | None) -> torch.Tensor:
+def _added(sums: Share, lengths: Sequence[int], form: AttentionForm, epsilon: Matrix | None) -> torch.Tensor:
     """epsilon L for every row, at the scale of the sums: [T, 1], or [H, T, 1] at the server alone."""
     if epsilon is None:
-        return _by_row(seen, lambda length: round(form.epsilon * length * 2.0**sums.frac_bits))
+        return _by_row(lengths, lambda length: round(form.epsilon * length * 2.0**sums.frac_bits))
     rows = epsilon.value[:, None, None].to(torch.int64)
     if rows.is_meta:
         return rows
-    scaled = rows.double() * _by_row(seen, lambda length: length).double()
+    scaled = rows.double() * _by_row(lengths, lambda length: length).double()
     return (scaled * 2.0 ** (sums.frac_bits - epsilon.frac_bits)).round().to(torch.int64)
 
 
-def _as_means(executor: Executor, x: Share, seen: CausalBlocks, row_bits: int) -> Share:
+def _as_means(executor: Executor, x: Share, lengths: Sequence[int], row_bits: int) -> Share:
     """Rows [.., T, .] over 2^ceil(log2 L), exactly: times what is left to 2^row_bits, and the point moves."""
-    factors = _by_row(seen, lambda length: 1 << (row_bits - _bits(length)))
+    factors = _by_row(lengths, lambda length: 1 << (row_bits - _bits(length)))
     return executor.scaled(executor.mul_integer(x, factors), -row_bits)
 
 
-def _by_row(seen: CausalBlocks, number: Callable[[int], int]) -> torch.Tensor:
+def _by_row(lengths: Sequence[int], number: Callable[[int], int]) -> torch.Tensor:
     """A public integer of the length of every row, [T, 1]."""
-    return torch.tensor([number(length) for length in seen.lengths], dtype=torch.int64)[:, None]
+    return torch.tensor([number(length) for length in lengths], dtype=torch.int64)[:, None]
 
 
 def _bits(length: int) -> int:

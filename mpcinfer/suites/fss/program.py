@@ -13,6 +13,7 @@ from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.folded import folded_config
+from mpcinfer.models.state_cache import StateCache, require_states
 from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.range_check import CHECK, for_check, of_check, require_agreement
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
@@ -29,6 +30,15 @@ from protocols.fss.registry import check, has_polynomials
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan
 from protocols.share import Share
+
+
+def cache_of(plan: Plan, reversible: int = 0) -> KVCache[Share]:
+    """An empty cache, as a plan wants it.
+
+    Args:
+        reversible: for a state, of how many passes the moves can be taken back.
+    """
+    return StateCache(chunk=plan.chunk, reversible=reversible) if plan.chunk else KVCache()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +89,8 @@ class Program:
             RangeError: something needs more than 64 bits.
         """
         check(plan)
+        if plan.chunk:
+            require_states(config, plan.chunk)
         batch.require_maskable(config)
         max_context = session_context(config, max_context)
         if not 1 <= max_context <= config.context:
@@ -93,6 +105,7 @@ class Program:
             exact_truncation=is_faithful(plan),
             padded=batch.padded,
             polynomial=has_polynomials(plan),
+            states=plan.chunk > 0,
         )
         second = None
         if check_ranges:
@@ -100,7 +113,7 @@ class Program:
         program = cls(plan, config, dict(ranges), max_context, folded, widths, second, batch)
         # All limits are met now, not in the middle of a run.
         counting = Counting(Meter(timed=False), exact_truncation=is_faithful(plan))
-        program.walk(counting, program.matrices(), KVCache(), 1)
+        program.walk(counting, program.matrices(), program.cache(), 1)
         return program
 
     def matrices(self) -> dict[str, Matrix]:
@@ -109,6 +122,10 @@ class Program:
         if self.second is not None:
             result |= for_check(matrices(self.folded, self.second.widths, sharing=self.sharing))
         return result
+
+    def cache(self, reversible: int = 0) -> KVCache[Share]:
+        """An empty one, as the plan wants it."""
+        return cache_of(self.plan, reversible)
 
     @property
     def layers(self) -> int:
@@ -174,7 +191,7 @@ class Program:
     def dealt_bytes(self, tokens: int) -> int:
         """What a dealer sends the client for a first pass; it is counted, in a tenth of a second."""
         counting = Counting(Meter(timed=False), exact_truncation=is_faithful(self.plan))
-        self.walk(counting, self.matrices(), KVCache(), tokens)
+        self.walk(counting, self.matrices(), self.cache(), tokens)
         return counting.meter.bill().total.offline_bytes_to_client - counting.encrypted.sent[CLIENT]
 
     def to_document(self) -> dict[str, Any]:

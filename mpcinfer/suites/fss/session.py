@@ -11,7 +11,6 @@ from itertools import accumulate
 import torch
 
 from mpcinfer.models.batch import Batch
-from mpcinfer.models.decoder import KVCache
 from mpcinfer.sessions.progress import Stage
 from mpcinfer.sessions.session import PrivateSession, rewind_cache
 from mpcinfer.sessions.tally import Tally
@@ -32,7 +31,6 @@ from protocols.fss.preprocessing.source import CorrelationSource, RunCorrelation
 from protocols.fss.registry import OPERATIONS
 from protocols.plan import disclosures_of
 from protocols.seeding import SEED_LABEL
-from protocols.share import Share
 
 UNUSED = "unused"
 """Under this label the bill shows what was dealt for passes that were never run."""
@@ -78,8 +76,8 @@ class FssPrivateSession(PrivateSession):
             self._weights = weights
         else:
             self._weights = receive_setup(link, program.matrices(), progress.setup)
-        self._cache: KVCache[Share] = KVCache()
-        self._shadow: KVCache[Share] = KVCache()
+        self._cache = program.cache()
+        self._shadow = program.cache(reversible=program.max_context)
         self._asked = deque(asked)
         self._prepared: deque[_Prepared] = deque()
         self._unused = self._unused_bytes = 0
@@ -219,7 +217,7 @@ class FssPrivateSession(PrivateSession):
 
     def _walk_ahead(self, executor: Offline, tokens: int, rows: int) -> None:
         """The offline pass of an executor that computes ahead."""
-        self._program.walk(executor, self._weights, KVCache(), tokens, rows=rows)
+        self._program.walk(executor, self._weights, self._program.cache(), tokens, rows=rows)
 
     def _linear_stream(self, number: int) -> Randomness | None:
         return self._source.linear_ahead(number - self._collected)

@@ -55,6 +55,7 @@ class SharedWidths:
         exact_truncation: exact truncation needs a bit of slack where probabilistic truncation needs none.
         padded: sequences may have padding, which attention must not see.
         polynomial: a shape without weights is one that was trained for polynomials.
+        states: (power 2) values are in the ring of states, into which they move.
 
     Raises:
         RangeError: something needs more than 64 bits.
@@ -71,8 +72,9 @@ class SharedWidths:
         exact_truncation: bool = False,
         padded: bool = False,
         polynomial: bool = False,
+        states: bool = False,
     ) -> None:
-        self.padded, self._polynomial = padded, polynomial
+        self.padded, self._polynomial, self._states = padded, polynomial, states
         self.config, self._seen, self._exact_truncation = config, Seen(ranges), exact_truncation
         self.max_context = min(session_context(config, max_context), config.context)
         self.precision = precision or _precision(config)

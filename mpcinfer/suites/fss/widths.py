@@ -19,6 +19,7 @@ from mpcinfer.suites.fss.ffn_widths import FfnWidths, product_bits
 from mpcinfer.suites.fss.inner_norm_widths import InnerNormWidths, inner_norm_widths
 from mpcinfer.suites.fss.precision import RING_BITS, fits, ring
 from mpcinfer.suites.fss.shared_widths import SharedWidths
+from mpcinfer.suites.fss.state_widths import state_widths
 from parties.errors import RangeError
 
 RESIDUAL_WRITERS = ("attn.out.weight", "ffn.out.weight")
@@ -152,6 +153,7 @@ class Widths(SharedWidths):
         (integer, product), score_bits = self._scores(weights)
         qkv = self._seen.largest(f"{prefix}.qkv/linear", PROFILE.linear)
         mix_bits = ring(weights.largest_mix, weights.frac + p.value, slack=2, what=f"{prefix}.mix")
+        value_bits = state_widths(weights, p, prefix).ring_bits if self._states else mix_bits
         norm, scale, limit = self._read(self.config.norm_before(layer, "attn"))
         turned = scale + (0 if config.qk_norm else self._turning(layer))
         by_position = config.temperature == "position"
@@ -162,7 +164,7 @@ class Widths(SharedWidths):
         exponent = query_exponent(config)
         moved = exponent if config.attention == "gaussian" else 0
         dropped = max(scaled - exponent - p.query, turned - moved - p.key)
-        products, values = score_bits + dropped, mix_bits + scale - p.value
+        products, values = score_bits + dropped, value_bits + scale - p.value
         extended = (products > limit, values > limit)
         if config.qk_norm:
             inner = [self.inner_norm(layer, part) for part in ("attn.q_norm", "attn.k_norm")]
@@ -187,6 +189,7 @@ class Widths(SharedWidths):
             score_integer=integer,
             product_integer=product,
             mix_bits=mix_bits,
+            value_bits=value_bits,
             sum_bits=ring(weights.largest_sum, weights.frac, slack=2, what=f"{prefix}: row sums"),
             quotient_bits=alone if reopened else out_bits,
             held=held,
