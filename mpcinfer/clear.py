@@ -14,6 +14,7 @@ from mpcinfer.generation import Predict, Remembered, Session
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
+from mpcinfer.models.state_cache import cache_of, require_states
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
 from mpcinfer.prompts import Text
@@ -48,6 +49,8 @@ class ClearModel:
     ) -> None:
         self.public = PublicModel.of(model)
         self._model, self._fixed_point, self._plan = model, fixed_point, plan_from(plan, choices)
+        if self._plan.chunk:
+            require_states(model.config, self._plan.chunk)
         self._room = max_context
         self._remembered: Remembered | None = None
 
@@ -132,10 +135,12 @@ class ClearModel:
         """With an empty cache."""
         if self._fixed_point:
             suite = suite_of(self._plan)
-            session = Session(suite.reference(self._model, self._plan, max_context=self._room))
+            decoder = suite.reference(self._model, self._plan, max_context=self._room)
+            session = Session(decoder, cache_of(self._plan.chunk))
         else:
             session = self._plain_session()
         return Remembered(session.step, session.rewind)
 
     def _plain_session(self) -> Session[torch.Tensor, torch.Tensor]:
-        return Session(Decoder(PlainBackend(), *static(self._model.config, self._model.weights)))
+        decoder = Decoder(PlainBackend(), *static(self._model.config, self._model.weights))
+        return Session(decoder, cache_of(self._plan.chunk))

@@ -63,6 +63,15 @@ def with_cache(plan: Plan, cache: str) -> Plan:
     return dataclasses.replace(plan, chunk=int(size), name=f"{plan.name}+cache={cache}")
 
 
+def require_verifiable(plan: Plan) -> None:
+    """Raises ConfigError where one pass over prompt and answer is not what a private run computes."""
+    if plan.chunk:
+        raise ConfigError(
+            "--verify runs prompt and answer in one pass over keys and values, which a state rounds "
+            "otherwise: compare with --local fixed --cache state, or take --cache kv"
+        )
+
+
 def named_plan(name: str) -> Plan:
     """A preset, or the plan of a file; without the check that its protocols exist, which loads them.
 

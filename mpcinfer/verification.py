@@ -14,6 +14,7 @@ import torch
 from mpcinfer.answer import Answer
 from mpcinfer.generation import Session
 from mpcinfer.models.model import Model
+from mpcinfer.plans import require_verifiable
 from mpcinfer.prompts import prompt_ids
 from mpcinfer.sampling import Sampler
 from mpcinfer.suites.registry import suite_of
@@ -86,10 +87,11 @@ def verify(
         max_context: of the session, which rings depend on.
 
     Raises:
-        ConfigError: the plan cannot run the model.
+        ConfigError: the plan cannot run the model, or moves keys and values into states.
 
     Cost: one pass in the clear, of as many tokens as there are. Nothing is revealed: it runs at one party.
     """
+    require_verifiable(plan)
     suite, rows = suite_of(plan), len(logits)
     ids = [*prompt_ids(model, prompt), *answer.ids]
     fed = ids[: len(ids) - len(answer.ids) + rows - 1]

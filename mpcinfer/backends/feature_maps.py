@@ -75,6 +75,24 @@ def squares_with_state(
     return (weights @ v + added[..., :-1]) / (sums + added[..., -1:])
 
 
+def state_of_squares(
+    state: AttentionState[torch.Tensor] | None,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    form: AttentionForm,
+    offset: torch.Tensor | None,
+) -> AttentionState[torch.Tensor]:
+    """A state, or none, with keys and values [B, H, S, K] in it, for attention of power 2."""
+    count = k.shape[-2]
+    if offset is not None or form.shift:
+        column = torch.zeros(1, 1, 1).to(k) if offset is None else offset[:, None, None]
+        k = torch.cat([k, (column + form.shift).expand(*k.shape[:-1], 1)], -1)
+    sums = pairs_of_keys(k).transpose(-1, -2) @ torch.cat([v, torch.ones_like(v[..., :1])], -1)
+    if state is None:
+        return AttentionState("pairs", sums, keys=count)
+    return AttentionState("pairs", state.sums + sums, state.beside, state.keys + count)
+
+
 def with_one(q: torch.Tensor, form: AttentionForm, offset: torch.Tensor | None) -> torch.Tensor:
     """Queries, with a column of ones where scores have an offset or a shift; keys have those in it."""
     if offset is None and not form.shift:

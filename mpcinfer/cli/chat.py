@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mpcinfer.cli import options
+from mpcinfer.cli import cache_options, options
 from mpcinfer.cli.options import Local
 from protocols.plan import DEFAULT_PLAN
 
@@ -31,6 +31,8 @@ def chat(
     ] = None,
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
+    cache: cache_options.Cache = cache_options.CacheKind.KV,
+    chunk: cache_options.Chunk = None,
     tokens: Annotated[int, typer.Option(min=1, help="The most tokens of an answer.")] = 128,
     max_context: options.MaxContext = None,
     system: Annotated[str | None, typer.Option(help="How the model is told to behave.")] = None,
@@ -70,6 +72,7 @@ def chat(
     from mpcinfer.cli.progress import TurnBar
     from mpcinfer.cli.tables import print_bill
 
+    choices = cache_options.with_cache(choices, cache, chunk)
     drafting, bar = Drafting(speculate=speculate, draft_model=draft_model), TurnBar()
     parties = Parties(
         server=server,
@@ -85,7 +88,7 @@ def chat(
         digest=digest,
         check_ranges=check_ranges,
     )
-    with closing(bar), running(model, options.ASSISTANT, local, plan, choices or [], parties) as runner:
+    with closing(bar), running(model, options.ASSISTANT, local, plan, choices, parties) as runner:
         from mpcinfer.chat import Conversation
         from mpcinfer.cli.dialogue import Dialogue
         from mpcinfer.roles.client import PrivateClient

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from mpcinfer.cli import options
+from mpcinfer.cli import cache_options, options
 from mpcinfer.cli.batch import document_of, given, show
 from mpcinfer.cli.options import Local
 from mpcinfer.models.batch import Batch
@@ -49,6 +49,8 @@ def generate(
     ] = None,
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
+    cache: cache_options.Cache = cache_options.CacheKind.KV,
+    chunk: cache_options.Chunk = None,
     tokens: Annotated[int, typer.Option(min=1, help="The most tokens to generate.")] = 24,
     max_context: options.MaxContext = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest token.")] = 0.0,
@@ -98,12 +100,17 @@ def generate(
         mpcinfer generate "a long text" --local private --max-context 4096 --model MODEL --verify
         mpcinfer generate "a, b, c, a, b, c, a," --local private --speculate 4
         mpcinfer generate "for i in" "import os" "class Point:" --local private
+        mpcinfer generate "a long text" --local private --model POWER2_MODEL --cache state --chunk 64
     """
     from mpcinfer.cli.connecting import Drafting, Parties, running
     from mpcinfer.cli.progress import Answering, Waiting
     from mpcinfer.cli.tables import print_bill
     from mpcinfer.cli.verifying import verdict_of
+    from mpcinfer.plans import plan_from, require_verifiable
 
+    choices = cache_options.with_cache(choices, cache, chunk)
+    if verify:
+        require_verifiable(plan_from(plan, choices))
     texts = given(prompts or [], prompt_file)
     batch = Batch.of(len(texts), equal_lengths=equal_lengths)
     if batch.several and (speculate or verify):
@@ -137,7 +144,7 @@ def generate(
         verify=verify,
         batch=batch,
     )
-    with closing(bar), running(model, options.SHIPPED, local, plan, choices or [], parties) as runner:
+    with closing(bar), running(model, options.SHIPPED, local, plan, choices, parties) as runner:
         from mpcinfer.roles.client import PrivateClient
         from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
         from mpcinfer.verification import Witness

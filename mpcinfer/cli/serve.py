@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mpcinfer.cli import options
+from mpcinfer.cli import cache_options, options
 from mpcinfer.cli.dealer_options import dealer_of
 from mpcinfer.sessions.addresses import Identity
 from protocols.plan import DEFAULT_PLAN
@@ -23,6 +23,8 @@ def serve(
     model: options.Model = "tiny-python",
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
+    cache: cache_options.Cache = cache_options.CacheKind.KV,
+    chunk: cache_options.Chunk = None,
     check_ranges: options.CheckRanges = False,
     timeout: options.Timeout = 60.0,
     shaped: options.ShapedAs = None,
@@ -58,7 +60,7 @@ def serve(
     from mpcinfer.sessions.loading import Loading
     from mpcinfer.suites.registry import suite_of
 
-    chosen = plan_from(plan, choices)
+    chosen = plan_from(plan, cache_options.with_cache(choices, cache, chunk))
     suite = suite_of(chosen)
     dealing = dealer_of(
         suite,

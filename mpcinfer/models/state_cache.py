@@ -6,7 +6,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import Any, Generic
 
 from mpcinfer.backends.base import Backend, TensorT, WeightT
 from mpcinfer.models.attention_state import AttentionState, check_features
@@ -110,9 +110,9 @@ class StateCache(KVCache[TensorT]):
     ) -> AttentionState[TensorT]:
         """A layer's state with its next `count` keys and values."""
         k, v = self.keys[layer], self.values[layer]
-        first = [backend.repeat_heads(backend.first_tokens(each, count), groups) for each in (k, v)]
         self.keys[layer], self.values[layer] = (backend.all_but_first_tokens(each, count) for each in (k, v))
-        return backend.into_state(state, *first, form, offset)
+        k, v = (backend.repeat_heads(backend.first_tokens(each, count), groups) for each in (k, v))
+        return backend.into_state(state, k, v, form, offset)
 
     def _remember(self) -> None:
         self.past.append(_Before(self.last_move, [*self.keys], [*self.values], [*self.states]))
@@ -131,6 +131,11 @@ class StateCache(KVCache[TensorT]):
             before = self.past.pop()
             self.keys[:], self.values[:], self.states[:] = before.keys, before.values, before.states
             self.last_move = before.last_move
+
+
+def cache_of(chunk: int, reversible: int = 0) -> KVCache[Any]:
+    """An empty one: of keys and values where `chunk` is 0. Other arguments as of `StateCache`."""
+    return StateCache(chunk=chunk, reversible=reversible) if chunk else KVCache()
 
 
 def require_states(config: ModelConfig, chunk: int) -> None:

@@ -52,7 +52,6 @@ from protocols.fss.preprocessing.seeds import (
 )
 from protocols.fss.preprocessing.source import RunShape
 from protocols.plan import Plan
-from protocols.share import Share
 from tests.protocols.fss.replay import Replay, Watched, as_drawn, as_noted
 
 PROBABILISTIC, EXACT = get_plan("fss"), get_plan("fss-faithful")

@@ -21,6 +21,7 @@ from tests.mpcinfer.forms import LLAMA_FORM
 from tests.mpcinfer.fss_parties import (
     EXACT,
     PROBABILISTIC,
+    QUICK,
     PrivateRun,
     Steps,
     Whole,
@@ -62,8 +63,7 @@ def calibrated(name: str) -> Model:
 @cache
 def whole(name: str, plan: Plan, chunk: int, precision: Precision | None = None) -> Whole:
     plan = dataclasses.replace(plan, chunk=chunk)
-    arguments = () if precision is None else (precision,)
-    return Whole.of(calibrated(name), plan, MAX_CONTEXT, *arguments)
+    return Whole.of(calibrated(name), plan, MAX_CONTEXT, precision or QUICK)
 
 
 @cache

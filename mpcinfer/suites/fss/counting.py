@@ -6,9 +6,8 @@ from mpcinfer.backends.parts import Part, Pass, needed
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.site import Site
-from mpcinfer.models.state_cache import require_states
+from mpcinfer.models.state_cache import cache_of, require_states
 from mpcinfer.suites.fss.backend import FssBackend
-from mpcinfer.suites.fss.program import cache_of
 from mpcinfer.suites.fss.range_check import CHECK, for_check
 from mpcinfer.suites.fss.residual_widths import post_norm
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
@@ -53,7 +52,7 @@ def count_fss(plan: Plan, run: Run) -> Bill:
     count_setup(counting, expected)
     if plan.chunk:
         require_states(config, plan.chunk)
-    cache = cache_of(plan)
+    cache: KVCache[Share] = cache_of(plan.chunk)
     for each in run.passes:
         cache.rewind(each.start, decoder.backend.first_tokens)
         _pass(decoder, first.widths, cache, each, part, size)

@@ -13,7 +13,7 @@ from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.folded import folded_config
-from mpcinfer.models.state_cache import StateCache, require_states
+from mpcinfer.models.state_cache import cache_of, require_states
 from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.range_check import CHECK, for_check, of_check, require_agreement
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
@@ -30,15 +30,6 @@ from protocols.fss.registry import check, has_polynomials
 from protocols.fss.registry import resolve as resolve_fss
 from protocols.plan import Plan
 from protocols.share import Share
-
-
-def cache_of(plan: Plan, reversible: int = 0) -> KVCache[Share]:
-    """An empty cache, as a plan wants it.
-
-    Args:
-        reversible: for a state, of how many passes the moves can be taken back.
-    """
-    return StateCache(chunk=plan.chunk, reversible=reversible) if plan.chunk else KVCache()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +116,7 @@ class Program:
 
     def cache(self, reversible: int = 0) -> KVCache[Share]:
         """An empty one, as the plan wants it."""
-        return cache_of(self.plan, reversible)
+        return cache_of(self.plan.chunk, reversible)
 
     @property
     def layers(self) -> int:

@@ -41,7 +41,13 @@ def reference_decoder(
     config, weights = fold(model.config, model.weights)
     exact_truncation = rounding is None
     suite = resolve_fss(truncating(plan, exactly=exact_truncation))
-    widths = Widths(config, model.ranges, max_context=max_context, exact_truncation=exact_truncation)
+    widths = Widths(
+        config,
+        model.ranges,
+        max_context=max_context,
+        exact_truncation=exact_truncation,
+        states=plan.chunk > 0,
+    )
     executor = Clear(Meter(), exact_truncation=exact_truncation, randomness=rounding)
     backend = FssBackend(executor, config, widths, suite)
     return Decoder(backend, config, encoded(config, widths, weights, sharing=Sharing.of(suite)))
