@@ -142,6 +142,8 @@ def require_states(config: ModelConfig, chunk: int) -> None:
     """Raises ConfigError where a model has no states, or tokens cannot move so many at a time."""
     if config.head != "vocabulary" or not config.causal:
         raise ConfigError("--cache state: this model reads whole texts and keeps nothing")
+    if config.qk_norm:
+        raise ConfigError("--cache state: this model's queries and keys have norms of their own (qk_norm)")
     check_features("pairs", config.attention, config.power)
     if not 1 <= chunk <= config.context:
         raise ConfigError(f"--chunk {chunk}: from 1 to the context of {config.context}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from mpcinfer.models.bounds import PROFILE, SCORE_MARGIN, Seen, divisor_bounds, integer_bits, score_bound
 from mpcinfer.models.config import AttentionForm, ModelConfig
 from mpcinfer.suites.fss.precision import Precision
+from mpcinfer.suites.fss.state_widths import StateWidths, published_bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +94,8 @@ class AttentionWidths:
     """The same before their cap."""
     mix_bits: int
     """Ring bits of weights, and of their product with values."""
-    value_bits: int
-    """Ring bits of values: as many, or those of the states into which they move."""
+    state: StateWidths | None
+    """Of the states into which keys and values move; None where they stay."""
     sum_bits: int
     quotient_bits: int
     """Ring bits of attention's output as it is computed: those of the layer that reads it, with all fraction
@@ -106,6 +107,11 @@ class AttentionWidths:
     writing: int
     """Fraction bits of the weights that read that output."""
     out_bits: int
+
+    @property
+    def input_bits(self) -> tuple[int, int, int]:
+        """Ring bits of queries, keys and values as they are published: of the widest product each is in."""
+        return published_bits(self.score_bits, self.mix_bits, self.state)
 
 
 HIDDEN = 12.0

@@ -36,7 +36,6 @@ from mpcinfer.suites.fss.power_state import moved_into
 from mpcinfer.suites.fss.range_check import plain_name
 from mpcinfer.suites.fss.residual import sum_at_one_scale, through_gain
 from mpcinfer.suites.fss.residual_widths import post_norm
-from mpcinfer.suites.fss.state_widths import state_widths
 from mpcinfer.suites.fss.turning import turned
 from mpcinfer.suites.fss.widths import RESIDUAL_WRITERS, Widths
 from parties.errors import ConfigError
@@ -282,7 +281,8 @@ class FssBackend(MovingBackend):
     ) -> AttentionState[Share]:
         assert isinstance(k, CachedShare)
         assert isinstance(v, CachedShare)
-        widths = state_widths(self._widths.attention(self._layer).weighting, self._precision, "attention")
+        widths = self._widths.attention(self._layer).state
+        assert widths is not None, "a program without states"
         with self.span("state", "matmul"):
             return moved_into(self.executor, state, k, v, widths, form, offset)
 

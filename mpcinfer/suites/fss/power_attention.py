@@ -20,7 +20,7 @@ from mpcinfer.models.config import AttentionForm
 from mpcinfer.suites.fss.attention import divide, quotient_to_server, row_sums
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.formats import power_formats, relu_formats
-from mpcinfer.suites.fss.power_state import opened_with_state, require_room
+from mpcinfer.suites.fss.power_state import beyond, in_rings_of_products, require_room
 from mpcinfer.suites.fss.precision import Precision
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.cached import CachedShare
@@ -57,13 +57,14 @@ def power_attention(
             for.
 
     Cost: at most 4 rounds for power 2, 5 for power 4, 6 for others, and one more as `quotient_to_server`
-        says. Over a state as many where truncation is probabilistic; otherwise 6 more.
+        says. Over a state as many where truncation is probabilistic; otherwise 4 more.
 
     Raises:
         ConfigError: a row has more keys than the session has room for.
     """
     seen, weights, span = CausalBlocks.whole(q.shape[-2], k.shape[-2]), widths.weighting, executor.meter.span
-    v = v if v.ring_bits == widths.mix_bits else v.reduced(widths.mix_bits)
+    own = q  # in the ring of states, which the scores' may be narrower than
+    q, k, v = in_rings_of_products(executor, q, k, v, widths)
     before = 0 if state is None else state.keys
     lengths = [length + before for length in seen.lengths]
     if state is not None:
@@ -71,21 +72,22 @@ def power_attention(
     with span("scores", "matmul"):
         formats = power_formats(widths, p, form.power)
         scores = _scores(executor, q, k, seen, form.shift, offset, formats.read_frac)
-        if state is None:
-            scores, beyond = executor.one(Open(), scores), None
-        else:
-            shifted = offset is not None or bool(form.shift)
-            scores, beyond = opened_with_state(executor, q, scores, state, widths, p, shifted=shifted)
+        scores = executor.one(Open(), scores)
+    added = None
+    if state is not None:
+        shifted = offset is not None or bool(form.shift)
+        with span("state", "matmul"):
+            added = beyond(executor, own, state, widths, shifted=shifted)
     with span("power", "power"):
         powers = suite.power(executor, formats, scores)
         sums = executor.reduce(row_sums(executor, [powers], seen), widths.sum_bits)
-        sums = sums if beyond is None else executor.add(sums, beyond.sums)
+        sums = sums if added is None else executor.add(sums, added.sums)
         sums = executor.add_public(sums, _added(sums, lengths, form, epsilon))
         sums = _as_means(executor, sums, lengths, weights.row_bits)
         powers, sums = executor.apply(Open(), powers, sums)
     with span("mix", "matmul"):
         mixed = executor.one(CausalMix(seen), powers, v, v.summand)
-        mixed = mixed if beyond is None else executor.add(mixed, beyond.mixed)
+        mixed = mixed if added is None else executor.add(mixed, added.mixed)
         return divide(executor, suite, _as_means(executor, mixed, lengths, weights.row_bits), sums, widths, p)
 
 

@@ -1,12 +1,9 @@
 """Power attention over a state: sums over pairs of keys in place of the keys, read by pairs of queries.
 
-Reading, beside the steps of `power_attention`, in its rounds where truncation is probabilistic:
-
-1. Products x_a x_b, a <= b, of masked queries; opened together with the scores.
-2. Pairs times the state, which was opened when it last changed: nothing is sent.
-
-Moving keys into it: pairs of the keys, opened; their product with the values, added to what was there; that
-is opened under a fresh mask, which stays until more is added. Two rounds, three where heads have an offset.
+Reading sends nothing: what a query finds in the state is a product of masked values that are opened already.
+Moving keys into it: the product of their pairs with the values is added to what was there, and the sum opened
+under a fresh mask in the ring that holds it, whose upper bits are opened then. The mask stays until more is
+added. Pairs are opened nowhere (`pairs.py`).
 """
 
 from __future__ import annotations
@@ -19,27 +16,29 @@ from torch.nn import functional
 from mpcinfer.models.attention_state import AttentionState
 from mpcinfer.models.config import AttentionForm
 from mpcinfer.suites.fss.attention_widths import AttentionWidths, Weighting
-from mpcinfer.suites.fss.precision import Precision
-from mpcinfer.suites.fss.state_widths import StateWidths, state_widths
+from mpcinfer.suites.fss.state_widths import StateWidths
 from parties.errors import ConfigError
 from protocols.fss.executors.executor import Executor
-from protocols.fss.gates.cached import CachedShare
-from protocols.fss.gates.causal import CausalBlocks, CausalMix
+from protocols.fss.gates.cached import CachedShare, to_cached
 from protocols.fss.gates.opening import Open
-from protocols.fss.gates.polynomial import Product
-from protocols.fss.operations.rescale import in_scale, nearest, truncate_locally, view
+from protocols.fss.gates.pairs import ReadPairs, SumOfPairs, pair_count
+from protocols.fss.gates.widening import Widen
+from protocols.fss.operations.rescale import in_scale, truncate_locally
 from protocols.fss.preprocessing.matrix import Matrix
 from protocols.share import Share
 
 
-def opened_state(executor: Executor, sums: Share) -> CachedShare:
+def opened_state(executor: Executor, sums: Share, widths: StateWidths) -> CachedShare:
     """Additive sums [.., R, K + 1], for any number of queries to read.
 
-    Cost: 1 round; ring_bits an element each way; no key.
-    Reveals: sums + r, uniform: r is a fresh uniform mask.
+    Cost: 2 rounds, or 1 where their ring is that of reading; read_bits an element each way, and a key of as
+        many, and of the bits above sum_bits, to the server.
+    Reveals: sums + r, uniform: r is a fresh uniform mask, whose upper bits are drawn with the second opening.
     """
-    (opened,) = executor.apply(Open(), sums)
-    return CachedShare(opened.value, opened.frac_bits, opened.ring_bits, opened.held, own=sums.value)
+    (opened,) = executor.apply(Open(), executor.reduce(sums, widths.sum_bits))
+    if widths.sum_bits < widths.read_bits:
+        opened = executor.one(Widen(widths.read_bits), opened)
+    return to_cached(executor, opened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,46 +63,51 @@ def require_room(keys: int, weights: Weighting) -> None:
         )
 
 
-def opened_with_state(
+def in_rings_of_products(
+    executor: Executor, q: Share, k: CachedShare, v: CachedShare, widths: AttentionWidths
+) -> tuple[Share, CachedShare, CachedShare]:
+    """Queries, keys and values, which states may have published in wider rings, for attention beside them."""
+    if widths.state is None:
+        return q, k, v
+    k, v = k.reduced(widths.score_bits), v.reduced(widths.mix_bits)
+    return executor.reduce(q, widths.score_bits), k, v
+
+
+def beyond(
     executor: Executor,
     q: Share,
-    scores: Share,
     state: AttentionState[Share],
     widths: AttentionWidths,
-    p: Precision,
     *,
     shifted: bool,
-) -> tuple[Share, Beyond]:
-    """Scores, masked, and what the state adds to what becomes of them.
+) -> Beyond:
+    """What a state adds to what becomes of scores.
 
     Args:
-        q: masked [B, H, T, K]; scores: additive, to be opened.
+        q: masked [B, H, T, K], in the ring of reading.
         shifted: features are of [q, 1].
 
-    Cost: the scores' round, R ring_bits a query each way; 5 rounds more where truncation is exact. Key, to
-        the server: that of the pairs' products, ring_bits for each of the pairs once more and of the results.
+    Cost: nothing online; where truncation is exact, 2 rounds each for both. Key: as `ReadPairs`.
+
+    Raises:
+        ConfigError: a state of other features, or a session whose rings are not made for states.
     """
-    of = state_widths(widths.weighting, p, "attention")
-    rows = _with_column(executor, q, 1 << q.frac_bits) if shifted else q
-    wide = of.ring_bits + 2 * of.query_read - of.query
-    pairs = truncate_locally(executor, _pairs(executor, rows, of.query_read, wide), of.query)
-    scores, pairs = executor.apply(Open(), scores, pairs)
-    (pairs,) = nearest(executor, (pairs, of.query, of.ring_bits))
-    sums = state.sums
+    of, sums = widths.state, state.sums
+    if of is None:
+        raise ConfigError("the rings of this session are not made for states: Widths(states=True)")
     assert isinstance(sums, CachedShare)
-    if sums.shape[-2] != pairs.shape[-1]:
-        raise ConfigError(f"a state of {sums.shape[-2]} features, queries have {pairs.shape[-1]}")
+    q = _with_column(executor, q, 1 << q.frac_bits) if shifted else q
+    if sums.shape[-2] != pair_count(q.shape[-1]):
+        raise ConfigError(f"a state of {sums.shape[-2]} features, queries have {pair_count(q.shape[-1])}")
     leading = tuple(q.shape[:-2])
     sums = sums.arranged(lambda t: t.expand(*leading, *t.shape[-2:]))
-    every = CausalBlocks.whole(pairs.shape[-2], pairs.shape[-1], causal=False)
-    packed = executor.map(pairs, lambda t: t.flatten(-2))
-    read = executor.one(CausalMix(every), packed, sums, sums.summand)
-    frac = widths.weighting.frac
+    q = executor.reduce(q, of.read_bits)
+    read, frac = executor.one(ReadPairs(), q, sums, sums.summand), widths.weighting.frac
     mixed = executor.map(read, lambda t: t[..., :-1])
     mixed = _at_scale(executor, mixed, frac + of.value, widths.mix_bits)
     added = executor.map(read, lambda t: t[..., -1:])
     added = _at_scale(executor, added, frac, widths.sum_bits)
-    return scores, Beyond(mixed, added if state.beside is None else executor.add(added, state.beside))
+    return Beyond(mixed, added if state.beside is None else executor.add(added, state.beside))
 
 
 def moved_into(
@@ -119,44 +123,26 @@ def moved_into(
 
     Args:
         state: the keys before; None for none.
-        k, v: masked [B, H, C, K], kept; values in the ring of states.
+        k, v: masked [B, H, C, K], kept, in rings no narrower than keys and values move in.
         offset: [H], the server's.
 
-    Cost: 2 rounds, 3 with an offset; R ring_bits a key and R (K + 1) ring_bits each way, and as the product
-        and the opening say.
-    Reveals: pairs of keys, and the sums, under fresh uniform masks.
+    Cost: as `opened_state`, and a round more with an offset; 2 more where truncation is exact. Key: as
+        `SumOfPairs`.
+    Reveals: the sums, under fresh uniform masks.
     """
-    assert v.ring_bits == widths.ring_bits
-    keys: Share = k
+    keys: Share = Share(k.value, k.frac_bits, widths.moved_bits, k.held)
     if offset is not None:
-        keys = _with_offset(executor, k, form, offset)
+        keys = _with_offset(executor, k.reduced(widths.moved_bits), form, offset)
     elif form.shift:
-        keys = _with_column(executor, k, round(form.shift * 2.0**k.frac_bits))
-    width, count = keys.shape[-1], keys.shape[-2]
-    wide = widths.ring_bits + 2 * widths.key_read - widths.key
-    first, second = torch.triu_indices(width, width)
-    twice = executor.mul_integer(
-        _pairs(executor, keys, widths.key_read, wide), torch.where(first == second, 1, 2)
-    )
-    (pairs,) = executor.apply(Open(), truncate_locally(executor, twice, widths.key))
-    (pairs,) = nearest(executor, (pairs, widths.key, widths.ring_bits))
-    packed = executor.map(pairs, lambda t: t.transpose(-1, -2).flatten(-2))
-    every = CausalBlocks.whole(len(first), count, causal=False)
-    values = _with_ones(executor, v)
-    sums = executor.one(CausalMix(every), packed, values, values.summand)
+        keys = _with_column(executor, keys, round(form.shift * 2.0**k.frac_bits))
+    values = _with_ones(executor, v.reduced(widths.moved_bits))
+    sums = executor.one(SumOfPairs(), keys, values, values.summand)
+    sums = _at_scale(executor, sums, widths.sums, widths.sum_bits)
     before = 0
     if state is not None:
         assert isinstance(state.sums, CachedShare)
         sums, before = executor.add(state.sums.summand, sums), state.keys
-    return AttentionState("pairs", opened_state(executor, sums), keys=before + count)
-
-
-def _pairs(executor: Executor, x: Share, read: int, ring_bits: int) -> Share:
-    """x_a x_b of masked rows, a <= b: additive, of 2 `read` fraction bits."""
-    seen = view(executor, x, read)
-    first, second = torch.triu_indices(x.shape[-1], x.shape[-1])
-    factors = (executor.map(seen, lambda t, at=at: t[..., at]) for at in (first, second))
-    return executor.one(Product(ring_bits), *factors)
+    return AttentionState("pairs", opened_state(executor, sums, widths), keys=before + k.shape[-2])
 
 
 def _at_scale(executor: Executor, x: Share, frac_bits: int, ring_bits: int) -> Share:

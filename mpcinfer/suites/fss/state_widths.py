@@ -5,63 +5,72 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mpcinfer.models.bounds import integer_bits
-from mpcinfer.suites.fss.attention_widths import Weighting
-from mpcinfer.suites.fss.precision import RING_BITS, Precision, fits
+from mpcinfer.suites.fss.precision import RING_BITS, Precision, fits, ring
+from parties.errors import RangeError
 
-_QUERY = 14
-"""Fraction bits of pairs of queries, where powers ask for no more."""
-_LEAST_READ = 6
-"""Fewest fraction bits of queries and keys as pairs are made of them."""
+_LEAST = 4
+"""Fewest fraction bits of sums."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateWidths:
-    """One layer's. Sums have the fraction bits of pairs of keys and of values together, none cut off.
+    """One layer's.
 
     Attributes:
-        ring_bits: of pairs, of sums, and of their product.
-        query, key: fraction bits of pairs of queries and of keys as they are opened.
-        query_read, key_read: fraction bits of what those are products of.
+        sums: fraction bits of the state.
+        moved_bits: ring of keys and values as they move into it, where nothing is cut off yet.
+        sum_bits: ring of the state as it is opened.
+        read_bits: ring of the state and of queries as they read it.
         value: fraction bits of values.
     """
 
-    ring_bits: int
-    query: int
-    key: int
-    query_read: int
-    key_read: int
+    sums: int
+    moved_bits: int
+    sum_bits: int
+    read_bits: int
     value: int
 
-    @property
-    def sums(self) -> int:
-        """Fraction bits of the state."""
-        return self.key + self.value
 
-    @property
-    def read(self) -> int:
-        """Fraction bits of what queries read from it."""
-        return self.query + self.sums
-
-
-def state_widths(weights: Weighting, p: Precision, what: str) -> StateWidths:
-    """Sums of all keys that a session may hold fit, as rows of the attention beside them do.
+def state_widths(read: float, largest: float, p: Precision, max_context: int, what: str) -> StateWidths:
+    """What queries read fits where sums of the attention beside it do; the sums themselves fit as the largest
+    keys and values of a whole session.
 
     Args:
-        weights: of power 2.
+        read: bound on weights times values, and on rows' sums, not divided.
+        largest: bound on keys, values and what is added to scores.
+        max_context: the most keys of a session.
         what: the attention's label.
 
     Raises:
         RangeError: something needs more than 64 bits.
     """
-    key, query = p.key, max(_QUERY, weights.frac - p.key)
-    integer = max(integer_bits(weights.largest_mix), integer_bits(weights.largest_sum))
-    ring_bits = fits(integer + query + key + p.value + 2, f"{what}: a state")
-    reads = [
-        min(usual, (RING_BITS - ring_bits + kept) // 2)  # pairs are cut to `kept` when they are opened
-        for usual, kept in ((p.query, query), (p.key, key))
-    ]
-    if min(reads) < _LEAST_READ or 2 * reads[0] < query or 2 * reads[1] < key:
-        fits(RING_BITS + 2 * _LEAST_READ - min(reads), f"{what}: pairs of queries and keys")
+    exact = 2 * p.key + p.value
+    integer = integer_bits(read)
+    sums = min(exact, RING_BITS - 2 - integer - 2 * p.query)
+    if sums < _LEAST:
+        raise RangeError(
+            f"{what}: a state needs {RING_BITS + _LEAST - sums} bits, a ring has at most {RING_BITS}: take a "
+            "smaller --max-context, or see `mpcinfer calibrate`"
+        )
+    bound = 2.0 * max_context * largest**2 * max(largest, 1.0)
+    moved_bits = ring(bound, exact, slack=2, what=f"{what}: sums of keys")
+    sum_bits, read_bits = moved_bits - (exact - sums), fits(integer + 2 * p.query + sums + 2, what)
     return StateWidths(
-        ring_bits=ring_bits, query=query, key=key, query_read=reads[0], key_read=reads[1], value=p.value
+        sums=sums,
+        moved_bits=moved_bits,
+        sum_bits=min(sum_bits, read_bits),
+        read_bits=read_bits,
+        value=p.value,
     )
+
+
+def published_bits(score_bits: int, mix_bits: int, state: StateWidths | None) -> tuple[int, int, int]:
+    """Ring bits of queries, keys and values as they are published: of the widest product each is in.
+
+    Args:
+        score_bits, mix_bits: of the attention beside the state.
+    """
+    if state is None:
+        return score_bits, score_bits, mix_bits
+    moved = state.moved_bits
+    return max(score_bits, state.read_bits), max(score_bits, moved), max(mix_bits, moved)
