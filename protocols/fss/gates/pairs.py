@@ -42,7 +42,7 @@ class ReadPairs(Gate):
     """Pairs of masked rows [.., T, K] times a masked matrix [.., R, C]: additive [.., T, C].
 
     Inputs: rows, the matrix, and additive shares of it, all in one ring.
-    Cost: no round, nothing online. Key, to the server: ring_bits an element of rows, of pairs, of T K C and of
+    Cost: no round, nothing online. Key, to the server: ring_bits an element of rows, pairs, T K C and of
         the result.
     Reveals: nothing.
     """
@@ -102,7 +102,7 @@ class SumOfPairs(Gate):
     [.., J, K] and [.., J, C], additive [.., R, C]. Products with `pairs_of` queries are squares of scores.
 
     Inputs: rows, values, and additive shares of the values, all in one ring.
-    Cost: no round, nothing online. Key, to the server: ring_bits an element of rows, of pairs, of J K C and of
+    Cost: no round, nothing online. Key, to the server: ring_bits an element of rows, pairs, J K C and of
         the result.
     Reveals: nothing.
     """
