@@ -30,6 +30,7 @@ from bench.protected_data import TABLES as PROTECTED_TABLES
 from bench.records import latest
 from bench.relatives import TABLES as RELATIVE_TABLES
 from bench.speculate import speculation_table
+from bench.streaming import TABLES as STREAMING_TABLES
 from bench.two_party_variants import TABLES as TWO_PARTY_TABLES
 from bench.variants_cost import TABLES as VARIANT_TABLES
 from bench.variants_report import TABLES as TRAINED_TABLES
@@ -155,6 +156,7 @@ DOCUMENTS = {
     "docs/polynomial.md": POLYNOMIAL_TABLES,
     "docs/published.md": PUBLISHED_TABLES,
     "docs/methods/relatives.md": RELATIVE_TABLES,
+    "docs/methods/streaming.md": STREAMING_TABLES,
     "docs/two-party.md": TWO_PARTY_TABLES,
     "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},
 }
