@@ -52,7 +52,7 @@ SMALL = variant(
         layers=2, width=64, heads=4, kv_heads=4, head_width=16, hidden=256, vocabulary=512, context=1024
     ),
 )
-STEPS = 60
+STEPS = 20
 WIDTHS, CHUNKS = (16, 32, 64), (1, 128)
 AT = (128, 256, 512, 1024, 2048, 4096, 8192)
 PREFIXES = (16, 256, 4096, 65536)
@@ -84,9 +84,9 @@ def train(out: Path, steps: int) -> None:
     """`small`, whose text hardly matters, for `measured`; and `text`, which goes on from a power of 4."""
     torch.set_num_threads(1)
     start = load_model(START)
-    _train(out / "small", out / "data", SMALL, steps)
     converted = variant("power2", start.config)
     _train(out / "text", out / "data-start", converted, steps, tokenizer=start.tokenizer)
+    _train(out / "small", out / "data", SMALL, steps)
 
 
 def _train(
@@ -145,9 +145,9 @@ def exact() -> None:
                 )
                 q = q * width**-0.5
                 right = backend.attention(q, k, v, prefix, form)
-                seen, own = ([each[..., part, :] for each in (k, v)] for part in _halves(prefix))
-                state = backend.into_state(None, *seen, form, None)
-                given = backend.attention(q, *own, 0, form, state=state)
+                state = backend.into_state(None, k[..., :prefix, :], v[..., :prefix, :], form, None)
+                own = k[..., prefix:, :], v[..., prefix:, :]
+                given = backend.attention(q, own[0], own[1], 0, form, state=state)
                 apart = max(apart, float((given - right).abs().max() / right.abs().max()))
             _record("exact", {"width": width, "prefix": prefix, "apart": apart}, model="attention alone")
 
@@ -207,10 +207,6 @@ def text(out: Path, new_tokens: int) -> None:
             _record("text", extra, model="tiny-power4, power 2", tokens=prompt, measured=kind == "private")
 
 
-def _halves(at: int) -> tuple[slice, slice]:
-    return slice(0, at), slice(at, None)
-
-
 def _record(case: str, extra: dict[str, Any], *, model: str, tokens: int = 0, measured: bool = False) -> None:
     record = Record(
         case=case, plan="fss", model=model, tokens=tokens, measured=measured, bill={}, extra=extra
@@ -229,8 +225,10 @@ def _latest(case: str, *keys: str) -> dict[tuple[Any, ...], dict[str, Any]]:
 
 def _cost(extra: dict[str, Any]) -> TokenCost:
     lines = ("kept", "kept_offline", "kept_memory")
-    token = extra["token"]
-    return TokenCost(**{name: Linear(**value) if name in lines else value for name, value in token.items()})
+    token: dict[str, Any] = {
+        name: Linear(**value) if name in lines else value for name, value in extra["token"].items()
+    }
+    return TokenCost(**token)
 
 
 def _kilobytes(size: float) -> str:

@@ -168,13 +168,11 @@ def prefixed(widths: AttentionWidths, plan: Plan, precision: Precision) -> Progr
 
     def program(executor: Executor, q: Share, k: Share, v: Share, sums: Share) -> Shares:
         assert widths.state is not None
-        state = AttentionState("pairs", opened_state(executor, sums, widths.state), keys=PREFIX)
-        kept = (to_cached(executor, each) for each in (k, v))
-        return (
-            power_attention(
-                executor, resolve_fss(plan), q, *kept, widths, precision, form, None, None, state
-            ),
-        )
+        held: Share = opened_state(executor, sums, widths.state)
+        state = AttentionState("pairs", held, keys=PREFIX)
+        k, v = to_cached(executor, k), to_cached(executor, v)
+        suite = resolve_fss(plan)
+        return (power_attention(executor, suite, q, k, v, widths, precision, form, None, None, state),)
 
     return program
 
@@ -193,7 +191,7 @@ def test_a_given_state_is_the_reference_and_near_the_long_prompt(plan: Plan) -> 
     q = q[..., PREFIX:, :]
     right = PlainBackend().attention(q, k, v, PREFIX, FORMS["plain"].form_of(0))
     seen = [each[..., :PREFIX, :] for each in (k, v)]
-    sums = PlainBackend().into_state(None, *seen, FORMS["plain"].form_of(0), None).sums
+    sums = PlainBackend().into_state(None, seen[0], seen[1], FORMS["plain"].form_of(0), None).sums
 
     def secret(x: torch.Tensor, frac: int, bits: int, held: Held = Held.MASKED) -> Secret:
         return Secret((x * 2.0**frac).round().long(), frac, bits, held)

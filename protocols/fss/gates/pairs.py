@@ -71,7 +71,8 @@ class ReadPairs(Gate):
         rows, pairs, both, rest = (party.shared(item) for item in self.correlations(*inputs).values())
         result = ring_bmm(pairs_of(x.value), own.value, x.ring_bits)
         result += ring_bmm(pairs - _mixed(x.value, rows), s.value, x.ring_bits)
-        result += (x.value.unsqueeze(-1) * both.unflatten(-1, (x.shape[-1], s.shape[-1]))).sum(-2)
+        both = both.reshape(*x.shape, s.shape[-1])
+        result += (x.value.unsqueeze(-1) * both).sum(-2)
         return (Share(result + rest, 2 * x.frac_bits + s.frac_bits, x.ring_bits),)
 
     def deal(self, dealing: DealerSide, *inputs: Share) -> Shares:
@@ -131,7 +132,7 @@ class SumOfPairs(Gate):
         result = ring_bmm(pairs_of(x.value).transpose(-1, -2), own.value, x.ring_bits)
         result += ring_bmm((pairs - _mixed(x.value, rows)).transpose(-1, -2), v.value, x.ring_bits)
         cross = ring_bmm(x.value.transpose(-1, -2), both, x.ring_bits)
-        cross = cross.unflatten(-1, (x.shape[-1], v.shape[-1]))
+        cross = cross.reshape(*x.shape[:-2], x.shape[-1], x.shape[-1], v.shape[-1])
         first, second = torch.triu_indices(x.shape[-1], x.shape[-1])
         result += cross[..., first, second, :] + cross[..., second, first, :]
         return (self._twice(result + rest, *inputs),)
