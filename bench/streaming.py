@@ -57,6 +57,7 @@ WIDTHS, CHUNKS = (16, 32, 64), (1, 128)
 AT = (128, 256, 512, 1024, 2048, 4096, 8192)
 PREFIXES = (16, 256, 4096, 65536)
 MEASURED = (128, 512)
+TEXT_CHUNKS = (1, 16)
 MODELLED = {16: 1200, 32: 8700, 64: 68000}
 """Break-even without chunks as `methods.md` has it: R (K + 1) words of 8 bytes against 16 bytes a score."""
 PROMPT = "import os\n\n\nclass Window:\n    def __init__(self, parent, title=None):\n        self."
@@ -152,12 +153,12 @@ def exact() -> None:
             _record("exact", {"width": width, "prefix": prefix, "apart": apart}, model="attention alone")
 
 
-def measured(out: Path, new_tokens: int) -> None:
+def measured(out: Path, new_tokens: int, chunks: Sequence[int], prompts: Sequence[int]) -> None:
     """Private answers of the trained model, three processes on this machine: bytes and seconds a token."""
     folder = out / "small"
     model = load_model(folder)
-    for chunk in (0, *CHUNKS):
-        for tokens in MEASURED:
+    for chunk in chunks:
+        for tokens in prompts:
             count_new = max(new_tokens, chunk + 2)
             choices = [f"cache=state:{chunk}"] if chunk else []
             with private(str(folder), choices=choices, timeout_s=300.0) as client:
@@ -188,11 +189,11 @@ def measured(out: Path, new_tokens: int) -> None:
             _record("measured", extra, model="2 layers, 4 heads of 16", tokens=tokens, measured=True)
 
 
-def text(out: Path, new_tokens: int) -> None:
+def text(out: Path, new_tokens: int, chunks: Sequence[int]) -> None:
     """The same prompt over keys and values, and over states: in float, in fixed point, privately."""
     folder = out / "text"
     model = load_model(folder)
-    for chunk in (0, *CHUNKS):
+    for chunk in chunks:
         choices = [f"cache=state:{chunk}"] if chunk else []
         for kind in ("float", "fixed point", "private"):
             if kind == "private":
@@ -343,13 +344,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/streaming"), help="folder of the model")
     parser.add_argument("--steps", type=int, default=STEPS, help="of training")
     parser.add_argument("--new-tokens", type=int, default=24, help="of an answer, at least")
+    parser.add_argument("--chunks", type=int, nargs="+", help="some of them; 0: keys and values")
+    parser.add_argument("--prompts", type=int, nargs="+", default=list(MEASURED), help="measured: tokens")
     options = parser.parse_args()
     if options.case == "train":
         train(options.out, options.steps)
     elif options.case == "measured":
-        measured(options.out, options.new_tokens)
+        measured(options.out, options.new_tokens, options.chunks or (0, *CHUNKS), options.prompts)
     elif options.case == "text":
-        text(options.out, options.new_tokens)
+        text(options.out, options.new_tokens, options.chunks or (0, *TEXT_CHUNKS))
     else:
         {"counted": counted, "exact": exact}[options.case]()
 
