@@ -100,7 +100,7 @@ def generate(
         mpcinfer generate "a long text" --local private --max-context 4096 --model MODEL --verify
         mpcinfer generate "a, b, c, a, b, c, a," --local private --speculate 4
         mpcinfer generate "for i in" "import os" "class Point:" --local private
-        mpcinfer generate "a long text" --local private --model POWER2_MODEL --cache state --chunk 64
+        mpcinfer generate "a long text" --local private --model MODEL --cache state --chunk 64
     """
     from mpcinfer.cli.connecting import Drafting, Parties, running
     from mpcinfer.cli.progress import Answering, Waiting

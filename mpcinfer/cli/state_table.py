@@ -1,4 +1,4 @@
-"""What `mpcinfer cost --cache state` says of tokens over a state, beside those over keys and values."""
+"""What the command `cost` says of tokens over a state, beside those over keys and values."""
 
 from __future__ import annotations
 
