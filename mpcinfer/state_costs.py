@@ -105,7 +105,7 @@ def token_cost(
         state_offline=means[1],
         kept_rounds=kept[0][2],
         state_rounds=means[2],
-        kept_memory=Linear(first=0.0, each=kept_bytes(config)),
+        kept_memory=Linear(first=0.0, each=float(kept_bytes(config))),
         state_memory=state_bytes(config) + (chunk * kept_bytes(config)),
     )
 
@@ -137,7 +137,7 @@ class _Counter:
         chunk = plan.chunk or before
         lead = [Pass(0, chunk, 1), *(Pass(at, 1, 1) for at in range(chunk, before))]
         less, more = (self._total(plan, passes) for passes in (lead, [*lead, Pass(before, 1, 1)]))
-        return (more[0] - less[0], more[1] - less[1], more[2] - less[2])
+        return (float(more[0] - less[0]), float(more[1] - less[1]), float(more[2] - less[2]))
 
     def _total(self, plan: Plan, passes: Sequence[Pass]) -> tuple[int, int, int]:
         run = Run(
