@@ -33,6 +33,7 @@ from bench.records import latest
 from bench.relatives import TABLES as RELATIVE_TABLES
 from bench.sparse import TABLES as SPARSE_TABLES
 from bench.speculate import speculation_table
+from bench.streaming import TABLES as STREAMING_TABLES
 from bench.two_party_variants import TABLES as TWO_PARTY_TABLES
 from bench.variants_cost import TABLES as VARIANT_TABLES
 from bench.variants_report import TABLES as TRAINED_TABLES
@@ -161,6 +162,7 @@ DOCUMENTS = {
     "docs/methods/prefixes.md": PREFIX_TABLES,
     "docs/methods/relatives.md": RELATIVE_TABLES,
     "docs/methods/sparse.md": SPARSE_TABLES,
+    "docs/methods/streaming.md": STREAMING_TABLES,
     "docs/two-party.md": TWO_PARTY_TABLES,
     "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},
 }

@@ -14,6 +14,7 @@ from mpcinfer.generation import Predict, Remembered, Session
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
+from mpcinfer.models.state_cache import cache_of, require_no_public_prefix, require_states
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
 from mpcinfer.prefix.adapter import PrefixAdapter
@@ -62,6 +63,9 @@ class ClearModel:
             prefix.require_for(self.public)
             require_one_prefix(public_prefix)
         self._model, self._fixed_point, self._plan = model, fixed_point, plan_from(plan, choices)
+        if self._plan.chunk:
+            require_states(model.config, self._plan.chunk)
+            require_no_public_prefix(0 if public_prefix is None else 1)
         self._room = max_context
         self.public_prefix = None if public_prefix is None else public_prefix.of(self.public)
         self._remembered: Remembered | None = None
@@ -159,4 +163,4 @@ class ClearModel:
     def _plain_session(self) -> Session[torch.Tensor, torch.Tensor]:
         config, weights = static(self._model.config, self._model.weights)
         states = () if self._prefix is None else self._prefix.states(torch.float32)
-        return Session(Decoder(PlainBackend(), config, weights, states))
+        return Session(Decoder(PlainBackend(), config, weights, states), cache_of(self._plan.chunk))

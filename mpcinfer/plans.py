@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,10 @@ from parties.errors import ConfigError
 from protocols.plan import Plan
 
 SUFFIX = ".json"
+CACHE = "cache"
+"""Names among the choices how keys and values are kept."""
+CHUNK = 128
+"""Tokens that move into a state at once, where nothing is said."""
 _MAX_BYTES = 1 << 20
 
 
@@ -20,7 +25,7 @@ def plan_from(name: str, choices: Sequence[str] | None = None) -> Plan:
 
     Args:
         name: of a preset, or of a plan file, which ends in `.json`.
-        choices: `operation=protocol`, each.
+        choices: `operation=protocol`, each; and `cache=kv`, `cache=state` or `cache=state:CHUNK`.
 
     Raises:
         ConfigError: no such preset, file, operation or protocol; the known ones are listed.
@@ -31,10 +36,40 @@ def plan_from(name: str, choices: Sequence[str] | None = None) -> Plan:
         operation, equals, protocol = choice.partition("=")
         if not equals or not operation or not protocol:
             raise ConfigError(f"expected OPERATION=PROTOCOL, got {choice!r}")
-        replaced[operation] = protocol
+        if operation == CACHE:
+            plan = with_cache(plan, protocol)
+        else:
+            replaced[operation] = protocol
     plan = plan.replace(**replaced) if replaced else plan
     check(plan)
     return plan
+
+
+def with_cache(plan: Plan, cache: str) -> Plan:
+    """The plan with keys and values kept as they are (`kv`), or as a state into which whole chunks move.
+
+    Args:
+        cache: `kv`, `state`, or `state:CHUNK`, of `CHUNK` tokens where nothing is said.
+
+    Raises:
+        ConfigError: something else, or a chunk of no tokens.
+    """
+    kind, _, size = cache.partition(":")
+    if cache == "kv":
+        return dataclasses.replace(plan, chunk=0)
+    size = size or str(CHUNK)
+    if kind != "state" or not size.isdecimal() or int(size) < 1:
+        raise ConfigError(f"cache={cache}: expected kv, state or state:CHUNK, as many tokens, 1 or more")
+    return dataclasses.replace(plan, chunk=int(size), name=f"{plan.name}+cache={cache}")
+
+
+def require_verifiable(plan: Plan) -> None:
+    """Raises ConfigError where one pass over prompt and answer is not what a private run computes."""
+    if plan.chunk:
+        raise ConfigError(
+            "--verify runs prompt and answer in one pass over keys and values, which a state rounds "
+            "otherwise: compare with --local fixed --cache state, or take --cache kv"
+        )
 
 
 def named_plan(name: str) -> Plan:

@@ -14,6 +14,7 @@ import torch
 from mpcinfer.answer import Answer
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
+from mpcinfer.plans import require_verifiable
 from mpcinfer.prefix.adapter import PrefixAdapter
 from mpcinfer.prompts import prompt_ids
 from mpcinfer.public_prefix import PublicPrefix
@@ -99,10 +100,11 @@ def verify(
         prefix: what every query saw besides.
 
     Raises:
-        ConfigError: the plan cannot run the model.
+        ConfigError: the plan cannot run the model, or moves keys and values into states.
 
     Cost: one pass in the clear, of as many tokens as there are. Nothing is revealed: it runs at one party.
     """
+    require_verifiable(plan)
     suite, rows = suite_of(plan), len(logits)
     asked = (
         prompt_ids(model, prompt)

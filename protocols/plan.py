@@ -26,12 +26,14 @@ class Plan:
         suite: whose operations these are.
         choices: operation -> protocol, for every operation that the suite has.
         fold: norm gains and biases are folded into the next weights, in cleartext, by the server.
+        chunk: keys and values are kept as a state, into which so many tokens move at once; 0 for as they are.
     """
 
     name: str
     suite: str
     choices: Mapping[str, str] = field(hash=False)
     fold: bool = True
+    chunk: int = 0
 
     def digest(self) -> str:
         """Sixteen hex digits that both parties must agree on."""
@@ -39,7 +41,8 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values; `from_json` reads them back."""
-        return {"name": self.name, "suite": self.suite, "choices": dict(self.choices), "fold": self.fold}
+        said = {"name": self.name, "suite": self.suite, "choices": dict(self.choices), "fold": self.fold}
+        return {**said, "chunk": self.chunk} if self.chunk else said
 
     @staticmethod
     def from_json(value: object) -> Plan:
@@ -50,7 +53,10 @@ class Plan:
         """
         fields = cast(dict[str, Any], value) if isinstance(value, dict) else {}
         types = {"name": str, "suite": str, "choices": dict, "fold": bool}
-        sound = set(fields) == set(types) and all(isinstance(fields[key], types[key]) for key in types)
+        sound = set(fields) - {"chunk"} == set(types) and all(
+            isinstance(fields[key], types[key]) for key in types
+        )
+        sound = sound and (type(fields.get("chunk", 1)) is int and fields.get("chunk", 1) > 0)
         if not sound or not all(isinstance(word, str) for pair in fields["choices"].items() for word in pair):
             raise ConfigError("no plan: it has a name, a suite, choices and whether weights are folded")
         return Plan(**fields)

@@ -143,6 +143,22 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         with self.span("mix", "matmul"), self.sized("mix/matmul"):
             return self.matmul(weighting, v)
 
+    def into_state(
+        self,
+        state: AttentionState[TensorT] | None,
+        k: TensorT,
+        v: TensorT,
+        form: AttentionForm,
+        offset: WeightT | None,
+    ) -> AttentionState[TensorT]:
+        """A state, or none, with keys and values [B, H_kv, S, K] of power 2 in it; H heads where scores have
+        an offset a head."""
+        raise ConfigError(f"{type(self).__name__} keeps no keys as states")
+
+    def all_but_first_tokens(self, x: TensorT, count: int) -> TensorT:
+        """[B, H, S, K] -> [B, H, S - count, K], in memory of its own."""
+        raise ConfigError(f"{type(self).__name__} keeps no keys as states")
+
     def gated(self, gate: TensorT, up: TensorT, kind: ActivationKind) -> TensorT:
         """activation(gate) * up, elementwise."""
         with self.span(kind, kind):

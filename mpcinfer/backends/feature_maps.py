@@ -59,19 +59,38 @@ def squares_with_state(
     epsilon: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """(s^2 v + phi(q) S) / (sum s^2 + epsilon L + phi(q) z + beside): attention of power 2 over all keys,
-    those of the sums among them. L counts the others; `beside` has epsilon times the number of those.
+    those of the sums among them. L counts the others, and of those `keys`; `beside` may have epsilon times
+    their number instead.
 
     Args:
         q: [B, H, T, K], over sqrt(K); scores: of them, offset and shift included; v: [B, H, S, K].
     """
     visible = visible_keys(scores, start, form.window, causal=form.causal, patterns=form.patterns)
     weights = scores.masked_fill(~visible, 0.0).square()
-    lengths = visible.sum(-1, keepdim=True).to(scores)
+    lengths = (visible.sum(-1, keepdim=True) + state.keys).to(scores)
     per_key = form.epsilon if epsilon is None else epsilon[:, None, None]
     added = features_of(with_one(q, form, offset), "pairs") @ state.sums
     added = added if state.beside is None else added + _last(state.beside, added)
     sums = weights.sum(-1, keepdim=True) + per_key * lengths
     return (weights @ v + added[..., :-1]) / (sums + added[..., -1:])
+
+
+def state_of_squares(
+    state: AttentionState[torch.Tensor] | None,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    form: AttentionForm,
+    offset: torch.Tensor | None,
+) -> AttentionState[torch.Tensor]:
+    """A state, or none, with keys and values [B, H, S, K] in it, for attention of power 2."""
+    count = k.shape[-2]
+    if offset is not None or form.shift:
+        column = torch.zeros(1, 1, 1).to(k) if offset is None else offset[:, None, None]
+        k = torch.cat([k, (column + form.shift).expand(*k.shape[:-1], 1)], -1)
+    sums = pairs_of_keys(k).transpose(-1, -2) @ torch.cat([v, torch.ones_like(v[..., :1])], -1)
+    if state is None:
+        return AttentionState("pairs", sums, keys=count)
+    return AttentionState("pairs", state.sums + sums, state.beside, state.keys + count)
 
 
 def with_one(q: torch.Tensor, form: AttentionForm, offset: torch.Tensor | None) -> torch.Tensor:

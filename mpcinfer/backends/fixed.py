@@ -24,10 +24,13 @@ from mpcinfer.backends.fixed_functions import (
     rope_table,
     with_half_squares,
 )
+from mpcinfer.backends.fixed_state import fixed_squares_with_state, fixed_state
 from mpcinfer.backends.tensors import TensorBackend
+from mpcinfer.models.attention_state import AttentionState
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
 from mpcinfer.models.rope import Rope
 from mpcinfer.models.turning import Turning
+from parties.errors import ConfigError
 from protocols import fixed_point
 from protocols.fixed_point import decode
 from protocols.typed_tokens import rows_of
@@ -110,6 +113,43 @@ class FixedBackend(TensorBackend):
 
     def kernel_inputs(self, q: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return with_half_squares(q, k, self.frac_bits, self._name("kernel"))
+
+    def attention(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        start: int,
+        form: AttentionForm,
+        offset: torch.Tensor | None = None,
+        epsilon: torch.Tensor | None = None,
+        *,
+        state: AttentionState[torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        if state is None:
+            return super().attention(q, k, v, start, form, offset, epsilon)
+        if state.features != "pairs":
+            raise ConfigError(f"fixed point: no attention over a state of features {state.features!r}")
+        bits, name = self.frac_bits, self._name("state")
+        scores = self.add_offset(self.matmul(q, self.transpose(k)), offset, form.shift)
+        per_key = form.epsilon if epsilon is None else decode(epsilon, EPSILON_BITS)[:, None, None]
+        shifted = offset is not None or bool(form.shift)
+        return fixed_squares_with_state(
+            q, scores, v, start, form, state, per_key, bits, name, shifted=shifted
+        )
+
+    def into_state(
+        self,
+        state: AttentionState[torch.Tensor] | None,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        form: AttentionForm,
+        offset: torch.Tensor | None,
+    ) -> AttentionState[torch.Tensor]:
+        column = None
+        if offset is not None or form.shift:
+            column = self.add_offset(torch.zeros(1, 1, 1, dtype=torch.int64), offset, form.shift)
+        return fixed_state(state, k, v, column, self.frac_bits, self._name("state"))
 
     def cap_scores(self, scores: torch.Tensor, start: int, form: AttentionForm) -> torch.Tensor:
         return capped_scores(scores, form.cap, self.frac_bits, self._name("cap"))

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from mpcinfer.backends.attention_weights import capped, causal_weights
-from mpcinfer.backends.feature_maps import softmax_with_state, squares_with_state
+from mpcinfer.backends.feature_maps import softmax_with_state, squares_with_state, state_of_squares
 from mpcinfer.backends.tensors import TensorBackend
 from mpcinfer.models.attention_state import AttentionState
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
@@ -60,6 +60,16 @@ class PlainBackend(TensorBackend):
         if form.kind == "softmax":
             return softmax_with_state(q, scores, v, start, form, state)
         return squares_with_state(q, scores, v, start, form, state, offset, epsilon)
+
+    def into_state(
+        self,
+        state: AttentionState[torch.Tensor] | None,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        form: AttentionForm,
+        offset: torch.Tensor | None,
+    ) -> AttentionState[torch.Tensor]:
+        return state_of_squares(state, k, v, form, offset)
 
     def kernel_inputs(self, q: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         halves = [x.square().sum(-1, keepdim=True) * -0.5 for x in (q, k)]

@@ -49,5 +49,8 @@ class TensorBackend(Backend[torch.Tensor, torch.Tensor], ABC):
     def first_tokens(self, x: torch.Tensor, count: int) -> torch.Tensor:
         return x[..., :count, :]
 
+    def all_but_first_tokens(self, x: torch.Tensor, count: int) -> torch.Tensor:
+        return x[..., count:, :].clone()
+
     def last_tokens(self, x: torch.Tensor, count: int) -> torch.Tensor:
         return x[..., -count:, :]

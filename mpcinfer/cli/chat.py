@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mpcinfer.cli import options
+from mpcinfer.cli import cache_options, options
 from mpcinfer.cli.options import Local
 from parties.errors import ConfigError
 from protocols.plan import DEFAULT_PLAN
@@ -32,6 +32,8 @@ def chat(
     ] = None,
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
+    cache: cache_options.Cache = cache_options.CacheKind.KV,
+    chunk: cache_options.Chunk = None,
     tokens: Annotated[int, typer.Option(min=1, help="The most tokens of an answer.")] = 128,
     max_context: options.MaxContext = None,
     system: Annotated[str | None, typer.Option(help="How the model is told to behave.")] = None,
@@ -76,6 +78,7 @@ def chat(
     if system is not None and public_prefix is not None:
         raise ConfigError("--public-prefix is the system message: leave --system out")
     known = options.prefix_of(public_prefix, system=True)
+    choices = cache_options.with_cache(choices, cache, chunk)
     drafting, bar = Drafting(speculate=speculate, draft_model=draft_model), TurnBar()
     parties = Parties(
         server=server,
@@ -92,7 +95,7 @@ def chat(
         check_ranges=check_ranges,
         public_prefix=known,
     )
-    with closing(bar), running(model, options.ASSISTANT, local, plan, choices or [], parties) as runner:
+    with closing(bar), running(model, options.ASSISTANT, local, plan, choices, parties) as runner:
         from mpcinfer.chat import Conversation
         from mpcinfer.cli.dialogue import Dialogue
         from mpcinfer.roles.client import PrivateClient

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from mpcinfer.cli import options
+from mpcinfer.cli import cache_options, options
 from mpcinfer.cli.counted import counted
+from mpcinfer.cli.state_table import print_token_costs, token_costs
 from mpcinfer.cli.tables import print_bill
 from mpcinfer.models.batch import MOST_PROMPTS
 from mpcinfer.plans import named_plan
@@ -41,6 +42,8 @@ def cost(
     ] = None,
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
+    cache: cache_options.Cache = cache_options.CacheKind.KV,
+    chunk: cache_options.Chunk = None,
     part: Annotated[Part, typer.Option(help="Bill one part only; `stack` is the blocks.")] = Part.ALL,
     max_context: Annotated[
         int | None,
@@ -88,7 +91,9 @@ def cost(
         mpcinfer cost gpt2 --tokens 16 --new-tokens 8 --public-prefix-tokens 512
         mpcinfer cost gpt2 --tokens 128 --prefix square
         mpcinfer cost gpt2-poly --plan poly --depth
+        mpcinfer cost gpt2-power2 --tokens 256 --new-tokens 64 --cache state --chunk 64
     """
+    choices = cache_options.with_cache(choices, cache, chunk)
     if depth:
         from mpcinfer.cli.depth import print_depth
 
@@ -123,15 +128,21 @@ def cost(
         style="bold",
     )
     print_bill(console, bill, layers=layers, labels=labels)
+    if answer["tokens"] is not None:
+        print_token_costs(console, answer["tokens"])
     for disclosure in answer["disclosures"]:
         console.print(f"note: {disclosure}", style="yellow", markup=False)
 
 
 def _count(model: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """The bill, and what the plan discloses."""
+    """The bill, what the plan discloses, and what tokens cost over a state."""
     from mpcinfer.costs import cost as count
     from mpcinfer.plans import plan_from
     from mpcinfer.suites.registry import disclosures
 
     plan = plan_from(settings["plan"], settings["choices"])
-    return {"bill": count(model, **settings).to_json(), "disclosures": list(disclosures(plan))}
+    return {
+        "bill": count(model, **settings).to_json(),
+        "disclosures": list(disclosures(plan)),
+        "tokens": token_costs(model, plan, settings["max_context"]) if plan.chunk else None,
+    }

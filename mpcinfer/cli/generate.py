@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from mpcinfer.cli import options
+from mpcinfer.cli import cache_options, options
 from mpcinfer.cli.batch import document_of, given, show
 from mpcinfer.cli.options import Local
 from mpcinfer.models.batch import Batch
@@ -49,6 +49,8 @@ def generate(
     ] = None,
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
+    cache: cache_options.Cache = cache_options.CacheKind.KV,
+    chunk: cache_options.Chunk = None,
     tokens: Annotated[int, typer.Option(min=1, help="The most tokens to generate.")] = 24,
     max_context: options.MaxContext = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest token.")] = 0.0,
@@ -102,12 +104,17 @@ def generate(
         mpcinfer generate "for i in" "import os" "class Point:" --local private
         mpcinfer generate "def area(self):" --public-prefix header.py --local private
         mpcinfer generate "for i in" --local private --prefix my.prefix
+        mpcinfer generate "a long text" --local private --model MODEL --cache state --chunk 64
     """
     from mpcinfer.cli.connecting import Drafting, Parties, running
     from mpcinfer.cli.progress import Answering, Waiting
     from mpcinfer.cli.tables import print_bill
     from mpcinfer.cli.verifying import verdict_of
+    from mpcinfer.plans import plan_from, require_verifiable
 
+    choices = cache_options.with_cache(choices, cache, chunk)
+    if verify:
+        require_verifiable(plan_from(plan, choices))
     texts = given(prompts or [], prompt_file)
     known = options.prefix_of(public_prefix, system=chat)
     batch = Batch.of(len(texts), equal_lengths=equal_lengths)
@@ -145,7 +152,7 @@ def generate(
         public_prefix=known,
         prefix=prefix,
     )
-    with closing(bar), running(model, options.SHIPPED, local, plan, choices or [], parties) as runner:
+    with closing(bar), running(model, options.SHIPPED, local, plan, choices, parties) as runner:
         from mpcinfer.roles.client import PrivateClient
         from mpcinfer.sampling import make_sampler, seeded_uniform, system_uniform
         from mpcinfer.verification import Witness

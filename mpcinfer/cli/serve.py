@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mpcinfer.cli import options
+from mpcinfer.cli import cache_options, options
 from mpcinfer.cli.dealer_options import dealer_of
 from mpcinfer.sessions.addresses import Identity
 from protocols.plan import DEFAULT_PLAN
@@ -24,6 +24,8 @@ def serve(
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     prefix: options.Prefix = None,
+    cache: cache_options.Cache = cache_options.CacheKind.KV,
+    chunk: cache_options.Chunk = None,
     check_ranges: options.CheckRanges = False,
     public_prefix: options.PublicPrefix = None,
     public_prefix_system: Annotated[
@@ -70,7 +72,7 @@ def serve(
     from mpcinfer.sessions.loading import Loading
     from mpcinfer.suites.registry import suite_of
 
-    chosen = plan_from(plan, choices)
+    chosen = plan_from(plan, cache_options.with_cache(choices, cache, chunk))
     suite = suite_of(chosen)
     dealing = dealer_of(
         suite,

@@ -32,11 +32,14 @@ class AttentionState(Generic[TensorT]):
             what is added to the row's sum.
         beside: [1 or B, H, 1, 1], added to the row's sum as it is, such as epsilon times the number of keys;
             None for nothing.
+        keys: how many keys more, of those in the sums, every row counts among its own: it is as long, and has
+            epsilon for each. Public; 0 where their number is hidden.
     """
 
     features: FeatureMap
     sums: TensorT
     beside: TensorT | None = None
+    keys: int = 0
 
 
 def feature_scale(head_width: int) -> float:

@@ -15,7 +15,7 @@ import torch
 from mpcinfer.backends.attention_weights import capped
 from mpcinfer.backends.base import Backend, TensorT, WeightT
 from mpcinfer.models.attention_state import AttentionState
-from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.config import AttentionForm, ModelConfig
 from mpcinfer.models.kept_heads import KeptHeads
 from mpcinfer.models.kinds import ActivationKind
 from mpcinfer.models.norm_kinds import POINTWISE
@@ -37,6 +37,21 @@ class KVCache(Generic[TensorT]):
     values: list[TensorT] = field(default_factory=list[TensorT])
     other: KVCache[TensorT] | None = None
     prefix: list[AttentionState[TensorT]] = field(default_factory=list[AttentionState[TensorT]])
+
+    def before(
+        self,
+        layer: int,
+        groups: int,
+        backend: Backend[TensorT, WeightT],
+        form: AttentionForm,
+        offset: WeightT | None,
+    ) -> AttentionState[TensorT] | None:
+        """The first tokens, where they are a state of this layer and no keys and values (`StateCache`).
+
+        Args:
+            groups: so many query heads share a head of keys.
+        """
+        return None
 
     def beside(self) -> KVCache[TensorT]:
         """That of the second evaluation."""
@@ -270,16 +285,20 @@ class Decoder(Generic[TensorT, WeightT]):
                 q = backend.apply_temperature(q, self.weights[f"layer{layer}.attn.log_temperature"], first)
             caching = cache is not None and not of.one_row_of
             q, k, v = backend.attention_inputs(q, k, v, of.start if caching else None)
-            if cache is not None:
-                cache.extend(layer, k, v, backend)
-                k, v = cache.keys[layer], cache.values[layer]
-            k, v = kept.of_keys(backend, k), kept.of_keys(backend, v)
-            head_numbers = (
+            state = self.prefix[layer] if self.prefix else None
+            groups, form = config.heads // config.kv_heads, config.form_of(layer)
+            offset, epsilon = (
                 kept.of_numbers(backend, self.weights.get(f"layer{layer}.attn.{name}"))
                 for name in ("offset", "epsilon")
             )
-            state = self.prefix[layer] if self.prefix else None
-            mixed = backend.attention(q, k, v, start, config.form_of(layer), *head_numbers, state=state)
+            if cache is not None:
+                before = cache.before(layer, groups, backend, form, offset)
+                if before is not None:
+                    start, state = start - before.keys, before
+                cache.extend(layer, k, v, backend)
+                k, v = cache.keys[layer], cache.values[layer]
+            k, v = kept.of_keys(backend, k), kept.of_keys(backend, v)
+            mixed = backend.attention(q, k, v, start, form, offset, epsilon, state=state)
             mixed = kept.placed(backend, mixed)
             out = self._linear(backend.merge_heads(mixed), f"layer{layer}.attn.out", "out")
             return self._norm(out, layer, "attn.post") if config.post_norms else out

@@ -123,6 +123,7 @@ class Suite(ABC):
         plans: presets by name.
         helpers: roles that take part besides server and client: `dealer`, or none.
         modules: what its sessions and dealers compute with, by name, for `load`.
+        keeps_states: keys and values may move into states (`Plan.chunk`).
         dealt_while_running: correlations of a pass come while it runs, and it may wait for them;
             otherwise they are there before it starts.
     """
@@ -132,6 +133,7 @@ class Suite(ABC):
     helpers: ClassVar[tuple[str, ...]] = (DEALER,)
     modules: ClassVar[tuple[str, ...]] = ()
     dealt_while_running: ClassVar[bool] = False
+    keeps_states: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -145,6 +147,10 @@ class Suite(ABC):
             ConfigError: it does not; the message lists what there is.
         """
         check_choices(plan, self.name, self.operations)
+        if plan.chunk and not self.keeps_states:
+            raise ConfigError(
+                f"plan {plan.name}: suite {self.name} keeps keys and values as they are; states are for fss"
+            )
 
     def unused(self, config: ModelConfig) -> set[str]:
         """Operations of a plan that a model has none of, so that their protocols do not matter."""

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from mpcinfer.models.batch import SINGLE, Batch
-from mpcinfer.models.decoder import KVCache
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
 from mpcinfer.suites.fss.dealing import ModelDealer, Writers
@@ -53,7 +52,6 @@ from protocols.fss.preprocessing.seeds import (
 )
 from protocols.fss.preprocessing.source import RunShape
 from protocols.plan import Plan
-from protocols.share import Share
 from tests.protocols.fss.replay import Replay, Watched, as_drawn, as_noted
 
 PROBABILISTIC, EXACT = get_plan("fss"), get_plan("fss-faithful")
@@ -101,6 +99,7 @@ class Whole:
             precision=precision,
             exact_truncation=is_faithful(plan),
             padded=batch.padded,
+            states=plan.chunk > 0,
         )
         return cls(model, dataclasses.replace(program, widths=widths))
 
@@ -243,7 +242,7 @@ def _party(
     else:
         weights = receive_setup(link, program.matrices())
     encrypted = EncryptedProducts(link, InsecureTestRandom(seed + rank))
-    shadow, cache, results = KVCache[Share](), KVCache[Share](), list[Pass]()
+    shadow, cache, results = program.cache(), program.cache(), list[Pass]()
     for number, (ids, dealt) in enumerate(zip(steps, correlations, strict=True)):
         streams = pass_streams(seed, number)[rank]
         linear = _reader(dealt.linear.getvalue() if rank == SERVER else b"")
@@ -276,7 +275,7 @@ def _reader(content: bytes) -> Reader:
 def run_counted(whole: Whole, steps: Steps) -> Bill:
     """The bill, on shapes."""
     counting = Counting(Meter(timed=False), exact_truncation=whole.exact_truncation)
-    weights, cache = whole.program.matrices(), KVCache[Share]()
+    weights, cache = whole.program.matrices(), whole.program.cache()
     charge_seeds(counting.meter)
     count_setup(counting, weights)
     for ids in steps:
@@ -287,8 +286,8 @@ def run_counted(whole: Whole, steps: Steps) -> Bill:
 def run_clear(whole: Whole, steps: Steps, rounding: Randomness | None = None) -> list[torch.Tensor]:
     """The reference's logits, [V] a pass: rounded down, or at random."""
     executor = Clear(Meter(timed=False), exact_truncation=whole.exact_truncation, randomness=rounding)
-    weights, cache = whole.server_weights(), KVCache[Share]()
-    states = None
+    weights = whole.server_weights()
+    cache, states = whole.program.cache(weights), None
     if whole.prefix is not None:
         states = [first + second for first, second in zip(*whole.prefix, strict=True)]
     passes = (whole.program.walk(executor, weights, cache, len(ids), ids, prefix=states) for ids in steps)
@@ -302,7 +301,7 @@ def run_replayed(
 
     Without the run itself, what the client cut off its additive shares is drawn at random.
     """
-    weights, cache, result = whole.server_weights(), KVCache[Share](), list[torch.Tensor]()
+    weights, cache, result = whole.server_weights(), whole.program.cache(), list[torch.Tensor]()
     for number, ids in enumerate(steps):
         low_bits = as_drawn(InsecureTestRandom(seed)) if run is None else as_noted(run.low_bits[number])
         executor = Replay(Meter(timed=False), _dealing(whole, seed, number), low_bits)

@@ -30,11 +30,8 @@ def published_inputs(
 ) -> tuple[Share, ...]:
     """As `publish_inputs`, nothing kept."""
     k, v = (executor.one(MaskAtServer(), x) if x.held is Held.SERVER_HELD else x for x in (k, v))
-    formats = [
-        (q, p.query, widths.score_bits),
-        (k, p.key, widths.score_bits),
-        (v, p.value, widths.mix_bits),
-    ]
+    fractions = (p.query, p.key, p.value)
+    formats = list(zip((q, k, v), fractions, widths.input_bits, strict=True))
     products, values = widths.extended
     extended = (products, products, values)
     least = widths.qkv_integer

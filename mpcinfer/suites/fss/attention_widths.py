@@ -15,6 +15,7 @@ from mpcinfer.models.bounds import PROFILE, SCORE_MARGIN, Seen, divisor_bounds, 
 from mpcinfer.models.config import AttentionForm, ModelConfig
 from mpcinfer.models.prefix_formats import LARGEST_SUM, LEAST_DIVISOR
 from mpcinfer.suites.fss.precision import Precision
+from mpcinfer.suites.fss.state_widths import StateWidths, published_bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,9 @@ class AttentionWidths:
     product_integer: int
     """The same before their cap."""
     mix_bits: int
+    """Ring bits of weights, and of their product with values."""
+    state: StateWidths | None
+    """Of the states into which keys and values move; None where they stay."""
     sum_bits: int
     quotient_bits: int
     """Ring bits of attention's output as it is computed: those of the layer that reads it, with all fraction
@@ -104,6 +108,11 @@ class AttentionWidths:
     writing: int
     """Fraction bits of the weights that read that output."""
     out_bits: int
+
+    @property
+    def input_bits(self) -> tuple[int, int, int]:
+        """Ring bits of queries, keys and values as they are published: of the widest product each is in."""
+        return published_bits(self.score_bits, self.mix_bits, self.state)
 
 
 HIDDEN = 12.0

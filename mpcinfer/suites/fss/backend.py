@@ -32,6 +32,7 @@ from mpcinfer.suites.fss.norms import Rows, over_roots
 from mpcinfer.suites.fss.pointwise_norms import pointwise_norm
 from mpcinfer.suites.fss.pooling import sum_without_padding
 from mpcinfer.suites.fss.power_attention import power_attention, relu_attention
+from mpcinfer.suites.fss.power_state import moved_into
 from mpcinfer.suites.fss.range_check import plain_name
 from mpcinfer.suites.fss.residual import sum_at_one_scale, through_gain
 from mpcinfer.suites.fss.residual_widths import post_norm
@@ -270,15 +271,30 @@ class FssBackend(MovingBackend):
         around = (executor, self._suite, *inputs, widths, self._precision, form)
         if form.kind == "softmax":  # a number that is added to all scores of a row changes nothing
             mixed = softmax_attention(*around, self._padding, state)
+        elif form.kind == "power":
+            mixed = power_attention(*around, offset, epsilon, state)
         elif state is not None:
             raise ConfigError(f"fss: no {form.kind} attention over states")
         elif form.kind == "gaussian":
             mixed = kernel_attention(*around)
-        elif form.kind == "relu":
-            mixed = relu_attention(*around, offset)
         else:
-            mixed = power_attention(*around, offset, epsilon)
+            mixed = relu_attention(*around, offset)
         return by_head(executor, form, mixed)
+
+    def into_state(
+        self,
+        state: AttentionState[Share] | None,
+        k: Share,
+        v: Share,
+        form: AttentionForm,
+        offset: Matrix | None,
+    ) -> AttentionState[Share]:
+        assert isinstance(k, CachedShare)
+        assert isinstance(v, CachedShare)
+        widths = self._widths.attention(self._layer).state
+        assert widths is not None, "a program without states"
+        with self.span("state", "matmul"):
+            return moved_into(self.executor, state, k, v, widths, form, offset)
 
     # -- FFN -------------------------------------------------------------------------------------------------
 

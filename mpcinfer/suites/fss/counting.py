@@ -8,6 +8,7 @@ from mpcinfer.backends.parts import Part, Pass, needed
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.site import Site
+from mpcinfer.models.state_cache import cache_of, require_no_public_prefix, require_states
 from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.public_prefix import BRING_SHAPES, prefix_cache, prefix_matrices
 from mpcinfer.suites.fss.range_check import CHECK, for_check
@@ -44,6 +45,7 @@ def count_fss(plan: Plan, run: Run) -> Bill:
         padded=padded,
         polynomial=has_polynomials(plan),
         state=run.prefix is not None,
+        states=plan.chunk > 0,
     )
     first = Evaluation(plan, widths)
     decoder = _decoder(counting, config, first, part, size)
@@ -60,6 +62,10 @@ def count_fss(plan: Plan, run: Run) -> Bill:
         expected = {**expected, **for_check({**checking.weights, **public_prefix})}
     charge_seeds(counting.meter)
     count_setup(counting, expected)
+    if plan.chunk:
+        require_states(config, plan.chunk)
+        require_no_public_prefix(run.public_prefix)
+        cache = cache_of(plan.chunk)
     for each in run.passes:
         cache.rewind(each.start, decoder.backend.first_tokens)
         _pass(_with_prefix(decoder, first, cache, run), first.widths, cache, each, part, size)

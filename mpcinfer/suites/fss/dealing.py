@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mpcinfer.models.decoder import KVCache
+from mpcinfer.models.state_cache import cache_of
 from mpcinfer.sessions.session import rewind_cache
 from mpcinfer.sessions.session_config import MOST_IDLE_S, idle_timeout
 from mpcinfer.suites.fss.program import Program
@@ -22,9 +22,10 @@ from protocols.fss.preprocessing.matrix import Products
 from protocols.fss.preprocessing.seeds import DealerSeeds, drawn_masks, weight_streams
 from protocols.fss.preprocessing.source import RUNS, RunShape, asked_runs
 from protocols.fss.preprocessing.transport import WINDOW_BYTES, Dealt, Outbox, Part, counted
-from protocols.share import Share
 
 _MAX_REQUEST_BYTES = 1 << 17
+REVERSIBLE = 64
+"""Passes that were dealt for a state and never run, at most: of so many the dealer keeps what was before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +49,8 @@ class ModelDealer:
         self._program, self._seeds = program, seeds
         self._matrices, self._hash = program.matrices(), seeds.server.public_hash()
         self._masks = drawn_masks(weight_streams(seeds.server.weights))
-        self._cache: KVCache[Share] = program.cache(self._matrices, bring_at_dealer(self._masks))
+        bring = bring_at_dealer(self._masks)
+        self._cache = program.cache(self._matrices, bring, reversible=REVERSIBLE)
         self._ahead: ProductsAhead | None = None
         if not program.sharing.encrypted:
             self._ahead = ProductsAhead(
@@ -98,7 +100,7 @@ class ModelDealer:
         return self._ahead.take(number, run.tokens, run.rows)
 
     def _walk_ahead(self, executor: Offline, tokens: int, rows: int) -> None:
-        self._program.walk(executor, self._matrices, KVCache(), tokens, rows=rows)
+        self._program.walk(executor, self._matrices, cache_of(self._program.plan.chunk), tokens, rows=rows)
 
     def _linear_stream(self, number: int) -> Randomness:
         return self._seeds.client.linear_ahead(number)

@@ -71,5 +71,9 @@ class MovingBackend(Backend[Share, Matrix], ABC):
     def first_tokens(self, x: Share, count: int) -> Share:
         return x.first_rows(count)
 
+    def all_but_first_tokens(self, x: Share, count: int) -> Share:
+        assert isinstance(x, CachedShare)
+        return x.arranged(lambda v: v[..., count:, :].clone())
+
     def last_tokens(self, x: Share, count: int) -> Share:
         return self.executor.map(x, lambda v: v[..., -count:, :])

@@ -11,14 +11,18 @@ before they are opened: all that comes after then has the range of a mean.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 
+from mpcinfer.models.attention_state import AttentionState
 from mpcinfer.models.config import AttentionForm
 from mpcinfer.suites.fss.attention import divide, quotient_to_server, row_sums
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.formats import power_formats, relu_formats
+from mpcinfer.suites.fss.power_state import beyond, in_rings_of_products, require_room
 from mpcinfer.suites.fss.precision import Precision
-from mpcinfer.suites.fss.seen_keys import by_entry, by_row, of_heads_by_row, seen_keys
+from mpcinfer.suites.fss.seen_keys import by_entry, of_heads_by_row, seen_keys
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.cached import CachedShare
 from protocols.fss.gates.causal import CausalMix, CausalProduct, SeenKeys
@@ -41,6 +45,7 @@ def power_attention(
     form: AttentionForm,
     offset: Matrix | None,
     epsilon: Matrix | None,
+    state: AttentionState[Share] | None = None,
 ) -> Share:
     """s^power / (mean s^power + epsilon) / L of scores s, times v, held by the server for the next layer.
 
@@ -50,23 +55,42 @@ def power_attention(
             patterns, heads are in the axis of positions (`in_one_axis`), and in the result's.
         offset: [H], the server's, with the fraction bits of scores.
         epsilon: [H], the server's, in place of the form's.
+        state: (power 2) keys and values before, as sums, its keys and S no more than the session has room
+            for.
 
     Cost: at most 4 rounds for power 2, 5 for power 4, 6 for others, and one more as `quotient_to_server`
-        says.
+        says. Over a state as many where truncation is probabilistic; otherwise 4 more.
+
+    Raises:
+        ConfigError: a row has more keys than the session has room for.
     """
     seen, weights, span = seen_keys(q, k, form), widths.weighting, executor.meter.span
+    own = q  # in the ring of states, which the scores' may be narrower than
+    q, k, v = in_rings_of_products(executor, q, k, v, widths)
+    before = 0 if state is None else state.keys
+    lengths = [length + before for length in seen.lengths]
+    if state is not None:
+        require_room(lengths[-1], weights)
     with span("scores", "matmul"):
         formats = power_formats(widths, p, form.power)
-        scores = _open_scores(executor, q, k, seen, form.shift, offset, formats.read_frac)
+        scores = _scores(executor, q, k, seen, form.shift, offset, formats.read_frac)
+        scores = executor.one(Open(), scores)
+    added = None
+    if state is not None:
+        shifted = offset is not None or bool(form.shift)
+        with span("state", "matmul"):
+            added = beyond(executor, own, state, widths, shifted=shifted)
     with span("power", "power"):
         powers = suite.power(executor, formats, scores)
-        sums = row_sums(executor, [powers], seen)
-        sums = executor.add_public(executor.reduce(sums, widths.sum_bits), _added(sums, seen, form, epsilon))
-        sums = _as_means(executor, sums, seen, weights.row_bits)
+        sums = executor.reduce(row_sums(executor, [powers], seen), widths.sum_bits)
+        sums = sums if added is None else executor.add(sums, added.sums)
+        sums = executor.add_public(sums, _added(sums, seen, lengths, form, epsilon))
+        sums = _as_means(executor, sums, lengths, weights.row_bits)
         powers, sums = executor.apply(Open(), powers, sums)
     with span("mix", "matmul"):
         mixed = executor.one(CausalMix(seen), powers, v, v.summand)
-        return divide(executor, suite, _as_means(executor, mixed, seen, weights.row_bits), sums, widths, p)
+        mixed = mixed if added is None else executor.add(mixed, added.mixed)
+        return divide(executor, suite, _as_means(executor, mixed, lengths, weights.row_bits), sums, widths, p)
 
 
 def relu_attention(
@@ -86,7 +110,7 @@ def relu_attention(
     """
     seen, weights, span = seen_keys(q, k, form), widths.weighting, executor.meter.span
     with span("scores", "matmul"):
-        scores = _open_scores(executor, q, k, seen, form.shift, offset, weights.frac)
+        scores = executor.one(Open(), _scores(executor, q, k, seen, form.shift, offset, weights.frac))
     with span("relu", "relu"):
         protocol = suite.activations["relu"]
         around = relu_formats(protocol, widths, p, exact_truncation=executor.exact_truncation)
@@ -102,15 +126,18 @@ def relu_attention(
         (positive,) = executor.apply(Open(), truncate_locally(executor, positive, weights.frac))
     with span("mix", "matmul"):
         mixed = executor.one(CausalMix(seen), positive, v, v.summand)
-        mixed = truncate_locally(executor, _as_means(executor, mixed, seen, weights.row_bits), weights.mixed)
+        mixed = _as_means(executor, mixed, seen.lengths, weights.row_bits)
+        mixed = truncate_locally(executor, mixed, weights.mixed)
         (mixed,) = executor.apply(Open(), mixed)
         quotient = executor.one(Product(widths.quotient_bits), view(executor, mixed, weights.mixed))
-        shares = by_row(seen, lambda length: round(2.0 ** (_bits(length) + weights.inverse) / length))
+        shares = _by_row(
+            seen.lengths, lambda length: round(2.0 ** (_bits(length) + weights.inverse) / length)
+        )
         quotient = executor.mul_integer(quotient, shares, weights.inverse)
         return quotient_to_server(executor, quotient, widths, p)
 
 
-def _open_scores(
+def _scores(
     executor: Executor,
     q: Share,
     k: CachedShare,
@@ -119,33 +146,40 @@ def _open_scores(
     offset: Matrix | None,
     frac_bits: int,
 ) -> Share:
-    """q k^T plus offsets and shift, where it can be seen, masked; with the fraction bits that are read."""
+    """q k^T plus offsets and shift, where it can be seen, to be opened; with the fraction bits that are
+    read."""
     scores = executor.one(CausalProduct(seen), q, k, k.summand)
     if shift:
         scores = executor.add_public(scores, round(shift * 2.0**scores.frac_bits))
     if offset is not None:
         assert offset.frac_bits == scores.frac_bits
         scores = executor.add_public(scores, by_entry(seen, offset.value))  # at the server alone
-    (scores,) = executor.apply(Open(), truncate_locally(executor, scores, frac_bits))
-    return scores
+    return truncate_locally(executor, scores, frac_bits)
 
 
-def _added(sums: Share, seen: SeenKeys, form: AttentionForm, epsilon: Matrix | None) -> torch.Tensor:
+def _added(
+    sums: Share, seen: SeenKeys, lengths: Sequence[int], form: AttentionForm, epsilon: Matrix | None
+) -> torch.Tensor:
     """epsilon L for every row, at the scale of the sums: [T, 1], or [H, T, 1] at the server alone; [H T, 1]
     of patterns."""
     if epsilon is None:
-        return by_row(seen, lambda length: round(form.epsilon * length * 2.0**sums.frac_bits))
+        return _by_row(lengths, lambda length: round(form.epsilon * length * 2.0**sums.frac_bits))
     rows = of_heads_by_row(seen, epsilon.value).to(torch.int64)
     if rows.is_meta:
         return rows
-    scaled = rows.double() * by_row(seen, lambda length: length).double()
+    scaled = rows.double() * _by_row(lengths, lambda length: length).double()
     return (scaled * 2.0 ** (sums.frac_bits - epsilon.frac_bits)).round().to(torch.int64)
 
 
-def _as_means(executor: Executor, x: Share, seen: SeenKeys, row_bits: int) -> Share:
+def _as_means(executor: Executor, x: Share, lengths: Sequence[int], row_bits: int) -> Share:
     """Rows [.., T, .] over 2^ceil(log2 L), exactly: times what is left to 2^row_bits, and the point moves."""
-    factors = by_row(seen, lambda length: 1 << (row_bits - _bits(length)))
+    factors = _by_row(lengths, lambda length: 1 << (row_bits - _bits(length)))
     return executor.scaled(executor.mul_integer(x, factors), -row_bits)
+
+
+def _by_row(lengths: Sequence[int], number: Callable[[int], int]) -> torch.Tensor:
+    """A public integer of the length of every row, [T, 1], or [H T, 1] of patterns."""
+    return torch.tensor([number(length) for length in lengths], dtype=torch.int64)[:, None]
 
 
 def _bits(length: int) -> int:

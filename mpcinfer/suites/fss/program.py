@@ -15,8 +15,9 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.folded import folded_config
 from mpcinfer.models.prefix_formats import features_named
+from mpcinfer.models.state_cache import cache_of, require_no_public_prefix, require_states
 from mpcinfer.suites.fss.backend import FssBackend
-from mpcinfer.suites.fss.public_prefix import Bring, prefix_cache, prefix_matrices
+from mpcinfer.suites.fss.public_prefix import BRING_SHAPES, Bring, prefix_cache, prefix_matrices
 from mpcinfer.suites.fss.range_check import CHECK, for_check, of_check, require_agreement
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
 from mpcinfer.suites.fss.shared_widths import session_context
@@ -91,6 +92,9 @@ class Program:
             RangeError: something needs more than 64 bits.
         """
         check(plan)
+        if plan.chunk:
+            require_states(config, plan.chunk)
+            require_no_public_prefix(public_prefix)
         batch.require_maskable(config)
         require_features(prefix, config, padded=batch.padded)
         max_context = session_context(config, max_context)
@@ -112,6 +116,7 @@ class Program:
             padded=batch.padded,
             polynomial=has_polynomials(plan),
             state=prefix is not None,
+            states=plan.chunk > 0,
         )
         second = None
         if check_ranges:
@@ -128,7 +133,7 @@ class Program:
         )
         # All limits are met now, not in the middle of a run.
         counting = Counting(Meter(timed=False), exact_truncation=is_faithful(plan))
-        program.walk(counting, program.matrices(), KVCache(), 1)
+        program.walk(counting, program.matrices(), cache_of(plan.chunk), 1)
         return program
 
     def matrices(self) -> dict[str, Matrix]:
@@ -143,16 +148,22 @@ class Program:
         public_prefix = prefix_matrices(self.folded, widths, self.public_prefix)
         return matrices(self.folded, widths, sharing=self.sharing) | public_prefix
 
-    def cache(self, weights: Mapping[str, Matrix], bring: Bring) -> KVCache[Share]:
-        """What the first pass of a session follows: nothing, or a public prefix.
+    def cache(
+        self, weights: Mapping[str, Matrix] | None = None, bring: Bring = BRING_SHAPES, *, reversible: int = 0
+    ) -> KVCache[Share]:
+        """What the first pass of a session follows, as the plan keeps it: nothing, or a public prefix.
 
         Args:
-            weights: named as those of `matrices`.
+            weights: named as those of `matrices`; None for the shapes of these.
             bring: makes somebody's part of a prefix's keys or values.
+            reversible: as of `StateCache`.
         """
+        if not self.public_prefix:
+            return cache_of(self.plan.chunk, reversible)
+        weights = self.matrices() if weights is None else weights
         layers, batch = self.folded.layers, self.batch.size
         cache = prefix_cache(weights, layers, batch, bring)
-        if self.second is not None and self.public_prefix:
+        if self.second is not None:
             cache.other = prefix_cache(of_check(weights), layers, batch, bring)
         return cache
 
@@ -229,7 +240,7 @@ class Program:
     def dealt_bytes(self, tokens: int) -> int:
         """What a dealer sends the client for a first pass; it is counted, in a tenth of a second."""
         counting = Counting(Meter(timed=False), exact_truncation=is_faithful(self.plan))
-        self.walk(counting, self.matrices(), KVCache(), tokens)
+        self.walk(counting, self.matrices(), self.cache(), tokens)
         return counting.meter.bill().total.offline_bytes_to_client - counting.encrypted.sent[CLIENT]
 
     def to_document(self) -> dict[str, Any]:

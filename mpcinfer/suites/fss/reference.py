@@ -60,6 +60,7 @@ def reference_decoder(
         max_context=max_context,
         exact_truncation=exact_truncation,
         state=prefix is not None,
+        states=plan.chunk > 0,
     )
     executor = Clear(Meter(), exact_truncation=exact_truncation, randomness=rounding)
     backend = FssBackend(executor, config, widths, suite)

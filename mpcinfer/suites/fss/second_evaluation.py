@@ -59,8 +59,15 @@ def second_evaluation(
     require_no_polynomials(plan)
     if not ranges:
         raise ConfigError("ranges are checked of calibrated models: run `mpcinfer calibrate`")
-    exact = is_faithful(plan)
-    of = partial(Widths, config, max_context=max_context, exact_truncation=exact, padded=padded, state=state)
+    of = partial(
+        Widths,
+        config,
+        max_context=max_context,
+        exact_truncation=is_faithful(plan),
+        padded=padded,
+        state=state,
+        states=plan.chunk > 0,
+    )
     usual, widest, reason = _maxima(plan, of(ranges)), None, ""
     for bits in range(MOST_BITS, 0, -1):
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 
@@ -56,11 +55,6 @@ def by_entry(seen: SeenKeys, heads: torch.Tensor) -> torch.Tensor:
     if isinstance(seen, CausalBlocks):
         return heads[:, None]
     return heads if heads.is_meta else heads.repeat_interleave(torch.tensor(seen.per_head()))
-
-
-def by_row(seen: SeenKeys, number: Callable[[int], int]) -> torch.Tensor:
-    """A public integer of the length of every row, [T, 1] or [H T, 1]."""
-    return torch.tensor([number(length) for length in seen.lengths], dtype=torch.int64)[:, None]
 
 
 def of_heads_by_row(seen: SeenKeys, heads: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from itertools import accumulate
 import torch
 
 from mpcinfer.models.batch import Batch
-from mpcinfer.models.decoder import KVCache
+from mpcinfer.models.state_cache import cache_of
 from mpcinfer.sessions.progress import Stage
 from mpcinfer.sessions.session import PrivateSession, rewind_cache
 from mpcinfer.sessions.tally import Tally
@@ -33,7 +33,6 @@ from protocols.fss.preprocessing.source import CorrelationSource, RunCorrelation
 from protocols.fss.registry import OPERATIONS
 from protocols.plan import disclosures_of
 from protocols.seeding import SEED_LABEL
-from protocols.share import Share
 
 UNUSED = "unused"
 """Under this label the bill shows what was dealt for passes that were never run."""
@@ -82,8 +81,8 @@ class FssPrivateSession(PrivateSession):
         else:
             self._weights = receive_setup(link, program.matrices(), progress.setup)
             bring: Bring = BRING_AT_CLIENT
-        self._cache: KVCache[Share] = program.cache(self._weights, bring)
-        self._shadow: KVCache[Share] = program.cache(self._weights, BRING_SHAPES)
+        self._cache = program.cache(self._weights, bring)
+        self._shadow = program.cache(self._weights, BRING_SHAPES, reversible=program.max_context)
         assert (prefix is None) == (program.prefix is None), "a prefix has summands"
         self._prefix = prefix
         self._asked = deque(asked)
@@ -229,7 +228,7 @@ class FssPrivateSession(PrivateSession):
 
     def _walk_ahead(self, executor: Offline, tokens: int, rows: int) -> None:
         """The offline pass of an executor that computes ahead."""
-        self._program.walk(executor, self._weights, KVCache(), tokens, rows=rows)
+        self._program.walk(executor, self._weights, cache_of(self._program.plan.chunk), tokens, rows=rows)
 
     def _linear_stream(self, number: int) -> Randomness | None:
         return self._source.linear_ahead(number - self._collected)

@@ -56,6 +56,7 @@ class SharedWidths:
         padded: sequences may have padding, which attention must not see.
         polynomial: a shape without weights is one that was trained for polynomials.
         state: attention has a prefix's state beside its keys.
+        states: (power 2) values are in the ring of states, into which they move.
 
     Raises:
         RangeError: something needs more than 64 bits.
@@ -73,8 +74,10 @@ class SharedWidths:
         padded: bool = False,
         polynomial: bool = False,
         state: bool = False,
+        states: bool = False,
     ) -> None:
-        self.padded, self._polynomial, self._state = padded, polynomial, state
+        self.padded, self._polynomial = padded, polynomial
+        self._state, self._states = state, states
         self.config, self._seen, self._exact_truncation = config, Seen(ranges), exact_truncation
         self.max_context = min(session_context(config, max_context), config.context)
         self.precision = precision or _precision(config)

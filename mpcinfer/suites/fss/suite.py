@@ -37,6 +37,7 @@ class FssSuite(Suite):
 
     name = plans.NAME
     plans = plans.PLANS
+    keeps_states = True
     modules = ("mpcinfer.suites.fss.connect", "mpcinfer.suites.fss.dealing", "mpcinfer.suites.fss.ready")
 
     @property

@@ -9,6 +9,7 @@ Ranges come from `mpcinfer calibrate` with the margins below; shapes without wei
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 from mpcinfer.models.bounds import ACTIVATION_MARGIN, PROFILE, integer_bits
@@ -19,6 +20,7 @@ from mpcinfer.suites.fss.ffn_widths import FfnWidths, product_bits
 from mpcinfer.suites.fss.inner_norm_widths import InnerNormWidths, inner_norm_widths
 from mpcinfer.suites.fss.precision import RING_BITS, fits, ring
 from mpcinfer.suites.fss.shared_widths import SharedWidths
+from mpcinfer.suites.fss.state_widths import StateWidths, published_bits, state_widths
 from parties.errors import RangeError
 
 RESIDUAL_WRITERS = ("attn.out.weight", "ffn.out.weight")
@@ -161,8 +163,13 @@ class Widths(SharedWidths):
         # Queries come divided by sqrt(K), both of a Gaussian kernel by its root.
         exponent = query_exponent(config)
         moved = exponent if config.attention == "gaussian" else 0
-        dropped = max(scaled - exponent - p.query, turned - moved - p.key)
-        products, values = score_bits + dropped, mix_bits + scale - p.value
+        dropped = scaled - exponent - p.query, turned - moved - p.key, scale - p.value
+        state = self._state(weights, max(qkv, weights.scores), prefix) if self._states else None
+        needs = [
+            bits + drop
+            for bits, drop in zip(published_bits(score_bits, mix_bits, state), dropped, strict=True)
+        ]
+        products, values = max(needs[:2]), needs[2]
         extended = (products > limit, values > limit)
         if config.qk_norm:
             inner = [self.inner_norm(layer, part) for part in ("attn.q_norm", "attn.k_norm")]
@@ -187,6 +194,7 @@ class Widths(SharedWidths):
             score_integer=integer,
             product_integer=product,
             mix_bits=mix_bits,
+            state=state,
             sum_bits=ring(weights.largest_sum, weights.frac, slack=2, what=f"{prefix}: row sums"),
             quotient_bits=alone if reopened else out_bits,
             held=held,
@@ -194,6 +202,11 @@ class Widths(SharedWidths):
             writing=writing,
             out_bits=out_bits - (frac - held),
         )
+
+    def _state(self, weights: Weighting, largest: float, what: str) -> StateWidths:
+        """RoPE turns numbers up to `largest` into such up to sqrt(2) of it."""
+        read = max(weights.largest_mix, weights.largest_sum)
+        return state_widths(read, math.sqrt(2) * largest, self.precision, self.max_context, what)
 
     def _scores(self, weights: Weighting) -> tuple[tuple[int, int], int]:
         """Integer bits of scores, and of them before their cap; the ring of queries and keys that they are

@@ -44,6 +44,11 @@ class CachedShare(Share):
     def first_rows(self, count: int) -> CachedShare:
         return dataclasses.replace(self, value=self.value[..., :count, :], own=self.own[..., :count, :])
 
+    def reduced(self, ring_bits: int) -> CachedShare:
+        """The same in a narrower ring, for products in it."""
+        assert ring_bits <= self.ring_bits
+        return dataclasses.replace(self, ring_bits=ring_bits, buffers=None)
+
     def arranged(self, arrange: Callable[[torch.Tensor], torch.Tensor]) -> CachedShare:
         """Its elements moved about, as `Executor.map` does."""
         return dataclasses.replace(self, value=arrange(self.value), own=arrange(self.own), buffers=None)
