@@ -77,7 +77,7 @@ class SharedWidths:
         states: bool = False,
     ) -> None:
         self.padded, self._polynomial = padded, polynomial
-        self._state, self._states = state, states
+        self._prefixed, self._states = state, states
         self.config, self._seen, self._exact_truncation = config, Seen(ranges), exact_truncation
         self.max_context = min(session_context(config, max_context), config.context)
         self.precision = precision or _precision(config)
@@ -120,7 +120,7 @@ class SharedWidths:
                 self.precision,
                 self.max_context,
                 padded=self.padded,
-                state=self._state,
+                state=self._prefixed,
             )
             for layer in layers
         ]
