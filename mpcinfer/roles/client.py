@@ -14,6 +14,7 @@ from mpcinfer.generation import Predict, Remembered
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.public_document import require_digest
+from mpcinfer.prompt_weights.weights import PromptWeights, private_columns
 from mpcinfer.prompts import Text, prompt_ids, require_room
 from mpcinfer.reading import Labelled, embeddings, labelled
 from mpcinfer.roles.next_pass import NextPass
@@ -49,7 +50,7 @@ class PrivateClient:
     ) -> None:
         self.public, self._notes = public, notes
         self._steps, self._channel = steps, channel
-        self._remembered, self._then = Remembered(self._step, steps.rewind), 0
+        self._remembered, self._then = Remembered(self._step, steps.rewind, steps.weigh), 0
         self._speculated: list[Speculation] = []
         self._bill: Bill | None = None
 
@@ -87,6 +88,7 @@ class PrivateClient:
         keep_cache: bool = False,
         speculate: int = 0,
         draft: Draft = look_up,
+        weights: PromptWeights | None = None,
     ) -> Answer:
         """The model's continuation of a text. The server learns its length in tokens, not the text.
 
@@ -100,14 +102,17 @@ class PrivateClient:
                 bytes and computing grow with the tokens of it. The server learns how many drafts each pass
                 has and how many of them were right, which says how predictable the answer is.
             draft: makes them, here and in the clear: `look_up`, or what `mpcinfer.load_draft` gives.
+            weights: how often examples of the prompt count in softmax attention. No byte more or less, and
+                the server cannot tell whether there are any.
 
         Raises:
             ConfigError: an empty prompt, or one that fills the session's maximum context; drafts over a
-                folder of correlations.
+                folder of correlations; weights of examples that the prompt lacks, or for other attention.
             CorrelationExhausted: there are no correlations for it.
             PeerError: the server or the dealer went away or sent what it should not.
-            RangeError: where ranges are checked, a value left its range; the token that it was for, and all
-                after it, are not told to `on_text`.
+            RangeError: weights that are further apart than rings hold, before anything is sent; or, where
+                ranges are checked, a value left its range: the token that it was for, and all after it, are
+                not told to `on_text`.
         """
         if self._steps.batch.several:
             raise ConfigError(
@@ -118,6 +123,7 @@ class PrivateClient:
             if not self._steps.on_demand:
                 raise ConfigError(NO_FOLDER)
             self._speculated.append(drafting)
+        self._remembered.weigh(private_columns(self.public, [prompt], [weights]))
         predict = self._predictions(max_new_tokens, keep_cache, drafting is not None)
         return answer(
             predict,
@@ -137,6 +143,7 @@ class PrivateClient:
         max_new_tokens: int = 24,
         sampler: Sampler | Sequence[Sampler] = greedy,
         on_text: OnBatchText | None = None,
+        weights: Sequence[PromptWeights | None] | None = None,
     ) -> list[Answer]:
         """The model's continuations of several texts, a pass a token for all of them together.
 
@@ -149,6 +156,7 @@ class PrivateClient:
             max_new_tokens: of each answer, at most; all have the room that the longest prompt leaves.
             sampler: for all, or one for each.
             on_text: is told, after each token, a prompt's number, from 0, and its answer so far.
+            weights: of each prompt's examples, as in `complete`; None for a prompt without.
 
         Raises:
             ConfigError: a session of one prompt a pass, too many prompts, an empty one, one that fills the
@@ -162,6 +170,7 @@ class PrivateClient:
             )
         given = Prompts.of(self.public, prompts, steps.batch, steps.first_tokens)
         samplers = [sampler] * given.count if callable(sampler) else list(sampler)
+        self._remembered.weigh(private_columns(self.public, prompts, weights, given.padding))
         self._remembered.forget()
         steps.restart()
         if steps.batch.padded:
@@ -212,6 +221,7 @@ class PrivateClient:
     def _read_pass(self, given: Prompts) -> torch.Tensor:
         """What the head makes of the texts of one pass, [n, outputs]."""
         steps = self._steps
+        self._remembered.weigh(None)
         self._remembered.forget()
         steps.restart()
         if steps.batch.padded:

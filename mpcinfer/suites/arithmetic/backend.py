@@ -19,15 +19,11 @@ from mpcinfer.models.bounds import (
     norm_shift,
     score_bound,
 )
-from mpcinfer.models.config import (
-    ActivationKind,
-    AttentionForm,
-    ModelConfig,
-    NormKind,
-    weight_shapes,
-)
+from mpcinfer.models.column_weights import ColumnWeights
+from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind, weight_shapes
 from mpcinfer.models.padding import is_padding, positions_of
 from mpcinfer.models.rope import Rope
+from mpcinfer.suites.arithmetic.column_weights import require_room, with_column_weights
 from mpcinfer.suites.arithmetic.kernel import kernel_weights, with_half_squares
 from mpcinfer.suites.arithmetic.padded_scores import without_padding
 from mpcinfer.suites.arithmetic.polynomial import require_polynomial
@@ -213,6 +209,17 @@ class SecureBackend(Backend[Share, Weight]):
         small = executor.shift_down(rows.pack(executor, scores), shift)
         bent = self.suite.tanh(executor, executor.mul_public(small, 2.0**shift / form.cap))
         return rows.unpack(executor, executor.mul_public(bent, form.cap))
+
+    def weigh_columns(self, scores: Share, form: AttentionForm) -> Share:
+        if self.column_weights is None:
+            return scores
+        if form.kind != "softmax":
+            raise ConfigError(f"private prompt weights are for softmax attention, not for {form.kind}")
+        return with_column_weights(self.executor, scores, self.column_weights)
+
+    def require_room(self, columns: ColumnWeights) -> None:
+        most = self.suite.softmax.max_spread
+        require_room(self._ranges or {}, most, columns, padded=self._batch.padded)
 
     def _without_padding(self, scores: Share) -> Share:
         key, spread = f"{self.site.key}.softmax/spread", UNCALIBRATED_SPREAD

@@ -18,9 +18,11 @@ from collections.abc import Sequence
 
 import torch
 
+from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.kinds import AttentionForm
 from mpcinfer.models.padding import is_padding
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
+from mpcinfer.suites.fss.column_weights import with_column_weights
 from mpcinfer.suites.fss.formats import exponential_formats, reciprocal, score_index_bits
 from mpcinfer.suites.fss.precision import Precision
 from mpcinfer.suites.fss.score_cap import capped_scores
@@ -74,6 +76,7 @@ def softmax_attention(
     p: Precision,
     form: AttentionForm,
     padding: Sequence[int] | None = None,
+    columns: ColumnWeights | None = None,
 ) -> Share:
     """softmax(q k^T) v over the keys each query may see, held by the server for the next layer.
 
@@ -83,18 +86,20 @@ def softmax_attention(
         padding: keys at the start of each sequence that have no weight, where widths have room for that
             (`Weighting.hidden`); at the client and in the clear. A query that sees no other keys sees them.
         form: which keys a query sees, and the scores' cap.
+        columns: weights of keys, where there are any; at the client and in the clear.
 
     Cost: 7 rounds, those of `capped_scores` where there is a cap, and one more as `quotient_to_server` says.
     """
     seen, span = _blocks(executor, q, k, form.window, causal=form.causal), executor.meter.span
+    known = (padding, columns)
     with span("scores", "matmul"):
         scores = executor.apply(CausalProduct(seen), q, k, k.summand)
         if not form.cap:
-            scores = _opened(executor, scores, seen, widths, p, padding)
+            scores = _opened(executor, scores, seen, widths, p, *known)
     if form.cap:
         with span("cap", "tanh"):
             scores = capped_scores(executor, suite, scores, widths, p, form.cap)
-            scores = _opened(executor, scores, seen, widths, p, padding)
+            scores = _opened(executor, scores, seen, widths, p, *known)
     with span("softmax", "softmax"):
         maximum = suite.maximum.for_bits(score_index_bits(widths, -p.step))
         frac = suite.exponential.index_frac(p.score, score_index_bits(widths, 0))
@@ -124,10 +129,14 @@ def _opened(
     widths: AttentionWidths,
     p: Precision,
     padding: Sequence[int] | None,
+    columns: ColumnWeights | None,
 ) -> tuple[Share, ...]:
-    """Additive scores, masked at both parties; those of padding are out of the way."""
+    """Additive scores, masked at both parties; those of padding are out of the way, and columns have their
+    weights."""
     if widths.weighting.hidden:
         scores = _without_padding(executor, scores, seen, widths, padding)
+    if columns is not None:
+        scores = with_column_weights(executor, scores, seen, columns)
     return executor.apply(Open(), *(truncate_locally(executor, x, p.score) for x in scores))
 
 

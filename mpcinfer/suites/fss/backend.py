@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 import torch
 
 from mpcinfer.models.attention_state import AttentionState
+from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind
 from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.padding import positions_of
@@ -23,6 +24,7 @@ from mpcinfer.suites.arithmetic.polynomial import require_polynomial
 from mpcinfer.suites.fss.attention import softmax_attention
 from mpcinfer.suites.fss.attention_inputs import publish_inputs
 from mpcinfer.suites.fss.attention_widths import NormWidths
+from mpcinfer.suites.fss.column_weights import require_room
 from mpcinfer.suites.fss.embedding import embedded_rows
 from mpcinfer.suites.fss.ffn_widths import FfnWidths
 from mpcinfer.suites.fss.formats import activation_formats
@@ -230,6 +232,9 @@ class FssBackend(MovingBackend):
     def rope(self, x: Share, start: int, rope: Rope) -> Share:
         return turned(self.executor, x, start, rope, self._precision.rotation)
 
+    def require_room(self, columns: ColumnWeights) -> None:
+        require_room(self._widths, columns)
+
     def apply_temperature(self, q: Share, log_temperature: Matrix, start: int) -> Share:
         """Multiplies by exp of the temperature, a linear layer of its own (`encoded`)."""
         columns = slice(start, start + q.shape[-2])
@@ -263,7 +268,7 @@ class FssBackend(MovingBackend):
         assert isinstance(v, CachedShare)
         around = (self.executor, self._suite, q, k, v, self._widths.attention(self._layer), self._precision)
         if form.kind == "softmax":  # a number that is added to all scores of a row changes nothing
-            return softmax_attention(*around, form, self._padding)
+            return softmax_attention(*around, form, self._padding, self.column_weights)
         if form.kind == "gaussian":
             return kernel_attention(*around)
         if form.kind == "relu":

@@ -10,6 +10,7 @@ import torch
 
 from mpcinfer.generation import Session
 from mpcinfer.models.batch import SINGLE, Batch
+from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.folded import folded_config
@@ -130,11 +131,13 @@ class Program:
         *,
         rows: int = 1,
         padding: Sequence[int] | None = None,
+        columns: ColumnWeights | None = None,
     ) -> torch.Tensor | None:
         """One pass over `count` tokens of each sequence after those in the cache.
 
         Args:
             padding: tokens at the start of each sequence that are padding, where the executor knows.
+            columns: weights of keys, at the client and in the clear; None for none.
 
         Returns:
             The logits [B * rows, V] after the last `rows` of them, where this executor gets them.
@@ -142,11 +145,12 @@ class Program:
         Raises:
             RangeError: where it does and ranges are checked: a value left its range. The pass is over.
         """
-        usual = self._session(executor, Evaluation(self.plan, self.widths), weights, cache, padding)
+        known = (padding, columns)
+        usual = self._session(executor, Evaluation(self.plan, self.widths), weights, cache, *known)
         logits = usual.opened(ids, count, rows, padding)
         if self.second is not None:
             with executor.meter.span(CHECK):
-                beside = self._session(executor, self.second, of_check(weights), cache.beside(), padding)
+                beside = self._session(executor, self.second, of_check(weights), cache.beside(), *known)
                 other = beside.opened(ids, count, rows, padding)
             if logits is not None and other is not None:
                 require_agreement(logits, other, self.ranges)
@@ -159,6 +163,7 @@ class Program:
         weights: Mapping[str, Matrix],
         cache: KVCache[Share],
         padding: Sequence[int] | None,
+        columns: ColumnWeights | None,
     ) -> Session[Share, Matrix]:
         """What runs one evaluation of a pass."""
         backend = FssBackend(
@@ -169,6 +174,7 @@ class Program:
             self.batch.size,
             padding,
         )
+        backend.column_weights = columns
         return Session(Decoder(backend, self.folded, weights), cache)
 
     def dealt_bytes(self, tokens: int) -> int:

@@ -11,10 +11,12 @@ from itertools import accumulate
 import torch
 
 from mpcinfer.models.batch import Batch
+from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.decoder import KVCache
 from mpcinfer.sessions.progress import Stage
 from mpcinfer.sessions.session import PrivateSession, rewind_cache
 from mpcinfer.sessions.tally import Tally
+from mpcinfer.suites.fss.column_weights import require_room
 from mpcinfer.suites.fss.program import Program
 from mpcinfer.suites.fss.range_check import CHECKED
 from mpcinfer.suites.fss.weights import receive_setup, send_setup
@@ -153,6 +155,9 @@ class FssPrivateSession(PrivateSession):
     def settle(self) -> None:
         self._collect_asked()
 
+    def require_room(self, columns: ColumnWeights) -> None:
+        require_room(self._program.widths, columns)
+
     def rewind(self, length: int) -> None:
         while self._asked:
             self._give_up(self._collect(), linear=True)
@@ -239,7 +244,14 @@ class FssPrivateSession(PrivateSession):
             tokens, rows = ready.shape.tokens, ready.shape.rows
             with self._progress.layers(self._link.meter, Stage.ONLINE, self._program.layers):
                 logits = self._program.walk(
-                    executor, self._weights, self._cache, tokens, ids, rows=rows, padding=self.padding
+                    executor,
+                    self._weights,
+                    self._cache,
+                    tokens,
+                    ids,
+                    rows=rows,
+                    padding=self.padding,
+                    columns=self.columns,
                 )
             _require_used(correlations.gates.left_bytes + len(ready.results))
         return logits
