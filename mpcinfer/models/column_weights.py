@@ -29,7 +29,7 @@ class ColumnWeights:
             padding: columns at the start of each sequence that are none of a text.
         """
         before = padding or [0] * len(rows)
-        padded = [[min(0.0, *row)] * first + list(row) for row, first in zip(rows, before, strict=True)]
+        padded = [[min([0.0, *row])] * first + list(row) for row, first in zip(rows, before, strict=True)]
         longest = max(map(len, padded))
         logs = [row + [0.0] * (longest - len(row)) for row in padded]
         return cls(torch.tensor(logs, dtype=torch.float64).reshape(len(rows), longest))
