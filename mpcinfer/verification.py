@@ -14,6 +14,8 @@ import torch
 from mpcinfer.answer import Answer
 from mpcinfer.generation import Session
 from mpcinfer.models.model import Model
+from mpcinfer.models.public import PublicModel
+from mpcinfer.prompt_weights.weights import PromptWeights
 from mpcinfer.prompts import prompt_ids
 from mpcinfer.sampling import Sampler
 from mpcinfer.suites.registry import suite_of
@@ -76,7 +78,14 @@ class Witness:
 
 
 def verify(
-    model: Model, plan: Plan, prompt: str, answer: Answer, logits: Sequence[torch.Tensor], *, max_context: int
+    model: Model,
+    plan: Plan,
+    prompt: str,
+    answer: Answer,
+    logits: Sequence[torch.Tensor],
+    *,
+    max_context: int,
+    weights: PromptWeights | None = None,
 ) -> Verdict:
     """Runs the reference over prompt and answer in one pass, and compares its logits with the private ones.
 
@@ -84,6 +93,7 @@ def verify(
         model: with its weights; its ranges are those of the session.
         logits: as a `Witness` kept them while the answer was made.
         max_context: of the session, which rings depend on.
+        weights: of the prompt's examples.
 
     Raises:
         ConfigError: the plan cannot run the model.
@@ -94,7 +104,10 @@ def verify(
     ids = [*prompt_ids(model, prompt), *answer.ids]
     fed = ids[: len(ids) - len(answer.ids) + rows - 1]
     try:
-        reference = Session(suite.reference(model, plan, max_context=max_context)).step(fed, rows)
+        session = Session(suite.reference(model, plan, max_context=max_context))
+        if weights is not None:
+            session.weigh(weights.columns(PublicModel.of(model), prompt))
+        reference = session.step(fed, rows)
     except RangeError as error:
         return Verdict(False, f"NOT VERIFIED: in the fixed-point reference a value leaves its range: {error}")
     return _compared(

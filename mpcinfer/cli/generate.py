@@ -60,6 +60,7 @@ def generate(
     prompt_file: Annotated[
         Path | None, typer.Option("--prompts", metavar="FILE", help="More prompts, one a line.")
     ] = None,
+    prompt_weights: options.PromptWeightsFile = None,
     equal_lengths: options.EqualLengths = False,
     check_ranges: options.CheckRanges = False,
     verify: Annotated[
@@ -103,8 +104,10 @@ def generate(
     from mpcinfer.cli.progress import Answering, Waiting
     from mpcinfer.cli.tables import print_bill
     from mpcinfer.cli.verifying import verdict_of
+    from mpcinfer.prompt_weights.document import load_weights
 
     texts = given(prompts or [], prompt_file)
+    weights = None if prompt_weights is None else load_weights(prompt_weights)
     batch = Batch.of(len(texts), equal_lengths=equal_lengths)
     if batch.several and (speculate or verify):
         raise ConfigError("--speculate and --verify are for one prompt, not for a batch")
@@ -146,7 +149,8 @@ def generate(
         sampler = Witness(make_sampler(temperature=temperature, top_k=top_k, uniform=uniform))
         said = asked(runner.public)
         if batch.several:
-            answers = runner.complete_batch(said, max_new_tokens=tokens, sampler=sampler)
+            each = [weights] * len(said)
+            answers = runner.complete_batch(said, max_new_tokens=tokens, sampler=sampler, weights=each)
         else:
             answer = runner.complete(
                 said[0],
@@ -155,6 +159,7 @@ def generate(
                 on_text=bar.answer if isinstance(bar, Answering) else None,
                 speculate=speculate,
                 draft=drafting.draft(runner),
+                weights=weights,
             )
             answers = [answer]
         if isinstance(bar, Answering):
@@ -163,7 +168,8 @@ def generate(
         room = runner.max_context if isinstance(runner, PrivateClient) else 0
     verdict = None
     if verify and bill is not None:
-        verdict = verdict_of(model or options.SHIPPED, plan, choices, said[0], answers[0], sampler, room)
+        around = (model or options.SHIPPED, plan, choices, said[0])
+        verdict = verdict_of(*around, answers[0], sampler, room, weights)
         verdict.put_on(bill)
     verified = None if verdict is None else verdict.same
     if as_json:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # imported while the other parties start
     from mpcinfer.answer import Answer
+    from mpcinfer.prompt_weights.weights import PromptWeights
     from mpcinfer.verification import Verdict, Witness
 
 
@@ -18,6 +19,7 @@ def verdict_of(
     answer: Answer,
     witness: Witness,
     max_context: int,
+    weights: PromptWeights | None = None,
 ) -> Verdict:
     """Loads the model and compares; arguments as the command has them.
 
@@ -29,4 +31,6 @@ def verdict_of(
     from mpcinfer.verification import verify
 
     chosen = plan_from(plan, choices or [])
-    return verify(load_model(model), chosen, prompt, answer, witness.logits, max_context=max_context)
+    return verify(
+        load_model(model), chosen, prompt, answer, witness.logits, max_context=max_context, weights=weights
+    )

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from mpcinfer.prompt_weights.weights import LEAST, PromptWeights
+from mpcinfer.prompt_weights.settings import LEAST
+from mpcinfer.prompt_weights.weights import PromptWeights
 from mpcinfer.text_file import read_text_file
 from parties.errors import ConfigError
 

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.public import PublicModel
+from mpcinfer.prompt_weights.settings import LEAST
 from mpcinfer.prompt_weights.spans import examples_of_tokens, spans_of
 from mpcinfer.prompts import prompt_ids
 from parties.errors import ConfigError
-
-LEAST = 1e-3
-"""What the least weight is, relative to the largest, where nobody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
