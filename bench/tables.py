@@ -26,6 +26,7 @@ from bench.peers.report import PEER_TABLES, PUBLISHED_TABLES
 from bench.planned import planned_table
 from bench.polynomial import TABLES as POLYNOMIAL_TABLES
 from bench.profile import profile_table
+from bench.prompt_weights import TABLES as WEIGHT_TABLES
 from bench.protected_data import TABLES as PROTECTED_TABLES
 from bench.records import latest
 from bench.relatives import TABLES as RELATIVE_TABLES
@@ -150,6 +151,7 @@ DOCUMENTS = {
     },
     "docs/comparison.md": {**COMPARISON_TABLES, "comparison measured": measured_table},
     "docs/methods/optimizers.md": OPTIMIZER_TABLES,
+    "docs/methods/prompt_weights.md": WEIGHT_TABLES,
     "docs/methods/protected_data.md": PROTECTED_TABLES,
     "docs/peers.md": PEER_TABLES,
     "docs/polynomial.md": POLYNOMIAL_TABLES,

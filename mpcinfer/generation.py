@@ -9,7 +9,7 @@ from typing import Generic, Literal
 import torch
 
 from mpcinfer.backends.base import TensorT, WeightT
-from mpcinfer.models.column_weights import ColumnWeights, shared_columns
+from mpcinfer.models.column_weights import ColumnWeights, same_columns
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.padding import lengths_of
 from mpcinfer.sampling import Sampler, greedy
@@ -121,20 +121,21 @@ class Remembered:
         return logits
 
     def weigh(self, columns: ColumnWeights | None) -> None:
-        """Weights of keys from now on; what was seen under others is forgotten.
+        """Weights of keys from now on; all that was seen under others is forgotten, so that what is run again
+        does not tell which of them changed.
 
         Raises:
             ConfigError, RangeError: there can be none, or none such; nothing has changed.
         """
-        same = shared_columns(self._columns, columns)
+        same = same_columns(self._columns, columns)
         if columns is None and self._columns is None:
             return
         if self._set is None:
             raise ConfigError("prompt weights are not for this session")
         self._set(columns)
         self._columns = columns
-        if same is not None:
-            self.forget(same)
+        if not same:
+            self.forget()
 
     def forget(self, length: int = 0) -> None:
         """Keeps no more than the first `length` tokens."""

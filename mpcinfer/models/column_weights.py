@@ -56,16 +56,11 @@ class ColumnWeights:
         return self.logs.amax(-1).clamp_min(0.0), self.logs.amin(-1).clamp_max(0.0)
 
 
-def shared_columns(first: ColumnWeights | None, second: ColumnWeights | None) -> int | None:
-    """How many columns at the start weigh the same in both, of one sequence; None for all.
-
-    Keys and values of a token depend on the columns up to its own, so that those of so many tokens are the
-    same under both.
-    """
+def same_columns(first: ColumnWeights | None, second: ColumnWeights | None) -> bool:
+    """Whether all columns weigh the same in both; None weighs 1 everywhere."""
     known = [each for each in (first, second) if each is not None]
     if not known:
-        return None
+        return True
     count = max(each.logs.shape[-1] for each in known)
     rows = [torch.zeros(1, count) if each is None else each.columns(count) for each in (first, second)]
-    differ = (rows[0] != rows[1]).any(0).nonzero()
-    return int(differ[0]) if len(differ) else None
+    return bool((rows[0] == rows[1]).all())

@@ -43,19 +43,20 @@ class AskedPredictions:
         for weighting in weights:
             numbers = [float(each) for each in weighting]
             given = PromptWeights.of(self._task.texts, numbers, self._least)
-            for each in pool:
-                rows.append(self._task.probabilities(self._logits(self._task.prompt(each), given)))
+            for number, each in enumerate(pool):
+                logits = self._logits(self._task.prompt(each), given, keep=number > 0)
+                rows.append(self._task.probabilities(logits))
                 if self._on_pass is not None:
                     self._on_pass(len(rows), of)
         return torch.stack(rows).reshape(len(weights), len(pool), -1)
 
-    def _logits(self, prompt: str, weights: PromptWeights) -> torch.Tensor:
-        """Of the first token of an answer, [V]."""
+    def _logits(self, prompt: str, weights: PromptWeights, *, keep: bool) -> torch.Tensor:
+        """Of the first token of an answer, [V]; the examples run again with every weighting."""
         seen = list[torch.Tensor]()
 
         def note(logits: torch.Tensor) -> int:
             seen.append(logits)
             return greedy(logits)
 
-        self._model.complete(prompt, max_new_tokens=1, sampler=note, weights=weights, keep_cache=True)
+        self._model.complete(prompt, max_new_tokens=1, sampler=note, weights=weights, keep_cache=keep)
         return seen[0]

@@ -8,7 +8,7 @@ prompts. One step is learning to reweight (arXiv 1803.09050), written from memor
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -21,10 +21,8 @@ Predictions = Callable[[torch.Tensor], torch.Tensor]
 """Weightings [W, m] in float64 -> probabilities of labels for validation examples, [W, N, C]."""
 
 
-class OnStep(Protocol):
-    """Is told of gradient descent: steps done, of how many, and the validation loss before the last."""
-
-    def __call__(self, done: int, of: int, loss: float) -> None: ...
+OnStep = Callable[[int, int, float], None]
+"""Is told of gradient descent: steps done, of how many, and the validation loss before the last."""
 
 
 def laricl(

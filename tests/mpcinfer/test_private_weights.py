@@ -250,8 +250,8 @@ def test_a_conversation_keeps_what_was_seen_under_the_same_weights_and_no_more()
     (_, none), dearest = asked((WEIGHTS, None))
     assert torch.equal(same, alone(WEIGHTS))
     assert torch.equal(none, alone(None))
-    assert (anew - alone(other)).abs().max() < 0.02  # kept keys have another shift of all scores
-    assert cheap < dear < dearest
+    assert torch.equal(anew, alone(other))
+    assert cheap < dear == dearest  # what is run again does not tell which weights changed
 
 
 # -- what does not fit -----------------------------------------------------------------------------------
