@@ -144,30 +144,32 @@ def compared(model: Model, drawn: Draw) -> dict[str, Any]:
     }
 
 
-def private_runs(prompts: int) -> None:
-    """Some questions of the latest draws under `fss`, without weights and with those of LARICL."""
+def private_runs(prompts: int, shots: int) -> None:
+    """A question of some draws under `fss`, without weights and with flipped examples at the clip.
+
+    Raises ConfigError where bytes or rounds differ.
+    """
     clear = ClearModel(load_model(MODEL))
-    records = _records("prompt-weights")
-    for record in track(records[-prompts:], "prompts", console=Console(stderr=True)):
-        extra = record["extra"]
-        drawn = draw(extra["task"], extra["seed"])
-        task = FewShot.of(clear.public, drawn.wrong, drawn.validation)
-        rows = {"without": [1.0] * SHOTS, "with": extra["weights"]["laricl"]}
+    draws = [(task, seed) for seed in range(prompts) for task in TASKS][:prompts]
+    for name, seed in track(draws, "prompts", console=Console(stderr=True)):
+        drawn = draw(name, seed)
+        task = FewShot.of(clear.public, drawn.wrong[:shots], drawn.validation)
+        weights = [float(i not in drawn.flipped) for i in range(shots)]
+        rows = {"without": [1.0] * shots, "with": weights if any(weights) else [1.0, *[0.0] * (shots - 1)]}
         asked = drawn.asked[:1]
         with private(MODEL, plan="fss", timeout_s=600) as client:
-            runs = {name: _run(client, task, row, asked) for name, row in rows.items()}
-        reference = {name: _ask(clear, task, row, asked) for name, row in rows.items()}
+            runs = {each: _run(client, task, row, asked) for each, row in rows.items()}
+        reference = {each: _ask(clear, task, row, asked) for each, row in rows.items()}
         if runs["with"][1] != runs["without"][1]:
             raise ConfigError(f"bytes with and without weights differ: {runs}")
-        apart = [float((runs[name][0] - reference[name]).abs().max()) for name in rows]
-        same = [bool((runs[name][0].argmax() == reference[name].argmax()).item()) for name in rows]
         found = {
-            "task": extra["task"],
-            "seed": extra["seed"],
-            "same": same,
-            "apart": apart,
+            "task": name,
+            "seed": seed,
+            "shots": shots,
+            "same": [bool(runs[each][0].argmax() == reference[each].argmax()) for each in rows],
+            "apart": [float((runs[each][0] - reference[each]).abs().max()) for each in rows],
             "moved": float((reference["with"] - reference["without"]).abs().max()),
-            "bills": {name: run[1] for name, run in runs.items()},
+            "bills": {each: run[1] for each, run in runs.items()},
         }
         Record(
             case="prompt-weights-private",
@@ -266,6 +268,8 @@ def _records(case: str) -> list[dict[str, Any]]:
 def accuracy_table() -> str:
     """Mean accuracy by method and task, over seeds."""
     records = [each["extra"] for each in _records("prompt-weights")]
+    if not {task for task in TASKS} <= {each["task"] for each in records}:
+        return "Not run yet."
     rows: list[list[str]] = []
     for name, said in METHODS.items():
         row = [said]
@@ -288,10 +292,10 @@ def private_table() -> str:
             bill = extra["bills"][name]
             online = bill["online_bytes_to_server"] + bill["online_bytes_to_client"]
             offline = bill["offline_bytes_to_server"] + bill["offline_bytes_to_client"]
-            number = ["without", "with"].index(name)
+            number = int(name == "with")
             rows.append(
                 [
-                    f"{extra['task']} {extra['seed']}, {record['tokens']} tokens, {name}",
+                    f"{extra['task']}, {extra['shots']} examples, {record['tokens']} tokens, {name}",
                     f"{bill['rounds']:,}",
                     f"{online:,}",
                     megabytes(offline),
@@ -327,12 +331,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("case", choices=["accuracy", "private", "asked"])
     parser.add_argument("--seeds", type=int, default=10, help="draws of each task")
-    parser.add_argument("--prompts", type=int, default=4, help="of the latest draws")
+    parser.add_argument("--prompts", type=int, default=4, help="how many, for private")
+    parser.add_argument("--shots", type=int, default=SHOTS, help="the first so many examples, for private")
     options = parser.parse_args()
     if options.case == "accuracy":
         accuracy(options.seeds)
     elif options.case == "private":
-        private_runs(options.prompts)
+        private_runs(options.prompts, options.shots)
     else:
         asked_runs()
 

@@ -102,8 +102,8 @@ class PrivateClient:
                 bytes and computing grow with the tokens of it. The server learns how many drafts each pass
                 has and how many of them were right, which says how predictable the answer is.
             draft: makes them, here and in the clear: `look_up`, or what `mpcinfer.load_draft` gives.
-            weights: how often examples of the prompt count in softmax attention; no byte more or less, and the
-                server cannot tell. Under other weights than before, `keep_cache` keeps nothing, which it sees.
+            weights: how often examples of the prompt count in softmax attention; no byte more or less, and
+                the server cannot tell. Where they change, `keep_cache` keeps nothing; it sees that.
 
         Raises:
             ConfigError: an empty prompt, or one that fills the session's maximum context; drafts over a
