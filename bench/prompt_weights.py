@@ -268,7 +268,7 @@ def _records(case: str) -> list[dict[str, Any]]:
 def accuracy_table() -> str:
     """Mean accuracy by method and task, over seeds."""
     records = [each["extra"] for each in _records("prompt-weights")]
-    if not {task for task in TASKS} <= {each["task"] for each in records}:
+    if not set(TASKS) <= {each["task"] for each in records}:
         return "Not run yet."
     rows: list[list[str]] = []
     for name, said in METHODS.items():
