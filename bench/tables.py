@@ -27,6 +27,7 @@ from bench.planned import planned_table
 from bench.polynomial import TABLES as POLYNOMIAL_TABLES
 from bench.prefixes import TABLES as PREFIX_TABLES
 from bench.profile import profile_table
+from bench.prompt_weights import TABLES as WEIGHT_TABLES
 from bench.protected_data import TABLES as PROTECTED_TABLES
 from bench.public_prefix import TABLES as PUBLIC_PREFIX_TABLES
 from bench.records import latest
@@ -154,6 +155,7 @@ DOCUMENTS = {
     },
     "docs/comparison.md": {**COMPARISON_TABLES, "comparison measured": measured_table},
     "docs/methods/optimizers.md": OPTIMIZER_TABLES,
+    "docs/methods/prompt_weights.md": WEIGHT_TABLES,
     "docs/methods/protected_data.md": PROTECTED_TABLES,
     "docs/methods/public_prefix.md": PUBLIC_PREFIX_TABLES,
     "docs/peers.md": PEER_TABLES,

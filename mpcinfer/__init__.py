@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from mpcinfer.models.public import PublicModel
     from mpcinfer.models.zoo import zoo
     from mpcinfer.reading import Labelled
-    from mpcinfer.roles.client import PrivateClient, connect_client
+    from mpcinfer.roles.client import PrivateClient
+    from mpcinfer.roles.connect import connect_client
     from mpcinfer.roles.together import private
     from parties.bill import Bill, BillRow
     from parties.errors import MpcInferError
@@ -68,7 +69,7 @@ _WHERE = {
     "MpcInferError": "parties.errors",
     "PrivateClient": "mpcinfer.roles.client",
     "PublicModel": "mpcinfer.models.public",
-    "connect_client": "mpcinfer.roles.client",
+    "connect_client": "mpcinfer.roles.connect",
     "cost": "mpcinfer.costs",
     "load_config": "mpcinfer.models.load",
     "load_draft": "mpcinfer.draft_model",

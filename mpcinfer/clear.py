@@ -11,6 +11,7 @@ from mpcinfer.answer import Answer, OnText, answer
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.batch_answers import OnBatchText
 from mpcinfer.generation import Predict, Remembered, Session
+from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
@@ -18,6 +19,7 @@ from mpcinfer.models.state_cache import cache_of, require_no_public_prefix, requ
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
 from mpcinfer.prefix.adapter import PrefixAdapter
+from mpcinfer.prompt_weights.weights import PromptWeights, require_weighable
 from mpcinfer.prompts import Text
 from mpcinfer.public_prefix import PrefixText, require_one_prefix
 from mpcinfer.reading import Labelled, embeddings, labelled
@@ -80,6 +82,7 @@ class ClearModel:
         keep_cache: bool = False,
         speculate: int = 0,
         draft: Draft = look_up,
+        weights: PromptWeights | None = None,
     ) -> Answer:
         """The model's continuation of a text; arguments and errors as `PrivateClient.complete`.
 
@@ -87,7 +90,7 @@ class ClearModel:
         `speculate` and `keep` give; in fixed point they do not.
         """
         drafting = speculation(speculate, draft)
-        predict = self._predictions(keep_cache)
+        predict = self._predictions(keep_cache, weights, prompt)
         return answer(
             predict,
             self.public,
@@ -114,6 +117,7 @@ class ClearModel:
         max_new_tokens: int = 24,
         sampler: Sampler | Sequence[Sampler] = greedy,
         on_text: OnBatchText | None = None,
+        weights: Sequence[PromptWeights | None] | None = None,
     ) -> list[Answer]:
         """The model's continuations of several texts, one after the other; arguments as those of
         `PrivateClient.complete_batch`. Every answer has the room that its own prompt leaves."""
@@ -124,8 +128,11 @@ class ClearModel:
                 max_new_tokens=max_new_tokens,
                 sampler=each,
                 on_text=None if on_text is None else partial(on_text, number),
+                weights=weighing,
             )
-            for number, (prompt, each) in enumerate(zip(prompts, samplers, strict=True))
+            for number, (prompt, each, weighing) in enumerate(
+                zip(prompts, samplers, weights or [None] * len(prompts), strict=True)
+            )
         ]
 
     def embed(self, texts: Sequence[str], *, normalise: bool = True) -> torch.Tensor:
@@ -140,13 +147,23 @@ class ClearModel:
         """One after the other."""
         return torch.stack([self._predictions(keep_cache=False)(ids, 1)[0] for ids in texts])
 
-    def _predictions(self, keep_cache: bool) -> Predict:
-        """Over what was seen, or afresh."""
+    def _predictions(
+        self, keep_cache: bool, weights: PromptWeights | None = None, prompt: str = ""
+    ) -> Predict:
+        """Over what was seen, or afresh; under weights of the prompt's examples."""
         if self._remembered is None:
             self._remembered = self._remembering()
         elif not keep_cache:
             self._remembered.forget()
+        self._remembered.weigh(self._columns(weights, prompt))
         return self._remembered
+
+    def _columns(self, weights: PromptWeights | None, prompt: str) -> ColumnWeights | None:
+        if weights is None:
+            return None
+        prefixed = self._prefix is not None or self.public_prefix is not None
+        require_weighable(self.public.config, private=self._fixed_point, prefixed=prefixed)
+        return weights.columns(self.public, prompt)
 
     def _remembering(self) -> Remembered:
         """With an empty cache."""
@@ -154,11 +171,10 @@ class ClearModel:
             suite = suite_of(self._plan)
             decoder = suite.reference(self._model, self._plan, max_context=self._room, prefix=self._prefix)
             session = reference_session(self._model, self._plan, decoder, self.public_prefix)
-            return Remembered(
-                session.step, session.rewind, () if self.public_prefix is None else self.public_prefix.ids
-            )
+            first = () if self.public_prefix is None else self.public_prefix.ids
+            return Remembered(session.step, session.rewind, first, session.weigh)
         session = self._plain_session()
-        return Remembered(session.step, session.rewind)
+        return Remembered(session.step, session.rewind, (), session.weigh)
 
     def _plain_session(self) -> Session[torch.Tensor, torch.Tensor]:
         config, weights = static(self._model.config, self._model.weights)

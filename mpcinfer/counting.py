@@ -11,7 +11,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.fold import as_run
 from mpcinfer.speculation import MOST_DRAFTS
 from mpcinfer.suites.registry import suite_of
-from mpcinfer.suites.suite import Run
+from mpcinfer.suites.requests import Run
 from parties.bill import Bill
 from parties.errors import ConfigError
 from protocols.plan import Plan

@@ -11,7 +11,7 @@ from mpcinfer.models.fold import as_run
 from mpcinfer.models.load import load_config, load_ranges_of
 from mpcinfer.plans import plan_from
 from mpcinfer.suites.registry import suite_of
-from mpcinfer.suites.suite import Run
+from mpcinfer.suites.requests import Run
 from parties.errors import ConfigError
 
 

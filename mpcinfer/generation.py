@@ -9,6 +9,7 @@ from typing import Generic, Literal
 import torch
 
 from mpcinfer.backends.base import TensorT, WeightT
+from mpcinfer.models.column_weights import ColumnWeights, same_columns
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.padding import lengths_of
 from mpcinfer.sampling import Sampler, greedy
@@ -79,6 +80,12 @@ class Session(Generic[TensorT, WeightT]):
         assert logits is not None, "this party does not get the logits"
         return logits
 
+    def weigh(self, columns: ColumnWeights | None) -> None:
+        """Weights of keys from the next pass on. Raises RangeError where they do not fit."""
+        if columns is not None:
+            self.decoder.backend.require_room(columns)
+        self.decoder.backend.column_weights = columns
+
     def rewind(self, length: int) -> None:
         """Forgets all tokens but the first `length`."""
         self.cache.rewind(length, self.decoder.backend.first_tokens)
@@ -93,12 +100,20 @@ class Remembered:
         step: runs new tokens after those before.
         rewind: forgets all tokens but the first so many.
         first: tokens that the cache begins with and keeps, a public prefix's.
+        weigh: sets weights of keys.
     """
 
-    def __init__(self, step: Step, rewind: Callable[[int], None], first: Sequence[int] = ()) -> None:
-        self._step, self._rewind = step, rewind
+    def __init__(
+        self,
+        step: Step,
+        rewind: Callable[[int], None],
+        first: Sequence[int] = (),
+        weigh: Callable[[ColumnWeights | None], None] | None = None,
+    ) -> None:
+        self._step, self._rewind, self._set = step, rewind, weigh
         self._first, self._seen = len(first), list(first)
         self._turns: list[int] = []
+        self._columns: ColumnWeights | None = None
 
     def begin(self, ids: Sequence[int], *, keep: bool) -> None:
         """A new prompt follows. Where what was seen is kept, whole turns that the prompt begins with are: no
@@ -120,6 +135,23 @@ class Remembered:
         logits = self._step(ids[known:], rows)
         self._seen += ids[known:]
         return logits
+
+    def weigh(self, columns: ColumnWeights | None) -> None:
+        """Weights of keys from now on; all that was seen under others is forgotten, so that what is run again
+        does not tell which of them changed.
+
+        Raises:
+            ConfigError, RangeError: there can be none, or none such; nothing has changed.
+        """
+        same = same_columns(self._columns, columns)
+        if columns is None and self._columns is None:
+            return
+        if self._set is None:
+            raise ConfigError("prompt weights are not for this session")
+        self._set(columns)
+        self._columns = columns
+        if not same:
+            self.forget()
 
     def forget(self, length: int = 0) -> None:
         """Keeps no more than the first `length` tokens, and those that the cache begins with."""

@@ -14,7 +14,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.fold import as_run
 from mpcinfer.models.state_cache import require_states
 from mpcinfer.suites.registry import suite_of
-from mpcinfer.suites.suite import Run
+from mpcinfer.suites.requests import Run
 from parties.errors import ConfigError
 from protocols.plan import Plan
 

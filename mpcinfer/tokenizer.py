@@ -86,6 +86,14 @@ class Tokenizer:
         plain = not isinstance(text, ChatText)
         return self._known(list(self.backend.encode(str(text), add_special_tokens=plain).ids))
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """The characters of each token of `encode`: the first, and one after the last; both the same for
+        tokens that are put around a text. Tokens that share a character all have it. Errors as `encode`."""
+        require_text(text)
+        encoding = self.backend.encode(str(text), add_special_tokens=not isinstance(text, ChatText))
+        self._known(list(encoding.ids))
+        return list(encoding.offsets)
+
     def encode_pair(self, first: str, second: str) -> EncodedPair:
         """Two texts in one row, for models that compare them. Errors as `encode`."""
         for text in (first, second):

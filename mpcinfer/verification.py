@@ -16,6 +16,7 @@ from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
 from mpcinfer.plans import require_verifiable
 from mpcinfer.prefix.adapter import PrefixAdapter
+from mpcinfer.prompt_weights.weights import PromptWeights
 from mpcinfer.prompts import prompt_ids
 from mpcinfer.public_prefix import PublicPrefix
 from mpcinfer.reference_session import reference_session
@@ -89,6 +90,7 @@ def verify(
     max_context: int,
     public_prefix: PublicPrefix | None = None,
     prefix: PrefixAdapter | None = None,
+    weights: PromptWeights | None = None,
 ) -> Verdict:
     """Runs the reference over prompt and answer in one pass, and compares its logits with the private ones.
 
@@ -98,6 +100,7 @@ def verify(
         max_context: of the session, which rings depend on.
         public_prefix: what came before the prompt and was not run.
         prefix: what every query saw besides.
+        weights: of the prompt's examples.
 
     Raises:
         ConfigError: the plan cannot run the model, or moves keys and values into states.
@@ -115,7 +118,10 @@ def verify(
     fed = ids[: len(ids) - len(answer.ids) + rows - 1]
     try:
         decoder = suite.reference(model, plan, max_context=max_context, prefix=prefix)
-        reference = reference_session(model, plan, decoder, public_prefix).step(fed, rows)
+        session = reference_session(model, plan, decoder, public_prefix)
+        if weights is not None:
+            session.weigh(weights.columns(PublicModel.of(model), prompt))
+        reference = session.step(fed, rows)
     except RangeError as error:
         return Verdict(False, f"NOT VERIFIED: in the fixed-point reference a value leaves its range: {error}")
     return _compared(

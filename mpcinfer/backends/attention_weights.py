@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from mpcinfer.models.config import AttentionForm
+from parties.errors import ConfigError
 from protocols.key_masks import pattern_mask
 from protocols.key_pattern import KeyPattern
 
@@ -54,6 +55,23 @@ def visible_weights(
 def capped(x: torch.Tensor, cap: float) -> torch.Tensor:
     """cap tanh(x / cap), elementwise; x where the cap is 0 (softcaps, Gemma 2, arXiv 2408.00118)."""
     return cap * torch.tanh(x / cap) if cap else x
+
+
+def weighed_scores(scores: torch.Tensor, logs: torch.Tensor, form: AttentionForm) -> torch.Tensor:
+    """Scores of which the function is w_j times what it was: of softmax s + log w, of a power p, offsets and
+    shift included, s w^(1/p), which is what keys times w^(1/p) give.
+
+    Args:
+        scores: [B, H, T, S]; logs: [B or 1, 1, 1, S], log w.
+
+    Raises:
+        ConfigError: other attention has no such scores.
+    """
+    if form.kind == "softmax":
+        return scores + logs
+    if form.kind == "power":
+        return scores * torch.exp(logs / form.power)
+    raise ConfigError(f"prompt weights are for softmax and power attention, not for {form.kind}")
 
 
 def visible_keys(

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 import torch
 
 from mpcinfer.models.attention_state import AttentionState
+from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.config import ActivationKind, AttentionForm, NormKind
 from mpcinfer.models.rope import Rope
 from mpcinfer.models.site import Part, Site
@@ -27,6 +28,8 @@ class Backend(ABC, Generic[TensorT, WeightT]):
     """
 
     _site: Site | None = None
+    column_weights: ColumnWeights | None = None
+    """Weights of keys, at the client and in the clear; None at the server, and where there are none."""
 
     @property
     def site(self) -> Site:
@@ -86,6 +89,16 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         anything."""
         raise ConfigError(f"{type(self).__name__} has no caps of scores")
 
+    def weigh_columns(self, scores: TensorT, form: AttentionForm) -> TensorT:
+        """Scores [B, H, T, S], capped, of keys that count `column_weights` times."""
+        if self.column_weights is None:
+            return scores
+        raise ConfigError(f"{type(self).__name__} has no weights of keys")
+
+    def require_room(self, columns: ColumnWeights) -> None:
+        """Raises RangeError where scores with these weights of keys might leave their ranges."""
+        return
+
     def add_offset(self, scores: TensorT, offset: WeightT | None, shift: float) -> TensorT:
         """Scores [B, H, T, S] plus a number a head [H] and a public number."""
         if offset is None and shift == 0.0:
@@ -138,6 +151,7 @@ class Backend(ABC, Generic[TensorT, WeightT]):
         if form.cap:
             with self.span("cap", "tanh"):
                 scores = self.cap_scores(scores, start, form)
+        scores = self.weigh_columns(scores, form)
         with self.span(form.kind, form.kind):
             weighting = self.attention_weights(scores, start, form, epsilon)
         with self.span("mix", "matmul"), self.sized("mix/matmul"):

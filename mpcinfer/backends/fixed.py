@@ -154,6 +154,15 @@ class FixedBackend(TensorBackend):
     def cap_scores(self, scores: torch.Tensor, start: int, form: AttentionForm) -> torch.Tensor:
         return capped_scores(scores, form.cap, self.frac_bits, self._name("cap"))
 
+    def weigh_columns(self, scores: torch.Tensor, form: AttentionForm) -> torch.Tensor:
+        if self.column_weights is None:
+            return scores
+        if form.kind != "softmax":
+            raise ConfigError(f"prompt weights in fixed point are for softmax attention, not for {form.kind}")
+        name, logs = self._name("weights"), self.column_weights.centred(scores.shape[-1])[:, None, None]
+        encoded = fixed_point.encode(logs, self.frac_bits, name)
+        return fixed_point.add(scores, encoded, self.frac_bits, name)
+
     def add_offset(self, scores: torch.Tensor, offset: torch.Tensor | None, shift: float) -> torch.Tensor:
         name = self._name("offset")
         if offset is not None:

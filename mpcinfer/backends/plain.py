@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from mpcinfer.backends.attention_weights import capped, causal_weights
+from mpcinfer.backends.attention_weights import capped, causal_weights, weighed_scores
 from mpcinfer.backends.feature_maps import softmax_with_state, squares_with_state, state_of_squares
 from mpcinfer.backends.tensors import TensorBackend
 from mpcinfer.models.attention_state import AttentionState
@@ -57,6 +57,7 @@ class PlainBackend(TensorBackend):
         if state is None:
             return super().attention(q, k, v, start, form, offset, epsilon)
         scores = capped(self.add_offset(q @ self.transpose(k), offset, form.shift), form.cap)
+        scores = self.weigh_columns(scores, form)
         if form.kind == "softmax":
             return softmax_with_state(q, scores, v, start, form, state)
         return squares_with_state(q, scores, v, start, form, state, offset, epsilon)
@@ -78,6 +79,12 @@ class PlainBackend(TensorBackend):
 
     def cap_scores(self, scores: torch.Tensor, start: int, form: AttentionForm) -> torch.Tensor:
         return capped(scores, form.cap)
+
+    def weigh_columns(self, scores: torch.Tensor, form: AttentionForm) -> torch.Tensor:
+        if self.column_weights is None:
+            return scores
+        logs = self.column_weights.columns(scores.shape[-1])[:, None, None].to(scores.dtype)
+        return weighed_scores(scores, logs, form)
 
     def add_offset(self, scores: torch.Tensor, offset: torch.Tensor | None, shift: float) -> torch.Tensor:
         scores = scores if offset is None else scores + offset[:, None, None]

@@ -148,7 +148,7 @@ def _connected(
     """A client of a server elsewhere, which says what its model is where the client names none."""
     from mpcinfer.models.load import load_public
     from mpcinfer.plans import plan_from
-    from mpcinfer.roles.client import connect_client
+    from mpcinfer.roles.connect import connect_client
     from mpcinfer.sessions.addresses import Address
     from mpcinfer.suites.registry import suite_of
     from parties.keys import load_secret

@@ -54,7 +54,7 @@ def deal(
     from mpcinfer.models.load import load_config, load_ranges_of
     from mpcinfer.plans import plan_from
     from mpcinfer.suites.registry import suite_of
-    from mpcinfer.suites.suite import Ahead
+    from mpcinfer.suites.requests import Ahead
 
     chosen, together = plan_from(plan, choices), Batch.of(batch, equal_lengths=equal_lengths)
     suite, features = suite_of(chosen), features_named(prefix)

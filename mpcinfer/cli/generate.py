@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from mpcinfer.cli import cache_options, options
+from mpcinfer.cli.asked_prompts import AskedPrompts
 from mpcinfer.cli.batch import document_of, given, show
 from mpcinfer.cli.options import Local
 from mpcinfer.models.batch import Batch
@@ -19,7 +20,6 @@ from protocols.plan import DEFAULT_PLAN
 
 if TYPE_CHECKING:
     from mpcinfer.answer import Answer
-    from mpcinfer.models.public import PublicModel
     from parties.bill import Bill
 
 
@@ -62,6 +62,7 @@ def generate(
     prompt_file: Annotated[
         Path | None, typer.Option("--prompts", metavar="FILE", help="More prompts, one a line.")
     ] = None,
+    prompt_weights: options.PromptWeightsFile = None,
     equal_lengths: options.EqualLengths = False,
     public_prefix: options.PublicPrefix = None,
     prefix: options.Prefix = None,
@@ -111,24 +112,17 @@ def generate(
     from mpcinfer.cli.tables import print_bill
     from mpcinfer.cli.verifying import verdict_of
     from mpcinfer.plans import plan_from, require_verifiable
+    from mpcinfer.prompt_weights.document import load_weights
 
     choices = cache_options.with_cache(choices, cache, chunk)
     if verify:
         require_verifiable(plan_from(plan, choices))
-    texts = given(prompts or [], prompt_file)
-    known = options.prefix_of(public_prefix, system=chat)
+    texts, known = given(prompts or [], prompt_file), options.prefix_of(public_prefix, system=chat)
+    weights = None if prompt_weights is None else load_weights(prompt_weights)
+    asked = AskedPrompts(texts=texts, chat=chat, public_prefix=known, weights=weights)
     batch = Batch.of(len(texts), equal_lengths=equal_lengths)
     if batch.several and (speculate or verify):
         raise ConfigError("--speculate and --verify are for one prompt, not for a batch")
-
-    def asked(public: PublicModel) -> list[str]:
-        template = public.tokenizer.chat
-        opening = [] if known is None else [{"role": "system", "content": known.text}]
-        return [template([*opening, {"role": "user", "content": text}]) if chat else text for text in texts]
-
-    def longest(public: PublicModel) -> str:
-        return max(asked(public), key=lambda text: len(public.tokenizer.encode(text)))
-
     quiet = as_json or batch.several
     bar: Waiting = Waiting() if quiet else Answering("" if chat else texts[0], tokens)
     drafting = Drafting(speculate=speculate, draft_model=draft_model, correlations=correlations)
@@ -143,7 +137,7 @@ def generate(
         insecure_dealer=insecure_dealer,
         on_progress=bar.show,
         max_context=max_context,
-        prompt=longest,
+        prompt=asked.longest,
         drafts=speculate > 0,
         digest=digest,
         check_ranges=check_ranges,
@@ -159,28 +153,15 @@ def generate(
 
         uniform = system_uniform if seed is None else seeded_uniform(seed)
         sampler = Witness(make_sampler(temperature=temperature, top_k=top_k, uniform=uniform))
-        said = asked(runner.public)
-        if batch.several:
-            answers = runner.complete_batch(said, max_new_tokens=tokens, sampler=sampler)
-        else:
-            answer = runner.complete(
-                said[0],
-                max_new_tokens=tokens,
-                sampler=sampler,
-                on_text=bar.answer if isinstance(bar, Answering) else None,
-                speculate=speculate,
-                draft=drafting.draft(runner),
-            )
-            answers = [answer]
-        if isinstance(bar, Answering):
-            bar.end()
+        said = asked.of(runner.public)
+        answers = asked.answers(runner, tokens, sampler, bar, drafting)
         bill = runner.finish() if isinstance(runner, PrivateClient) else None
         room = runner.max_context if isinstance(runner, PrivateClient) else 0
         before = runner.public_prefix
     verdict = None
     if verify and bill is not None:
-        named = model or options.SHIPPED
-        verdict = verdict_of(named, plan, choices, said[0], answers[0], sampler, room, before, prefix)
+        around = (model or options.SHIPPED, plan, choices, said[0])
+        verdict = verdict_of(*around, answers[0], sampler, room, before, prefix, weights)
         verdict.put_on(bill)
     verified = None if verdict is None else verdict.same
     if as_json:

@@ -31,6 +31,7 @@ from mpcinfer.cli.proxy import proxy
 from mpcinfer.cli.publish import publish
 from mpcinfer.cli.reading import classify, embed
 from mpcinfer.cli.report import report
+from mpcinfer.cli.reweight import reweight
 from mpcinfer.cli.serve import serve
 from mpcinfer.cli.skip import skip
 from mpcinfer.cli.sparsify import sparsify
@@ -57,6 +58,7 @@ and neither learns the other's secret. Every message is billed.
     mpcinfer models                             what can be run, or only billed
     mpcinfer list protocols                     what can be swapped, and what each costs
     mpcinfer bench --help                       measure any of it, and compare
+    mpcinfer reweight --help                    which examples of a few-shot prompt to trust
     mpcinfer report RECORDS                     benchmark records as a page, figures and tables
     mpcinfer audit --help                       attack what is opened, and see that it is chance
     mpcinfer prefix --help                      a long prefix at one small cost, whoever owns it
@@ -83,7 +85,7 @@ app = typer.Typer(
 for command in (
     *(demo, generate, chat, proxy, embed, classify, cost, plan, models),
     *(serve, dealer, deal, prepare, skip, warm, doctor),
-    *(train, entropy, calibrate, fold, sparsify, publish),
+    *(train, entropy, calibrate, fold, sparsify, publish, reweight),
     report,
 ):
     app.command()(command)

@@ -140,6 +140,19 @@ def shape_of(text: str | None) -> Shape | None:
     return Shape.from_text(text) if ":" in text else network_named(text).shape
 
 
+PromptWeightsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompt-weights",
+        metavar="FILE",
+        help='How often examples of the prompt count: {"examples": [{"text": "...", "weight": 0.5}, ...]}, '
+        "their texts as the prompt has them and in its order; `mpcinfer reweight` makes one. The client adds "
+        "them to its own shares: no byte more, and the server cannot tell. Softmax attention alone; with "
+        "--local plain power attention, too.",
+    ),
+]
+
+
 EqualLengths = Annotated[
     bool,
     typer.Option(

@@ -54,7 +54,7 @@ def prepare(
     from mpcinfer.plans import plan_from
     from mpcinfer.roles.preparing import prepare_as_client, prepare_as_server
     from mpcinfer.suites.registry import suite_of
-    from mpcinfer.suites.suite import Kept
+    from mpcinfer.suites.requests import Kept
     from parties.keys import load_secret
 
     if (server_key is None) == (client_key is None):

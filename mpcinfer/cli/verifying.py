@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # imported while the other parties start
     from mpcinfer.answer import Answer
+    from mpcinfer.prompt_weights.weights import PromptWeights
     from mpcinfer.public_prefix import PublicPrefix
     from mpcinfer.verification import Verdict, Witness
 
@@ -22,6 +23,7 @@ def verdict_of(
     max_context: int,
     public_prefix: PublicPrefix | None = None,
     prefix: str | None = None,
+    weights: PromptWeights | None = None,
 ) -> Verdict:
     """Loads the model and compares; arguments as the command has them.
 
@@ -46,4 +48,5 @@ def verdict_of(
         max_context=max_context,
         public_prefix=public_prefix,
         prefix=adapter,
+        weights=weights,
     )

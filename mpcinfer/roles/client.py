@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import torch
 
 from mpcinfer.answer import Answer, OnText, answer
 from mpcinfer.batch_answers import OnBatchText, Prompts, batch_answers
 from mpcinfer.generation import Predict, Remembered
-from mpcinfer.models.batch import Batch
 from mpcinfer.models.public import PublicModel
-from mpcinfer.models.public_document import require_digest
-from mpcinfer.prefix.file import load_part
-from mpcinfer.prompts import Text, require_room
-from mpcinfer.public_prefix import PrefixText, PublicPrefix, private_tokens
+from mpcinfer.prompt_weights.weights import PromptWeights, private_columns
+from mpcinfer.prompts import Text
+from mpcinfer.public_prefix import PublicPrefix
 from mpcinfer.reading import Labelled, embeddings, labelled
-from mpcinfer.roles.bill_notes import fetched_says, kernel_says, speculation_says
+from mpcinfer.roles.bill_notes import kernel_says, speculation_says
 from mpcinfer.roles.next_pass import NextPass
 from mpcinfer.sampling import Sampler, greedy
-from mpcinfer.sessions.addresses import Address
 from mpcinfer.sessions.exchange import StepClient
-from mpcinfer.sessions.progress import Progress
-from mpcinfer.sessions.public_exchange import fetch_public
-from mpcinfer.sessions.session_config import SessionConfig, require_source
 from mpcinfer.speculation import NO_FOLDER, Draft, Speculation, look_up, speculation
-from mpcinfer.suites.registry import suite_of
-from mpcinfer.suites.suite import DEALER
-from mpcinfer.verification import unchecked
 from parties.bill import Bill
-from parties.errors import ConfigError, RangeError
-from parties.keys import KeyPair
-from parties.link import Link
-from parties.meter import CLIENT, Meter
-from parties.shaped import Shape, over
-from parties.tcp import TcpChannel, connect
+from parties.errors import ConfigError
+from parties.tcp import TcpChannel
 from parties.wire import Frame
-from protocols.plan import Plan
 
 
 class PrivateClient:
@@ -59,12 +43,14 @@ class PrivateClient:
     ) -> None:
         self.public, self._notes, self.public_prefix = public, notes, public_prefix
         self._steps, self._channel = steps, channel
-        self._remembered = Remembered(
-            self._step, steps.rewind, () if public_prefix is None else public_prefix.ids
-        )
-        self._then = 0
+        first = () if public_prefix is None else public_prefix.ids
+        self._remembered, self._then = Remembered(self._step, steps.rewind, first, steps.weigh), 0
         self._speculated: list[Speculation] = []
         self._bill: Bill | None = None
+
+    @property
+    def _prefixed(self) -> bool:
+        return self.public_prefix is not None
 
     @property
     def max_context(self) -> int:
@@ -100,6 +86,7 @@ class PrivateClient:
         keep_cache: bool = False,
         speculate: int = 0,
         draft: Draft = look_up,
+        weights: PromptWeights | None = None,
     ) -> Answer:
         """The model's continuation of a text. The server learns its length in tokens, not the text.
 
@@ -115,14 +102,17 @@ class PrivateClient:
                 bytes and computing grow with the tokens of it. The server learns how many drafts each pass
                 has and how many of them were right, which says how predictable the answer is.
             draft: makes them, here and in the clear: `look_up`, or what `mpcinfer.load_draft` gives.
+            weights: how often examples of the prompt count in softmax attention; no byte more or less, and
+                the server cannot tell. Where they change, `keep_cache` keeps nothing; it sees that.
 
         Raises:
             ConfigError: an empty prompt, or one that fills the session's maximum context; drafts over a
-                folder of correlations.
+                folder of correlations; weights of examples that the prompt lacks, or for other attention.
             CorrelationExhausted: there are no correlations for it.
             PeerError: the server or the dealer went away or sent what it should not.
-            RangeError: where ranges are checked, a value left its range; the token that it was for, and all
-                after it, are not told to `on_text`.
+            RangeError: weights that are further apart than rings hold, before anything is sent; or, where
+                ranges are checked, a value left its range: the token that it was for, and all after it, are
+                not told to `on_text`.
         """
         if self._steps.batch.several:
             raise ConfigError(
@@ -133,6 +123,7 @@ class PrivateClient:
             if not self._steps.on_demand:
                 raise ConfigError(NO_FOLDER)
             self._speculated.append(drafting)
+        self._remembered.weigh(private_columns(self.public, [prompt], [weights], prefixed=self._prefixed))
         predict = self._predictions(max_new_tokens, keep_cache, drafting is not None)
         return answer(
             predict,
@@ -153,6 +144,7 @@ class PrivateClient:
         max_new_tokens: int = 24,
         sampler: Sampler | Sequence[Sampler] = greedy,
         on_text: OnBatchText | None = None,
+        weights: Sequence[PromptWeights | None] | None = None,
     ) -> list[Answer]:
         """The model's continuations of several texts, a pass a token for all of them together.
 
@@ -165,6 +157,7 @@ class PrivateClient:
             max_new_tokens: of each answer, at most; all have the room that the longest prompt leaves.
             sampler: for all, or one for each.
             on_text: is told, after each token, a prompt's number, from 0, and its answer so far.
+            weights: of each prompt's examples, as in `complete`; None for a prompt without.
 
         Raises:
             ConfigError: a session of one prompt a pass, too many prompts, an empty one, one that fills the
@@ -178,6 +171,9 @@ class PrivateClient:
             )
         given = Prompts.of(self.public, prompts, steps.batch, steps.first_tokens, self.public_prefix)
         samplers = [sampler] * given.count if callable(sampler) else list(sampler)
+        self._remembered.weigh(
+            private_columns(self.public, prompts, weights, given.padding, prefixed=self._prefixed)
+        )
         self._remembered.forget()
         steps.restart()
         if steps.batch.padded:
@@ -227,6 +223,7 @@ class PrivateClient:
     def _read_pass(self, given: Prompts) -> torch.Tensor:
         """What the head makes of the texts of one pass, [n, outputs]."""
         steps = self._steps
+        self._remembered.weigh(None)
         self._remembered.forget()
         steps.restart()
         if steps.batch.padded:
@@ -272,121 +269,3 @@ class PrivateClient:
             return self._remembered(ids, rows)
 
         return predict
-
-
-@contextmanager
-def connect_client(
-    public: PublicModel | None,
-    plan: Plan,
-    *,
-    keys: KeyPair,
-    server: Address,
-    dealer: Address | None,
-    correlations: Path | None = None,
-    max_context: int | None = None,
-    prompt: Callable[[PublicModel], Text] | None = None,
-    drafts: bool = False,
-    digest: str | None = None,
-    timeout_s: float = 60.0,
-    on_progress: Callable[[Progress], None] | None = None,
-    check_ranges: bool = False,
-    insecure_dealer: bool = False,
-    shape: Shape | None = None,
-    batch: int = 1,
-    equal_lengths: bool = False,
-    public_prefix: PrefixText | None = None,
-    prefix: str | None = None,
-) -> Generator[PrivateClient]:
-    """A session with a server, ended in order when the block ends without an error, or with RangeError.
-
-    Args:
-        public: the model's public part; the handshake compares it with the server's. None to get it from the
-            server, before the handshake.
-        dealer: where correlations come from.
-        correlations: a folder with correlations for this client, made by `mpcinfer deal`, instead of a
-            dealer. Passes then have as many prompts as it was dealt for, `batch` or more.
-        max_context: the most tokens of the session, prompt and answers together; plans of the suite `fss`
-            compute in rings as wide as that needs. At most the model's context; None for a default.
-        prompt: makes the first prompt, where that is known: it is checked before the session, and dealt for
-            while masked weights are on their way. The server learns its length a little earlier.
-        drafts: there will be drafts with it, so that nothing is dealt for it yet.
-        digest: the model must have this one, 64 hex digits (`PublicModel.digest`).
-        timeout_s: longest wait for the server to come up, and longest silence afterwards.
-        on_progress: is told how far the dealing is; called from other threads, too.
-        check_ranges: every pass runs twice, the second time in wider rings, and `complete` raises RangeError
-            where a value left its range. Twice the rounds, over twice the bytes. The server must ask for it
-            too. It sees a session that ends, as after an answer. Plans of the suite `fss`, with a dealer.
-        insecure_dealer: with neither dealer nor correlations, the client agrees to a server that is its own
-            dealer and can decrypt everything; to measure with. Not every plan allows it.
-        shape: all connections behave like slower ones, which the others must have, too; to measure with.
-        batch: prompts of every pass, for `complete_batch`; 1 to 64. The server learns it.
-        equal_lengths: all prompts of a batch will have one length. Otherwise they may have any, which takes
-            a little more of everything, whatever lengths they have; the server learns which of the two.
-        public_prefix: comes before every prompt, and the server must have the same: it ran it in the clear,
-            so that a session pays for none of its tokens but what later ones pay to see them. Plans with a
-            dealer; a batch with `equal_lengths`.
-        prefix: the file of an adapter, or of this party's share of one, or the features of one that the
-            server has. The server learns which features, and not how many tokens it stands for.
-
-    Raises:
-        HandshakeFailed: another version, plan, model, digest, key or prefix of either kind at the server, or
-            only one of the two checks ranges.
-        PeerError: the server or the dealer went away or sent what it should not.
-        ConfigError, RangeError: the model cannot be run under the plan, the prompt has tokens that the model
-            has not or more than the session holds, ranges cannot be checked, or the model, the plan or a
-            folder of correlations is not for batches.
-        InsecureRefused: neither dealer nor correlations, and an insecure dealer was not asked for.
-    """
-    suite = suite_of(plan)
-    if DEALER in suite.helpers:
-        require_source(dealer, correlations, insecure_dealer)
-
-    def ready(public: PublicModel) -> SessionConfig:
-        require_digest(public, digest)
-        known = None if public_prefix is None else public_prefix.of(public)
-        before = 0 if known is None else len(known)
-        first = 0 if prompt is None else private_tokens(public, known, prompt(public))
-        if correlations is None:  # which are for as many tokens as they are
-            room = suite.session_context(public.config, max_context)
-            require_room(before + first, room, public.config.context)
-        return suite.ready(
-            SessionConfig(
-                plan=plan,
-                public=public,
-                keys=keys,
-                dealer=dealer,
-                correlations=correlations,
-                timeout_s=timeout_s,
-                max_context=max_context,
-                first=0 if drafts else first,
-                on_progress=on_progress,
-                check_ranges=check_ranges,
-                insecure_dealer=insecure_dealer,
-                shape=shape,
-                batch=Batch.of(batch, equal_lengths=equal_lengths),
-                public_prefix=known,
-                prefix=None if prefix is None else load_part(prefix, public),
-            )
-        )
-
-    session_config = None if public is None else ready(public)
-    channel = connect(
-        server.endpoint, keys, server.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
-    )
-    with ExitStack() as stack:
-        link = stack.enter_context(Link(over(channel, shape), Meter(), CLIENT))
-        notes = [] if check_ranges else [unchecked(plan)]
-        if session_config is None:
-            fetched = fetch_public(link, name=f"the model at {server.endpoint}", pinned=digest)
-            session_config = ready(fetched)
-            notes.append(fetched_says(fetched, digest))
-        session = stack.enter_context(suite.open(link, session_config))
-        steps = StepClient(link, session)
-        known = session_config.public_prefix
-        client = PrivateClient(session_config.public, steps, None if shape else channel, notes, known)
-        try:
-            yield client
-        except RangeError:  # of this answer: the server need not know
-            client.finish()
-            raise
-        client.finish()

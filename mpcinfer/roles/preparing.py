@@ -10,7 +10,7 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.sessions.addresses import Address, Identity
 from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.registry import suite_of
-from mpcinfer.suites.suite import Kept
+from mpcinfer.suites.requests import Kept
 from parties.errors import PeerTimeout
 from parties.keys import KeyPair
 from parties.link import Link

@@ -167,7 +167,7 @@ def _client(
     """The client's part, once the others are on their way."""
     from mpcinfer.models.load import load_public
     from mpcinfer.plans import plan_from
-    from mpcinfer.roles.client import connect_client
+    from mpcinfer.roles.connect import connect_client
 
     public, chosen = load_public(model), plan_from(plan, choices)
     suite_of(chosen).require()

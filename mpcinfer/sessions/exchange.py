@@ -21,6 +21,7 @@ from typing import Any, cast
 import torch
 
 from mpcinfer.models.batch import Batch
+from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.sessions.session import PrivateSession
 from mpcinfer.sessions.session_config import IDLE_S, idle_timeout
 from parties.bill import Bill, BillRow
@@ -162,6 +163,10 @@ class StepClient:
     def pad(self, padding: Sequence[int]) -> None:
         """How many tokens at the start of each sequence are padding; from the next first token on."""
         self._session.padding = padding
+
+    def weigh(self, columns: ColumnWeights | None) -> None:
+        """Weights of keys, see `PrivateSession.weigh`. The server is told nothing."""
+        self._session.weigh(columns)
 
     @property
     def on_demand(self) -> bool:

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from mpcinfer.models.batch import SINGLE, Batch
+from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.decoder import KVCache
+from parties.errors import ConfigError
 from protocols.share import Share
 
 
@@ -20,9 +22,11 @@ class PrivateSession(ABC):
     Attributes:
         padding: (the client's, of a padded batch) how many tokens at the start of each sequence are padding;
             set before the first pass over them.
+    columns: (the client's) weights of keys in attention, set by `weigh`; the server cannot tell.
     """
 
     padding: Sequence[int] | None = None
+    columns: ColumnWeights | None = None
 
     @property
     def batch(self) -> Batch:
@@ -116,6 +120,25 @@ class PrivateSession(ABC):
             Logits [rows, V] of what comes after the last of them at the client, [B * rows, V] of B sequences;
             None at the server.
         """
+
+    def weigh(self, columns: ColumnWeights | None) -> None:
+        """Weights of keys from the next pass on, those in the cache included; None for none.
+
+        Raises:
+            ConfigError, RangeError: see `require_room`; nothing has changed.
+        """
+        if columns is not None:
+            self.require_room(columns)
+        self.columns = columns
+
+    def require_room(self, columns: ColumnWeights) -> None:
+        """Whether scores with these weights of keys keep to their ranges.
+
+        Raises:
+            RangeError: they might not; the message says which layer's.
+            ConfigError: the suite has no such weights.
+        """
+        raise ConfigError(f"{type(self).__name__} has no prompt weights")
 
     def finish(self) -> None:
         """Gives up what was prepared and not used; before the bill is made."""

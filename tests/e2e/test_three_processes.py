@@ -16,7 +16,8 @@ import pytest
 
 from mpcinfer.models.folder import load_model_folder, load_public_folder, save_model
 from mpcinfer.models.public import PublicModel
-from mpcinfer.roles.client import PrivateClient, connect_client
+from mpcinfer.roles.client import PrivateClient
+from mpcinfer.roles.connect import connect_client
 from mpcinfer.roles.together import private
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.suites.registry import get_plan

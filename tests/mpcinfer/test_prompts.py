@@ -11,7 +11,7 @@ import mpcinfer
 from mpcinfer.clear import ClearModel
 from mpcinfer.models.ranges import calibrate
 from mpcinfer.prompts import prompt_ids, require_room
-from mpcinfer.roles.client import connect_client
+from mpcinfer.roles.connect import connect_client
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.suites.registry import get_plan
 from parties.errors import ConfigError

@@ -18,7 +18,7 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.sessions.exchange import StepClient, serve_steps
 from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.registry import suite_of
-from mpcinfer.suites.suite import Kept
+from mpcinfer.suites.requests import Kept
 from parties.bill import Bill
 from parties.errors import ConfigError, CorrelationExhausted, HandshakeFailed, MpcInferError, PeerMismatch
 from parties.link import Link

@@ -19,7 +19,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.load import load_config, load_model, load_public
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
-from mpcinfer.roles.client import connect_client
+from mpcinfer.roles.connect import connect_client
 from mpcinfer.roles.server import serve_sessions
 from mpcinfer.sessions.addresses import Address, Identity
 from mpcinfer.sessions.exchange import StepClient, serve_steps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mpcinfer.suites.arithmetic.passes import run_passes
-from mpcinfer.suites.suite import Run
+from mpcinfer.suites.requests import Run
 from parties.bill import Bill
 from parties.meter import Meter
 from protocols.additive.counting_arithmetic import CountingArithmetic

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mpcinfer.models.depth import DepthReport, DepthRow
 from mpcinfer.suites.arithmetic.passes import run_passes
-from mpcinfer.suites.suite import Run
+from mpcinfer.suites.requests import Run
 from parties.meter import Meter
 from protocols.additive.registry import resolve
 from protocols.arithmetic.depth_arithmetic import SLOTS, DepthArithmetic

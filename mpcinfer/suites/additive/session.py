@@ -10,6 +10,7 @@ import torch
 
 from mpcinfer.generation import Session
 from mpcinfer.models.batch import SINGLE, Batch
+from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import as_run
@@ -120,13 +121,16 @@ class CrypTenPrivateSession(PrivateSession):
             f"with probability 2^-32, so {chance:.1g} are expected to; none with --set truncation=exact"
         ]
 
+    def require_room(self, columns: ColumnWeights) -> None:
+        self._backend.require_room(columns)
+
     def rewind(self, length: int) -> None:
         rewind_cache(self._session.cache, length)
         self._schedule.rewind(length)
 
     def advance(self, ids: Sequence[int] | None, count: int, rows: int = 1) -> torch.Tensor | None:
         self._executor.prefetch(self._schedule.requests(count, rows))
-        self._backend.padding = self.padding
+        self._backend.padding, self._backend.column_weights = self.padding, self.columns
         return self._session.advance(ids, count, rows, self.padding)
 
 

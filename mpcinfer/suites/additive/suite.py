@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from mpcinfer.suites.suite import Document, Run, Suite
+from mpcinfer.suites.requests import Run
+from mpcinfer.suites.suite import Document, Suite
 from parties.errors import ConfigError
 from protocols.additive import plans
 from protocols.plan import Plan

@@ -18,17 +18,13 @@ from mpcinfer.models.bounds import (
     norm_shift,
     score_bound,
 )
-from mpcinfer.models.config import (
-    ActivationKind,
-    AttentionForm,
-    ModelConfig,
-    NormKind,
-    weight_shapes,
-)
+from mpcinfer.models.column_weights import ColumnWeights
+from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind, weight_shapes
 from mpcinfer.models.padding import is_padding, positions_of
 from mpcinfer.models.rope import Rope
-from mpcinfer.suites.arithmetic.heads import HeadsBackend
+from mpcinfer.suites.arithmetic.column_weights import require_room, with_column_weights
 from mpcinfer.suites.arithmetic.kernel import kernel_weights, with_half_squares
+from mpcinfer.suites.arithmetic.moving import MovingBackend
 from mpcinfer.suites.arithmetic.padded_scores import without_padding
 from mpcinfer.suites.arithmetic.polynomial import require_polynomial
 from mpcinfer.suites.arithmetic.turning import turned
@@ -62,7 +58,7 @@ UNCALIBRATED_SPREAD = 64.0
 _SPREAD = {"layernorm": "variance", "rmsnorm": "mean_square"}
 
 
-class SecureBackend(HeadsBackend):
+class SecureBackend(MovingBackend):
     """Runs a decoder on shares of Z_2^64, one instance a party and session.
 
     Args:
@@ -220,6 +216,17 @@ class SecureBackend(HeadsBackend):
         bent = self.suite.tanh(executor, executor.mul_public(small, 2.0**shift / form.cap))
         return rows.unpack(executor, executor.mul_public(bent, form.cap))
 
+    def weigh_columns(self, scores: Share, form: AttentionForm) -> Share:
+        if self.column_weights is None:
+            return scores
+        if form.kind != "softmax":
+            raise ConfigError(f"private prompt weights are for softmax attention, not for {form.kind}")
+        return with_column_weights(self.executor, scores, self.column_weights)
+
+    def require_room(self, columns: ColumnWeights) -> None:
+        most = self.suite.softmax.max_spread
+        require_room(self._ranges or {}, most, columns, padded=self._batch.padded)
+
     def _without_padding(self, scores: Share) -> Share:
         key, spread = f"{self.site.key}.softmax/spread", UNCALIBRATED_SPREAD
         if self._ranges is not None:
@@ -308,32 +315,6 @@ class SecureBackend(HeadsBackend):
 
     def rope(self, x: Share, start: int, rope: Rope) -> Share:
         return turned(self.executor, x, start, rope)
-
-    def split(self, x: Share, sizes: Sequence[int]) -> list[Share]:
-        return [Share(part, x.frac_bits) for part in torch.split(x.value, list(sizes), dim=-1)]
-
-    def split_heads(self, x: Share, heads: int) -> Share:
-        return self.executor.rearrange(x, lambda v: v.reshape(*v.shape[:-1], heads, -1).transpose(-2, -3))
-
-    def merge_heads(self, x: Share) -> Share:
-        return self.executor.rearrange(x, lambda v: v.transpose(-2, -3).flatten(-2))
-
-    def repeat_heads(self, x: Share, times: int) -> Share:
-        if times == 1:
-            return x
-        return self.executor.rearrange(x, lambda v: v.repeat_interleave(times, dim=-3))
-
-    def transpose(self, x: Share) -> Share:
-        return self.executor.rearrange(x, lambda v: v.transpose(-1, -2))
-
-    def concat_tokens(self, a: Share, b: Share) -> Share:
-        return self.executor.concat([a, b], -2)
-
-    def first_tokens(self, x: Share, count: int) -> Share:
-        return x.first_rows(count)
-
-    def last_tokens(self, x: Share, count: int) -> Share:
-        return self.executor.rearrange(x, lambda v: v[..., -count:, :])
 
     def diagonal(self, x: Share, gain: Weight, bias: Weight | None, mean: Weight | None = None) -> Share:
         """A product with the shared gain."""

@@ -8,7 +8,7 @@ from mpcinfer.backends.parts import Pass, needed
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.suites.arithmetic.backend import SecureBackend
 from mpcinfer.suites.arithmetic.public_prefix import shared_prefix
-from mpcinfer.suites.suite import Run
+from mpcinfer.suites.requests import Run
 from parties.meter import CLIENT
 from protocols.arithmetic.arithmetic import Arithmetic
 from protocols.arithmetic.suite import Suite

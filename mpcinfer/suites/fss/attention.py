@@ -18,9 +18,11 @@ from collections.abc import Sequence
 import torch
 
 from mpcinfer.models.attention_state import AttentionState
+from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.kinds import AttentionForm
 from mpcinfer.models.padding import is_padding
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
+from mpcinfer.suites.fss.column_weights import with_column_weights
 from mpcinfer.suites.fss.formats import exponential_formats, reciprocal, score_index_bits
 from mpcinfer.suites.fss.precision import Precision
 from mpcinfer.suites.fss.score_cap import capped_scores
@@ -77,6 +79,7 @@ def softmax_attention(
     form: AttentionForm,
     padding: Sequence[int] | None = None,
     state: AttentionState[Share] | None = None,
+    columns: ColumnWeights | None = None,
 ) -> Share:
     """softmax(q k^T) v over the keys each query may see, held by the server for the next layer.
 
@@ -88,21 +91,23 @@ def softmax_attention(
             (`Weighting.hidden`); at the client and in the clear. A query that sees no other keys sees them.
         form: which keys a query sees, and the scores' cap.
         state: what every query sees besides (`states.py`).
+        columns: weights of keys, where there are any; at the client and in the clear.
 
     Cost: 7 rounds, those of `capped_scores` where there is a cap, and one more as `quotient_to_server` says;
         2 more with a state, for which rings are wider.
     """
     # Plans with exact truncation truncate by gates, a share and a round each: a single block there.
     seen, span = seen_keys(q, k, form, whole=executor.exact_truncation), executor.meter.span
+    known = (padding, columns)
     with span("scores", "matmul"):
         scores = executor.apply(CausalProduct(seen), q, k, k.summand)
         beside: Sequence[Share] = [] if state is None else [query_features(executor, q, widths)]
         if not form.cap:
-            scores, beside = _opened(executor, scores, seen, widths, p, padding, beside)
+            scores, beside = _opened(executor, scores, seen, widths, p, known, beside)
     if form.cap:
         with span("cap", "tanh"):
             scores = capped_scores(executor, suite, scores, widths, p, form.cap)
-            scores, beside = _opened(executor, scores, seen, widths, p, padding, beside)
+            scores, beside = _opened(executor, scores, seen, widths, p, known, beside)
     with span("softmax", "softmax"):
         if state is not None:
             beside = [read_state(executor, beside[0], state, widths)]
@@ -138,13 +143,17 @@ def _opened(
     seen: SeenKeys,
     widths: AttentionWidths,
     p: Precision,
-    padding: Sequence[int] | None,
+    known: tuple[Sequence[int] | None, ColumnWeights | None],
     beside: Sequence[Share],
 ) -> tuple[Sequence[Share], Sequence[Share]]:
-    """Additive scores, masked at both parties; those of padding are out of the way. What is opened beside
-    them."""
+    """Additive scores, masked at both parties; those of padding are out of the way, and columns have their
+    weights. What is opened beside them."""
+    padding, columns = known
     if widths.weighting.hidden:
         scores = _without_padding(executor, scores, seen, widths, padding)
+    if columns is not None:
+        assert isinstance(seen, CausalBlocks)
+        scores = with_column_weights(executor, scores, seen, columns)
     opened = executor.apply(Open(), *(truncate_locally(executor, x, p.score) for x in scores), *beside)
     return opened[: len(scores)], opened[len(scores) :]
 

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 import torch
 
 from mpcinfer.models.attention_state import AttentionState
+from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.config import ActivationKind, AttentionForm, ModelConfig, NormKind
 from mpcinfer.models.folded import query_exponent
 from mpcinfer.models.padding import positions_of
@@ -23,6 +24,7 @@ from mpcinfer.suites.arithmetic.polynomial import require_polynomial
 from mpcinfer.suites.fss.attention import softmax_attention
 from mpcinfer.suites.fss.attention_inputs import publish_inputs
 from mpcinfer.suites.fss.attention_widths import NormWidths
+from mpcinfer.suites.fss.column_weights import require_room
 from mpcinfer.suites.fss.embedding import embedded_rows
 from mpcinfer.suites.fss.ffn_widths import FfnWidths
 from mpcinfer.suites.fss.formats import activation_formats
@@ -237,6 +239,9 @@ class FssBackend(MovingBackend):
     def rope(self, x: Share, start: int, rope: Rope) -> Share:
         return turned(self.executor, x, start, rope, self._precision.rotation)
 
+    def require_room(self, columns: ColumnWeights) -> None:
+        require_room(self._widths, columns)
+
     def apply_temperature(self, q: Share, log_temperature: Matrix, start: int) -> Share:
         """Multiplies by exp of the temperature, a linear layer of its own (`encoded`)."""
         columns = slice(start, start + q.shape[-2])
@@ -270,7 +275,7 @@ class FssBackend(MovingBackend):
         inputs = in_one_axis(executor, form, q, k, v)
         around = (executor, self._suite, *inputs, widths, self._precision, form)
         if form.kind == "softmax":  # a number that is added to all scores of a row changes nothing
-            mixed = softmax_attention(*around, self._padding, state)
+            mixed = softmax_attention(*around, self._padding, state, self.column_weights)
         elif form.kind == "power":
             mixed = power_attention(*around, offset, epsilon, state)
         elif state is not None:

@@ -17,7 +17,7 @@ from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
 from mpcinfer.suites.fss.states import opened_states, require_features
 from mpcinfer.suites.fss.weights import Sharing, count_setup, matrices
 from mpcinfer.suites.fss.widths import Widths
-from mpcinfer.suites.suite import Run
+from mpcinfer.suites.requests import Run
 from parties.bill import Bill
 from parties.meter import Meter
 from protocols.fss.executors.counting_executor import Counting

@@ -10,7 +10,7 @@ from pathlib import Path
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.suites.fss.dealing import ModelDealer, Writers
 from mpcinfer.suites.fss.program import Program
-from mpcinfer.suites.suite import Ahead
+from mpcinfer.suites.requests import Ahead
 from parties.errors import ConfigError
 from parties.meter import CLIENT, SERVER
 from parties.randomness import SystemRandom

@@ -11,6 +11,7 @@ import torch
 from mpcinfer.generation import Session
 from mpcinfer.models.attention_state import FeatureMap
 from mpcinfer.models.batch import SINGLE, Batch
+from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.folded import folded_config
@@ -188,6 +189,7 @@ class Program:
         rows: int = 1,
         padding: Sequence[int] | None = None,
         prefix: Sequence[torch.Tensor] | None = None,
+        columns: ColumnWeights | None = None,
     ) -> torch.Tensor | None:
         """One pass over `count` tokens of each sequence after those in the cache.
 
@@ -195,6 +197,7 @@ class Program:
             padding: tokens at the start of each sequence that are padding, where the executor knows.
             prefix: this executor's summands of the prefix's states, a layer each, where it has some; opened
                 in a pass that begins a conversation.
+            columns: weights of keys, at the client and in the clear; None for none.
 
         Returns:
             The logits [B * rows, V] after the last `rows` of them, where this executor gets them.
@@ -202,13 +205,12 @@ class Program:
         Raises:
             RangeError: where it does and ranges are checked: a value left its range. The pass is over.
         """
-        usual = self._session(executor, Evaluation(self.plan, self.widths), weights, cache, padding, prefix)
+        known = (padding, columns, prefix)
+        usual = self._session(executor, Evaluation(self.plan, self.widths), weights, cache, *known)
         logits = usual.opened(ids, count, rows, padding)
         if self.second is not None:
             with executor.meter.span(CHECK):
-                beside = self._session(
-                    executor, self.second, of_check(weights), cache.beside(), padding, prefix
-                )
+                beside = self._session(executor, self.second, of_check(weights), cache.beside(), *known)
                 other = beside.opened(ids, count, rows, padding)
             if logits is not None and other is not None:
                 require_agreement(logits, other, self.ranges)
@@ -221,6 +223,7 @@ class Program:
         weights: Mapping[str, Matrix],
         cache: KVCache[Share],
         padding: Sequence[int] | None,
+        columns: ColumnWeights | None,
         prefix: Sequence[torch.Tensor] | None,
     ) -> Session[Share, Matrix]:
         """What runs one evaluation of a pass."""
@@ -232,6 +235,7 @@ class Program:
             self.batch.size,
             padding,
         )
+        backend.column_weights = columns
         if self.prefix is not None and cache.length == 0:
             of_layers = [evaluation.widths.attention(layer) for layer in range(self.folded.layers)]
             cache.prefix = opened_states(executor, self.folded, of_layers, self.prefix, prefix)

@@ -11,10 +11,13 @@ from itertools import accumulate
 import torch
 
 from mpcinfer.models.batch import Batch
+from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.state_cache import cache_of
+from mpcinfer.prompt_weights.weights import require_weighable
 from mpcinfer.sessions.progress import Stage
 from mpcinfer.sessions.session import PrivateSession, rewind_cache
 from mpcinfer.sessions.tally import Tally
+from mpcinfer.suites.fss.column_weights import require_room
 from mpcinfer.suites.fss.program import Program
 from mpcinfer.suites.fss.public_prefix import BRING_AT_CLIENT, BRING_SHAPES, Bring, bring_at_server
 from mpcinfer.suites.fss.range_check import CHECKED
@@ -162,6 +165,10 @@ class FssPrivateSession(PrivateSession):
     def settle(self) -> None:
         self._collect_asked()
 
+    def require_room(self, columns: ColumnWeights) -> None:
+        require_weighable(self._program.config, private=True, prefixed=self._program.prefix is not None)
+        require_room(self._program.widths, columns)
+
     def rewind(self, length: int) -> None:
         while self._asked:
             self._give_up(self._collect(), linear=True)
@@ -256,6 +263,7 @@ class FssPrivateSession(PrivateSession):
                     rows=rows,
                     padding=self.padding,
                     prefix=self._prefix,
+                    columns=self.columns,
                 )
             _require_used(correlations.gates.left_bytes + len(ready.results))
         return logits

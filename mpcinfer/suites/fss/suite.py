@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.suites import kernel_mark
-from mpcinfer.suites.suite import Ahead, Document, Run, Suite
+from mpcinfer.suites.requests import Ahead, Run
+from mpcinfer.suites.suite import Document, Suite
 from parties.errors import ConfigError
 from protocols.fss import plans
 from protocols.plan import Plan

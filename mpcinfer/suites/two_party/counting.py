@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mpcinfer.suites.arithmetic.passes import run_passes
-from mpcinfer.suites.suite import Run
+from mpcinfer.suites.requests import Run
 from mpcinfer.suites.two_party.ring import ring_bits
 from parties.bill import Bill
 from parties.meter import Meter

@@ -19,7 +19,7 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.sessions.session_config import SessionConfig, greet, require_ranges
 from mpcinfer.suites.arithmetic.backend import SecureBackend
 from mpcinfer.suites.arithmetic.foreseen import ForeseenSession
-from mpcinfer.suites.suite import Kept
+from mpcinfer.suites.requests import Kept
 from mpcinfer.suites.two_party.ring import ring_bits
 from parties.bill import Bill, BillRow
 from parties.errors import ConfigError, PeerMismatch

@@ -11,6 +11,7 @@ import torch
 
 from mpcinfer.generation import Session
 from mpcinfer.models.batch import SINGLE, Batch
+from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.fold import as_run
 from mpcinfer.models.public import PublicModel
@@ -162,6 +163,9 @@ class TwoPartySession(PrivateSession):
     def settle(self) -> None:
         self._source.make_all()
 
+    def require_room(self, columns: ColumnWeights) -> None:
+        self._backend.require_room(columns)
+
     def rewind(self, length: int) -> None:
         self._source.give_up()
         self._unused += len(self._asked)
@@ -177,7 +181,7 @@ class TwoPartySession(PrivateSession):
         if not self._asked:
             self.prepare([count], rows)
         self._asked.popleft()
-        self._backend.padding = self.padding
+        self._backend.padding, self._backend.column_weights = self.padding, self.columns
         layers = self._session.decoder.config.layers
         with self._progress.layers(self._link.meter, Stage.ONLINE, layers):
             logits = self._session.advance(ids, count, rows, self.padding)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpcinfer.suites import kernel_mark
-from mpcinfer.suites.suite import Ahead, Kept, Run, Suite, no_dealer
+from mpcinfer.suites.requests import Ahead, Kept, Run
+from mpcinfer.suites.suite import Suite, no_dealer
 from parties.errors import ConfigError
 from protocols.plan import Plan
 from protocols.two_party import plans

@@ -21,7 +21,7 @@ from mpcinfer.sessions.exchange import StepClient, serve_steps
 from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.fss.connect import fss_session
 from mpcinfer.suites.registry import suite_of
-from mpcinfer.suites.suite import Ahead
+from mpcinfer.suites.requests import Ahead
 from parties.bill import Bill
 from parties.errors import ConfigError, CorrelationExhausted, PeerError
 from parties.link import Link

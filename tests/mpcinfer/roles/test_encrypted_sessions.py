@@ -22,7 +22,7 @@ from mpcinfer.suites.fss.connect import encoded_weights, fss_session
 from mpcinfer.suites.fss.dealing import ModelDealer, Writers
 from mpcinfer.suites.fss.program import Program
 from mpcinfer.suites.registry import get_plan, suite_of
-from mpcinfer.suites.suite import Ahead
+from mpcinfer.suites.requests import Ahead
 from parties.bill import Bill
 from parties.channel import Channel
 from parties.errors import RangeError

@@ -26,7 +26,7 @@ from mpcinfer.suites.fss.connect import encoded_weights, fss_over, fss_session
 from mpcinfer.suites.fss.dealing import serve_fss
 from mpcinfer.suites.fss.program import Program
 from mpcinfer.suites.registry import get_plan, suite_of
-from mpcinfer.suites.suite import Ahead
+from mpcinfer.suites.requests import Ahead
 from parties.bill import Bill
 from parties.errors import (
     ConfigError,

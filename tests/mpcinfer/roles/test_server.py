@@ -10,7 +10,7 @@ import pytest
 from mpcinfer.models.load import load_model, load_public
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles import server
-from mpcinfer.roles.client import connect_client
+from mpcinfer.roles.connect import connect_client
 from mpcinfer.roles.server import what_clients_get
 from mpcinfer.sessions.addresses import Address, Identity
 from mpcinfer.sessions.exchange import serve_steps

@@ -18,7 +18,8 @@ from mpcinfer.prefix.adapter import PrefixAdapter
 from mpcinfer.sessions.session import PrivateSession
 from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.entry import SAMPLE, Entry, SampleCost, StatedError, summary_of
-from mpcinfer.suites.suite import Run, Suite
+from mpcinfer.suites.requests import Run
+from mpcinfer.suites.suite import Suite
 from mpcinfer.suites.task import Place, Task, TaskResult
 from parties.bill import Bill
 from parties.link import Link

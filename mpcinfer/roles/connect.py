@@ -1,0 +1,149 @@
+"""How a client gets its session with a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from mpcinfer.models.batch import Batch
+from mpcinfer.models.public import PublicModel
+from mpcinfer.models.public_document import require_digest
+from mpcinfer.prefix.file import load_part
+from mpcinfer.prompts import Text, require_room
+from mpcinfer.public_prefix import PrefixText, private_tokens
+from mpcinfer.roles.bill_notes import fetched_says
+from mpcinfer.roles.client import PrivateClient
+from mpcinfer.sessions.addresses import Address
+from mpcinfer.sessions.exchange import StepClient
+from mpcinfer.sessions.progress import Progress
+from mpcinfer.sessions.public_exchange import fetch_public
+from mpcinfer.sessions.session_config import SessionConfig, require_source
+from mpcinfer.suites.registry import suite_of
+from mpcinfer.suites.suite import DEALER
+from mpcinfer.verification import unchecked
+from parties.errors import RangeError
+from parties.keys import KeyPair
+from parties.link import Link
+from parties.meter import CLIENT, Meter
+from parties.shaped import Shape, over
+from parties.tcp import connect
+from protocols.plan import Plan
+
+
+@contextmanager
+def connect_client(
+    public: PublicModel | None,
+    plan: Plan,
+    *,
+    keys: KeyPair,
+    server: Address,
+    dealer: Address | None,
+    correlations: Path | None = None,
+    max_context: int | None = None,
+    prompt: Callable[[PublicModel], Text] | None = None,
+    drafts: bool = False,
+    digest: str | None = None,
+    timeout_s: float = 60.0,
+    on_progress: Callable[[Progress], None] | None = None,
+    check_ranges: bool = False,
+    insecure_dealer: bool = False,
+    shape: Shape | None = None,
+    batch: int = 1,
+    equal_lengths: bool = False,
+    public_prefix: PrefixText | None = None,
+    prefix: str | None = None,
+) -> Generator[PrivateClient]:
+    """A session with a server, ended in order when the block ends without an error, or with RangeError.
+
+    Args:
+        public: the model's public part; the handshake compares it with the server's. None to get it from the
+            server, before the handshake.
+        dealer: where correlations come from.
+        correlations: a folder with correlations for this client, made by `mpcinfer deal`, instead of a
+            dealer. Passes then have as many prompts as it was dealt for, `batch` or more.
+        max_context: the most tokens of the session, prompt and answers together; plans of the suite `fss`
+            compute in rings as wide as that needs. At most the model's context; None for a default.
+        prompt: makes the first prompt, where that is known: it is checked before the session, and dealt for
+            while masked weights are on their way. The server learns its length a little earlier.
+        drafts: there will be drafts with it, so that nothing is dealt for it yet.
+        digest: the model must have this one, 64 hex digits (`PublicModel.digest`).
+        timeout_s: longest wait for the server to come up, and longest silence afterwards.
+        on_progress: is told how far the dealing is; called from other threads, too.
+        check_ranges: every pass runs twice, the second time in wider rings, and `complete` raises RangeError
+            where a value left its range. Twice the rounds, over twice the bytes. The server must ask for it
+            too. It sees a session that ends, as after an answer. Plans of the suite `fss`, with a dealer.
+        insecure_dealer: with neither dealer nor correlations, the client agrees to a server that is its own
+            dealer and can decrypt everything; to measure with. Not every plan allows it.
+        shape: all connections behave like slower ones, which the others must have, too; to measure with.
+        batch: prompts of every pass, for `complete_batch`; 1 to 64. The server learns it.
+        equal_lengths: all prompts of a batch will have one length. Otherwise they may have any, which takes
+            a little more of everything, whatever lengths they have; the server learns which of the two.
+        public_prefix: comes before every prompt, and the server must have the same: it ran it in the clear,
+            so that a session pays for none of its tokens but what later ones pay to see them. Plans with a
+            dealer; a batch with `equal_lengths`.
+        prefix: the file of an adapter, or of this party's share of one, or the features of one that the
+            server has. The server learns which features, and not how many tokens it stands for.
+
+    Raises:
+        HandshakeFailed: another version, plan, model, digest, key or prefix of either kind at the server, or
+            only one of the two checks ranges.
+        PeerError: the server or the dealer went away or sent what it should not.
+        ConfigError, RangeError: the model cannot be run under the plan, the prompt has tokens that the model
+            has not or more than the session holds, ranges cannot be checked, or the model, the plan or a
+            folder of correlations is not for batches.
+        InsecureRefused: neither dealer nor correlations, and an insecure dealer was not asked for.
+    """
+    suite = suite_of(plan)
+    if DEALER in suite.helpers:
+        require_source(dealer, correlations, insecure_dealer)
+
+    def ready(public: PublicModel) -> SessionConfig:
+        require_digest(public, digest)
+        known = None if public_prefix is None else public_prefix.of(public)
+        before = 0 if known is None else len(known)
+        first = 0 if prompt is None else private_tokens(public, known, prompt(public))
+        if correlations is None:  # which are for as many tokens as they are
+            room = suite.session_context(public.config, max_context)
+            require_room(before + first, room, public.config.context)
+        return suite.ready(
+            SessionConfig(
+                plan=plan,
+                public=public,
+                keys=keys,
+                dealer=dealer,
+                correlations=correlations,
+                timeout_s=timeout_s,
+                max_context=max_context,
+                first=0 if drafts else first,
+                on_progress=on_progress,
+                check_ranges=check_ranges,
+                insecure_dealer=insecure_dealer,
+                shape=shape,
+                batch=Batch.of(batch, equal_lengths=equal_lengths),
+                public_prefix=known,
+                prefix=None if prefix is None else load_part(prefix, public),
+            )
+        )
+
+    session_config = None if public is None else ready(public)
+    channel = connect(
+        server.endpoint, keys, server.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
+    )
+    with ExitStack() as stack:
+        link = stack.enter_context(Link(over(channel, shape), Meter(), CLIENT))
+        notes = [] if check_ranges else [unchecked(plan)]
+        if session_config is None:
+            fetched = fetch_public(link, name=f"the model at {server.endpoint}", pinned=digest)
+            session_config = ready(fetched)
+            notes.append(fetched_says(fetched, digest))
+        session = stack.enter_context(suite.open(link, session_config))
+        steps = StepClient(link, session)
+        known = session_config.public_prefix
+        client = PrivateClient(session_config.public, steps, None if shape else channel, notes, known)
+        try:
+            yield client
+        except RangeError:  # of this answer: the server need not know
+            client.finish()
+            raise
+        client.finish()
