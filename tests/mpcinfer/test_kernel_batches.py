@@ -29,7 +29,7 @@ from tests.mpcinfer.test_batches import (
     privately,
     samplers,
 )
-from tests.mpcinfer.test_private_models import _costs
+from tests.mpcinfer.test_encoders import costs
 from tests.mpcinfer.variant_models import variant_model
 
 REFUSED = r"attention=gaussian: .*--equal-lengths"
@@ -45,7 +45,7 @@ def test_a_batch_of_one_length_is_one_by_one_to_the_last_bit_and_counted() -> No
     counted = count(
         model.config, EXACT, tokens=4, new_tokens=NEW, ranges=model.ranges, batch=SAME, max_context=CONTEXT
     )
-    assert _costs(bill) == _costs(counted)
+    assert costs(bill) == costs(counted)
 
 
 @pytest.mark.parametrize("plan", ["fss", "fss-faithful", "crypten", "two-party"])
