@@ -49,8 +49,8 @@ STARTS = {
         steps=STEPS, first_embedding=0.02 * math.sqrt(BASE.width), first_matrix=0.1, first_norm_factor=2.0
     ),
 }
-"""First weights, the same for all variants. GPT-2's are 0.02 all over, for which a factor of 20 of DyT and Derf
-is to make up. The wider ones have token rows as in DyT's paper, 0.02 sqrt(D); matrices near 1 / sqrt(D)."""
+"""First weights, the same for all variants. GPT-2's are 0.02 all over, for which the factor of DyT and Derf is
+to make up. The wider ones have token rows as in DyT's paper, 0.02 sqrt(D); matrices near 1 / sqrt(D)."""
 COMPARED = {
     "SM+LN+G": "gpt2-sm-ln-gelu",
     "SM+DyT+G": "gpt2-sm-dyt-gelu",
