@@ -2,6 +2,7 @@
 
     python -m bench.relatives train --out runs/relatives            what is missing, one run after the other
     python -m bench.relatives train --out runs/relatives --turn 1/2  every other run, for a second process
+    python -m bench.relatives train --out runs/relatives --start wider   from one kind of first weights alone
     python -m bench.relatives report --out runs/relatives           records of what is there
 
 All runs have the same text, tokens, steps and schedule; seeds decide weights and order. The text is a package
@@ -49,8 +50,8 @@ STARTS = {
         steps=STEPS, first_embedding=0.02 * math.sqrt(BASE.width), first_matrix=0.1, first_norm_factor=2.0
     ),
 }
-"""First weights, the same for all variants. GPT-2's are 0.02 all over, for which the factor of DyT and Derf is
-to make up. The wider ones have token rows as in DyT's paper, 0.02 sqrt(D); matrices near 1 / sqrt(D)."""
+"""First weights, the same for all variants. GPT-2's are 0.02 all over, with a factor of 20 in DyT and Derf.
+The wider ones have token rows as in DyT's paper, 0.02 sqrt(D), and matrices near 1 / sqrt(D)."""
 COMPARED = {
     "SM+LN+G": "gpt2-sm-ln-gelu",
     "SM+DyT+G": "gpt2-sm-dyt-gelu",
