@@ -138,7 +138,7 @@ def extracted_table() -> str:
 
 def inversions_table() -> str:
     """Texts reconstructed from gradients, a row a kind of labels: medians, and ranges in brackets."""
-    header = ["labels", "texts", "rank of 48", "condition", "exact, L-BFGS", "exact, LM", "beginnings, LM"]
+    header = ["labels", "texts", "rank of 48", "condition", "error, L-BFGS", "exact, LM", "beginnings"]
     rows, body = rows_of("inversions"), list[list[str]]()
     for labels in dict.fromkeys(row["labels"] for row in rows):
         texts = [row for row in rows if row["labels"] == labels]
@@ -146,7 +146,8 @@ def inversions_table() -> str:
             [
                 *(labels, str(len(texts)), _over([row["rank"] for row in texts], ",.0f")),
                 _over([row["condition"] for row in texts], ",.0f"),
-                *(str(sum(row[by]["row_error"] < EXACT for row in texts)) for by in ("lbfgs", "lm")),
+                _over([row["lbfgs"]["row_error"] for row in texts], ".1g"),
+                str(sum(row["lm"]["row_error"] < EXACT for row in texts)),
                 _over([row["lm"]["restarts"] for row in texts], ".0f"),
                 _over([row["noisy"]["row_error"] for row in texts], ".1g"),
             ]
