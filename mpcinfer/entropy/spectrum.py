@@ -98,7 +98,7 @@ def divergence_of(first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 def _entropy(shares: torch.Tensor) -> float:
-    return float(torch.special.entr(shares).sum())
+    return 0.0 - float(torch.xlogy(shares, shares).sum())
 
 
 @final
