@@ -1,8 +1,9 @@
 """What plans open, what weaker protocols reveal, and what gradients tell, attacked and recorded.
 
     python -m bench.audits opened fss crypten two-party
-    python -m bench.audits revealed
-    python -m bench.audits gradients     needs opacus: pip install 'mpcinfer[audit]'
+    python -m bench.audits revealed --texts 8
+    python -m bench.audits inversions --texts 8
+    python -m bench.audits noise         needs opacus: pip install 'mpcinfer[audit]'
 
 Records go to bench/records/audits.jsonl, tables from there to docs/methods/audits.md (bench.tables).
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 from bench.markdown import table
 from bench.records import RECORDS, Record
 from mpcinfer.audit.heads import REVEALED
+from mpcinfer.audit.inversion import EXACT
 from mpcinfer.audit.opened import PROMPT, TOLD, WEIGHTS, audit_opened
 from mpcinfer.audit.report import document
 from mpcinfer.audit.revealed import KINDS, NOISES, Sizes, deficit_row, extracted_rows, revealed_row
@@ -25,7 +28,6 @@ from mpcinfer.audit.shared_gradients import inversion_row, noise_rows
 from mpcinfer.suites.registry import get_plan
 
 FILE = "audits.jsonl"
-_TEXTS = 2
 _SESSIONS = {"two-party": (4, 10)}
 """Candidates and trials of a plan whose sessions take seconds; 8 and 24 of the others."""
 
@@ -38,8 +40,8 @@ def record(case: str, plan: str, rows: Sequence[Any]) -> None:
     ).append(RECORDS / FILE)
 
 
-def run(what: str, plans: Sequence[str]) -> None:
-    """One kind of audit."""
+def run(what: str, plans: Sequence[str], texts: int) -> None:
+    """One kind of audit, of so many texts where it is of texts."""
     if what == "opened":
         for name in plans:
             plan, (candidates, trials) = get_plan(name), _SESSIONS.get(name, (8, 24))
@@ -50,13 +52,15 @@ def run(what: str, plans: Sequence[str]) -> None:
             record("opened", name, both)
     elif what == "revealed":
         record("deficits", "", [deficit_row(width) for width in range(2, 9)])
-        sizes = Sizes(prompts=2)
+        sizes = Sizes(prompts=texts)
         record("revealed", "", [revealed_row(each, kind, sizes) for kind in KINDS for each in REVEALED])
         record("extracted", "", extracted_rows())
+    elif what == "inversions":
+        record(
+            "inversions", "", [inversion_row(n, pooled=kind) for kind in (True, False) for n in range(texts)]
+        )
     else:
         record("noise", "", noise_rows(account=True))
-        inversions = [inversion_row(n, pooled=pooled) for pooled in (True, False) for n in range(_TEXTS)]
-        record("inversions", "", inversions)
 
 
 def rows_of(case: str, plan: str = "") -> list[dict[str, Any]]:
@@ -133,21 +137,28 @@ def extracted_table() -> str:
 
 
 def inversions_table() -> str:
-    """Texts reconstructed from gradients."""
-    header = ["labels", "rank of 48", "condition", "error, L-BFGS", "error, LM", "beginnings"]
-    body = [
-        [
-            *(row["labels"], str(row["rank"]), f"{row['condition']:,.0f}"),
-            *(
-                f"{row['lbfgs']['row_error']:.1g}",
-                f"{row['lm']['row_error']:.1g}",
-                str(row["lm"]["restarts"]),
-            ),
-            f"{row['noisy']['row_error']:.1g}",
-        ]
-        for row in rows_of("inversions")
-    ]
+    """Texts reconstructed from gradients, a row a kind of labels: medians, and ranges in brackets."""
+    header = ["labels", "texts", "rank of 48", "condition", "error, L-BFGS", "exact, LM", "beginnings"]
+    rows, body = rows_of("inversions"), list[list[str]]()
+    for labels in dict.fromkeys(row["labels"] for row in rows):
+        texts = [row for row in rows if row["labels"] == labels]
+        body.append(
+            [
+                *(labels, str(len(texts)), _over([row["rank"] for row in texts], ",.0f")),
+                _over([row["condition"] for row in texts], ",.0f"),
+                _over([row["lbfgs"]["row_error"] for row in texts], ".1g"),
+                str(sum(row["lm"]["row_error"] < EXACT for row in texts)),
+                _over([row["lm"]["restarts"] for row in texts], ".0f"),
+                _over([row["noisy"]["row_error"] for row in texts], ".1g"),
+            ]
+        )
     return table([*header, "error, LM, noise 0.1"], body)
+
+
+def _over(values: Sequence[float], form: str) -> str:
+    """The median, and the range where values differ."""
+    middle, least, most = (format(f(values), form) for f in (statistics.median, min, max))
+    return middle if least == most else f"{middle} ({least} to {most})"
 
 
 def noise_table() -> str:
@@ -181,12 +192,13 @@ TABLES: dict[str, Callable[[], str]] = {
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=("opened", "revealed", "gradients"))
+    parser.add_argument("what", choices=("opened", "revealed", "inversions", "noise"))
     parser.add_argument("plans", nargs="*", help="of `opened`")
+    parser.add_argument("--texts", type=int, default=8, help="of `revealed` and `inversions`")
     options = parser.parse_args()
     if options.what == "opened" and not options.plans:
         sys.exit("say which plans: fss crypten two-party")
-    run(options.what, options.plans)
+    run(options.what, options.plans, options.texts)
 
 
 if __name__ == "__main__":

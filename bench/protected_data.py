@@ -1,20 +1,23 @@
 """The loss on protected data: where it holds losses, what can be extracted, and what it costs.
 
-    python -m bench.protected_data --out runs/protected
+    python -m bench.protected_data --out runs/protected            seed 0
+    python -m bench.protected_data --out runs/protected --seed 1   another, for the tables' means and ranges
 
 Small models are trained on Python sources in which some passages stand a hundred times: without protection,
-with it, with one copy only, and with none. Appends to bench/records/protected_data.jsonl;
-`python -m bench.tables` then writes docs/methods/protected_data.md.
+with it, with one copy only, and with none. A seed decides first weights and the order of the data. Appends
+to bench/records/protected_data.jsonl; `python -m bench.tables` then writes docs/methods/protected_data.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import json
 import math
+import statistics
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,8 +143,8 @@ def write_corpora(out: Path) -> None:
         tokenizer = read_corpus(folder).tokenizer
 
 
-def trained(case: Case, out: Path) -> dict[str, Any]:
-    """Trains a case and looks at it."""
+def trained(case: Case, out: Path, seed: int) -> dict[str, Any]:
+    """Trains a case from a seed and looks at it."""
     protection = {}
     if case.gamma is not None:
         protection = {
@@ -149,9 +152,9 @@ def trained(case: Case, out: Path) -> dict[str, Any]:
             "protection": ProtectedDataLoss(gamma=case.gamma),
         }
     folder = out / f"corpus-{case.copies}"
-    done = train(
-        CONFIG, RECIPE, folder, out / case.name.replace(" ", "-"), resume=True, entropy_every=0, **protection
-    )
+    recipe, name = dataclasses.replace(RECIPE, seed=seed), case.name.replace(" ", "-")
+    into = out / (name if seed == 0 else f"{name}-seed{seed}")
+    done = train(CONFIG, recipe, folder, into, resume=True, entropy_every=0, **protection)
     weights = done.state.plain_weights()
     corpus = read_corpus(folder)
     texts = list(_encoded(corpus.tokenizer, out / "passages"))
@@ -184,17 +187,18 @@ def _loss(weights: dict[str, torch.Tensor], tokens: Tokens) -> float:
     return mean_loss(CONFIG, weights, consecutive_batches(tokens, 16, CONFIG.context, len(tokens)))
 
 
-def report(out: Path) -> None:
-    """Trains what is missing, measures and appends a record."""
+def report(out: Path, seed: int) -> None:
+    """Trains what is missing of a seed, measures and appends a record."""
     torch.set_num_threads(1)
     write_texts(out)
     write_corpora(out)
     record = {
         "case": "protected data",
+        "seed": seed,
         "steps": RECIPE.steps,
         "continuation": CONTINUATION,
         "regression": [regression(gamma) for gamma in GAMMAS],
-        "models": [trained(case, out) for case in CASES],
+        "models": [trained(case, out, seed) for case in CASES],
         "commit": commit(),
         "machine": machine(),
         "date": datetime.date.today().isoformat(),
@@ -203,8 +207,11 @@ def report(out: Path) -> None:
         file.write(json.dumps(record) + "\n")
 
 
-def _record() -> dict[str, Any]:
-    return json.loads(FILE.read_text().splitlines()[-1])
+def _records() -> list[dict[str, Any]]:
+    """The newest of every seed, seeds upwards."""
+    records = [json.loads(line) for line in FILE.read_text().splitlines()]
+    newest = {record.get("seed", 0): record for record in records}
+    return [newest[seed] for seed in sorted(newest)]
 
 
 def regression_table() -> str:
@@ -218,32 +225,44 @@ def regression_table() -> str:
             f"{each['tau']:.6f}",
             f"{each['tau_expected']:.6f}",
         ]
-        for each in _record()["regression"]
+        for each in _records()[0]["regression"]
     ]
     header = ["gamma", "protected loss", "sqrt(2 gamma)", "relative difference", "tau", "tau by formula"]
     return table(header, rows)
 
 
 def extraction_table() -> str:
-    """What trained models give away, and what they lost."""
+    """What trained models give away, and what they lost: means over seeds, and their range."""
     rows: list[list[str]] = []
-    for each in _record()["models"]:
+    for models in zip(*(record["models"] for record in _records()), strict=True):
+        each = models[0]
         rest = "" if each["gamma"] is None else f"{math.sqrt(each['gamma']):.2f}"
+        lost = [model["protected_loss"] - model["other_loss"] for model in models]
+
+        def over(key: str, form: str, models: Sequence[dict[str, Any]] = models) -> str:
+            return spread([model[key] for model in models], form)
+
         rows.append(
             [
                 each["name"],
                 str(each["copies"]),
                 rest,
-                f"{each['protected_loss']:.2f}",
-                f"{each['protected_loss'] - each['other_loss']:+.2f}",
-                *(f"{each[f'verbatim_{prefix}']:.1%}" for prefix in PREFIXES),
-                f"{each['right_32']:.0%}",
-                f"{each['held_out_perplexity']:.1f}",
+                over("protected_loss", ".2f"),
+                spread(lost, "+.2f"),
+                *(over(f"verbatim_{prefix}", ".1%") for prefix in PREFIXES),
+                over("right_32", ".0%"),
+                over("held_out_perplexity", ".1f"),
             ]
         )
     header = ["training", "copies", "sqrt(gamma)", "protected loss", "tau"]
     header += [*(f"verbatim after {prefix}" for prefix in PREFIXES), "tokens right", "held-out perplexity"]
     return table(header, rows)
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """Mean, and the least and the largest of several that are not all shown alike."""
+    mean, ends = format(statistics.mean(values), form), [format(f(values), form) for f in (min, max)]
+    return mean if ends[0] == ends[1] else f"{mean} ({ends[0]} to {ends[1]})"
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -256,7 +275,9 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/protected"), help="folder of the runs")
-    report(parser.parse_args().out)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    report(options.out, options.seed)
 
 
 if __name__ == "__main__":

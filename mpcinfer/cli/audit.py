@@ -1,4 +1,4 @@
-"""`mpcinfer audit`: what could be read from values that are opened, and from gradients that are shared."""
+"""`mpcinfer audit`: what opened values, shared gradients and a model's answers would tell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 audit = typer.Typer(
-    help="Attack what plans open, what weaker protocols reveal, and what shared gradients tell.",
+    help="Attack what plans open, what weaker protocols reveal, what shared gradients tell, and what a model "
+    "has learnt by heart.",
     no_args_is_help=True,
 )
 Out = Annotated[
@@ -82,3 +83,57 @@ def gradients(
     from mpcinfer.cli.audits import audit_gradients
 
     audit_gradients(texts, spans, out, accountant=accountant)
+
+
+@audit.command("extraction")
+def extraction(
+    model: Annotated[str, typer.Argument(help="A name from `mpcinfer models`, a path, or a training run.")],
+    texts: Annotated[
+        list[Path],
+        typer.Option(
+            "--text",
+            help="A file, or a folder of .py, .txt and .md files, that the model should not repeat; may be "
+            "repeated, each with rows of its own.",
+        ),
+    ],
+    prefixes: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--prefix",
+            min=1,
+            help="Tokens of the text that the model is given; may be repeated.",
+            show_default="8, 16 and 32",
+        ),
+    ] = None,
+    continuation: Annotated[
+        int, typer.Option(min=1, help="Tokens that must follow, all of them right.")
+    ] = 16,
+    stride: Annotated[
+        int, typer.Option(min=1, help="Tokens from one prefix of a text to the next; more take less time.")
+    ] = 1,
+    at_most: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="End with status 1 where a larger fraction is verbatim; no limit without it."
+        ),
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Give a model the beginnings of texts, and count which it goes on with word for word.
+
+    No private run prevents this: the client is meant to get the answers, and the server cannot filter what it
+    does not see. What a model must not repeat is decided in training: `mpcinfer train --protect FILE`.
+
+    Text that the model cannot know, as a --text of its own, says what any text gets: predictable text is
+    continued by a model that never saw it. The model is run in the clear, a pass for every prefix.
+
+    [bold]Examples[/bold]
+
+        mpcinfer audit extraction tiny-python --text secrets.txt
+
+        mpcinfer audit extraction MODEL --text protected/ --text unseen.txt --at-most 0.01 --out audit/
+    """
+    from mpcinfer.cli.audits import audit_extraction
+
+    kept = audit_extraction(model, texts, prefixes or [8, 16, 32], continuation, stride, at_most, out)
+    raise typer.Exit(0 if kept else 1)

@@ -16,7 +16,11 @@ from mpcinfer.audit.openings_report import openings_report
 from mpcinfer.audit.report import AuditReport
 from mpcinfer.audit.revealed import KINDS, Sizes, deficit_row, extracted_rows, revealed_row
 from mpcinfer.audit.shared_gradients import inversion_row, noise_rows
+from mpcinfer.audit.verbatim import verbatim_rows
+from mpcinfer.audit.verbatim_report import verbatim_report
 from mpcinfer.benchmark.report.tables import Table
+from mpcinfer.cli.progress import Waiting
+from mpcinfer.models.load import load_model
 from mpcinfer.plans import named_plan
 
 _WIDTHS = range(2, 9)
@@ -61,6 +65,36 @@ def audit_gradients(texts: int, spans: int, out: Path | None, *, accountant: boo
     _tell(console, gradients_report(inversions, noise), out)
 
 
+def audit_extraction(
+    name: str,
+    texts: Sequence[Path],
+    prefixes: Sequence[int],
+    continuation: int,
+    stride: int,
+    at_most: float | None,
+    out: Path | None,
+) -> bool:
+    """Whether no more than `at_most` is verbatim; arguments are those of the command."""
+    console, waiting, model = Console(highlight=False), Waiting(), load_model(name)
+    try:
+        rows = [
+            row
+            for path in texts
+            for row in verbatim_rows(
+                model,
+                path,
+                prefixes,
+                continuation=continuation,
+                stride=stride,
+                on_rows=lambda what, done, of: waiting.step(what, done, of, f"{done:,} of {of:,}"),
+            )
+        ]
+    finally:
+        waiting.close()
+    _tell(console, verbatim_report(model.name, rows, at_most), out)
+    return at_most is None or all(row.verbatim <= at_most for row in rows)
+
+
 def _tell(console: Console, report: AuditReport, out: Path | None) -> None:
     for table in report.tables:
         console.print(_shown(table))
@@ -75,7 +109,8 @@ def _tell(console: Console, report: AuditReport, out: Path | None) -> None:
 def _shown(table: Table) -> Shown:
     shown = Shown(title=table.title, box=None, header_style="bold", title_justify="left")
     for i, column in enumerate(table.columns):
-        shown.add_column(column.title, justify="right" if table.is_number(i) else "left")
+        justify = "right" if table.is_number(i) else "left"
+        shown.add_column(column.title, justify=justify, overflow="fold")
     for row in table.rows:
         shown.add_row(*table.shown(row))
     return shown

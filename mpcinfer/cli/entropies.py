@@ -64,15 +64,20 @@ def _measured(
 
 
 def _spectra_table(spectra: Sequence[FfnSpectra]) -> Table:
-    """Layers downwards: spectral entropy in nats and participation ratio around each FFN's nonlinearity."""
+    """Layers downwards: spectral entropy in nats, participation ratio and early enrichment around each FFN's
+    nonlinearity, and the Jensen-Shannon divergence of the two spectra."""
     table = Table(box=None, header_style="bold")
-    names = ("spectral entropy, before", "after", "participation ratio, before", "after")
-    for column in ("FFN of layer", *names):
+    names = ("spectral entropy, before", "participation ratio, before", "early enrichment, before")
+    for column in ("FFN of layer", *(each for name in names for each in (name, "after")), "JS divergence"):
         table.add_column(column, justify="right")
     for each in spectra:
-        entropies = (f"{one.entropy:.2f}" for one in (each.before, each.after))
-        ratios = (f"{one.participation:.1f}" for one in (each.before, each.after))
-        table.add_row(str(each.layer), *entropies, *ratios)
+        both = (each.before, each.after)
+        entropies, ratios = (
+            (f"{one.entropy:.2f}" for one in both),
+            (f"{one.participation:.1f}" for one in both),
+        )
+        enrichments = (f"{one.enrichment:.2f}" for one in both)
+        table.add_row(str(each.layer), *entropies, *ratios, *enrichments, f"{each.divergence:.3f}")
     return table
 
 

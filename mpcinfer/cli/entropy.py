@@ -40,8 +40,8 @@ def entropy(
     overload. A head near zero looks at one token: entropy collapse. NaN is counted apart from both. The bins
     of the papers are relative to the largest entropy observed; overload and collapse are absolute.
 
-    Of every FFN: spectral entropy and participation ratio of its hidden numbers before and after the
-    nonlinearity, how many directions it uses (NerVE).
+    Of every FFN: spectral entropy, participation ratio and early enrichment of its hidden numbers before and
+    after the nonlinearity, how many directions it uses, and how far the two spectra are apart (NerVE).
 
     With --out: heads.csv, bins.csv, spectra.csv, heatmap.png, bars.png; for a training run curves.csv
     and curves.png too, from its log. Pictures need matplotlib: pip install 'mpcinfer\\[plots]'.

@@ -106,7 +106,18 @@ class RecipeOptions(TypedDict, total=False):
     first_beta: Annotated[float, Option(help="Residual scales to begin with.", show_default="1")]
     first_offset: Annotated[float, Option(help="Offsets of power attention to begin with.", show_default="1")]
     first_embedding: Annotated[
-        float, Option(help="Standard deviation of embeddings to begin with.", show_default="0.02")
+        float, Option(help="Standard deviation of token tables to begin with.", show_default="0.02")
+    ]
+    first_positions: Annotated[
+        float, Option(help="Standard deviation of position tables to begin with.", show_default="0.02")
+    ]
+    first_matrix: Annotated[
+        float,
+        Option(
+            help="Standard deviation of other matrices to begin with; 0.02 is for widths near 2,500, narrow "
+            "models learn faster from 1 / sqrt(width).",
+            show_default="0.02",
+        ),
     ]
     first_norm_factor: Annotated[
         float, Option(help="What DyT and Derf multiply the residual with to begin with.", show_default="0.5")

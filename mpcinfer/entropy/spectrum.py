@@ -3,8 +3,8 @@ nonlinearity.
 
 Shape legend: B windows, T tokens, F hidden.
 
-Source: NerVE (arXiv 2603.06922), two of its four metrics. Of a gated unit the gate is looked at before, and
-its product after.
+Source: NerVE (arXiv 2603.06922), its four metrics; early enrichment is that of Marbut et al. (arXiv
+2212.08172). Of a gated unit the gate is looked at before, and its product after.
 """
 
 from __future__ import annotations
@@ -23,25 +23,33 @@ from mpcinfer.models.static import static
 
 @dataclass(frozen=True, slots=True)
 class Spectrum:
-    """The eigenvalues of a covariance, in two numbers; NaN where nothing varies.
+    """The eigenvalues of a covariance, in three numbers; NaN where nothing varies.
 
     Attributes:
         entropy: spectral entropy -sum p log p of p = eigenvalue / trace, in nats: from 0 for one direction to
             log F for all alike.
         participation: participation ratio, trace^2 / sum of squared eigenvalues, from 1 to F.
+        enrichment: early enrichment 2 / F sum_k (p_1 + .. + p_k - k / F) of p from the largest on: from 0
+            for all alike to 1 - 1 / F for one direction.
     """
 
     entropy: float
     participation: float
+    enrichment: float
 
 
 @dataclass(frozen=True, slots=True)
 class FfnSpectra:
-    """A layer's, before and after the nonlinearity."""
+    """A layer's, before and after the nonlinearity.
+
+    Attributes:
+        divergence: Jensen-Shannon divergence of the two p, each from its largest on, in nats: 0 to log 2.
+    """
 
     layer: int
     before: Spectrum
     after: Spectrum
+    divergence: float
 
 
 class Moments:
@@ -59,21 +67,38 @@ class Moments:
         self._products = self._products + rows.T @ rows
         self._rows += len(rows)
 
-    def spectrum(self) -> Spectrum:
-        """Of the rows so far, at least one."""
+    def shares(self) -> torch.Tensor:
+        """Eigenvalues over their sum, of the rows so far, at least one; as `shares_of`."""
         mean = self._sum / self._rows
-        return spectrum_of(self._products / self._rows - mean[:, None] * mean)
+        return shares_of(self._products / self._rows - mean[:, None] * mean)
 
 
-def spectrum_of(covariance: torch.Tensor) -> Spectrum:
-    """The two numbers of a covariance [F, F]; eigenvalues that rounding leaves below zero count as zero."""
-    values = cast(torch.Tensor, torch.linalg.eigvalsh(covariance)).clamp_min(0.0)  # pyright: ignore
-    total = float(values.sum())
-    if not total > 0.0:
-        return Spectrum(float("nan"), float("nan"))
-    shares = values / total
-    used = shares[shares > 0]
-    return Spectrum(float(-(used * used.log()).sum()), 1.0 / float(shares.square().sum()))
+def shares_of(covariance: torch.Tensor) -> torch.Tensor:
+    """Eigenvalues of a covariance [F, F] over their sum, the largest first; NaN where they are all zero.
+
+    Those that rounding leaves below zero count as zero.
+    """
+    values = cast(torch.Tensor, torch.linalg.eigvalsh(covariance)).clamp_min(0.0).flip(0)  # pyright: ignore
+    return values / values.sum()
+
+
+def spectrum_of(shares: torch.Tensor) -> Spectrum:
+    """The numbers of `shares_of`."""
+    uniform = torch.arange(1, len(shares) + 1).to(shares) / len(shares)
+    return Spectrum(
+        entropy=_entropy(shares),
+        participation=1.0 / float(shares.square().sum()),
+        enrichment=2.0 * float((shares.cumsum(0) - uniform).mean()),
+    )
+
+
+def divergence_of(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Jensen-Shannon divergence of two `shares_of`, in nats."""
+    return _entropy((first + second) / 2) - (_entropy(first) + _entropy(second)) / 2
+
+
+def _entropy(shares: torch.Tensor) -> float:
+    return 0.0 - float(torch.xlogy(shares, shares).sum())
 
 
 @final
@@ -117,7 +142,10 @@ def ffn_spectra(
     device = weights["embed.tokens"].device
     for inputs in batches:
         decoder.stack(decoder.embedding(inputs.to(device)))
+    pairs = {
+        layer: (backend.before[layer].shares(), backend.after[layer].shares()) for layer in backend.before
+    }
     return [
-        FfnSpectra(layer, before.spectrum(), backend.after[layer].spectrum())
-        for layer, before in sorted(backend.before.items())
+        FfnSpectra(layer, spectrum_of(before), spectrum_of(after), divergence_of(before, after))
+        for layer, (before, after) in sorted(pairs.items())
     ]

@@ -27,12 +27,14 @@ def write_heads(path: Path, entropies: HeadEntropies) -> None:
 
 
 def write_spectra(path: Path, spectra: Sequence[FfnSpectra]) -> None:
-    """A row an FFN: spectral entropy (nats) and participation ratio before and after its nonlinearity."""
-    header = ["layer", "entropy_before", "entropy_after", "participation_before", "participation_after"]
+    """A row an FFN: spectral entropy (nats), participation ratio and early enrichment before and after its
+    nonlinearity, and how far the two spectra are apart (Jensen-Shannon divergence, nats)."""
+    names = ("entropy", "participation", "enrichment")
+    header = ["layer", *(f"{name}_{when}" for name in names for when in ("before", "after")), "divergence"]
     rows: list[Sequence[object]] = []
     for each in spectra:
-        pairs = (each.before.entropy, each.after.entropy, each.before.participation, each.after.participation)
-        rows.append([each.layer, *map(_digits, pairs)])
+        pairs = [getattr(one, name) for name in names for one in (each.before, each.after)]
+        rows.append([each.layer, *map(_digits, [*pairs, each.divergence])])
     _write(path, header, rows)
 
 

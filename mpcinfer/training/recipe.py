@@ -39,7 +39,8 @@ class Recipe:
         first_temperature: softmax temperatures (divisors of the scores) to begin with.
         first_alpha, first_beta: residual scales to begin with: beta x + FFN(x) / alpha.
         first_offset: attention offsets to begin with.
-        first_embedding: standard deviation of token and position tables to begin with.
+        first_embedding, first_positions: standard deviations of token and of position tables to begin with.
+        first_matrix: that of all other matrices, before what depth makes of it (`initial_weights`).
         first_norm_factor: what DyT and Derf multiply the residual with to begin with.
         on_divergence: what to do about a loss or gradient that is not finite: `refuse` raises an error,
             `record` ends the run and writes it to the log.
@@ -69,6 +70,8 @@ class Recipe:
     first_beta: float = 1.0
     first_offset: float = 1.0
     first_embedding: float = 0.02
+    first_positions: float = 0.02
+    first_matrix: float = 0.02
     first_norm_factor: float = 0.5
     on_divergence: OnDivergence = "refuse"
     accelerate: Accelerate = "none"
@@ -97,7 +100,8 @@ class Recipe:
 _CHECKS: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (("steps", "batch", "accumulate"), lambda value: value >= 1, "at least 1"),
     (("learning_rate", "clip", "adam_epsilon", "first_temperature"), lambda value: value > 0, "above 0"),
-    (("first_embedding", "first_norm_factor"), lambda value: value > 0, "above 0"),
+    (("first_embedding", "first_positions", "first_matrix"), lambda value: value > 0, "above 0"),
+    (("first_norm_factor",), lambda value: value > 0, "above 0"),
     (("warmup", "weight_decay", "seed"), lambda value: value >= 0, "at least 0"),
     (("decay", "floor"), lambda value: 0 <= value <= 1, "a fraction in [0, 1]"),
     (("beta1", "beta2"), lambda value: 0 <= value < 1, "in [0, 1)"),

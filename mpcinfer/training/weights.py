@@ -17,7 +17,7 @@ _SCALES = ("log_temperature", "offset", "epsilon", "gain", "alpha", "beta")
 
 
 def initial_weights(config: ModelConfig, seed: int, recipe: Recipe | None = None) -> dict[str, torch.Tensor]:
-    """Weights to begin with, as GPT-2's: norms 1, biases 0, matrices normal with standard deviation 0.02.
+    """Weights to begin with, as GPT-2's: norms 1, biases 0, matrices normal with the recipe's deviations.
 
     The two matrices of each block that write to the residual are smaller by the square root of how many
     do, so that the residual's size does not grow with depth. Gains of weight normalisation are the norms of
@@ -29,6 +29,7 @@ def initial_weights(config: ModelConfig, seed: int, recipe: Recipe | None = None
     """
     recipe = Recipe(steps=1) if recipe is None else recipe
     generator = torch.Generator().manual_seed(seed)
+    tables = {"embed.tokens": recipe.first_embedding, "embed.positions": recipe.first_positions}
     weights: dict[str, torch.Tensor] = {}
     for name, shape in weight_shapes(config).items():
         kind = name.rsplit(".", 1)[-1]
@@ -40,7 +41,7 @@ def initial_weights(config: ModelConfig, seed: int, recipe: Recipe | None = None
             weights[name] = torch.eye(config.width)
         elif len(shape) >= 2:
             writes = name.endswith(("attn.out.weight", "ffn.out.weight"))
-            usual = recipe.first_embedding if name.startswith("embed.") else 0.02
+            usual = tables.get(name, recipe.first_matrix)
             deviation = usual / math.sqrt(2 * config.layers) if writes else usual
             weights[name] = torch.randn(shape, generator=generator) * deviation
         else:

@@ -120,3 +120,16 @@ def test_conversion_keeps_what_fits_and_says_so() -> None:
 def test_nothing_to_convert() -> None:
     with pytest.raises(ConfigError, match="nothing to convert"):
         converted_weights(BASE, Recipe(steps=1), {"embed.tokens": torch.zeros(3, 3)})
+
+
+def test_matrices_and_tables_begin_as_wide_as_the_recipe_says() -> None:
+    usual = initial_weights(BASE, 0)
+    recipe = Recipe(steps=1, first_embedding=0.2, first_positions=0.06, first_matrix=0.1)
+    wider = initial_weights(BASE, 0, recipe)
+    for name, factor in (("embed.tokens", 10), ("embed.positions", 3), ("layer1.ffn.out.weight", 5)):
+        assert torch.allclose(wider[name], factor * usual[name]), name
+    assert torch.equal(wider["layer0.norm1.weight"], usual["layer0.norm1.weight"])
+    with pytest.raises(ConfigError, match="first_positions must be above 0"):
+        Recipe(steps=1, first_positions=0.0)
+    with pytest.raises(ConfigError, match="first_matrix must be above 0"):
+        Recipe(steps=1, first_matrix=0.0)
