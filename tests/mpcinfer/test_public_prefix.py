@@ -21,6 +21,7 @@ from parties.bill import Bill
 from parties.channel import Channel
 from protocols.plan import Plan
 from tests.mpcinfer.forms import LLAMA_FORM
+from tests.mpcinfer.patterned import patterned
 from tests.mpcinfer.three_parties import random_model, run_model
 from tests.openings import listed, reason
 from tests.protocols.additive.crypten.conftest import Recorder
@@ -36,6 +37,8 @@ MODELS = {
     "power": dataclasses.replace(GPT2, attention="power", power=2, attention_scaled=True),
     "temperature": dataclasses.replace(GPT2, temperature="position"),
     "normed heads": dataclasses.replace(LLAMA, qk_norm=True),
+    "patterns": patterned(dataclasses.replace(GPT2, layers=1, heads=4)),
+    "dropped heads": patterned(LLAMA, dropped=True),
 }
 PREFIX = tuple(b"import os\n")
 STEPS: Sequence[Sequence[int]] = (list(b"f(x)"), [41], [58])

@@ -12,6 +12,7 @@ import torch
 from mpcinfer.backends.fixed import FixedBackend
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
+from mpcinfer.models.kept_heads import KeptHeads
 from mpcinfer.models.prefix_run import PrefixRun
 from mpcinfer.suites.arithmetic.backend import SecureBackend
 from parties.meter import SERVER, Phase
@@ -32,9 +33,9 @@ def shared_prefix(
     Cost: in the set-up, what `share_from` of the executor takes of 2 m H_kv K numbers a layer. Nothing later.
     """
     cache, executor = KVCache[Share](), backend.executor
-    shape = (1, config.kv_heads, tokens, config.head_width)
 
-    def shared(rows: torch.Tensor | None) -> Share:
+    def shared(rows: torch.Tensor | None, heads: int) -> Share:
+        shape = (1, heads, tokens, config.head_width)
         own = executor.share_from(SERVER, None if rows is None else rows[None], shape)
         if batch == 1:
             return own
@@ -42,8 +43,9 @@ def shared_prefix(
 
     with executor.meter.phase(Phase.SETUP), backend.span("setup", "setup"):
         for layer in range(config.layers if tokens else 0):
-            cache.keys.append(shared(None if run is None else run.keys[layer]))
-            cache.values.append(shared(None if run is None else run.values[layer]))
+            heads = len(KeptHeads.of(config, layer).key_heads)
+            cache.keys.append(shared(None if run is None else run.keys[layer], heads))
+            cache.values.append(shared(None if run is None else run.values[layer], heads))
     cache.length = tokens
     return cache
 

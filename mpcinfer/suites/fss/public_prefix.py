@@ -12,6 +12,7 @@ import torch
 
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import KVCache
+from mpcinfer.models.kept_heads import KeptHeads
 from mpcinfer.models.prefix_run import PrefixRun
 from mpcinfer.suites.fss.widths import Widths
 from parties.errors import RangeError
@@ -33,15 +34,16 @@ Bring = Callable[[Matrix], CachedShare]
 
 
 def prefix_matrices(config: ModelConfig, widths: Widths, tokens: int) -> dict[str, Matrix]:
-    """Name, shape [H_kv, m, K], scale and ring of a prefix's keys and values, without data.
+    """Name, shape, scale and ring of a prefix's keys and values, [H_kv, m, K] without dropped heads, and no data.
 
     Args:
         tokens: m; 0 for no prefix, and nothing.
     """
-    shape, p = (config.kv_heads, tokens, config.head_width), widths.precision
+    p = widths.precision
     result: dict[str, Matrix] = {}
     for layer in range(config.layers if tokens else 0):
         attention = widths.attention(layer)
+        shape = (len(KeptHeads.of(config, layer).key_heads), tokens, config.head_width)
         formats = {"keys": (p.key, attention.score_bits), "values": (p.value, attention.mix_bits)}
         for part, (frac_bits, ring_bits) in formats.items():
             name = _name(layer, part)
