@@ -34,7 +34,8 @@ Bring = Callable[[Matrix], CachedShare]
 
 
 def prefix_matrices(config: ModelConfig, widths: Widths, tokens: int) -> dict[str, Matrix]:
-    """Name, shape, scale and ring of a prefix's keys and values, [H_kv, m, K] without dropped heads, and no data.
+    """Name, shape [H_kv, m, K], scale and ring of a prefix's keys and values, without data; dropped heads
+    have none.
 
     Args:
         tokens: m; 0 for no prefix, and nothing.
