@@ -21,6 +21,7 @@ from mpcinfer.suites.suite import DEALER
 from parties.errors import ConfigError
 
 if TYPE_CHECKING:  # imported while the other parties start
+    from mpcinfer.clear import ClearModel
     from mpcinfer.models.public import PublicModel
     from mpcinfer.prompts import Text
     from mpcinfer.roles.client import PrivateClient
@@ -94,28 +95,7 @@ def running(
         _require_weights(model, local)
     _require_digest_form(parties.digest)
     if local in (Local.PLAIN, Local.FIXED):
-        from mpcinfer.clear import ClearModel
-        from mpcinfer.models.load import load_model
-        from mpcinfer.models.public_document import require_digest
-
-        fixed = local is Local.FIXED
-        max_context = parties.max_context if fixed else None  # rings, and so the last bits, depend on it
-        adapter = None
-        if parties.prefix is not None:
-            from mpcinfer.prefix.file import load_adapter
-
-            adapter = load_adapter(Path(parties.prefix))
-        clear = ClearModel(
-            load_model(model or usual),
-            fixed_point=fixed,
-            plan=plan,
-            choices=choices,
-            max_context=max_context,
-            public_prefix=parties.public_prefix,
-            prefix=adapter,
-        )
-        require_digest(clear.public, parties.digest)
-        yield clear
+        yield _in_the_clear(model or usual, plan, choices, parties, fixed=local is Local.FIXED)
     elif local is Local.PRIVATE:
         with private(
             model or usual,
@@ -139,6 +119,32 @@ def running(
     else:
         with _connected(model, plan, choices, parties) as client:
             yield client
+
+
+def _in_the_clear(
+    model: str, plan: str, choices: Sequence[str], parties: Parties, *, fixed: bool
+) -> ClearModel:
+    """A model in this process, without privacy."""
+    from mpcinfer.clear import ClearModel
+    from mpcinfer.models.load import load_model
+    from mpcinfer.models.public_document import require_digest
+
+    adapter = None
+    if parties.prefix is not None:
+        from mpcinfer.prefix.file import load_adapter
+
+        adapter = load_adapter(Path(parties.prefix))
+    clear = ClearModel(
+        load_model(model),
+        fixed_point=fixed,
+        plan=plan,
+        choices=choices,
+        max_context=parties.max_context if fixed else None,  # rings, and so the last bits, depend on it
+        public_prefix=parties.public_prefix,
+        prefix=adapter,
+    )
+    require_digest(clear.public, parties.digest)
+    return clear
 
 
 @contextmanager

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import signal
-import socket
-import stat
-from contextlib import closing, suppress
+import importlib.util
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +14,6 @@ from mpcinfer.cli import options
 from mpcinfer.cli.options import Local
 from parties.errors import ConfigError
 from protocols.plan import DEFAULT_PLAN
-
-LOOPBACK = "127.0.0.1"
 
 
 def proxy(
@@ -77,19 +71,13 @@ def proxy(
             --dealer tcp://dealer:7102 --dealer-key keys/dealer.public
         curl http://127.0.0.1:8137/v1/models -H "Authorization: Bearer $(cat keys/proxy.token)"
     """
-    try:
-        import starlette
-        import uvicorn
-
-        del starlette
-    except ImportError as error:
-        raise ConfigError(f"{error.name} is missing: pip install 'mpcinfer[proxy]'") from error
+    _require_installed()
     from mpcinfer.cli.connecting import Parties, running
     from mpcinfer.cli.progress import Waiting
     from mpcinfer.cli.tables import print_bill
-    from mpcinfer.proxy.app import Proxy, served_name
-    from mpcinfer.proxy.guard import Guard
+    from mpcinfer.proxy.app import Proxy
     from mpcinfer.proxy.model_thread import ModelThread
+    from mpcinfer.proxy.serving import listening, serve, token_of
     from parties.bill import Bill
 
     bar, token, bills = Waiting(), token_of(token_file), list[Bill]()
@@ -108,7 +96,7 @@ def proxy(
         check_ranges=check_ranges,
     )
     console = Console(stderr=True, highlight=False)
-    with closing(_listening(port)) as listening:
+    with closing(listening(port)) as at:
         thread = ModelThread(
             lambda: running(model, options.ASSISTANT, local, plan, choices or [], parties),
             waiting,
@@ -117,64 +105,26 @@ def proxy(
         try:
             with closing(bar):
                 public = thread.start()
-            address = f"{LOOPBACK}:{listening.getsockname()[1]}"
             private = local not in (Local.PLAIN, Local.FIXED)
-            routes = Proxy(thread, public, plan if private else "", tokens).app()
-            hosts = {address, address.replace(LOOPBACK, "localhost")}
-            _say(console, served_name(public), address, token, token_file, private=private)
-            config = uvicorn.Config(
-                Guard(routes, token, hosts), log_level="error", access_log=False, lifespan="off", ws="none"
-            )
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end it in order
-            with suppress(KeyboardInterrupt):
-                uvicorn.Server(config).run(sockets=[listening])
+            answering = Proxy(thread, public, plan if private else "", tokens)
+            _say(console, answering.name, at.getsockname()[1], token, token_file, private=private)
+            serve(answering.app(), at, token)
         finally:
             thread.close()
     for bill in bills:
         print_bill(console, bill)
 
 
-def _listening(port: int) -> socket.socket:
-    """A socket of this machine alone.
-
-    Raises:
-        ConfigError: something else listens there.
-    """
-    try:
-        return socket.create_server((LOOPBACK, port))
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {LOOPBACK}:{port}: {error.strerror}; --port 0 finds one"
-        ) from None
+def _require_installed() -> None:
+    """Raises ConfigError where the extra is not there."""
+    for module in ("starlette", "uvicorn", "pydantic"):
+        if importlib.util.find_spec(module) is None:
+            raise ConfigError(f"{module} is missing: pip install 'mpcinfer[proxy]'")
 
 
-def token_of(file: Path | None) -> str:
-    """The token, from its file or new.
-
-    Raises:
-        ConfigError: others may read the file, or there is no token in it.
-    """
-    if file is None:
-        return secrets.token_urlsafe(24)
-    try:
-        opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        if stat.S_IMODE(file.stat().st_mode) & 0o077:
-            raise ConfigError(f"{file}: others may read it; chmod 600") from None
-        token = file.read_text(encoding="utf-8", errors="replace").strip()
-        if len(token) < 16 or not token.isascii():
-            raise ConfigError(f"{file} has no token of 16 characters or more") from None
-        return token
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}") from None
-    with os.fdopen(opened, "w", encoding="utf-8") as writing:
-        token = secrets.token_urlsafe(24)
-        writing.write(token + "\n")
-    return token
-
-
-def _say(console: Console, model: str, address: str, token: str, file: Path | None, *, private: bool) -> None:
+def _say(console: Console, model: str, port: int, token: str, file: Path | None, *, private: bool) -> None:
     """Where to find it."""
+    address = f"127.0.0.1:{port}"
     how = "privately" if private else "in the clear, WITHOUT privacy"
     console.print(f"[bold]{model}[/bold] {how}, at http://{address}/v1", markup=True, soft_wrap=True)
     console.print(f"  chat:   http://{address}/#{token}", soft_wrap=True)

@@ -19,13 +19,13 @@ import torch
 from starlette.applications import Starlette
 
 from mpcinfer.clear import ClearModel
-from mpcinfer.cli.proxy import token_of
 from mpcinfer.models.load import load_model
 from mpcinfer.proxy.app import PAGE, Proxy
 from mpcinfer.proxy.bodies import MAX_BODY_BYTES, CompletionBody, parsed
 from mpcinfer.proxy.generating import Generating, Piece
 from mpcinfer.proxy.model_thread import Job, ModelThread
 from mpcinfer.proxy.seen_bytes import SEEN_BYTES, SeenBytes
+from mpcinfer.proxy.serving import token_of
 from mpcinfer.turn import ChatModel
 from parties.errors import ConfigError, PeerClosed
 from parties.wire import Frame
