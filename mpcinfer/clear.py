@@ -167,14 +167,15 @@ class ClearModel:
 
     def _remembering(self) -> Remembered:
         """With an empty cache."""
+        apart = self._plan.chunk == 0
         if self._fixed_point:
             suite = suite_of(self._plan)
             decoder = suite.reference(self._model, self._plan, max_context=self._room, prefix=self._prefix)
             session = reference_session(self._model, self._plan, decoder, self.public_prefix)
             first = () if self.public_prefix is None else self.public_prefix.ids
-            return Remembered(session.step, session.rewind, first, session.weigh)
+            return Remembered(session.step, session.rewind, first, session.weigh, apart=apart)
         session = self._plain_session()
-        return Remembered(session.step, session.rewind, (), session.weigh)
+        return Remembered(session.step, session.rewind, (), session.weigh, apart=apart)
 
     def _plain_session(self) -> Session[torch.Tensor, torch.Tensor]:
         config, weights = static(self._model.config, self._model.weights)

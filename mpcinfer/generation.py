@@ -101,6 +101,7 @@ class Remembered:
         rewind: forgets all tokens but the first so many.
         first: tokens that the cache begins with and keeps, a public prefix's.
         weigh: sets weights of keys.
+        apart: what was seen can be cut anywhere; otherwise all of it is kept, or nothing.
     """
 
     def __init__(
@@ -109,8 +110,11 @@ class Remembered:
         rewind: Callable[[int], None],
         first: Sequence[int] = (),
         weigh: Callable[[ColumnWeights | None], None] | None = None,
+        *,
+        apart: bool = True,
     ) -> None:
-        self._step, self._rewind, self._set = step, rewind, weigh
+        self._step, self._rewind, self._set, self._apart = step, rewind, weigh, apart
+        self._prompt: list[int] = []
         self._first, self._seen = len(first), list(first)
         self._turns: list[int] = []
         self._columns: ColumnWeights | None = None
@@ -123,10 +127,17 @@ class Remembered:
         learns after which turn a conversation changed, and not at which of the next one's tokens.
         """
         common = _common(self._seen, ids) if keep else 0
-        if common < len(self._seen):
+        if not self._apart and (common < len(self._seen) or common == len(ids)):
+            self.forget()
+        elif common < len(self._seen):
             self.forget(max((end for end in self._turns if end <= common), default=0))
-        kept = len(self._seen)
+        kept, self._prompt = len(self._seen), list(ids)
         self._turns = [*(end for end in self._turns if end < kept), *([kept] if kept else []), len(ids)]
+
+    def end(self, answer: Sequence[int]) -> None:
+        """The prompt's answer is this. Drafts after it that were refused are forgotten now, so that the next
+        prompt finds a turn's end there."""
+        self.forget(_common(self._seen, [*self._prompt, *answer]))
 
     def __call__(self, ids: Sequence[int], rows: int) -> torch.Tensor:
         """See `Predict`; at least the last `rows` tokens are run. All texts begin with `first`."""

@@ -18,6 +18,8 @@ from functools import lru_cache
 
 from parties.errors import ConfigError
 
+MOST_ALPHA = 2.0**24
+"""More than any context has keys."""
 _SLACK = 2.0**-20
 """Taken off alpha n^C before it is rounded up: machines need not agree on its last bit."""
 
@@ -43,8 +45,10 @@ class KeyPattern:
     dropped: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < math.inf:
-            raise ConfigError(f"a key pattern's alpha is {self.alpha}: above 0, or its queries see no key")
+        if not 0 < self.alpha <= MOST_ALPHA:
+            raise ConfigError(
+                f"a key pattern's alpha is {self.alpha}: above 0, or its queries see no key, up to 2^24"
+            )
         if not 0 < self.exponent <= 1:
             raise ConfigError(f"a key pattern's exponent is {self.exponent}: above 0 and at most 1")
         if self.sinks < 0:

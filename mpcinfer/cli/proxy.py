@@ -126,7 +126,9 @@ def _say(console: Console, model: str, port: int, token: str, file: Path | None,
     """Where to find it."""
     address = f"127.0.0.1:{port}"
     how = "privately" if private else "in the clear, WITHOUT privacy"
-    console.print(f"[bold]{model}[/bold] {how}, at http://{address}/v1", markup=True, soft_wrap=True)
-    console.print(f"  chat:   http://{address}/#{token}", soft_wrap=True)
-    console.print(f"  token:  {token}" if file is None else f"  token:  in {file}", soft_wrap=True)
+    lines = [f"{model} {how}, at http://{address}/v1"]
+    lines += [f"  chat:   http://{address}/#{token}", f"  token:  {token}"] if file is None else []
+    lines += [] if file is None else [f"  chat:   http://{address}/#TOKEN", f"  token:  in {file}"]
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False)
     console.print("  Ctrl-C ends it, with the bill", style="dim")

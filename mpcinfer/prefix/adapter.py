@@ -100,9 +100,9 @@ class PrefixAdapter:
             RangeError: numbers that do not fit, or measured ones beyond `mpcinfer.models.prefix_formats`.
         """
         for name, limit in ((READ, LARGEST_READ), (SUM, LARGEST_SUM)):
-            if (largest := self.measured.get(name, 0.0)) > limit:
+            if not (largest := self.measured.get(name, 0.0)) <= limit:
                 raise RangeError(f"the prefix: {name} is {largest:.4g}, private runs hold {limit:g}")
-        if (least := self.measured.get(DIVISOR, 1.0)) < LEAST_DIVISOR:
+        if not (least := self.measured.get(DIVISOR, 1.0)) >= LEAST_DIVISOR:
             raise RangeError(f"the prefix: {DIVISOR} is {least:.4g}, private runs hold {LEAST_DIVISOR:g}")
         sums = [_fixed(each, PREFIX_FRAC) for each in self.sums]
         return sums, [_fixed(each, BESIDE_FRAC) for each in self.beside]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -137,7 +138,8 @@ def _write(
     header = {_ENTRY: json.dumps({"version": _VERSION, **told}, sort_keys=True)}
     content = safetensors.torch.save(tensors, header)
     try:
-        with path.open("xb") as file:
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # its owner's secret
+        with os.fdopen(opened, "wb") as file:
             file.write(content)
     except FileExistsError:
         raise ConfigError(f"{path} is there already, and is not overwritten") from None
@@ -169,7 +171,7 @@ def _header(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     text = metadata.get(_ENTRY, "")
     try:
         told: object = json.loads(text[:_MOST_HEADER])
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict) or cast(dict[str, Any], told).get("version") != _VERSION:
         raise ConfigError(f"{path} is no prefix of `mpcinfer prefix`")

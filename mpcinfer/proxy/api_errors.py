@@ -7,6 +7,7 @@ from typing import Any
 from parties.errors import (
     ConfigError,
     CorrelationExhausted,
+    HandshakeFailed,
     MpcInferError,
     PeerError,
     PeerTimeout,
@@ -56,7 +57,7 @@ def api_error(error: MpcInferError) -> ApiError:
             return ApiError(503, message, kind="server_error", code=name, retry_s=10)
         case PeerTimeout():
             return ApiError(504, message, kind="server_error", code=name, retry_s=5)
-        case PeerError():
+        case PeerError() | HandshakeFailed():
             return ApiError(502, message, kind="server_error", code=name, retry_s=5)
         case _:
             return ApiError(500, message, kind="server_error", code=name)

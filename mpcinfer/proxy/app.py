@@ -13,10 +13,11 @@ import base64
 import json
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from starlette.applications import Starlette
@@ -46,6 +47,8 @@ from parties.bill import BillRow
 from parties.errors import MpcInferError
 
 PAGE = Path(__file__).parent / "page"
+LEFT_S = 0.5
+"""How often it is looked whether whoever asked is still there."""
 
 
 @dataclass(slots=True)
@@ -96,13 +99,13 @@ class Proxy:
         messages = [message.plain() for message in body.messages]
         most = body.max_completion_tokens or body.max_tokens
         generating = self._generating(body, lambda public: public.tokenizer.chat(messages), most, keep=True)
-        return await self._respond(generating, ChatAnswers(self.name))
+        return await self._respond(request, generating, ChatAnswers(self.name))
 
     async def complete(self, request: Request) -> Response:
         """A text's continuation."""
         body = parsed(CompletionBody, await _document(request))
         generating = self._generating(body, lambda public: body.prompt, body.max_tokens, keep=False)
-        return await self._respond(generating, TextAnswers(self.name))
+        return await self._respond(request, generating, TextAnswers(self.name))
 
     async def embed(self, request: Request) -> Response:
         """Vectors of texts."""
@@ -115,7 +118,7 @@ class Proxy:
             tokens = sum(len(model.public.tokenizer.encode(text)) for text in body.texts)
             return vectors, tokens, cost_between(before, cost_so_far(model))
 
-        vectors, tokens, cost = await self._run(work)
+        vectors, tokens, cost = await _unless_left(request, self._run(work))
         self._add(cost)
         data = [
             {"object": "embedding", "index": number, "embedding": _written(vector, body.encoding_format)}
@@ -181,23 +184,24 @@ class Proxy:
         """Runs something in the model's thread."""
         job = Job(work)
         self.thread.submit(job)
-        return await asyncio.wrap_future(job.done)
+        try:
+            return await asyncio.wrap_future(job.done)
+        finally:
+            job.leave()
 
     def _add(self, cost: BillRow | None) -> None:
         if cost is not None:
             self.total.add(cost)
 
-    async def _respond(self, generating: Generating, answers: Answers) -> Response:
+    async def _respond(self, request: Request, generating: Generating, answers: Answers) -> Response:
         """The whole answer, or a stream of its pieces: then the first is waited for, so that what can go
         wrong before has a status of its own."""
         pieces = generating.stream(self.thread, self.seen)
         if not generating.sampling.stream:
-            async for piece in pieces:
-                if isinstance(piece, Finished):
-                    self._add(piece.cost)
-                    usage = usage_of(piece.prompt_tokens, piece.new_tokens, piece.cost)
-                    return JSONResponse({**answers.whole(piece), "usage": usage})
-            raise AssertionError("a stream without an end")
+            piece = await _unless_left(request, _last_of(pieces))
+            self._add(piece.cost)
+            usage = usage_of(piece.prompt_tokens, piece.new_tokens, piece.cost)
+            return JSONResponse({**answers.whole(piece), "usage": usage})
         first = await anext(pieces)
         events = self._events(first, pieces, generating.sampling, answers)
         return StreamingResponse(events, media_type="text/event-stream")
@@ -232,8 +236,36 @@ class Proxy:
 
 
 def served_name(public: PublicModel) -> str:
-    """What requests call a model: its name, of a path the last part."""
-    return Path(public.name).name
+    """What requests call a model: its name, of a path the last part; `remote` where only its server knows."""
+    return "remote" if "://" in public.name else Path(public.name).name
+
+
+async def _last_of(pieces: AsyncGenerator[Piece | Finished]) -> Finished:
+    """The end of an answer."""
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if isinstance(piece, Finished):
+                return piece
+    raise AssertionError("an answer without an end")
+
+
+ResultT = TypeVar("ResultT")
+
+
+async def _unless_left(request: Request, working: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """What is worked out for a request; given up where whoever asked closes the connection.
+
+    Raises:
+        ApiError: 499, which nobody reads.
+    """
+    task = asyncio.ensure_future(working)
+    try:
+        while not (await asyncio.wait({task}, timeout=LEFT_S))[0]:
+            if await request.is_disconnected():
+                raise ApiError(499, "whoever asked has left")
+        return task.result()
+    finally:
+        task.cancel()
 
 
 def _event(document: dict[str, Any]) -> str:

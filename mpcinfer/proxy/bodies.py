@@ -79,7 +79,7 @@ class Message(_Body):
     """One of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[_TextPart]
+    content: str | Annotated[list[_TextPart], Field(max_length=256)]
     name: str | None = None
 
     def plain(self) -> dict[str, str]:
@@ -91,7 +91,7 @@ class Message(_Body):
 class ChatBody(Sampling):
     """`/v1/chat/completions`."""
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=4096)]
     max_completion_tokens: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from mpcinfer.models.public import PublicModel
+from mpcinfer.proxy.api_errors import ApiError
 from mpcinfer.proxy.bodies import Sampling
 from mpcinfer.proxy.model_thread import Job, ModelThread
 from mpcinfer.proxy.seen_bytes import SeenBytes
@@ -64,13 +64,12 @@ class Generating:
             MpcInferError: as `PrivateClient.complete`.
         """
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Piece | None]()
-        stopped = threading.Event()
 
         def tell(piece: Piece | None) -> None:
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         def work(model: ChatModel) -> Finished:
-            return self._answer(model, job, tell, stopped, seen)
+            return self._answer(model, job, tell, seen)
 
         job = Job(work)
         thread.submit(job)
@@ -80,18 +79,18 @@ class Generating:
                 yield piece
             yield job.done.result()
         finally:
-            stopped.set()
-            job.done.cancel()
+            job.leave()
 
     def _answer(
         self,
         model: ChatModel,
         job: Job,
         tell: Callable[[Piece | None], None],
-        stopped: threading.Event,
         seen: SeenBytes,
     ) -> Finished:
         """In the model's thread."""
+        if job.left.is_set():
+            raise ApiError(499, "whoever asked has left")
         stops, shown, before = StopStrings(self.sampling.stops), "", cost_so_far(model)
         prompt = self.prompt(model.public)
         if isinstance(model, PrivateClient):
@@ -111,7 +110,7 @@ class Generating:
             max_new_tokens=self.max_new_tokens,
             sampler=_sampler(self.sampling),
             on_text=on_text,
-            stop=lambda: stops.found or stopped.is_set(),
+            stop=lambda: stops.found or job.left.is_set(),
             keep_cache=self.keep_cache,
         )
         text = stops.shown(turn.text, last=True)

@@ -15,7 +15,7 @@ from mpcinfer.proxy.api_errors import ApiError
 from mpcinfer.roles.client import PrivateClient
 from mpcinfer.turn import ChatModel
 from parties.bill import Bill
-from parties.errors import ConfigError, MpcInferError, PeerError
+from parties.errors import ConfigError, HandshakeFailed, MpcInferError, PeerError
 
 Open = Callable[[], AbstractContextManager[ChatModel]]
 
@@ -27,11 +27,18 @@ class Job:
     Attributes:
         work: is run in the model's thread.
         begun: some of the answer is out already, so that it cannot be tried again.
+        left: whoever asked is gone; nothing is begun or tried again for it.
     """
 
     work: Callable[[ChatModel], Any]
     begun: bool = False
+    left: threading.Event = field(default_factory=threading.Event)
     done: Future[Any] = field(default_factory=Future[Any])
+
+    def leave(self) -> None:
+        """Whoever asked does not want it any more."""
+        self.left.set()
+        self.done.cancel()
 
 
 class ModelThread:
@@ -55,6 +62,7 @@ class ModelThread:
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._started: Future[PublicModel] = Future()
         self._session, self._model = ExitStack(), None
+        self._digest: str | None = None
         self.sessions = 0
 
     def start(self) -> PublicModel:
@@ -78,6 +86,7 @@ class ModelThread:
                     retry_s=5,
                 )
             self._waiting += 1
+        job.done.add_done_callback(self._one_less)
         self._jobs.put(job)
 
     @property
@@ -91,6 +100,10 @@ class ModelThread:
         if self._thread.is_alive():
             self._thread.join()
 
+    def _one_less(self, done: Future[Any]) -> None:
+        with self._lock:
+            self._waiting -= 1
+
     def _run(self) -> None:
         try:
             self._started.set_result(self._opened().public)
@@ -100,35 +113,41 @@ class ModelThread:
         while (job := self._jobs.get()) is not None:
             if job.done.set_running_or_notify_cancel():
                 self._do(job)
-            with self._lock:
-                self._waiting -= 1
         self._end()
 
     def _do(self, job: Job) -> None:
+        """Runs a job; what it raises is its outcome, and ends the session unless the request was at fault."""
         fresh = self._model is None
         try:
-            try:
-                job.done.set_result(job.work(self._opened()))
-            except PeerError as error:
-                self._leave(error)
-                if fresh or job.begun:
-                    raise
-                job.done.set_result(job.work(self._opened()))
-        except BaseException as error:
-            if isinstance(error, MpcInferError) and not isinstance(error, ConfigError):
-                self._leave(error)
+            result = job.work(self._opened())
+        except PeerError as error:
+            self._leave(error)
+            if fresh or job.begun or job.left.is_set():
+                job.done.set_exception(error)
+            else:
+                self._do(job)
+        except (ConfigError, ApiError) as error:
             job.done.set_exception(error)
+        except BaseException as error:
+            self._leave(error)
+            job.done.set_exception(error)
+        else:
+            job.done.set_result(result)
 
     def _opened(self) -> ChatModel:
         if self._model is None:
-            self._model = self._session.enter_context(self._open())
+            model = self._session.enter_context(self._open())
+            digest = model.public.digest()
+            if self._digest not in (None, digest):
+                raise HandshakeFailed(f"the server has another model now: {digest}, not {self._digest}")
+            self._digest, self._model = digest, model
             self.sessions += 1
         return self._model
 
-    def _leave(self, error: MpcInferError) -> None:
+    def _leave(self, error: BaseException) -> None:
         """Ends a session in which an error was raised; what its end raises adds nothing."""
         session, self._session, self._model = self._session, ExitStack(), None
-        with suppress(MpcInferError):
+        with suppress(Exception):
             session.__exit__(type(error), error, error.__traceback__)
 
     def _end(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -57,8 +58,8 @@ def token_of(file: Path | None) -> str:
         if stat.S_IMODE(file.stat().st_mode) & 0o077:
             raise ConfigError(f"{file}: others may read it; chmod 600") from None
         token = file.read_text(encoding="utf-8", errors="replace").strip()
-        if len(token) < 16 or not token.isascii():
-            raise ConfigError(f"{file} has no token of 16 characters or more") from None
+        if re.fullmatch(r"[A-Za-z0-9_-]{16,}", token) is None:
+            raise ConfigError(f"{file} has no token: 16 or more letters, digits, - and _") from None
         return token
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from None

@@ -44,7 +44,10 @@ class PrivateClient:
         self.public, self._notes, self.public_prefix = public, notes, public_prefix
         self._steps, self._channel = steps, channel
         first = () if public_prefix is None else public_prefix.ids
-        self._remembered, self._then = Remembered(self._step, steps.rewind, first, steps.weigh), 0
+        self._remembered, self._then = (
+            Remembered(self._step, steps.rewind, first, steps.weigh, apart=steps.apart),
+            0,
+        )
         self._speculated: list[Speculation] = []
         self._bill: Bill | None = None
 
@@ -125,7 +128,7 @@ class PrivateClient:
             self._speculated.append(drafting)
         self._remembered.weigh(private_columns(self.public, [prompt], [weights], prefixed=self._prefixed))
         predict = self._predictions(max_new_tokens, keep_cache, drafting is not None)
-        return answer(
+        said = answer(
             predict,
             self.public,
             prompt,
@@ -136,6 +139,8 @@ class PrivateClient:
             speculation=drafting,
             public_prefix=self.public_prefix,
         )
+        self._remembered.end(said.ids)
+        return said
 
     def complete_batch(
         self,

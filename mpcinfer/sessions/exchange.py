@@ -169,6 +169,11 @@ class StepClient:
         self._session.weigh(columns)
 
     @property
+    def apart(self) -> bool:
+        """See `PrivateSession.apart`."""
+        return self._session.apart
+
+    @property
     def on_demand(self) -> bool:
         """Whether passes can be asked for that nobody foresaw; see `PrivateSession.on_demand`."""
         return self._session.on_demand

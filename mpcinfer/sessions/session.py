@@ -69,6 +69,11 @@ class PrivateSession(ABC):
         return True
 
     @property
+    def apart(self) -> bool:
+        """Whether tokens can be taken back to any number of them; otherwise to none, and a pass's drafts."""
+        return True
+
+    @property
     def first_tokens(self) -> int | None:
         """How many tokens the pass has that a conversation begins with; None where it may have any number."""
         return None

@@ -170,3 +170,24 @@ def test_a_changed_conversation_is_cut_where_a_turn_ended() -> None:
     assert _kept_of([first, second, [1, 2, 8]]) == [5, 0]  # the first question is, in its last token
     assert _kept_of([first, second, third, [*second, 8]]) == [5, 9, 7]
     assert _kept_of([first, second], keep=False) == [0]
+
+
+def test_refused_drafts_after_an_answer_are_no_change_of_it() -> None:
+    rewound = list[int]()
+    seen = Remembered(lambda ids, rows: torch.zeros(rows, 100), rewound.append)
+    seen.begin([1, 2, 3], keep=True)
+    seen([1, 2, 3], 1)
+    seen([1, 2, 3, 90, 55, 56], 3)  # the answer is 90 and a stop token: two drafts are refused
+    seen.end([90])
+    assert rewound == [4]
+    seen.begin([1, 2, 3, 90, 4], keep=True)
+    assert rewound == [4]
+
+
+def test_what_cannot_be_cut_is_kept_whole_or_not_at_all() -> None:
+    rewound = list[int]()
+    seen = Remembered(lambda ids, rows: torch.zeros(rows, 100), rewound.append, apart=False)
+    for prompt, forgotten in (([1, 2, 3], []), ([1, 2, 3, 4], []), ([1, 2, 3, 4], [0]), ([1, 2, 9], [0, 0])):
+        seen.begin(prompt, keep=True)
+        assert rewound == forgotten
+        seen(prompt, 1)

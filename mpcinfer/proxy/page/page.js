@@ -3,7 +3,7 @@
 
 const byId = (id) => document.getElementById(id);
 const SIDE = 64;
-const messages = [];
+let messages = [];  // of the conversation on screen; a new chat has another array
 let token = "", status = null, answering = null;
 
 function takeToken() {
@@ -123,6 +123,7 @@ function busy(is) {
 }
 
 async function ask(text) {
+  const conversation = messages;
   messages.push({ role: "user", content: text });
   add("user", text);
   const item = add("assistant");
@@ -158,8 +159,8 @@ async function ask(text) {
     if (error.name !== "AbortError") trouble(error);
   }
   item.classList.remove("coming");
-  if (said) messages.push({ role: "assistant", content: said });
-  else { messages.pop(); item.remove(); }
+  if (said) conversation.push({ role: "assistant", content: said });
+  else { conversation.pop(); item.remove(); }
   if (usage?.bill) showBill(usage.bill);
   if (said && reason !== "stop") note(item, reason === "length" ? "cut off: the longest answer" : "stopped");
   answering = null;
@@ -217,7 +218,7 @@ function connect() {
   byId("stop").addEventListener("click", () => answering?.abort());
   byId("fresh").addEventListener("click", () => {
     answering?.abort();
-    messages.length = 0;
+    messages = [];
     byId("messages").replaceChildren();
     byId("text").focus();
   });

@@ -283,5 +283,5 @@ class Program:
                 public_prefix=int(document.get("public_prefix", 0)),
                 prefix=features_named(document.get("prefix")),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, ConfigError) as error:
             raise PeerMismatch(f"no description of a model to deal for: {error}") from None

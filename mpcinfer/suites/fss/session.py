@@ -136,6 +136,10 @@ class FssPrivateSession(PrivateSession):
         return self._source.on_demand
 
     @property
+    def apart(self) -> bool:
+        return self._program.plan.chunk == 0
+
+    @property
     def first_tokens(self) -> int | None:
         return self._source.first_tokens
 

@@ -27,9 +27,9 @@ from mpcinfer.proxy.model_thread import Job, ModelThread
 from mpcinfer.proxy.seen_bytes import SEEN_BYTES, SeenBytes
 from mpcinfer.proxy.serving import token_of
 from mpcinfer.turn import ChatModel
-from parties.errors import ConfigError, PeerClosed
+from parties.errors import ConfigError, HandshakeFailed, PeerClosed
 from parties.wire import Frame
-from tests.deadlines import HANG_S
+from tests.deadlines import HANG_S, until
 from tests.mpcinfer.test_chat import TEMPLATE
 
 PROMPT = "def area(self):"
@@ -246,6 +246,105 @@ def test_a_session_that_ended_is_opened_again_once(clear: ClearModel) -> None:
     thread.close()
 
 
+def test_whatever_goes_wrong_in_a_session_the_thread_lives(clear: ClearModel) -> None:
+    opened = 0
+
+    @contextmanager
+    def breaking() -> Generator[ChatModel]:
+        nonlocal opened
+        opened += 1
+        try:
+            yield clear
+        finally:
+            if opened == 1:
+                raise OSError("while it ends")
+
+    def fails(model: ChatModel) -> None:
+        raise AssertionError("in the middle of a pass")
+
+    thread = ModelThread(breaking, most_waiting=2)
+    thread.start()
+    job = Job(fails)
+    thread.submit(job)
+    with pytest.raises(AssertionError, match="in the middle"):
+        job.done.result(HANG_S)
+    job = Job(lambda _: opened)
+    thread.submit(job)
+    assert job.done.result(HANG_S) == 2  # the parties were out of step
+    assert thread.waiting == 0
+    thread.close()
+
+
+def test_another_model_is_not_taken_for_the_first(clear: ClearModel) -> None:
+    other = ClearModel(load_model("tiny-power4"))
+    models = [clear, other]
+
+    @contextmanager
+    def open_model() -> Generator[ChatModel]:
+        yield models.pop(0)
+
+    def gone(model: ChatModel) -> None:
+        raise PeerClosed("it went away")
+
+    thread = ModelThread(open_model, most_waiting=2)
+    thread.start()
+    job = Job(gone)
+    thread.submit(job)
+    with pytest.raises(HandshakeFailed, match="another model now"):
+        job.done.result(HANG_S)
+    thread.close()
+
+
+def test_who_left_is_not_waited_for(clear: ClearModel) -> None:
+    go, ran = threading.Event(), list[int]()
+
+    @contextmanager
+    def open_model() -> Generator[ChatModel]:
+        yield clear
+
+    thread = ModelThread(open_model, most_waiting=1)
+    thread.start()
+    jobs = [Job(lambda _: go.wait(HANG_S)), Job(lambda _: ran.append(1))]
+    for job in jobs:
+        thread.submit(job)
+    jobs[1].leave()
+    assert thread.waiting == 1  # there is room for another
+    last = Job(lambda _: ran.append(2))
+    thread.submit(last)
+    go.set()
+    last.done.result(HANG_S)
+    assert ran == [2]
+    thread.close()
+
+
+def test_a_request_whose_client_has_gone_ends(proxy: Proxy) -> None:
+    """As a server tells it: `http.disconnect` after the body."""
+    body = json.dumps({"model": "tiny-python", "prompt": PROMPT, "max_tokens": 400}).encode()
+    messages = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
+    sent = list[dict[str, Any]]()
+
+    async def receive() -> Any:
+        return messages.pop(0) if len(messages) > 1 else messages[0]
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/completions",
+        "headers": [(b"host", b"x")],
+        "query_string": b"",
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("x", 80),
+        "client": ("x", 1),
+    }
+    asyncio.run(proxy.app()(scope, receive, send))
+    assert sent[0]["status"] == 499
+    assert until(lambda: proxy.thread.waiting == 0)
+
+
 def test_what_the_first_session_raises_is_raised_at_the_start() -> None:
     @contextmanager
     def open_model() -> Generator[ChatModel]:
@@ -304,5 +403,5 @@ def test_a_token_file_is_made_once_and_for_its_owner(tmp_path: Path) -> None:
         token_of(file)
     file.write_text("short")
     file.chmod(0o600)
-    with pytest.raises(ConfigError, match="no token of 16"):
+    with pytest.raises(ConfigError, match="no token: 16"):
         token_of(file)

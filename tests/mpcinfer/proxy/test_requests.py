@@ -47,6 +47,8 @@ def test_what_asks_for_nothing_is_taken() -> None:
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content"),
         ({"model": None}, "model"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+        ({"messages": [1] * 400_000}, "messages"),
+        ({"messages": [{"role": "user", "content": [1] * 400_000}]}, "messages.0.content"),
     ],
 )
 def test_what_is_not_there_is_an_error_that_names_it(change: dict[str, Any], param: str) -> None:
