@@ -11,7 +11,11 @@ import torch
 
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.models.model import Model
+from mpcinfer.models.prefix_formats import PREFIX_FRAC
+from mpcinfer.suites.fss.program import Program
 from parties.meter import CLIENT, SERVER
+from parties.randomness import InsecureTestRandom
 from parties.wire import Frame, unpack
 from protocols.fss.ring import low
 from protocols.plan import Plan
@@ -19,6 +23,7 @@ from protocols.tensors import to_tensor
 from tests.conformance.fss_views import Seen, chi_square, limit
 from tests.mpcinfer.forms import ENCODER_FORM, LLAMA_FORM
 from tests.mpcinfer.fss_parties import ALTERNATIVES, EXACT, PROBABILISTIC, PrivateRun, Whole, run_private
+from tests.mpcinfer.patterned import patterned
 from tests.mpcinfer.three_parties import random_model
 from tests.openings import listed, reason
 
@@ -36,6 +41,12 @@ BATCHES = {
     "padded texts": dataclasses.replace(GPT2, **ENCODER_FORM),
 }
 """Nor do sequences whose padding the client alone knows."""
+METHODS = {
+    "patterns": patterned(dataclasses.replace(GPT2, heads=8, kv_heads=8)),
+    "states": dataclasses.replace(GPT2, attention="power", power=2, attention_offset=True),
+    "prefix": GPT2,
+}
+"""Nor what else enters rows of attention: patterns of keys, keys that become sums, an adapter's sums."""
 SEQUENCES = 8
 PADDINGS = ([0] * SEQUENCES, [3, 1, 2, 0, 3, 3, 1, 2])
 """Of four tokens each: none, and some."""
@@ -47,13 +58,29 @@ PROMPTS = ([7] * 8, [250, 3, 99, 140, 32, 1, 17, 64])
 
 @cache
 def done(name: str, plan: Plan, prompt: int = 0, seed: int = 1) -> PrivateRun:
-    model = random_model({**MODELS, **ATTENTIONS, **BATCHES}[name])
+    model = random_model({**MODELS, **ATTENTIONS, **BATCHES, **METHODS}[name])
+    if name == "states":
+        of_sums = dataclasses.replace(plan, chunk=1)
+        return run_private(Whole.of(model, of_sums, 12), [PROMPTS[prompt], [5], [6], [7]], seed=seed)
+    if name == "prefix":
+        return run_private(prefixed(model, plan, 9, seed), [PROMPTS[prompt], [5]], seed=seed)
     if name in BATCHES:
         whole = Whole.of(model, plan, 5, batch=Batch(SEQUENCES, padded=True))
         ids = PROMPTS[prompt] * (SEQUENCES // 2)
         steps = [ids, [5] * SEQUENCES] if model.config.causal else [ids]
         return run_private(whole, steps, seed=seed, padding=PADDINGS[prompt])
     return run_private(Whole.of(model, plan, 9), [PROMPTS[prompt], [5]], seed=seed)
+
+
+def prefixed(model: Model, plan: Plan, max_context: int, seed: int) -> Whole:
+    """With a prefix adapter of which each party has a uniform share."""
+    config, stream = model.config, InsecureTestRandom(1000 + seed)
+    shape = (1, config.heads, config.head_width, config.head_width + 1)
+    sums = [torch.full(shape, 3 << PREFIX_FRAC) for _ in range(config.layers)]
+    client = [torch.from_numpy(stream.words(shape, 64)) for _ in sums]
+    server = [each - mask for each, mask in zip(sums, client, strict=True)]
+    program = Program.of(plan, config, model.ranges, max_context, prefix="square")
+    return Whole(model, program, (server, client))
 
 
 # -- reasons -------------------------------------------------------------------------------------------------
@@ -94,6 +121,13 @@ def test_other_attention_opens_less_and_nothing_else(name: str, plan: Plan) -> N
         assert other - usual <= {"widen"}, "and that by how large its numbers are, not by what it is"
 
 
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("plan", [PROBABILISTIC, EXACT], ids=["fss", "fss-faithful"])
+def test_methods_of_attention_open_nothing_that_is_not_listed(name: str, plan: Plan) -> None:
+    for rank in (SERVER, CLIENT):
+        assert reasons(done(name, plan), rank) <= set(listed("fss"))
+
+
 @pytest.mark.parametrize("name", BATCHES)
 @pytest.mark.parametrize("plan", [PROBABILISTIC, EXACT], ids=["fss", "fss-faithful"])
 def test_padding_opens_nothing_for_a_reason_of_its_own(name: str, plan: Plan) -> None:
@@ -103,7 +137,7 @@ def test_padding_opens_nothing_for_a_reason_of_its_own(name: str, plan: Plan) ->
             assert reasons(done(name, plan), rank) == reasons(done("gpt2", plan), rank)
 
 
-@pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS, *BATCHES])
+@pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS, *BATCHES, *METHODS])
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_frames_do_not_depend_on_the_prompt(name: str, plan: Plan) -> None:
     shapes = [
@@ -168,7 +202,7 @@ def assert_uniform(everything: dict[Key, Seen]) -> None:
 
 
 @pytest.mark.parametrize("prompt", range(len(PROMPTS)))
-@pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS, *BATCHES])
+@pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS, *BATCHES, *METHODS])
 def test_all_that_a_whole_model_shows_either_party_is_uniform(name: str, prompt: int) -> None:
     everything = pooled(name, PROBABILISTIC, prompt, SEEDS)
     assert_uniform(everything)
@@ -176,7 +210,7 @@ def test_all_that_a_whole_model_shows_either_party_is_uniform(name: str, prompt:
     assert covered == {reason(f.label, "fss") for frames in done(name, PROBABILISTIC).frames for f in frames}
 
 
-@pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS, *BATCHES])
+@pytest.mark.parametrize("name", [*MODELS, *ATTENTIONS, *BATCHES, *METHODS])
 def test_prompts_cannot_be_told_apart(name: str) -> None:
     first, second = (pooled(name, PROBABILISTIC, prompt, SEEDS) for prompt in range(2))
     assert first.keys() == second.keys()
