@@ -21,7 +21,7 @@ LARGEST_SUM = 2.0**17
 """The same over exp of the row's largest score, or of 0."""
 LEAST_DIVISOR = 2.0**-5
 """A row's sum, over exp of its largest score or 0, is at least this."""
-LARGEST_SQUARES = 2.0**20
+LARGEST_SQUARES = 2.0**17
 """phi(q) z and what is beside it, what power 2's rows read of a state, is at most this: the sum of squares of
 the scores that it stands for, and epsilon for each. phi(q) Z is at most so many times the largest value."""
 LEAST_KEPT = 2.0**-1
