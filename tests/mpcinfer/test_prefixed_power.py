@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mpcinfer.backends.plain import PlainBackend
+from mpcinfer.clear import ClearModel
 from mpcinfer.counting import count
 from mpcinfer.generation import Session
 from mpcinfer.models.bounds import integer_bits
@@ -20,8 +21,10 @@ from mpcinfer.models.ranges import calibrate
 from mpcinfer.plans import plan_from
 from mpcinfer.prefix.adapter import DIVISOR, READ, PrefixAdapter
 from mpcinfer.prefix.fit import fit_prefix
+from mpcinfer.prefix.measure import measured_over
 from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.prefix.teacher import prefix_keys, teacher_logits
+from mpcinfer.sessions.exchange import StepClient
 from mpcinfer.suites.fss.precision import Precision
 from mpcinfer.suites.fss.program import Program
 from mpcinfer.suites.fss.reference import reference_decoder
@@ -29,7 +32,9 @@ from mpcinfer.suites.fss.widths import Widths
 from parties.errors import ConfigError, RangeError
 from parties.randomness import InsecureTestRandom
 from protocols.fss.plans import is_faithful
+from protocols.fss.preprocessing.matrix import Matrix
 from protocols.plan import Plan
+from protocols.share import Share
 from tests.mpcinfer.fss_parties import (
     EXACT,
     PROBABILISTIC,
@@ -43,7 +48,7 @@ from tests.mpcinfer.fss_parties import (
 )
 from tests.mpcinfer.test_fss_models import costs, equal
 from tests.mpcinfer.test_fss_states import FORMS
-from tests.mpcinfer.three_parties import random_model
+from tests.mpcinfer.three_parties import random_model, run_model
 
 PREFIX = list(b"class Row(list):")
 WINDOWS = [list(b"x = 1 + y"), list(b"def f(a):"), list(b"return x."), list(b"for i in x")]
@@ -167,6 +172,42 @@ def test_rings_hold_one_key_without_a_prefix_and_the_largest_state() -> None:
     assert integer_bits(weights.largest_mix) > integer_bits(alone.largest_mix)
 
 
+def conversation(steps: StepClient | Session[Share, Matrix]) -> list[torch.Tensor]:
+    """With tokens that are taken back, and another conversation from the beginning."""
+    found = [steps.step(PROMPT[:4]), steps.step(PROMPT[4:6])]
+    steps.rewind(5)
+    found.append(steps.step([41]))
+    steps.rewind(0)
+    return [*found, steps.step(PROMPT[:3]), steps.step([58])]
+
+
+def test_a_session_is_the_reference_whatever_was_taken_back() -> None:
+    model, prefix = calibrated("offset"), whole("offset", EXACT).prefix
+    right = conversation(
+        Session(reference_decoder(model, EXACT, max_context=MAX_CONTEXT, prefix=adapter("offset")), KVCache())
+    )
+    found, *bills = run_model(model, EXACT, conversation, max_context=MAX_CONTEXT, prefix=prefix)
+    assert equal(found, right)
+    opened = [row for row in bills[0].rows if row.label == "state"]
+    assert [row.rounds for row in opened] == [2]  # both conversations open it
+
+
+def test_what_is_measured_is_what_rows_read() -> None:
+    """At least the largest sum of squares over the prefix's keys, of rows that see them, and near it."""
+    model = calibrated("shift, grouped")
+    found = adapter("shift, grouped")
+    keys, form = prefix_keys(model, PREFIX), model.config.form_of(0)
+    most = 0.0
+    for window in WINDOWS:
+        for (k, _), seen in zip(keys, teacher_logits(model, window, keys)[1], strict=True):
+            scores = seen.q @ k.transpose(-1, -2) + form.shift
+            most = max(most, float((scores.square() + form.epsilon).sum(-1).max()))
+    assert found.measured[READ] >= most * 0.999
+    assert found.measured[READ] < most * 2
+    taking = dataclasses.replace(found, sums=tuple(-0.1 * each for each in found.sums))
+    assert measured_over(taking, model, WINDOWS).measured[DIVISOR] < 1
+
+
 @pytest.mark.parametrize("length", [1, len(PREFIX), 8 * len(PREFIX)])
 def test_prefixes_of_other_lengths_are_near_theirs_under_the_same_program(length: int) -> None:
     model, ids = calibrated("shift, grouped"), PROMPT
@@ -211,5 +252,7 @@ def test_a_session_over_states_and_other_attention_are_refused_by_name() -> None
     with pytest.raises(ConfigError, match="--cache state: attention reads one state"):
         Program.of(chunked, model.config, model.ranges, MAX_CONTEXT, prefix="pairs")
     power = dataclasses.replace(model.config, power=4)
+    with pytest.raises(ConfigError, match="--cache state: attention reads one state"):
+        ClearModel(model, choices=["cache=state:4"], prefix=adapter("plain"))
     with pytest.raises(ConfigError, match="features pairs are for power 2"):
         Program.of(PROBABILISTIC, power, {}, MAX_CONTEXT, prefix="pairs")
