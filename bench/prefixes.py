@@ -1,6 +1,7 @@
 """Prefix adapters: bytes of private answers against the prefix's length, how near fits are, and a task.
 
     python -m bench.prefixes bytes              private answers over adapters of 16 to 65,536 keys
+    python -m bench.prefixes pairs              the same of power 2, and how exact it is
     python -m bench.prefixes error              fits to random keys, by length, map and size of scores
     python -m bench.prefixes task --steps 300   accuracy beside prefix tuning and LoRA (`bench.prefix_task`)
 
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from bench import prefix_task
+from bench import prefix_pairs, prefix_task
 from bench.markdown import megabytes, table
 from bench.records import RECORDS, Record
 from mpcinfer import PublicModel, cost, load_model, private
@@ -117,13 +118,22 @@ def _records(case: str) -> list[dict[str, Any]]:
 
 def bytes_table() -> str:
     """The newest record of each length."""
-    found = {each["extra"]["keys"]: each["bill"] for each in _records("answer")}
-    rows: list[list[str]] = []
-    for keys, bill in sorted(found.items()):
-        online = bill["online_bytes_to_server"] + bill["online_bytes_to_client"]
-        offline = bill["offline_bytes_to_server"] + bill["offline_bytes_to_client"]
-        rows.append([f"{keys:,}" if keys else "none", str(bill["rounds"]), f"{online:,}", f"{offline:,}"])
+    return _bytes_table("answer")
+
+
+def pairs_bytes_table() -> str:
+    """The same of power 2."""
+    return _bytes_table("answer, pairs")
+
+
+def _bytes_table(case: str) -> str:
+    rows = prefix_pairs.bytes_rows(_records(case))
     return table(["keys of the prefix", "rounds", "online bytes, both ways", "offline bytes"], rows)
+
+
+def pairs_exact_table() -> str:
+    """Distances of power 2, by length."""
+    return prefix_pairs.exact_table(_records("exact, pairs"))
 
 
 def error_table() -> str:
@@ -140,8 +150,8 @@ def error_table() -> str:
 def cost_table() -> str:
     """Blocks at 128 tokens without a prefix and with one, counted."""
     rows: list[list[str]] = []
-    for model in (MODEL, "gpt2"):
-        for prefix in (None, "square"):
+    for model, features in ((MODEL, "square"), ("gpt2", "square"), ("gpt2-power2", "pairs")):
+        for prefix in (None, features):
             total = cost(model, plan=PLAN, tokens=128, part="stack", prefix=prefix).total
             online = total.online_bytes_to_server + total.online_bytes_to_client
             offline = total.offline_bytes_to_server + total.offline_bytes_to_client
@@ -164,6 +174,8 @@ def task_table() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "prefix bytes": bytes_table,
+    "prefix bytes, pairs": pairs_bytes_table,
+    "prefix exact, pairs": pairs_exact_table,
     "prefix fits": error_table,
     "prefix costs": cost_table,
     "prefix task": task_table,
@@ -173,13 +185,16 @@ TABLES: dict[str, Callable[[], str]] = {
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("case", choices=["bytes", "error", "task"])
+    parser.add_argument("case", choices=["bytes", "pairs", "error", "task"])
     parser.add_argument("--steps", type=int, default=prefix_task.STEPS, help="of each method's training")
     parser.add_argument("--only", choices=prefix_task.METHODS, help="one method of the task")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.case == "bytes":
         measure_bytes()
+    elif options.case == "pairs":
+        prefix_pairs.measure_exactness(RECORDS / FILE)
+        prefix_pairs.measure_bytes(RECORDS / FILE, LENGTHS, PROMPT, NEW_TOKENS)
     elif options.case == "error":
         measure_errors()
     else:

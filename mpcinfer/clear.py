@@ -15,7 +15,12 @@ from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.model import Model
 from mpcinfer.models.public import PublicModel
-from mpcinfer.models.state_cache import cache_of, require_no_public_prefix, require_states
+from mpcinfer.models.state_cache import (
+    cache_of,
+    require_no_adapter,
+    require_no_public_prefix,
+    require_states,
+)
 from mpcinfer.models.static import static
 from mpcinfer.plans import plan_from
 from mpcinfer.prefix.adapter import PrefixAdapter
@@ -68,6 +73,7 @@ class ClearModel:
         if self._plan.chunk:
             require_states(model.config, self._plan.chunk)
             require_no_public_prefix(0 if public_prefix is None else 1)
+            require_no_adapter(None if prefix is None else prefix.features, self._plan.chunk)
         self._room = max_context
         self.public_prefix = None if public_prefix is None else public_prefix.of(self.public)
         self._remembered: Remembered | None = None

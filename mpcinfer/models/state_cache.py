@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from mpcinfer.backends.base import Backend, TensorT, WeightT
-from mpcinfer.models.attention_state import AttentionState, check_features
+from mpcinfer.models.attention_state import AttentionState, FeatureMap, check_features
 from mpcinfer.models.config import AttentionForm, ModelConfig
 from mpcinfer.models.decoder import KVCache
 from parties.errors import ConfigError
@@ -149,6 +149,15 @@ def require_states(config: ModelConfig, chunk: int) -> None:
     check_features("pairs", config.attention, config.power)
     if not 1 <= chunk <= config.context:
         raise ConfigError(f"--chunk {chunk}: from 1 to the context of {config.context}")
+
+
+def require_no_adapter(features: FeatureMap | None, chunk: int) -> None:
+    """Raises ConfigError where a session over states has a prefix adapter."""
+    if features is not None and chunk:
+        raise ConfigError(
+            "--cache state: attention reads one state, and a prefix adapter is another: leave --prefix out, "
+            "or take --cache kv"
+        )
 
 
 def require_no_public_prefix(tokens: int) -> None:

@@ -14,9 +14,11 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.prefix_formats import (
     BESIDE_FRAC,
     LARGEST_READ,
+    LARGEST_SQUARES,
     LARGEST_SUM,
     LEAST_DIVISOR,
-    PREFIX_FRAC,
+    LEAST_KEPT,
+    sum_frac,
 )
 from mpcinfer.models.public import PublicModel
 from parties.errors import ConfigError, RangeError
@@ -94,17 +96,20 @@ class PrefixAdapter:
         ]
 
     def fixed(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Sums with `PREFIX_FRAC` and what is beside them with `BESIDE_FRAC` fraction bits, int64.
+        """Sums with `sum_frac` and what is beside them with `BESIDE_FRAC` fraction bits, int64.
 
         Raises:
             RangeError: numbers that do not fit, or measured ones beyond `mpcinfer.models.prefix_formats`.
         """
-        for name, limit in ((READ, LARGEST_READ), (SUM, LARGEST_SUM)):
+        pairs = self.features == "pairs"
+        most = {READ: LARGEST_SQUARES} if pairs else {READ: LARGEST_READ, SUM: LARGEST_SUM}
+        for name, limit in most.items():
             if not (largest := self.measured.get(name, 0.0)) <= limit:
                 raise RangeError(f"the prefix: {name} is {largest:.4g}, private runs hold {limit:g}")
-        if not (least := self.measured.get(DIVISOR, 1.0)) >= LEAST_DIVISOR:
-            raise RangeError(f"the prefix: {DIVISOR} is {least:.4g}, private runs hold {LEAST_DIVISOR:g}")
-        sums = [_fixed(each, PREFIX_FRAC) for each in self.sums]
+        limit = LEAST_KEPT if pairs else LEAST_DIVISOR
+        if not (least := self.measured.get(DIVISOR, 1.0)) >= limit:
+            raise RangeError(f"the prefix: {DIVISOR} is {least:.4g}, private runs hold {limit:g}")
+        sums = [_fixed(each, sum_frac(self.features)) for each in self.sums]
         return sums, [_fixed(each, BESIDE_FRAC) for each in self.beside]
 
 

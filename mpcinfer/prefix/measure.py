@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from mpcinfer.backends.attention_weights import capped, visible_keys
-from mpcinfer.backends.feature_maps import features_of
+from mpcinfer.backends.feature_maps import features_of, with_one
 from mpcinfer.backends.plain import PlainBackend
 from mpcinfer.models.attention_state import AttentionState
 from mpcinfer.models.config import AttentionForm
@@ -19,11 +19,14 @@ from mpcinfer.prefix.adapter import DIVISOR, READ, SUM, PrefixAdapter
 
 
 class MeasuringBackend(PlainBackend):
-    """Softmax attention over states that keeps how much these add to rows' sums.
+    """Attention over states that keeps how much these add to rows' sums.
 
     Attributes:
-        read: the largest that is read of a state, or beside values that over the largest value.
-        largest: the same over exp of the row's largest score or 0; least: of rows' whole sums, over that.
+        read: the largest that is read of a state, or beside values that over the largest value; with what is
+            beside the state.
+        largest: (softmax) the same over exp of the row's largest score or 0; least: of rows' whole sums, over
+            that.
+        least: (power 2) of rows' whole sums, over what they are without the state.
     """
 
     def __init__(self) -> None:
@@ -52,18 +55,39 @@ class MeasuringBackend(PlainBackend):
             self.read = max(self.read, float(relative.max()))
             self.largest = max(self.largest, float((relative * torch.exp(-peak)).max()))
             self.least = min(self.least, float(whole.min()))
+        elif state is not None:
+            own = self._squares(q, k, start, form, offset, epsilon)
+            added = features_of(with_one(q, form, offset), state.features) @ state.sums
+            more = added[..., -1:] if state.beside is None else added[..., -1:] + state.beside
+            relative = torch.cat([added[..., :-1] / v.abs().max().clamp_min(1e-9), more], -1).abs()
+            self.read = max(self.read, float(relative.max()))
+            self.least = min(self.least, float((1 + more / own).min()))
         return super().attention(q, k, v, start, form, offset, epsilon, state=state)
+
+    def _squares(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        start: int,
+        form: AttentionForm,
+        offset: torch.Tensor | None,
+        epsilon: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Every row's sum of squares of scores, and epsilon for each, [B, H, T, 1]."""
+        scores = self.add_offset(q @ self.transpose(k), offset, form.shift)
+        visible = visible_keys(scores, start, form.window, causal=form.causal)
+        per_key = form.epsilon if epsilon is None else epsilon[:, None, None]
+        return (scores.square() + per_key).masked_fill(~visible, 0.0).sum(-1, keepdim=True)
 
 
 def measured_over(adapter: PrefixAdapter, model: Model, windows: Sequence[Sequence[int]]) -> PrefixAdapter:
-    """The adapter with what was measured over texts; as it is where attention is not softmax."""
-    if adapter.features == "pairs":
-        return adapter
+    """The adapter with what was measured over texts."""
     backend = MeasuringBackend()
     config, weights = static(model.config, model.weights)
     decoder = Decoder(backend, config, weights, adapter.states(torch.float32))
     with torch.no_grad():
         for ids in windows:
             decoder.forward(backend.tokens(ids, len(ids)), len(ids))
-    measured = {READ: backend.read, SUM: backend.largest, DIVISOR: backend.least}
+    measured = {READ: backend.read, DIVISOR: backend.least}
+    measured |= {} if adapter.features == "pairs" else {SUM: backend.largest}
     return dataclasses.replace(adapter, measured=measured)

@@ -23,7 +23,7 @@ class PrefixPart:
 
     Attributes:
         features: public, the same at both parties.
-        sums: [1, H, R, K + 1] a layer, int64 with `PREFIX_FRAC` fraction bits.
+        sums: [1, H, R, K + 1] a layer, int64 with `sum_frac` fraction bits (`prefix_formats`).
         beside: [1, H, 1, 1] a layer, with `BESIDE_FRAC`; empty for features of softmax.
         pair: names the two shares of one split; empty where it was not split.
     """

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.fold import fold
 from mpcinfer.models.model import Model
+from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.suites.fss.dealing import ModelDealer, Writers
 from mpcinfer.suites.fss.precision import Precision
 from mpcinfer.suites.fss.program import Program
@@ -80,7 +81,7 @@ class Whole:
 
     model: Model
     program: Program
-    prefix: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]] | None = None
+    prefix: tuple[PrefixPart, PrefixPart] | None = None
 
     @classmethod
     def of(
@@ -289,9 +290,18 @@ def run_clear(whole: Whole, steps: Steps, rounding: Randomness | None = None) ->
     weights = whole.server_weights()
     cache, states = whole.program.cache(weights), None
     if whole.prefix is not None:
-        states = [first + second for first, second in zip(*whole.prefix, strict=True)]
+        states = added_up(*whole.prefix)
     passes = (whole.program.walk(executor, weights, cache, len(ids), ids, prefix=states) for ids in steps)
     return [logits for logits in passes if logits is not None]
+
+
+def added_up(first: PrefixPart, second: PrefixPart) -> PrefixPart:
+    """The states themselves."""
+    return dataclasses.replace(
+        first,
+        sums=[a + b for a, b in zip(first.sums, second.sums, strict=True)],
+        beside=[a + b for a, b in zip(first.beside, second.beside, strict=True)],
+    )
 
 
 def run_replayed(

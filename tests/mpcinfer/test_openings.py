@@ -6,9 +6,12 @@ import dataclasses
 
 import pytest
 
+from mpcinfer.models.attention_state import FeatureMap
 from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.model import Model
+from mpcinfer.models.public import PublicModel
+from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.sessions.exchange import StepClient
 from mpcinfer.suites.registry import PLANS
 from parties.channel import Channel
@@ -75,6 +78,17 @@ def test_so_has_every_frame_of_key_patterns(plan: str) -> None:
     frames_of(random_model(patterned(dataclasses.replace(GPT2, layers=1))), PLANS[plan])
 
 
+@pytest.mark.parametrize("plan", ["fss", "fss-faithful"])
+@pytest.mark.parametrize("features", ["square", "pairs"])
+def test_so_has_every_frame_of_a_prefix_adapter(features: FeatureMap, plan: str) -> None:
+    config = dataclasses.replace(GPT2, layers=1)
+    power = dataclasses.replace(config, attention="power", power=2)
+    model = random_model(power if features == "pairs" else config)
+    part = PrefixPart.none(features, PublicModel.of(model))
+    opened = frames_of(model, PLANS[plan], prefix=(part, part))
+    assert any(label.startswith("state/") for label in opened)
+
+
 @pytest.mark.parametrize("plan", ["fss", "crypten"])
 @pytest.mark.parametrize("config", BATCHES.values(), ids=BATCHES)
 def test_so_has_every_frame_of_a_padded_batch(config: ModelConfig, plan: str) -> None:
@@ -100,7 +114,14 @@ def frames_with_reasons(
     return frames_of(model, plan, check_ranges=check_ranges, batch=batch)
 
 
-def frames_of(model: Model, plan: Plan, *, check_ranges: bool = False, batch: Batch = SINGLE) -> set[str]:
+def frames_of(
+    model: Model,
+    plan: Plan,
+    *,
+    check_ranges: bool = False,
+    batch: Batch = SINGLE,
+    prefix: tuple[PrefixPart, PrefixPart] | None = None,
+) -> set[str]:
     """Runs a pass, and a token after it where there are any; the labels of what was opened."""
     recorders: list[Recorder] = []
 
@@ -115,7 +136,7 @@ def frames_of(model: Model, plan: Plan, *, check_ranges: bool = False, batch: Ba
         if batch.several and model.config.causal:
             steps.step([4] * batch.size)
 
-    run_model(model, plan, use, wrap, check_ranges=check_ranges, batch=batch)
+    run_model(model, plan, use, wrap, check_ranges=check_ranges, batch=batch, prefix=prefix)
     frames = [frame for recorder in recorders for frame in (*recorder.sent, *recorder.received)]
     opened = [frame.label for frame in frames if "/" in frame.label]
     assert all(_is_document(frame) for frame in frames if "/" not in frame.label)

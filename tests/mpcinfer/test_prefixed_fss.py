@@ -15,6 +15,7 @@ from mpcinfer.models.batch import Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder
 from mpcinfer.models.prefix_formats import PREFIX_FRAC
+from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.suites.fss.program import Program
 from parties.errors import ConfigError, PeerMismatch, RangeError
 from parties.randomness import InsecureTestRandom
@@ -60,7 +61,8 @@ def whole(name: str, plan: Plan) -> Whole:
     client = [torch.from_numpy(stream.words(tuple(each.shape), 64)) for each in fixed]
     server = [each - mask for each, mask in zip(fixed, client, strict=True)]
     program = Program.of(plan, model.config, model.ranges, MAX_CONTEXT, prefix="square")
-    return Whole(model, program, (server, client))
+    parts = [PrefixPart(features="square", sums=each) for each in (server, client)]
+    return Whole(model, program, (parts[0], parts[1]))
 
 
 @cache
@@ -125,8 +127,10 @@ def test_rounds_are_two_a_layer_more() -> None:
 def test_a_prefix_larger_than_its_ring_is_refused_by_the_reference() -> None:
     usual = whole("gpt2", EXACT)
     assert usual.prefix is not None
-    large = [each * 0 + (1 << 40) for each in usual.prefix[0]]
-    spoiled = dataclasses.replace(usual, prefix=(large, [each * 0 for each in large]))
+    large = [each * 0 + (1 << 40) for each in usual.prefix[0].sums]
+    spoiled = PrefixPart(features="square", sums=large)
+    none = PrefixPart(features="square", sums=[each * 0 for each in large])
+    spoiled = dataclasses.replace(usual, prefix=(spoiled, none))
     with pytest.raises(RangeError, match="does not fit"):
         run_clear(spoiled, STEPS[:1])
 

@@ -18,6 +18,7 @@ from mpcinfer.models.model import Model
 from mpcinfer.models.prefix_run import PrefixRun, run_prefix
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.ranges import calibrate
+from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.sessions.exchange import StepClient, serve_steps
 from mpcinfer.sessions.session import PrivateSession
 from mpcinfer.suites.additive.session import CrypTenPrivateSession
@@ -158,6 +159,7 @@ def _fss(
     check_ranges: bool,
     batch: Batch,
     run: PrefixRun | None = None,
+    prefix: tuple[PrefixPart, PrefixPart] | None = None,
 ) -> tuple[Callable[[Link, Link], object], Open]:
     program = Program.of(
         plan,
@@ -167,6 +169,7 @@ def _fss(
         check_ranges=check_ranges,
         batch=batch,
         public_prefix=0 if run is None else run.tokens,
+        prefix=None if prefix is None else prefix[0].features,
     )
 
     given = None if run is None else lambda: run
@@ -182,7 +185,7 @@ def _fss(
         own = None if weights is None else checked_weights(program, public.name, weights, given)
         with (
             closing(DealerSource(link.rank, dealer)) as source,
-            closing(fss_over(link, program, own, source)) as session,
+            closing(fss_over(link, program, own, source, prefix=prefix and prefix[link.rank])) as session,
         ):
             yield session
 
@@ -212,6 +215,7 @@ def run_model(
     check_ranges: bool = False,
     batch: Batch = SINGLE,
     public_prefix: Sequence[int] = (),
+    prefix: tuple[PrefixPart, PrefixPart] | None = None,
 ) -> tuple[T, Bill, Bill]:
     """A whole session over `model`; what `use` made of the client, the client's and the server's bill.
 
@@ -220,11 +224,12 @@ def run_model(
         check_ranges: whether that session evaluates every pass twice.
         batch: its sequences.
         public_prefix: tokens before all others that both parties know.
+        prefix: the server's and the client's summands of what every query sees, of the FSS suite.
     """
     public = PublicModel.of(model)
     run = run_prefix(model.config, model.weights, public_prefix, model.ranges) if public_prefix else None
     if plan.suite == "fss":
-        deal, open_session = _fss(plan, public, max_context, check_ranges, batch, run)
+        deal, open_session = _fss(plan, public, max_context, check_ranges, batch, run, prefix)
     elif plan.suite == "two-party":
         deal, open_session = _two_party(plan, public, batch)
     else:

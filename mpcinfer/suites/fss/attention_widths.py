@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mpcinfer.models.bounds import PROFILE, SCORE_MARGIN, Seen, divisor_bounds, integer_bits, score_bound
 from mpcinfer.models.config import AttentionForm, ModelConfig
-from mpcinfer.models.prefix_formats import LARGEST_SUM, LEAST_DIVISOR
+from mpcinfer.models.prefix_formats import LARGEST_SQUARES, LARGEST_SUM, LEAST_DIVISOR
 from mpcinfer.suites.fss.precision import Precision
 from mpcinfer.suites.fss.state_widths import StateWidths, published_bits
 
@@ -49,6 +49,7 @@ class Weighting:
         frac: fraction bits of a weight: of exp, a power, or ReLU.
         factor: fraction bits of what is multiplied last for a power.
         row_bits: rows are brought to 2^row_bits keys; 0 for softmax, whose sums are taken as they are.
+        hidden_keys: rows have a state of a hidden number of keys, and count as 2^row_bits keys as they are.
         low, high: of divisors: sums of exp; means of powers plus epsilon.
         largest_sum: of a row's weights; largest_mix: of weights times values.
         mixed: fraction bits of weights times values, before they are divided.
@@ -62,6 +63,7 @@ class Weighting:
     frac: int
     factor: int = 0
     row_bits: int = 0
+    hidden_keys: bool = False
     low: float = 1.0
     high: float = 1.0
     largest_sum: float
@@ -136,7 +138,7 @@ def weighting(
         padded: (softmax) some keys may be padding, which repeats a sequence's first token: with learned
             positions at that token's position, so that its scores are those of that token; with RoPE at
             positions of its own, so that they may be as far above a row's largest as others are below.
-        state: (softmax) rows have a state beside their keys.
+        state: (softmax, power 2) rows have a prefix's state beside their keys.
 
     Raises:
         ConfigError: the ranges lack something.
@@ -153,7 +155,8 @@ def weighting(
         return _kernel_weighting(prefix, values, seen, p)
     if config.attention == "relu":
         return _relu_weighting(config.form, prefix, values, seen, p, rows)
-    return _power_weighting(config, prefix, values, seen, p, rows)
+    usual = _power_weighting(config, prefix, values, seen, p, rows)
+    return _beside_squares(usual, values, p) if state else usual
 
 
 def _softmax_weighting(
@@ -186,6 +189,24 @@ def _beside_state(usual: Weighting, values: float, p: Precision) -> Weighting:
         largest_sum=largest_sum,
         largest_mix=2.0 * largest_sum * values,
         inverse=p.inverse + integer_bits(largest_sum),
+    )
+
+
+def _beside_squares(usual: Weighting, values: float, p: Precision) -> Weighting:
+    """With room for what a state of a hidden number of keys adds to rows that are not brought to means: from
+    one key's divisor to that of all keys and the largest state (`reciprocal` has room for `LEAST_KEPT`)."""
+    largest_sum = usual.largest_sum + LARGEST_SQUARES
+    high = largest_sum / 2.0**usual.row_bits
+    return dataclasses.replace(
+        usual,
+        output=usual.output + values,
+        hidden_keys=True,
+        low=usual.low / 2.0**usual.row_bits,
+        high=high,
+        largest_sum=largest_sum,
+        largest_mix=usual.largest_mix + LARGEST_SQUARES * values,
+        mixed=usual.mixed + usual.row_bits,
+        inverse=p.inverse + integer_bits(high),
     )
 
 

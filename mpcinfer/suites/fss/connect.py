@@ -14,7 +14,7 @@ from mpcinfer.models.batch import Batch
 from mpcinfer.models.fold import fold
 from mpcinfer.models.known_ranges import require_known
 from mpcinfer.models.prefix_run import PrefixSource, require_prefix_possible
-from mpcinfer.prefix.part import agreement_of
+from mpcinfer.prefix.part import PrefixPart, agreement_of
 from mpcinfer.sessions.session import PrivateSession
 from mpcinfer.sessions.session_config import SessionConfig, announce, dealer_link, greet, require_ranges
 from mpcinfer.sessions.tally import Tally
@@ -88,8 +88,9 @@ def _with_dealer(link: Link, session_config: SessionConfig) -> Generator[Private
                     tally.expect(program.dealt_bytes(first))
                 source.request(asked)
             own = _own_weights(program, session_config)
-            summands = session_config.prefix and session_config.prefix.sums
-            with closing(fss_over(link, program, own, source, tally, asked, summands)) as session:
+            with closing(
+                fss_over(link, program, own, source, tally, asked, session_config.prefix)
+            ) as session:
                 yield session
 
 
@@ -119,10 +120,9 @@ def _over_folder(link: Link, session_config: SessionConfig, store: Store) -> Gen
         if own is not None and not program.sharing.encrypted:
             store.bind_weights(_digest(own))
         tally = Tally(session_config.on_progress)
-        summands = session_config.prefix and session_config.prefix.sums
         with (
             closing(source),
-            closing(fss_over(link, program, own, source, tally, prefix=summands)) as session,
+            closing(fss_over(link, program, own, source, tally, prefix=session_config.prefix)) as session,
         ):
             yield session
 
@@ -212,7 +212,7 @@ def fss_over(
     source: CorrelationSource,
     tally: Tally | None = None,
     asked: Sequence[RunShape] = (),
-    prefix: Sequence[torch.Tensor] | None = None,
+    prefix: PrefixPart | None = None,
 ) -> FssPrivateSession:
     """The session over a source whose seeds have come: books them, and brings the weights in.
 

@@ -36,7 +36,7 @@ def count_fss(plan: Plan, run: Run) -> Bill:
     config, ranges, max_context, part = run.config, run.ranges, run.max_context, run.part
     counting = Counting(Meter(timed=False), exact_truncation=is_faithful(plan))
     padded, size = run.batch.padded, run.batch.size
-    require_features(run.prefix, config, padded=padded)
+    require_features(run.prefix, config, padded=padded, chunk=plan.chunk)
     widths = Widths(
         config,
         ranges,

@@ -6,7 +6,8 @@
    product with the public 1 / L, goes to the server.
 
 No maximum is found and no exp taken. Rows of L keys are multiplied by the public 2^(row_bits - ceil(log2 L))
-before they are opened: all that comes after then has the range of a mean.
+before they are opened: all that comes after then has the range of a mean. Beside a prefix's state they stay
+as they are, as rows of 2^row_bits: how many keys it stands for is hidden.
 """
 
 from __future__ import annotations
@@ -85,6 +86,8 @@ def power_attention(
         sums = executor.reduce(row_sums(executor, [powers], seen), widths.sum_bits)
         sums = sums if added is None else executor.add(sums, added.sums)
         sums = executor.add_public(sums, _added(sums, seen, lengths, form, epsilon))
+        if weights.hidden_keys:  # and so are means over all of them
+            lengths = [1 << weights.row_bits] * len(lengths)
         sums = _as_means(executor, sums, lengths, weights.row_bits)
         powers, sums = executor.apply(Open(), powers, sums)
     with span("mix", "matmul"):

@@ -103,11 +103,12 @@ def beyond(
     sums = sums.arranged(lambda t: t.expand(*leading, *t.shape[-2:]))
     q = executor.reduce(q, of.read_bits)
     read, frac = executor.one(ReadPairs(), q, sums, sums.summand), widths.weighting.frac
+    read = read if state.beside is None else _with_last(executor, read, state.beside)
     mixed = executor.map(read, lambda t: t[..., :-1])
     mixed = _at_scale(executor, mixed, frac + of.value, widths.mix_bits)
     added = executor.map(read, lambda t: t[..., -1:])
     added = _at_scale(executor, added, frac, widths.sum_bits)
-    return Beyond(mixed, added if state.beside is None else executor.add(added, state.beside))
+    return Beyond(mixed, added)
 
 
 def moved_into(
@@ -149,6 +150,14 @@ def _at_scale(executor: Executor, x: Share, frac_bits: int, ring_bits: int) -> S
     """Additive shares with fewer fraction bits in a narrower ring."""
     x = in_scale(executor, truncate_locally(executor, x, frac_bits), frac_bits, ring_bits)
     return executor.reduce(x, ring_bits)
+
+
+def _with_last(executor: Executor, read: Share, beside: Share) -> Share:
+    """What is read, additive [.., T, K + 1], with [.., 1, 1] in its last column, which is no finer: nothing
+    is cut off."""
+    finer = read.frac_bits - beside.frac_bits
+    beside = executor.shift_up(executor.reduce(beside, read.ring_bits - finer), finer)
+    return executor.add(read, executor.map(beside, lambda t: functional.pad(t, (read.shape[-1] - 1, 0))))
 
 
 def _with_column(executor: Executor, x: Share, number: int) -> Share:

@@ -17,6 +17,7 @@ from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.folded import folded_config
 from mpcinfer.models.prefix_formats import features_named
 from mpcinfer.models.state_cache import cache_of, require_no_public_prefix, require_states
+from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.suites.fss.backend import FssBackend
 from mpcinfer.suites.fss.public_prefix import BRING_SHAPES, Bring, prefix_cache, prefix_matrices
 from mpcinfer.suites.fss.range_check import CHECK, for_check, of_check, require_agreement
@@ -97,7 +98,7 @@ class Program:
             require_states(config, plan.chunk)
             require_no_public_prefix(public_prefix)
         batch.require_maskable(config)
-        require_features(prefix, config, padded=batch.padded)
+        require_features(prefix, config, padded=batch.padded, chunk=plan.chunk)
         max_context = session_context(config, max_context)
         if not 1 <= max_context <= config.context:
             raise ConfigError(
@@ -188,15 +189,15 @@ class Program:
         *,
         rows: int = 1,
         padding: Sequence[int] | None = None,
-        prefix: Sequence[torch.Tensor] | None = None,
+        prefix: PrefixPart | None = None,
         columns: ColumnWeights | None = None,
     ) -> torch.Tensor | None:
         """One pass over `count` tokens of each sequence after those in the cache.
 
         Args:
             padding: tokens at the start of each sequence that are padding, where the executor knows.
-            prefix: this executor's summands of the prefix's states, a layer each, where it has some; opened
-                in a pass that begins a conversation.
+            prefix: this executor's summands of the prefix's states, where it has some; opened in a pass that
+                begins a conversation.
             columns: weights of keys, at the client and in the clear; None for none.
 
         Returns:
@@ -224,7 +225,7 @@ class Program:
         cache: KVCache[Share],
         padding: Sequence[int] | None,
         columns: ColumnWeights | None,
-        prefix: Sequence[torch.Tensor] | None,
+        prefix: PrefixPart | None,
     ) -> Session[Share, Matrix]:
         """What runs one evaluation of a pass."""
         backend = FssBackend(

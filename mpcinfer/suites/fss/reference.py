@@ -66,10 +66,10 @@ def reference_decoder(
     backend = FssBackend(executor, config, widths, suite)
     states: list[AttentionState[Share]] = []
     if prefix is not None:
-        require_features(prefix.features, config, padded=False)
+        require_features(prefix.features, config, padded=False, chunk=plan.chunk)
         part = PrefixPart.owned(prefix, PublicModel.of(model))
         layers = [widths.attention(layer) for layer in range(config.layers)]
-        states = opened_states(executor, config, layers, part.features, part.sums)
+        states = opened_states(executor, config, layers, part.features, part)
     return Decoder(backend, config, encoded(config, widths, weights, sharing=Sharing.of(suite)), states)
 
 

@@ -13,6 +13,7 @@ import torch
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.state_cache import cache_of
+from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.prompt_weights.weights import require_weighable
 from mpcinfer.sessions.progress import Stage
 from mpcinfer.sessions.session import PrivateSession, rewind_cache
@@ -74,7 +75,7 @@ class FssPrivateSession(PrivateSession):
         source: CorrelationSource,
         progress: Tally,
         asked: Sequence[RunShape] = (),
-        prefix: Sequence[torch.Tensor] | None = None,
+        prefix: PrefixPart | None = None,
     ) -> None:
         self._link, self._program, self._source, self._progress = link, program, source, progress
         if weights is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mpcinfer.models.bounds import integer_bits
+from mpcinfer.models.prefix_formats import PAIRS_FRAC
 from mpcinfer.suites.fss.precision import RING_BITS, Precision, fits, ring
 from parties.errors import RangeError
 
@@ -18,7 +19,8 @@ class StateWidths:
 
     Attributes:
         sums: fraction bits of the state.
-        moved_bits: ring of keys and values as they move into it, where nothing is cut off yet.
+        moved_bits: ring of keys and values as they move into it, where nothing is cut off yet; 0 where none
+            do.
         sum_bits: ring of the state as it is opened.
         read_bits: ring of the state and of queries as they read it.
         value: fraction bits of values.
@@ -62,6 +64,27 @@ def state_widths(read: float, largest: float, p: Precision, max_context: int, wh
         read_bits=read_bits,
         value=p.value,
     )
+
+
+def prefix_widths(read: float, frac: int, p: Precision, what: str) -> StateWidths:
+    """Of a prefix's state, which is opened in the ring in which it is read: what queries read of it fits, and
+    so it may be of any size itself.
+
+    Args:
+        read: bound on weights times values, and on rows' sums, not divided.
+        frac: fraction bits of weights, to which what is read is cut.
+        what: the attention's label.
+
+    Raises:
+        RangeError: that needs more than 64 bits, or weights are finer than what is read.
+    """
+    if frac + p.value > 2 * p.query + PAIRS_FRAC:
+        raise RangeError(
+            f"{what}: weights of {frac} fraction bits are finer than what is read of a prefix: divisors are "
+            "too small, see `mpcinfer calibrate`"
+        )
+    bits = ring(read, 2 * p.query + PAIRS_FRAC, slack=2, what=f"{what}: a prefix")
+    return StateWidths(sums=PAIRS_FRAC, moved_bits=0, sum_bits=bits, read_bits=bits, value=p.value)
 
 
 def published_bits(score_bits: int, mix_bits: int, state: StateWidths | None) -> tuple[int, int, int]:

@@ -1,4 +1,5 @@
-"""What softmax attention adds to its rows from a state: sums of features of keys, shared by the two parties.
+"""A prefix's states, opened once; and what softmax attention adds to its rows from one: sums of features of
+keys, shared by the two parties. Power 2's are read by `power_state.py`.
 
 A state counts as one more key of score 0 in every row, whose maximum is thus at least 0. Beside the steps of
 `softmax_attention`:
@@ -20,9 +21,12 @@ from collections.abc import Sequence
 
 import torch
 
-from mpcinfer.models.attention_state import AttentionState, FeatureMap, feature_count, feature_scale
+from mpcinfer.models.attention_state import AttentionState, FeatureMap, check_features, feature_scale
 from mpcinfer.models.config import ModelConfig
-from mpcinfer.models.prefix_formats import LARGEST_READ, PREFIX_FRAC
+from mpcinfer.models.prefix_formats import BESIDE_FRAC, LARGEST_READ, PREFIX_FRAC, sum_frac
+from mpcinfer.models.state_cache import require_no_adapter
+from mpcinfer.prefix.adapter import state_shape
+from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.precision import Precision, ring
 from parties.errors import ConfigError
@@ -43,8 +47,11 @@ STATE = "state"
 """The span of what is done for a state."""
 
 
-def require_features(features: FeatureMap | None, config: ModelConfig, *, padded: bool) -> None:
-    """Raises ConfigError where a session cannot have such a prefix."""
+def require_features(
+    features: FeatureMap | None, config: ModelConfig, *, padded: bool, chunk: int = 0
+) -> None:
+    """Raises ConfigError where a session cannot have such a prefix, or none beside states (`Plan.chunk`)."""
+    require_no_adapter(features, chunk)
     if features is None:
         return
     if features == "elu":
@@ -54,16 +61,15 @@ def require_features(features: FeatureMap | None, config: ModelConfig, *, padded
         )
     if padded:
         raise ConfigError("a prefix goes with prompts of one length: say so (--equal-lengths)")
-    if features == "pairs":
-        raise ConfigError("fss: no prefixes of power 2 attention yet")
     if config.patterns:
         raise ConfigError("a prefix is read by every row of all heads: not with patterns of keys")
-    if config.attention != "softmax":
-        raise ConfigError(f"features {features} are for softmax attention, the model has {config.attention}")
+    check_features(features, config.attention, config.power)
 
 
 def state_bits(widths: AttentionWidths) -> int:
     """Ring bits of a layer's state, and of what a query reads of it."""
+    if widths.state is not None:
+        return widths.state.read_bits
     largest = LARGEST_READ * max(widths.weighting.output, 1.0)
     return ring(largest, _FEATURE + PREFIX_FRAC, slack=2, what="a prefix")
 
@@ -73,25 +79,30 @@ def opened_states(
     config: ModelConfig,
     widths: Sequence[AttentionWidths],
     features: FeatureMap,
-    own: Sequence[torch.Tensor] | None,
+    own: PrefixPart | None,
 ) -> list[AttentionState[Share]]:
-    """Every layer's state, opened under masks that stay, together.
+    """Every layer's state, opened under masks that stay, together; what is beside them stays as summands.
 
     Args:
         widths: of every layer.
-        own: [1, H, R, K + 1] a layer, this party's summands with `PREFIX_FRAC` fraction bits; in the clear
-            the sums themselves; None elsewhere.
+        own: this party's summands; in the clear the states themselves; None elsewhere.
 
     Cost: 1 round, `state_bits` an element each way; `state_bits` an element of key, once a conversation.
     Reveals: sums plus masks that are uniform in their rings.
     """
-    count = feature_count(features, config.head_width)
-    shape = (1, config.heads, count, config.head_width + 1)
-    values = [no_data(shape)] * config.layers if own is None else own
-    shares = [Share(value, PREFIX_FRAC, state_bits(each)) for value, each in zip(values, widths, strict=True)]
+    shape, frac = state_shape(config, features), sum_frac(features)
+    values = [no_data(shape)] * config.layers if own is None else own.sums
+    shares = [Share(value, frac, state_bits(each)) for value, each in zip(values, widths, strict=True)]
+    beside: Sequence[Share | None] = [None] * config.layers
+    if features == "pairs":
+        more = [no_data((*shape[:2], 1, 1))] * config.layers if own is None else own.beside
+        beside = [
+            Share(value, BESIDE_FRAC, state_bits(each)) for value, each in zip(more, widths, strict=True)
+        ]
     with executor.meter.span(STATE, STATE):
         opened = executor.apply(Open(), *shares)
-        return [AttentionState(features, to_cached(executor, x)) for x in opened]
+        each = zip(opened, beside, strict=True)
+        return [AttentionState(features, to_cached(executor, x), added) for x, added in each]
 
 
 def query_features(executor: Executor, q: Share, widths: AttentionWidths) -> Share:

@@ -151,7 +151,7 @@ class FssSuite(Suite):
     ) -> None:
         from mpcinfer.suites.fss.states import require_features
 
-        require_features(features, config, padded=batch.padded)
+        require_features(features, config, padded=batch.padded, chunk=plan.chunk)
 
     def ready(self, session_config: SessionConfig) -> SessionConfig:
         from mpcinfer.suites.fss.ready import ready

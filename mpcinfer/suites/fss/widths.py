@@ -20,7 +20,7 @@ from mpcinfer.suites.fss.ffn_widths import FfnWidths, product_bits
 from mpcinfer.suites.fss.inner_norm_widths import InnerNormWidths, inner_norm_widths
 from mpcinfer.suites.fss.precision import RING_BITS, fits, ring
 from mpcinfer.suites.fss.shared_widths import SharedWidths
-from mpcinfer.suites.fss.state_widths import StateWidths, published_bits, state_widths
+from mpcinfer.suites.fss.state_widths import StateWidths, prefix_widths, published_bits, state_widths
 from parties.errors import RangeError
 
 RESIDUAL_WRITERS = ("attn.out.weight", "ffn.out.weight")
@@ -164,7 +164,7 @@ class Widths(SharedWidths):
         exponent = query_exponent(config)
         moved = exponent if config.attention == "gaussian" else 0
         dropped = scaled - exponent - p.query, turned - moved - p.key, scale - p.value
-        state = self._state(weights, max(qkv, weights.scores), prefix) if self._states else None
+        state = self._state(weights, max(qkv, weights.scores), prefix)
         needs = [
             bits + drop
             for bits, drop in zip(published_bits(score_bits, mix_bits, state), dropped, strict=True)
@@ -203,9 +203,13 @@ class Widths(SharedWidths):
             out_bits=out_bits - (frac - held),
         )
 
-    def _state(self, weights: Weighting, largest: float, what: str) -> StateWidths:
+    def _state(self, weights: Weighting, largest: float, what: str) -> StateWidths | None:
         """RoPE turns numbers up to `largest` into such up to sqrt(2) of it."""
         read = max(weights.largest_mix, weights.largest_sum)
+        if weights.hidden_keys:
+            return prefix_widths(read, weights.frac, self.precision, what)
+        if not self._states:
+            return None
         return state_widths(read, math.sqrt(2) * largest, self.precision, self.max_context, what)
 
     def _scores(self, weights: Weighting) -> tuple[tuple[int, int], int]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mpcinfer.models.model import Model
-from mpcinfer.models.prefix_formats import LARGEST_READ, PREFIX_FRAC
+from mpcinfer.models.prefix_formats import LARGEST_READ, sum_frac
 from mpcinfer.models.public import PublicModel
 from mpcinfer.prefix.adapter import READ, PrefixAdapter, model_digest
 from mpcinfer.prefix.file import load_adapter, load_part, save_adapter, split_adapter
@@ -60,7 +60,9 @@ def test_what_is_written_is_read_and_two_shares_add_up_to_it(
         for a, b, both in zip(*(getattr(each, of) for each in (client, server, whole)), strict=True):
             assert torch.equal(a + b, both)
             assert float((a.double() / 2.0**63).abs().mean()) > 0.3  # as uniform words are, unlike the sums
-    assert torch.equal(whole.sums[0], (adapter.sums[0] * 2.0**PREFIX_FRAC).round().to(torch.int64))
+    assert torch.equal(
+        whole.sums[0], (adapter.sums[0] * 2.0 ** sum_frac(adapter.features)).round().to(torch.int64)
+    )
 
 
 def test_a_second_split_has_other_shares_and_another_name(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from mpcinfer.models.batch import Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.model import Model
 from mpcinfer.models.prefix_formats import PREFIX_FRAC
+from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.suites.fss.program import Program
 from parties.meter import CLIENT, SERVER
 from parties.randomness import InsecureTestRandom
@@ -80,7 +81,8 @@ def prefixed(model: Model, plan: Plan, max_context: int, seed: int) -> Whole:
     client = [torch.from_numpy(stream.words(shape, 64)) for _ in sums]
     server = [each - mask for each, mask in zip(sums, client, strict=True)]
     program = Program.of(plan, config, model.ranges, max_context, prefix="square")
-    return Whole(model, program, (server, client))
+    parts = [PrefixPart(features="square", sums=each) for each in (server, client)]
+    return Whole(model, program, (parts[0], parts[1]))
 
 
 # -- reasons -------------------------------------------------------------------------------------------------
