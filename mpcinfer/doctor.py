@@ -117,7 +117,7 @@ def _compiled() -> Finding:
             name="compiled code",
             state=State.WARNING,
             says=f"not all for {names}",
-            advice="mpcinfer warm compiles it ahead; otherwise the first session does",
+            advice="`mpcinfer warm` compiles it ahead; otherwise the first session does",
         )
     return Finding(name="compiled code", state=State.OK, says=f"in {cache_root()}")
 

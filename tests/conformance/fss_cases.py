@@ -28,6 +28,7 @@ from protocols.fss.gates.lookup_activation import Activation, GatedActivation
 from protocols.fss.gates.lookup_exponential import Exponential
 from protocols.fss.gates.lookup_tanh import TanhLookup
 from protocols.fss.gates.opening import Open, OpenToClient
+from protocols.fss.gates.pairs import ReadPairs, SumOfPairs
 from protocols.fss.gates.pattern_blocks import PatternBlocks
 from protocols.fss.gates.polynomial import Product, SumOfSquares
 from protocols.fss.gates.public_rows import OwnTokens, PublicRows
@@ -266,6 +267,7 @@ def _products() -> list[Case]:
         *_causal(CausalBlocks(4, 6, (0, 1, 4)), 4 + 5 + 6, "causal"),
         *_causal(CausalBlocks(4, 6, (0, 1, 4), causal=False), 3 * 6, "whole"),
         *_patterned(),
+        *_pairs(),
     ]
 
 
@@ -290,6 +292,28 @@ def _causal(blocks: CausalBlocks, later: int, name: str) -> list[Case]:
             (factor, factor, factor),
             ((first, second, (6, 2)), ((2, *first), (2, *second), (2, 6, 1))),
             ((512, *first), (512, *second), (512, 6, 1)),
+        ),
+    ]
+
+
+def _pairs() -> list[Case]:
+    factor = Domain(-16, 16, 20, 3)
+    return [
+        Case(
+            "sum of pairs",
+            SumOfPairs,
+            lambda m, x, v: m.apply(SumOfPairs(), x, v, m.one(Product(20), v)),
+            (factor, factor),
+            (((4, 3), (4, 2)), ((2, 4, 1), (2, 4, 1))),
+            ((512, 4, 1), (512, 4, 1)),
+        ),
+        Case(
+            "reading pairs",
+            ReadPairs,
+            lambda m, x, s: m.apply(ReadPairs(), x, s, m.one(Product(20), s)),
+            (factor, factor),
+            (((4, 3), (6, 2)), ((2, 4, 1), (2, 1, 1))),
+            ((512, 4, 1), (512, 1, 1)),
         ),
     ]
 

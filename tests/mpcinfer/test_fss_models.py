@@ -292,8 +292,8 @@ def test_the_check_of_single_operations_rejects_one_that_is_off(
     model = whole(MODELS["relu"], EXACT)
     program, original = model.program, getattr(FssBackend, operation)
 
-    def larger(self: FssBackend, *arguments: object) -> Share:
-        result = original(self, *arguments)
+    def larger(self: FssBackend, *arguments: object, **by_name: object) -> Share:
+        result = original(self, *arguments, **by_name)
         return dataclasses.replace(result, value=result.value + (result.value >> 1))
 
     monkeypatch.setattr(FssBackend, operation, larger)

@@ -26,6 +26,7 @@ from protocols.fss.gates.lookup_activation import Activation, GatedActivation
 from protocols.fss.gates.lookup_exponential import Exponential
 from protocols.fss.gates.lookup_tanh import TanhLookup
 from protocols.fss.gates.opening import Open, OpenToClient
+from protocols.fss.gates.pairs import ReadPairs, SumOfPairs, pair_count
 from protocols.fss.gates.polynomial import Product, SumOfSquares
 from protocols.fss.gates.public_rows import OwnTokens, PublicRows
 from protocols.fss.gates.range_reduction import RangeReduction
@@ -42,6 +43,7 @@ from protocols.trust import Security
 
 SAMPLE_CAP = 50.0
 
+WORD = 64
 GateSample = tuple[Gate, tuple[Share, ...], int, str]
 """A gate, its inputs, how many elements it computes and what one is."""
 
@@ -91,6 +93,19 @@ def _linear(formats: ModelFormats) -> Iterator[GateSample]:
     values = formats.masked(keys.shape, p.value, attention.mix_bits)
     own = shape_only(values.shape, p.value, attention.mix_bits)
     yield CausalMix(seen), (weights, values, own), math.prod(keys.shape), "result"
+
+
+def _states(formats: ModelFormats) -> Iterator[GateSample]:
+    """In words: what states of real models take."""
+    config, p = formats.config, formats.widths.precision
+    heads, count, width = config.heads, formats.tokens, config.head_width
+    rows = formats.masked((heads, count, width), p.key, WORD)
+    values = formats.masked((heads, count, width + 1), p.value, WORD)
+    own = shape_only(values.shape, p.value, WORD)
+    yield SumOfPairs(), (rows, values, own), heads * count, "key"
+    sums = formats.masked((heads, pair_count(width), width + 1), p.value, WORD)
+    own = shape_only(sums.shape, p.value, WORD)
+    yield ReadPairs(), (rows, sums, own), heads * count, "query"
 
 
 def _products(formats: ModelFormats) -> Iterator[GateSample]:
@@ -175,6 +190,7 @@ def _pooler(formats: ModelFormats) -> Iterator[GateSample]:
 
 _GROUPS: tuple[Callable[[ModelFormats], Iterator[GateSample]], ...] = (
     _linear,
+    _states,
     _openings,
     _products,
     _comparisons,
@@ -191,6 +207,8 @@ SAMPLED = (
     PublicRows,
     CausalProduct,
     CausalMix,
+    SumOfPairs,
+    ReadPairs,
     Open,
     OpenToClient,
     ToServerHeld,

@@ -120,7 +120,7 @@ def test_paths_that_are_no_models_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     for path, message in (
         (tmp_path, "no model folder"),
-        (tmp_path / "notes.txt", "a folder or a .gguf file"),
+        (tmp_path / "notes.txt", "a folder, a .gguf file, or .json of key patterns"),
     ):
         for load in (load_model, load_config):
             with pytest.raises(ConfigError, match=message):

@@ -350,7 +350,7 @@ def test_correlations_for_another_model_is_refused(correlations: Path) -> None:
         with fss_session(link, SessionConfig(plan=EXACT, public=public, correlations=folder)):
             pytest.fail("opened")
 
-    with pytest.raises(ConfigError, match="dealt for another model or plan"):
+    with pytest.raises(ConfigError, match="dealt for another model, plan"):
         run_two_threads(party, party)
 
 
