@@ -9,6 +9,7 @@ from mpcinfer.models.attention_state import FeatureMap
 from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.fold import as_run
+from mpcinfer.public_prefix import require_one_prefix
 from mpcinfer.speculation import MOST_DRAFTS
 from mpcinfer.suites.registry import suite_of
 from mpcinfer.suites.requests import Run
@@ -91,6 +92,8 @@ def count(
     if batch.several and speculate:
         raise ConfigError("speculate: drafts are checked of one prompt, not of a batch")
     suite.require_batch(plan, config, batch)
+    if prefix is not None:
+        require_one_prefix(public_prefix_tokens or None)
     if public_prefix_tokens:
         suite.require_public_prefix(plan, config, batch)
     suite.require_prefix(plan, config, prefix, batch)

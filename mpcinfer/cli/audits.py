@@ -21,6 +21,7 @@ from mpcinfer.audit.verbatim_report import verbatim_report
 from mpcinfer.benchmark.report.tables import Table
 from mpcinfer.cli.progress import Waiting
 from mpcinfer.models.load import load_model
+from mpcinfer.new_file import require_folder
 from mpcinfer.plans import named_plan
 
 _WIDTHS = range(2, 9)
@@ -30,6 +31,7 @@ def audit_openings(
     plans: Sequence[str], candidates: int, trials: int, prompts: int, seed: int, out: Path | None
 ) -> bool:
     """Whether everything that the plans open is at chance level; arguments are those of the command."""
+    _require_out(out)
     console, chosen = Console(highlight=False), [named_plan(each) for each in plans]
     with console.status("") as status:
         opened = [
@@ -57,6 +59,7 @@ def audit_gradients(texts: int, spans: int, out: Path | None, *, accountant: boo
     """Arguments are those of the command."""
     if accountant:
         require_accountant()  # better no minutes of attacks before it fails
+    _require_out(out)
     console = Console(highlight=False)
     with console.status("inverting gradients") as status:
         inversions = [inversion_row(n, pooled=pooled) for pooled in (True, False) for n in range(texts)]
@@ -75,6 +78,7 @@ def audit_extraction(
     out: Path | None,
 ) -> bool:
     """Whether no more than `at_most` is verbatim; arguments are those of the command."""
+    _require_out(out)
     console, waiting, model = Console(highlight=False), Waiting(), load_model(name)
     try:
         rows = [
@@ -93,6 +97,11 @@ def audit_extraction(
         waiting.close()
     _tell(console, verbatim_report(model.name, rows, at_most), out)
     return at_most is None or all(row.verbatim <= at_most for row in rows)
+
+
+def _require_out(out: Path | None) -> None:
+    if out is not None:
+        require_folder(out, "--out")
 
 
 def _tell(console: Console, report: AuditReport, out: Path | None) -> None:

@@ -12,6 +12,7 @@ from mpcinfer.benchmark.network import network_named
 from mpcinfer.public_prefix import PrefixText
 from mpcinfer.speculation import MOST_DRAFTS
 from mpcinfer.text_file import read_text_file
+from parties.errors import ConfigError
 from parties.shaped import Shape
 
 ASSISTANT, SHIPPED = "smollm2-135m-instruct", "tiny-python"
@@ -181,7 +182,7 @@ def prefix_of(given: str | None, *, system: bool = False) -> PrefixText | None:
         system: it is the system message of the model's chat template.
 
     Raises:
-        ConfigError: an empty text, or a file that is not UTF-8.
+        ConfigError: an empty text, a file that is not UTF-8, or one word that looks like a file's name.
     """
     if given is None:
         return None
@@ -190,6 +191,8 @@ def prefix_of(given: str | None, *, system: bool = False) -> PrefixText | None:
         is_file = path.is_file()
     except (OSError, ValueError):  # longer than a name can be
         is_file = False
+    if not is_file and given and len(given.split()) == 1 and (path.suffix or "/" in given or path.is_dir()):
+        raise ConfigError(f"--public-prefix {given}: there is no such file, and as a text it is one word")
     return PrefixText(read_text_file(path) if is_file else given, system)
 
 

@@ -66,8 +66,8 @@ def fit(
     [bold]Examples[/bold]
 
         mpcinfer prefix fit smollm2-135m-instruct --text system.txt --queries chats.txt --out my.prefix
-        mpcinfer prefix fit tiny-python --text code.py --tokens 128 --out my.prefix
-        mpcinfer generate "def area(self):" --local private --prefix my.prefix
+        mpcinfer prefix fit smollm2-135m-instruct --text chats.txt --tokens 128 --out my.prefix
+        mpcinfer generate "Who are you?" --local private --model smollm2-135m-instruct --prefix my.prefix
     """
     from mpcinfer.cli.prefixes import fit_to
 

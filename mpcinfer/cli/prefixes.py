@@ -11,8 +11,9 @@ from rich.console import Console
 
 from mpcinfer.cli.progress import Waiting, announce
 from mpcinfer.models.prefix_formats import features_named
+from mpcinfer.new_file import require_new_file
 from mpcinfer.text_file import read_text_file
-from parties.errors import ConfigError, RangeError
+from parties.errors import RangeError
 
 if TYPE_CHECKING:
     from mpcinfer.models.attention_state import FeatureMap
@@ -34,7 +35,7 @@ def fit_to(
     from mpcinfer.prefix.file import save_adapter
     from mpcinfer.prefix.fit import fit_prefix
 
-    _require_new(out)
+    require_new_file(out, "--out")
     model = load_model(name)
     ids = model.tokenizer.encode(read_text_file(text))
     prefix, rest = ids[:tokens], ids[tokens:] if tokens is not None else []
@@ -59,6 +60,12 @@ def fit_to(
     else:
         shown = ", ".join(f"{error:.2f}" for error in fit.errors)
         console.print(f"error by layer on fresh queries (0 exact, 1 as without a prefix): {shown}")
+    if model.config.positions == "learned":
+        console.print(
+            "this model has learned positions, and prefix and text both begin at 0: a given prefix may do "
+            "harm. Compare answers, or train an adapter (`mpcinfer prefix train`)",
+            style="yellow",
+        )
     _tell_whether_private(adapter)
 
 
@@ -80,7 +87,7 @@ def train_on(
     from mpcinfer.prefix.file import load_adapter, save_adapter
     from mpcinfer.prefix.train import Recipe, train_prefix
 
-    _require_new(out)
+    require_new_file(out, "--out")
     model, recipe = load_model(name), Recipe(steps=steps, batch=batch, rate=rate, seed=seed)
     before = None if start is None else load_adapter(start)
     which = before.features if before is not None and features is None else _features(model, features)
@@ -111,7 +118,7 @@ def split_to(adapter: Path, name: str, client: Path, server: Path) -> None:
     from parties.randomness import SystemRandom
 
     for path in (client, server):
-        _require_new(path)
+        require_new_file(path)
     split_adapter(load_adapter(adapter), load_public(name), (client, server), SystemRandom())
     Console().print(f"{client} for the client, {server} for the server: both together are the adapter")
 
@@ -132,9 +139,3 @@ def _tell_whether_private(adapter: PrefixAdapter) -> None:
         adapter.fixed()
     except RangeError as error:
         announce(f"in float only: {error}")
-
-
-def _require_new(path: Path) -> None:
-    """Before the work, not after it."""
-    if path.exists():
-        raise ConfigError(f"{path} is there already, and is not overwritten")

@@ -108,7 +108,7 @@ def proxy(
             private = local not in (Local.PLAIN, Local.FIXED)
             answering = Proxy(thread, public, plan if private else "", tokens)
             _say(console, answering.name, at.getsockname()[1], token, token_file, private=private)
-            serve(answering.app(), at, token)
+            serve(answering.app(), at, token, thread.end_all)
         finally:
             thread.close()
     for bill in bills:

@@ -66,7 +66,9 @@ def reweight(
         mpcinfer generate "$PROMPT" --local private --model MODEL --prompt-weights weights.json
     """
     from mpcinfer.cli.reweighting import Settings, reweighted, show_weights
+    from mpcinfer.new_file import require_writable
 
+    require_writable(out, "--out")
     settings = Settings(method=method.value, ridge=ridge, rate=rate, steps=steps, least=least)
     found = reweighted(
         model, examples, validation, settings, plan=plan, choices=choices or [], private_runs=private

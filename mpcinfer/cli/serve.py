@@ -89,7 +89,7 @@ def serve(
     if prefix is not None:
         from mpcinfer.prefix.file import load_part
 
-        part = load_part(prefix, public)
+        part = load_part(prefix, public, "server")
     serve_sessions(
         public,
         Loading(lambda: load_model(model).weights),

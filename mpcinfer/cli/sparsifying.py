@@ -14,6 +14,7 @@ from mpcinfer.cli.progress import Waiting
 from mpcinfer.models.load import load_model
 from mpcinfer.models.patterns import Patterns
 from mpcinfer.models.patterns_file import SUFFIX, save_patterns
+from mpcinfer.new_file import require_writable
 from mpcinfer.prompts import prompt_ids
 from mpcinfer.sparsity.calibrate import LENGTHS, measured, sparse
 from mpcinfer.sparsity.fit import fitted_to
@@ -27,11 +28,16 @@ def write_patterns(
     """Fits a model's patterns and writes them down; arguments are those of the command."""
     if out.suffix != SUFFIX:
         raise ConfigError(f"--out {out}: a file of key patterns is named {SUFFIX}")
+    require_writable(out, "--out")
     fitted_to(error)
     console, loaded = Console(highlight=False), load_model(model)
     texts = [prompt_ids(loaded, read_text_file(path), str(path)) for path in files]
     room = min([loaded.config.context, *(len(text) for text in texts)])
     lengths = [each for each in LENGTHS if each <= room] if lengths is None else lengths
+    if len(lengths) < 2:
+        raise ConfigError(
+            f"the shortest text has {room} tokens: a longer one, or --lengths {room // 2},{room}"
+        )
     with closing(Waiting()) as bar:
         backend = measured(loaded, texts, lengths, _shown(bar, "measuring heads on texts"))
     read = [loaded.tokenizer.decode(text[: max(lengths)]) for text in texts]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from mpcinfer.backends.base import Backend, TensorT, WeightT
-from mpcinfer.models.attention_state import AttentionState, FeatureMap, check_features
+from mpcinfer.models.attention_state import AttentionState, FeatureMap
 from mpcinfer.models.config import AttentionForm, ModelConfig
 from mpcinfer.models.decoder import KVCache
 from parties.errors import ConfigError
@@ -146,7 +146,11 @@ def require_states(config: ModelConfig, chunk: int) -> None:
         raise ConfigError("--cache state: this model's queries and keys have norms of their own (qk_norm)")
     if config.patterns:
         raise ConfigError("--cache state: a state is of all keys, not of those that patterns show")
-    check_features("pairs", config.attention, config.power)
+    if config.attention != "power" or config.power != 2:
+        has = f"power {config.power}" if config.attention == "power" else config.attention
+        raise ConfigError(
+            f"--cache state: for attention of power 2 alone, and this model has {has}: take --cache kv"
+        )
     if not 1 <= chunk <= config.context:
         raise ConfigError(f"--chunk {chunk}: from 1 to the context of {config.context}")
 

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import safetensors
 import safetensors.torch
@@ -19,6 +19,7 @@ import torch
 from mpcinfer.models.attention_state import FeatureMap
 from mpcinfer.models.prefix_formats import features_named
 from mpcinfer.models.public import PublicModel
+from mpcinfer.new_file import require_new_file
 from mpcinfer.prefix.adapter import PrefixAdapter, model_digest
 from mpcinfer.prefix.part import PAIR_BYTES, PrefixPart
 from parties.errors import ConfigError
@@ -52,7 +53,10 @@ def load_adapter(path: Path) -> PrefixAdapter:
     """
     told, sums, beside = _read(path)
     if told.get("kind") != "adapter":
-        raise ConfigError(f"{path} is a share of a prefix: of all of it another file is needed")
+        raise ConfigError(
+            f"{path} is one share of a prefix: here the adapter itself is wanted; shares are for `serve` "
+            "and its clients"
+        )
     measured = told.get("measured")
     if not isinstance(measured, dict):
         raise ConfigError(f"{path}: measured is no table")
@@ -67,6 +71,10 @@ def load_adapter(path: Path) -> PrefixAdapter:
         made_by=str(told.get("made_by", "")),
         measured={str(name): float(value) for name, value in table.items()},
     )
+
+
+Side = Literal["client", "server"]
+"""Whose share it is."""
 
 
 def split_adapter(
@@ -95,19 +103,25 @@ def split_adapter(
         for tensors, own in zip((whole.sums, whole.beside), masks, strict=True)
     ]
     told = {"kind": "share", "features": adapter.features, "model": adapter.model, "pair": pair}
-    for path, (sums, beside) in zip(paths, (rest, masks), strict=True):
-        _write(path, sums, beside, told)
+    if paths[0].absolute() == paths[1].absolute():
+        raise ConfigError(f"{paths[0]}: two shares want two files")
+    for path in paths:
+        require_new_file(path)
+    for path, side, (sums, beside) in zip(paths, get_args(Side), (rest, masks), strict=True):
+        _write(path, sums, beside, {**told, "side": side})
 
 
-def load_part(text: str, public: PublicModel) -> PrefixPart:
+def load_part(text: str, public: PublicModel, side: Side) -> PrefixPart:
     """What a party has of a prefix, as the command line says it.
 
     Args:
         text: the file of an adapter or of a share; or the name of features, where the other party has it all.
         public: the model that is run.
+        side: the party that this is.
 
     Raises:
-        ConfigError: the file cannot be read, is none, or is for another model or attention.
+        ConfigError: the file cannot be read, is none, is for another model or attention, or is the other
+            party's share.
         RangeError: private runs do not hold it.
     """
     if text in get_args(FeatureMap):
@@ -120,6 +134,8 @@ def load_part(text: str, public: PublicModel) -> PrefixPart:
         return PrefixPart.owned(load_adapter(path), public)
     if told.get("model") != model_digest(public):
         raise ConfigError(f"{path} is a share of a prefix for another model than {public.name}")
+    if told.get("side") != side:
+        raise ConfigError(f"{path} is not the {side}'s share of its prefix: the other party wants it")
     pair = str(told.get("pair", ""))
     if re.fullmatch(f"[0-9a-f]{{{2 * PAIR_BYTES}}}", pair) is None:
         raise ConfigError(f"{path} does not say which split it is of")

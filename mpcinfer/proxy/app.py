@@ -230,6 +230,8 @@ class Proxy:
                 yield _event({**answers.nothing(), "usage": usage})
         except MpcInferError as error:
             yield _event(api_error(error).document())
+        except ApiError as error:
+            yield _event(error.document())
         finally:
             await pieces.aclose()
         yield "data: [DONE]\n\n"

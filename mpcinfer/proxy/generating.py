@@ -17,6 +17,8 @@ from mpcinfer.sampling import Sampler, make_sampler, seeded_uniform, system_unif
 from mpcinfer.turn import ChatModel, cost_between, cost_so_far, take_turn
 from parties.bill import BillRow
 
+LEFT = ApiError(503, "the answer was ended: its connection closed, or the proxy ends", kind="server_error")
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -90,7 +92,7 @@ class Generating:
     ) -> Finished:
         """In the model's thread."""
         if job.left.is_set():
-            raise ApiError(499, "whoever asked has left")
+            raise LEFT
         stops, shown, before = StopStrings(self.sampling.stops), "", cost_so_far(model)
         prompt = self.prompt(model.public)
         if isinstance(model, PrivateClient):
@@ -113,6 +115,8 @@ class Generating:
             stop=lambda: stops.found or job.left.is_set(),
             keep_cache=self.keep_cache,
         )
+        if job.left.is_set() and turn.reason == "stopped":
+            raise LEFT
         text = stops.shown(turn.text, last=True)
         if text != shown:
             tell(Piece(text[len(shown) :], turn.cost))

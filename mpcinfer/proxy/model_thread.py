@@ -20,7 +20,7 @@ from parties.errors import ConfigError, HandshakeFailed, MpcInferError, PeerErro
 Open = Callable[[], AbstractContextManager[ChatModel]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
     """What is to be done with the model.
 
@@ -63,6 +63,7 @@ class ModelThread:
         self._started: Future[PublicModel] = Future()
         self._session, self._model = ExitStack(), None
         self._digest: str | None = None
+        self._pending = set[Job]()
         self.sessions = 0
 
     def start(self) -> PublicModel:
@@ -86,7 +87,8 @@ class ModelThread:
                     retry_s=5,
                 )
             self._waiting += 1
-        job.done.add_done_callback(self._one_less)
+        self._pending.add(job)
+        job.done.add_done_callback(lambda _: self._over(job))
         self._jobs.put(job)
 
     @property
@@ -100,9 +102,15 @@ class ModelThread:
         if self._thread.is_alive():
             self._thread.join()
 
-    def _one_less(self, done: Future[Any]) -> None:
+    def end_all(self) -> None:
+        """Nobody is answered any more: the answer at hand ends after its next token."""
+        for job in list(self._pending):
+            job.leave()
+
+    def _over(self, job: Job) -> None:
         with self._lock:
             self._waiting -= 1
+        self._pending.discard(job)
 
     def _run(self) -> None:
         try:

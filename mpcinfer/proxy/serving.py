@@ -8,8 +8,10 @@ import secrets
 import signal
 import socket
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -20,14 +22,30 @@ from parties.errors import ConfigError
 LOOPBACK = "127.0.0.1"
 
 
-def serve(app: ASGIApp, at: socket.socket, token: str) -> None:
-    """Answers until Ctrl-C or SIGTERM, whoever has the token."""
+class _Server(uvicorn.Server):
+    """Ends answers when it is told to end.
+
+    Args:
+        end_all: ends those at hand.
+    """
+
+    def __init__(self, config: uvicorn.Config, end_all: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_all = end_all
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._end_all()
+        super().handle_exit(signal.SIGTERM, frame)  # a second Ctrl-C ends no sooner: sessions end in order
+
+
+def serve(app: ASGIApp, at: socket.socket, token: str, end_all: Callable[[], None]) -> None:
+    """Answers whoever has the token, until Ctrl-C or SIGTERM; `end_all` then ends what is at hand."""
     address = f"{LOOPBACK}:{at.getsockname()[1]}"
     guarded = Guard(app, token, {address, address.replace(LOOPBACK, "localhost")})
     config = uvicorn.Config(guarded, log_level="error", access_log=False, lifespan="off", ws="none")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end it in order
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[at])
+        _Server(config, end_all).run(sockets=[at])
 
 
 def listening(port: int) -> socket.socket:

@@ -122,7 +122,7 @@ def connect_client(
                 shape=shape,
                 batch=Batch.of(batch, equal_lengths=equal_lengths),
                 public_prefix=known,
-                prefix=None if prefix is None else load_part(prefix, public),
+                prefix=None if prefix is None else load_part(prefix, public, "client"),
             )
         )
 

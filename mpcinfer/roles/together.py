@@ -6,8 +6,9 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from mpcinfer.models.attention_state import FeatureMap
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.find import find_model
 from mpcinfer.plans import named_plan
@@ -143,6 +144,8 @@ def _features(prefix: str) -> str:
     """Of an adapter, for the server."""
     from mpcinfer.prefix.file import load_adapter
 
+    if prefix in get_args(FeatureMap):
+        raise ConfigError(f"--prefix {prefix}: no party here has the adapter: give its file")
     return load_adapter(Path(prefix)).features
 
 

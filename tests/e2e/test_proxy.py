@@ -139,3 +139,26 @@ def test_the_page_answers_and_shows_what_the_server_saw(
         browser.close()
     assert troubles == []
     assert all(url.startswith(running.address) for url in asked_for)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_answer_at_hand_and_prints_the_bill(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mpcinfer", "proxy", "--local", "private", "--model", "tiny-python"]
+    command += ["--port", "0", "--token-file", str(tmp_path / "token")]
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    address = next(found[1] for line in process.stderr if (found := re.search(r"at (http\S+)/v1", line)))
+    token = (tmp_path / "token").read_text().strip()
+    client = openai.OpenAI(base_url=f"{address}/v1", api_key=token, timeout=HANG_S, max_retries=0)
+    stream = client.completions.create(model="tiny-python", prompt="import", max_tokens=250, stream=True)
+    pieces = iter(stream)
+    for _ in range(3):
+        next(pieces)
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(openai.APIError, match="the answer was ended"):
+        assert len(list(pieces)) < 240
+    _, rest = process.communicate(timeout=HANG_S)
+    assert process.returncode == 0
+    assert "Traceback" not in rest
+    assert "exactly as billed" in " ".join(rest.split()), rest

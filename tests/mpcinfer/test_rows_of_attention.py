@@ -62,7 +62,7 @@ def _weights_after_a_public_prefix() -> None:
         (lambda: require_weighable(patterned(GPT2), private=True), "not with patterns"),
         (lambda: require_weighable(GPT2, private=True, prefixed=True), "not after a prefix"),
         (lambda: require_weighable(SQUARES, private=True), "power attention"),
-        (lambda: require_states(GPT2, 4), "are for power 2 attention"),
+        (lambda: require_states(GPT2, 4), "for attention of power 2 alone"),
     ],
 )
 def test_what_does_not_go_together_is_refused_by_name(together: Callable[[], object], says: str) -> None:

@@ -225,6 +225,29 @@ def test_rows_of_a_bill_in_which_nothing_is_are_left_out() -> None:
     assert "setup" not in said
 
 
+def test_no_number_of_a_bill_is_cut() -> None:
+    row = BillRow(
+        label="layernorm",
+        kind="layernorm",
+        rounds=12_345,
+        online_bytes_to_server=14_800_000,
+        online_bytes_to_client=14_700_000,
+        offline_bytes_to_server=150_000_000,
+        offline_rounds=7,
+        setup_bytes=15_100_000,
+        wire_bytes_to_server=29_600_000,
+        seconds=1.25,
+    )
+    for width, terminal in ((80, True), (60, True), (60, False), (200, True)):
+        console = Console(record=True, width=width, file=io.StringIO(), force_terminal=terminal)
+        print_bill(console, Bill(rows=[row]))
+        said = console.export_text()
+        assert "…" not in said
+        assert "14.8 MB" in said
+        assert ("29.6 MB" in said) or "left out for a terminal of" in said
+        assert "29.6 MB" in said or terminal
+
+
 def test_an_error_is_one_line_and_status_1() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "mpcinfer.cli.main", "cost", "nothing"],

@@ -31,6 +31,9 @@ def test_a_prefix_is_counted_and_refused_by_name(tmp_path: Path) -> None:
     for command, said in (
         (["generate", "x", "--local", "plain", "--public-prefix", ""], "public prefix is empty"),
         (["generate", "x", "--local", "plain", "--public-prefix", str(file)], "public prefix is empty"),
+        (["generate", "x", "--local", "plain", "--public-prefix", "headr.py"], "there is no such file"),
+        (["generate", "x", "--local", "plain", "--public-prefix", str(tmp_path)], "there is no such file"),
+        ([*count, "--public-prefix-tokens", "8", "--prefix", "square"], "take one of them"),
         (["generate", "x", "--local", "plain", "--public-prefix", "y " * 600], "leaves no room"),
         (["generate", "x", "--local", "plain", "--public-prefix", "y", "--chat"], "no chat template"),
         (["chat", "--local", "plain", "--public-prefix", "y", "--system", "z"], "leave --system out"),

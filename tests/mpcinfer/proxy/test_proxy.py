@@ -317,8 +317,9 @@ def test_who_left_is_not_waited_for(clear: ClearModel) -> None:
     thread.close()
 
 
-def test_a_request_whose_client_has_gone_ends(proxy: Proxy) -> None:
+def test_a_request_whose_client_has_gone_ends(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a server tells it: `http.disconnect` after the body."""
+    monkeypatch.setattr("mpcinfer.proxy.app.LEFT_S", 0.001)
     body = json.dumps({"model": "tiny-python", "prompt": PROMPT, "max_tokens": 400}).encode()
     messages = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
     sent = list[dict[str, Any]]()
