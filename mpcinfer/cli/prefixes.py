@@ -138,4 +138,7 @@ def _tell_whether_private(adapter: PrefixAdapter) -> None:
     try:
         adapter.fixed()
     except RangeError as error:
-        announce(f"in float only: {error}")
+        announce(f"only for --local plain: {error} (fewer tokens of prefix, or more steps, bring it nearer)")
+        return
+    if adapter.features == "elu":
+        announce("only for --local plain: features elu are not in private runs")

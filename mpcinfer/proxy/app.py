@@ -104,7 +104,7 @@ class Proxy:
     async def complete(self, request: Request) -> Response:
         """A text's continuation."""
         body = parsed(CompletionBody, await _document(request))
-        generating = self._generating(body, lambda public: body.prompt, body.max_tokens, keep=False)
+        generating = self._generating(body, lambda public: body.text, body.max_tokens, keep=False)
         return await self._respond(request, generating, TextAnswers(self.name))
 
     async def embed(self, request: Request) -> Response:

@@ -35,6 +35,9 @@ IGNORED = frozenset({"user", "metadata", "store", "safety_identifier", "prompt_c
 """About the caller; nothing of it leaves this machine."""
 
 
+_SAYS = {"extra_forbidden": "no such parameter here", "missing": "is wanted"}
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -96,9 +99,14 @@ class ChatBody(Sampling):
 
 
 class CompletionBody(Sampling):
-    """`/v1/completions`."""
+    """`/v1/completions`; of a list of prompts, one."""
 
-    prompt: str
+    prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
+
+    @property
+    def text(self) -> str:
+        """The prompt."""
+        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
 
 
 class EmbeddingBody(_Body):
@@ -140,4 +148,5 @@ def parsed(kind: type[BodyT], document: object) -> BodyT:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         at = ".".join(str(part) for part in first["loc"])
-        raise ApiError(400, f"{at}: {first['msg']}", param=at, code=first["type"]) from None
+        says = _SAYS.get(first["type"], first["msg"])
+        raise ApiError(400, f"{at}: {says}", param=at, code=first["type"]) from None

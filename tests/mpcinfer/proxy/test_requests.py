@@ -26,6 +26,7 @@ def test_what_asks_for_nothing_is_taken() -> None:
     said = parsed(ChatBody, {**ASKED, "messages": [{"role": "developer", "content": parts}]}).messages[0]
     assert said.plain() == {"role": "system", "content": "ab"}
     assert parsed(CompletionBody, {"model": "m", "prompt": "p", "stop": ["", "x"]}).stops == ["x"]
+    assert parsed(CompletionBody, {"model": "m", "prompt": ["p"]}).text == "p"
     assert parsed(EmbeddingBody, {"model": "m", "input": "one"}).texts == ["one"]
 
 
