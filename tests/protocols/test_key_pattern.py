@@ -35,7 +35,7 @@ def test_the_budget_is_alpha_times_a_power_rounded_up() -> None:
     pattern = KeyPattern(2.0, 0.5)
     assert [pattern.budget(seen) for seen in (1, 4, 16, 17, 64, 65)] == [1, 4, 8, 9, 16, 17]
     assert KeyPattern(1e-9, 0.5).budget(1000) == 1
-    assert KeyPattern(1e9, 0.5).budget(1000) == 1000
+    assert KeyPattern(2.0**24, 0.5).budget(1000) == 1000
 
 
 def test_sinks_then_spread_keys_then_the_window() -> None:
