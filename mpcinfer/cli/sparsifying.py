@@ -33,11 +33,11 @@ def write_patterns(
     console, loaded = Console(highlight=False), load_model(model)
     texts = [prompt_ids(loaded, read_text_file(path), str(path)) for path in files]
     room = min([loaded.config.context, *(len(text) for text in texts)])
-    lengths = [each for each in LENGTHS if each <= room] if lengths is None else lengths
-    if len(lengths) < 2:
-        raise ConfigError(
-            f"the shortest text has {room} tokens: a longer one, or --lengths {room // 2},{room}"
-        )
+    if lengths is None:
+        lengths = [each for each in LENGTHS if each <= room]
+        if len(lengths) < 2:
+            own = f"--lengths {room // 2},{room}"
+            raise ConfigError(f"the shortest text has {room} tokens: a longer one, or {own}")
     with closing(Waiting()) as bar:
         backend = measured(loaded, texts, lengths, _shown(bar, "measuring heads on texts"))
     read = [loaded.tokenizer.decode(text[: max(lengths)]) for text in texts]
