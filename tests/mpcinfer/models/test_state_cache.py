@@ -94,8 +94,8 @@ def test_what_has_no_states_is_refused_by_name() -> None:
     config = FORMS["plain"]
     require_states(config, 1)
     for changed, chunk, words in (
-        ({"power": 4}, 1, "the model has power 4"),
-        ({"attention": "softmax"}, 1, "the model has softmax"),
+        ({"power": 4}, 1, "this model has power 4"),
+        ({"attention": "softmax"}, 1, "this model has softmax"),
         ({"qk_norm": True}, 1, "qk_norm"),
         ({}, 0, "--chunk 0"),
         ({}, 25, "--chunk 25"),
