@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from contextlib import closing
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from mpcinfer.cli import cache_options, options
-from mpcinfer.cli.options import Local
 from parties.errors import ConfigError
 from protocols.plan import DEFAULT_PLAN
 
@@ -18,18 +16,12 @@ from protocols.plan import DEFAULT_PLAN
 def chat(
     model: options.AskedModel = None,
     digest: options.Digest = None,
-    server: Annotated[str | None, typer.Option(help="The server's endpoint, tcp://host:port.")] = None,
-    server_key: Annotated[Path | None, typer.Option(help="The server's .public file.")] = None,
-    dealer: Annotated[str, typer.Option(help="The dealer's endpoint for clients.")] = "tcp://127.0.0.1:7102",
-    dealer_key: Annotated[Path | None, typer.Option(help="The dealer's .public file.")] = None,
-    key: Annotated[Path | None, typer.Option(help="The client's .secret file.")] = None,
-    local: Annotated[
-        Local | None,
-        typer.Option(
-            help="No server: 'plain' in float, 'fixed' in fixed point, both without privacy; 'private' "
-            "starts all parties as processes on this machine."
-        ),
-    ] = None,
+    server: options.ServerEndpoint = None,
+    server_key: options.ServerKey = None,
+    dealer: options.DealerEndpoint = options.DEALER_FOR_CLIENTS,
+    dealer_key: options.DealerKey = None,
+    key: options.ClientKey = None,
+    local: options.Where = None,
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     cache: cache_options.Cache = cache_options.CacheKind.KV,

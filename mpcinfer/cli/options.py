@@ -202,3 +202,21 @@ class Local(StrEnum):
     PLAIN = "plain"
     FIXED = "fixed"
     PRIVATE = "private"
+
+
+ServerEndpoint = Annotated[
+    str | None, typer.Option("--server", help="The server's endpoint, tcp://host:port.")
+]
+ServerKey = Annotated[Path | None, typer.Option("--server-key", help="The server's .public file.")]
+DealerEndpoint = Annotated[str, typer.Option("--dealer", help="The dealer's endpoint for clients.")]
+DealerKey = Annotated[Path | None, typer.Option("--dealer-key", help="The dealer's .public file.")]
+ClientKey = Annotated[Path | None, typer.Option("--key", help="The client's .secret file.")]
+Where = Annotated[
+    Local | None,
+    typer.Option(
+        "--local",
+        help="No server: 'plain' in float, 'fixed' in fixed point, both without privacy; 'private' starts "
+        "all parties as processes on this machine.",
+    ),
+]
+DEALER_FOR_CLIENTS = "tcp://127.0.0.1:7102"

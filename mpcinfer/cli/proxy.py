@@ -19,18 +19,12 @@ from protocols.plan import DEFAULT_PLAN
 def proxy(
     model: options.AskedModel = None,
     digest: options.Digest = None,
-    server: Annotated[str | None, typer.Option(help="The server's endpoint, tcp://host:port.")] = None,
-    server_key: Annotated[Path | None, typer.Option(help="The server's .public file.")] = None,
-    dealer: Annotated[str, typer.Option(help="The dealer's endpoint for clients.")] = "tcp://127.0.0.1:7102",
-    dealer_key: Annotated[Path | None, typer.Option(help="The dealer's .public file.")] = None,
-    key: Annotated[Path | None, typer.Option(help="The client's .secret file.")] = None,
-    local: Annotated[
-        Local | None,
-        typer.Option(
-            help="No server: 'plain' in float, 'fixed' in fixed point, both without privacy; 'private' "
-            "starts all parties as processes on this machine."
-        ),
-    ] = None,
+    server: options.ServerEndpoint = None,
+    server_key: options.ServerKey = None,
+    dealer: options.DealerEndpoint = options.DEALER_FOR_CLIENTS,
+    dealer_key: options.DealerKey = None,
+    key: options.ClientKey = None,
+    local: options.Where = None,
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
     port: Annotated[

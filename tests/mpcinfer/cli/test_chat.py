@@ -17,6 +17,7 @@ from mpcinfer import cost
 from mpcinfer.cli import chat as command
 from mpcinfer.cli import dialogue
 from mpcinfer.cli.main import app
+from mpcinfer.cli.options import Local
 from mpcinfer.cli.progress import Stream
 from mpcinfer.models.folder import save_model
 from mpcinfer.models.load import load_model
@@ -120,7 +121,7 @@ def test_a_terminal_gets_a_prompt_and_ctrl_c_there_ends(
 
     monkeypatch.setattr(builtins, "input", typed)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
-    command.chat(model=str(folder), local=command.Local.PLAIN, tokens=2)
+    command.chat(model=str(folder), local=Local.PLAIN, tokens=2)
     assert prompts == ["> ", "… ", "> "]
     assert "2 tokens" in capsys.readouterr().err
 
