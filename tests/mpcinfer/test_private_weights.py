@@ -14,6 +14,7 @@ from mpcinfer.answer import Answer
 from mpcinfer.clear import ClearModel
 from mpcinfer.counting import count
 from mpcinfer.models.batch import Batch
+from mpcinfer.models.bounds import rounding_of_logits
 from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import KVCache
@@ -23,6 +24,7 @@ from mpcinfer.prompt_weights.weights import PromptWeights, private_columns
 from mpcinfer.roles.client import PrivateClient
 from mpcinfer.sampling import greedy
 from mpcinfer.sessions.exchange import StepClient
+from mpcinfer.suites.fss.column_weights import with_column_weights
 from mpcinfer.suites.fss.connect import encoded_weights
 from mpcinfer.suites.fss.program import Program
 from mpcinfer.suites.registry import get_plan
@@ -33,6 +35,8 @@ from parties.meter import SERVER, Meter
 from parties.trace import Trace
 from parties.wire import decode
 from protocols.fss.executors.clear import Clear
+from protocols.fss.executors.executor import Executor
+from protocols.fss.gates.causal import CausalBlocks
 from protocols.share import Share
 from tests.mpcinfer.test_private_models import GPT2, LLAMA, POWER, _costs
 from tests.mpcinfer.three_parties import random_model, run_model
@@ -119,13 +123,29 @@ def test_a_weighted_run_is_the_reference_bit_by_bit_and_costs_what_a_run_without
 
 @pytest.mark.parametrize("name", MODELS)
 def test_it_is_near_the_float_model_even_at_the_clip(name: str) -> None:
-    """Scores that wrapped would put their weight on keys that have none; no test of one rounding."""
+    """Scores that wrapped would put their weight on keys that have none."""
     config, weighted = MODELS[name], Noting()
     privately(config, "fss", WEIGHTS, weighted)
     exact = clear_rows(config, WEIGHTS)[0].double()
     without = clear_rows(config, None)[0].double()
     apart = (weighted.logits[0].double() - exact).abs().max()
     assert apart < (without - exact).abs().max() / 4
+    assert apart < rounding_of_logits(model_of(config).ranges)
+
+
+@pytest.mark.parametrize("broken", ["turned round", "half of them"])
+def test_weights_that_are_added_wrongly_are_noticed(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controls of the test above."""
+
+    def wrong(
+        executor: Executor, scores: Sequence[Share], seen: CausalBlocks, columns: ColumnWeights
+    ) -> Sequence[Share]:
+        logs = columns.logs.flip(-1) if broken == "turned round" else columns.logs / 2
+        return with_column_weights(executor, scores, seen, dataclasses.replace(columns, logs=logs))
+
+    monkeypatch.setattr("mpcinfer.suites.fss.attention.with_column_weights", wrong)
+    with pytest.raises(AssertionError):
+        test_it_is_near_the_float_model_even_at_the_clip("learned")
 
 
 @pytest.mark.parametrize("plan", ["fss", "crypten", "two-party"])
