@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,7 +13,6 @@ from protocols.fss.executors.clear import Clear
 from protocols.fss.executors.executor import Executor
 from protocols.fss.executors.gate import Gate, Shares
 from protocols.fss.executors.party import Party
-from protocols.fss.gates.causal import CausalBlocks, CausalMix, CausalProduct
 from protocols.fss.gates.coarse_maximum import CoarseMaximum
 from protocols.fss.gates.comparison import IsNegative
 from protocols.fss.gates.embedding import TokensToServerHeld
@@ -28,8 +24,6 @@ from protocols.fss.gates.lookup_activation import Activation, GatedActivation
 from protocols.fss.gates.lookup_exponential import Exponential
 from protocols.fss.gates.lookup_tanh import TanhLookup
 from protocols.fss.gates.opening import Open, OpenToClient
-from protocols.fss.gates.pairs import ReadPairs, SumOfPairs
-from protocols.fss.gates.pattern_blocks import PatternBlocks
 from protocols.fss.gates.polynomial import Product, SumOfSquares
 from protocols.fss.gates.public_rows import OwnTokens, PublicRows
 from protocols.fss.gates.range_reduction import RangeReduction
@@ -37,107 +31,11 @@ from protocols.fss.gates.split_exponential import SplitExponential
 from protocols.fss.gates.square import Square
 from protocols.fss.gates.widening import Widen
 from protocols.fss.preprocessing.matrix import Matrix, PublicCopy
-from protocols.key_pattern import KeyPattern
 from protocols.share import Held, Share
-from tests.protocols.fss.harness import Program, Secret, Weight
+from tests.conformance.fss_attention_cases import attention_cases
+from tests.conformance.fss_case import Case, Domain, additive, direct, elementwise
+from tests.protocols.fss.harness import Program, Weight
 from tests.protocols.fss.replay import Replay
-
-Shape = tuple[int, ...]
-Choice = Literal["spread", "least", "middle", "most"]
-"""Secrets all over the domain, edges included; or all the same, at one end of it or in the middle."""
-
-
-@dataclass(frozen=True)
-class Domain:
-    """An input: low <= secret < high, how it is held, and in what ring.
-
-    Attributes:
-        at_client: additive shares of which the server's is zero.
-    """
-
-    low: int
-    high: int
-    ring_bits: int
-    frac_bits: int = 0
-    held: Held = Held.MASKED
-    at_client: bool = False
-
-    def secret(self, shape: Shape, choice: Choice) -> Secret:
-        match choice:
-            case "least":
-                value = torch.full(shape, self.low)
-            case "middle":
-                value = torch.full(shape, (self.low + self.high) // 2)
-            case "most":
-                value = torch.full(shape, self.high - 1)
-            case "spread":
-                count, span = math.prod(shape), self.high - self.low
-                steps = torch.arange(count) * max(1, span * 5 // 13) % span
-                value = (self.low + steps).reshape(shape)
-                if count > 1:
-                    value.view(-1)[-1] = self.high - 1
-        return Secret(value, self.frac_bits, self.ring_bits, self.held, value if self.at_client else None)
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """A gate in a small program.
-
-    Attributes:
-        gate: the class that is under test.
-        program: on shares of the domains.
-        domains: one an input.
-        shapes: of the inputs, for bills and results; each entry has one shape an input.
-        many: shapes of the inputs with which at least 2,048 elements are opened, for statistics.
-        weights: of the server.
-        tolerance: units of the last place that a result may be off beyond what its masks explain.
-        every_mask: the first domain is small enough to try all its secrets under all masks.
-    """
-
-    name: str
-    gate: type[Gate]
-    program: Program
-    domains: tuple[Domain, ...]
-    shapes: tuple[tuple[Shape, ...], ...]
-    many: tuple[Shape, ...]
-    weights: tuple[Weight, ...] = ()
-    every_mask: bool = False
-    tolerance: int = 0
-
-    def __str__(self) -> str:
-        return self.name
-
-    def secrets(self, shapes: tuple[Shape, ...], choice: Choice) -> list[Secret]:
-        pairs = zip(self.domains, shapes, strict=True)
-        return [domain.secret(shape, choice) for domain, shape in pairs]
-
-
-SMALL: tuple[tuple[Shape, ...], ...] = (((3,),), ((1,),), ((2, 5),))
-MANY: tuple[Shape, ...] = ((2048,),)
-
-
-def elementwise(
-    name: str,
-    gate: Gate,
-    program: Program,
-    *domains: Domain,
-    every_mask: bool = False,
-    tolerance: int = 0,
-) -> Case:
-    """A gate that takes inputs of one shape."""
-    count = len(domains)
-    shapes = tuple(shape * count for shape in SMALL)
-    many = MANY * count
-    return Case(name, type(gate), program, domains, shapes, many, (), every_mask, tolerance)
-
-
-def direct(gate: Gate) -> Program:
-    """The gate alone."""
-    return lambda executor, *inputs: executor.apply(gate, *inputs)
-
-
-def additive(bits: int) -> Domain:
-    return Domain(-(1 << (bits - 1)), 1 << (bits - 1), bits, 2, Held.ADDITIVE)
 
 
 def _opening() -> list[Case]:
@@ -264,82 +162,6 @@ def _products() -> list[Case]:
         ),
         elementwise("widen", Widen(20), direct(Widen(20)), small, every_mask=True),
         elementwise("widen, two", Widen(13, 64), direct(Widen(13, 64)), small, view),
-        *_causal(CausalBlocks(4, 6, (0, 1, 4)), 4 + 5 + 6, "causal"),
-        *_causal(CausalBlocks(4, 6, (0, 1, 4), causal=False), 3 * 6, "whole"),
-        *_patterned(),
-        *_pairs(),
-    ]
-
-
-def _causal(blocks: CausalBlocks, later: int, name: str) -> list[Case]:
-    """Two blocks, of one group of rows: 4 queries and 6 keys, `later` entries in the second."""
-    factor = Domain(-16, 16, 14, 3)
-    product, mix = CausalProduct(blocks), CausalMix(blocks)
-    first, second = (blocks.lengths[0],), (later,)
-    return [
-        Case(
-            f"{name} product",
-            CausalProduct,
-            lambda m, q, k: m.apply(product, q, k, m.one(Product(14), k)),
-            (factor, factor),
-            (((4, 3), (6, 3)), ((2, 4, 1), (2, 6, 1)), ((4, 0), (6, 0))),
-            ((512, 4, 1), (512, 6, 1)),
-        ),
-        Case(
-            f"{name} mix",
-            CausalMix,
-            lambda m, *x: m.apply(mix, *x, m.one(Product(14), x[-1])),
-            (factor, factor, factor),
-            ((first, second, (6, 2)), ((2, *first), (2, *second), (2, 6, 1))),
-            ((512, *first), (512, *second), (512, 6, 1)),
-        ),
-    ]
-
-
-def _pairs() -> list[Case]:
-    factor = Domain(-16, 16, 20, 3)
-    return [
-        Case(
-            "sum of pairs",
-            SumOfPairs,
-            lambda m, x, v: m.apply(SumOfPairs(), x, v, m.one(Product(20), v)),
-            (factor, factor),
-            (((4, 3), (4, 2)), ((2, 4, 1), (2, 4, 1))),
-            ((512, 4, 1), (512, 4, 1)),
-        ),
-        Case(
-            "reading pairs",
-            ReadPairs,
-            lambda m, x, s: m.apply(ReadPairs(), x, s, m.one(Product(20), s)),
-            (factor, factor),
-            (((4, 3), (6, 2)), ((2, 4, 1), (2, 1, 1))),
-            ((512, 4, 1), (512, 1, 1)),
-        ),
-    ]
-
-
-def _patterned() -> list[Case]:
-    """Two heads of 2 queries and 4 keys each, that see 3 + 4 and 2 + 2 keys."""
-    blocks = PatternBlocks((KeyPattern(), KeyPattern(1.0, 0.5, 1)), 2, 4)
-    factor, count = Domain(-16, 16, 14, 3), sum(blocks.lengths)
-    product, mix = CausalProduct(blocks), CausalMix(blocks)
-    return [
-        Case(
-            "patterned product",
-            CausalProduct,
-            lambda m, q, k: m.apply(product, q, k, m.one(Product(14), k)),
-            (factor, factor),
-            (((4, 3), (8, 3)), ((2, 4, 1), (2, 8, 1))),
-            ((512, 4, 1), (512, 8, 1)),
-        ),
-        Case(
-            "patterned mix",
-            CausalMix,
-            lambda m, *x: m.apply(mix, *x, m.one(Product(14), x[-1])),
-            (factor, factor),
-            (((count,), (8, 2)), ((2, count), (2, 8, 1))),
-            ((512, count), (512, 8, 1)),
-        ),
     ]
 
 
@@ -440,6 +262,7 @@ MAKERS: tuple[Callable[[], list[Case]], ...] = (
     _tokens,
     _linear,
     _products,
+    attention_cases,
     _comparisons,
     _curves,
     _lines,

@@ -30,7 +30,7 @@ from protocols.fss.executors.preparation import Preparation
 from protocols.fss.preprocessing.matrix import Products
 from protocols.fss.ring import low
 from protocols.share import Held, Share
-from tests.conformance.fss_cases import Case, Choice, Shape
+from tests.conformance.fss_case import Case, Choice, Shape
 from tests.conformance.fss_views import Seen, chi_square, limit, seen_in
 from tests.protocols.fss.harness import GATES, HASH, LINEAR, Run, Secret, Seeds, run
 from tests.protocols.fss.replay import LowBits, Replay, as_noted, pair

@@ -22,16 +22,8 @@ from protocols.fss.gates.split_exponential import SplitExponential
 from protocols.fss.gates.widening import Widen
 from protocols.fss.preprocessing import correlations
 from protocols.share import Held
-from tests.conformance.fss_cases import (
-    CASES,
-    LINES,
-    Case,
-    Domain,
-    additive,
-    direct,
-    elementwise,
-    on_lines,
-)
+from tests.conformance.fss_case import Case, Domain, additive, direct, elementwise
+from tests.conformance.fss_cases import CASES, LINES, on_lines
 from tests.conformance.fss_suite import (
     CHECKS,
     Rejected,
