@@ -16,8 +16,8 @@ from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.prompt_weights.weights import PromptWeights, require_weighable
 from mpcinfer.public_prefix import PrefixText
 from mpcinfer.sessions.session_config import SessionConfig
+from mpcinfer.suites.fss.prefix_states import require_features
 from mpcinfer.suites.fss.program import Program
-from mpcinfer.suites.fss.states import require_features
 from mpcinfer.suites.registry import PLANS, suite_of
 from parties.errors import ConfigError
 from tests.mpcinfer.patterned import patterned

@@ -25,9 +25,9 @@ from mpcinfer.suites.fss.attention_widths import AttentionWidths
 from mpcinfer.suites.fss.column_weights import with_column_weights
 from mpcinfer.suites.fss.formats import exponential_formats, reciprocal, score_index_bits
 from mpcinfer.suites.fss.precision import Precision
+from mpcinfer.suites.fss.prefix_states import added_by_state, query_features, read_state, with_zero
 from mpcinfer.suites.fss.score_cap import capped_scores
 from mpcinfer.suites.fss.seen_keys import seen_keys
-from mpcinfer.suites.fss.states import added_by_state, query_features, read_state, with_zero
 from protocols.fss.executors.executor import Executor
 from protocols.fss.gates.cached import CachedShare
 from protocols.fss.gates.causal import CausalBlocks, CausalMix, CausalProduct, SeenKeys
@@ -90,7 +90,7 @@ def softmax_attention(
         padding: keys at the start of each sequence that have no weight, where widths have room for that
             (`Weighting.hidden`); at the client and in the clear. A query that sees no other keys sees them.
         form: which keys a query sees, and the scores' cap.
-        state: what every query sees besides (`states.py`).
+        state: what every query sees besides (`prefix_states.py`).
         columns: weights of keys, where there are any; at the client and in the clear.
 
     Cost: 7 rounds, those of `capped_scores` where there is a cap, and one more as `quotient_to_server` says;

@@ -10,11 +10,11 @@ from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.site import Site
 from mpcinfer.models.state_cache import cache_of, require_no_public_prefix, require_states
 from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.prefix_states import opened_states, require_features
 from mpcinfer.suites.fss.public_prefix import BRING_SHAPES, prefix_cache, prefix_matrices
 from mpcinfer.suites.fss.range_check import CHECK, for_check
 from mpcinfer.suites.fss.residual_widths import post_norm
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
-from mpcinfer.suites.fss.states import opened_states, require_features
 from mpcinfer.suites.fss.weights import Sharing, count_setup, matrices
 from mpcinfer.suites.fss.widths import Widths
 from mpcinfer.suites.requests import Run

@@ -19,11 +19,11 @@ from mpcinfer.models.prefix_formats import features_named
 from mpcinfer.models.state_cache import cache_of, require_no_public_prefix, require_states
 from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.prefix_states import opened_states, require_features
 from mpcinfer.suites.fss.public_prefix import BRING_SHAPES, Bring, prefix_cache, prefix_matrices
 from mpcinfer.suites.fss.range_check import CHECK, for_check, of_check, require_agreement
 from mpcinfer.suites.fss.second_evaluation import Evaluation, second_evaluation
 from mpcinfer.suites.fss.shared_widths import session_context
-from mpcinfer.suites.fss.states import opened_states, require_features
 from mpcinfer.suites.fss.weights import Sharing, matrices
 from mpcinfer.suites.fss.widths import Widths
 from parties.errors import ConfigError, PeerMismatch

@@ -11,8 +11,8 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.prefix.adapter import PrefixAdapter
 from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.suites.fss.backend import FssBackend
+from mpcinfer.suites.fss.prefix_states import opened_states, require_features
 from mpcinfer.suites.fss.public_prefix import BRING_IN_CLEAR, encoded_prefix, prefix_cache
-from mpcinfer.suites.fss.states import opened_states, require_features
 from mpcinfer.suites.fss.weights import Sharing, encoded
 from mpcinfer.suites.fss.widths import Widths
 from parties.errors import ConfigError

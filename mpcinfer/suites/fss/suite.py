@@ -149,7 +149,7 @@ class FssSuite(Suite):
     def require_prefix(
         self, plan: Plan, config: ModelConfig, features: FeatureMap | None, batch: Batch = SINGLE
     ) -> None:
-        from mpcinfer.suites.fss.states import require_features
+        from mpcinfer.suites.fss.prefix_states import require_features
 
         require_features(features, config, padded=batch.padded, chunk=plan.chunk)
 
