@@ -11,6 +11,7 @@
       CorrelationExhausted   no correlated randomness is left, or it would be used twice
       RangeError             a value outside what a protocol or a ring can hold
       InsecureRefused        something insecure that was not explicitly allowed
+      AdmissionRefused       a server or a dealer that serves many does not take this session now
 
 Messages give expected, got, label and rank; never a share or a secret.
 """
@@ -60,3 +61,18 @@ class RangeError(MpcInferError):
 
 class InsecureRefused(MpcInferError):
     """Something insecure that was not explicitly allowed."""
+
+
+class AdmissionRefused(MpcInferError):
+    """A server or a dealer that serves many does not take this session now.
+
+    Args:
+        reason: one of `parties.admission.REASONS`.
+        message: for people.
+        retry_s: when it may, in seconds; None where trying again does not help.
+    """
+
+    def __init__(self, reason: str, message: str, retry_s: float | None = None) -> None:
+        hint = "" if retry_s is None else f"; try again in {retry_s:.0f} s"
+        super().__init__(f"{message} ({reason}){hint}")
+        self.reason, self.retry_s = reason, retry_s
