@@ -64,15 +64,15 @@ class InsecureRefused(MpcInferError):
 
 
 class AdmissionRefused(MpcInferError):
-    """A server or a dealer that serves many does not take this session now.
+    """A server or a dealer does not take this session now, or ends it by a limit of its own.
 
-    Args:
-        reason: one of `parties.admission.REASONS`.
+    Attributes:
+        reason: one of `parties.refusals.REASONS`.
         message: for people.
-        retry_s: when it may, in seconds; None where trying again does not help.
+        retry_s: in how many seconds to try again; None where that does not help.
     """
 
     def __init__(self, reason: str, message: str, retry_s: float | None = None) -> None:
         hint = "" if retry_s is None else f"; try again in {retry_s:.0f} s"
         super().__init__(f"{message} ({reason}){hint}")
-        self.reason, self.retry_s = reason, retry_s
+        self.reason, self.message, self.retry_s = reason, message, retry_s

@@ -20,14 +20,14 @@ from parties.link import Link
 from parties.meter import Phase
 from parties.randomness import KEY_BYTES, Randomness
 
-PROTOCOL_VERSION = 6
+PROTOCOL_VERSION = 7
 HANDSHAKE_LABEL = "session.handshake"
 SESSION_ID_BYTES = 16
 ROLES = ("server", "client", "dealer")
 
 _NONCE_BYTES = 16
 _SECRET_BYTES = 32
-_MAX_HELLO_BYTES = 4096
+MOST_HELLO_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ def shake_hands(link: Link, mine: Hello, peer_role: str, randomness: Randomness)
     meter = link.meter
     with meter.span("session", "control"), meter.span("handshake", "control"), meter.phase(Phase.CONTROL):
         link.send_document({**asdict(mine), "nonce": nonce, "secret": secret}, HANDSHAKE_LABEL)
-        document = link.recv_document(HANDSHAKE_LABEL, _MAX_HELLO_BYTES)
+        document = link.recv_document(HANDSHAKE_LABEL, MOST_HELLO_BYTES)
     peer, peer_nonce, peer_secret = _parse(document)
     differences = _differences(mine, peer, peer_role)
     if differences:

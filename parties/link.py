@@ -7,10 +7,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from parties import refusals
 from parties.channel import Channel
 from parties.documents import Buffer, from_bytes, to_bytes
-from parties.errors import MalformedFrame, PeerMismatch
-from parties.meter import Clock, Meter
+from parties.errors import AdmissionRefused, MalformedFrame, PeerMismatch
+from parties.meter import Clock, Meter, Phase
 from parties.wire import (
     MAX_HEADER_BYTES,
     Frame,
@@ -81,6 +82,7 @@ class Link:
             PeerMismatch: another label, session, order, number, width or shape than expected.
             MalformedFrame: bytes that are no frame.
             PeerClosed, PeerTimeout: see `Channel.recv`.
+            AdmissionRefused: the peer ends the session by a limit of its own (`refuse`).
         """
         specs = tuple(specs)
         payload_bytes = sum([spec.packed_bytes for spec in specs])
@@ -100,13 +102,12 @@ class Link:
 
     def recv_document(self, label: str | None = None, max_bytes: int = MAX_DOCUMENT_BYTES) -> dict[str, Any]:
         """The next frame as plain values; raises MalformedFrame or PeerMismatch where it is none."""
-        frame = self._next(label or self.meter.label, max_bytes)
-        if len(frame.specs) != 1 or frame.specs[0].bits != 8:
-            raise PeerMismatch(f"{frame.label}: expected a document, got {_show(frame.specs)}")
-        document = from_bytes(frame.payload[0], max_bytes)
-        if not isinstance(document, dict):
-            raise MalformedFrame(f"{frame.label}: a document must be a map")
-        return cast(dict[str, Any], document)
+        return _document(self._next(label or self.meter.label, max_bytes), max_bytes)
+
+    def refuse(self, refused: AdmissionRefused) -> None:
+        """Tells the peer why the session ends: its next `recv`, whatever it awaits, raises the same."""
+        with self.meter.phase(Phase.CONTROL):
+            self.send_document(refusals.to_document(refused), refusals.REFUSED_LABEL)
 
     def next_label(self, payload_bytes: int) -> str:
         """The label of the next frame, which is still to be received; what else is in it is checked then.
@@ -141,6 +142,8 @@ class Link:
             raise PeerMismatch(f"{label}: a frame of another session")
         if frame.sequence != self._received:
             raise PeerMismatch(f"{label}: expected frame {self._received}, got frame {frame.sequence}")
+        if frame.label == refusals.REFUSED_LABEL:
+            raise refusals.from_document(_document(frame, refusals.MOST_REFUSAL_BYTES))
         if frame.label != label:
             raise PeerMismatch(f"expected label {label!r}, got {frame.label!r}")
         clock = self.meter.clock
@@ -160,6 +163,16 @@ class Link:
         self.meter.charge_frame(
             receiver, payload_bytes=frame.payload_bytes, wire_bytes=wire_bytes, depth=frame.depth
         )
+
+
+def _document(frame: Frame, max_bytes: int) -> dict[str, Any]:
+    """A frame as plain values."""
+    if len(frame.specs) != 1 or frame.specs[0].bits != 8:
+        raise PeerMismatch(f"{frame.label}: expected a document, got {_show(frame.specs)}")
+    document = from_bytes(frame.payload[0], max_bytes)
+    if not isinstance(document, dict):
+        raise MalformedFrame(f"{frame.label}: a document must be a map")
+    return cast(dict[str, Any], document)
 
 
 def _show(specs: Sequence[Spec]) -> str:

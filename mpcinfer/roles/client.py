@@ -250,7 +250,7 @@ class PrivateClient:
             self._bill = self._steps.finish()
             if self._speculated:
                 self._bill.notes.append(speculation_says(self._speculated))
-            if self._channel is not None:  # what a shaped one adds is not billed
+            if self._channel is not None:
                 self._bill.notes.append(kernel_says(self._channel, self._bill))
             self._bill.notes.extend(self._notes)
             self._steps.part()

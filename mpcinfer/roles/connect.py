@@ -22,12 +22,13 @@ from mpcinfer.sessions.session_config import SessionConfig, require_source
 from mpcinfer.suites.registry import suite_of
 from mpcinfer.suites.suite import DEALER
 from mpcinfer.verification import unchecked
+from parties.admission import PATIENCE_S, Request, seek
+from parties.channel import Channel
 from parties.errors import RangeError
 from parties.keys import KeyPair
-from parties.link import Link
-from parties.meter import CLIENT, Meter
+from parties.meter import CLIENT
 from parties.shaped import Shape, over
-from parties.tcp import connect
+from parties.tcp import TcpChannel, connect
 from protocols.plan import Plan
 
 
@@ -46,6 +47,8 @@ def connect_client(
     digest: str | None = None,
     timeout_s: float = 60.0,
     on_progress: Callable[[Progress], None] | None = None,
+    on_wait: Callable[[int], None] | None = None,
+    patience_s: float = PATIENCE_S,
     check_ranges: bool = False,
     insecure_dealer: bool = False,
     shape: Shape | None = None,
@@ -70,6 +73,8 @@ def connect_client(
         digest: the model must have this one, 64 hex digits (`PublicModel.digest`).
         timeout_s: longest wait for the server to come up, and longest silence afterwards.
         on_progress: is told how far the dealing is; called from other threads, too.
+        on_wait: is told the place in the queue of a server that serves many, from 1.
+        patience_s: how long to wait in that queue.
         check_ranges: every pass runs twice, the second time in wider rings, and `complete` raises RangeError
             where a value left its range. Twice the rounds, over twice the bytes. The server must ask for it
             too. It sees a session that ends, as after an answer. Plans of the suite `fss`, with a dealer.
@@ -88,6 +93,7 @@ def connect_client(
     Raises:
         HandshakeFailed: another version, plan, model, digest, key or prefix of either kind at the server, or
             only one of the two checks ranges.
+        AdmissionRefused: the server or the dealer serves many, and not this session now.
         PeerError: the server or the dealer went away or sent what it should not.
         ConfigError, RangeError: the model cannot be run under the plan, the prompt has tokens that the model
             has not or more than the session holds, ranges cannot be checked, or the model, the plan or a
@@ -127,11 +133,18 @@ def connect_client(
         )
 
     session_config = None if public is None else ready(public)
-    channel = connect(
-        server.endpoint, keys, server.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
-    )
+
+    def dial(endpoint: str) -> Channel:
+        channel = connect(
+            endpoint, keys, server.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
+        )
+        return over(channel, shape)
+
+    asked = Request(role="client", context=max_context or 0)
     with ExitStack() as stack:
-        link = stack.enter_context(Link(over(channel, shape), Meter(), CLIENT))
+        link = stack.enter_context(
+            seek(dial, server.endpoint, asked, rank=CLIENT, on_wait=on_wait, patience_s=patience_s)
+        )
         notes = [] if check_ranges else [unchecked(plan)]
         if session_config is None:
             fetched = fetch_public(link, name=f"the model at {server.endpoint}", pinned=digest)
@@ -140,7 +153,10 @@ def connect_client(
         session = stack.enter_context(suite.open(link, session_config))
         steps = StepClient(link, session)
         known = session_config.public_prefix
-        client = PrivateClient(session_config.public, steps, None if shape else channel, notes, known)
+        counted = (
+            link.channel if isinstance(link.channel, TcpChannel) else None
+        )  # what a shaped one adds is not
+        client = PrivateClient(session_config.public, steps, counted, notes, known)
         try:
             yield client
         except RangeError:  # of this answer: the server need not know

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from mpcinfer.sessions.addresses import Identity
 from mpcinfer.sessions.session_config import DEAL_SESSION
 from mpcinfer.suites.registry import SUITES
+from parties.admission import answer_here
 from parties.errors import HandshakeFailed, MpcInferError, PeerMismatch, PeerTimeout
-from parties.handshake import Hello, shake_hands
+from parties.handshake import MOST_HELLO_BYTES, Hello, shake_hands
 from parties.link import Link
 from parties.meter import Meter
 from parties.randomness import SystemRandom
@@ -87,6 +88,8 @@ def _deal_once(
             to_server, to_client = (
                 Link(over(channel, shape), Meter(), None) for channel in (server_channel, client_channel)
             )
+            for link in (to_server, to_client):
+                answer_here(link, MOST_HELLO_BYTES)
             randomness = SystemRandom()
             hello = Hello(role="dealer", plan=None, model=None)
             theirs = shake_hands(to_server, hello, "server", randomness).peer

@@ -13,10 +13,11 @@ from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.public_prefix import PrefixText, PublicPrefix
 from mpcinfer.sessions.addresses import Address, Identity
 from mpcinfer.sessions.exchange import serve_steps
-from mpcinfer.sessions.public_exchange import give_public
+from mpcinfer.sessions.public_exchange import MOST_FIRST_BYTES, give_public
 from mpcinfer.sessions.session_config import IDLE_S, SessionConfig, require_source
 from mpcinfer.suites.registry import disclosures, suite_of
 from mpcinfer.suites.suite import DEALER
+from parties.admission import answer_here
 from parties.bill import Bill
 from parties.channel import Channel
 from parties.errors import HandshakeFailed, MpcInferError, PeerTimeout
@@ -146,6 +147,7 @@ def serve_channel(channel: Channel, session_config: SessionConfig) -> Bill:
     A client that has nothing of the model is given its public part first.
     """
     with Link(channel, Meter(), SERVER) as link:
+        answer_here(link, MOST_FIRST_BYTES)
         give_public(link, session_config.public)
         with suite_of(session_config.plan).open(link, session_config) as session:
             return serve_steps(link, session, session_config.idle_s)

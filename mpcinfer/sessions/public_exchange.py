@@ -25,7 +25,7 @@ from parties.wire import spec_of
 PUBLIC_LABEL = "session.public"
 _CHUNK_BYTES = 1 << 20
 _MOST_REQUEST_BYTES = 64
-_MOST_FIRST_BYTES = 1 << 12
+MOST_FIRST_BYTES = 1 << 12
 """Of a handshake, which may come first as well."""
 _SOURCE = "what the server says of its model"
 
@@ -70,7 +70,7 @@ def give_public(link: Link, public: PublicModel) -> bool:
         HandshakeFailed: the client is of another version.
         PeerError: the client went away or sent what it should not.
     """
-    if link.next_label(_MOST_FIRST_BYTES) != PUBLIC_LABEL:
+    if link.next_label(MOST_FIRST_BYTES) != PUBLIC_LABEL:
         return False
     meter = link.meter
     with meter.phase(Phase.CONTROL), meter.span("session", "control"), meter.span("public", "control"):

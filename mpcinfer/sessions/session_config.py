@@ -18,11 +18,12 @@ from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.public_prefix import PublicPrefix
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.sessions.progress import Progress
+from parties.admission import Request, seek
+from parties.channel import Channel
 from parties.errors import ConfigError, InsecureRefused, PeerTimeout
 from parties.handshake import ROLES, Hello, Session, shake_hands
 from parties.keys import KeyPair
 from parties.link import Link
-from parties.meter import Meter
 from parties.randomness import SystemRandom
 from parties.shaped import Shape, Shaped, over
 from parties.tcp import TcpChannel, connect
@@ -144,12 +145,18 @@ def dealer_link(
 
     Raises:
         HandshakeFailed: the dealer is of another version or key.
+        AdmissionRefused: the dealer serves many, and not this session now.
         PeerTimeout: nobody answered.
     """
-    channel = connect(
-        dealer.endpoint, keys, dealer.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
-    )
-    with Link(over(channel, shape), Meter(), None) as link:
+
+    def dial(endpoint: str) -> Channel:
+        channel = connect(
+            endpoint, keys, dealer.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
+        )
+        return over(channel, shape)
+
+    asked = Request(role=session.mine.role, parent=session.id)
+    with seek(dial, dealer.endpoint, asked, patience_s=timeout_s) as link:
         hello = dataclasses.replace(session.mine, parent=session.id)
         shake_hands(link, hello, "dealer", SystemRandom())
         yield link

@@ -4,6 +4,7 @@ The only package that imports zmq. One socket has one connection to one peer for
 
 * the listening end lets one authenticated peer in and turns everybody else away for as long as it lives, so
   that nobody can be fair-queued in beside it (a party with two peers listens on two ports);
+* a listening end for many, `Reception`, answers small documents and runs no session (`reception.py`);
 * the connecting end tries with a fresh socket each time until it is in; a connection that is lost afterwards
   stays lost, and the next `recv` says so.
 
@@ -20,6 +21,7 @@ from parties.tcp.channel import TcpChannel
 from parties.tcp.chunks import CHUNK_BYTES
 from parties.tcp.connecting import connect
 from parties.tcp.listening import Listener
+from parties.tcp.reception import Reception, Visitor
 from parties.tcp.socket import HANDSHAKE_S
 from parties.tcp.watcher import MAX_QUEUED_BYTES, MAX_WAITING
 
@@ -29,6 +31,8 @@ __all__ = [
     "MAX_QUEUED_BYTES",
     "MAX_WAITING",
     "Listener",
+    "Reception",
     "TcpChannel",
+    "Visitor",
     "connect",
 ]

@@ -71,6 +71,10 @@ class Connections:
             counts = [(each, count) for each, count in counts if count is not None]
         return [each for each, count in counts if count is None or count[0] < self.preamble_bytes[0]]
 
+    def oldest(self, count: int) -> list[int]:
+        """Descriptors of so many, none where the number is not positive."""
+        return list(self._cookies)[: max(0, count)]
+
     def end(self, descriptor: int) -> None:
         """Ends a connection; its owner notices as if the other end had."""
         os_sockets.shut_down(descriptor, self._cookies.get(descriptor, b""))

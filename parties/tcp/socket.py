@@ -27,6 +27,44 @@ _NEVER_MS = 24 * 3600 * 1000
 Socket = zmq.Socket[bytes]
 
 
+def harden(socket: Socket, keys: KeyPair | None, *, queued: int, longest: int) -> None:
+    """Sets what bounds a socket's memory and time, and its keys.
+
+    Args:
+        keys: this party's; None for no encryption.
+        queued: messages that were received and not read yet.
+        longest: bytes of a message.
+    """
+    options = {
+        zmq.SNDHWM: 0,
+        zmq.RCVHWM: queued,
+        zmq.LINGER: 0,
+        zmq.MAXMSGSIZE: longest + (zmtp.CURVE_MESSAGE_BYTES if keys is not None else 0),
+        zmq.HANDSHAKE_IVL: milliseconds(HANDSHAKE_S),
+        zmq.RECONNECT_IVL: _NEVER_MS,
+        zmq.TCP_KEEPALIVE: 1,
+        zmq.TCP_KEEPALIVE_IDLE: 30,
+        zmq.TCP_KEEPALIVE_INTVL: 10,
+        zmq.TCP_KEEPALIVE_CNT: 3,
+    }
+    for option, value in options.items():
+        socket.setsockopt(option, value)
+    if keys is not None:
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
+        socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
+
+
+def ask_before_accepting(context: zmq.Context[Socket], socket: Socket, *, secure: bool) -> Socket:
+    """Makes a listening socket ask before it accepts a connection; where the questions come in."""
+    if secure:
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+    socket.setsockopt(zmq.ZAP_DOMAIN, b"mpcinfer")
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    questions: Socket = context.socket(zmq.REP)
+    questions.bind("inproc://zeromq.zap.01")
+    return questions
+
+
 class Wire:
     """A socket, its watcher and the context they live in.
 
@@ -40,23 +78,7 @@ class Wire:
         self.context = zmq.Context()
         self.connections = Connections(secure=self.secure, listening=listening)
         self.socket: Socket = self.context.socket(zmq.DEALER)
-        options = {
-            zmq.SNDHWM: 0,
-            zmq.RCVHWM: QUEUED_CHUNKS,
-            zmq.LINGER: 0,
-            zmq.MAXMSGSIZE: CHUNK_BYTES + (zmtp.CURVE_MESSAGE_BYTES if self.secure else 0),
-            zmq.HANDSHAKE_IVL: milliseconds(HANDSHAKE_S),
-            zmq.RECONNECT_IVL: _NEVER_MS,
-            zmq.TCP_KEEPALIVE: 1,
-            zmq.TCP_KEEPALIVE_IDLE: 30,
-            zmq.TCP_KEEPALIVE_INTVL: 10,
-            zmq.TCP_KEEPALIVE_CNT: 3,
-        }
-        for option, value in options.items():
-            self.socket.setsockopt(option, value)
-        if keys is not None:
-            self.socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
-            self.socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
+        harden(self.socket, keys, queued=QUEUED_CHUNKS, longest=CHUNK_BYTES)
         authenticator = self._guard(allowed) if listening else None
         self.watcher = ConnectionWatcher(
             self.context, self.socket.get_monitor_socket(), self.connections, authenticator
@@ -67,12 +89,7 @@ class Wire:
 
     def _guard(self, allowed: frozenset[str]) -> ZapAuthenticator:
         """Makes the socket ask the authenticator before it accepts a connection."""
-        if self.secure:
-            self.socket.setsockopt(zmq.CURVE_SERVER, 1)
-        self.socket.setsockopt(zmq.ZAP_DOMAIN, b"mpcinfer")
-        self.socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-        zap: Socket = self.context.socket(zmq.REP)
-        zap.bind("inproc://zeromq.zap.01")
+        zap = ask_before_accepting(self.context, self.socket, secure=self.secure)
         return ZapAuthenticator(zap, allowed if self.secure else None)
 
     def use_ipv6_for(self, endpoint: str) -> None:

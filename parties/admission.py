@@ -1,0 +1,188 @@
+"""Asking for a session, first on a fresh link to a server or to a dealer.
+
+    party -> front   session.admission   {"version": v, "role": r, "parent": id, "ticket": t, "context": n}
+    front -> party   session.admission   {"here": true}: the session follows on this link
+                                         {"wait": place, "ticket": t}: ask again, at once; the front answers
+                                         when something changes, and after a few seconds anyway
+                                         {"port": p}: a worker awaits this party there, at the same host
+                                         {"refused": reason, "message": text, "retry_s": s}
+
+All of it is billed as control where the session follows on the same link, and in no session's bill otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from parties import refusals
+from parties.channel import Channel
+from parties.errors import AdmissionRefused, PeerClosed, PeerMismatch, PeerTimeout
+from parties.handshake import PROTOCOL_VERSION, SESSION_ID_BYTES
+from parties.link import Link
+from parties.meter import Meter, Phase
+
+ADMISSION_LABEL = "session.admission"
+TICKET_BYTES = 16
+MOST_ADMISSION_BYTES = 1024
+HOLD_S = 4.0
+"""A front answers within so many seconds, that there is nothing new if nothing else."""
+PATIENCE_S = 600.0
+"""How long a party waits in a queue where nobody says."""
+_ROLES = ("server", "client")
+_MOST_CONTEXT = 1 << 31
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a party asks for.
+
+    Attributes:
+        role: of the party, `server` or `client`.
+        parent: at a dealer, the id of the session between the two parties, 16 bytes; empty at a server.
+        ticket: what the front gave with a place in its queue; empty the first time.
+        context: the most tokens that the session will hold; 0 where that is not known.
+    """
+
+    role: str
+    parent: bytes = b""
+    ticket: bytes = b""
+    context: int = 0
+
+    def to_document(self) -> dict[str, Any]:
+        """As it is sent."""
+        return {
+            "version": PROTOCOL_VERSION,
+            "role": self.role,
+            "parent": self.parent,
+            "ticket": self.ticket,
+            "context": self.context,
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Request:
+        """What a peer asks for, checked.
+
+        Raises:
+            AdmissionRefused: another version, or not what a request is.
+        """
+        if document.get("version") != PROTOCOL_VERSION:
+            raise AdmissionRefused(
+                "version", f"protocol version: expected {PROTOCOL_VERSION}, got another; install the same"
+            )
+        match document:
+            case {
+                "role": str() as role,
+                "parent": bytes() as parent,
+                "ticket": bytes() as ticket,
+                "context": int() as context,
+            } if (
+                len(document) == 5
+                and role in _ROLES
+                and len(parent) in (0, SESSION_ID_BYTES)
+                and len(ticket) in (0, TICKET_BYTES)
+                and type(context) is int
+                and 0 <= context < _MOST_CONTEXT
+            ):
+                return cls(role=role, parent=parent, ticket=ticket, context=context)
+            case _:
+                raise AdmissionRefused("malformed", "a request has a role, a parent, a ticket and a context")
+
+
+def seek(
+    dial: Callable[[str], Channel],
+    endpoint: str,
+    request: Request,
+    *,
+    rank: int | None = None,
+    on_wait: Callable[[int], None] | None = None,
+    patience_s: float = PATIENCE_S,
+) -> Link:
+    """A fresh link to whoever serves the session: to the endpoint itself, or to a worker behind it.
+
+    Args:
+        dial: connects to an endpoint.
+        endpoint: `tcp://host:port`.
+        rank: of the link, as for `Link`.
+        on_wait: is told the place in the queue, from 1, whenever that is said.
+        patience_s: how long to wait in the queue.
+
+    Raises:
+        AdmissionRefused: not now; the error says why and when to try again.
+        PeerTimeout: still in the queue after `patience_s`.
+        PeerError: the front went away or sent what it should not; what `dial` raises.
+    """
+    give_up, ticket, lost = time.monotonic() + patience_s, b"", False
+    while True:
+        link = Link(dial(endpoint), Meter(), rank)
+        try:
+            while True:
+                asked = Request(
+                    role=request.role, parent=request.parent, ticket=ticket, context=request.context
+                )
+                answer = _ask(link, asked)
+                match answer:
+                    case {"here": True}:
+                        return link
+                    case {"port": int() as port} if type(port) is int and 0 < port < 1 << 16:
+                        link.close()
+                        return Link(dial(_at(endpoint, port)), Meter(), rank)
+                    case {"wait": int() as place, "ticket": bytes() as ticket} if (
+                        len(ticket) == TICKET_BYTES and place > 0
+                    ):
+                        lost = False
+                        if on_wait is not None:
+                            on_wait(place)
+                    case {"refused": _}:
+                        raise refusals.from_document(answer)
+                    case _:
+                        raise PeerMismatch(f"{ADMISSION_LABEL}: the answer is none")
+                if time.monotonic() > give_up:
+                    raise PeerTimeout(f"still in the queue of {endpoint} after {patience_s:g} s")
+        except PeerClosed:
+            link.close()
+            if lost or not ticket:
+                raise
+            lost = True  # once: the ticket keeps the place
+        except BaseException:
+            link.close()
+            raise
+
+
+def answer_here(link: Link, most_bytes: int) -> None:
+    """The side of a party that serves one session, first on a fresh link: it answers a peer that asks for
+    admission that the session follows here, and leaves any other frame where it is.
+
+    Args:
+        most_bytes: that the first frame may have where it is another.
+
+    Raises:
+        AdmissionRefused: the peer is of another version; it was told.
+        PeerError: the peer went away or sent what it should not.
+    """
+    if link.next_label(max(most_bytes, MOST_ADMISSION_BYTES)) != ADMISSION_LABEL:
+        return
+    meter = link.meter
+    with meter.phase(Phase.CONTROL), meter.span("session", "control"), meter.span("admission", "control"):
+        document = link.recv_document(ADMISSION_LABEL, MOST_ADMISSION_BYTES)
+        try:
+            Request.from_document(document)
+        except AdmissionRefused as refused:
+            link.send_document(refusals.to_document(refused), ADMISSION_LABEL)
+            raise
+        link.send_document({"here": True}, ADMISSION_LABEL)
+
+
+def _ask(link: Link, request: Request) -> dict[str, Any]:
+    meter = link.meter
+    with meter.phase(Phase.CONTROL), meter.span("session", "control"), meter.span("admission", "control"):
+        link.send_document(request.to_document(), ADMISSION_LABEL)
+        return link.recv_document(ADMISSION_LABEL, MOST_ADMISSION_BYTES)
+
+
+def _at(endpoint: str, port: int) -> str:
+    """An endpoint of the same host."""
+    return re.sub(r":[^:\]]*$", f":{port}", endpoint)
