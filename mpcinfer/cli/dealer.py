@@ -7,20 +7,30 @@ from typing import Annotated
 
 import typer
 
-from mpcinfer.cli import options
+from mpcinfer.cli import options, service_options
 
 
 def dealer(
     key: options.OwnKey,
-    server_key: Annotated[Path, typer.Option(help="The .public file of the server.")],
-    client_key: Annotated[Path, typer.Option(help="The .public file of the client.")],
+    server_key: Annotated[Path | None, typer.Option(help="The .public file of the one server.")] = None,
+    client_key: Annotated[Path | None, typer.Option(help="The .public file of the one client.")] = None,
+    servers: Annotated[
+        Path | None, typer.Option(help="A folder of NAME.public files: the servers that may connect.")
+    ] = None,
+    clients: service_options.Clients = None,
     listen_server: Annotated[str, typer.Option(help="Where the server connects.")] = "tcp://127.0.0.1:7101",
     listen_client: Annotated[str, typer.Option(help="Where the client connects.")] = "tcp://127.0.0.1:7102",
     timeout: options.Timeout = 600.0,
     shaped: options.ShapedAs = None,
+    sessions: service_options.Sessions = None,
+    client_sessions: service_options.ClientSessions = None,
+    waiting: service_options.Waiting = 64,
+    client_waiting: service_options.ClientWaiting = None,
+    rate: service_options.Rate = None,
+    drain: service_options.Drain = 30.0,
     once: options.Once = False,
 ) -> None:
-    """Deal correlated randomness to one server and one client.
+    """Deal correlated randomness to servers and their clients, many pairs at once.
 
     The dealer sees shapes, weight names and the order of operations, and no data. It must belong to
     somebody who colludes with neither party: whoever is both dealer and party can decrypt everything.
@@ -29,19 +39,46 @@ def dealer(
 
         mpcinfer dealer --key keys/dealer.secret --server-key keys/server.public \\
             --client-key keys/client.public
+        mpcinfer dealer --key keys/dealer.secret --servers keys/servers --clients keys/clients
     """
-    from mpcinfer.cli.progress import announce
+    from mpcinfer.cli.progress import announce, noted
     from mpcinfer.roles.dealer import deal_sessions
     from mpcinfer.sessions.addresses import Identity
     from mpcinfer.suites.registry import SUITES
 
+    server, client = (
+        service_options.allowed(servers, server_key, "server"),
+        service_options.allowed(clients, client_key, "client"),
+    )
     if not all(suite.compiled() for suite in SUITES.values()):
         announce("compiling kernels (once), ahead of the first session; `mpcinfer warm` does it all")
+    if not once:
+        from mpcinfer.service.dealer_terms import DealerTerms
+        from mpcinfer.service.dealing_front import deal_many
+
+        shape = options.shape_of(shaped)
+        limits = service_options.limits_of(
+            sessions=sessions,
+            client_sessions=client_sessions,
+            waiting=waiting,
+            client_waiting=client_waiting,
+            rate=rate,
+            drain=drain,
+        )
+        terms = DealerTerms(
+            key=str(key),
+            listen=(listen_server, listen_client),
+            timeout_s=timeout,
+            shaped=None if shape is None else shape.to_text(),
+            accept_s=limits.accept_s,
+        )
+        deal_many(terms, server, client, limits, announce, noted)
+        return
     deal_sessions(
         listen_server=listen_server,
         listen_client=listen_client,
-        server=Identity.load(key, server_key),
-        client=Identity.load(key, client_key),
+        server=Identity.load(key, server),
+        client=Identity.load(key, client),
         timeout_s=timeout,
         once=once,
         say=announce,

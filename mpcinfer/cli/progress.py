@@ -35,6 +35,11 @@ def announce(text: str) -> None:
     _console.print(text, style="dim", soft_wrap=True, markup=False)
 
 
+def noted(event: str, **fields: object) -> None:
+    """One line about something that happened in a service."""
+    announce(", ".join([event, *(f"{name} {value}" for name, value in fields.items())]))
+
+
 class Waiting:
     """Lines on a terminal that say what is waited for, how far it is, and how long it will take.
 

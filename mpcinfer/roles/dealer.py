@@ -10,6 +10,7 @@ from mpcinfer.sessions.addresses import Identity
 from mpcinfer.sessions.session_config import DEAL_SESSION
 from mpcinfer.suites.registry import SUITES
 from parties.admission import answer_here
+from parties.channel import Channel
 from parties.errors import HandshakeFailed, MpcInferError, PeerMismatch, PeerTimeout
 from parties.handshake import MOST_HELLO_BYTES, Hello, shake_hands
 from parties.link import Link
@@ -85,18 +86,29 @@ def _deal_once(
         except PeerTimeout:
             return None
         with server_channel, for_client.accept(_SECOND_S, timeout_s) as client_channel:
-            to_server, to_client = (
-                Link(over(channel, shape), Meter(), None) for channel in (server_channel, client_channel)
-            )
-            for link in (to_server, to_client):
-                answer_here(link, MOST_HELLO_BYTES)
-            randomness = SystemRandom()
-            hello = Hello(role="dealer", plan=None, model=None)
-            theirs = shake_hands(to_server, hello, "server", randomness).peer
-            other = shake_hands(to_client, hello, "client", randomness).peer
-            if theirs.parent != other.parent:
-                raise HandshakeFailed("server and client are not in the same session")
-            return deal_session(to_server, to_client)
+            return deal_over(over(server_channel, shape), over(client_channel, shape))
+
+
+def deal_over(server: Channel, client: Channel, deal: Callable[[Link, Link], str] | None = None) -> str:
+    """Serves one session over connected channels to its two parties; a line about it.
+
+    Args:
+        deal: instead of `deal_session`.
+
+    Raises:
+        HandshakeFailed: a party is of another version, or the two are not in one session.
+        PeerError: as `deal_session`.
+    """
+    to_server, to_client = Link(server, Meter(), None), Link(client, Meter(), None)
+    for link in (to_server, to_client):
+        answer_here(link, MOST_HELLO_BYTES)
+    randomness = SystemRandom()
+    hello = Hello(role="dealer", plan=None, model=None)
+    theirs = shake_hands(to_server, hello, "server", randomness).peer
+    other = shake_hands(to_client, hello, "client", randomness).peer
+    if theirs.parent != other.parent:
+        raise HandshakeFailed("server and client are not in the same session")
+    return (deal or deal_session)(to_server, to_client)
 
 
 def deal_session(server: Link, client: Link) -> str:

@@ -15,6 +15,7 @@ from mpcinfer.sessions.addresses import Address, Identity
 from mpcinfer.sessions.exchange import serve_steps
 from mpcinfer.sessions.public_exchange import MOST_FIRST_BYTES, give_public
 from mpcinfer.sessions.session_config import IDLE_S, SessionConfig, require_source
+from mpcinfer.sessions.step_limits import UNLIMITED, StepLimits
 from mpcinfer.suites.registry import disclosures, suite_of
 from mpcinfer.suites.suite import DEALER
 from parties.admission import answer_here
@@ -107,12 +108,7 @@ def serve_sessions(
     if not once:
         len(session_config.weights or ())  # waits: nobody should be let in by a server that cannot serve
         len(session_config.encoded or ())
-    say(f"server: {public.name} ({public.config.parameters:,} parameters), plan {plan.name}, at {listen}")
-    say(f"server: clients get {what_clients_get(public)}; digest {public.digest()}")
-    if known is not None:
-        say(f"server: every prompt follows a public prefix of {len(known):,} tokens, run here in the clear")
-    for disclosure in disclosures(plan):
-        say(f"server: {disclosure}")
+    say_what_is_served(session_config, listen, say)
     while True:
         try:
             channel = Listener(listen, identity.keys, [identity.peer]).accept(_WAIT_S, timeout_s)
@@ -134,6 +130,17 @@ def serve_sessions(
             return
 
 
+def say_what_is_served(session_config: SessionConfig, listen: str, say: Say) -> None:
+    """Model, plan, what clients get of it, and what the plan discloses."""
+    public, plan, known = session_config.public, session_config.plan, session_config.public_prefix
+    say(f"server: {public.name} ({public.config.parameters:,} parameters), plan {plan.name}, at {listen}")
+    say(f"server: clients get {what_clients_get(public)}; digest {public.digest()}")
+    if known is not None:
+        say(f"server: every prompt follows a public prefix of {len(known):,} tokens, run here in the clear")
+    for disclosure in disclosures(plan):
+        say(f"server: {disclosure}")
+
+
 def prefix_source(
     public: PublicModel, weights: Mapping[str, torch.Tensor], public_prefix: PublicPrefix
 ) -> PrefixSource:
@@ -141,16 +148,19 @@ def prefix_source(
     return lambda: run_prefix(public.config, weights, public_prefix.ids, public.ranges)
 
 
-def serve_channel(channel: Channel, session_config: SessionConfig) -> Bill:
+def serve_channel(channel: Channel, session_config: SessionConfig, limits: StepLimits = UNLIMITED) -> Bill:
     """Serves one session over a connected channel, which is closed at the end; the server's bill.
 
     A client that has nothing of the model is given its public part first.
+
+    Raises:
+        AdmissionRefused: the session went beyond a limit; the client was told.
     """
     with Link(channel, Meter(), SERVER) as link:
         answer_here(link, MOST_FIRST_BYTES)
         give_public(link, session_config.public)
         with suite_of(session_config.plan).open(link, session_config) as session:
-            return serve_steps(link, session, session_config.idle_s)
+            return serve_steps(link, session, session_config.idle_s, limits)
 
 
 def what_clients_get(public: PublicModel) -> str:

@@ -24,8 +24,9 @@ from mpcinfer.models.batch import Batch
 from mpcinfer.models.column_weights import ColumnWeights
 from mpcinfer.sessions.session import PrivateSession
 from mpcinfer.sessions.session_config import IDLE_S, idle_timeout
+from mpcinfer.sessions.step_limits import UNLIMITED, StepCount, StepLimits
 from parties.bill import Bill, BillRow
-from parties.errors import PeerMismatch
+from parties.errors import AdmissionRefused, PeerMismatch
 from parties.link import Link
 from parties.meter import Phase
 from parties.wire import Frame
@@ -44,11 +45,14 @@ _AGREED = (
 )
 
 
-def serve_steps(link: Link, session: PrivateSession, idle_s: float = IDLE_S) -> Bill:
+def serve_steps(
+    link: Link, session: PrivateSession, idle_s: float = IDLE_S, limits: StepLimits = UNLIMITED
+) -> Bill:
     """The server's side: follows the client's steps until it ends the session.
 
     Args:
         idle_s: the longest silence of the client before a step.
+        limits: what the session may take.
 
     Returns:
         The server's bill.
@@ -56,9 +60,15 @@ def serve_steps(link: Link, session: PrivateSession, idle_s: float = IDLE_S) -> 
     Raises:
         PeerMismatch: the client asked for a step that the context cannot hold.
         PeerError: the client went away, said nothing, or sent what it should not.
+        AdmissionRefused: the session went beyond a limit; the client was told.
     """
-    while _follow(link, session, idle_s):
-        pass
+    count = StepCount(limits)
+    try:
+        while _follow(link, session, idle_s, count):
+            pass
+    except AdmissionRefused as refused:
+        link.refuse(refused)
+        raise
     session.finish()
     bill = link.meter.bill()
     with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"):
@@ -67,7 +77,7 @@ def serve_steps(link: Link, session: PrivateSession, idle_s: float = IDLE_S) -> 
     return bill
 
 
-def _follow(link: Link, session: PrivateSession, idle_s: float) -> bool:
+def _follow(link: Link, session: PrivateSession, idle_s: float, count: StepCount) -> bool:
     """One step of the client's; False when it was the end."""
     with link.meter.phase(Phase.CONTROL), link.meter.span("session", "control"), idle_timeout(link, idle_s):
         document = link.recv_document(_STEP, _MAX_STEP_BYTES)
@@ -77,11 +87,14 @@ def _follow(link: Link, session: PrivateSession, idle_s: float) -> bool:
         case {"start": int() as start, "tokens": int() as tokens, "rows": int() as rows}:
             _require_room(session, start, [tokens], rows)
             _require_batch(session, document)
+            count.require([tokens])
             _at(session, start)
             session.advance(None, tokens, rows)
+            count.ran(tokens)
         case {"start": int() as start, "prepare": list(), "rows": int() as rows, "settle": bool() as settle}:
             lengths = _lengths(document)
             _require_room(session, start, lengths, rows, session.prepared_end)
+            count.require(lengths)
             _prepare(session, start, lengths, rows, settle)
         case _:
             raise PeerMismatch("a step says how many tokens it has, what to prepare, or that it is the end")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mpcinfer.models.depth import DepthReport
     from mpcinfer.models.model import Model
     from mpcinfer.models.prefix_run import PrefixRun
+    from mpcinfer.models.public import PublicModel
     from mpcinfer.prefix.adapter import PrefixAdapter
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
@@ -282,6 +283,10 @@ class Suite(ABC):
             ConfigError: the cache folder is not the user's alone.
         """
         return 0
+
+    def load_kernels(self, plan: Plan, public: PublicModel) -> None:
+        """Loads into this process what a session of a model computes with, so that no client waits for it."""
+        return
 
     # -- the dealer ------------------------------------------------------------------------------------------
 

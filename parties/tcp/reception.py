@@ -48,14 +48,17 @@ class Visitor:
 
 
 class Reception:
-    """A bound endpoint; used by one thread.
+    """Bound endpoints; used by one thread.
 
     Args:
-        endpoint: `tcp://host:port`; `*` as port takes a free one.
+        endpoints: `tcp://host:port` each; `*` as port takes a free one.
         keys: this party's pair.
         label: of every frame, in both directions.
         may_enter: whether a public key (Z85) may connect; asked at every handshake.
         on_malformed: is told, of a peer that was authenticated, its key and what was wrong.
+
+    Attributes:
+        endpoints: with the ports that were taken.
 
     Raises:
         ConfigError: a malformed or busy endpoint, or a malformed key.
@@ -63,7 +66,7 @@ class Reception:
 
     def __init__(
         self,
-        endpoint: str,
+        endpoints: Sequence[str],
         keys: KeyPair,
         label: str,
         *,
@@ -71,7 +74,8 @@ class Reception:
         on_malformed: Callable[[str, str], None],
     ) -> None:
         require_keys(keys, allow_insecure=False)
-        zmtp.require_endpoint(endpoint)
+        for endpoint in endpoints:
+            zmtp.require_endpoint(endpoint)
         self._label, self._on_malformed = label, on_malformed
         self._visitors: OrderedDict[bytes, Visitor] = OrderedDict()
         self._context = zmq.Context()
@@ -86,10 +90,7 @@ class Reception:
         for socket in (self._socket, self._monitor, questions):
             self._poller.register(socket, zmq.POLLIN)
         try:
-            with translated(f"listen at {endpoint}"):
-                self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
-                self._socket.bind(endpoint)
-                self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+            self.endpoints = [self._bound(endpoint) for endpoint in endpoints]
         except BaseException:
             self.close()
             raise
@@ -148,6 +149,13 @@ class Reception:
             self._authenticator.close()
             self._socket.close(1000)
             self._context.term()
+
+    def _bound(self, endpoint: str) -> str:
+        """Listens; the endpoint with the port that was taken."""
+        with translated(f"listen at {endpoint}"):
+            self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+            self._socket.bind(endpoint)
+            return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def _visitor(self, route: bytes, key: str) -> Visitor:
         """Who sent a message."""

@@ -35,13 +35,13 @@ class Front:
 
     def __post_init__(self) -> None:
         self.reception = Reception(
-            "tcp://127.0.0.1:*",
+            ["tcp://127.0.0.1:*"],
             self.server,
             ADMISSION_LABEL,
             may_enter=lambda key: key in self.allowed,
             on_malformed=lambda key, why: self.malformed.append(why),
         )
-        self.endpoint = self.reception.endpoint
+        (self.endpoint,) = self.reception.endpoints
         self.thread = Thread(target=self._run, daemon=True)
         self.thread.start()
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mpcinfer.models.depth import DepthReport
     from mpcinfer.models.model import Model
     from mpcinfer.models.prefix_run import PrefixRun
+    from mpcinfer.models.public import PublicModel
     from mpcinfer.prefix.adapter import PrefixAdapter
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
@@ -170,6 +171,11 @@ class FssSuite(Suite):
         from mpcinfer.suites.fss.warm import warm
 
         return warm(tell)
+
+    def load_kernels(self, plan: Plan, public: PublicModel) -> None:
+        from mpcinfer.suites.fss.ready import warm_up
+
+        warm_up(plan, public.config, public.ranges)
 
     def warm_up_dealing(self) -> None:
         from mpcinfer.suites.fss.ready import warm_up_dealing

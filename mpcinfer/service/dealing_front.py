@@ -1,0 +1,61 @@
+"""`mpcinfer dealer` for many pairs: a front, and workers that deal a session each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from mpcinfer.service.allow_list import AllowList
+from mpcinfer.service.dealer_terms import DealerTerms
+from mpcinfer.service.front import Front, Note
+from mpcinfer.service.limits import Limits
+from mpcinfer.service.pool import Pool
+from mpcinfer.service.worker_process import WorkerProcess
+from parties.admission import ADMISSION_LABEL
+from parties.keys import load_secret
+from parties.tcp import Reception
+
+_COMMAND = [sys.executable, "-m", "mpcinfer.service.dealing_worker"]
+
+
+def deal_many(
+    terms: DealerTerms,
+    servers: Path,
+    clients: Path,
+    limits: Limits,
+    say: Callable[[str], None],
+    note: Note,
+) -> None:
+    """Deals until it is told to end, then lets running sessions end. Any server on the list may meet any
+    client on the other.
+
+    Args:
+        servers, clients: who may connect: a folder of `NAME.public` files each, or one such file.
+        limits: what they may take.
+        say: is told where it listens, a line at a time.
+        note: is told what happens.
+
+    Raises:
+        ConfigError: a key, an allow list or an endpoint cannot be used.
+    """
+    lists = {"server": AllowList(servers, say), "client": AllowList(clients, say)}
+
+    def name(key: str) -> str:
+        return next((each.names[key] for each in lists.values() if key in each), "")
+
+    pool = Pool(limits.sessions, lambda: WorkerProcess(_COMMAND, {"dealer": terms.to_document()}))
+    reception = Reception(
+        terms.listen,
+        load_secret(Path(terms.key)),
+        ADMISSION_LABEL,
+        may_enter=lambda key: any(key in each for each in lists.values()),
+        on_malformed=lambda key, why: note("malformed", client=name(key), message=why),
+    )
+    front = Front(reception, lists, limits, pool, note)
+    try:
+        say(f"dealer: for servers at {reception.endpoints[0]}, for clients at {reception.endpoints[-1]}")
+        front.run()
+    finally:
+        pool.close()
+        reception.close()

@@ -1,0 +1,148 @@
+"""The front's side of a worker: a process of its own, told what to do on its input, heard on its output.
+
+Lines are JSON, both ways:
+
+    front -> worker   what it is to be, once                 {"terms": {...}}
+                      whom to serve, once                    {"serve": {"client": key, ...}, "name": n}
+    worker -> front   {"event": "ready"}, {"event": "listening", "ports": {...}}, {"event": "in"},
+                      {"event": "over", ...}, {"event": "failed", "error": class, "message": text}
+
+The end of its input ends a worker, so that none outlives its front.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any, cast
+
+_MOST_LINE_BYTES = 1 << 16
+_READ_BYTES = 1 << 16
+
+
+class State(StrEnum):
+    """Of a worker."""
+
+    STARTING = "starting"
+    READY = "ready"
+    SERVING = "serving"
+    ENDED = "ended"
+
+
+class WorkerProcess:
+    """A worker.
+
+    Args:
+        command: starts it.
+        terms: what it is told first.
+        inherit: descriptors that it keeps open.
+
+    Attributes:
+        pid: of the process.
+        state: as far as was heard.
+        exit_code: once it ended.
+        started_s: on the monotonic clock.
+    """
+
+    def __init__(self, command: Sequence[str], terms: dict[str, Any], inherit: Sequence[int] = ()) -> None:
+        self._process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=tuple(inherit),
+            start_new_session=True,  # a Ctrl-C in the terminal is the front's to pass on
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._input, self._output = self._process.stdin, self._process.stdout.fileno()
+        os.set_blocking(self._output, False)
+        self._rest = b""
+        self.pid, self.state, self.exit_code = self._process.pid, State.STARTING, None
+        self.started_s = time.monotonic()
+        self._tell({"terms": terms})
+
+    @property
+    def descriptor(self) -> int:
+        """Has something to read when the worker said something or ended."""
+        return self._output
+
+    def serve(self, parties: dict[str, str], name: str) -> None:
+        """Whom to serve: public keys by role."""
+        self.state = State.SERVING
+        self._tell({"serve": parties, "name": name})
+
+    def events(self) -> list[dict[str, Any]]:
+        """What it said since the last call; at last `{"event": "ended", "code": c}`."""
+        if self.state is State.ENDED:
+            return []
+        said = self._read()
+        *lines, self._rest = (self._rest + (said or b"")).split(b"\n")
+        events = [event for line in lines if (event := _event(line)) is not None]
+        for event in events:
+            if event["event"] == "ready" and self.state is State.STARTING:
+                self.state = State.READY
+        if said is None or len(self._rest) > _MOST_LINE_BYTES:
+            events.append(self._ended())
+        return events
+
+    def private_bytes(self) -> int:
+        """Memory that it shares with nobody; 0 once it is gone."""
+        with suppress(OSError, ValueError, IndexError):
+            with open(f"/proc/{self.pid}/statm", encoding="ascii") as file:
+                _, resident, shared, *_ = file.read().split()
+            return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+        return 0
+
+    def end(self, *, at_once: bool = False) -> None:
+        """Asks it to end, or ends it."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL if at_once else signal.SIGTERM)
+
+    def close(self, timeout_s: float) -> None:
+        """Ends it, if it has not, and waits until it has; safe to repeat."""
+        with suppress(OSError):
+            self._input.close()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self.state = State.ENDED
+
+    def _read(self) -> bytes | None:
+        """What came; None at the end."""
+        try:
+            return os.read(self._output, _READ_BYTES) or None
+        except BlockingIOError:
+            return b""
+        except OSError:
+            return None
+
+    def _ended(self) -> dict[str, Any]:
+        self.close(timeout_s=5.0)
+        self.exit_code = self._process.returncode
+        return {"event": "ended", "code": self.exit_code}
+
+    def _tell(self, document: dict[str, Any]) -> None:
+        with suppress(OSError):  # it is gone: its output says so
+            self._input.write(json.dumps(document).encode() + b"\n")
+            self._input.flush()
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None for anything else that something may have printed."""
+    try:
+        said: object = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(said, dict) or not isinstance(cast(dict[str, Any], said).get("event"), str):
+        return None
+    return cast(dict[str, Any], said)
