@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mpcinfer.cli import cache_options, options
+from mpcinfer.cli import cache_options, lengths, options
 from mpcinfer.cli.dealer_options import dealer_of
 from mpcinfer.sessions.addresses import Identity
 from protocols.plan import DEFAULT_PLAN
@@ -27,6 +27,7 @@ def serve(
     cache: cache_options.Cache = cache_options.CacheKind.KV,
     chunk: cache_options.Chunk = None,
     check_ranges: options.CheckRanges = False,
+    buckets: lengths.ServedSizes = "default",
     public_prefix: options.PublicPrefix = None,
     public_prefix_system: Annotated[
         bool,
@@ -51,7 +52,8 @@ def serve(
 ) -> None:
     """Serve a model to one client, session after session.
 
-    The server learns how many tokens each step has, and nothing about which tokens they are; the client
+    The server learns how many tokens each step has, and nothing about which tokens they are: of a
+    conversation's first prompt the public length that clients pad it to (--buckets). The client
     learns the model's shape, tokenizer, ranges and names of classes, which it is told where it asks, and the
     logits of its own answer. Both need a dealer that neither controls, but under the plan two-party, which
     has none. A model of your own: calibrate it first.
@@ -66,6 +68,7 @@ def serve(
     """
     from mpcinfer.cli.kernels import compile_kernels
     from mpcinfer.cli.progress import announce
+    from mpcinfer.models.buckets import Buckets
     from mpcinfer.models.load import load_model, load_public
     from mpcinfer.plans import plan_from
     from mpcinfer.roles.server import serve_sessions
@@ -107,4 +110,5 @@ def serve(
         shape=options.shape_of(shaped),
         public_prefix=options.prefix_of(public_prefix, system=public_prefix_system),
         prefix=part,
+        buckets=Buckets.parse(buckets),
     )
