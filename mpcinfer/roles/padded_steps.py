@@ -34,7 +34,8 @@ class PaddedSteps:
 
     Attributes:
         passes: that were run.
-        padded_to: the length of each padded first pass, and how many of its tokens are the longest prompt's.
+        padded_to: the length of each first pass that buckets or a folder for single prompts padded, and how
+            many of its tokens are the longest prompt's.
         padding: tokens of it before the conversation in the cache.
     """
 
@@ -89,8 +90,9 @@ class PaddedSteps:
         steps.restart()
         if steps.batch.padded:
             self.padding = min(given.padding)
-            self.padded_to.append((given.length, given.length - self.padding))
             steps.pad(given.padding)
+            if self._buckets is not None or not steps.batch.several:
+                self.padded_to.append((given.length, given.length - self.padding))
 
     def step_batch(self, ids: Sequence[int]) -> torch.Tensor:
         """The next pass of all of them; as `StepClient.step`."""

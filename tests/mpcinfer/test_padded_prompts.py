@@ -263,7 +263,8 @@ def test_batches_and_texts_are_padded_to_buckets_too() -> None:
         return client.embed([PROMPT], normalise=False)
 
     padded, bill, _ = privately(EMBEDDING, read, FSS)
-    exact, _, _ = privately(EMBEDDING, read, FSS, SINGLE)
+    exact, unpadded, _ = privately(EMBEDDING, read, FSS, SINGLE)
+    assert not any("padded" in note for note in unpadded.notes)
     # Sums of rows that are each exact to a few units of the last place of 2^-8 at the least.
     assert (padded - exact).abs().max() < 2.0**-4
     assert any(note.startswith("padded to 8 tokens: 6 of them") for note in bill.notes)
