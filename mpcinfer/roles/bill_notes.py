@@ -83,20 +83,21 @@ def padding_says(padded: PaddedSteps, batch: Batch, count: CountPasses) -> str:
         else ""
     )
     return (
-        f"{_lengths(padded.padded_to)}; the padding cost {online:,} bytes online, {offline:,} offline, "
-        f"{setup:,} of setup and {rounds:,} rounds{of}, counted"
+        f"{_lengths(padded.padded_to, several=batch.several)}; the padding cost {online:,} bytes online, "
+        f"{offline:,} offline, {setup:,} of setup and {rounds:,} rounds{of}, counted"
     )
 
 
-def _lengths(padded_to: Sequence[tuple[int, int]]) -> str:
-    """What was padded to what."""
+def _lengths(padded_to: Sequence[tuple[int, int]], *, several: bool) -> str:
+    """What was padded to what; of `several` prompts a pass, the longest."""
+    longest = "longest " if several else ""
     lengths, prompts = [length for length, _ in padded_to], [tokens for _, tokens in padded_to]
     if len(padded_to) == 1:
-        return f"padded to {lengths[0]:,} tokens: {prompts[0]:,} of them are the prompt's"
+        return f"padded to {lengths[0]:,} tokens: {prompts[0]:,} of them are the {longest}prompt's"
     if len(padded_to) > MOST_LISTED:
         return (
-            f"{len(padded_to):,} prompts padded to {sum(lengths):,} tokens together: {sum(prompts):,} of "
-            "them are theirs"
+            f"{len(padded_to):,} {longest}prompts padded to {sum(lengths):,} tokens together: "
+            f"{sum(prompts):,} of them are theirs"
         )
     to, of = (", ".join(f"{each:,}" for each in numbers) for numbers in (lengths, prompts))
-    return f"{len(padded_to)} prompts padded to {to} tokens: {of} of them are theirs"
+    return f"{len(padded_to)} {longest}prompts padded to {to} tokens: {of} of them are theirs"

@@ -257,7 +257,7 @@ def test_batches_and_texts_are_padded_to_buckets_too() -> None:
     two = Batch(2, padded=True)
     answers, bill, _ = privately(SMALL, use, batch=two)
     assert answers == in_the_clear(model_of(SMALL), [PROMPT, "if"], two, samplers(2), CONTEXT, 8)
-    assert any(note.startswith("padded to 8 tokens: 6 of them") for note in bill.notes)
+    assert any("padded to 8 tokens: 6 of them are the longest prompt's" in note for note in bill.notes)
 
     def read(client: PrivateClient) -> torch.Tensor:
         return client.embed([PROMPT], normalise=False)
