@@ -52,6 +52,12 @@ class Prompts:
         """A prompt by itself."""
         return self.ids[number][self.padding[number] :]
 
+    def padded_to(self, length: int) -> Prompts:
+        """The same with padding up to `length`, of each, or as they are where they are as long."""
+        more = max(length - self.length, 0)
+        ids = [each[:1] * more + each for each in self.ids]
+        return Prompts(self.count, ids, [before + more for before in self.padding])
+
     @classmethod
     def of(
         cls,

@@ -28,6 +28,7 @@ def cost(
     check_ranges: bool = False,
     batch: int = 1,
     equal_lengths: bool = False,
+    pad: bool = False,
     public_prefix_tokens: int = 0,
     prefix: str | None = None,
 ) -> Bill:
@@ -49,6 +50,7 @@ def cost(
         batch: prompts of every pass, 1 to 64; `tokens` are those of the longest.
         equal_lengths: all prompts of a batch are as long; otherwise nobody but the client learns how long the
             others are, and they may have any length.
+        pad: a single prompt is padded to `tokens`, so that its own length stays the client's.
         public_prefix_tokens: of a text that both parties know and that comes before the prompt.
         prefix: features of a prefix adapter, such as `square`; None for none.
 
@@ -68,7 +70,7 @@ def cost(
         ranges=None if shape else load_ranges_of(model),
         max_context=max_context,
         check_ranges=check_ranges,
-        batch=Batch.of(batch, equal_lengths=equal_lengths),
+        batch=Batch.of(batch, equal_lengths=equal_lengths, pad=pad),
         public_prefix_tokens=public_prefix_tokens,
         prefix=features_named(prefix),
     )

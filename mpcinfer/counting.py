@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from mpcinfer.backends.parts import Part, answer_passes
+from mpcinfer.backends.parts import Part, Pass, answer_passes
 from mpcinfer.models.attention_state import FeatureMap
 from mpcinfer.models.batch import SINGLE, Batch
 from mpcinfer.models.config import ModelConfig
@@ -109,3 +109,35 @@ def count(
         prefix=prefix,
     )
     return suite.count(plan, run)
+
+
+def count_passes(
+    config: ModelConfig,
+    plan: Plan,
+    passes: Sequence[Pass],
+    batch: Batch = SINGLE,
+    *,
+    ranges: Mapping[str, float],
+    max_context: int,
+    check_ranges: bool = False,
+) -> Bill:
+    """The bill of passes that a session took, over one cache; a pass that begins earlier than the last one
+    ended has it cut there.
+
+    Args:
+        config: of the model, not folded.
+        others: as for `count`.
+
+    Raises:
+        ConfigError, RangeError: the plan cannot run the model.
+    """
+    run = Run(
+        config=as_run(config, None, folds=plan.fold)[0],
+        passes=passes,
+        max_context=max_context,
+        part="all",
+        ranges=ranges or None,
+        check_ranges=check_ranges,
+        batch=batch,
+    )
+    return suite_of(plan).count(plan, run)

@@ -119,6 +119,19 @@ class Remembered:
         self._turns: list[int] = []
         self._columns: ColumnWeights | None = None
 
+    @property
+    def holds(self) -> bool:
+        """Whether it has seen anything after what the cache begins with."""
+        return len(self._seen) > self._first
+
+    def kept(self, ids: Sequence[int], *, keep: bool) -> int:
+        """How many tokens `begin` would keep for a prompt, those that the cache begins with included."""
+        common = _common(self._seen, ids) if keep else 0
+        if common == len(self._seen) and (self._apart or common < len(ids)):
+            return common
+        ends = self._turns if self._apart else ()
+        return max(self._first, *(end for end in ends if end <= common), 0)
+
     def begin(self, ids: Sequence[int], *, keep: bool) -> None:
         """A new prompt follows. Where what was seen is kept, whole turns that the prompt begins with are: no
         part of one.
@@ -126,11 +139,7 @@ class Remembered:
         A turn ends with a prompt, or with its answer. The other party sees how many tokens are kept: it
         learns after which turn a conversation changed, and not at which of the next one's tokens.
         """
-        common = _common(self._seen, ids) if keep else 0
-        if not self._apart and (common < len(self._seen) or common == len(ids)):
-            self.forget()
-        elif common < len(self._seen):
-            self.forget(max((end for end in self._turns if end <= common), default=0))
+        self.forget(self.kept(ids, keep=keep))
         kept, self._prompt = len(self._seen), list(ids)
         self._turns = [*(end for end in self._turns if end < kept), *([kept] if kept else []), len(ids)]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mpcinfer.cli import cache_options, options
+from mpcinfer.cli import cache_options, lengths, options
 from parties.errors import ConfigError
 from protocols.plan import DEFAULT_PLAN
 
@@ -35,6 +35,8 @@ def chat(
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
     speculate: options.Speculate = 0,
     draft_model: options.DraftModel = None,
+    buckets: lengths.Sizes = None,
+    exact_lengths: lengths.ExactLengths = False,
     check_ranges: options.CheckRanges = False,
     timeout: options.Timeout = 120.0,
 ) -> None:
@@ -43,7 +45,8 @@ def chat(
     Answers stream as they come; after each, a line says what it took. The
     conversation stays in the model's KV cache, on shares, so that a turn runs
     only what is new. The server learns how many tokens each turn and each answer
-    have, and nothing about which.
+    have, and nothing about which; with --server the first turn is padded to a
+    public length, later ones are not.
 
     [bold]While you chat[/bold]
 
@@ -86,6 +89,7 @@ def chat(
         digest=digest,
         check_ranges=check_ranges,
         public_prefix=known,
+        lengths=lengths.wanted_lengths(buckets, local, exact=exact_lengths),
     )
     with closing(bar), running(model, options.ASSISTANT, local, plan, choices, parties) as runner:
         from mpcinfer.chat import Conversation

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mpcinfer.cli.dealer_options import dealer_of
 from mpcinfer.cli.kernels import compile_kernels
+from mpcinfer.cli.lengths import NOTHING_SAID, WantedLengths
 from mpcinfer.cli.options import Local
 from mpcinfer.cli.progress import announce
 from mpcinfer.models.batch import SINGLE, Batch
@@ -43,6 +44,8 @@ class Parties:
         batch: prompts of every pass.
         public_prefix: what comes before every prompt, and the server knows.
         prefix: what this party has of a prefix, as `load_part` reads it.
+        lengths: what prompts are padded to.
+        answer_tokens: the most of the first prompt's answer, where it is known.
     """
 
     server: str | None
@@ -63,6 +66,8 @@ class Parties:
     batch: Batch = SINGLE
     public_prefix: PrefixText | None = None
     prefix: str | None = None
+    lengths: WantedLengths = NOTHING_SAID
+    answer_tokens: int | None = None
 
 
 @contextmanager
@@ -114,6 +119,8 @@ def running(
             equal_lengths=not parties.batch.padded,
             public_prefix=parties.public_prefix,
             prefix=parties.prefix,
+            buckets=parties.lengths.buckets,
+            answer_tokens=parties.answer_tokens,
         ) as client:
             yield client
     else:
@@ -197,6 +204,9 @@ def _connected(
         equal_lengths=not parties.batch.padded,
         public_prefix=parties.public_prefix,
         prefix=parties.prefix,
+        buckets=parties.lengths.buckets,
+        ask_buckets=parties.lengths.ask,
+        answer_tokens=parties.answer_tokens,
     ) as client:
         yield client
 

@@ -54,6 +54,9 @@ def cost(
         int, typer.Option(min=1, max=MOST_PROMPTS, help="Prompts that every pass runs; --tokens of each.")
     ] = 1,
     equal_lengths: options.EqualLengths = False,
+    pad: Annotated[
+        bool, typer.Option("--pad", help="A single prompt is padded to --tokens (`generate --buckets`).")
+    ] = False,
     public_prefix_tokens: Annotated[
         int,
         typer.Option(
@@ -111,6 +114,7 @@ def cost(
         "check_ranges": check_ranges,
         "batch": batch,
         "equal_lengths": equal_lengths,
+        "pad": pad,
         "public_prefix_tokens": public_prefix_tokens,
         "prefix": prefix,
     }

@@ -28,6 +28,9 @@ def deal(
         int, typer.Option(min=1, max=MOST_PROMPTS, help="Prompts that every pass of a conversation runs.")
     ] = 1,
     equal_lengths: options.EqualLengths = False,
+    pad: Annotated[
+        bool, typer.Option("--pad", help="A single prompt may have fewer tokens, too: it is padded to them.")
+    ] = False,
     prefix: Annotated[
         str | None,
         typer.Option(metavar="FEATURES", help="Of conversations' prefix adapter, such as square."),
@@ -56,7 +59,7 @@ def deal(
     from mpcinfer.suites.registry import suite_of
     from mpcinfer.suites.requests import Ahead
 
-    chosen, together = plan_from(plan, choices), Batch.of(batch, equal_lengths=equal_lengths)
+    chosen, together = plan_from(plan, choices), Batch.of(batch, equal_lengths=equal_lengths, pad=pad)
     suite, features = suite_of(chosen), features_named(prefix)
     suite.require_prefix(chosen, load_config(model), features, together)
     compile_kernels([suite])
@@ -99,6 +102,8 @@ def again(
     words += ["--prompt", str(prompt), "--answer", str(answer), "--count", str(count)]
     if batch.several:
         words += ["--batch", str(batch.size), *([] if batch.padded else ["--equal-lengths"])]
+    elif batch.padded:
+        words += ["--pad"]
     words += [] if prefix is None else ["--prefix", prefix]
     words += ["--out", "FOLDER"]
     return shlex.join(words)

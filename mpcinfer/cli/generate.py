@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from mpcinfer.cli import cache_options, options
+from mpcinfer.cli import cache_options, lengths, options
 from mpcinfer.cli.asked_prompts import AskedPrompts
 from mpcinfer.cli.batch import document_of, given, show
 from mpcinfer.models.batch import Batch
@@ -59,6 +59,8 @@ def generate(
     equal_lengths: options.EqualLengths = False,
     public_prefix: options.PublicPrefix = None,
     prefix: options.Prefix = None,
+    buckets: lengths.Sizes = None,
+    exact_lengths: lengths.ExactLengths = False,
     check_ranges: options.CheckRanges = False,
     verify: Annotated[
         bool,
@@ -84,8 +86,9 @@ def generate(
     """Complete a text with a model on another machine, or locally.
 
     The prompt never leaves this process in the clear, and the answer is visible here only. The server
-    learns how many tokens the prompt and the answer have; of several prompts, those of the longest. With
-    --server and no --model, shape, tokenizer and ranges come from the server; --digest pins them.
+    learns how many tokens the answer has and, with --server, which of few public lengths the prompt was
+    padded to, not its own (--buckets, --exact-lengths); of several, those of the longest. With --server
+    and no --model, shape, tokenizer and ranges come from the server; --digest pins them.
 
     [bold]Examples[/bold]
 
@@ -138,6 +141,8 @@ def generate(
         batch=batch,
         public_prefix=known,
         prefix=prefix,
+        lengths=lengths.wanted_lengths(buckets, local, exact=exact_lengths, verify=verify),
+        answer_tokens=tokens,
     )
     with closing(bar), running(model, options.SHIPPED, local, plan, choices, parties) as runner:
         from mpcinfer.roles.client import PrivateClient

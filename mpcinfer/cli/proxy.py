@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mpcinfer.cli import options
+from mpcinfer.cli import lengths, options
 from mpcinfer.cli.options import Local
 from parties.errors import ConfigError
 from protocols.plan import DEFAULT_PLAN
@@ -45,6 +45,8 @@ def proxy(
         int, typer.Option(min=0, help="How many requests may wait for the one that runs.")
     ] = 16,
     max_context: options.MaxContext = None,
+    buckets: lengths.Sizes = None,
+    exact_lengths: lengths.ExactLengths = False,
     check_ranges: options.CheckRanges = False,
     timeout: options.Timeout = 120.0,
 ) -> None:
@@ -88,6 +90,7 @@ def proxy(
         max_context=max_context,
         digest=digest,
         check_ranges=check_ranges,
+        lengths=lengths.wanted_lengths(buckets, local, exact=exact_lengths),
     )
     console = Console(stderr=True, highlight=False)
     with closing(listening(port)) as at:

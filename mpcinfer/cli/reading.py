@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from mpcinfer.cli import options
+from mpcinfer.cli.lengths import wanted_lengths
 from mpcinfer.cli.option_groups import takes
 from mpcinfer.cli.options import Local
 from mpcinfer.cli.texts import asked_text
@@ -94,6 +95,18 @@ class Where(TypedDict):
     plan: Annotated[str, typer.Option(help="Which protocols; the same at both parties.")]
     choices: Annotated[list[str], typer.Option("--set", help="Another protocol for an operation.")]
     max_context: Annotated[int, typer.Option(min=1, help="The most tokens of a text.")]
+    buckets: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="Pad texts to the next of these numbers of tokens, or `default`; left out, with --server, "
+            "what the server asks for.",
+        ),
+    ]
+    exact_lengths: Annotated[
+        bool,
+        typer.Option("--exact-lengths", help="No padding: the server learns how many tokens a text has."),
+    ]
     check_ranges: Annotated[bool, typer.Option("--check-ranges", help="As for `generate`.")]
     timeout: Annotated[float, typer.Option(help="Longest wait for a peer's next message, in seconds.")]
 
@@ -237,6 +250,9 @@ def _running(
         digest=given.get("digest"),
         check_ranges=given.get("check_ranges", False),
         batch=batch,
+        lengths=wanted_lengths(
+            given.get("buckets"), given.get("local"), exact=given.get("exact_lengths", False)
+        ),
     )
     plan, choices = given.get("plan", DEFAULT_PLAN), given.get("choices", [])
     where = (given.get("model"), SMALL_ENCODER, given.get("local"), plan, choices, parties)

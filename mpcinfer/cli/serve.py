@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mpcinfer.cli import cache_options, options, service_options
+from mpcinfer.cli import cache_options, lengths, options, service_options
 from mpcinfer.cli.dealer_options import dealer_of
 from mpcinfer.sessions.addresses import Identity
 from protocols.plan import DEFAULT_PLAN
@@ -30,6 +30,7 @@ def serve(
     cache: cache_options.Cache = cache_options.CacheKind.KV,
     chunk: cache_options.Chunk = None,
     check_ranges: options.CheckRanges = False,
+    buckets: lengths.ServedSizes = "default",
     public_prefix: options.PublicPrefix = None,
     public_prefix_system: Annotated[
         bool,
@@ -68,7 +69,8 @@ def serve(
     A front lets in whom --clients lists, queues, and gives every session to a worker process of its own;
     the weights are in memory once. Clients connect to --listen, and are sent to a free port of this host.
 
-    The server learns how many tokens each step has, and nothing about which tokens they are; the client
+    The server learns how many tokens each step has, and nothing about which tokens they are: of a
+    conversation's first prompt the public length that clients pad it to (--buckets). The client
     learns the model's shape, tokenizer, ranges and names of classes, which it is told where it asks, and the
     logits of its own answer. Both need a dealer that neither controls, but under the plan two-party, which
     has none. A model of your own: calibrate it first.
@@ -85,6 +87,7 @@ def serve(
     """
     from mpcinfer.cli.kernels import compile_kernels
     from mpcinfer.cli.progress import announce, noted
+    from mpcinfer.models.buckets import Buckets
     from mpcinfer.models.load import load_model, load_public
     from mpcinfer.plans import plan_from
     from mpcinfer.roles.server import serve_sessions
@@ -139,6 +142,7 @@ def serve(
                 insecure_dealer=insecure_dealer,
                 shaped=None if shape is None else shape.to_text(),
                 public_prefix=None if prefixed is None else (prefixed.text, prefixed.system),
+                buckets=Buckets.parse(buckets).sizes,
                 prefix=prefix,
                 context=most_context,
                 prompt_tokens=prompt_tokens,
@@ -175,4 +179,5 @@ def serve(
         shape=options.shape_of(shaped),
         public_prefix=options.prefix_of(public_prefix, system=public_prefix_system),
         prefix=part,
+        buckets=Buckets.parse(buckets),
     )

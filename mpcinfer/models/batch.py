@@ -19,10 +19,11 @@ class Batch:
 
     Attributes:
         size: how many there are, 1 to `MOST_PROMPTS`.
-        padded: shorter ones have padding at their start, and the client alone knows how much.
+        padded: they may have padding at their start, and the client alone knows how much: shorter ones, or a
+            single one that is padded to a public length (`mpcinfer.models.buckets`).
 
     Raises:
-        ConfigError: too many or none, or one that is padded.
+        ConfigError: too many or none.
     """
 
     size: int = 1
@@ -31,22 +32,29 @@ class Batch:
     def __post_init__(self) -> None:
         if not 1 <= self.size <= MOST_PROMPTS:
             raise ConfigError(f"batch: a pass runs 1 to {MOST_PROMPTS} prompts, not {self.size}")
-        if self.padded and self.size == 1:
-            raise ConfigError("batch: a single prompt has no padding")
 
     @classmethod
-    def of(cls, size: int, *, equal_lengths: bool) -> Batch:
-        """So many prompts, all of one length or of any."""
-        return cls(size, size > 1 and not equal_lengths)
+    def of(cls, size: int, *, equal_lengths: bool, pad: bool = False) -> Batch:
+        """So many prompts, all of one length or of any.
+
+        Args:
+            pad: a single one may have padding, too.
+        """
+        return cls(size, (size > 1 or pad) and not equal_lengths)
 
     @property
     def several(self) -> bool:
         """Whether there is more than one."""
         return self.size > 1
 
+    @property
+    def advice(self) -> str:
+        """What to do where padding is refused."""
+        return advice(self.size)
+
     def to_document(self) -> dict[str, Any]:
-        """As both parties and the dealer are told of it; nothing for a single prompt."""
-        return {"batch": self.size, "padded": self.padded} if self.several else {}
+        """As both parties and the dealer are told of it; nothing for a single prompt without padding."""
+        return {"batch": self.size, "padded": self.padded} if self.several or self.padded else {}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Batch:
@@ -65,25 +73,25 @@ class Batch:
         if not self.padded:
             return
         if config.patterns:
-            raise ConfigError(
-                "patterns: padding would move which keys a query sees; give prompts of one length, and say "
-                "so: --equal-lengths (equal_lengths=True)"
-            )
+            raise ConfigError(f"patterns: padding would move which keys a query sees; {self.advice}")
         if not config.causal and config.positions != "learned":
             raise ConfigError(
-                f"positions={config.positions}: texts of different lengths whose tokens see all others need "
-                "positions=learned; give texts of one length, and say so: --equal-lengths "
-                "(equal_lengths=True)"
+                f"positions={config.positions}: padded texts whose tokens see all others need "
+                f"positions=learned; {self.advice}"
             )
         for key, value, possible in (
             ("attention", config.attention, "softmax"),
             ("temperature", config.temperature, "none or head"),
         ):
             if value not in possible:
-                raise ConfigError(
-                    f"{key}={value}: prompts of different lengths need {key}={possible}; give prompts of one "
-                    "length, and say so: --equal-lengths (equal_lengths=True)"
-                )
+                raise ConfigError(f"{key}={value}: padded prompts need {key}={possible}; {self.advice}")
+
+
+def advice(size: int) -> str:
+    """What to do where so many prompts a pass cannot be padded."""
+    if size == 1:
+        return "run prompts at their exact length: --exact-lengths (buckets=None)"
+    return "give prompts of one length, and say so: --equal-lengths (equal_lengths=True)"
 
 
 SINGLE = Batch()

@@ -34,6 +34,11 @@ class ColumnWeights:
         logs = [row + [0.0] * (longest - len(row)) for row in padded]
         return cls(torch.tensor(logs, dtype=torch.float64).reshape(len(rows), longest))
 
+    def after(self, padding: int) -> ColumnWeights:
+        """The same of sequences with so many columns of padding before them, weighing as in `of_rows`."""
+        lightest = self._ends()[1][:, None].expand(-1, padding)
+        return ColumnWeights(torch.cat([lightest, self.logs], -1))
+
     @property
     def depth(self) -> float:
         """How far the lightest column is below the heaviest, in nats, where they are furthest apart."""

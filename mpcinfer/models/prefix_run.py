@@ -47,8 +47,7 @@ def require_prefix_possible(config: ModelConfig, batch: Batch = SINGLE) -> None:
     padding, which comes first, would be in its place."""
     if batch.padded:
         raise ConfigError(
-            "public prefix: prompts of different lengths are padded at their start, where the prefix is; "
-            "give prompts of one length, and say so: --equal-lengths (equal_lengths=True)"
+            f"public prefix: prompts are padded at their start, where the prefix is; {batch.advice}"
         )
     if not config.causal:
         raise ConfigError("public prefix: every token of this model sees all others, so nothing comes first")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
+from mpcinfer.counting import count_passes
 from mpcinfer.models.batch import Batch
+from mpcinfer.models.buckets import Buckets
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.public_document import require_digest
 from mpcinfer.prefix.file import load_part
@@ -14,11 +17,13 @@ from mpcinfer.prompts import Text, require_room
 from mpcinfer.public_prefix import PrefixText, private_tokens
 from mpcinfer.roles.bill_notes import fetched_says
 from mpcinfer.roles.client import PrivateClient
+from mpcinfer.roles.lengths import Asked, Lengths, lengths_of
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.sessions.exchange import StepClient
 from mpcinfer.sessions.progress import Progress, Stage
 from mpcinfer.sessions.public_exchange import fetch_public
 from mpcinfer.sessions.session_config import SessionConfig, require_source
+from mpcinfer.sessions.terms import fetch_buckets
 from mpcinfer.suites.registry import suite_of
 from mpcinfer.suites.suite import DEALER
 from mpcinfer.verification import unchecked
@@ -55,6 +60,9 @@ def connect_client(
     equal_lengths: bool = False,
     public_prefix: PrefixText | None = None,
     prefix: str | None = None,
+    buckets: Buckets | None = None,
+    ask_buckets: bool = False,
+    answer_tokens: int | None = None,
 ) -> Generator[PrivateClient]:
     """A session with a server, ended in order when the block ends without an error, or with RangeError.
 
@@ -87,6 +95,13 @@ def connect_client(
             dealer; a batch with `equal_lengths`.
         prefix: the file of an adapter, or of this party's share of one, or the features of one that the
             server has. The server learns which features, and not how many tokens it stands for.
+        buckets: public lengths: prompts are padded at their start to the next of them (`Buckets.of`), so
+            that the server learns that length instead of theirs. It takes the bytes of as many tokens, which
+            the bill says. Over a folder of correlations, to the length that was dealt for instead. None, the
+            default, for exact lengths.
+        ask_buckets: the server says what to pad to (`mpcinfer serve --buckets`), where that is possible.
+        answer_tokens: with buckets and a prompt, `max_new_tokens` of its answer, where that is known: so
+            that the padded prompt is dealt for ahead.
 
     Raises:
         HandshakeFailed: another version, plan, model, digest, key or prefix of either kind at the server, or
@@ -102,15 +117,29 @@ def connect_client(
     if DEALER in suite.helpers:
         require_source(dealer, correlations, insecure_dealer)
 
-    def ready(public: PublicModel) -> SessionConfig:
+    def ready(public: PublicModel, buckets: Buckets | None) -> tuple[SessionConfig, Lengths]:
         require_digest(public, digest)
         known = None if public_prefix is None else public_prefix.of(public)
         before = 0 if known is None else len(known)
         first = 0 if prompt is None else private_tokens(public, known, prompt(public))
+        room = suite.session_context(public.config, max_context)
         if correlations is None:  # which are for as many tokens as they are
-            room = suite.session_context(public.config, max_context)
             require_room(before + first, room, public.config.context)
-        return suite.ready(
+        part = None if prefix is None else load_part(prefix, public, "client")
+        lengths = lengths_of(
+            Asked(
+                plan=plan,
+                public=public,
+                batch=Batch.of(batch, equal_lengths=equal_lengths),
+                max_context=max_context,
+                check_ranges=check_ranges,
+                public_prefix=before,
+                prefix=None if part is None else part.features,
+                folder=correlations is not None,
+            ),
+            buckets,
+        )
+        session_config = suite.ready(
             SessionConfig(
                 plan=plan,
                 public=public,
@@ -119,18 +148,19 @@ def connect_client(
                 correlations=correlations,
                 timeout_s=timeout_s,
                 max_context=max_context,
-                first=0 if drafts else first,
+                first=0 if drafts else lengths.first(public, first, room, answer_tokens),
                 on_progress=on_progress,
                 check_ranges=check_ranges,
                 insecure_dealer=insecure_dealer,
                 shape=shape,
-                batch=Batch.of(batch, equal_lengths=equal_lengths),
+                batch=lengths.batch,
                 public_prefix=known,
-                prefix=None if prefix is None else load_part(prefix, public, "client"),
+                prefix=part,
             )
         )
+        return session_config, lengths
 
-    session_config = None if public is None else ready(public)
+    agreed = None if public is None else ready(public, buckets)
 
     def dial(endpoint: str) -> Channel:
         channel = connect(
@@ -149,17 +179,31 @@ def connect_client(
             seek(dial, server.endpoint, asked, rank=CLIENT, on_wait=waits, patience_s=patience_s)
         )
         notes = [] if check_ranges else [unchecked(plan)]
-        if session_config is None:
-            fetched = fetch_public(link, name=f"the model at {server.endpoint}", pinned=digest)
-            session_config = ready(fetched)
-            notes.append(fetched_says(fetched, digest))
+        theirs = fetch_buckets(link) if ask_buckets else buckets
+        model = public
+        if model is None:
+            model = fetch_public(link, name=f"the model at {server.endpoint}", pinned=digest)
+            notes.append(fetched_says(model, digest))
+        session_config, lengths = agreed if agreed and theirs == buckets else ready(model, theirs)
         session = stack.enter_context(suite.open(link, session_config))
         steps = StepClient(link, session)
-        known = session_config.public_prefix
-        counted = (
-            link.channel if isinstance(link.channel, TcpChannel) else None
-        )  # what a shaped one adds is not
-        client = PrivateClient(session_config.public, steps, counted, notes, known)
+        notes += lengths.notes(session.batch)
+        client = PrivateClient(
+            model,
+            steps,
+            link.channel if isinstance(link.channel, TcpChannel) else None,
+            notes,
+            session_config.public_prefix,
+            lengths.buckets,
+            partial(
+                count_passes,
+                model.config,
+                plan,
+                ranges=model.ranges,
+                max_context=steps.context,
+                check_ranges=check_ranges,
+            ),
+        )
         try:
             yield client
         except RangeError:  # of this answer: the server need not know

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from mpcinfer.models.buckets import DEFAULT_BUCKETS, Buckets
 from mpcinfer.models.prefix_run import OnePrefixRun, PrefixSource, run_prefix
 from mpcinfer.models.public import PublicModel
 from mpcinfer.prefix.part import PrefixPart
@@ -16,6 +17,7 @@ from mpcinfer.sessions.exchange import serve_steps
 from mpcinfer.sessions.public_exchange import MOST_FIRST_BYTES, give_public
 from mpcinfer.sessions.session_config import IDLE_S, SessionConfig, require_source
 from mpcinfer.sessions.step_limits import UNLIMITED, StepLimits
+from mpcinfer.sessions.terms import give_buckets
 from mpcinfer.suites.registry import disclosures, suite_of
 from mpcinfer.suites.suite import DEALER
 from parties.admission import answer_here
@@ -51,6 +53,7 @@ def serve_sessions(
     shape: Shape | None = None,
     public_prefix: PrefixText | None = None,
     prefix: PrefixPart | None = None,
+    buckets: Buckets = DEFAULT_BUCKETS,
 ) -> None:
     """Serves sessions until the process is ended, or one with `once`.
 
@@ -73,14 +76,17 @@ def serve_sessions(
             have another, or none, are refused.
         shape: all connections behave like slower ones, which the others must have, too; to measure with.
         prefix: what this server has of what every query sees besides; clients must have the same features.
+        buckets: lengths that clients are asked to pad prompts to; they decide.
 
     Raises:
-        ConfigError: the endpoint, the model or the public prefix cannot be used.
+        ConfigError: the endpoint, the model or the public prefix cannot be used, or buckets would tell
+            lengths.
         RangeError: keys or values of the prefix leave their calibrated ranges.
         InsecureRefused: neither dealer nor correlations, and not asked for.
         MpcInferError: with `once`, whatever ended the session.
     """
     suite = suite_of(plan)
+    buckets.require_coarse()
     if DEALER in suite.helpers:
         require_source(dealer, correlations, insecure_dealer)
     known = None if public_prefix is None else public_prefix.of(public)
@@ -101,6 +107,7 @@ def serve_sessions(
             public_prefix=known,
             prefix_run=prefix_run,
             prefix=prefix,
+            buckets=buckets,
         )
     )
     if prefix_run is not None and not once:
@@ -137,6 +144,8 @@ def say_what_is_served(session_config: SessionConfig, listen: str, say: Say) -> 
     say(f"server: clients get {what_clients_get(public)}; digest {public.digest()}")
     if known is not None:
         say(f"server: every prompt follows a public prefix of {len(known):,} tokens, run here in the clear")
+    buckets = session_config.buckets or DEFAULT_BUCKETS
+    say(f"server: clients are asked to pad prompts to these numbers of tokens: {buckets}")
     for disclosure in disclosures(plan):
         say(f"server: {disclosure}")
 
@@ -151,13 +160,15 @@ def prefix_source(
 def serve_channel(channel: Channel, session_config: SessionConfig, limits: StepLimits = UNLIMITED) -> Bill:
     """Serves one session over a connected channel, which is closed at the end; the server's bill.
 
-    A client that has nothing of the model is given its public part first.
+    A client that asks is told what to pad prompts to, and one that has nothing of the model is given its
+    public part, first.
 
     Raises:
         AdmissionRefused: the session went beyond a limit; the client was told.
     """
     with Link(channel, Meter(), SERVER) as link:
         answer_here(link, MOST_FIRST_BYTES)
+        give_buckets(link, session_config.buckets or DEFAULT_BUCKETS)
         give_public(link, session_config.public)
         with suite_of(session_config.plan).open(link, session_config) as session:
             return serve_steps(link, session, session_config.idle_s, limits)

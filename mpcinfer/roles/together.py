@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from mpcinfer.models.attention_state import FeatureMap
 from mpcinfer.models.batch import Batch
+from mpcinfer.models.buckets import Buckets
 from mpcinfer.models.find import find_model
 from mpcinfer.plans import named_plan
 from mpcinfer.public_prefix import PrefixText
@@ -50,6 +51,8 @@ def private(
     equal_lengths: bool = False,
     public_prefix: PrefixText | None = None,
     prefix: str | None = None,
+    buckets: Buckets | None = None,
+    answer_tokens: int | None = None,
 ) -> Generator[PrivateClient]:
     """A client connected to a server, and to a dealer where the plan has one, as processes on this machine.
 
@@ -61,9 +64,8 @@ def private(
         plan, choices: a preset or a plan file, and `operation=protocol` replacements.
         timeout_s: longest silence of a peer.
         insecure_dealer: the server is its own dealer and could decrypt everything; to measure with.
-        max_context, drafts, digest, on_progress, check_ranges, batch, equal_lengths, public_prefix: as for
-            `connect_client`.
-        max_context, drafts, digest, on_progress, check_ranges, batch, equal_lengths: as for `connect_client`.
+        max_context, drafts, digest, on_progress, check_ranges, batch, equal_lengths, public_prefix, buckets,
+            answer_tokens: as for `connect_client`.
         prefix: an adapter, which the client has whole.
         prompt: the first prompt, of a batch the longest, where it is known: correlations for as many tokens
             are dealt while masked weights are on their way.
@@ -113,6 +115,8 @@ def private(
             batch=Batch.of(batch, equal_lengths=equal_lengths),
             public_prefix=public_prefix,
             prefix=prefix,
+            buckets=buckets,
+            answer_tokens=answer_tokens,
         )
         try:
             with _client(others, model, plan, choices, settings) as client:
@@ -138,6 +142,8 @@ class _Settings:
     batch: Batch
     public_prefix: PrefixText | None
     prefix: str | None
+    buckets: Buckets | None
+    answer_tokens: int | None
 
 
 def _features(prefix: str) -> str:
@@ -195,6 +201,8 @@ def _client(
             equal_lengths=not settings.batch.padded,
             public_prefix=settings.public_prefix,
             prefix=settings.prefix,
+            buckets=settings.buckets,
+            answer_tokens=settings.answer_tokens,
         ) as client,
     ):
         yield client

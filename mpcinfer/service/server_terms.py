@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mpcinfer.models.buckets import DEFAULT_BUCKETS, Buckets
 from mpcinfer.models.load import load_model, load_public
 from mpcinfer.models.prefix_run import OnePrefixRun
 from mpcinfer.plans import plan_from
@@ -38,6 +39,7 @@ class ServerTerms:
         dealer: endpoint and public key; None where correlations come from elsewhere.
         correlations: a folder of them.
         public_prefix: its text, and whether it is a system message.
+        buckets: lengths that clients are asked to pad prompts to.
         prefix: a file of this party's part of an adapter, or its features.
         shaped: the network that connections behave like, as `Shape.to_text` says it.
         context, prompt_tokens, session_tokens, session_s: as in `StepLimits`.
@@ -58,6 +60,7 @@ class ServerTerms:
     insecure_dealer: bool = False
     shaped: str | None = None
     public_prefix: tuple[str, bool] | None = None
+    buckets: tuple[int, ...] = DEFAULT_BUCKETS.sizes
     prefix: str | None = None
     context: int | None = None
     prompt_tokens: int | None = None
@@ -73,7 +76,7 @@ class ServerTerms:
     def from_document(cls, document: Mapping[str, Any]) -> ServerTerms:
         """Of `to_document`."""
         fields = dict(document)
-        for name in ("dealer", "public_prefix"):
+        for name in ("dealer", "public_prefix", "buckets"):
             fields[name] = None if fields[name] is None else tuple(fields[name])
         return cls(**fields)
 
@@ -91,6 +94,17 @@ class ServerTerms:
     def shape(self) -> Shape | None:
         """What `shaped` says."""
         return None if self.shaped is None else Shape.from_text(self.shaped)
+
+    @property
+    def asked_buckets(self) -> Buckets:
+        """What `buckets` says.
+
+        Raises:
+            ConfigError: they are none, or so close that they would tell lengths.
+        """
+        asked = Buckets(self.buckets)
+        asked.require_coarse()
+        return asked
 
     def session_config(self, weights: Callable[[Callable[[], Weights]], Weights]) -> SessionConfig:
         """A configuration for sessions, not `ready` yet.
@@ -122,6 +136,7 @@ class ServerTerms:
             insecure_dealer=self.insecure_dealer,
             shape=self.shape,
             public_prefix=prefix,
+            buckets=self.asked_buckets,
             prefix_run=None if prefix is None else OnePrefixRun(prefix_source(public, own, prefix)),
             prefix=None if self.prefix is None else load_part(self.prefix, public, "server"),
         )

@@ -47,7 +47,7 @@ def fetch_public(link: Link, *, name: str, pinned: str | None = None) -> PublicM
         link.send_document({"version": PROTOCOL_VERSION}, PUBLIC_LABEL)
         answer = link.recv_document(PUBLIC_LABEL, MOST_HEAD_BYTES + _MOST_REQUEST_BYTES)
         raw = answer.get("head")
-        _require_version(answer)
+        require_version(answer)
         if not isinstance(raw, bytes):
             raise PeerMismatch(f"{_SOURCE} has no head")
         try:
@@ -74,7 +74,7 @@ def give_public(link: Link, public: PublicModel) -> bool:
         return False
     meter = link.meter
     with meter.phase(Phase.CONTROL), meter.span("session", "control"), meter.span("public", "control"):
-        _require_version(link.recv_document(PUBLIC_LABEL, _MOST_REQUEST_BYTES))
+        require_version(link.recv_document(PUBLIC_LABEL, _MOST_REQUEST_BYTES))
         text = np.frombuffer(public.text(), np.uint8)
         link.send_document({"version": PROTOCOL_VERSION, "head": public.head()}, PUBLIC_LABEL)
         for start in range(0, len(text), _CHUNK_BYTES):
@@ -91,7 +91,8 @@ def _text(link: Link, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _require_version(document: dict[str, object]) -> None:
+def require_version(document: dict[str, object]) -> None:
+    """Raises HandshakeFailed where a peer's first document is of another protocol version."""
     version = document.get("version")
     if version != PROTOCOL_VERSION:
         raise HandshakeFailed(f"protocol version: expected {PROTOCOL_VERSION}, got {version!r}")

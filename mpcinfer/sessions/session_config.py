@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from mpcinfer.models.batch import SINGLE, Batch
+from mpcinfer.models.buckets import Buckets
 from mpcinfer.models.prefix_run import PrefixSource
 from mpcinfer.models.public import PublicModel
 from mpcinfer.prefix.part import PrefixPart
@@ -54,6 +55,7 @@ class SessionConfig:
         first: how many tokens the client's first pass will have, 0 where it does not know: it may be dealt
             for while the session is set up.
         batch: sequences of every pass; the client decides.
+        buckets: what the server asks clients to pad prompts to, who decide; None at the client.
         on_progress: is told how far the dealing is, now and then, from any thread.
         check_ranges: every pass is evaluated twice, and the client told where a value left its range; the
             same at both parties (the handshake sees to it).
@@ -81,6 +83,7 @@ class SessionConfig:
     max_context: int | None = None
     first: int = 0
     batch: Batch = SINGLE
+    buckets: Buckets | None = None
     on_progress: Callable[[Progress], None] | None = None
     check_ranges: bool = False
     shape: Shape | None = None

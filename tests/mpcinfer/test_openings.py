@@ -95,6 +95,11 @@ def test_so_has_every_frame_of_a_padded_batch(config: ModelConfig, plan: str) ->
     frames_with_reasons(config, PLANS[plan], check_ranges=False, batch=Batch(2, padded=True))
 
 
+@pytest.mark.parametrize("plan", ["fss", "crypten", "two-party"])
+def test_so_has_every_frame_of_a_padded_prompt(plan: str) -> None:
+    frames_with_reasons(GPT2, PLANS[plan], check_ranges=False, batch=Batch(1, padded=True))
+
+
 def test_so_has_every_frame_where_ranges_are_checked() -> None:
     opened = frames_with_reasons(GPT2, PLANS["fss"], check_ranges=True)
     outputs = [label for label in opened if label.endswith("/output")]
@@ -131,7 +136,7 @@ def frames_of(
 
     def use(steps: StepClient) -> None:
         if batch.padded:
-            steps.pad([0, 2])
+            steps.pad([0, 2][-batch.size :])
         steps.step([1, 2, 3] * batch.size, 1 if batch.several else 2)
         if batch.several and model.config.causal:
             steps.step([4] * batch.size)

@@ -12,7 +12,4 @@ def require_maskable(plan: Plan, config: ModelConfig, batch: Batch) -> None:
     """Raises ConfigError where the model's attention, or the plan's, cannot leave out padding."""
     batch.require_maskable(config)
     if batch.padded and plan.choices["softmax"] == "stock":
-        raise ConfigError(
-            "softmax=stock: prompts of different lengths need softmax=tree; give prompts of one length, and "
-            "say so: --equal-lengths (equal_lengths=True)"
-        )
+        raise ConfigError(f"softmax=stock: padded prompts need softmax=tree; {batch.advice}")

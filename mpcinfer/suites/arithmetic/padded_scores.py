@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from mpcinfer.models.batch import advice
 from mpcinfer.models.padding import is_padding
 from parties.errors import RangeError
 from parties.meter import CLIENT
@@ -41,8 +42,7 @@ def without_padding(
     if spread + apart > max_spread:
         raise RangeError(
             f"{key}: padding would be up to {spread + apart:.4g} below the largest score, the plan's "
-            f"softmax holds {max_spread:.4g}; give prompts of one length, and say so: "
-            "--equal-lengths (equal_lengths=True)"
+            f"softmax holds {max_spread:.4g}; {advice(sequences)}"
         )
     added = None
     if padding is not None:

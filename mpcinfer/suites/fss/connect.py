@@ -141,7 +141,7 @@ def _dealt_batch(link: Link, store: Store, wanted: Batch) -> Batch:
             f"batch: {store.folder} was dealt for passes of {dealt.size} prompts, not for {wanted.size}: "
             f"deal for as many, --batch {wanted.size}"
         )
-    if wanted.padded and not dealt.padded:
+    if wanted.padded and not dealt.padded and wanted.several:  # a single one can be as long as was dealt
         raise ConfigError(
             f"{store.folder} was dealt for prompts of one length: say so (--equal-lengths, "
             "equal_lengths=True), or deal without --equal-lengths"

@@ -60,7 +60,9 @@ def require_features(
             "where elu takes a comparison and an exponential (`mpcinfer prefix --help`)"
         )
     if padded:
-        raise ConfigError("a prefix goes with prompts of one length: say so (--equal-lengths)")
+        raise ConfigError(
+            "a prefix goes with prompts that are not padded: say so (--equal-lengths, of one --exact-lengths)"
+        )
     if config.patterns:
         raise ConfigError("a prefix is read by every row of all heads: not with patterns of keys")
     check_features(features, config.attention, config.power)

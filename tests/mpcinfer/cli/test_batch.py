@@ -46,6 +46,9 @@ def test_a_batch_costs_the_rounds_of_one_and_is_refused_by_name() -> None:
     # Bits are packed by messages, which end on whole bytes: eight may take a few bytes less than eight ones.
     assert 8 * online[0] * 0.999 <= online[1] <= 8 * online[0]
     assert online[1] < online[2] < 1.1 * online[1]
+    padded = json.loads(run(*options, "--pad"))
+    assert padded["rounds"] == one["rounds"]
+    assert online[0] < padded["online_bytes_to_client"] < 1.1 * online[0]
     for command, said in (
         (["cost", "tiny-power4", "--tokens", "8", "--batch", "8"], "attention=power"),
         (["cost", "tiny-python", "--tokens", "8", "--batch", "8", "--speculate", "2"], "speculate"),

@@ -76,6 +76,9 @@ def test_what_a_used_up_folder_says_makes_more() -> None:
         together = Batch.of(4, equal_lengths=equal_lengths)
         given = parse(shlex.split(again("tiny-python", "fss", [], 5, 3, 2, together))[1:])
         assert Batch.of(given["batch"], equal_lengths=given["equal_lengths"]) == together
+    padded = Batch.of(1, equal_lengths=False, pad=True)
+    given = parse(shlex.split(again("tiny-python", "fss", [], 5, 3, 2, padded))[1:])
+    assert (given["batch"], given["pad"]) == (1, True)
 
 
 def test_entropies_of_a_text() -> None:
