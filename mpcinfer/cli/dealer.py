@@ -29,6 +29,8 @@ def dealer(
 
         mpcinfer dealer --key keys/dealer.secret --server-key keys/server.public \\
             --client-key keys/client.public
+
+    What a dealer with a store has: [bold]mpcinfer dealer status --store FOLDER[/bold]
     """
     from mpcinfer.cli.progress import announce
     from mpcinfer.roles.dealer import deal_sessions

@@ -17,7 +17,7 @@ from pathlib import Path
 from parties.errors import ConfigError
 
 VERSION = 1
-_BUSY_S = 60.0
+_BUSY_S = 30.0
 _SCHEMA = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value REAL);
 CREATE TABLE pairs (

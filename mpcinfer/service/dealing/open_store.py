@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import TypeVar
 
 from mpcinfer.service.dealing import quota
 from mpcinfer.service.dealing.bundles import Bundles, Recovered
@@ -28,6 +28,7 @@ from parties.errors import AdmissionRefused, ConfigError
 LEDGER = "ledger.sqlite"
 _BUNDLES, _OWNERS = "bundles", "owners"
 _MOST_NOTES = 200
+_S = TypeVar("_S", bound="OpenStore")
 
 
 def _quiet(text: str) -> None:
@@ -54,14 +55,14 @@ class OpenStore:
 
     @classmethod
     def open(
-        cls,
+        cls: type[_S],
         folder: Path,
         *,
         budget_bytes: int,
         quota_bytes: int | None = None,
         expiry_s: float = 7 * 86_400.0,
         say: Callable[[str], None] = _quiet,
-    ) -> Self:
+    ) -> _S:
         """Opens a store, or makes one.
 
         Args:
@@ -157,7 +158,7 @@ class OpenStore:
         self._owner.close()
         self.ledger.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self: _S) -> _S:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -42,7 +42,9 @@ class StockedSession(Stock):
             self._used = self._store.used_bytes(self._pair.client)
         except ConfigError as error:
             self._store.note(f"what a client had is not known: {error}")
-        self._require_quota()
+        most = self._store.quota_bytes
+        if most is not None and self._used >= most:
+            raise self._store.over_quota(self._pair.client, self._used)
 
     def take(self, suite: str, program: Mapping[str, Any], tokens: int) -> Path | None:
         self._program, self._tokens = ProgramText.of(suite, program), tokens
@@ -80,7 +82,10 @@ class StockedSession(Stock):
         self._unbooked += frame.payload_bytes
         if self._unbooked >= BOOKED_BYTES:
             self._book()
-        self._require_quota()
+        most = self._store.quota_bytes
+        if most is not None and self._used + self._unbooked > most:
+            self._book()
+            raise self._store.over_quota(self._pair.client, self._used + self._unbooked)
 
     def close(self) -> None:
         """Books what is not booked yet, ends the bundle, and learns; never raises."""
@@ -106,8 +111,3 @@ class StockedSession(Stock):
             self._used = self._store.used_bytes(self._pair.client)
         except ConfigError as error:
             self._store.note(f"{self._unbooked:,} bytes could not be booked: {error}")
-
-    def _require_quota(self) -> None:
-        most = self._store.quota_bytes
-        if most is not None and self._used + self._unbooked >= most:
-            raise self._store.over_quota(self._pair.client, self._used + self._unbooked)
