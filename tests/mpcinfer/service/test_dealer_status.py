@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mpcinfer.cli.main import app
-from mpcinfer.service.dealing.store import status_of
+from mpcinfer.service.dealing.store import DealerStore, status_of
 from parties.errors import ConfigError
 from tests.mpcinfer.service import taking
 
@@ -16,7 +16,7 @@ RUNNER = CliRunner(env={"COLUMNS": "200"})
 
 
 def test_status_shows_pairs_kinds_and_bundles(tmp_path: Path) -> None:
-    with taking.opened(tmp_path) as store:
+    with DealerStore.open(tmp_path, budget_bytes=1 << 20) as store:
         taking.want(store)
         for _ in range(3):
             assert taking.deal(store)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
+from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.dealer import deal_session
 from mpcinfer.service.dealing.store import DealerStore
-from mpcinfer.sessions.exchange import StepClient
-from mpcinfer.sessions.session_config import announce
+from mpcinfer.sessions.addresses import Address
+from mpcinfer.sessions.exchange import StepClient, serve_steps
+from mpcinfer.sessions.session_config import SessionConfig, announce
+from mpcinfer.suites.fss import connect
 from mpcinfer.suites.registry import SUITES, get_plan
 from mpcinfer.suites.stock import Schedule
 from parties.bill import Bill
 from parties.errors import AdmissionRefused, ConfigError
+from parties.handshake import Session
 from parties.link import Link
 from parties.meter import CLIENT
 from protocols.additive.crypten.executor import crypten_executor
-from tests.mpcinfer.roles.test_fss_sessions import PROMPT, Reference, small
+from protocols.fss.preprocessing.dealer_bundle import DealerBundle
+from tests.mpcinfer.roles.test_fss_sessions import EXACT, PROMPT, Reference, small
 from tests.mpcinfer.service.stored_sessions import (
     ANSWER,
     CLIENT_KEY,
@@ -32,6 +39,7 @@ from tests.mpcinfer.service.stored_sessions import (
     states,
     stored,
     talk,
+    use_answer,
 )
 from tests.mpcinfer.three_parties import run_three
 
@@ -52,13 +60,22 @@ def totals(bill: Bill) -> list[int]:
     return [getattr(bill.total, name) for name in BYTES]
 
 
-@pytest.fixture
-def filled(tmp_path: Path) -> DealerStore:
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store that had one session, and has a bundle for the next like it."""
-    store = opened(tmp_path / "store")
-    require_right(talk(stored(store)).logits)
-    refilled(store)
-    return store
+    folder = tmp_path_factory.mktemp("example") / "store"
+    with opened(folder) as store:
+        require_right(talk(stored(store)).logits)
+        refilled(store)
+    return folder
+
+
+@pytest.fixture
+def filled(example: Path, tmp_path: Path) -> Generator[DealerStore]:
+    """A copy of it, which nobody should make but a test."""
+    shutil.copytree(example, tmp_path / "store")
+    with opened(tmp_path / "store") as store:
+        yield store
 
 
 def test_a_session_from_a_bundle_is_as_one_dealt_live(filled: DealerStore) -> None:
@@ -76,14 +93,62 @@ def test_a_session_from_a_bundle_is_as_one_dealt_live(filled: DealerStore) -> No
 
 
 def test_two_bundles_have_nothing_in_common(filled: DealerStore) -> None:
-    require_right(talk(stored(filled)).logits)
-    refilled(filled, 2)
-    contents = [
-        (path / name).read_bytes()
-        for path in (filled.folder / "bundles").iterdir()
-        for name in ("server.gates", "client.gates", "server.linear")
+    """Neither seeds, those of the weights' masks with them, nor correlations."""
+    with filled.ledger.transaction() as tx:
+        tx.execute("INSERT INTO sessions SELECT kind, at + 1, passes, then_tokens, then_rows FROM sessions")
+    refilled(filled)
+    bundles = [DealerBundle(path) for path in (filled.folder / "bundles").iterdir()]
+    assert len(bundles) == 2
+    secrets = [
+        secret
+        for bundle in bundles
+        for seeds in (bundle.seeds.server, bundle.seeds.client)
+        for secret in (seeds.main, seeds.weights)
+        if secret
     ]
-    assert len(set(contents)) == 6
+    digests = [digest for bundle in bundles for run in bundle.runs for digest in run.digests]
+    hashes = {bundle.seeds.server.hash for bundle in bundles}
+    assert len(secrets) == len(set(secrets)) == 6
+    assert len(digests) == len(set(digests)) == 18
+    assert len(hashes) == 2
+    for bundle in bundles:
+        bundle.close()
+
+
+def test_a_party_says_what_its_first_pass_is(filled: DealerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`fss_session` with a dealer, whose connection is a thread's here."""
+    public, to_dealer = PublicModel.of(small()), dict[object, Link]()
+
+    @contextmanager
+    def dealer_link(session: Session, *rest: object) -> Generator[Link]:
+        yield to_dealer[session.mine.role]
+
+    monkeypatch.setattr(connect, "dealer_link", dealer_link)
+
+    def party(link: Link, dealer: Link) -> object:
+        to_dealer["client" if link.rank else "server"] = dealer
+        own = None if link.rank else dict(small().weights)
+        asked = len(PROMPT) if link.rank else 0
+        nowhere = Address("tcp://nowhere", "")
+        with connect.fss_session(
+            link,
+            SessionConfig(
+                plan=EXACT, public=public, weights=own, dealer=nowhere, max_context=ROOM, first=asked
+            ),
+        ) as session:
+            if link.rank == 0:
+                return serve_steps(link, session)
+            steps = StepClient(link, session)
+            logits = use_answer(steps)
+            steps.finish()
+            steps.part()
+            return logits
+
+    lines = list[object]()
+    deal = stored(filled)
+    outcome = run_three(lambda server, client: lines.append(deal(server, client)), party, party)
+    require_right(outcome.client)  # type: ignore[arg-type]
+    assert "3 passes, 3 of them dealt ahead" in str(lines[0])
 
 
 def _flip(path: Path) -> None:
