@@ -207,6 +207,18 @@ def test_a_rewound_session_leaves_its_bundle(filled: DealerStore) -> None:
         assert torch.equal(got, other)
 
 
+def test_a_session_that_ends_in_the_middle_has_used_its_bundle(filled: DealerStore) -> None:
+    def use(steps: StepClient) -> list[torch.Tensor]:
+        steps.step(PROMPT)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        talk(stored(filled), use)
+    assert states(filled) == {"spent": 1}
+    assert not bundle_folders(filled)
+    assert len(rows(filled, "SELECT * FROM uses")) == 1
+
+
 def test_a_session_that_announces_nothing_or_something_else_takes_no_bundle(filled: DealerStore) -> None:
     require_right(talk(stored(filled), first=0).logits)
     require_right(talk(stored(filled), _another_prompt, first=3).logits, [PROMPT[:3]])
