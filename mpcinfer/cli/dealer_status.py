@@ -1,4 +1,4 @@
-"""`mpcinfer dealer status`: what a dealer's store has, for whom, and what became of the rest."""
+"""`mpcinfer dealer status --store FOLDER`: what a dealer's store has, for whom, and what became of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAME = "status"
 
 
 class DealerCommand(TyperCommand):
-    """`mpcinfer dealer`, which deals, and `mpcinfer dealer status`, which needs none of its options."""
+    """`mpcinfer dealer`, which deals, and `status` under it, which needs none of its options."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """What is run: see `typer.core.TyperCommand`."""

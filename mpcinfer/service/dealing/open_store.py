@@ -136,7 +136,7 @@ class OpenStore:
         return recovered
 
     def note(self, text: str) -> None:
-        """Keeps something for `mpcinfer dealer status`, and says it; never raises."""
+        """Keeps something for `mpcinfer dealer status --store FOLDER`, and says it; never raises."""
         self._say(text)
         with suppress(ConfigError), self.ledger.transaction() as tx:
             tx.execute("INSERT INTO notes VALUES (?, ?)", (self.now(), text))
