@@ -40,6 +40,8 @@ def dealer(
         mpcinfer dealer --key keys/dealer.secret --server-key keys/server.public \\
             --client-key keys/client.public
         mpcinfer dealer --key keys/dealer.secret --servers keys/servers --clients keys/clients
+
+    What a dealer with a store has: [bold]mpcinfer dealer status --store FOLDER[/bold]
     """
     from mpcinfer.cli.progress import announce, noted
     from mpcinfer.roles.dealer import deal_sessions

@@ -16,6 +16,7 @@ from mpcinfer.cli.chat import chat
 from mpcinfer.cli.cost import cost
 from mpcinfer.cli.deal import deal
 from mpcinfer.cli.dealer import dealer
+from mpcinfer.cli.dealer_status import DealerCommand
 from mpcinfer.cli.demo import demo
 from mpcinfer.cli.doctor import doctor
 from mpcinfer.cli.entropy import entropy
@@ -88,7 +89,7 @@ for command in (
     *(train, entropy, calibrate, fold, sparsify, publish, reweight),
     report,
 ):
-    app.command()(command)
+    app.command(cls=DealerCommand if command is dealer else None)(command)
 app.add_typer(listed, name="list")
 app.add_typer(keys, name="keys")
 app.add_typer(bench, name="bench")

@@ -11,6 +11,7 @@ from mpcinfer.sessions.session_config import DEAL_SESSION
 from mpcinfer.suites.registry import SUITES
 from parties.admission import answer_here
 from parties.channel import Channel
+from mpcinfer.suites.suite import Document, Suite
 from parties.errors import HandshakeFailed, MpcInferError, PeerMismatch, PeerTimeout
 from parties.handshake import MOST_HELLO_BYTES, Hello, shake_hands
 from parties.link import Link
@@ -119,6 +120,12 @@ def deal_session(server: Link, client: Link) -> str:
         PeerMismatch: they want a suite that there is none of, or what that suite's dealer refuses.
         PeerClosed, PeerTimeout: a party went away or said nothing before the channel's deadline.
     """
+    suite, wanted = wanted_session(server, client)
+    return suite.deal(server, client, wanted)
+
+
+def wanted_session(server: Link, client: Link) -> tuple[Suite, Document]:
+    """What both parties want to be dealt for: a suite, and all that they said; raises as `deal_session`."""
     wanted, other = (link.recv_document(DEAL_SESSION) for link in (server, client))
     if wanted != other:
         differ = sorted(key for key in {*wanted, *other} if wanted.get(key) != other.get(key))
@@ -126,4 +133,4 @@ def deal_session(server: Link, client: Link) -> str:
     suite = SUITES.get(str(wanted.get("suite")))
     if suite is None:
         raise PeerMismatch(f"no suite {wanted.get('suite')!r}; there are {', '.join(SUITES)}")
-    return suite.deal(server, client, wanted)
+    return suite, wanted

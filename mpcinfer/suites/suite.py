@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
+    from mpcinfer.suites.stock import Schedule, Stock
     from mpcinfer.suites.task import Place, Task, TaskResult
     from parties.bill import Bill
     from parties.link import Link
@@ -302,6 +303,44 @@ class Suite(ABC):
             PeerClosed, PeerTimeout: a party went away or said nothing before the channel's deadline.
         """
         raise PeerMismatch(f"the suite {self.name} takes no dealer")
+
+    def deal_from(self, server: Link, client: Link, document: Document, stock: Stock) -> str:
+        """As `deal`, from what was dealt ahead where there is some: the parties see no difference but speed.
+
+        A suite that deals nothing ahead deals as ever.
+
+        Raises:
+            ConfigError: what was dealt ahead cannot be read, in the middle of a run.
+        """
+        return self.deal(server, client, document)
+
+    def most_bundle_bytes(self, program: Document, schedule: Schedule) -> int:
+        """What a bundle takes on disk, or somewhat more; it is counted on shapes.
+
+        Args:
+            program: as of `Stock.take`.
+
+        Raises:
+            ConfigError: the suite deals nothing ahead to a dealer's store.
+            PeerMismatch: the program is none of this version.
+        """
+        raise ConfigError(f"the suite {self.name} deals nothing ahead to a dealer's store")
+
+    def deal_bundle(
+        self, program: Document, schedule: Schedule, folder: Path, proceed: Callable[[], bool]
+    ) -> int | None:
+        """Deals a bundle, for one conversation of one pair, into an empty folder.
+
+        Args:
+            proceed: is asked before every pass; False gives the bundle up.
+
+        Returns:
+            How many bytes it takes; None where it was given up.
+
+        Raises:
+            ConfigError: as `most_bundle_bytes`; or a full disk, whose error is the cause.
+        """
+        raise ConfigError(f"the suite {self.name} deals nothing ahead to a dealer's store")
 
     def deal_ahead(self, plan: Plan, config: ModelConfig, ranges: Mapping[str, float], job: Ahead) -> None:
         """Writes correlations for conversations to come: `out`/server for the server, `out`/client for the

@@ -22,6 +22,7 @@ from mpcinfer.suites.fss.program import Program
 from mpcinfer.suites.fss.public_prefix import encoded_prefix
 from mpcinfer.suites.fss.range_check import AGREED, for_check
 from mpcinfer.suites.fss.session import FssPrivateSession
+from mpcinfer.suites.fss.stored_dealing import FIRST
 from mpcinfer.suites.fss.weights import encoded
 from mpcinfer.suites.fss.widths import Widths
 from parties.errors import ConfigError, PeerMismatch
@@ -67,7 +68,8 @@ def fss_session(link: Link, session_config: SessionConfig) -> Generator[PrivateS
 def _with_dealer(link: Link, session_config: SessionConfig) -> Generator[PrivateSession]:
     """1. Handshake with the peer.  2. The client says how many tokens the session has room for, how many
     its first pass has, and of how many sequences passes are.  3. The dealer hears of plan, model, ranges,
-    maximum context and sequences from both, and deals that pass while  4. masked weights go to the client.
+    maximum context, sequences and the first pass from both, and deals that pass while  4. masked weights go
+    to the client.
     """
     checked = AGREED if session_config.check_ranges else ""
     checked += agreement_of(session_config.prefix)
@@ -78,7 +80,7 @@ def _with_dealer(link: Link, session_config: SessionConfig) -> Generator[Private
         agreed, session_config.dealer, session_config.keys, session_config.timeout_s, session_config.shape
     ) as dealer:
         program, first = agreed_program(link, session_config)
-        announce(dealer, NAME, **program.to_document())
+        announce(dealer, NAME, **program.to_document(), **({FIRST: first} if first else {}))
         assert link.rank is not None
         source = DealerSource(link.rank, dealer, on_bytes=lambda count: tally.add(dealt_bytes=count))
         with closing(source):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,7 +38,15 @@ class Writers:
     linear: Writer
 
 
-class ModelDealer:
+class RunDealer(ABC):
+    """Where the correlations of a session's runs come from."""
+
+    @abstractmethod
+    def deal(self, number: int, run: RunShape, writers: Writers) -> Dealt:
+        """Writes the correlations of one run, the next of the session."""
+
+
+class ModelDealer(RunDealer):
     """Deals the runs of a model in order. Of its cache of keys and values it has the masks.
 
     Args:
@@ -129,9 +138,22 @@ def serve_fss(
         PeerClosed, PeerTimeout: a party went away or said nothing before the channel's deadline.
     """
     seeds = DealerSeeds.fresh(randomness or SystemRandom())
+    send_seeds(server, client, seeds)
+    return serve_runs(
+        server, client, ModelDealer(program, seeds), program.max_context, window_bytes=window_bytes
+    )
+
+
+def send_seeds(server: Link, client: Link, seeds: DealerSeeds) -> None:
+    """To each party its own."""
     seeds.server.send(server)
     seeds.client.send(client)
-    dealer = ModelDealer(program, seeds)
+
+
+def serve_runs(
+    server: Link, client: Link, dealer: RunDealer, max_context: int, *, window_bytes: int = WINDOW_BYTES
+) -> tuple[int, int]:
+    """The runs of a session whose seeds are sent; as `serve_fss`."""
     boxes = [Outbox(link, window_bytes=window_bytes) for link in (server, client)]
     writers = Writers(
         server=boxes[SERVER].writer(Part.GATES),
@@ -140,7 +162,7 @@ def serve_fss(
     )
     number = total = 0
     while True:
-        runs = _next_runs(server, client, number, program.max_context)
+        runs = _next_runs(server, client, number, max_context)
         if runs is None:
             return number, total
         for run in runs:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
+    from mpcinfer.suites.stock import Schedule, Stock
     from mpcinfer.suites.task import Place, Task, TaskResult
     from parties.bill import Bill
     from parties.link import Link
@@ -188,6 +189,23 @@ class FssSuite(Suite):
 
         runs, size = serve_fss(server, client, Program.from_document(document))
         return f"{runs:,} passes, {size:,} bytes"
+
+    def deal_from(self, server: Link, client: Link, document: Document, stock: Stock) -> str:
+        from mpcinfer.suites.fss.stored_dealing import serve_stocked
+
+        return serve_stocked(server, client, document, stock)
+
+    def most_bundle_bytes(self, program: Document, schedule: Schedule) -> int:
+        from mpcinfer.suites.fss.stored_dealing import most_bundle_bytes
+
+        return most_bundle_bytes(program, schedule)
+
+    def deal_bundle(
+        self, program: Document, schedule: Schedule, folder: Path, proceed: Callable[[], bool]
+    ) -> int | None:
+        from mpcinfer.suites.fss.stored_dealing import deal_bundle
+
+        return deal_bundle(program, schedule, folder, proceed)
 
     def deal_ahead(self, plan: Plan, config: ModelConfig, ranges: Mapping[str, float], job: Ahead) -> None:
         from mpcinfer.suites.fss.deal_to_disk import deal_to_disk
