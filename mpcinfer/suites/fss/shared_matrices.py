@@ -1,7 +1,7 @@
 """Encoded weights for all sessions of a server, in the fraction bits of every maximum context that is likely.
 
 Most weights have the same fraction bits in all sessions, and are there once. Those around attention have a
-few choices; smollm2-135m-instruct takes 38 % more than for one context. What is missing, a session encodes
+few choices; smollm2-135m-instruct takes a quarter more than for one context. What is missing, a session encodes
 for itself (`connect`), and it alone.
 """
 

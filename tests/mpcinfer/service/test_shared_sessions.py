@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from mpcinfer.models.public import PublicModel
 from mpcinfer.service.shared_weights import SharedWeights
 from mpcinfer.sessions.exchange import StepClient, serve_steps
 from mpcinfer.sessions.session_config import SessionConfig
+from mpcinfer.suites.fss import connect
+from mpcinfer.suites.fss.connect import checked_weights
 from mpcinfer.suites.registry import get_plan, suite_of
 from mpcinfer.suites.requests import Ahead
 from parties.link import Link
 from parties.threads import run_two_threads
+from protocols.fss.preprocessing.matrix import Matrix
 from protocols.plan import Plan
 from tests.mpcinfer.test_fss_models import LLAMA
 from tests.mpcinfer.test_private_models import GPT2
@@ -92,6 +96,35 @@ def test_a_session_over_mapped_weights_is_one_over_its_own(
         found.append(
             logits_of(over(make(model, FSS[plan]), folder / "server"), over(client, folder / "client"))
         )
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_a_session_makes_what_is_not_shared_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here a matrix that somebody took out; the float weights are loaded once, and not kept."""
+    model, loaded, made = model_of(SMALL), list[bool](), list[object]()
+    session_config, missing = mapped(model, EXACT), "layer0.ffn.in.weight"
+    assert session_config.encoded is not None
+    left = {name: each for name, each in session_config.encoded.items() if not name.startswith(missing)}
+
+    def load() -> Mapping[str, torch.Tensor]:
+        loaded.append(True)
+        return model.weights
+
+    def noted(*arguments: object) -> dict[str, Matrix]:
+        made.append(arguments[-1])
+        return checked_weights(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(connect, "checked_weights", noted)
+    client = SessionConfig(plan=EXACT, public=PublicModel.of(model))
+    found = list[list[torch.Tensor]]()
+    for number, encoded in enumerate((session_config.encoded, left)):
+        folder = dealt(tmp_path / str(number), model, EXACT)
+        server = dataclasses.replace(session_config, encoded=encoded, load_weights=load)
+        found.append(logits_of(over(server, folder / "server"), over(client, folder / "client")))
+        assert len(loaded) == number
+    assert made == [[missing]]
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 

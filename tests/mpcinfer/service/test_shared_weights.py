@@ -18,7 +18,9 @@ import torch
 from mpcinfer.models.batch import Batch
 from mpcinfer.models.load import load_model
 from mpcinfer.models.model import Model
+from mpcinfer.models.prefix_run import run_prefix
 from mpcinfer.models.public import PublicModel
+from mpcinfer.public_prefix import PublicPrefix
 from mpcinfer.service.sealed_memory import SealedMemory, sealed
 from mpcinfer.service.shared_tensors import ALIGNMENT, read, write
 from mpcinfer.service.shared_weights import SharedWeights
@@ -133,6 +135,27 @@ def test_variants_of_models_are_shared_too(name: str) -> None:
     ahead = encoded_of(mapped(model))
     for matrix in encoded_weights(Program.of(FSS, model.config, model.ranges), model.weights).values():
         assert_same(found_ahead(ahead, matrix), matrix)
+
+
+@pytest.mark.parametrize("plan", ["fss", "crypten"])
+def test_a_public_prefix_is_run_by_the_front_alone(plan: str) -> None:
+    model, ids = random_model(dataclasses.replace(GPT2, layers=1)), (3, 1, 4)
+    run, chosen = run_prefix(model.config, model.weights, ids, model.ranges), get_plan(plan)
+    terms: dict[str, Any] = {"public_prefix": PublicPrefix(ids)}
+    with SharedWeights.of(server_of(model, chosen, prefix_run=lambda: run, **terms)) as shared:
+        session_config = shared.into(worker_of(model, chosen, **terms))
+        with pytest.raises(ConfigError, match="weights are shared for"):
+            shared.into(worker_of(model, chosen))
+    if plan == "crypten":
+        assert session_config.prefix_run is not None
+        got = session_config.prefix_run()
+        assert torch.equal(got.keys[0], run.keys[0])
+        assert torch.equal(got.values[0], run.values[0])
+        return
+    program = Program.of(chosen, model.config, model.ranges, public_prefix=len(ids))
+    for name, matrix in encoded_weights(program, model.weights, lambda: run).items():
+        assert_same(encoded_of(session_config)[name], matrix)
+    assert "prefix.layer0.keys" in encoded_of(session_config)
 
 
 @pytest.mark.parametrize("plan", ["crypten", "two-party"])
