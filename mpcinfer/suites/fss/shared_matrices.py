@@ -1,8 +1,8 @@
 """Encoded weights for all sessions of a server, in the fraction bits of every maximum context that is likely.
 
 Most weights have the same fraction bits in all sessions, and are there once. Those around attention have a
-few choices; smollm2-135m-instruct takes a quarter more than for one context. What is missing, a session encodes
-for itself (`connect`), and it alone.
+few choices; smollm2-135m-instruct takes a quarter more than for one context. A session encodes for itself
+what is missing (`connect`), and nothing else.
 """
 
 from __future__ import annotations

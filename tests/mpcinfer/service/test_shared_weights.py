@@ -141,7 +141,7 @@ def test_variants_of_models_are_shared_too(name: str) -> None:
 def test_a_public_prefix_is_run_by_the_front_alone(plan: str) -> None:
     model, ids = random_model(dataclasses.replace(GPT2, layers=1)), (3, 1, 4)
     run, chosen = run_prefix(model.config, model.weights, ids, model.ranges), get_plan(plan)
-    terms: dict[str, Any] = {"public_prefix": PublicPrefix(ids)}
+    terms: dict[str, Any] = {"public_prefix": PublicPrefix("", ids)}
     with SharedWeights.of(server_of(model, chosen, prefix_run=lambda: run, **terms)) as shared:
         session_config = shared.into(worker_of(model, chosen, **terms))
         with pytest.raises(ConfigError, match="weights are shared for"):
