@@ -9,9 +9,9 @@ from collections.abc import Callable
 from mpcinfer.sessions.addresses import Identity
 from mpcinfer.sessions.session_config import DEAL_SESSION
 from mpcinfer.suites.registry import SUITES
+from mpcinfer.suites.suite import Document, Suite
 from parties.admission import answer_here
 from parties.channel import Channel
-from mpcinfer.suites.suite import Document, Suite
 from parties.errors import HandshakeFailed, MpcInferError, PeerMismatch, PeerTimeout
 from parties.handshake import MOST_HELLO_BYTES, Hello, shake_hands
 from parties.link import Link

@@ -43,6 +43,8 @@ class SessionConfig:
     Attributes:
         plan, public: the same at both parties (the handshake sees to it).
         weights: the server's, in float; None at the client.
+        load_weights: the server's as well, where they are not in memory: reads them for a session that wants
+            what `encoded` has not. None where `weights` are there, and at the client.
         encoded: what the plan's suite made of them ahead, by name; for it alone to read.
         keys: this party's.
         dealer: where correlations come from.
@@ -73,6 +75,7 @@ class SessionConfig:
     plan: Plan
     public: PublicModel
     weights: Mapping[str, torch.Tensor] | None = None
+    load_weights: Callable[[], Mapping[str, torch.Tensor]] | None = None
     encoded: Mapping[str, object] | None = None
     keys: KeyPair | None = None
     dealer: Address | None = None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
+    from mpcinfer.suites.shareable import Shareable
     from mpcinfer.suites.stock import Schedule, Stock
     from mpcinfer.suites.task import Place, Task, TaskResult
     from parties.bill import Bill
@@ -257,6 +258,28 @@ class Suite(ABC):
         if session_config.prefix is not None:
             require_one_prefix(session_config.public_prefix)
         return session_config
+
+    def share(self, session_config: SessionConfig) -> Shareable:
+        """A server's weights in the form in which its sessions read them, to be in memory once for all of
+        them: float weights, in 16 bits where that is exact.
+
+        Raises:
+            ConfigError: there are no weights, or the plan cannot run the model.
+            RangeError: a weight is too large.
+        """
+        from mpcinfer.suites.shared_floats import share_floats
+
+        return share_floats(session_config)
+
+    def with_shared(self, session_config: SessionConfig, shared: Shareable) -> SessionConfig:
+        """A session's configuration with the weights that `share` made, for the same plan and model.
+
+        Raises:
+            ConfigError: they are in another form.
+        """
+        from mpcinfer.suites.shared_floats import with_floats
+
+        return with_floats(session_config, shared)
 
     @abstractmethod
     def open(self, link: Link, session_config: SessionConfig) -> AbstractContextManager[PrivateSession]:

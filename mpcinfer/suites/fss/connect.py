@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import cast
 
 import torch
 
 from mpcinfer.models.batch import Batch
+from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.fold import fold
 from mpcinfer.models.known_ranges import require_known
 from mpcinfer.models.prefix_run import PrefixSource, require_prefix_possible
@@ -18,9 +19,10 @@ from mpcinfer.prefix.part import PrefixPart, agreement_of
 from mpcinfer.sessions.session import PrivateSession
 from mpcinfer.sessions.session_config import SessionConfig, announce, dealer_link, greet, require_ranges
 from mpcinfer.sessions.tally import Tally
+from mpcinfer.suites.fss.encoded_ahead import found_ahead
 from mpcinfer.suites.fss.program import Program
 from mpcinfer.suites.fss.public_prefix import encoded_prefix
-from mpcinfer.suites.fss.range_check import AGREED, for_check
+from mpcinfer.suites.fss.range_check import AGREED, checked_names, for_check, plain_name
 from mpcinfer.suites.fss.session import FssPrivateSession
 from mpcinfer.suites.fss.stored_dealing import FIRST
 from mpcinfer.suites.fss.weights import encoded
@@ -234,54 +236,75 @@ def checked_weights(
     name: str,
     weights: Mapping[str, torch.Tensor],
     prefix_run: PrefixSource | None = None,
+    only: Collection[str] | None = None,
 ) -> dict[str, Matrix]:
-    """`encoded_weights` of a model of that name.
+    """`encoded_weights` of a model of that name, whose other arguments are theirs.
 
     Raises:
         RangeError: a weight is too large, or a token's row for the ranges that both parties have.
     """
     require_known(name, program.config, weights, program.ranges)
-    return encoded_weights(program, weights, prefix_run)
+    return encoded_weights(program, weights, prefix_run, only)
+
+
+def folded_weights(
+    program: Program, weights: Mapping[str, torch.Tensor]
+) -> tuple[ModelConfig, Mapping[str, torch.Tensor]]:
+    """Shape and weights, in float, as the program reads them."""
+    return fold(program.config, weights) if program.plan.fold else (program.config, weights)
 
 
 def encoded_weights(
-    program: Program, weights: Mapping[str, torch.Tensor], prefix_run: PrefixSource | None = None
+    program: Program,
+    weights: Mapping[str, torch.Tensor],
+    prefix_run: PrefixSource | None = None,
+    only: Collection[str] | None = None,
 ) -> dict[str, Matrix]:
     """The server's weights in fixed point, folded as the program reads them; and keys and values of a public
     prefix where the program has one.
 
     Args:
         prefix_run: of that prefix.
+        only: names of `Program.matrices` to encode; None for all.
 
     Raises:
         RangeError: a weight is too large, or a key or a value of the prefix.
     """
-    config, folded = program.config, weights
-    if program.plan.fold:
-        config, folded = fold(config, weights)
+    config, folded = folded_weights(program, weights)
     run = prefix_run() if program.public_prefix and prefix_run is not None else None
+    names = program.matrices() if only is None else only
 
-    def within(widths: Widths) -> dict[str, Matrix]:
+    def within(widths: Widths, names: Collection[str]) -> dict[str, Matrix]:
         public_prefix = {} if run is None else encoded_prefix(config, widths, run)
-        return encoded(config, widths, folded, sharing=program.sharing) | public_prefix
+        rows = {name: matrix for name, matrix in public_prefix.items() if name in names}
+        return encoded(config, widths, folded, sharing=program.sharing, only=names) | rows
 
-    result = within(program.widths)
+    result = within(program.widths, names)
     if program.second is not None:
-        result |= for_check(within(program.second.widths))
+        result |= for_check(
+            within(program.second.widths, {plain_name(name) for name in checked_names(names)})
+        )
     return result
 
 
 def _own_weights(program: Program, session_config: SessionConfig) -> Mapping[str, Matrix] | None:
-    """The server's weights for a session; from those encoded ahead where they differ in their rings alone."""
-    if session_config.weights is None:
+    """The server's weights for a session: those encoded ahead where they differ in their rings alone, others
+    of the float weights, which are loaded for that where they are not in memory; None at the client."""
+    floats, load = session_config.weights, session_config.load_weights
+    if floats is None and load is None:
         return None
     ahead = cast(Mapping[str, Matrix], session_config.encoded or {})
     wanted = program.matrices()
-    if any(name not in ahead or ahead[name].frac_bits != each.frac_bits for name, each in wanted.items()):
-        return checked_weights(
-            program, session_config.public.name, session_config.weights, session_config.prefix_run
+    found = {name: found_ahead(ahead, each) for name, each in wanted.items()}
+    made, missing = dict[str, Matrix](), [name for name, each in found.items() if each is None]
+    if missing:
+        if floats is None:
+            assert load is not None
+            floats = load()
+        made = checked_weights(
+            program, session_config.public.name, floats, session_config.prefix_run, missing
         )
-    return {name: _in_rings_of(each, ahead[name]) for name, each in wanted.items()}
+    return {name: _in_rings_of(each, found[name] or made[name]) for name, each in wanted.items()}
 
 
 def _in_rings_of(wanted: Matrix, ahead: Matrix) -> Matrix:

@@ -38,6 +38,37 @@ from protocols.plan import Plan
 from protocols.share import Share
 
 
+def widths_of(
+    plan: Plan,
+    folded: ModelConfig,
+    ranges: Mapping[str, float],
+    *,
+    max_context: int,
+    padded: bool,
+    prefixed: bool,
+) -> Widths:
+    """Rings and fraction bits of a program's values.
+
+    Args:
+        folded: the shape as the plan runs it.
+        ranges: as for `Program.of`.
+        prefixed: every query sees a prefix besides the tokens.
+
+    Raises:
+        RangeError, ConfigError: as `Widths`, whose widths of layers are computed when they are asked for.
+    """
+    return Widths(
+        folded,
+        ranges or None,
+        max_context=max_context,
+        exact_truncation=is_faithful(plan),
+        padded=padded,
+        polynomial=has_polynomials(plan),
+        state=prefixed,
+        states=plan.chunk > 0,
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """What a pass computes.
@@ -110,15 +141,13 @@ class Program:
                 f"{max_context}"
             )
         folded = folded_config(config) if plan.fold else config
-        widths = Widths(
+        widths = widths_of(
+            plan,
             folded,
-            ranges or None,
+            ranges,
             max_context=max_context,
-            exact_truncation=is_faithful(plan),
             padded=batch.padded,
-            polynomial=has_polynomials(plan),
-            state=prefix is not None,
-            states=plan.chunk > 0,
+            prefixed=prefix is not None,
         )
         second = None
         if check_ranges:

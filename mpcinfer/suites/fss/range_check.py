@@ -8,7 +8,7 @@ both logits, and compares them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -30,6 +30,11 @@ _PREFIX = f"{CHECK}."
 def plain_name(name: str) -> str:
     """A label or a weight's name, whichever evaluation it is of."""
     return name.removeprefix(_PREFIX)
+
+
+def checked_names(names: Collection[str]) -> list[str]:
+    """Those of a second evaluation."""
+    return [name for name in names if name.startswith(_PREFIX)]
 
 
 def for_check(weights: Mapping[str, Matrix]) -> dict[str, Matrix]:

@@ -20,8 +20,8 @@ from mpcinfer.sessions.loading import Loading
 from mpcinfer.sessions.session_config import SessionConfig, require_ranges
 from mpcinfer.suites.fss.connect import checked_weights, encoded_weights, fss_over
 from mpcinfer.suites.fss.dealing import ModelDealer, Writers, serve_fss
+from mpcinfer.suites.fss.encoded_ahead import usual_program
 from mpcinfer.suites.fss.program import Program
-from mpcinfer.suites.fss.shared_widths import session_context
 from mpcinfer.suites.kernel_mark import is_warm
 from parties.link import Link
 from parties.local import local_pair
@@ -47,7 +47,8 @@ def ready(session_config: SessionConfig) -> SessionConfig:
     """A party's configuration, after a warm-up where kernels may have to be compiled.
 
     A server's have its weights in fixed point, for the usual maximum context, or on their way there: whoever
-    looks at those waits, and gets RangeError where one, or a token's row, is too large.
+    looks at those waits, and gets RangeError where one, or a token's row, is too large. Those that are there
+    already, shared by the sessions of a server, stay.
 
     Raises:
         ConfigError: the model was never calibrated, or the plan cannot be run.
@@ -56,20 +57,8 @@ def ready(session_config: SessionConfig) -> SessionConfig:
     plan, public = session_config.plan, session_config.public
     require_ranges(public)
     weights, prefix_run = session_config.weights, session_config.prefix_run
-    checked = session_config.check_ranges
-    public_prefix = session_config.prefix_tokens
-    usual = session_context(public.config, None)
-    room = None if public_prefix < usual else public.config.context
-    program = Program.of(
-        plan,
-        public.config,
-        public.ranges,
-        room,
-        check_ranges=checked,
-        public_prefix=public_prefix,
-        prefix=session_config.prefix and session_config.prefix.features,
-    )  # its tables are kept for the session's
-    if weights is not None:
+    program = usual_program(session_config)  # its tables are kept for the session's
+    if weights is not None and session_config.encoded is None:
         ahead = Loading(lambda: checked_weights(program, public.name, weights, prefix_run))
         session_config = dataclasses.replace(session_config, encoded=ahead)
     if not is_warm():

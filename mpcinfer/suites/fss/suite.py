@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mpcinfer.sessions.session import PrivateSession
     from mpcinfer.sessions.session_config import SessionConfig
     from mpcinfer.suites.entry import Entry
+    from mpcinfer.suites.shareable import Shareable
     from mpcinfer.suites.stock import Schedule, Stock
     from mpcinfer.suites.task import Place, Task, TaskResult
     from parties.bill import Bill
@@ -159,6 +160,17 @@ class FssSuite(Suite):
         from mpcinfer.suites.fss.ready import ready
 
         return ready(super().ready(session_config))
+
+    def share(self, session_config: SessionConfig) -> Shareable:
+        """Encoded, in 16 bits where weights fit these."""
+        from mpcinfer.suites.fss.shared_matrices import share_matrices
+
+        return share_matrices(session_config)
+
+    def with_shared(self, session_config: SessionConfig, shared: Shareable) -> SessionConfig:
+        from mpcinfer.suites.fss.shared_matrices import with_matrices
+
+        return with_matrices(session_config, shared)
 
     def open(self, link: Link, session_config: SessionConfig) -> AbstractContextManager[PrivateSession]:
         from mpcinfer.suites.fss.connect import fss_session

@@ -125,18 +125,24 @@ def encoded(
     weights: Mapping[str, torch.Tensor],
     *,
     sharing: Sharing = MASKED,
+    only: Collection[str] | None = None,
 ) -> dict[str, Matrix]:
     """The server's matrices in fixed point, in the narrowest integers that hold them.
 
     Args:
         config, weights: norms folded (`fold`). What 1 / sqrt(K) has beyond a power of two is folded here.
         sharing: as for `matrices`.
+        only: names to encode; None for all.
 
     Raises:
         RangeError: a weight does not fit 31 bits, or is too large for encryption.
     """
     expected = matrices(config, widths, sharing=sharing)
-    return {name: _encoded(config, matrix, weights) for name, matrix in expected.items()}
+    return {
+        name: _encoded(config, matrix, weights)
+        for name, matrix in expected.items()
+        if only is None or name in only
+    }
 
 
 def _encoded(config: ModelConfig, matrix: Matrix, weights: Mapping[str, torch.Tensor]) -> Matrix:
