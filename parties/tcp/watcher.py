@@ -127,7 +127,7 @@ class ConnectionWatcher:
 
     def _end_the_oldest(self) -> None:
         waiting = self._connections.waiting(None if self.lost else self.ours)
-        for descriptor in waiting[: len(waiting) - MAX_WAITING]:
+        for descriptor in waiting[: max(0, len(waiting) - MAX_WAITING)]:
             self._connections.end(descriptor)
 
     def _end_a_flood(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import sys
 import time
@@ -71,6 +73,25 @@ def test_of_silent_strangers_some_are_kept() -> None:
                 assert until(lambda: len(connections) <= MAX_WAITING + 1)
                 connecting.send([b"still here"])
                 assert inside.recv() == [b"still here"]
+
+
+def test_of_fewer_silent_strangers_all_are_kept() -> None:
+    few = MAX_WAITING - 1
+    listener = Listener("tcp://127.0.0.1:*", LISTENER, [CONNECTOR.public])
+    connections = listener._wire.connections  # pyright: ignore[reportPrivateUsage]
+    with contextlib.closing(listener), contextlib.ExitStack() as stack:
+        sockets = list[socket.socket]()
+        for number in range(few):
+            sockets += stack.enter_context(strangers(listener.endpoint, 2, 0.0, 1))
+            assert until(lambda seen=number + 1: len(connections) == seen)
+        time.sleep(SILENCE_S)  # the watcher has looked once more
+        assert len(connections) == few
+        for each in sockets:
+            each.setblocking(True)
+            assert each.recv(1000)  # a greeting; where it was cut off, nothing would follow
+            each.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                each.recv(1000)
 
 
 def _socket(channel: TcpChannel) -> zmq.Socket[bytes]:
