@@ -4,11 +4,11 @@
     python -m bench.fuzz handshake --frames 100000            every exchange, for every reader of it
     python -m bench.fuzz live --frames 1000 --plan fss        a server and a dealer as processes
     python -m bench.fuzz strangers --peers 64                 who has not shown a key yet
-    python -m bench.fuzz first --frames 1000 --endpoint tcp://127.0.0.1:7100 --key client.secret --peer server.public
+    python -m bench.fuzz first --endpoint tcp://127.0.0.1:7100 --key client.secret --peer server.public
 
 All is drawn from the seed, which is printed: `--first N --frames 1` repeats one frame. `first` is for whatever
-listens already, such as a front. Ends with 1 where something broke the rules: an error without a name, one that
-is long or quotes a payload, a process that ended, an honest client that was not served, 64 MB of memory.
+listens already, such as a front. Ends with 1 where something broke the rules: an error without a name, one
+that is long or quotes a payload, a process that ended, an honest client that was not served, 64 MB of memory.
 """
 
 from __future__ import annotations
@@ -104,9 +104,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--endpoint", default="")
     parser.add_argument("--key", type=Path)
     parser.add_argument("--peer", type=Path)
-    parser.add_argument(
-        "--patience", type=float, default=2.0, help="seconds that `first` waits for an answer"
-    )
+    parser.add_argument("--patience", type=float, default=2.0, help="seconds, of `first`")
     parser.add_argument("--pid", type=int, default=0, help="whose memory `first` looks at")
     parser.add_argument("--no-record", action="store_true")
     options = parser.parse_args()

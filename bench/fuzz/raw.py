@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from random import Random
@@ -15,21 +16,22 @@ from parties.tcp import connect
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)
 _NAMES = (b"HELLO", b"INITIATE", b"READY", b"ERROR", b"MESSAGE", b"SUBSCRIBE", b"PING", b"")
 _TIMEOUT_S = 5.0
+_NOBODY = KeyPair.generate()
 
 
 @lru_cache
-def hello() -> bytes:
-    """The HELLO of a real connecting end, which has keys of its own and another server's."""
-    import threading
+def hello(keys: KeyPair, server: str) -> bytes:
+    """The HELLO of a real connecting end.
 
+    Args:
+        server: the public key of whom it is for.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listening:
         endpoint = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
 
         def reach() -> None:
             with contextlib.suppress(MpcInferError):
-                connect(
-                    endpoint, KeyPair.generate(), KeyPair.generate().public, connect_timeout_s=2.0
-                ).close()
+                connect(endpoint, keys, server, connect_timeout_s=2.0).close()
 
         thread = threading.Thread(target=reach, daemon=True)
         thread.start()
@@ -47,7 +49,7 @@ def hello() -> bytes:
 
 def bad_bytes(draw: Random) -> bytes:
     """A greeting and a command, with something wrong in one of them, or in both."""
-    greeting, command = bytearray(GREETING), bytearray(hello())
+    greeting, command = bytearray(GREETING), bytearray(hello(_NOBODY, _NOBODY.public))
     how = draw.randrange(9)
     if how == 0:
         greeting[draw.randrange(64)] ^= 1 << draw.randrange(8)

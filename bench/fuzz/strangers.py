@@ -23,6 +23,8 @@ _BLOCK = bytes(1 << 16)
 _PAUSE_S = 0.05
 _MOST_SENT = 64 << 20
 _CONNECT_S = 5.0
+_SESSIONS_BEFORE = 5
+_ALONE_S = 1.0
 
 
 class _Stranger:
@@ -98,30 +100,22 @@ def besiege(here: Running, peers: int, rounds: int = 2) -> dict[str, Any]:
     """Every kind in turn, at the server's and at the dealer's port, while an honest client is served.
 
     Returns:
-        Memory of each process before and at most, honest sessions, and what broke the rules.
+        Memory of each process at most, in sessions with nobody else and in the siege; honest sessions that got
+        the right answer; and what broke the rules.
     """
     found, asked = list[str](), 0
-    right = session(here)
-    session(here)
-    before = here.memory()
-    most, over = dict(before), threading.Event()
-
-    def watch() -> None:
-        while not over.wait(_PAUSE_S):
-            for name, pid in here.pids.items():
-                most[name] = max(most[name], private_bytes(pid))
-
-    watching = threading.Thread(target=watch, daemon=True)
-    watching.start()
-    for kind in KINDS:
-        with contextlib.ExitStack() as stack:
-            for endpoint in filter(None, (here.server, here.for_client)):
-                stack.enter_context(besieged(endpoint, kind, peers))
-            time.sleep(1.0)
-            for _ in range(rounds):
-                asked += _asked(here, right, kind, found)
-    over.set()
-    watching.join()
+    with _watched(here) as before:
+        right = session(here)
+        for _ in range(_SESSIONS_BEFORE):
+            session(here)
+    with _watched(here) as most:
+        for kind in KINDS:
+            with contextlib.ExitStack() as stack:
+                for endpoint in filter(None, (here.server, here.for_client)):
+                    stack.enter_context(besieged(endpoint, kind, peers))
+                time.sleep(_ALONE_S)
+                for _ in range(rounds):
+                    asked += _asked(here, right, kind, found)
     for name, bytes_before in before.items():
         if most[name] - bytes_before >= MOST_GROWN_BYTES:
             found.append(f"{name} grew by {(most[name] - bytes_before) / 1e6:.0f} MB")
@@ -135,6 +129,25 @@ def besiege(here: Running, peers: int, rounds: int = 2) -> dict[str, Any]:
         "memory_most": most,
         "found": found + here.unnamed(),
     }
+
+
+@contextlib.contextmanager
+def _watched(here: Running) -> Generator[dict[str, int]]:
+    """The most memory of each process while the block ran."""
+    most, over = here.memory(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_PAUSE_S):
+            for name, pid in here.pids.items():
+                most[name] = max(most[name], private_bytes(pid))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        thread.join()
 
 
 def _asked(here: Running, right: torch.Tensor, kind: str, found: list[str]) -> int:
