@@ -6,9 +6,10 @@
     python -m bench.fuzz strangers --peers 64                 who has not shown a key yet
     python -m bench.fuzz first --endpoint tcp://127.0.0.1:7100 --key client.secret --peer server.public
 
-All is drawn from the seed, which is printed: `--first N --frames 1` repeats one frame. `first` is for whatever
-listens already, such as a front. Ends with 1 where something broke the rules: an error without a name, one
-that is long or quotes a payload, a process that ended, an honest client that was not served, 64 MB of memory.
+All is drawn from the seed, which is printed: `--first N --frames 1` repeats one frame. `first` is for
+whatever listens already, such as a front. Ends with 1 where something broke the rules: an error without a
+name, one that is long or quotes a payload, a process that ended, an honest client that was not served, or
+64 MB of memory more than before.
 """
 
 from __future__ import annotations

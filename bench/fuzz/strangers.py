@@ -100,8 +100,8 @@ def besiege(here: Running, peers: int, rounds: int = 2) -> dict[str, Any]:
     """Every kind in turn, at the server's and at the dealer's port, while an honest client is served.
 
     Returns:
-        Memory of each process at most, in sessions with nobody else and in the siege; honest sessions that got
-        the right answer; and what broke the rules.
+        Memory of each process at most, in sessions with nobody else and in the siege; honest sessions that
+        got the right answer; and what broke the rules.
     """
     found, asked = list[str](), 0
     with _watched(here) as before:

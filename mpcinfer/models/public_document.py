@@ -146,6 +146,9 @@ def _parsed(raw: bytes, source: str) -> dict[str, Any]:
         raise ConfigError(f"{source}: {len(raw)} bytes, at most {MOST_HEAD_BYTES} are read")
     try:
         value: object = json.loads(raw, parse_constant=_refuse_constant)
+        json.dumps(
+            value, ensure_ascii=False
+        ).encode()  # halves of surrogate pairs can be read, and never shown
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source}: not JSON: {type(error).__name__}") from None
     return _object(value, source, "it")

@@ -15,8 +15,8 @@ from parties.tcp.authenticator import ZapAuthenticator
 from parties.tcp.connections import Connections, Event
 
 MAX_WAITING = 32
-"""Connections that are not in yet; of more, the oldest are ended, first those of whoever does not know the public
-key of this party."""
+"""Connections that are not in yet; of more, the oldest are ended, those of whoever does not know this party's
+public key before others."""
 MAX_QUEUED_BYTES = 1 << 27
 """Bytes that the peer sent and nobody has read, in 0MQ's and the kernel's buffers together."""
 _LOOK_MS = 100
