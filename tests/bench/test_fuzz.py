@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from bench.fuzz.recording import recorded
 from bench.fuzz.running import running
 from bench.fuzz.scenes import Links, Scene
 from bench.fuzz.strangers import besiege
-from parties.errors import MalformedFrame
+from parties.errors import MalformedFrame, MpcInferError
 
 SEED = 20
 
@@ -45,6 +47,27 @@ def test_every_exchange_of_documents() -> None:
 def test_dealers_and_whole_sessions() -> None:
     outcomes = fuzz_exchanges(dealing_scenes(), 150, SEED)
     assert not outcomes.found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["server in a session", "client in a session"])
+def test_a_session_that_fails_gives_up_its_files_at_once(name: str) -> None:
+    (scene,) = (each for each in dealing_scenes() if each.name == name)
+    said = scene.recorded()
+    gc.collect()
+    files, kept = len(os.listdir("/proc/self/fd")), list[MpcInferError]()
+    gc.disable()
+    try:
+        for link, stream in enumerate(said):
+            for index in range(len(stream)):
+                bad = [list(each) for each in said]
+                bad[link][index] = [b"no frame"]
+                with pytest.raises(MpcInferError) as caught:
+                    scene.read(bad)
+                kept.append(caught.value)  # and with it all that was under way
+        assert len(os.listdir("/proc/self/fd")) == files
+    finally:
+        gc.enable()
 
 
 def test_a_frame_is_drawn_from_the_seed_and_its_number_alone(sound: list[Message]) -> None:
