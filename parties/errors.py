@@ -13,10 +13,36 @@
       InsecureRefused        something insecure that was not explicitly allowed
       AdmissionRefused       a server or a dealer that serves many does not take this session now
 
-Messages give expected, got, label and rank; never a share or a secret.
+Messages give expected, got, label and rank; never a share or a secret. Where one may quote a peer, it is
+printable, on one line, and of at most `MOST_LETTERS` letters, so that nobody writes lines of a log but its
+owner.
 """
 
 from __future__ import annotations
+
+MOST_LETTERS = 600
+_FIRST, _LAST = 400, 150
+
+
+def one_line(message: str) -> str:
+    """A message as one short printable line; what is left out is its middle."""
+    shown = "".join(map(_printable, _cut(message)))
+    return _cut(shown)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_LETTERS else f"{text[:_FIRST]} ... {text[-_LAST:]}"
+
+
+def _printable(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+
+
+class _Quoting(Exception):
+    """An error whose message may hold words of a peer."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class MpcInferError(Exception):
@@ -27,7 +53,7 @@ class ConfigError(MpcInferError):
     """A file, an option or a model that cannot be used."""
 
 
-class HandshakeFailed(MpcInferError):
+class HandshakeFailed(_Quoting, MpcInferError):
     """The peer is of another version, plan, model or key."""
 
 
@@ -43,11 +69,11 @@ class PeerTimeout(PeerError):
     """The peer said nothing before the deadline."""
 
 
-class PeerMismatch(PeerError):
+class PeerMismatch(_Quoting, PeerError):
     """A well-formed frame that is not the one expected here."""
 
 
-class MalformedFrame(PeerError):
+class MalformedFrame(_Quoting, PeerError):
     """Bytes that are no frame."""
 
 
@@ -63,7 +89,7 @@ class InsecureRefused(MpcInferError):
     """Something insecure that was not explicitly allowed."""
 
 
-class AdmissionRefused(MpcInferError):
+class AdmissionRefused(_Quoting, MpcInferError):
     """A server or a dealer does not take this session now, or ends it by a limit of its own.
 
     Attributes:

@@ -21,6 +21,9 @@ from parties.errors import MalformedFrame
 
 RingArray = NDArray[np.unsignedinteger[Any]]
 MAX_HEADER_BYTES = 1 << 16
+MOST_DIMENSIONS = 32
+_MOST_BITS = 1 << 62
+"""Of one array: nobody computes with, or prints, a number without end."""
 _HEADER_FIELDS = 5
 _LIST = to_bytes([None] * _HEADER_FIELDS)[:1]
 _DTYPES = tuple(np.dtype(f"<u{size}") for size in (1, 2, 4, 4, 8, 8, 8, 8))  # by bytes that are needed
@@ -45,7 +48,11 @@ class Spec:
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= 64 or any(length < 0 for length in self.shape):
             raise MalformedFrame(f"no such array: {self.bits} bits, shape {self.shape}")
+        if len(self.shape) > MOST_DIMENSIONS:
+            raise MalformedFrame(f"no such array: {len(self.shape)} dimensions, at most {MOST_DIMENSIONS}")
         elements = math.prod(self.shape)
+        if elements * self.bits > _MOST_BITS:
+            raise MalformedFrame(f"no such array: {self.bits} bits, shape {self.shape}")
         object.__setattr__(self, "elements", elements)
         object.__setattr__(self, "packed_bytes", (elements * self.bits + 7) // 8)
         object.__setattr__(self, "dtype", _DTYPES[(self.bits - 1) // 8])
@@ -92,6 +99,8 @@ def expected(
     parts: Sequence[Buffer], session: bytes, sequence: int, label: str, specs: tuple[Spec, ...]
 ) -> Frame | None:
     """The frame in message parts if it is exactly the one expected; None where `decode` has to look."""
+    if not parts:
+        return None
     before, after = _around_depth(session, sequence, label, specs)
     header, payload = bytes(parts[0]), tuple(parts[1:])
     end = len(header) - len(after)

@@ -18,6 +18,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.labels import MOST_LABELS, labels_from
 from mpcinfer.models.public import PublicModel
 from mpcinfer.models.stored_tokenizer import SETTINGS, tokenizer_from
+from mpcinfer.models.typed_fields import is_finite
 from parties.errors import ConfigError
 
 MOST_HEAD_BYTES = 1 << 19
@@ -86,7 +87,7 @@ class Head:
         settings = _object(self._fields["tokenizer"], source, "tokenizer")
         if settings.keys() != SETTINGS:
             raise ConfigError(f"{source}: the tokenizer has other settings than expected")
-        config = _config(_object(self._fields["config"], source, "config"), source)
+        config = config_of_peer(_object(self._fields["config"], source, "config"), source)
         read = tokenizer_from(text, settings, config.vocabulary, source, source)
         ranges = _ranges(_object(self._fields["ranges"], source, "ranges"), source)
         labels = labels_from(self._fields["labels"], config.classes, source)
@@ -111,7 +112,15 @@ def require_digest(public: PublicModel, pinned: str | None) -> None:
         )
 
 
-def _config(fields: dict[str, Any], source: str) -> ModelConfig:
+def config_of_peer(fields: dict[str, Any], source: str) -> ModelConfig:
+    """A shape from plain values that a peer sent.
+
+    Args:
+        source: where they come from, for the error.
+
+    Raises:
+        ConfigError: a field is unknown, missing, of another type, or larger than any model's.
+    """
     config = ModelConfig.from_json(fields)
     for name, most in _MOST.items():
         if getattr(config, name) > most:
@@ -121,7 +130,7 @@ def _config(fields: dict[str, Any], source: str) -> ModelConfig:
 
 def _ranges(fields: dict[str, Any], source: str) -> dict[str, float]:
     for key, value in fields.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        if not is_finite(value) or not value >= 0:
             raise ConfigError(f"{source}: range {key[:80]!r} is not a finite number from 0")
     return cast("dict[str, float]", fields)
 
@@ -137,6 +146,9 @@ def _parsed(raw: bytes, source: str) -> dict[str, Any]:
         raise ConfigError(f"{source}: {len(raw)} bytes, at most {MOST_HEAD_BYTES} are read")
     try:
         value: object = json.loads(raw, parse_constant=_refuse_constant)
+        json.dumps(
+            value, ensure_ascii=False
+        ).encode()  # halves of surrogate pairs can be read, and never shown
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source}: not JSON: {type(error).__name__}") from None
     return _object(value, source, "it")

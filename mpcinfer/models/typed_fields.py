@@ -48,8 +48,18 @@ def _fits(value: object, hint: Any) -> bool:
         known = cast("Mapping[str, object]", value) if isinstance(value, dict) else dict[str, object]()
         return set(known) == set(hints) and all(_fits(known[name], each) for name, each in hints.items())
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return is_finite(value)
     return type(value) is hint
+
+
+def is_finite(value: object) -> bool:
+    """Whether a plain value is a number that a float can hold; JSON's whole numbers may be longer."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _said(hint: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from mpcinfer.sessions.addresses import Identity
 from mpcinfer.sessions.session_config import DEAL_SESSION
@@ -18,7 +18,7 @@ from parties.link import Link
 from parties.meter import Meter
 from parties.randomness import SystemRandom
 from parties.shaped import Shape, over
-from parties.tcp import Listener
+from parties.tcp import Listener, TcpChannel
 
 _WAIT_S = 3600.0
 _SECOND_S = 30.0
@@ -86,7 +86,10 @@ def _deal_once(
             server_channel = for_server.accept(_WAIT_S, timeout_s)
         except PeerTimeout:
             return None
-        with server_channel, for_client.accept(_SECOND_S, timeout_s) as client_channel:
+        with (
+            server_channel,
+            _client_beside(server_channel, for_client, listen_client, client, timeout_s) as client_channel,
+        ):
             return deal_over(over(server_channel, shape), over(client_channel, shape))
 
 
@@ -110,6 +113,29 @@ def deal_over(server: Channel, client: Channel, deal: Callable[[Link, Link], str
     if theirs.parent != other.parent:
         raise HandshakeFailed("server and client are not in the same session")
     return (deal or deal_session)(to_server, to_client)
+
+
+@contextlib.contextmanager
+def _client_beside(
+    server: TcpChannel, first: Listener, listen: str, identity: Identity, timeout_s: float
+) -> Generator[TcpChannel]:
+    """The client that is there together with a server.
+
+    Args:
+        first: listens already; a client that came to it may have left again, for want of a server.
+        listen: where to listen once more in that case.
+
+    Raises:
+        PeerTimeout: no client came.
+        PeerClosed: the server left before.
+    """
+    with first.accept(_SECOND_S, timeout_s, as_long_as=lambda: not server.lost) as channel:
+        if not channel.lost:
+            yield channel
+            return
+    again = Listener(listen, identity.keys, [identity.peer])
+    with again.accept(_SECOND_S, timeout_s, as_long_as=lambda: not server.lost) as channel:
+        yield channel
 
 
 def deal_session(server: Link, client: Link) -> str:

@@ -58,6 +58,11 @@ class ZapAuthenticator:
                 status = b"200"
             self.socket.send_multipart([b"1.0", request[1], status, b"", b"", b""])
 
+    @property
+    def granting(self) -> bool:
+        """Whether a peer was let in so lately that it may be on its way in."""
+        return self._granted_s is not None and time.monotonic() <= self._granted_s + GRANT_S
+
     def close(self) -> None:
         """No more answers."""
         self.socket.close(0)

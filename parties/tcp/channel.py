@@ -74,6 +74,11 @@ class TcpChannel(Channel):
             wire, self._wire = self._wire, None
             wire.close(0.0 if wire.watcher.lost else LINGER_S)
 
+    @property
+    def lost(self) -> bool:
+        """Whether the connection has ended; what came before can still be received."""
+        return self._wire is None or self._wire.watcher.lost
+
     def wire_bytes(self, parts: Sequence[Buffer]) -> int:
         """Exact TCP payload of a message: framing, and encryption's overhead, of each chunk."""
         return chunks.wire_bytes(parts, self.secure)

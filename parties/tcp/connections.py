@@ -31,6 +31,7 @@ class Connections:
     def __init__(self, *, secure: bool, listening: bool) -> None:
         listener, connector = zmtp.preamble_bytes(secure)
         self.preamble_bytes = (listener, connector) if listening else (connector, listener)
+        self._welcome_bytes = zmtp.welcome_bytes(secure)
         self._cookies: dict[int, bytes] = {}
 
     def __len__(self) -> int:
@@ -60,7 +61,8 @@ class Connections:
         return whole[0] if len(whole) == 1 else None
 
     def waiting(self, ours: int | None) -> list[int]:
-        """Descriptors of connections that are not in, the oldest first.
+        """Descriptors of connections that are not in: first those that have not shown that they know this
+        party's public key, and of either kind the oldest first.
 
         Whoever is in was sent a whole preamble. Where the kernel does not tell, all but `ours` may be waiting
         once that is known, and nobody can be said to wait before.
@@ -69,7 +71,15 @@ class Connections:
         counts = [(each, self.kernel_bytes(each)) for each in others]
         if ours is None:
             counts = [(each, count) for each, count in counts if count is not None]
-        return [each for each, count in counts if count is None or count[0] < self.preamble_bytes[0]]
+        waits = [(each, n) for each, n in counts if n is None or n[0] < self.preamble_bytes[0]]
+        return [each for each, _ in sorted(waits, key=lambda wait: self._is_welcome(wait[1]))]
+
+    def welcome(self) -> frozenset[int]:
+        """Descriptors of connections whose other end has shown that it knows this party's public key."""
+        return frozenset(each for each in self._cookies if self._is_welcome(self.kernel_bytes(each)))
+
+    def _is_welcome(self, count: tuple[int, int] | None) -> bool:
+        return count is not None and self._welcome_bytes is not None and count[0] >= self._welcome_bytes
 
     def oldest(self, count: int) -> list[int]:
         """Descriptors of so many, none where the number is not positive."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
-from parties.errors import ConfigError, HandshakeFailed, PeerTimeout
+from parties.errors import ConfigError, HandshakeFailed, PeerClosed, PeerTimeout
 from parties.keys import KeyPair, check_key, require_keys
 from parties.tcp import zmtp
 from parties.tcp.channel import CONNECT_TIMEOUT_S, RECV_TIMEOUT_S, TcpChannel
@@ -48,15 +48,21 @@ class Listener:
             raise
 
     def accept(
-        self, timeout_s: float = CONNECT_TIMEOUT_S, recv_timeout_s: float = RECV_TIMEOUT_S
+        self,
+        timeout_s: float = CONNECT_TIMEOUT_S,
+        recv_timeout_s: float = RECV_TIMEOUT_S,
+        *,
+        as_long_as: Callable[[], bool] = lambda: True,
     ) -> TcpChannel:
-        """Waits for the first peer with an allowed key.
+        """Waits for the first peer with an allowed key. It may have left again: see `TcpChannel.lost`.
 
         Args:
             timeout_s: how long to wait for a peer.
             recv_timeout_s: the channel's own deadline.
+            as_long_as: is asked now and then whether anybody still needs the peer.
 
         Raises:
+            PeerClosed: nobody does any more.
             PeerTimeout: nobody with an allowed key came; says who was turned away.
             HandshakeFailed: the peer left in the middle of the handshake.
         """
@@ -69,6 +75,8 @@ class Listener:
                 now = time.monotonic()
                 if authenticator.peer_left(len(wire.connections)):
                     raise HandshakeFailed("the peer left in the middle of the handshake")
+                if not as_long_as():
+                    raise PeerClosed("whoever the peer was awaited for has left")
                 if now >= deadline:
                     refused = f"; turned away: {authenticator.refused}" if authenticator.refused else ""
                     raise PeerTimeout(f"no peer at {self.endpoint} within {timeout_s:g} s{refused}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket as sockets
 import struct
 from collections.abc import Generator
@@ -42,10 +43,19 @@ def tcp_bytes(descriptor: int, cookie: bytes) -> tuple[int, int] | None:
 
 
 def shut_down(descriptor: int, cookie: bytes) -> None:
-    """Ends a connection from both sides, where the descriptor is still the socket that has this cookie."""
-    if cookie and socket_cookie(descriptor) == cookie:
-        with contextlib.suppress(OSError), _borrowed(descriptor) as socket:
-            socket.shutdown(sockets.SHUT_RDWR)
+    """Ends a connection from both sides, where the descriptor is still the socket that has this cookie.
+
+    Looked at and ended by a descriptor of its own: the other's owner may close it, and take it again for
+    another connection, in between.
+    """
+    with contextlib.suppress(OSError):
+        own = os.dup(descriptor)
+        try:
+            if cookie and socket_cookie(own) == cookie:
+                with _borrowed(own) as socket:
+                    socket.shutdown(sockets.SHUT_RDWR)
+        finally:
+            os.close(own)
 
 
 def _count(info: bytes, offset: int) -> int:

@@ -146,8 +146,10 @@ class Wire:
 
     def established(self) -> int | None:
         """The descriptor of the connection that is in; None where it cannot be told from a stranger's."""
-        self.socket.poll(milliseconds(GRANT_S), zmq.POLLOUT)  # until 0MQ has handed it to the socket
         deadline = time.monotonic() + GRANT_S
+        while not self.watcher.lost and time.monotonic() < deadline:
+            if self.socket.poll(milliseconds(RETRY_S), zmq.POLLOUT):  # 0MQ has handed it to the socket
+                break
         while self.watcher.ours is None and not self.watcher.lost and time.monotonic() < deadline:
             self.wait(RETRY_S)
         return self.watcher.ours

@@ -15,7 +15,8 @@ from parties.tcp.authenticator import ZapAuthenticator
 from parties.tcp.connections import Connections, Event
 
 MAX_WAITING = 32
-"""Connections that are not in yet; of more, the oldest are ended."""
+"""Connections that are not in yet; of more, the oldest are ended, those of whoever does not know this party's
+public key before others."""
 MAX_QUEUED_BYTES = 1 << 27
 """Bytes that the peer sent and nobody has read, in 0MQ's and the kernel's buffers together."""
 _LOOK_MS = 100
@@ -56,6 +57,7 @@ class ConnectionWatcher:
         self.ours: int | None = None
         self.failed: Event | None = None
         self.delivered = 0
+        self._coming_in = frozenset[int]()
         self.news: _Socket = context.socket(zmq.PAIR)
         self.news.bind("inproc://watcher")
         self._owner: _Socket = context.socket(zmq.PAIR)
@@ -88,8 +90,8 @@ class ConnectionWatcher:
             before = self._state()
             self._note_events()
             if self.authenticator is not None:
-                self.authenticator.answer()
-                self._end_the_oldest()
+                self._answer(self.authenticator)
+                self._end_the_oldest(self.authenticator)
             self._find_ours()
             self._end_a_flood()
             if self._state() != before:
@@ -125,10 +127,20 @@ class ConnectionWatcher:
         """Counts the loss of either of two connections that could not be told apart."""
         return self.ours in (descriptor, None)
 
-    def _end_the_oldest(self) -> None:
+    def _answer(self, authenticator: ZapAuthenticator) -> None:
+        """Whoever is let in now is one of those that are welcome now, and is not ended on its way in."""
+        before = authenticator.granting
+        authenticator.answer()
+        if authenticator.granting and not before:
+            self._note_events()
+            self._coming_in = self._connections.welcome()
+
+    def _end_the_oldest(self, authenticator: ZapAuthenticator) -> None:
+        kept = self._coming_in if self.ours is None and authenticator.granting else frozenset[int]()
         waiting = self._connections.waiting(None if self.lost else self.ours)
-        for descriptor in waiting[: len(waiting) - MAX_WAITING]:
-            self._connections.end(descriptor)
+        for descriptor in waiting[: max(0, len(waiting) - MAX_WAITING)]:
+            if descriptor not in kept:
+                self._connections.end(descriptor)
 
     def _end_a_flood(self) -> None:
         """Cuts off a peer whose frames have no end: 0MQ's own high-water mark does not hold there."""

@@ -32,6 +32,12 @@ def preamble_bytes(secure: bool) -> tuple[int, int]:
     return _GREETING_BYTES + welcome + ready, _GREETING_BYTES + hello + initiate
 
 
+def welcome_bytes(secure: bool) -> int | None:
+    """TCP payload that a listening end has sent once it answered somebody who knows its public key; None on a
+    connection without encryption, where nobody shows that."""
+    return _GREETING_BYTES + _framed(168) if secure else None
+
+
 def require_endpoint(endpoint: str) -> None:
     """Passes for `tcp://host:port`, port a number below 65536 or `*`; else raises ConfigError."""
     match = re.fullmatch(r"tcp://[^/\s]+:(\*|\d{1,5})", endpoint)

@@ -139,6 +139,11 @@ CASES: dict[str, tuple[Callable[[PublicModel], object], str]] = {
     "a field of nobody": (lambda public: _fields(public, "config", colour=1), "unknown"),
     "a range that is text": (lambda public: _fields(public, "ranges", x="1"), "range 'x'"),
     "a range below zero": (lambda public: _fields(public, "ranges", x=-1.0), "range 'x'"),
+    "a range longer than a float": (lambda public: _with(public, ranges={"x": 10**400}), "range 'x'"),
+    "a number longer than a float": (
+        lambda public: _fields(public, "config", norm_eps=10**400),
+        "norm_eps is .*a finite number",
+    ),
     "an infinite range": (lambda public: _with(public, ranges={"x": 1e999}), "not JSON|range 'x'"),
     "a template that is none": (
         lambda public: _fields(public, "tokenizer", chat_template=3),
@@ -150,6 +155,7 @@ CASES: dict[str, tuple[Callable[[PublicModel], object], str]] = {
     "a label that is none": (lambda public: _with(public, labels=[0]), "labels must be a list of texts"),
     "labels of nothing": (lambda public: _with(public, labels=["good"]), "1 labels for 0 classes"),
     "many labels": (lambda public: _with(public, labels=[""] * 4097), "at most 4096"),
+    "half a letter": (lambda public: _with(public, labels=["\ud800"]), "not JSON: UnicodeEncodeError"),
     "a long label": (lambda public: _with(public, labels=["x" * 257]), "more than 256"),
     "many classes": (
         lambda public: _fields(public, "config", classes=4097, head="classes", tied_head=False),

@@ -35,12 +35,14 @@ def resident_bytes(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def strangers(endpoint: str, claim: int, seconds: float) -> Generator[list[socket.socket]]:
+def strangers(
+    endpoint: str, claim: int, seconds: float, count: int = COUNT
+) -> Generator[list[socket.socket]]:
     """They have sent what they could within some seconds, and stay for as long as the block runs."""
     host, port = endpoint.removeprefix("tcp://").split(":")
     with contextlib.ExitStack() as stack:
         sockets: list[socket.socket] = []
-        for _ in range(COUNT):
+        for _ in range(count):
             with contextlib.suppress(OSError):
                 stranger = stack.enter_context(socket.create_connection((host, int(port)), timeout=5.0))
                 stranger.sendall(_GREETING + b"\x06" + claim.to_bytes(8, "big"))

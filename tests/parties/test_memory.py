@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import sys
 import time
@@ -12,8 +14,9 @@ from pathlib import Path
 import pytest
 import zmq
 
+from bench.fuzz.raw import GREETING, hello
 from parties.errors import MalformedFrame, MpcInferError, PeerClosed
-from parties.keys import new_keypair
+from parties.keys import KeyPair, new_keypair
 from parties.tcp import CHUNK_BYTES, MAX_QUEUED_BYTES, MAX_WAITING, Listener, TcpChannel, connect, os_sockets
 from tests.deadlines import HANG_S, SILENCE_S, until
 from tests.parties.pairs import CONNECTOR, LISTENER, tcp_pair
@@ -71,6 +74,42 @@ def test_of_silent_strangers_some_are_kept() -> None:
                 assert until(lambda: len(connections) <= MAX_WAITING + 1)
                 connecting.send([b"still here"])
                 assert inside.recv() == [b"still here"]
+
+
+def test_of_fewer_silent_strangers_all_are_kept() -> None:
+    few = MAX_WAITING - 1
+    listener = Listener("tcp://127.0.0.1:*", LISTENER, [CONNECTOR.public])
+    connections = listener._wire.connections  # pyright: ignore[reportPrivateUsage]
+    with contextlib.closing(listener), contextlib.ExitStack() as stack:
+        sockets = list[socket.socket]()
+        for number in range(few):
+            sockets += stack.enter_context(strangers(listener.endpoint, 2, 0.0, 1))
+            assert until(lambda seen=number + 1: len(connections) == seen)
+        time.sleep(SILENCE_S)  # the watcher has looked once more
+        assert len(connections) == few
+        for each in sockets:
+            each.setblocking(True)
+            assert each.recv(1000)  # a greeting; where it was cut off, nothing would follow
+            each.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                each.recv(1000)
+
+
+def test_who_knows_the_public_key_is_ended_after_those_who_do_not() -> None:
+    """Those who do not come later, and are more than may wait: it is not the oldest's turn."""
+    listener = Listener("tcp://127.0.0.1:*", LISTENER, [CONNECTOR.public])
+    host, port = listener.endpoint.removeprefix("tcp://").split(":")
+    connections = listener._wire.connections  # pyright: ignore[reportPrivateUsage]
+    said = GREETING + hello(KeyPair.generate(), LISTENER.public)
+    with contextlib.closing(listener), socket.create_connection((host, int(port))) as first:
+        first.sendall(said)
+        assert len(first.recv(64, socket.MSG_WAITALL)) == 64  # a greeting
+        assert len(first.recv(170, socket.MSG_WAITALL)) == 170  # WELCOME
+        with strangers(listener.endpoint, 2, 0.0):
+            assert until(lambda: len(connections) == MAX_WAITING)
+            first.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                first.recv(1000)
 
 
 def _socket(channel: TcpChannel) -> zmq.Socket[bytes]:

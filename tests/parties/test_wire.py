@@ -72,6 +72,20 @@ def test_unpack_refuses_another_length(length: int) -> None:
         unpack(bytes(length), Spec(64, (3,)))
 
 
+@pytest.mark.parametrize("shape", [[2**61], [2**61] * 7000, [2**40] * 33, [1] * 33, [2**61, 0]])
+def test_a_header_announces_no_array_without_end(shape: list[int]) -> None:
+    """Nor does the error print how long it would be: Python does not print numbers of so many digits."""
+    header = to_bytes([b"session", 3, "layer0.attn", 2, [[64, *shape]]])
+    with pytest.raises(MalformedFrame, match=r"no such array|no header|announces 1 arrays"):
+        decode([header])
+    with pytest.raises(MalformedFrame):
+        decode([header, b"x"])
+
+
+def test_a_message_without_parts_is_not_the_one_expected() -> None:
+    assert expected([], b"session", 3, "layer0.attn", ()) is None
+
+
 @pytest.mark.parametrize(("bits", "shape"), [(0, (1,)), (65, (1,)), (8, (-1,)), (-3, ())])
 def test_no_such_array(bits: int, shape: tuple[int, ...]) -> None:
     with pytest.raises(MalformedFrame, match="no such array"):

@@ -16,6 +16,7 @@ from mpcinfer.models.config import ModelConfig
 from mpcinfer.models.decoder import Decoder, KVCache
 from mpcinfer.models.folded import folded_config
 from mpcinfer.models.prefix_formats import features_named
+from mpcinfer.models.public_document import config_of_peer
 from mpcinfer.models.state_cache import cache_of, require_no_public_prefix, require_states
 from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.suites.fss.backend import FssBackend
@@ -300,7 +301,7 @@ class Program:
         """
         try:
             plan = Plan.from_json(document["plan"])
-            config = ModelConfig.from_json(cast(dict[str, Any], document["model"]))
+            config = config_of_peer(cast(dict[str, Any], document["model"]), "the model")
             ranges = {str(key): float(value) for key, value in document["ranges"].items()}
             check_ranges = document.get("check_ranges") is True
             return cls.of(

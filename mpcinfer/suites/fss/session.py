@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -223,19 +223,22 @@ class FssPrivateSession(PrivateSession):
     def _prepare_next(self) -> None:
         """The offline pass: linear layers ahead of the input."""
         shape, correlations = self._asked[0], self._collect()
-        ahead = self._products
-        executor = Preparation(
-            self._link,
-            correlations.linear,
-            correlations.streams.linear,
-            exact_truncation=is_faithful(self._program.plan),
-            products=None if ahead is None else ahead.take(self._collected, shape.tokens, shape.rows),
-            encrypted=self._encrypted,
-        )
-        meter, layers = self._link.meter, self._program.layers
-        with meter.phase(Phase.OFFLINE), self._progress.layers(meter, Stage.OFFLINE, layers):
-            self._program.walk(executor, self._weights, self._shadow, shape.tokens, rows=shape.rows)
-        _require_used(correlations.linear.left_bytes)
+        with ExitStack() as unless_done:
+            unless_done.callback(correlations.close)
+            ahead = self._products
+            executor = Preparation(
+                self._link,
+                correlations.linear,
+                correlations.streams.linear,
+                exact_truncation=is_faithful(self._program.plan),
+                products=None if ahead is None else ahead.take(self._collected, shape.tokens, shape.rows),
+                encrypted=self._encrypted,
+            )
+            meter, layers = self._link.meter, self._program.layers
+            with meter.phase(Phase.OFFLINE), self._progress.layers(meter, Stage.OFFLINE, layers):
+                self._program.walk(executor, self._weights, self._shadow, shape.tokens, rows=shape.rows)
+            _require_used(correlations.linear.left_bytes)
+            unless_done.pop_all()
         self._prepared.append(_Prepared(shape, correlations, executor.prepared))
 
     def _walk_ahead(self, executor: Offline, tokens: int, rows: int) -> None:

@@ -188,7 +188,9 @@ def _program(max_context: int = 8) -> Program:
 def test_a_program_survives_the_way_to_the_dealer() -> None:
     document = _program().to_document()
     assert Program.from_document(document).to_document() == document
-    for broken in ({}, {**document, "max_context": 25}, {**document, "model": {}}, {**document, "ranges": 1}):
+    endless = {**document["model"], "layers": 1 << 40}
+    changes = ({"max_context": 25}, {"model": {}}, {"model": endless}, {"ranges": 1})
+    for broken in ({}, *({**document, **change} for change in changes)):
         with pytest.raises(PeerMismatch, match="no description"):
             Program.from_document(broken)
 
