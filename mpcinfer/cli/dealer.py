@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mpcinfer.cli import options
+from mpcinfer.cli import options, watched_options
 
 
 def dealer(
@@ -19,6 +19,11 @@ def dealer(
     timeout: options.Timeout = 600.0,
     shaped: options.ShapedAs = None,
     once: options.Once = False,
+    log: watched_options.Log = watched_options.LogKind.AUTO,
+    log_level: watched_options.Level = watched_options.LogLevel.INFO,
+    log_file: watched_options.LogFile = None,
+    metrics: watched_options.MetricsAt = None,
+    runtime_dir: watched_options.RuntimeDir = None,
 ) -> None:
     """Deal correlated randomness to one server and one client.
 
@@ -30,20 +35,28 @@ def dealer(
         mpcinfer dealer --key keys/dealer.secret --server-key keys/server.public \\
             --client-key keys/client.public
     """
-    from mpcinfer.cli.progress import announce
     from mpcinfer.roles.dealer import deal_sessions
+    from mpcinfer.service.status import ServiceStatus
+    from mpcinfer.service.watching import Watched, port_of, watching
     from mpcinfer.sessions.addresses import Identity
     from mpcinfer.suites.registry import SUITES
 
-    if not all(suite.compiled() for suite in SUITES.values()):
-        announce("compiling kernels (once), ahead of the first session; `mpcinfer warm` does it all")
-    deal_sessions(
-        listen_server=listen_server,
-        listen_client=listen_client,
-        server=Identity.load(key, server_key),
-        client=Identity.load(key, client_key),
-        timeout_s=timeout,
-        once=once,
-        say=announce,
-        shape=options.shape_of(shaped),
+    for_server, for_client = Identity.load(key, server_key), Identity.load(key, client_key)
+    status = ServiceStatus(role="dealer", name=port_of(listen_server), endpoint=listen_server)
+    how = Watched(
+        log=log, level=log_level, log_file=log_file, metrics=metrics, runtime=runtime_dir, status=not once
     )
+    with watching(status, how) as watch:
+        if not all(suite.compiled() for suite in SUITES.values()):
+            watch.say("compiling kernels (once), ahead of the first session; `mpcinfer warm` does it all")
+        deal_sessions(
+            listen_server=listen_server,
+            listen_client=listen_client,
+            server=for_server,
+            client=for_client,
+            timeout_s=timeout,
+            once=once,
+            say=watch.say,
+            shape=options.shape_of(shaped),
+            watch=watch,
+        )

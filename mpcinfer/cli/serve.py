@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mpcinfer.cli import cache_options, options
+from mpcinfer.cli import cache_options, options, watched_options
 from mpcinfer.cli.dealer_options import dealer_of
 from mpcinfer.sessions.addresses import Identity
 from protocols.plan import DEFAULT_PLAN
@@ -48,6 +48,11 @@ def serve(
             "Only to measure; the client must agree, and the bill says so.",
         ),
     ] = False,
+    log: watched_options.Log = watched_options.LogKind.AUTO,
+    log_level: watched_options.Level = watched_options.LogLevel.INFO,
+    log_file: watched_options.LogFile = None,
+    metrics: watched_options.MetricsAt = None,
+    runtime_dir: watched_options.RuntimeDir = None,
 ) -> None:
     """Serve a model to one client, session after session.
 
@@ -65,10 +70,12 @@ def serve(
         mpcinfer serve --plan two-party --key keys/server.secret --client-key keys/client.public
     """
     from mpcinfer.cli.kernels import compile_kernels
-    from mpcinfer.cli.progress import announce
+    from mpcinfer.cli.progress import announcing
     from mpcinfer.models.load import load_model, load_public
     from mpcinfer.plans import plan_from
     from mpcinfer.roles.server import serve_sessions
+    from mpcinfer.service.status import ServiceStatus
+    from mpcinfer.service.watching import Watched, port_of, watching
     from mpcinfer.sessions.loading import Loading
     from mpcinfer.suites.registry import suite_of
 
@@ -83,28 +90,41 @@ def serve(
         insecure_dealer=insecure_dealer,
     )
     identity = Identity.load(key, client_key)
-    suite.load()
-    compile_kernels([suite])
     public, part = load_public(model), None
     if prefix is not None:
         from mpcinfer.prefix.file import load_part
 
         part = load_part(prefix, public, "server")
-    serve_sessions(
-        public,
-        Loading(lambda: load_model(model).weights),
-        chosen,
-        listen=listen,
-        identity=identity,
-        dealer=dealing,
-        correlations=correlations,
-        timeout_s=timeout,
-        idle_s=idle,
-        once=once,
-        say=announce,
-        check_ranges=check_ranges,
-        insecure_dealer=insecure_dealer,
-        shape=options.shape_of(shaped),
-        public_prefix=options.prefix_of(public_prefix, system=public_prefix_system),
-        prefix=part,
+    status = ServiceStatus(
+        role="server",
+        name=port_of(listen),
+        endpoint=listen,
+        model=public.name,
+        plan=chosen.name,
+        digest=public.digest(),
     )
+    how = Watched(
+        log=log, level=log_level, log_file=log_file, metrics=metrics, runtime=runtime_dir, status=not once
+    )
+    with watching(status, how) as watch, announcing(watch.say):
+        suite.load()
+        compile_kernels([suite])
+        serve_sessions(
+            public,
+            Loading(lambda: load_model(model).weights),
+            chosen,
+            listen=listen,
+            identity=identity,
+            dealer=dealing,
+            correlations=correlations,
+            timeout_s=timeout,
+            idle_s=idle,
+            once=once,
+            say=watch.say,
+            check_ranges=check_ranges,
+            insecure_dealer=insecure_dealer,
+            shape=options.shape_of(shaped),
+            public_prefix=options.prefix_of(public_prefix, system=public_prefix_system),
+            prefix=part,
+            watch=watch,
+        )

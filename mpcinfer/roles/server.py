@@ -11,6 +11,7 @@ from mpcinfer.models.prefix_run import OnePrefixRun, PrefixSource, run_prefix
 from mpcinfer.models.public import PublicModel
 from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.public_prefix import PrefixText, PublicPrefix
+from mpcinfer.roles.watch import Watch
 from mpcinfer.sessions.addresses import Address, Identity
 from mpcinfer.sessions.exchange import serve_steps
 from mpcinfer.sessions.public_exchange import give_public
@@ -49,6 +50,7 @@ def serve_sessions(
     shape: Shape | None = None,
     public_prefix: PrefixText | None = None,
     prefix: PrefixPart | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Serves sessions until the process is ended, or one with `once`.
 
@@ -71,6 +73,7 @@ def serve_sessions(
             have another, or none, are refused.
         shape: all connections behave like slower ones, which the others must have, too; to measure with.
         prefix: what this server has of what every query sees besides; clients must have the same features.
+        watch: is told of sessions that begin and end.
 
     Raises:
         ConfigError: the endpoint, the model or the public prefix cannot be used.
@@ -78,7 +81,7 @@ def serve_sessions(
         InsecureRefused: neither dealer nor correlations, and not asked for.
         MpcInferError: with `once`, whatever ended the session.
     """
-    suite = suite_of(plan)
+    suite, watch = suite_of(plan), watch or Watch()
     if DEALER in suite.helpers:
         require_source(dealer, correlations, insecure_dealer)
     known = None if public_prefix is None else public_prefix.of(public)
@@ -112,6 +115,7 @@ def serve_sessions(
         say(f"server: every prompt follows a public prefix of {len(known):,} tokens, run here in the clear")
     for disclosure in disclosures(plan):
         say(f"server: {disclosure}")
+    watch.listening()
     while True:
         try:
             channel = Listener(listen, identity.keys, [identity.peer]).accept(_WAIT_S, timeout_s)
@@ -122,10 +126,13 @@ def serve_sessions(
                 raise
             say(f"server: nobody came in: {error}")
             continue
+        watch.session_started()
         try:
             bill = serve_channel(over(channel, shape), session_config)
             say(f"server: session over, {bill.total.rounds} rounds online")
+            watch.session_ended(bill)
         except MpcInferError as error:
+            watch.session_failed(error)
             if once:
                 raise
             say(f"server: session failed: {type(error).__name__}: {error}")
