@@ -78,7 +78,7 @@ def configurable(function: Callable[..., None]) -> Callable[..., None]:
     ]
 
     def called(**given: Any) -> None:
-        function(**given)
+        function(**{name: value for name, value in given.items() if name in kinds})
 
     whole = own.replace(parameters=[*_keyword_only(own.parameters), *further])
     called.__name__, called.__doc__ = section, function.__doc__
