@@ -46,12 +46,12 @@ def configurable(function: Callable[..., None]) -> Callable[..., None]:
     own = signature(function, eval_str=True)
     kinds = {name: _kind(each.annotation) for name, each in own.parameters.items()}
 
-    def read(ctx: typer.Context, file: Path | None) -> None:
+    def read(ctx: Any, file: Path | None) -> None:
         if file is not None and not ctx.resilient_parsing:
             ctx.default_map = _from_file(ctx, file, kinds)
             ctx.meta[_META + _FILE] = file
 
-    def show(ctx: typer.Context, asked: bool) -> None:
+    def show(ctx: Any, asked: bool) -> None:
         ctx.meta[_META + _SHOW] = asked
 
     section = function.__name__
@@ -140,7 +140,7 @@ class ServiceCommand(TyperCommand):
         return [param for param in cast("list[Any]", self.params) if param.name == _FILE]
 
 
-def _from_file(ctx: typer.Context, file: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
+def _from_file(ctx: Any, file: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
     """A command's options in a file, by the names of its parameters; every other table is looked at, too."""
     section, content = str(ctx.command.name), read_toml(file)
     for table, options in content.items():

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, LiteralString, TextIO, TypedDict, Unpack, cast, get_type_hints
@@ -191,11 +192,23 @@ def configure(
         ConfigError: the file cannot be opened, or a library is missing.
     """
     stream = sys.stderr if file is None else _opened(file)
+    silence()
+    if file is not None:
+        _files.append(stream)
     if kind is LogKind.AUTO:
         kind = LogKind.CONSOLE if stream.isatty() else LogKind.JSON
     global _write_line  # noqa: PLW0603 - a process has one log
     _write_line = _to_lines(stream, level) if kind is LogKind.LINES else _to_structlog(stream, kind, level)
     _strict[0] = strict
+
+
+def silence() -> None:
+    """Logs nothing from now on, and closes the file; safe to repeat."""
+    global _write_line  # noqa: PLW0603 - a process has one log
+    _write_line = None
+    while _files:
+        with suppress(OSError):
+            _files.pop().close()
 
 
 def _to_structlog(stream: TextIO, kind: LogKind, level: LogLevel) -> Callable[[str, dict[str, Any]], None]:
@@ -241,6 +254,7 @@ def _to_lines(stream: TextIO, level: LogLevel) -> Callable[[str, dict[str, Any]]
 
 _write_line: Callable[[str, dict[str, Any]], None] | None = None
 _strict = [False]
+_files: list[TextIO] = []
 
 
 def _write(method: str, event: str, fields: dict[str, object]) -> None:

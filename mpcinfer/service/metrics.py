@@ -25,8 +25,8 @@ OUTCOMES = ("served", "failed", "crashed", "idle", "too long", "drained")
 WORKER_STATES = ("starting", "ready", "busy")
 MOST_CLIENTS = 1000
 """Names of an allow list that get a series of their own."""
-SESSION_BUCKETS_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
-QUEUE_BUCKETS_S = (0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600)
+SESSION_BUCKETS_S = tuple(map(float, (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)))
+QUEUE_BUCKETS_S = tuple(map(float, (0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600)))
 
 
 class Metrics:

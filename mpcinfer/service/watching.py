@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from mpcinfer.roles.watch import Watch
-from mpcinfer.service.logs import Fields, LogKind, LogLevel, as_say, configure, error_fields, logger
+from mpcinfer.service.logs import Fields, LogKind, LogLevel, as_say, configure, error_fields, logger, silence
 from mpcinfer.service.memory import memory_of
 from mpcinfer.service.metrics import Metrics, MetricsServer
 from mpcinfer.service.status import Health, ServiceState, ServiceStatus
@@ -164,6 +164,7 @@ def watching(status: ServiceStatus, how: Watched) -> Generator[Watching]:
     """
     configure(how.log, how.level, file=how.log_file)
     with ExitStack() as stack:
+        stack.callback(silence)
         metrics = None
         if how.metrics is not None:
             metrics = Metrics(status.role)
