@@ -1,4 +1,4 @@
-"""What services are deployed with: units, a file of options, containers of several clients, and their page."""
+"""What services are deployed with: units, a file of options, containers of several clients, their page."""
 
 from __future__ import annotations
 
