@@ -43,10 +43,9 @@ RUN pip install --no-deps --no-compile .
 # Kernels are compiled now, for the processor that builds; another kind compiles its own in every container.
 # Bytecode is kept of what a private run imports, for quick starts from a read-only root: of the rest it would
 # weigh more than the code.
-ENV MPCINFER_CACHE_DIR=/opt/mpcinfer
-RUN /opt/venv/bin/mpcinfer warm \
- && /opt/venv/bin/mpcinfer generate "x" --local private --tokens 1 \
- && chmod -R go+rX /opt/mpcinfer
+ENV MPCINFER_CACHE_DIR=/opt/mpcinfer PATH=/opt/venv/bin:$PATH
+RUN mpcinfer warm
+RUN mpcinfer generate "x" --local private --tokens 1 && chmod -R go+rX /opt/mpcinfer
 
 
 FROM python:3.11-slim-bookworm
