@@ -80,17 +80,30 @@ def load_secret(path: Path) -> KeyPair:
 
     Raises:
         ConfigError: the file is missing, unreadable, readable by others than its owner, without valid keys,
-            or its public key does not belong to its secret key.
+            or its public key does not belong to its secret key. A credential of systemd may look readable by
+            a group, which its access list makes it.
     """
     text = _read(path)
     if os.name == "posix":
         mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
+        if mode & (0o037 if _is_credential(path) else 0o077):
             raise ConfigError(f"{path} is open to other users (mode {mode:04o}); run: chmod 600 {path}")
     pair = KeyPair(_key_in(text, "public-key", path), _key_in(text, "secret-key", path))
     if _public_of(z85_decode(pair.secret)) != pair.public:
         raise ConfigError(f"{path}: the public key does not belong to the secret key")
     return pair
+
+
+def _is_credential(path: Path) -> bool:
+    """Whether a service manager put the file there for this process alone, in a folder closed to others.
+
+    systemd lets the service's user read it by an access list, which shows as a group that may read.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder or path.absolute().parent != Path(folder):
+        return False
+    above = path.absolute().parent.stat()
+    return stat.S_IMODE(above.st_mode) & 0o007 == 0 and path.stat().st_uid in (0, os.geteuid())
 
 
 def z85_encode(raw: bytes) -> str:

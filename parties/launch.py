@@ -22,10 +22,16 @@ _ENDS_WITH_PARENT = "MPCINFER_ENDS_WITH_PARENT"
 _REQUESTS_TO_END = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 
 
-def end_with_parent() -> None:
-    """In a process that `Processes` started: ends it when the one that did is gone. Else does nothing."""
-    if os.environ.pop(_ENDS_WITH_PARENT, None):
-        threading.Thread(target=_outlive_nobody, daemon=True).start()
+def end_with_parent() -> bool:
+    """In a process that `Processes` started: ends it when the one that did is gone. Else does nothing.
+
+    Returns:
+        whether `Processes` started this one.
+    """
+    if not os.environ.pop(_ENDS_WITH_PARENT, None):
+        return False
+    threading.Thread(target=_outlive_nobody, daemon=True).start()
+    return True
 
 
 def _outlive_nobody() -> None:

@@ -22,7 +22,7 @@ from tests.shown_commands import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ("mpcinfer", "protocols", "parties")
-FOLDERS = (*SHIPPED, "bench", "examples", "tests", "docs", "scripts", ".ci")
+FOLDERS = (*SHIPPED, "bench", "deploy", "examples", "tests", "docs", "scripts", ".ci")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 ROLES = ("server", "client", "dealer")
 TWO_PARTY = ("server-two-party", "client-two-party")
@@ -160,19 +160,14 @@ def test_compose_starts_a_dealer_for_plans_that_have_one_alone() -> None:
 
 
 @pytest.mark.parametrize("client", [name for name in SERVICES if name.startswith("client")])
-def test_compose_starts_a_client_when_its_server_listens(client: str) -> None:
-    """The health check finds a socket that listens on the port which the server is told, and no other."""
+def test_compose_starts_a_client_when_its_server_serves(client: str) -> None:
+    """The health check is a command that the program takes, and asks for what the server tells."""
     services, server = compose(), client.replace("client", "server")
     assert services[client]["depends_on"][server] == {"condition": "service_healthy"}
-    assert "--listen tcp://0.0.0.0:7100 " in services[server]["command"]
-    _, *check = services[server]["healthcheck"]["test"]
-    assert check[:2] == ["grep", "-q"]
-    row = "   0: 00000000:{:04X} 00000000:0000 {} 00000000:00000000 00:00000000"
-    found = {
-        (port, state): re.search(check[2], row.format(port, state)) is not None
-        for port, state in [(7100, "0A"), (7100, "01"), (7101, "0A")]
-    }
-    assert found == {(7100, "0A"): True, (7100, "01"): False, (7101, "0A"): False}
+    assert services[client]["healthcheck"] == {"disable": True}
+    how, program, *words = services[server]["healthcheck"]["test"]
+    assert (how, program, words) == ("CMD", "mpcinfer", ["status", "server"])
+    assert parse(words)["role"] == "server"
 
 
 def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:

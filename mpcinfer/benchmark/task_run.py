@@ -82,7 +82,7 @@ def worker_command(folder: Path, role: str) -> list[str]:
 
 def _dealer_command(folder: Path, listening: list[str]) -> list[str]:
     """The dealer as users start it, for one session."""
-    command = [sys.executable, "-m", "mpcinfer.cli.main", "dealer", "--once"]
+    command = [sys.executable, "-m", "mpcinfer.cli.main", "dealer", "--once", "--log", "lines"]
     command += ["--listen-server", listening[1], "--listen-client", listening[2]]
     for option, name in (("--key", "dealer.secret"), ("--server-key", "server.public")):
         command += [option, str(folder / name)]

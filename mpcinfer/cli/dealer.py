@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mpcinfer.cli import options, service_options
+from mpcinfer.cli import options, service_options, watched_options
 
 
 def dealer(
@@ -29,6 +29,11 @@ def dealer(
     rate: service_options.Rate = None,
     drain: service_options.Drain = 30.0,
     once: options.Once = False,
+    log: watched_options.Log = watched_options.LogKind.AUTO,
+    log_level: watched_options.Level = watched_options.LogLevel.INFO,
+    log_file: watched_options.LogFile = None,
+    metrics: watched_options.MetricsAt = None,
+    runtime_dir: watched_options.RuntimeDir = None,
 ) -> None:
     """Deal correlated randomness to servers and their clients, many pairs at once.
 
@@ -43,8 +48,11 @@ def dealer(
 
     What a dealer with a store has: [bold]mpcinfer dealer status --store FOLDER[/bold]
     """
-    from mpcinfer.cli.progress import announce, noted
     from mpcinfer.roles.dealer import deal_sessions
+    from mpcinfer.service.dealer_terms import DealerTerms
+    from mpcinfer.service.dealing_front import deal_many
+    from mpcinfer.service.status import ServiceStatus
+    from mpcinfer.service.watching import Watched, port_of, watching
     from mpcinfer.sessions.addresses import Identity
     from mpcinfer.suites.registry import SUITES
 
@@ -52,37 +60,40 @@ def dealer(
         service_options.allowed(servers, server_key, "server"),
         service_options.allowed(clients, client_key, "client"),
     )
-    if not all(suite.compiled() for suite in SUITES.values()):
-        announce("compiling kernels (once), ahead of the first session; `mpcinfer warm` does it all")
-    if not once:
-        from mpcinfer.service.dealer_terms import DealerTerms
-        from mpcinfer.service.dealing_front import deal_many
-
-        shape = options.shape_of(shaped)
-        limits = service_options.limits_of(
-            sessions=sessions,
-            client_sessions=client_sessions,
-            waiting=waiting,
-            client_waiting=client_waiting,
-            rate=rate,
-            drain=drain,
-        )
-        terms = DealerTerms(
-            key=str(key),
-            listen=(listen_server, listen_client),
-            timeout_s=timeout,
-            shaped=None if shape is None else shape.to_text(),
-            accept_s=limits.accept_s,
-        )
-        deal_many(terms, server, client, limits, announce, noted)
-        return
-    deal_sessions(
-        listen_server=listen_server,
-        listen_client=listen_client,
-        server=Identity.load(key, server),
-        client=Identity.load(key, client),
-        timeout_s=timeout,
-        once=once,
-        say=announce,
-        shape=options.shape_of(shaped),
+    shape = options.shape_of(shaped)
+    limits = service_options.limits_of(
+        sessions=sessions,
+        client_sessions=client_sessions,
+        waiting=waiting,
+        client_waiting=client_waiting,
+        rate=rate,
+        drain=drain,
     )
+    status = ServiceStatus(role="dealer", name=port_of(listen_server), endpoint=listen_server)
+    how = Watched(
+        log=log, level=log_level, log_file=log_file, metrics=metrics, runtime=runtime_dir, status=not once
+    )
+    with watching(status, how) as watch:
+        if not all(suite.compiled() for suite in SUITES.values()):
+            watch.say("compiling kernels (once), ahead of the first session; `mpcinfer warm` does it all")
+        if not once:
+            terms = DealerTerms(
+                key=str(key),
+                listen=(listen_server, listen_client),
+                timeout_s=timeout,
+                shaped=None if shape is None else shape.to_text(),
+                accept_s=limits.accept_s,
+            )
+            deal_many(terms, server, client, limits, watch)
+            return
+        deal_sessions(
+            listen_server=listen_server,
+            listen_client=listen_client,
+            server=Identity.load(key, server),
+            client=Identity.load(key, client),
+            timeout_s=timeout,
+            once=once,
+            say=watch.say,
+            shape=shape,
+            watch=watch,
+        )

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from typer.core import TyperCommand
 
+from mpcinfer.cli.settings import ServiceCommand
 from mpcinfer.cli.tables import human_bytes
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ _STATES = ("ready", "dealing", "taken", "spent", "expired", "lost")
 _NAME = "status"
 
 
-class DealerCommand(TyperCommand):
+class DealerCommand(ServiceCommand):
     """`mpcinfer dealer`, which deals, and `status` under it, which needs none of its options."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """What is run: see `typer.core.TyperCommand`."""
+        """What is run: see `ServiceCommand`."""
         if args[:1] == [_NAME]:
             return typer.main.get_command(_app).make_context(
                 f"{info_name} {_NAME}", args[1:], parent, **extra

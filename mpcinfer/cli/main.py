@@ -34,8 +34,10 @@ from mpcinfer.cli.reading import classify, embed
 from mpcinfer.cli.report import report
 from mpcinfer.cli.reweight import reweight
 from mpcinfer.cli.serve import serve
+from mpcinfer.cli.settings import ServiceCommand, configurable, forget_environment
 from mpcinfer.cli.skip import skip
 from mpcinfer.cli.sparsify import sparsify
+from mpcinfer.cli.status import status
 from mpcinfer.cli.train import train
 from mpcinfer.cli.warm import warm
 from parties.errors import MpcInferError
@@ -72,6 +74,7 @@ and neither learns the other's secret. Every message is billed.
     mpcinfer prepare --help                     the same between two parties and no dealer
     mpcinfer serve --help                       owns the model
     mpcinfer publish --help                     what clients may have of it
+    mpcinfer status                             whether servers and dealers that run here are well
     mpcinfer doctor                             whether this machine has what a party needs
     mpcinfer generate --help                    owns the prompt
 """
@@ -83,13 +86,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+_CLASSES = {"serve": ServiceCommand, "dealer": DealerCommand, "proxy": ServiceCommand}
 for command in (
-    *(demo, generate, chat, proxy, embed, classify, cost, plan, models),
-    *(serve, dealer, deal, prepare, skip, warm, doctor),
+    *(demo, generate, chat),
+    configurable(proxy),
+    *(embed, classify, cost, plan, models),
+    *(configurable(serve), configurable(dealer), status),
+    *(deal, prepare, skip, warm, doctor),
     *(train, entropy, calibrate, fold, sparsify, publish, reweight),
     report,
 ):
-    app.command(cls=DealerCommand if command is dealer else None)(command)
+    app.command(cls=_CLASSES.get(command.__name__))(command)
 app.add_typer(listed, name="list")
 app.add_typer(keys, name="keys")
 app.add_typer(bench, name="bench")
@@ -100,7 +107,8 @@ app.add_typer(prefix, name="prefix")
 def main() -> None:
     """Runs the command line; errors of ours end it with one line and status 1."""
     keep_memory()
-    end_with_parent()
+    if end_with_parent():
+        forget_environment()
     given: object = sys.stdin
     if isinstance(given, io.TextIOWrapper):
         given.reconfigure(errors="surrogateescape")  # as in arguments; the tokenizer says what is wrong

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from threading import RLock
 
 from rich.console import Console, Group, RenderableType
@@ -30,14 +32,26 @@ _RANKS = {stage: list(Stage).index(_BESIDE.get(stage, stage)) for stage in Stage
 the making of correlations and the pass that takes them."""
 
 
+_told: list[Callable[[str], None]] = []
+"""Who is told instead of the terminal."""
+
+
 def announce(text: str) -> None:
     """One line of progress."""
-    _console.print(text, style="dim", soft_wrap=True, markup=False)
+    if _told:
+        _told[-1](text)
+    else:
+        _console.print(text, style="dim", soft_wrap=True, markup=False)
 
 
-def noted(event: str, **fields: object) -> None:
-    """One line about something that happened in a service."""
-    announce(", ".join([event, *(f"{name} {value}" for name, value in fields.items())]))
+@contextmanager
+def announcing(say: Callable[[str], None]) -> Generator[None]:
+    """Lines of progress go to a log for the length of a block."""
+    _told.append(say)
+    try:
+        yield
+    finally:
+        _told.pop()
 
 
 class Waiting:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from mpcinfer.cli import lengths, options
+from mpcinfer.cli import lengths, options, watched_options
 from mpcinfer.cli.options import Local
 from parties.errors import ConfigError
 from protocols.plan import DEFAULT_PLAN
@@ -49,6 +49,10 @@ def proxy(
     exact_lengths: lengths.ExactLengths = False,
     check_ranges: options.CheckRanges = False,
     timeout: options.Timeout = 120.0,
+    log: watched_options.Log = watched_options.LogKind.LINES,
+    log_level: watched_options.Level = watched_options.LogLevel.INFO,
+    log_file: watched_options.LogFile = None,
+    runtime_dir: watched_options.RuntimeDir = None,
 ) -> None:
     """Speak the OpenAI API on this machine, for a model elsewhere that sees nothing.
 
@@ -73,7 +77,9 @@ def proxy(
     from mpcinfer.cli.tables import print_bill
     from mpcinfer.proxy.app import Proxy
     from mpcinfer.proxy.model_thread import ModelThread
-    from mpcinfer.proxy.serving import listening, serve, token_of
+    from mpcinfer.proxy.serving import LOOPBACK, listening, serve, token_of
+    from mpcinfer.service.status import ServiceStatus
+    from mpcinfer.service.watching import Watched, watching
     from parties.bill import Bill
 
     bar, token, bills = Waiting(), token_of(token_file), list[Bill]()
@@ -93,18 +99,30 @@ def proxy(
         lengths=lengths.wanted_lengths(buckets, local, exact=exact_lengths),
     )
     console = Console(stderr=True, highlight=False)
-    with closing(listening(port)) as at:
+    how = Watched(log=log, level=log_level, log_file=log_file, runtime=runtime_dir)
+    with ExitStack() as stack:
+        at = stack.enter_context(closing(listening(port)))
+        port = at.getsockname()[1]
+        status = ServiceStatus(role="proxy", name=str(port), endpoint=f"http://{LOOPBACK}:{port}/v1")
+        watch = stack.enter_context(watching(status, how))
+
+        def over(bill: Bill) -> None:
+            bills.append(bill)
+            watch.session_ended(bill)
+
         thread = ModelThread(
             lambda: running(model, options.ASSISTANT, local, plan, choices or [], parties),
             waiting,
-            bills.append,
+            over,
         )
         try:
             with closing(bar):
                 public = thread.start()
             private = local not in (Local.PLAIN, Local.FIXED)
             answering = Proxy(thread, public, plan if private else "", tokens)
-            _say(console, answering.name, at.getsockname()[1], token, token_file, private=private)
+            watch.update(model=answering.name, plan=plan if private else "", digest=public.digest())
+            watch.listening()
+            _say(console, answering.name, port, token, token_file, private=private)
             serve(answering.app(), at, token, thread.end_all)
         finally:
             thread.close()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mpcinfer.cli import cache_options, lengths, options, service_options
+from mpcinfer.cli import cache_options, lengths, options, service_options, watched_options
 from mpcinfer.cli.dealer_options import dealer_of
 from mpcinfer.sessions.addresses import Identity
 from protocols.plan import DEFAULT_PLAN
@@ -63,6 +63,11 @@ def serve(
             "Only to measure; the client must agree, and the bill says so.",
         ),
     ] = False,
+    log: watched_options.Log = watched_options.LogKind.AUTO,
+    log_level: watched_options.Level = watched_options.LogLevel.INFO,
+    log_file: watched_options.LogFile = None,
+    metrics: watched_options.MetricsAt = None,
+    runtime_dir: watched_options.RuntimeDir = None,
 ) -> None:
     """Serve a model to many clients at once.
 
@@ -86,11 +91,15 @@ def serve(
         mpcinfer serve --plan two-party --key keys/server.secret --client-key keys/client.public
     """
     from mpcinfer.cli.kernels import compile_kernels
-    from mpcinfer.cli.progress import announce, noted
+    from mpcinfer.cli.progress import announcing
     from mpcinfer.models.buckets import Buckets
     from mpcinfer.models.load import load_model, load_public
     from mpcinfer.plans import plan_from
     from mpcinfer.roles.server import serve_sessions
+    from mpcinfer.service.server_terms import ServerTerms
+    from mpcinfer.service.serving import serve_many
+    from mpcinfer.service.status import ServiceStatus
+    from mpcinfer.service.watching import Watched, port_of, watching
     from mpcinfer.sessions.loading import Loading
     from mpcinfer.suites.registry import suite_of
 
@@ -105,79 +114,85 @@ def serve(
         insecure_dealer=insecure_dealer,
     )
     who = service_options.allowed(clients, client_key, "client")
-    suite.load()
-    compile_kernels([suite])
-    if not once:
-        from mpcinfer.service.server_terms import ServerTerms
-        from mpcinfer.service.serving import serve_many
-
-        prefixed = options.prefix_of(public_prefix, system=public_prefix_system)
-        shape = options.shape_of(shaped)
-        limits = service_options.limits_of(
-            sessions=sessions,
-            client_sessions=client_sessions,
-            waiting=waiting,
-            client_waiting=client_waiting,
-            rate=rate,
-            most_context=most_context,
-            prompt_tokens=prompt_tokens,
-            session_tokens=session_tokens,
-            session_seconds=session_seconds,
-            memory_mb=memory_mb,
-            drain=drain,
-            one_at_a_time=correlations is not None,
-        )
-        serve_many(
-            ServerTerms(
-                model=model,
-                plan=plan,
-                choices=cache_options.with_cache(choices, cache, chunk) or [],
-                key=str(key),
-                listen=listen,
-                dealer=None if dealing is None else (dealing.endpoint, dealing.public_key),
-                correlations=None if correlations is None else str(correlations),
-                timeout_s=timeout,
-                idle_s=idle,
-                check_ranges=check_ranges,
-                insecure_dealer=insecure_dealer,
-                shaped=None if shape is None else shape.to_text(),
-                public_prefix=None if prefixed is None else (prefixed.text, prefixed.system),
-                buckets=Buckets.parse(buckets).sizes,
-                prefix=prefix,
-                context=most_context,
-                prompt_tokens=prompt_tokens,
-                session_tokens=session_tokens,
-                session_s=session_seconds,
-                accept_s=limits.accept_s,
-            ),
-            who,
-            limits,
-            announce,
-            noted,
-        )
-        return
-    identity = Identity.load(key, who)
     public, part = load_public(model), None
     if prefix is not None:
         from mpcinfer.prefix.file import load_part
 
         part = load_part(prefix, public, "server")
-    serve_sessions(
-        public,
-        Loading(lambda: load_model(model).weights),
-        chosen,
+    prefixed = options.prefix_of(public_prefix, system=public_prefix_system)
+    shape = options.shape_of(shaped)
+    asked = Buckets.parse(buckets)
+    asked.require_coarse()
+    limits = service_options.limits_of(
+        sessions=sessions,
+        client_sessions=client_sessions,
+        waiting=waiting,
+        client_waiting=client_waiting,
+        rate=rate,
+        most_context=most_context,
+        prompt_tokens=prompt_tokens,
+        session_tokens=session_tokens,
+        session_seconds=session_seconds,
+        memory_mb=memory_mb,
+        drain=drain,
+        one_at_a_time=correlations is not None,
+    )
+    terms = ServerTerms(
+        model=model,
+        plan=plan,
+        choices=cache_options.with_cache(choices, cache, chunk) or [],
+        key=str(key),
         listen=listen,
-        identity=identity,
-        dealer=dealing,
-        correlations=correlations,
+        dealer=None if dealing is None else (dealing.endpoint, dealing.public_key),
+        correlations=None if correlations is None else str(correlations),
         timeout_s=timeout,
         idle_s=idle,
-        once=once,
-        say=announce,
         check_ranges=check_ranges,
         insecure_dealer=insecure_dealer,
-        shape=options.shape_of(shaped),
-        public_prefix=options.prefix_of(public_prefix, system=public_prefix_system),
-        prefix=part,
-        buckets=Buckets.parse(buckets),
+        shaped=None if shape is None else shape.to_text(),
+        public_prefix=None if prefixed is None else (prefixed.text, prefixed.system),
+        buckets=asked.sizes,
+        prefix=prefix,
+        context=most_context,
+        prompt_tokens=prompt_tokens,
+        session_tokens=session_tokens,
+        session_s=session_seconds,
+        accept_s=limits.accept_s,
     )
+    status = ServiceStatus(
+        role="server",
+        name=port_of(listen),
+        endpoint=listen,
+        model=public.name,
+        plan=chosen.name,
+        digest=public.digest(),
+    )
+    how = Watched(
+        log=log, level=log_level, log_file=log_file, metrics=metrics, runtime=runtime_dir, status=not once
+    )
+    with watching(status, how) as watch, announcing(watch.say):
+        suite.load()
+        compile_kernels([suite])
+        if not once:
+            serve_many(terms, who, limits, watch)
+            return
+        serve_sessions(
+            public,
+            Loading(lambda: load_model(model).weights),
+            chosen,
+            listen=listen,
+            identity=Identity.load(key, who),
+            dealer=dealing,
+            correlations=correlations,
+            timeout_s=timeout,
+            idle_s=idle,
+            once=once,
+            say=watch.say,
+            check_ranges=check_ranges,
+            insecure_dealer=insecure_dealer,
+            shape=shape,
+            public_prefix=prefixed,
+            prefix=part,
+            buckets=asked,
+            watch=watch,
+        )

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Generator
 
+from mpcinfer.roles.watch import Watch
 from mpcinfer.sessions.addresses import Identity
 from mpcinfer.sessions.session_config import DEAL_SESSION
 from mpcinfer.suites.registry import SUITES
@@ -34,6 +35,7 @@ def deal_sessions(
     once: bool,
     say: Callable[[str], None],
     shape: Shape | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Deals until the process is ended, or one session with `once`.
 
@@ -45,23 +47,28 @@ def deal_sessions(
         timeout_s: longest silence of the server within a session.
         say: is told of progress, a line at a time.
         shape: both connections behave like slower ones, which the parties must have, too; to measure with.
+        watch: is told of sessions that begin and end.
 
     Raises:
         ConfigError: an endpoint cannot be used.
         MpcInferError: with `once`, whatever ended the session.
     """
+    watch = watch or Watch()
     for suite in SUITES.values():
         suite.load()
     for suite in SUITES.values():  # while parties are on their way
         threading.Thread(target=suite.warm_up_dealing, daemon=True).start()
     say(f"dealer: for servers at {listen_server}, for clients at {listen_client}")
+    watch.listening()
     while True:
         try:
-            dealt = _deal_once(listen_server, listen_client, server, client, timeout_s, shape)
+            dealt = _deal_once(listen_server, listen_client, server, client, timeout_s, shape, watch)
             if dealt is None:
                 continue
             say(f"dealer: session over, {dealt}")
+            watch.session_ended(None)
         except MpcInferError as error:
+            watch.session_failed(error)
             if once:
                 raise
             say(f"dealer: session failed: {type(error).__name__}: {error}")
@@ -76,6 +83,7 @@ def _deal_once(
     client: Identity,
     timeout_s: float,
     shape: Shape | None,
+    watch: Watch,
 ) -> str | None:
     """One session, and a line about it; None when nobody came."""
     with (
@@ -86,6 +94,7 @@ def _deal_once(
             server_channel = for_server.accept(_WAIT_S, timeout_s)
         except PeerTimeout:
             return None
+        watch.session_started()
         with (
             server_channel,
             _client_beside(server_channel, for_client, listen_client, client, timeout_s) as client_channel,

@@ -87,8 +87,8 @@ def neighbours(
 
 
 def _command(role: str, *options: str) -> list[str]:
-    """The command line of a role, for one session."""
-    return [sys.executable, "-m", "mpcinfer.cli.main", role, "--once", *options]
+    """The command line of a role, for one session, whose lines are shown to people."""
+    return [sys.executable, "-m", "mpcinfer.cli.main", role, "--once", "--log", "lines", *options]
 
 
 def _prefix(folder: Path, given: PrefixText) -> list[str]:

@@ -12,6 +12,7 @@ from mpcinfer.models.prefix_run import OnePrefixRun, PrefixSource, run_prefix
 from mpcinfer.models.public import PublicModel
 from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.public_prefix import PrefixText, PublicPrefix
+from mpcinfer.roles.watch import Watch
 from mpcinfer.sessions.addresses import Address, Identity
 from mpcinfer.sessions.exchange import serve_steps
 from mpcinfer.sessions.public_exchange import MOST_FIRST_BYTES, give_public
@@ -54,6 +55,7 @@ def serve_sessions(
     public_prefix: PrefixText | None = None,
     prefix: PrefixPart | None = None,
     buckets: Buckets = DEFAULT_BUCKETS,
+    watch: Watch | None = None,
 ) -> None:
     """Serves sessions until the process is ended, or one with `once`.
 
@@ -77,6 +79,7 @@ def serve_sessions(
         shape: all connections behave like slower ones, which the others must have, too; to measure with.
         prefix: what this server has of what every query sees besides; clients must have the same features.
         buckets: lengths that clients are asked to pad prompts to; they decide.
+        watch: is told of sessions that begin and end.
 
     Raises:
         ConfigError: the endpoint, the model or the public prefix cannot be used, or buckets would tell
@@ -85,7 +88,7 @@ def serve_sessions(
         InsecureRefused: neither dealer nor correlations, and not asked for.
         MpcInferError: with `once`, whatever ended the session.
     """
-    suite = suite_of(plan)
+    suite, watch = suite_of(plan), watch or Watch()
     buckets.require_coarse()
     if DEALER in suite.helpers:
         require_source(dealer, correlations, insecure_dealer)
@@ -116,6 +119,7 @@ def serve_sessions(
         len(session_config.weights or ())  # waits: nobody should be let in by a server that cannot serve
         len(session_config.encoded or ())
     say_what_is_served(session_config, listen, say)
+    watch.listening()
     while True:
         try:
             channel = Listener(listen, identity.keys, [identity.peer]).accept(_WAIT_S, timeout_s)
@@ -126,10 +130,13 @@ def serve_sessions(
                 raise
             say(f"server: nobody came in: {error}")
             continue
+        watch.session_started()
         try:
             bill = serve_channel(over(channel, shape), session_config)
             say(f"server: session over, {bill.total.rounds} rounds online")
+            watch.session_ended(bill)
         except MpcInferError as error:
+            watch.session_failed(error)
             if once:
                 raise
             say(f"server: session failed: {type(error).__name__}: {error}")

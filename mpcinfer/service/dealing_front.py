@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from mpcinfer.service.allow_list import AllowList
 from mpcinfer.service.dealer_terms import DealerTerms
-from mpcinfer.service.front import Front, Note
+from mpcinfer.service.front import Front
+from mpcinfer.service.front_watch import FrontWatch
 from mpcinfer.service.limits import Limits
 from mpcinfer.service.pool import Pool
+from mpcinfer.service.watching import Watching
 from mpcinfer.service.worker_process import WorkerProcess
 from parties.admission import ADMISSION_LABEL
 from parties.keys import load_secret
@@ -24,8 +25,7 @@ def deal_many(
     servers: Path,
     clients: Path,
     limits: Limits,
-    say: Callable[[str], None],
-    note: Note,
+    watching: Watching,
 ) -> None:
     """Deals until it is told to end, then lets running sessions end. Any server on the list may meet any
     client on the other.
@@ -33,12 +33,12 @@ def deal_many(
     Args:
         servers, clients: who may connect: a folder of `NAME.public` files each, or one such file.
         limits: what they may take.
-        say: is told where it listens, a line at a time.
-        note: is told what happens.
+        watching: is told what happens.
 
     Raises:
         ConfigError: a key, an allow list or an endpoint cannot be used.
     """
+    note, say = FrontWatch.of(watching), watching.say
     lists = {"server": AllowList(servers, say), "client": AllowList(clients, say)}
 
     def name(key: str) -> str:
@@ -55,7 +55,8 @@ def deal_many(
     front = Front(reception, lists, limits, pool, note)
     try:
         say(f"dealer: for servers at {reception.endpoints[0]}, for clients at {reception.endpoints[-1]}")
-        front.run()
+        watching.listening()
+        front.run(lambda: note.follow(front))
     finally:
         pool.close()
         reception.close()

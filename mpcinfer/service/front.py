@@ -47,7 +47,7 @@ class Front:
         pool: Pool,
         note: Note,
     ) -> None:
-        self._reception, self._lists, self._limits, self._pool = reception, lists, limits, pool
+        self._reception, self._lists, self._limits, self.pool = reception, lists, limits, pool
         self._note = note
         self.queue = FairQueue()
         self.running: dict[WorkerProcess, Entry] = {}
@@ -72,12 +72,12 @@ class Front:
                 self.step()
                 each()
         self._refuse_waiting()
-        self._pool.close()
+        self.pool.close()
 
     def step(self, wait_s: float = _LOOK_S) -> None:
         """Follows what happens for a moment."""
-        self._pool.fill()
-        for worker, event in self._pool.events():
+        self.pool.fill()
+        for worker, event in self.pool.events():
             self._happened(worker, event)
         self._listen(wait_s)
         self._refresh()
@@ -103,7 +103,7 @@ class Front:
 
     def _listen(self, wait_s: float) -> None:
         """Takes what is asked; news of a worker end the wait, too."""
-        for visitor, document in self._reception.requests(wait_s, self._pool.descriptors):
+        for visitor, document in self._reception.requests(wait_s, self.pool.descriptors):
             self._asked(visitor, document)
 
     def _asked(self, visitor: Visitor, document: dict[str, Any]) -> None:
@@ -154,7 +154,7 @@ class Front:
 
     def _serve_next(self) -> None:
         """Gives sessions to workers that are ready."""
-        while not self.draining and (worker := self._pool.ready()) is not None:
+        while not self.draining and (worker := self.pool.ready()) is not None:
             entry = self.queue.next(self._admitting.may_run)
             if entry is None:
                 return
@@ -173,11 +173,13 @@ class Front:
             case {"event": "over"} if entry is not None:
                 self.served += 1
                 self._admitting.took(time.monotonic() - entry.began_s)
-                self._note("session over", client=entry.client, **_without_name(event))
+                self._note("session over", client=entry.client, seconds=entry.seconds, **_without_name(event))
                 entry.told = True
             case {"event": "failed"} if entry is not None:
                 self.failed += 1
-                self._note("session failed", client=entry.client, **_without_name(event))
+                self._note(
+                    "session failed", client=entry.client, seconds=entry.seconds, **_without_name(event)
+                )
                 entry.told = True
             case {"event": "ended", "code": int() as code}:
                 self._ended(worker, entry, code)

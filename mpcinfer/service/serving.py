@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from mpcinfer.roles.server import say_what_is_served
 from mpcinfer.service.allow_list import AllowList
-from mpcinfer.service.front import Front, Note
+from mpcinfer.service.front import Front
+from mpcinfer.service.front_watch import FrontWatch
 from mpcinfer.service.limits import Limits
 from mpcinfer.service.pool import Pool
 from mpcinfer.service.server_terms import ServerTerms
+from mpcinfer.service.watching import Watching
 from mpcinfer.service.worker_process import WorkerProcess
 from mpcinfer.sessions.loading import Loading
 from mpcinfer.suites.registry import suite_of
@@ -26,21 +27,20 @@ def serve_many(
     terms: ServerTerms,
     clients: Path,
     limits: Limits,
-    say: Callable[[str], None],
-    note: Note,
+    watching: Watching,
 ) -> None:
     """Serves until it is told to end, then lets running sessions end.
 
     Args:
         clients: who may connect: a folder of `NAME.public` files, or one such file.
         limits: what they may take.
-        say: is told what is served, a line at a time.
-        note: is told what happens.
+        watching: is told what happens.
 
     Raises:
         ConfigError: the model, the plan, a key, the allow list or the endpoint cannot be used.
         RangeError: the model's values do not fit.
     """
+    note, say = FrontWatch.of(watching), watching.say
     allowed = AllowList(clients, say)
     unready = terms.session_config(Loading)
     session_config = suite_of(unready.plan).ready(unready)
@@ -57,7 +57,8 @@ def serve_many(
     front = Front(reception, {"client": allowed}, limits, pool, note)
     try:
         say_what_is_served(session_config, reception.endpoints[0], say)
-        front.run()
+        watching.listening()
+        front.run(lambda: note.follow(front))
     finally:
         pool.close()
         reception.close()

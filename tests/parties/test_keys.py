@@ -81,6 +81,38 @@ def test_a_secret_that_others_can_read(tmp_path: Path, mode: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("mode", "folder_mode", "elsewhere", "taken"),
+    [
+        (0o440, 0o500, False, True),
+        (0o400, 0o500, False, True),
+        (0o460, 0o500, False, False),
+        (0o444, 0o500, False, False),
+        (0o440, 0o505, False, False),
+        (0o440, 0o500, True, False),
+    ],
+)
+def test_a_credential_of_systemd(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: int,
+    folder_mode: int,
+    elsewhere: bool,
+    taken: bool,
+) -> None:
+    """Its access list looks like a group that may read; nothing else is let through for it."""
+    pair = new_keypair(tmp_path / "given", "server")
+    (tmp_path / "given" / "server.secret").chmod(mode)
+    (tmp_path / "given").chmod(folder_mode)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / ("other" if elsewhere else "given")))
+    if taken:
+        assert load_secret(tmp_path / "given" / "server.secret") == pair
+    else:
+        with pytest.raises(ConfigError, match="open to other users"):
+            load_secret(tmp_path / "given" / "server.secret")
+    (tmp_path / "given").chmod(0o700)
+
+
+@pytest.mark.parametrize(
     ("content", "complaint"),
     [
         (b"", "holds no public-key"),
