@@ -53,6 +53,8 @@ def serve(
     session_seconds: service_options.SessionSeconds = None,
     memory_mb: service_options.MemoryMB = None,
     drain: service_options.Drain = 30.0,
+    ray: service_options.Ray = None,
+    insecure_ray: service_options.InsecureRay = False,
     once: options.Once = False,
     insecure_dealer: Annotated[
         bool,
@@ -110,8 +112,9 @@ def serve(
 
         prefixed = options.prefix_of(public_prefix, system=public_prefix_system)
         shape = options.shape_of(shaped)
+        cluster = None if ray is None else service_options.cluster_of(ray, insecure=insecure_ray)
         limits = service_options.limits_of(
-            sessions=sessions,
+            sessions=sessions or (None if cluster is None else cluster.cores),
             client_sessions=client_sessions,
             waiting=waiting,
             client_waiting=client_waiting,
@@ -149,6 +152,7 @@ def serve(
             limits,
             announce,
             noted,
+            cluster,
         )
         return
     identity = Identity.load(key, who)

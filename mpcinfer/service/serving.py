@@ -11,7 +11,10 @@ from mpcinfer.service.allow_list import AllowList
 from mpcinfer.service.front import Front, Note
 from mpcinfer.service.limits import Limits
 from mpcinfer.service.pool import Pool
+from mpcinfer.service.ray_cluster import RayCluster
+from mpcinfer.service.ray_workers import RayWorker
 from mpcinfer.service.server_terms import ServerTerms
+from mpcinfer.service.worker import Worker
 from mpcinfer.service.worker_process import WorkerProcess
 from mpcinfer.sessions.loading import Loading
 from mpcinfer.suites.registry import suite_of
@@ -19,7 +22,8 @@ from parties.admission import ADMISSION_LABEL
 from parties.keys import load_secret
 from parties.tcp import Reception
 
-_COMMAND = [sys.executable, "-m", "mpcinfer.service.serving_worker"]
+_WORKER = "serving_worker"
+_COMMAND = [sys.executable, "-m", f"mpcinfer.service.{_WORKER}"]
 
 
 def serve_many(
@@ -28,6 +32,7 @@ def serve_many(
     limits: Limits,
     say: Callable[[str], None],
     note: Note,
+    cluster: RayCluster | None = None,
 ) -> None:
     """Serves until it is told to end, then lets running sessions end.
 
@@ -36,17 +41,24 @@ def serve_many(
         limits: what they may take.
         say: is told what is served, a line at a time.
         note: is told what happens.
+        cluster: whose nodes workers run on; None for this machine.
 
     Raises:
         ConfigError: the model, the plan, a key, the allow list or the endpoint cannot be used.
         RangeError: the model's values do not fit.
+        InsecureRefused: the cluster has other machines and no TLS.
     """
     allowed = AllowList(clients, say)
     unready = terms.session_config(Loading)
     session_config = suite_of(unready.plan).ready(unready)
     len(session_config.weights or ())
     len(session_config.encoded or ())
-    pool = Pool(limits.sessions, lambda: WorkerProcess(_COMMAND, {"server": terms.to_document()}))
+
+    def start() -> Worker:
+        told = {"server": terms.to_document()}
+        return WorkerProcess(_COMMAND, told) if cluster is None else RayWorker(cluster, _WORKER, told)
+
+    pool = Pool(limits.sessions, start)
     reception = Reception(
         [terms.listen],
         load_secret(Path(terms.key)),
