@@ -134,7 +134,7 @@ def seek(
                         return link
                     case {"port": int() as port} if type(port) is int and 0 < port < 1 << 16:
                         link.close()
-                        return Link(dial(_at(endpoint, answer.get("host"), port)), Meter(), rank)
+                        return Link(dial(worker_endpoint(endpoint, answer.get("host"), port)), Meter(), rank)
                     case {"wait": int() as place, "ticket": bytes() as ticket} if (
                         len(ticket) == TICKET_BYTES and place > 0
                     ):
@@ -188,7 +188,7 @@ def _ask(link: Link, request: Request) -> dict[str, Any]:
         return link.recv_document(ADMISSION_LABEL, MOST_ADMISSION_BYTES)
 
 
-def _at(endpoint: str, host: object, port: int) -> str:
+def worker_endpoint(endpoint: str, host: object, port: int) -> str:
     """The endpoint of a worker behind a front.
 
     Only an authenticated front says it, and whoever answers there must have the front's own key: a front

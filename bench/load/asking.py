@@ -24,7 +24,7 @@ from mpcinfer.roles.client import PrivateClient
 from mpcinfer.roles.connect import connect_client
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.suites.registry import suite_of
-from parties.errors import MpcInferError
+from parties.errors import AdmissionRefused, MpcInferError
 from parties.keys import load_secret
 
 
@@ -79,6 +79,7 @@ class Asked:
         bill: totals.
         kernel: the note on what the kernel counted.
         unused: notes on what was dealt in vain.
+        refused: reasons of refusals after which it asked again, when it was told to.
         error: where it failed.
     """
 
@@ -95,6 +96,7 @@ class Asked:
     bill: dict[str, int] = field(default_factory=dict[str, int])
     kernel: str = ""
     unused: list[str] = field(default_factory=list[str])
+    refused: list[str] = field(default_factory=list[str])
     error: str = ""
 
     def waits(self, place: int) -> None:
@@ -126,10 +128,23 @@ class _Client:
     def _session(self, number: int) -> None:
         asked = Asked(number=number, client=self.job.client, asked_s=time.monotonic())
         try:
-            self._converse(asked)
+            while not self._conversed(asked):
+                pass
         except MpcInferError as error:
             asked.error, asked.over_s = f"{type(error).__name__}: {error}", time.monotonic()
         self.say({"session": asdict(asked)})
+
+    def _conversed(self, asked: Asked) -> bool:
+        """Has the session, or waits as a refusal says and returns False, as long as there is patience."""
+        try:
+            self._converse(asked)
+        except AdmissionRefused as refused:
+            if refused.retry_s is None or time.monotonic() - asked.asked_s > self.job.patience_s:
+                raise
+            asked.refused.append(refused.reason)
+            time.sleep(refused.retry_s)
+            return False
+        return True
 
     def _converse(self, asked: Asked) -> None:
         """One session with one answer."""

@@ -25,6 +25,7 @@ def _show_right(console: Console, found: dict[str, Any]) -> None:
     for name, value in {
         "asked for at once": f"{sessions}, by {found['clients']} clients",
         "told a place in the queue": f"{found['queued']}, the deepest {found['deepest_place']}",
+        "refused, and asked again": str(found["refused_first"]),
         "at once, the most": f"{found['most_at_once']}, of {found['at_once']} that may",
         "answers right": f"{found['right']} of {sessions}",
         "bills as counted": f"{found['bills_counted']} of {sessions}",

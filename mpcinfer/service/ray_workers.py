@@ -32,7 +32,7 @@ class RayWorker:
 
     Attributes:
         pid: of the process on its node; 0 until it is known.
-        host: of the node; None until it is known.
+        host, node: address and Ray's id of the node; None and empty until they are known.
         state: as far as was heard.
         exit_code: once it ended.
 
@@ -45,6 +45,7 @@ class RayWorker:
         self._ray = cluster.ray
         self.pid, self.state, self.exit_code = 0, State.STARTING, None
         self.host: str | None = None
+        self.node = ""
         self._private = 0
         self._news: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._heard, self._tell = os.pipe()
@@ -77,7 +78,7 @@ class RayWorker:
             event = self._news.get()
             match event["event"]:
                 case "started":
-                    self.pid, self.host = event["pid"], event["host"]
+                    self.pid, self.host, self.node = event["pid"], event["host"], event["node"]
                 case "ready" if self.state is State.STARTING:
                     self.state = State.READY
                 case "ended":
@@ -136,5 +137,10 @@ class _KeptByRay(Keeper):
     """A keeper at the address of the node that it finds itself on."""
 
     def __init__(self, module: str, terms: dict[str, Any], folder: str) -> None:
-        util: Any = importlib.import_module("ray.util")
-        super().__init__(module, terms, folder, str(util.get_node_ip_address()))
+        ray: Any = importlib.import_module("ray")
+        super().__init__(module, terms, folder, str(ray.util.get_node_ip_address()))
+        self._node = str(ray.get_runtime_context().get_node_id())
+
+    def started(self) -> dict[str, Any]:
+        """What its process is, and where."""
+        return {**super().started(), "node": self._node}
