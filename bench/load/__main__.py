@@ -49,6 +49,7 @@ def summary(load: Load, outcome: Outcome, verdicts: list[Verdict]) -> dict[str, 
         "seconds": round(seconds, 2),
         "sessions_a_minute": round(60 * sum(not each.error for each in asked) / seconds, 2),
         "tokens_a_second": round(made / seconds, 3),
+        "core_s": {name: round(each, 2) for name, each in outcome.core_s.items()},
         "latency": latencies(asked, outcome.lines),
         "memory": dataclasses.asdict(outcome.peaks),
     }

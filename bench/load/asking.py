@@ -1,7 +1,7 @@
 """One client with many sessions at once: `python -m bench.load.asking`, started by `bench.load.run` alone.
 
 A process a client and a thread a session. Standard input has one line, the job; output has a line when the
-process is ready, and one for every session that is over. Nothing is asked for before the input's second line.
+process is ready, one for every session that is over, and at last one with its core seconds. Nothing is asked for before the input's second line.
 """
 
 from __future__ import annotations
@@ -186,7 +186,9 @@ def main() -> None:
     client = _Client(Job.from_document(json.loads(sys.stdin.readline())))
     client.say({"ready": client.job.client})
     if sys.stdin.readline():
+        started = time.process_time()
         client.run()
+        client.say({"core_s": time.process_time() - started})
 
 
 if __name__ == "__main__":

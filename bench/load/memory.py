@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import defaultdict
@@ -80,6 +81,14 @@ def used_by(pid: int) -> Used | None:
         _, proportional, *rest = (sizes[name] for name in _FIELDS)
         return Used(proportional, rest[0] + rest[1], rest[2] + rest[3])
     return None
+
+
+def core_seconds(pid: int) -> float:
+    """What a process took so far, and with it all that it started and that has ended; 0 once it is gone."""
+    with suppress(OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def descendants(pid: int) -> list[int]:

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.load.asking import Asked, Job
-from bench.load.memory import MemoryWatch, Peaks
+from bench.load.memory import MemoryWatch, Peaks, core_seconds
 from bench.load.service import Service, running_service
 
 _ASK = [sys.executable, "-m", "bench.load.asking"]
@@ -66,12 +67,15 @@ class Outcome:
         peaks: memory of the service.
         lines: what the server's front said.
         seconds: from the first request to the last confirmed bill.
+        core_s: seconds of a core that the server, the dealer and the clients took meanwhile, ends of workers
+            and starts of others included.
     """
 
     asked: list[Asked]
     peaks: Peaks
     lines: list[str]
     seconds: float
+    core_s: dict[str, float]
 
 
 def run(load: Load, folder: Path, say: Callable[[str], None]) -> Outcome:
@@ -99,16 +103,19 @@ def run(load: Load, folder: Path, say: Callable[[str], None]) -> Outcome:
             for client in clients:
                 client.await_ready()
             say(f"{load.sessions} sessions are asked for at once")
+            before = {name: core_seconds(pid) for name, pid in service.pids.items()}
             with MemoryWatch(service.pids) as watch:
                 for client in clients:
                     client.go()
                 _follow(clients, load.sessions, say)
+            core_s = {name: core_seconds(pid) - before[name] for name, pid in service.pids.items()}
+            core_s["clients"] = sum(client.core_s for client in clients)
         finally:
             for client in clients:
                 client.close()
         asked = sorted((each for client in clients for each in client.asked), key=lambda each: each.number)
     began, over = min(each.asked_s for each in asked), max(each.over_s for each in asked)
-    return Outcome(asked, watch.peaks, service.lines["server front"], over - began)
+    return Outcome(asked, watch.peaks, service.lines["server front"], over - began, core_s)
 
 
 def jobs(load: Load, service: Service) -> list[Job]:
@@ -153,6 +160,7 @@ class _Asking:
         self._process = subprocess.Popen(_ASK, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._ready = threading.Event()
         self.asked: list[Asked] = []
+        self.core_s = 0.0
         self.over = threading.Event()
         self._tell(json.dumps(asdict(job)))
         threading.Thread(target=self._read, daemon=True).start()
@@ -181,9 +189,11 @@ class _Asking:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            document: Mapping[str, dict[str, object]] = json.loads(line)
+            document: dict[str, Any] = json.loads(line)
             if "ready" in document:
                 self._ready.set()
+            elif "core_s" in document:
+                self.core_s = document["core_s"]
             else:
                 self.asked.append(Asked(**document["session"]))
         self._ready.set()

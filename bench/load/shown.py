@@ -33,6 +33,7 @@ def _show_right(console: Console, found: dict[str, Any]) -> None:
         "throughput": f"{found['sessions_a_minute']} sessions a minute, "
         f"{found['tokens_a_second']} tokens a second",
         "in all": f"{found['seconds']} s",
+        "core seconds": ", ".join(f"{name} {each:.0f}" for name, each in found["core_s"].items()),
     }.items():
         table.add_row(name, value)
     console.print(table)
