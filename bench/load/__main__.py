@@ -15,15 +15,18 @@ import argparse
 import dataclasses
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from bench.load.asking import Asked
 from bench.load.judged import Judge, Verdict, latencies
 from bench.load.run import Load, Outcome, most_at_once, run
 from bench.load.shown import show
 from bench.records import RECORDS, Record
+from mpcinfer.models.load import load_public
 
 FILE = "load.jsonl"
 
@@ -46,6 +49,7 @@ def summary(load: Load, outcome: Outcome, verdicts: list[Verdict]) -> dict[str, 
         "queued": sum(bool(each.places) for each in asked),
         "refused_first": sum(bool(each.refused) for each in asked),
         "deepest_place": max((place for each in asked for place in each.places), default=0),
+        "tokens_run": tokens_run(load, asked),
         "seconds": round(seconds, 2),
         "sessions_a_minute": round(60 * sum(not each.error for each in asked) / seconds, 2),
         "tokens_a_second": round(made / seconds, 3),
@@ -53,6 +57,12 @@ def summary(load: Load, outcome: Outcome, verdicts: list[Verdict]) -> dict[str, 
         "latency": latencies(asked, outcome.lines),
         "memory": dataclasses.asdict(outcome.peaks),
     }
+
+
+def tokens_run(load: Load, asked: Sequence[Asked]) -> int:
+    """Tokens that passes ran, prompts' and answers'; the last of an answer is not run any more."""
+    encode = load_public(load.model).tokenizer.encode
+    return sum(len(encode(load.prompts[each.number])) + len(each.ids) - 1 for each in asked if each.ids)
 
 
 def main() -> None:

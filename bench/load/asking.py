@@ -1,7 +1,8 @@
 """One client with many sessions at once: `python -m bench.load.asking`, started by `bench.load.run` alone.
 
 A process a client and a thread a session. Standard input has one line, the job; output has a line when the
-process is ready, one for every session that is over, and at last one with its core seconds. Nothing is asked for before the input's second line.
+process is ready, one for every session that is over, and at last one with its core seconds. Nothing is asked
+for before the input's second line.
 """
 
 from __future__ import annotations

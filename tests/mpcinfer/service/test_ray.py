@@ -47,13 +47,24 @@ def cluster() -> Generator[RayCluster]:
     """Two nodes of one core each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        running = cluster_utils.Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-        )
-        running.add_node(num_cpus=1)
+        running = _two_nodes()
         with closing(RayCluster(running.address)) as cluster:
             yield cluster
         running.shutdown()
+
+
+def _two_nodes(tries: int = 5) -> Any:
+    """Nodes have 30 seconds to start, which Ray sets and a busy machine may not hold."""
+    running = cluster_utils.Cluster()
+    while len(running.list_all_nodes()) < 2:
+        try:
+            running.add_node(num_cpus=1, include_dashboard=False)
+        except Exception:
+            tries -= 1
+            if not tries:
+                running.shutdown()
+                raise
+    return running
 
 
 @pytest.fixture(scope="module")
