@@ -3,10 +3,11 @@
     python -m bench.scaling
     python -m bench.scaling --chats 200 --prompt 32 --answer 32 --period 30 --core-hour 0.03
 
-Bytes are counted, exactly, by `mpcinfer cost`. Core seconds are measured: those of the newest record of
-`python -m bench.load` with the model, starts of workers included; where a model has none, they are those of
-another model, times how many more bytes of correlations a token takes, and said to be that. How chats behave
-and what things cost are assumptions, all of them options.
+Bytes are counted, exactly, by `mpcinfer cost`. Core seconds are measured, by the records of `python -m
+bench.load`: so many a session, which is the start of its workers, and so many a token, fitted to loads with
+short and with long answers. Where a model has no records, a token takes what it takes another model, times
+how many more bytes of correlations it has, and that is said. How chats behave and what things cost are
+assumptions, all of them options.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from bench.markdown import table
 from bench.records import RECORDS
@@ -80,16 +83,17 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class CoreSeconds:
-    """A token's, by role, of prompts and answers alike.
+    """By role.
 
     Attributes:
+        session: of a session whatever it runs.
+        token: of a token, of prompts and answers alike.
         of: the model that was measured.
-        factor: what its numbers were multiplied with: 1 where it is the model itself.
+        factor: what those of a token were multiplied with: 1 where it is the model itself.
     """
 
-    server: float
-    dealer: float
-    client: float
+    session: dict[str, float]
+    token: dict[str, float]
     of: str
     factor: float
 
@@ -132,25 +136,29 @@ def records(**where: Any) -> list[dict[str, Any]]:
 
 
 def core_seconds(model: str) -> CoreSeconds | None:
-    """From the newest load of that model, or of another one; None where there is no record."""
+    """From the loads of that model, or of another one; None where there are not two of different lengths."""
     known = records()
     of_model = [each for each in known if each["model"] == model] or known
-    if not of_model:
+    loads = [each["extra"] for each in of_model if each["model"] == of_model[0]["model"]]
+    if len({each["tokens_run"] / each["sessions"] for each in loads}) < 2:
         return None
-    newest = of_model[0]
-    extra, other = newest["extra"], newest["model"]
-    tokens = extra["tokens_run"]
-    sizes = {each: turn(each, 64, 64).dealt for each in {model, other}}
-    factor = sizes[model] / sizes[other]
-    parts = {role: extra["core_s"].get(name, 0.0) / tokens * factor for role, name in _ROLES.items()}
-    return CoreSeconds(**parts, of=other, factor=factor)
+    other = str(of_model[0]["model"])
+    factor = turn(model, 64, 64).dealt / turn(other, 64, 64).dealt if model != other else 1.0
+    work = np.array([[each["sessions"], each["tokens_run"]] for each in loads], float)
+    session, token = dict[str, float](), dict[str, float]()
+    for role, name in _ROLES.items():
+        took = np.array([each["core_s"].get(name, 0.0) for each in loads])
+        fitted, *_ = np.linalg.lstsq(work, took, rcond=None)
+        session[role], token[role] = max(float(fitted[0]), 0.0), max(float(fitted[1]), 0.0) * factor
+    return CoreSeconds(session, token, other, factor)
 
 
 def needs(one: Turn, taken: CoreSeconds, assumed: Assumed) -> Needs:
     """All chats' together."""
     turns_s = assumed.chats / assumed.period
     tokens_s = turns_s * (assumed.prompt + assumed.answer)
-    cores = {role: tokens_s * getattr(taken, role) for role in _ROLES}
+    sessions_s = turns_s / assumed.turns
+    cores = {role: tokens_s * taken.token[role] + sessions_s * taken.session[role] for role in _ROLES}
     online, dealt = turns_s * one.online / 1e9, turns_s * one.dealt / 1e9
     setup = turns_s * one.setup / assumed.turns / 1e9
     disk = dealt * 60 * assumed.stock
@@ -221,7 +229,7 @@ def needs_table(assumed: Assumed | None = None) -> str:
 
     def of(model: str) -> tuple[CoreSeconds, Needs]:
         taken = core_seconds(model)
-        assert taken is not None, f"no record in {FILE}: run python -m bench.load first"
+        assert taken is not None, f"{FILE}: run python -m bench.load with two numbers of --tokens first"
         return taken, needs(turn(model, known.prompt, known.answer), taken, known)
 
     def show(get: Callable[[Needs], float], unit: str) -> Callable[[str], str]:
@@ -231,9 +239,14 @@ def needs_table(assumed: Assumed | None = None) -> str:
         taken = of(model)[0]
         return "measured" if taken.factor == 1 else f"{taken.factor:,.0f} times `{taken.of}`"
 
+    def seconds(part: str) -> Callable[[str], str]:
+        return lambda model: ", ".join(f"{each:.3g}" for each in getattr(of(model)[0], part).values())
+
     return _rows(
         {
-            "core seconds a token": basis,
+            "core seconds of a token": basis,
+            "server, dealer, client, a token": seconds("token"),
+            "the same, a session": seconds("session"),
             "cores, server": show(lambda each: each.cores["server"], ""),
             "cores, dealer": show(lambda each: each.cores["dealer"], ""),
             "cores, all clients": show(lambda each: each.cores["client"], ""),
