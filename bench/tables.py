@@ -32,6 +32,7 @@ from bench.protected_data import TABLES as PROTECTED_TABLES
 from bench.public_prefix import TABLES as PUBLIC_PREFIX_TABLES
 from bench.records import latest
 from bench.relatives import TABLES as RELATIVE_TABLES
+from bench.scaling import TABLES as SCALING_TABLES
 from bench.sparse import TABLES as SPARSE_TABLES
 from bench.speculate import speculation_table
 from bench.streaming import TABLES as STREAMING_TABLES
@@ -165,6 +166,7 @@ DOCUMENTS = {
     "docs/methods/relatives.md": RELATIVE_TABLES,
     "docs/methods/sparse.md": SPARSE_TABLES,
     "docs/methods/streaming.md": STREAMING_TABLES,
+    "docs/scaling.md": SCALING_TABLES,
     "docs/two-party.md": TWO_PARTY_TABLES,
     "docs/variants.md": {**VARIANT_TABLES, **TRAINED_TABLES},
 }

@@ -4,7 +4,8 @@
     front -> party   session.admission   {"here": true}: the session follows on this link
                                          {"wait": place, "ticket": t}: ask again, at once; the front answers
                                          when something changes, and after a few seconds anyway
-                                         {"port": p}: a worker awaits this party there, at the same host
+                                         {"port": p}: a worker awaits this party there, at the same host,
+                                         or with "host": h at that one
                                          {"refused": reason, "message": text, "retry_s": s}
 
 All of it is billed as control where the session follows on the same link, and in no session's bill otherwise.
@@ -12,6 +13,7 @@ All of it is billed as control where the session follows on the same link, and i
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +36,9 @@ PATIENCE_S = 600.0
 """How long a party waits in a queue where nobody says."""
 _ROLES = ("server", "client")
 _MOST_CONTEXT = 1 << 31
+_MOST_NAME = 253
+_LABEL = r"(?!\d[^.]*$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+"""The last one of a name begins with no digit, or it would be an address in another notation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +134,7 @@ def seek(
                         return link
                     case {"port": int() as port} if type(port) is int and 0 < port < 1 << 16:
                         link.close()
-                        return Link(dial(_at(endpoint, port)), Meter(), rank)
+                        return Link(dial(worker_endpoint(endpoint, answer.get("host"), port)), Meter(), rank)
                     case {"wait": int() as place, "ticket": bytes() as ticket} if (
                         len(ticket) == TICKET_BYTES and place > 0
                     ):
@@ -183,6 +188,47 @@ def _ask(link: Link, request: Request) -> dict[str, Any]:
         return link.recv_document(ADMISSION_LABEL, MOST_ADMISSION_BYTES)
 
 
-def _at(endpoint: str, port: int) -> str:
-    """An endpoint of the same host."""
-    return re.sub(r":[^:\]]*$", f":{port}", endpoint)
+def worker_endpoint(endpoint: str, host: object, port: int) -> str:
+    """The endpoint of a worker behind a front.
+
+    Only an authenticated front says it, and whoever answers there must have the front's own key: a front
+    cannot send a party to somebody else, but could have it knock at any address. So a front elsewhere sends
+    nobody to addresses that mean something else on every machine: loopback, link-local, multicast.
+
+    Args:
+        endpoint: of the front.
+        host: an IP address or a DNS name; None for the front's own host.
+
+    Raises:
+        PeerMismatch: it is neither, or such an address.
+    """
+    if host is None:
+        return re.sub(r":[^:\]]*$", f":{port}", endpoint)
+    own = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    if not isinstance(host, str) or not (_is_name(host) or _address(host)):
+        raise PeerMismatch(f"{ADMISSION_LABEL}: the worker's host is neither an IP address nor a DNS name")
+    if _means_oneself(host) and not _means_oneself(own):
+        raise PeerMismatch(f"{ADMISSION_LABEL}: a front elsewhere sends nobody to {host}")
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IP address, without a zone; None for anything else."""
+    try:
+        return None if "%" in host else ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_name(host: str) -> bool:
+    return len(host) <= _MOST_NAME and re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", host) is not None
+
+
+def _means_oneself(host: str) -> bool:
+    """Whether a host is another one on every machine, or none."""
+    address = _address(host)
+    if address is None:
+        return host.lower().rstrip(".").rpartition(".")[2] == "localhost"
+    embedded = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    address = embedded or address
+    return address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified

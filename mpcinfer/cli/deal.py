@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mpcinfer.cli import options
+from mpcinfer.cli import options, service_options
 from mpcinfer.models.batch import MOST_PROMPTS, Batch
 from mpcinfer.models.prefix_formats import features_named
 from protocols.plan import DEFAULT_PLAN
@@ -38,6 +38,8 @@ def deal(
     model: options.Model = "tiny-python",
     plan: options.PlanName = DEFAULT_PLAN,
     choices: options.Choices = None,
+    ray: service_options.Ray = None,
+    insecure_ray: service_options.InsecureRay = False,
 ) -> None:
     """Deal correlated randomness to disk, for conversations to come.
 
@@ -63,6 +65,11 @@ def deal(
     suite, features = suite_of(chosen), features_named(prefix)
     suite.require_prefix(chosen, load_config(model), features, together)
     compile_kernels([suite])
+    tasks = None
+    if ray is not None:
+        from mpcinfer.service.ray_tasks import RayTasks
+
+        tasks = RayTasks(service_options.cluster_of(ray, insecure=insecure_ray))
     bar, passes, written = Waiting(), 0, 0
 
     def show(done: int, of: int, size: int) -> None:
@@ -79,6 +86,7 @@ def deal(
         batch=together,
         prefix=features,
         on_progress=show,
+        elsewhere=tasks,
     )
     try:
         suite.deal_ahead(chosen, load_config(model), load_ranges_of(model), ahead)

@@ -54,6 +54,8 @@ def serve(
     session_seconds: service_options.SessionSeconds = None,
     memory_mb: service_options.MemoryMB = None,
     drain: service_options.Drain = 30.0,
+    ray: service_options.Ray = None,
+    insecure_ray: service_options.InsecureRay = False,
     once: options.Once = False,
     insecure_dealer: Annotated[
         bool,
@@ -123,8 +125,9 @@ def serve(
     shape = options.shape_of(shaped)
     asked = Buckets.parse(buckets)
     asked.require_coarse()
+    cluster = None if ray is None else service_options.cluster_of(ray, insecure=insecure_ray)
     limits = service_options.limits_of(
-        sessions=sessions,
+        sessions=sessions or (None if cluster is None else cluster.cores),
         client_sessions=client_sessions,
         waiting=waiting,
         client_waiting=client_waiting,
@@ -174,7 +177,7 @@ def serve(
         suite.load()
         compile_kernels([suite])
         if not once:
-            serve_many(terms, who, limits, watch)
+            serve_many(terms, who, limits, watch, cluster)
             return
         serve_sessions(
             public,

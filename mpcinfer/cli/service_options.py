@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mpcinfer.service.limits import Limits
 from parties.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mpcinfer.service.ray_cluster import RayCluster
 
 Clients = Annotated[
     Path | None,
@@ -76,6 +79,36 @@ Drain = Annotated[
         "end; told twice, it ends at once.",
     ),
 ]
+
+
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Processes run on the nodes of a Ray cluster, one a core: `auto` for the one that this machine "
+        "is a node of, host:port of its head, or `local`. Clients must reach every node.",
+    ),
+]
+InsecureRay = Annotated[
+    bool,
+    typer.Option(
+        "--insecure-ray",
+        help="INSECURE: a Ray cluster of several machines without TLS, where whoever is on the network can "
+        "read what they say to each other.",
+    ),
+]
+
+
+def cluster_of(address: str, *, insecure: bool) -> RayCluster:
+    """The Ray cluster that an option names.
+
+    Raises:
+        ConfigError: Ray is not installed, or there is no such cluster.
+        InsecureRefused: it has other machines and no TLS.
+    """
+    from mpcinfer.service.ray_cluster import RayCluster
+
+    return RayCluster(address, insecure=insecure)
 
 
 def limits_of(

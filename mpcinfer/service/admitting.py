@@ -10,7 +10,7 @@ from mpcinfer.service.allow_list import AllowList
 from mpcinfer.service.limits import Limits
 from mpcinfer.service.pool import Pool
 from mpcinfer.service.queue import Entry, FairQueue
-from mpcinfer.service.worker_process import State, WorkerProcess
+from mpcinfer.service.worker import State, Worker
 from parties.admission import TICKET_BYTES, Request
 from parties.errors import AdmissionRefused
 from parties.randomness import SystemRandom
@@ -40,7 +40,7 @@ class Admitting:
         limits: Limits,
         lists: Mapping[str, AllowList],
         queue: FairQueue,
-        running: Mapping[WorkerProcess, Entry],
+        running: Mapping[Worker, Entry],
         pool: Pool,
     ) -> None:
         self._limits, self._lists, self._queue, self._running, self._pool = (

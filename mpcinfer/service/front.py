@@ -14,7 +14,7 @@ from mpcinfer.service.allow_list import AllowList
 from mpcinfer.service.limits import Limits
 from mpcinfer.service.pool import Pool
 from mpcinfer.service.queue import Entry, FairQueue
-from mpcinfer.service.worker_process import WorkerProcess
+from mpcinfer.service.worker import Worker
 from parties.admission import HOLD_S, Request
 from parties.errors import AdmissionRefused
 from parties.refusals import to_document
@@ -50,7 +50,7 @@ class Front:
         self._reception, self._lists, self._limits, self.pool = reception, lists, limits, pool
         self._note = note
         self.queue = FairQueue()
-        self.running: dict[WorkerProcess, Entry] = {}
+        self.running: dict[Worker, Entry] = {}
         self._admitting = Admitting(limits, lists, self.queue, self.running, pool)
         self._refreshed_s = 0.0
         self._drain_until_s: float | None = None
@@ -127,7 +127,7 @@ class Front:
         for entry in self.running.values():
             for role in list(entry.pending):
                 if role in entry.ports:
-                    self._tell(entry, role, {"port": entry.ports[role]})
+                    self._tell(entry, role, entry.where(role))
         waiting = [*((entry, 1) for entry in self.running.values())]
         waiting += [(entry, place) for place, entry in enumerate(self.queue.order(), 1)]
         for entry, place in waiting:
@@ -163,10 +163,11 @@ class Front:
             worker.serve(entry.keys, entry.client)
             self._note("admitted", client=entry.client, waited_s=round(entry.began_s - entry.since_s, 3))
 
-    def _happened(self, worker: WorkerProcess, event: dict[str, Any]) -> None:
+    def _happened(self, worker: Worker, event: dict[str, Any]) -> None:
         entry = self.running.get(worker)
         match event:
             case {"event": "listening"} if entry is not None:
+                entry.host = worker.host
                 entry.ports = {
                     str(role): int(port) for role, port in cast(dict[str, int], event["ports"]).items()
                 }
@@ -186,7 +187,7 @@ class Front:
             case _:
                 pass
 
-    def _ended(self, worker: WorkerProcess, entry: Entry | None, code: int) -> None:
+    def _ended(self, worker: Worker, entry: Entry | None, code: int) -> None:
         """A worker is gone; a session that it had goes with it, and is heard of."""
         self.running.pop(worker, None)
         if entry is None:
@@ -195,7 +196,13 @@ class Front:
             return
         if not entry.told:
             self.failed += 1
-            self._note("session failed", client=entry.client, error="WorkerEnded", message=f"status {code}")
+            self._note(
+                "session failed",
+                client=entry.client,
+                seconds=entry.seconds,
+                error="WorkerEnded",
+                message=f"status {code}",
+            )
         for role in list(entry.pending):
             refused = AdmissionRefused("unavailable", "the worker of this session ended", 1.0)
             self._tell(entry, role, to_document(refused))
@@ -220,7 +227,7 @@ class Front:
         """Whether a party waits in vain for the other one."""
         return len(entry.keys) < len(self._lists) and now - entry.since_s > _LONE_S
 
-    def _end(self, worker: WorkerProcess, entry: Entry, why: str) -> None:
+    def _end(self, worker: Worker, entry: Entry, why: str) -> None:
         self._note("session ended", client=entry.client, reason=why)
         worker.end()
         if time.monotonic() - entry.began_s > (self._limits.session_s or 0.0) + 2 * self._limits.accept_s:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpcinfer.service.status import ServiceState
 from mpcinfer.service.watching import Watching, billed
-from mpcinfer.service.worker_process import State
+from mpcinfer.service.worker import State
 from parties.bill import Bill, BillRow
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mpcinfer.service.worker_process import State, WorkerProcess
+from mpcinfer.service.worker import State, Worker
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _END_S = 10.0
@@ -27,15 +27,15 @@ class Pool:
         failed_starts: in a row; 0 where the last start went well.
     """
 
-    def __init__(self, size: int, start: Callable[[], WorkerProcess]) -> None:
+    def __init__(self, size: int, start: Callable[[], Worker]) -> None:
         self._size, self._start = size, start
-        self._workers: list[WorkerProcess] = []
+        self._workers: list[Worker] = []
         self._not_before_s = 0.0
         self.restarts = self.failed_starts = 0
         self._closing = False
 
     @property
-    def workers(self) -> Sequence[WorkerProcess]:
+    def workers(self) -> Sequence[Worker]:
         """All that live."""
         return self._workers
 
@@ -48,13 +48,13 @@ class Pool:
         """Workers in a state."""
         return sum(worker.state is state for worker in self._workers)
 
-    def ready(self) -> WorkerProcess | None:
+    def ready(self) -> Worker | None:
         """One that can serve now."""
         return next((worker for worker in self._workers if worker.state is State.READY), None)
 
-    def events(self) -> list[tuple[WorkerProcess, dict[str, Any]]]:
+    def events(self) -> list[tuple[Worker, dict[str, Any]]]:
         """What workers said; those that ended are gone from the pool afterwards."""
-        heard: list[tuple[WorkerProcess, dict[str, Any]]] = []
+        heard: list[tuple[Worker, dict[str, Any]]] = []
         for worker in list(self._workers):
             before = worker.state
             for event in worker.events():

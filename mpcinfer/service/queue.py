@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-from mpcinfer.service.worker_process import WorkerProcess
+from mpcinfer.service.worker import Worker
 from parties.tcp import Visitor
 
 
@@ -20,9 +22,10 @@ class Entry:
         since_s: when it was first asked for.
         heard_s: when a party of it was last heard, by role.
         keys: public keys of the parties that came, by role.
-        pending: dict[str, tuple[Visitor, float]] = field(default_factory=dict[str, tuple[Visitor, float]])
+        pending: requests that are not answered yet, by role, and since when.
         worker: once it has one.
         ports: where that awaits each party, once it does.
+        host: of these ports; None for the front's own.
         began_s: when it got its worker.
         told: its worker said how it went.
     """
@@ -33,10 +36,20 @@ class Entry:
     heard_s: dict[str, float] = field(default_factory=dict[str, float])
     keys: dict[str, str] = field(default_factory=dict[str, str])
     pending: dict[str, tuple[Visitor, float]] = field(default_factory=dict[str, tuple[Visitor, float]])
-    worker: WorkerProcess | None = None
+    worker: Worker | None = None
     ports: dict[str, int] = field(default_factory=dict[str, int])
+    host: str | None = None
     began_s: float = 0.0
     told: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Since it got its worker."""
+        return round(time.monotonic() - self.began_s, 3)
+
+    def where(self, role: str) -> dict[str, Any]:
+        """What a party is told of its worker's place."""
+        return {"port": self.ports[role], **({} if self.host is None else {"host": self.host})}
 
 
 class FairQueue:

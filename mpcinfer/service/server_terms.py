@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,11 +106,11 @@ class ServerTerms:
         asked.require_coarse()
         return asked
 
-    def session_config(self, weights: Callable[[Callable[[], Weights]], Weights]) -> SessionConfig:
+    def session_config(self, *, with_weights: bool) -> SessionConfig:
         """A configuration for sessions, not `ready` yet.
 
         Args:
-            weights: makes weights of what loads them, at once or when they are looked at.
+            with_weights: the float weights are loaded; otherwise a session that wants them loads them.
 
         Raises:
             ConfigError: the model, the plan, a key or a prefix cannot be used.
@@ -121,7 +121,7 @@ class ServerTerms:
         dealer = None if self.dealer is None else Address(*self.dealer)
         if DEALER in suite_of(plan).helpers:
             require_source(dealer, correlations, self.insecure_dealer)
-        own = weights(lambda: load_model(self.model).weights)
+        own = load_model(self.model).weights if with_weights else None
         prefix = None if self.public_prefix is None else PrefixText(*self.public_prefix).of(public)
         return SessionConfig(
             plan=plan,
@@ -137,6 +137,9 @@ class ServerTerms:
             shape=self.shape,
             public_prefix=prefix,
             buckets=self.asked_buckets,
-            prefix_run=None if prefix is None else OnePrefixRun(prefix_source(public, own, prefix)),
+            prefix_run=None
+            if prefix is None or own is None
+            else OnePrefixRun(prefix_source(public, own, prefix)),
+            load_weights=lambda: load_model(self.model).weights,
             prefix=None if self.prefix is None else load_part(self.prefix, public, "server"),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from mpcinfer.roles.server import say_what_is_served
 from mpcinfer.service.allow_list import AllowList
@@ -11,16 +12,20 @@ from mpcinfer.service.front import Front
 from mpcinfer.service.front_watch import FrontWatch
 from mpcinfer.service.limits import Limits
 from mpcinfer.service.pool import Pool
+from mpcinfer.service.ray_cluster import RayCluster
+from mpcinfer.service.ray_workers import RayWorker
 from mpcinfer.service.server_terms import ServerTerms
+from mpcinfer.service.shared_weights import SharedWeights
 from mpcinfer.service.watching import Watching
+from mpcinfer.service.worker import Worker
 from mpcinfer.service.worker_process import WorkerProcess
-from mpcinfer.sessions.loading import Loading
 from mpcinfer.suites.registry import suite_of
 from parties.admission import ADMISSION_LABEL
 from parties.keys import load_secret
 from parties.tcp import Reception
 
-_COMMAND = [sys.executable, "-m", "mpcinfer.service.serving_worker"]
+_WORKER = "serving_worker"
+_COMMAND = [sys.executable, "-m", f"mpcinfer.service.{_WORKER}"]
 
 
 def serve_many(
@@ -28,6 +33,7 @@ def serve_many(
     clients: Path,
     limits: Limits,
     watching: Watching,
+    cluster: RayCluster | None = None,
 ) -> None:
     """Serves until it is told to end, then lets running sessions end.
 
@@ -35,18 +41,27 @@ def serve_many(
         clients: who may connect: a folder of `NAME.public` files, or one such file.
         limits: what they may take.
         watching: is told what happens.
+        cluster: whose nodes workers run on; None for this machine.
 
     Raises:
         ConfigError: the model, the plan, a key, the allow list or the endpoint cannot be used.
         RangeError: the model's values do not fit.
+        InsecureRefused: the cluster has other machines and no TLS.
     """
     note, say = FrontWatch.of(watching), watching.say
     allowed = AllowList(clients, say)
-    unready = terms.session_config(Loading)
-    session_config = suite_of(unready.plan).ready(unready)
-    len(session_config.weights or ())
-    len(session_config.encoded or ())
-    pool = Pool(limits.sessions, lambda: WorkerProcess(_COMMAND, {"server": terms.to_document()}))
+    session_config = terms.session_config(with_weights=False)
+    suite_of(session_config.plan).ready(session_config)
+    shared = None if cluster is not None else SharedWeights.of(terms.session_config(with_weights=True))
+
+    def start() -> Worker:
+        told: dict[str, Any] = {"server": terms.to_document()}
+        if cluster is not None:
+            return RayWorker(cluster, _WORKER, told)
+        assert shared is not None
+        return WorkerProcess(_COMMAND, {**told, "weights": shared.fd}, inherit=[shared.fd])
+
+    pool = Pool(limits.sessions, start)
     reception = Reception(
         [terms.listen],
         load_secret(Path(terms.key)),
@@ -62,3 +77,5 @@ def serve_many(
     finally:
         pool.close()
         reception.close()
+        if shared is not None:
+            shared.close()

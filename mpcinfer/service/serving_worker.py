@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import asdict
 from typing import Any
 
 from mpcinfer.roles.server import serve_channel
 from mpcinfer.service.server_terms import ServerTerms
+from mpcinfer.service.shared_weights import SharedWeights
 from mpcinfer.service.worker_side import WorkerSide, any_port, port_of
-from mpcinfer.sessions.loading import Loading
 from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.registry import suite_of
 from parties.bill import Bill
@@ -25,16 +26,23 @@ def main() -> None:
     front = WorkerSide()
     told = front.told()["terms"]
     terms = ServerTerms.from_document(told["server"])
-    session_config = _ready(terms)
+    session_config = _ready(terms, told.get("weights"))
     front.say("ready")
     _serve(front, terms, session_config, front.told())
 
 
-def _ready(terms: ServerTerms) -> SessionConfig:
-    """All that can be done before anybody is known."""
-    session_config = terms.session_config(Loading)
+def _ready(terms: ServerTerms, weights: int | None) -> SessionConfig:
+    """All that can be done before anybody is known.
+
+    Args:
+        weights: descriptor of the weights that the front shares; None on another machine.
+    """
+    session_config = terms.session_config(with_weights=weights is None)
     suite = suite_of(session_config.plan)
     suite.load()
+    if weights is not None:
+        with SharedWeights.open(weights) as shared:
+            session_config = shared.into(session_config)
     ready = suite.ready(session_config)
     suite.load_kernels(ready.plan, ready.public)
     len(ready.weights or ())
@@ -63,10 +71,9 @@ def _totals(bill: Bill) -> dict[str, Any]:
     """What a session took, for the front's books."""
     total = bill.total
     return {
-        "rounds": total.rounds,
-        "online_bytes": total.online_bytes_to_server + total.online_bytes_to_client,
-        "offline_bytes": total.offline_bytes_to_server + total.offline_bytes_to_client,
-        "setup_bytes": total.setup_bytes,
+        name: value
+        for name, value in asdict(total).items()
+        if name not in ("label", "kind", "seconds", "offline_seconds")
     }
 
 

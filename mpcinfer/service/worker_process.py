@@ -19,20 +19,12 @@ import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from enum import StrEnum
 from typing import Any, cast
+
+from mpcinfer.service.worker import State
 
 _MOST_LINE_BYTES = 1 << 16
 _READ_BYTES = 1 << 16
-
-
-class State(StrEnum):
-    """Of a worker."""
-
-    STARTING = "starting"
-    READY = "ready"
-    SERVING = "serving"
-    ENDED = "ended"
 
 
 class WorkerProcess:
@@ -45,6 +37,7 @@ class WorkerProcess:
 
     Attributes:
         pid: of the process.
+        host: None, for the front's own.
         state: as far as was heard.
         exit_code: once it ended.
         started_s: on the monotonic clock.
@@ -64,6 +57,7 @@ class WorkerProcess:
         os.set_blocking(self._output, False)
         self._rest = b""
         self.pid, self.state, self.exit_code = self._process.pid, State.STARTING, None
+        self.host: str | None = None
         self.started_s = time.monotonic()
         self._tell({"terms": terms})
 

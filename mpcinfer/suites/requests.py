@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mpcinfer.models.attention_state import FeatureMap
 from mpcinfer.models.batch import SINGLE, Batch
@@ -42,6 +42,18 @@ class Run:
     prefix: FeatureMap | None = None
 
 
+@runtime_checkable
+class Elsewhere(Protocol):
+    """Where work runs that is cut into jobs: processes of this machine or of others, all of this party."""
+
+    def run(
+        self, task: Callable[..., Iterable[Any]], jobs: Sequence[tuple[Any, ...]]
+    ) -> Iterator[tuple[int, Any]]:
+        """Pieces that a function makes of each job's arguments, with the job's number; those of one job in
+        order."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ahead:
     """Conversations to deal for before anybody asks.
@@ -55,6 +67,7 @@ class Ahead:
         command: what the parties are told to run for more.
         prefix: features of the prefix that conversations have; None for none.
         on_progress: is told how many passes are dealt, of how many, and how many bytes that is.
+        elsewhere: deals a conversation a job; None to deal here.
     """
 
     prompt: int
@@ -65,6 +78,7 @@ class Ahead:
     batch: Batch = SINGLE
     prefix: FeatureMap | None = None
     on_progress: Callable[[int, int, int], None] | None = None
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

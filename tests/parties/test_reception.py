@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from parties.admission import ADMISSION_LABEL, Request, seek
+from parties.admission import ADMISSION_LABEL, Request, seek, worker_endpoint
 from parties.channel import Channel
-from parties.errors import AdmissionRefused, HandshakeFailed, PeerError
+from parties.errors import AdmissionRefused, HandshakeFailed, PeerError, PeerMismatch
 from parties.keys import KeyPair, new_keypair
 from parties.link import Link
 from parties.meter import Meter
@@ -170,3 +170,43 @@ def test_an_answer_that_is_none_is_named(
     front.answers = [answer]
     with pytest.raises(PeerError):
         asks(front, keys["alice"])
+
+
+@pytest.mark.parametrize(
+    ("front", "host", "expected"),
+    [
+        ("tcp://192.0.2.1:7100", "192.0.2.7", "tcp://192.0.2.7:7200"),
+        ("tcp://192.0.2.1:7100", "2001:db8::7", "tcp://[2001:db8::7]:7200"),
+        ("tcp://[2001:db8::1]:7100", "192.0.2.7", "tcp://192.0.2.7:7200"),
+        ("tcp://192.0.2.1:7100", "node-7.example.org", "tcp://node-7.example.org:7200"),
+        ("tcp://server:7100", "10.0.0.7", "tcp://10.0.0.7:7200"),
+        ("tcp://127.0.0.1:7100", "127.0.0.2", "tcp://127.0.0.2:7200"),
+        ("tcp://[2001:db8::1]:7100", None, "tcp://[2001:db8::1]:7200"),
+    ],
+)
+def test_a_worker_may_be_on_another_host(front: str, host: str | None, expected: str) -> None:
+    assert worker_endpoint(front, host, 7200) == expected
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "",
+            7,
+            b"192.0.2.7",
+            "192.0.2.7:80",
+            "a b",
+            "-a.org",
+            "a..org",
+            "a" * 64,
+            "a." * 127 + "org",
+            "fe80::1%1",
+        ),
+        *("192.0.2", "0x7f000001", "2130706433", "a.org/", "@a.org", "*", "::", "0.0.0.0"),
+        *("127.0.0.1", "::1", "::ffff:127.0.0.1", "169.254.169.254", "224.0.0.1", "localhost", "a.localhost"),
+    ],
+)
+def test_a_host_that_is_none_or_is_oneself_is_refused(host: object) -> None:
+    with pytest.raises(PeerMismatch, match=r"session\.admission: "):
+        worker_endpoint("tcp://192.0.2.1:7100", host, 7200)

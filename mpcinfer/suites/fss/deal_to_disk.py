@@ -8,6 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from mpcinfer.models.config import ModelConfig
+from mpcinfer.suites.fss.deal_elsewhere import deal_elsewhere
 from mpcinfer.suites.fss.dealing import ModelDealer, Writers
 from mpcinfer.suites.fss.program import Program
 from mpcinfer.suites.requests import Ahead
@@ -44,9 +45,12 @@ def deal_to_disk(plan: Plan, config: ModelConfig, ranges: Mapping[str, float], a
     lengths = [prompt, *(1,) * (answer - 1)]
     randomness = SystemRandom()
     weights = randomness.draw_bytes(SEED_BYTES)
-    job = _Job(program, lengths, count, folders, ahead.on_progress)
-    for index in range(count):
-        job.deal(index, DealerSeeds.fresh(randomness, weights))
+    if ahead.elsewhere is None:
+        job = _Job(program, lengths, count, folders, ahead.on_progress)
+        for index in range(count):
+            job.deal(index, DealerSeeds.fresh(randomness, weights))
+    else:
+        deal_elsewhere(ahead.elsewhere, program, lengths, [weights] * count, folders, ahead.on_progress)
     name = randomness.draw_bytes(_ID_BYTES).hex()
     for rank, folder in enumerate(folders):
         Manifest(
