@@ -46,7 +46,7 @@ class Asked:
             raise NotSurvived(f"a request to the proxy hung for {BOUND_S:g} s")
 
     def _ask(self) -> None:
-        body = json.dumps({"model": "tiny-python", "prompt": "for", "max_tokens": 4, "temperature": 0})
+        body = json.dumps({"model": "remote", "prompt": "for", "max_tokens": 4, "temperature": 0})
         head = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         try:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=BOUND_S)
