@@ -140,6 +140,7 @@ def serve(
                 shaped=None if shape is None else shape.to_text(),
                 public_prefix=None if prefixed is None else (prefixed.text, prefixed.system),
                 prefix=prefix,
+                context=most_context,
                 prompt_tokens=prompt_tokens,
                 session_tokens=session_tokens,
                 session_s=session_seconds,

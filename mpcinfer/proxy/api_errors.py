@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parties.errors import (
+    AdmissionRefused,
     ConfigError,
     CorrelationExhausted,
     HandshakeFailed,
@@ -49,6 +50,9 @@ def api_error(error: MpcInferError) -> ApiError:
     name = type(error).__name__
     message = f"{name}: {error}"
     match error:
+        case AdmissionRefused():
+            retry_s = None if error.retry_s is None else max(1, round(error.retry_s))
+            return ApiError(503, message, kind="server_error", code=error.reason, retry_s=retry_s)
         case ConfigError():
             return ApiError(400, message, code=name)
         case RangeError():

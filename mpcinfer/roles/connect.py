@@ -16,7 +16,7 @@ from mpcinfer.roles.bill_notes import fetched_says
 from mpcinfer.roles.client import PrivateClient
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.sessions.exchange import StepClient
-from mpcinfer.sessions.progress import Progress
+from mpcinfer.sessions.progress import Progress, Stage
 from mpcinfer.sessions.public_exchange import fetch_public
 from mpcinfer.sessions.session_config import SessionConfig, require_source
 from mpcinfer.suites.registry import suite_of
@@ -47,7 +47,6 @@ def connect_client(
     digest: str | None = None,
     timeout_s: float = 60.0,
     on_progress: Callable[[Progress], None] | None = None,
-    on_wait: Callable[[int], None] | None = None,
     patience_s: float = PATIENCE_S,
     check_ranges: bool = False,
     insecure_dealer: bool = False,
@@ -73,8 +72,7 @@ def connect_client(
         digest: the model must have this one, 64 hex digits (`PublicModel.digest`).
         timeout_s: longest wait for the server to come up, and longest silence afterwards.
         on_progress: is told how far the dealing is; called from other threads, too.
-        on_wait: is told the place in the queue of a server that serves many, from 1.
-        patience_s: how long to wait in that queue.
+        patience_s: how long to wait in the queue of a server that serves many.
         check_ranges: every pass runs twice, the second time in wider rings, and `complete` raises RangeError
             where a value left its range. Twice the rounds, over twice the bytes. The server must ask for it
             too. It sees a session that ends, as after an answer. Plans of the suite `fss`, with a dealer.
@@ -140,10 +138,15 @@ def connect_client(
         )
         return over(channel, shape)
 
-    asked = Request(role="client", context=max_context or 0)
+    def waits(place: int) -> None:
+        if on_progress is not None:
+            on_progress(Progress(stage=Stage.QUEUED, done=0, of=0, detail=f"place {place}"))
+
+    room = None if public is None else suite.session_context(public.config, max_context)
+    asked = Request(role="client", context=room or max_context or 0)
     with ExitStack() as stack:
         link = stack.enter_context(
-            seek(dial, server.endpoint, asked, rank=CLIENT, on_wait=on_wait, patience_s=patience_s)
+            seek(dial, server.endpoint, asked, rank=CLIENT, on_wait=waits, patience_s=patience_s)
         )
         notes = [] if check_ranges else [unchecked(plan)]
         if session_config is None:

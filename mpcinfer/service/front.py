@@ -172,6 +172,7 @@ class Front:
                 }
             case {"event": "over"} if entry is not None:
                 self.served += 1
+                self._admitting.took(time.monotonic() - entry.began_s)
                 self._note("session over", client=entry.client, **_without_name(event))
                 entry.told = True
             case {"event": "failed"} if entry is not None:

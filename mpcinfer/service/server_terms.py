@@ -40,7 +40,7 @@ class ServerTerms:
         public_prefix: its text, and whether it is a system message.
         prefix: a file of this party's part of an adapter, or its features.
         shaped: the network that connections behave like, as `Shape.to_text` says it.
-        prompt_tokens, session_tokens, session_s: as in `StepLimits`.
+        context, prompt_tokens, session_tokens, session_s: as in `StepLimits`.
         accept_s: how long a worker waits for its client.
         others: as in `SessionConfig`.
     """
@@ -59,6 +59,7 @@ class ServerTerms:
     shaped: str | None = None
     public_prefix: tuple[str, bool] | None = None
     prefix: str | None = None
+    context: int | None = None
     prompt_tokens: int | None = None
     session_tokens: int | None = None
     session_s: float | None = None
@@ -80,6 +81,7 @@ class ServerTerms:
     def limits(self) -> StepLimits:
         """Of a session."""
         return StepLimits(
+            context=self.context,
             prompt_tokens=self.prompt_tokens,
             session_tokens=self.session_tokens,
             session_s=self.session_s,

@@ -64,6 +64,7 @@ def serve_steps(
     """
     count = StepCount(limits)
     try:
+        count.require_context(session.context)
         while _follow(link, session, idle_s, count):
             pass
     except AdmissionRefused as refused:

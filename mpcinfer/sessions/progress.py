@@ -15,6 +15,7 @@ class Stage(Enum):
 
     COMPILING = "compiling kernels (once)"
     STARTING = "starting"
+    QUEUED = "in the queue"
     SETUP = "masked weights"
     DEALING = "dealing"
     OFFLINE = "offline step"

@@ -14,11 +14,13 @@ class StepLimits:
     """Bounds of one session; None for none.
 
     Attributes:
+        context: the most tokens that a session may hold room for.
         prompt_tokens: of one pass, a sequence.
         session_tokens: of all passes together.
         session_s: seconds from its first step on.
     """
 
+    context: int | None = None
     prompt_tokens: int | None = None
     session_tokens: int | None = None
     session_s: float | None = None
@@ -39,6 +41,16 @@ class StepCount:
 
     def __init__(self, limits: StepLimits, now: Callable[[], float] = time.monotonic) -> None:
         self._limits, self._now, self._began_s, self.tokens = limits, now, now(), 0
+
+    def require_context(self, context: int) -> None:
+        """That a session may have room for so many tokens.
+
+        Raises:
+            AdmissionRefused: it may not.
+        """
+        most = self._limits.context
+        if most is not None and context > most:
+            raise AdmissionRefused("context", f"a session holds at most {most} tokens here, not {context}")
 
     def require(self, lengths: Sequence[int]) -> None:
         """That passes of these lengths may be run or prepared, one after the other.
