@@ -15,6 +15,7 @@ Some kinds take root (half-open, full-disk) or a C compiler (clock); without the
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -58,6 +59,7 @@ def main() -> None:
         parser.error(f"no kind {', '.join(unknown)}; there are {', '.join(KINDS)}")
     if options.store and not has_store():
         parser.error("--store: dealers here keep no store")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # ends services, too
     console = Console(highlight=False, soft_wrap=True)
     folder, records = options.keep or Path(tempfile.mkdtemp(prefix="mpcinfer-faults-")), list[FaultRecord]()
     for name in kinds:
