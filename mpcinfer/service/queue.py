@@ -25,6 +25,7 @@ class Entry:
         ports: where that awaits each party, once it does.
         began_s: when it got its worker.
         told: its worker said how it went.
+        again: a worker that it got died before anybody was sent to it.
     """
 
     id: bytes
@@ -37,6 +38,7 @@ class Entry:
     ports: dict[str, int] = field(default_factory=dict[str, int])
     began_s: float = 0.0
     told: bool = False
+    again: bool = False
 
 
 class FairQueue:
