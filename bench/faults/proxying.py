@@ -40,10 +40,12 @@ class Asked:
         self.thread.start()
 
     def ended(self) -> None:
-        """Waits for its end; raises NotSurvived where it hangs."""
+        """Waits for its end; raises NotSurvived where it hangs, or the proxy refused it."""
         self.thread.join(BOUND_S)
         if self.thread.is_alive():
             raise NotSurvived(f"a request to the proxy hung for {BOUND_S:g} s")
+        if self.error.startswith("HTTP"):
+            raise NotSurvived(f"a request to the proxy: {self.error}")
 
     def _ask(self) -> None:
         body = json.dumps({"model": "remote", "prompt": "for", "max_tokens": 4, "temperature": 0})
@@ -76,6 +78,8 @@ def kill_proxy(place: Place, draw: np.random.Generator) -> str:
     proxy.send(signal.SIGKILL)
     place.commands.ended(proxy, BOUND_S)
     asked[0].ended()
+    if not asked[0].error and asked[0].text != place.expected_text:
+        raise NotSurvived(f"the proxy answered {asked[0].text!r}")
     _require_answer(place)
     return f"proxy {'up' if up else 'starting'}: {asked[0].error or 'answered'}"
 
