@@ -75,8 +75,13 @@ class Admitting:
         return entry
 
     def may_run(self, entry: Entry) -> bool:
-        """Whether all its parties came, and its client has not as many sessions as it may."""
-        if len(entry.keys) < len(self._lists):
+        """Whether all its parties came and wait for an answer now, and its client has not as many sessions as
+        it may.
+
+        A party that waits asks again at once. One that died in the queue does not, and gets no worker, who
+        would wait for it in vain while others could be served.
+        """
+        if len(entry.pending) < len(self._lists):
             return False
         most = self._limits.client_sessions
         return most is None or sum(each.client == entry.client for each in self._running.values()) < most

@@ -194,6 +194,11 @@ class Front:
             if code:
                 self._note("worker failed", pid=worker.pid, code=code)
             return
+        if not (entry.told or entry.ports or entry.again or self.draining):  # nobody was sent to it yet
+            entry.again, entry.worker = True, None
+            self.queue.add(entry)
+            self._note("worker failed", pid=worker.pid, code=code)
+            return
         if not entry.told:
             self.failed += 1
             self._note(

@@ -15,8 +15,8 @@ _END_S = 10.0
 class Pool:
     """So many workers, whatever happens to one.
 
-    A worker that ends before it was ready failed to start; after such a failure the next start waits, twice
-    as long each time.
+    A worker that ends before it was ready failed to start, and so did one of which the machine had no room
+    for a process; after such a failure the next start waits, twice as long each time.
 
     Args:
         size: how many.
@@ -59,7 +59,7 @@ class Pool:
             before = worker.state
             for event in worker.events():
                 if event["event"] == "ready":
-                    self.failed_starts = 0
+                    self.failed_starts, before = 0, State.READY
                 if event["event"] == "ended":
                     self._workers.remove(worker)
                     self._note_end(before, event["code"])
@@ -71,7 +71,10 @@ class Pool:
         while not self._closing and len(self._workers) < self._size:
             if time.monotonic() < self._not_before_s:
                 return
-            self._workers.append(self._start())
+            try:
+                self._workers.append(self._start())
+            except OSError:  # no memory, processes or descriptors now
+                self._note_failed_start()
 
     def close(self) -> None:
         """Ends all and starts no more; safe to repeat."""
@@ -85,8 +88,11 @@ class Pool:
 
     def _note_end(self, before: State, code: int) -> None:
         if before is State.STARTING:
-            self.failed_starts += 1
-            pause = _FIRST_PAUSE_S * 2 ** min(self.failed_starts - 1, 10)
-            self._not_before_s = time.monotonic() + min(pause, _LONGEST_PAUSE_S)
+            self._note_failed_start()
         if code != 0:
             self.restarts += 1
+
+    def _note_failed_start(self) -> None:
+        self.failed_starts += 1
+        pause = _FIRST_PAUSE_S * 2 ** min(self.failed_starts - 1, 10)
+        self._not_before_s = time.monotonic() + min(pause, _LONGEST_PAUSE_S)

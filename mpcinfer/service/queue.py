@@ -28,6 +28,7 @@ class Entry:
         host: of these ports; None for the front's own.
         began_s: when it got its worker.
         told: its worker said how it went.
+        again: a worker that it got died before anybody was sent to it.
     """
 
     id: bytes
@@ -41,6 +42,7 @@ class Entry:
     host: str | None = None
     began_s: float = 0.0
     told: bool = False
+    again: bool = False
 
     @property
     def seconds(self) -> float:

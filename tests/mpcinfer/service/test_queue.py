@@ -19,6 +19,7 @@ from mpcinfer.service.worker_process import WorkerProcess
 from parties.admission import Request
 from parties.errors import AdmissionRefused, ConfigError
 from parties.keys import new_keypair
+from parties.tcp import Visitor
 
 
 def entry(name: str, client: str, **more: Any) -> Entry:
@@ -71,8 +72,10 @@ class Desk:
         self.rules = Admitting(self.limits, lists, self.queue, self.running, self.pool)
 
     def ask(self, name: str, **more: Any) -> Entry:
-        role = name.partition(".")[0]
-        return self.rules.entry_of(self.keys[name], Request(role=role, **more))
+        role, key = name.partition(".")[0], self.keys[name]
+        asked = self.rules.entry_of(key, Request(role=role, **more))
+        asked.pending[role] = (Visitor(b"", key), 0.0)  # as the front does
+        return asked
 
     def refusal(self, name: str, **more: Any) -> AdmissionRefused:
         with pytest.raises(AdmissionRefused) as raised:
@@ -87,6 +90,16 @@ def test_a_ticket_keeps_the_place_and_is_its_owners_alone(tmp_path: Path) -> Non
     assert desk.refusal("client.bob", ticket=mine.id).reason == "pair"
     assert desk.ask("client.alice") is not mine
     assert len(desk.queue) == 2
+
+
+def test_who_died_in_the_queue_gets_no_worker_until_it_asks_again(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    dead, living = desk.ask("client.alice"), desk.ask("client.bob")
+    dead.pending.clear()  # it was told that it waits
+    assert desk.queue.next(desk.rules.may_run) is living
+    assert desk.queue.next(desk.rules.may_run) is None
+    assert desk.ask("client.alice", ticket=dead.id) is dead  # it was only slow
+    assert desk.queue.next(desk.rules.may_run) is dead
 
 
 def test_every_bound_is_a_reason_with_a_hint(tmp_path: Path) -> None:
