@@ -15,7 +15,7 @@ LEDGER = "ledger.sqlite"
 
 def store_options(folder: Path) -> list[str]:
     """Of `mpcinfer dealer`, for a store in a folder."""
-    return ["--store", str(folder), "--disk", "1GB"]
+    return ["--store", str(folder), "--disk-gb", "1"]
 
 
 def used_twice(store: Path) -> list[str]:

@@ -28,6 +28,26 @@ def dealer(
     client_waiting: service_options.ClientWaiting = None,
     rate: service_options.Rate = None,
     drain: service_options.Drain = 30.0,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of this dealer's own for correlations dealt ahead, each used once. It holds both "
+            "parties' seeds: whoever reads it can decrypt.",
+            show_default="all is dealt live",
+        ),
+    ] = None,
+    disk_gb: Annotated[float, typer.Option(min=0.0, help="The most that the store takes, in GB.")] = 10.0,
+    quota_gb: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="With a store: the most correlations of one client in 24 hours, in GB.",
+            show_default="no limit",
+        ),
+    ] = None,
+    expiry_days: Annotated[
+        float, typer.Option(min=0.01, help="How old what was dealt ahead may get, in days.")
+    ] = 7.0,
     once: options.Once = False,
     log: watched_options.Log = watched_options.LogKind.AUTO,
     log_level: watched_options.Level = watched_options.LogLevel.INFO,
@@ -52,6 +72,7 @@ def dealer(
     from mpcinfer.service.dealer_terms import DealerTerms
     from mpcinfer.service.dealing_front import deal_many
     from mpcinfer.service.status import ServiceStatus
+    from mpcinfer.service.store_terms import StoreTerms
     from mpcinfer.service.watching import Watched, port_of, watching
     from mpcinfer.sessions.addresses import Identity
     from mpcinfer.suites.registry import SUITES
@@ -83,6 +104,14 @@ def dealer(
                 timeout_s=timeout,
                 shaped=None if shape is None else shape.to_text(),
                 accept_s=limits.accept_s,
+                store=None
+                if store is None
+                else StoreTerms(
+                    folder=str(store),
+                    budget_bytes=round(disk_gb * 1e9),
+                    quota_bytes=None if quota_gb is None else round(quota_gb * 1e9),
+                    expiry_s=expiry_days * 86_400.0,
+                ),
             )
             deal_many(terms, server, client, limits, watch)
             return

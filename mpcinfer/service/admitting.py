@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mpcinfer.service.allow_list import AllowList
 from mpcinfer.service.limits import Limits
@@ -29,6 +29,7 @@ class Admitting:
         limits: see there.
         lists: who may connect, by role.
         queue, running, pool: the front's.
+        admits: raises AdmissionRefused for the key of a client that may not have a session for now.
 
     Attributes:
         draining: nobody is admitted any more.
@@ -42,6 +43,7 @@ class Admitting:
         queue: FairQueue,
         running: Mapping[Worker, Entry],
         pool: Pool,
+        admits: Callable[[str], None] | None = None,
     ) -> None:
         self._limits, self._lists, self._queue, self._running, self._pool = (
             limits,
@@ -50,6 +52,7 @@ class Admitting:
             running,
             pool,
         )
+        self._admits = admits or (lambda key: None)
         self._asked: dict[str, deque[float]] = {}
         self.draining, self.session_s = False, _FIRST_GUESS_S
 
@@ -108,10 +111,12 @@ class Admitting:
         if entry.keys.get(role, key) != key:
             raise AdmissionRefused("pair", f"another {role} is in this session")
         if role not in entry.keys:
-            entry.keys[role] = key
             if role == "client":
-                entry.client = self._lists[role].names[key]
-                self._require_room(entry.client, joins=True)
+                name = self._lists[role].names[key]
+                self._require_room(name, joins=True)
+                self._admits(key)
+                entry.client = name
+            entry.keys[role] = key
         return entry
 
     def _new(self, key: str, name: str, request: Request) -> Entry:
@@ -125,6 +130,7 @@ class Admitting:
             )
         if request.role == "client":
             self._require_room(name)
+            self._admits(key)
         if self._pool.failed_starts >= _MOST_FAILED_STARTS and not self._pool.count(State.READY):
             raise self.busy("unavailable", "no worker starts")
         entry_id = request.parent or SystemRandom().draw_bytes(TICKET_BYTES)
@@ -137,7 +143,7 @@ class Admitting:
             self._require_rate(name, limits.rate)
         if not joins and len(self._queue) >= limits.waiting:
             raise self.busy("full", f"{len(self._queue)} sessions wait already")
-        if limits.client_waiting is not None and self._queue.of(name) - joins >= limits.client_waiting:
+        if limits.client_waiting is not None and self._queue.of(name) >= limits.client_waiting:
             raise self.busy("sessions", f"{limits.client_waiting} sessions of this client wait already")
 
     def _require_rate(self, name: str, rate: float) -> None:

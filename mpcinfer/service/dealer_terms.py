@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mpcinfer.service.store_terms import StoreTerms
 from parties.shaped import Shape
 
 
@@ -19,6 +20,7 @@ class DealerTerms:
         timeout_s: longest silence of a party within a session.
         shaped: the network that connections behave like, as `Shape.to_text` says it.
         accept_s: how long a worker waits for its two parties.
+        store: of correlations dealt ahead; None for dealing live.
     """
 
     key: str
@@ -26,6 +28,7 @@ class DealerTerms:
     timeout_s: float = 600.0
     shaped: str | None = None
     accept_s: float = 30.0
+    store: StoreTerms | None = None
 
     def to_document(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -36,6 +39,8 @@ class DealerTerms:
         """Of `to_document`."""
         fields = dict(document)
         fields["listen"] = tuple(fields["listen"])
+        if fields["store"] is not None:
+            fields["store"] = StoreTerms.from_document(fields["store"])
         return cls(**fields)
 
     @property

@@ -37,6 +37,7 @@ class Front:
         limits: what clients may take.
         pool: of `limits.sessions` workers.
         note: is told what happens: an event's name, and fields.
+        admits: raises AdmissionRefused for the key of a client that may not have a session for now.
     """
 
     def __init__(
@@ -46,12 +47,13 @@ class Front:
         limits: Limits,
         pool: Pool,
         note: Note,
+        admits: Callable[[str], None] | None = None,
     ) -> None:
         self._reception, self._lists, self._limits, self.pool = reception, lists, limits, pool
         self._note = note
         self.queue = FairQueue()
         self.running: dict[Worker, Entry] = {}
-        self._admitting = Admitting(limits, lists, self.queue, self.running, pool)
+        self._admitting = Admitting(limits, lists, self.queue, self.running, pool, admits)
         self._refreshed_s = 0.0
         self._drain_until_s: float | None = None
         self.served = self.failed = 0

@@ -13,8 +13,10 @@ from mpcinfer.service.worker import State
 from parties.bill import Bill, BillRow
 
 if TYPE_CHECKING:
+    from mpcinfer.service.dealing.store import DealerStore
     from mpcinfer.service.front import Front
 
+_STOCK_S = 15.0
 _NUMBERS = {field.name for field in fields(BillRow)} - {"label", "kind"}
 
 
@@ -29,6 +31,7 @@ class FrontWatch:
     watching: Watching
     refusals: dict[str, int]
     followed_s: float = 0.0
+    stocked_s: float = -1e9
 
     @classmethod
     def of(cls, watching: Watching) -> FrontWatch:
@@ -90,6 +93,19 @@ class FrontWatch:
             metrics.set_workers(
                 starting=counts[State.STARTING], ready=counts[State.READY], busy=counts[State.SERVING]
             )
+
+    def stock(self, store: DealerStore) -> None:
+        """What a dealer has ahead, every minute or so."""
+        now = time.monotonic()
+        if now - self.stocked_s < _STOCK_S:
+            return
+        self.stocked_s = now
+        shown = store.status()
+        ready = sum(pair.bundles.get("ready", 0) for pair in shown.pairs)
+        self.watching.update(bundles_ready=ready, disk_bytes=shown.held_bytes)
+        if self.watching.metrics is not None:
+            self.watching.metrics.bundles_ready.set(ready)
+            self.watching.metrics.disk_bytes.set(shown.held_bytes)
 
     def _over(self, client: str, more: dict[str, Any]) -> None:
         seconds = float(more["seconds"])

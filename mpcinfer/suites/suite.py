@@ -1,7 +1,6 @@
 """What a suite is to everything outside its folder: its protocols, its bill, its sessions, its helpers.
 
-Importing a suite's class must be quick, as the command line does it before it knows whether anything is to be
-computed: what needs torch or compiled kernels is imported within methods.
+Importing a suite's class must be quick: what needs torch or compiled kernels is imported within methods.
 """
 
 from __future__ import annotations
@@ -397,6 +396,6 @@ class Suite(ABC):
         left.
 
         Raises:
-            ConfigError: the folder is not one of this suite's, or has no such bundle.
+            ConfigError: it is not one of this suite's, or has no such bundle.
         """
         raise ConfigError(f"{folder}: no folder of correlations")
