@@ -52,7 +52,7 @@ class Admitting:
             running,
             pool,
         )
-        self._admits = admits or (lambda key: None)
+        self._admits: Callable[[str], None] = admits or _anybody
         self._asked: dict[str, deque[float]] = {}
         self.draining, self.session_s = False, _FIRST_GUESS_S
 
@@ -157,3 +157,7 @@ class Admitting:
                 _MINUTE_S - (now - asked[0]),
             )
         asked.append(now)
+
+
+def _anybody(key: str) -> None:
+    """No rule of its own."""
