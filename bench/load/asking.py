@@ -24,6 +24,7 @@ from mpcinfer.plans import plan_from
 from mpcinfer.roles.client import PrivateClient
 from mpcinfer.roles.connect import connect_client
 from mpcinfer.sessions.addresses import Address
+from mpcinfer.sessions.progress import Progress, Stage
 from mpcinfer.suites.registry import suite_of
 from parties.errors import AdmissionRefused, MpcInferError
 from parties.keys import load_secret
@@ -155,6 +156,10 @@ class _Client:
         def of(public: PublicModel) -> str:
             return prompt
 
+        def queued(progress: Progress) -> None:
+            if progress.stage is Stage.QUEUED:
+                asked.waits(int(progress.detail.split()[-1]))
+
         def told(text: str) -> None:
             asked.first_s = asked.first_s or time.monotonic()
 
@@ -167,7 +172,7 @@ class _Client:
             prompt=of,
             timeout_s=job.timeout_s,
             patience_s=job.patience_s,
-            on_wait=asked.waits,
+            on_progress=queued,
         ) as client:
             asked.opened_s, asked.context = time.monotonic(), client.max_context
             answer = client.complete(prompt, max_new_tokens=job.tokens, on_text=told)

@@ -21,7 +21,7 @@ COUNTED = (
 )
 """Numbers of a bill that are counted without running anything."""
 PERCENTILES = (50, 90, 95, 99)
-_WAITED = re.compile(r"\badmitted\b.*\bwaited_s\W+([0-9.]+)")
+_WAITED = re.compile(r"\bsession started\b.*\bseconds\W+([0-9.]+)")
 
 
 @dataclass(frozen=True, slots=True)
