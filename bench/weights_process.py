@@ -1,8 +1,8 @@
 """A process of `bench.shared_weights`: says `ready` when it has done what it is for, and ends with its input.
 
-    python -m bench.weights_process imports MODULE ...
-    python -m bench.weights_process map FD MODEL PLAN
-    python -m bench.weights_process serve FD MODEL PLAN FOLDER
+    imports MODULE ...
+    map FD MODEL PLAN
+    serve FD MODEL PLAN FOLDER
 
 FD is `own` for a process that encodes weights of its own, FOLDER `-` for no folder of correlations. `serve`
 says its endpoint first, and `ready` after one session.

@@ -1,2 +1,2 @@
 """Faults at random moments of a running service: who else is hurt, whether the next session works, and what
-is left over. `python -m bench.faults --help` says which there are."""
+is left over. `--help` says which there are."""

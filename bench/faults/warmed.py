@@ -1,7 +1,5 @@
 """Commands of `mpcinfer` that start at once: a process that has imported everything forks one for each.
 
-    python -m bench.faults.warmed
-
 Each is a process of its own, as if it had been started by a shell, without the seconds that importing takes.
 
     in    {"words": ["generate", ...], "out": path, "err": path}

@@ -16,6 +16,7 @@ from mpcinfer.sessions.session_config import SessionConfig, announce, greet
 from mpcinfer.sessions.tally import Tally
 from mpcinfer.suites.fss.connect import agreed_program, fss_over
 from mpcinfer.suites.registry import suite_of
+from parties.admission import Request, seek
 from parties.errors import PeerClosed
 from parties.handshake import Hello, Session, shake_hands
 from parties.link import Link
@@ -103,14 +104,21 @@ def _config(here: Running) -> SessionConfig:
     return suite_of(here.plan).ready(given)
 
 
-def _to(here: Running, endpoint: str, who: str, patience_s: float) -> TcpChannel:
-    return connect(
-        endpoint,
-        here.keys["client"],
-        here.keys[who].public,
-        connect_timeout_s=3 * TIMEOUT_S,
-        recv_timeout_s=patience_s,
-    )
+def _to(here: Running, endpoint: str, who: str, patience_s: float, parent: bytes = b"") -> TcpChannel:
+    """A connection to whoever serves the session."""
+
+    def dial(at: str) -> TcpChannel:
+        return connect(
+            at,
+            here.keys["client"],
+            here.keys[who].public,
+            connect_timeout_s=3 * TIMEOUT_S,
+            recv_timeout_s=patience_s,
+        )
+
+    channel = seek(dial, endpoint, Request(role="client", parent=parent), patience_s=3 * TIMEOUT_S).channel
+    assert isinstance(channel, TcpChannel)
+    return channel
 
 
 def _with_dealer(
@@ -128,7 +136,7 @@ def _with_dealer(
         if at_server.lost:
             raise PeerClosed("the server has left; nobody awaits this client at the dealer")
     channel = stack.enter_context(
-        _to(here, here.for_client, "dealer", TIMEOUT_S if liar is None else _IMPATIENT_S)
+        _to(here, here.for_client, "dealer", TIMEOUT_S if liar is None else _IMPATIENT_S, agreed.id)
     )
     dealer = Link(Trace(channel, tamper_sent=None if liar is None else liar.to_dealer), Meter(), None)
     shake_hands(dealer, _hello(agreed), "dealer", SystemRandom())

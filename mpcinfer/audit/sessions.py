@@ -18,8 +18,9 @@ from mpcinfer.sessions.exchange import StepClient, serve_steps
 from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.registry import suite_of
 from mpcinfer.suites.suite import DEALER
+from parties.admission import answer_here
 from parties.errors import PeerClosed
-from parties.handshake import ROLES, Hello, shake_hands
+from parties.handshake import MOST_HELLO_BYTES, ROLES, Hello, shake_hands
 from parties.keys import KeyPair
 from parties.link import Link
 from parties.local import local_pair
@@ -146,6 +147,8 @@ class _Dealer:
         taps = [Trace(channel, keep_cache=True) for channel in channels]
         links = [Link(tap, Meter(), None) for tap in taps]
         try:
+            for link in links:
+                answer_here(link, MOST_HELLO_BYTES)
             for rank, link in zip(_RANKS, links, strict=True):
                 shake_hands(link, hello, ROLES[rank], SystemRandom())
             deal_session(*links)

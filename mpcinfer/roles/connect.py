@@ -99,7 +99,7 @@ def connect_client(
             that the server learns that length instead of theirs. It takes the bytes of as many tokens, which
             the bill says. Over a folder of correlations, to the length that was dealt for instead. None, the
             default, for exact lengths.
-        ask_buckets: the server says what to pad to (`mpcinfer serve --buckets`), where that is possible.
+        ask_buckets: the server says what to pad to (`--buckets` of `mpcinfer serve`), where that is possible.
         answer_tokens: with buckets and a prompt, `max_new_tokens` of its answer, where that is known: so
             that the padded prompt is dealt for ahead.
 

@@ -273,8 +273,7 @@ class Suite(ABC):
     def with_shared(self, session_config: SessionConfig, shared: Shareable) -> SessionConfig:
         """A session's configuration with the weights that `share` made, for the same plan and model.
 
-        Raises:
-            ConfigError: they are in another form.
+        Raises ConfigError where they are in another form.
         """
         from mpcinfer.suites.shared_floats import with_floats
 

@@ -115,6 +115,7 @@ def test_a_message_that_quotes_a_payload_or_has_no_end_is_found() -> None:
 
 @pytest.mark.e2e
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("plan", ["fss", pytest.param("two-party", marks=pytest.mark.long)])
 def test_a_running_server_outlives_what_it_is_sent(sound: list[Message], plan: str) -> None:
     with running(plan) as here:
@@ -129,6 +130,7 @@ def test_a_running_server_outlives_what_it_is_sent(sound: list[Message], plan: s
 
 @pytest.mark.e2e
 @pytest.mark.slow
+@pytest.mark.long
 def test_it_serves_an_honest_client_in_the_midst_of_strangers() -> None:
     with running("fss") as here:
         document = besiege(here, 64, rounds=1)

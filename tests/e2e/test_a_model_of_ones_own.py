@@ -97,7 +97,17 @@ def test_a_client_with_keys_alone_gets_the_answer_and_the_counted_bill(machines:
     said = run(server, "publish", "model", "--out", "published").stdout
     [digest] = re.findall(r"digest ([0-9a-f]{64})", said)
     with machines.serving() as reach:
-        asked = ["generate", PROMPT, *reach, "--tokens", NEW_TOKENS, "--digest", digest, "--json"]
+        asked = [
+            "generate",
+            PROMPT,
+            *reach,
+            "--tokens",
+            NEW_TOKENS,
+            "--digest",
+            digest,
+            "--exact-lengths",
+            "--json",
+        ]
         answer = json.loads(run(client, *asked).stdout)
     assert {path.name for path in client.iterdir()} == {"client.secret", "server.public", "dealer.public"}
     bill = answer["bill"]

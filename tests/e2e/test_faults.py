@@ -12,7 +12,7 @@ from bench.faults.kinds import KINDS, PROCESSES
 from bench.faults.place import Place, place_of
 from bench.faults.service import Setting
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long]
 SHORT = ("serving-worker", "server-front", "client")
 MOMENTS = 2
 

@@ -13,7 +13,7 @@ from bench.load.judged import COUNTED, Judge
 from bench.load.run import Load, run
 from tests.deadlines import HANG_S
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long]
 
 
 def test_six_sessions_two_at_once_are_right_and_exactly_billed(tmp_path: Path) -> None:

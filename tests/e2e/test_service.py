@@ -27,7 +27,7 @@ from tests.deadlines import HANG_S, until
 from tests.e2e.test_three_processes import PATIENT, SMALL
 from tests.mpcinfer.three_parties import random_model
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long]
 
 
 @dataclass
