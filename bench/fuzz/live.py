@@ -131,6 +131,8 @@ class Live:
             name = type(error).__name__
         where = f"{'dealer' if liar.at_dealer else 'server'}, message {'0' if not liar.moment else '1 to 39'}"
         ended = self.here.endings("server")[at_server:]
+        if not liar.way:
+            where = "never sent: the session ended before"
         self.outcomes[where, f"server {ended[-1] if ended else 'silent'}"] += 1
         self.outcomes["client", name] += 1
         self._require_alive()
