@@ -29,8 +29,9 @@ from protocols.fss.preprocessing.source import DealerSource
 
 PROMPT = "def f(x"
 Tamper = Callable[[Message], Message]
-_IMPATIENT_S = 3.0
-"""How long somebody waits who knows that it was lying."""
+_IMPATIENT_S = {True: 3.0, False: 15.0}
+"""How long somebody waits who knows that it was lying: where there is a dealer, and where both parties make
+correlations, so that an honest server may say nothing for seconds."""
 _MOMENTS = 40
 """Messages of a client to the server, from the hello into the first pass; one of them is the bad one."""
 _TO_DEALER = 4
@@ -83,7 +84,7 @@ def session(here: Running, liar: Liar | None = None, prompt: str = PROMPT) -> to
     Raises:
         MpcInferError: what a server or a dealer that was lied to answers with: it goes away.
     """
-    patience_s = TIMEOUT_S if liar is None else _IMPATIENT_S
+    patience_s = TIMEOUT_S if liar is None else _IMPATIENT_S[bool(here.for_client)]
     ids, config = here.public.tokenizer.encode(prompt), _config(here)
     with ExitStack() as stack:
         channel = stack.enter_context(_to(here, here.server, "server", patience_s))
@@ -136,7 +137,13 @@ def _with_dealer(
         if at_server.lost:
             raise PeerClosed("the server has left; nobody awaits this client at the dealer")
     channel = stack.enter_context(
-        _to(here, here.for_client, "dealer", TIMEOUT_S if liar is None else _IMPATIENT_S, agreed.id)
+        _to(
+            here,
+            here.for_client,
+            "dealer",
+            TIMEOUT_S if liar is None else _IMPATIENT_S[bool(here.for_client)],
+            agreed.id,
+        )
     )
     dealer = Link(Trace(channel, tamper_sent=None if liar is None else liar.to_dealer), Meter(), None)
     shake_hands(dealer, _hello(agreed), "dealer", SystemRandom())

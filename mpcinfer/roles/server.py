@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -142,6 +143,7 @@ def serve_sessions(
             say(f"server: session failed: {type(error).__name__}: {error}")
         if once:
             return
+        gc.collect()  # a session's arrays are within cycles of few objects, which Python would keep for long
 
 
 def say_what_is_served(session_config: SessionConfig, listen: str, say: Say) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -16,8 +18,11 @@ from mpcinfer.sessions.addresses import Address, Identity
 from mpcinfer.sessions.exchange import serve_steps
 from mpcinfer.sessions.session import PrivateSession
 from mpcinfer.suites.registry import get_plan
+from parties.bill import Bill
+from parties.channel import Channel
 from parties.errors import HandshakeFailed, InsecureRefused, MpcInferError, PeerTimeout
 from parties.link import Link
+from parties.local import local_pair
 from parties.meter import SERVER, Meter
 from tests.deadlines import SILENCE_S
 from tests.mpcinfer.test_encoders import EMBEDDING, MODELS
@@ -62,6 +67,42 @@ def _serve(once: bool, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_peer_that_leaves_in_the_handshake_does_not_end_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _serve(False, monkeypatch)[-3:] == ["server: nobody came in: left"] * 2 + ["Enough"]
+
+
+class _Held:
+    """A session's arrays, which hold each other."""
+
+    def __init__(self) -> None:
+        self.myself = self
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_what_a_session_held_is_gone_before_the_next_client(
+    monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    held, left = list[weakref.ref[_Held]](), list[bool]()
+
+    def session(channel: object, config: object) -> Bill:
+        mine = _Held()
+        held.append(weakref.ref(mine))
+        if fails:
+            raise PeerTimeout("silent")
+        return Bill(rows=[])
+
+    def accept(self: Visitors, timeout_s: float, recv_timeout_s: float) -> Channel:
+        left.extend(each() is not None for each in held)
+        if len(held) == 2:
+            raise Enough
+        return local_pair()[0]
+
+    monkeypatch.setattr(Visitors, "accept", accept)
+    monkeypatch.setattr(server, "serve_channel", session)
+    gc.disable()
+    try:
+        assert _serve(False, monkeypatch)[-1] == "Enough"
+    finally:
+        gc.enable()
+    assert left == [False] * 3
 
 
 def test_one_that_was_started_for_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
