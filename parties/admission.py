@@ -13,16 +13,18 @@ All of it is billed as control where the session follows on the same link, and i
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from parties import refusals
 from parties.channel import Channel
-from parties.errors import AdmissionRefused, PeerClosed, PeerMismatch, PeerTimeout
+from parties.errors import AdmissionRefused, HandshakeFailed, PeerClosed, PeerMismatch, PeerTimeout
 from parties.handshake import PROTOCOL_VERSION, SESSION_ID_BYTES
 from parties.link import Link
 from parties.meter import Meter, Phase
@@ -30,6 +32,9 @@ from parties.meter import Meter, Phase
 ADMISSION_LABEL = "session.admission"
 TICKET_BYTES = 16
 MOST_ADMISSION_BYTES = 1024
+WORKER_S = 20.0
+"""A worker listens before its port is told: who does not reach it in so many seconds asks again."""
+Dial = Callable[[str, float | None], Channel]
 HOLD_S = 4.0
 """A front answers within so many seconds, that there is nothing new if nothing else."""
 PATIENCE_S = 600.0
@@ -98,7 +103,7 @@ class Request:
 
 
 def seek(
-    dial: Callable[[str], Channel],
+    dial: Dial,
     endpoint: str,
     request: Request,
     *,
@@ -108,8 +113,10 @@ def seek(
 ) -> Link:
     """A fresh link to whoever serves the session: to the endpoint itself, or to a worker behind it.
 
+    A worker that cannot be reached has died since: the front is asked once more.
+
     Args:
-        dial: connects to an endpoint.
+        dial: connects to an endpoint; for so many seconds at most, or as long as usual.
         endpoint: `tcp://host:port`.
         rank: of the link, as for `Link`.
         on_wait: is told the place in the queue, from 1, whenever that is said.
@@ -120,41 +127,60 @@ def seek(
         PeerTimeout: still in the queue after `patience_s`.
         PeerError: the front went away or sent what it should not; what `dial` raises.
     """
-    give_up, ticket, lost = time.monotonic() + patience_s, b"", False
-    while True:
-        link = Link(dial(endpoint), Meter(), rank)
+    give_up = time.monotonic() + patience_s
+    for last in (False, True):
+        found = _admitted(dial, endpoint, request, rank, on_wait, give_up)
+        if isinstance(found, Link):
+            return found
         try:
-            while True:
-                asked = Request(
-                    role=request.role, parent=request.parent, ticket=ticket, context=request.context
-                )
-                answer = _ask(link, asked)
-                match answer:
-                    case {"here": True}:
-                        return link
-                    case {"port": int() as port} if type(port) is int and 0 < port < 1 << 16:
-                        link.close()
-                        return Link(dial(worker_endpoint(endpoint, answer.get("host"), port)), Meter(), rank)
-                    case {"wait": int() as place, "ticket": bytes() as ticket} if (
-                        len(ticket) == TICKET_BYTES and place > 0
-                    ):
-                        lost = False
-                        if on_wait is not None:
-                            on_wait(place)
-                    case {"refused": _}:
-                        raise refusals.from_document(answer)
-                    case _:
-                        raise PeerMismatch(f"{ADMISSION_LABEL}: the answer is none")
-                if time.monotonic() > give_up:
-                    raise PeerTimeout(f"still in the queue of {endpoint} after {patience_s:g} s")
-        except PeerClosed:
-            link.close()
-            if lost or not ticket:
+            return Link(dial(found, WORKER_S), Meter(), rank)
+        except (PeerTimeout, HandshakeFailed):
+            if last:
                 raise
-            lost = True  # once: the ticket keeps the place
-        except BaseException:
-            link.close()
-            raise
+    raise AssertionError("unreachable")
+
+
+def _admitted(
+    dial: Dial,
+    endpoint: str,
+    request: Request,
+    rank: int | None,
+    on_wait: Callable[[int], None] | None,
+    give_up: float,
+) -> Link | str:
+    """The link on which the session follows, or the endpoint of the worker that awaits this party.
+
+    A connection that is lost while the party waits is made anew, once: the ticket keeps its place.
+    """
+    ticket, lost = b"", False
+    while True:
+        with ExitStack() as unless_here:
+            link = unless_here.enter_context(Link(dial(endpoint, None), Meter(), rank))
+            try:
+                while True:
+                    answer = _ask(link, dataclasses.replace(request, ticket=ticket))
+                    match answer:
+                        case {"here": True}:
+                            unless_here.pop_all()
+                            return link
+                        case {"port": int() as port} if type(port) is int and 0 < port < 1 << 16:
+                            return worker_endpoint(endpoint, answer.get("host"), port)
+                        case {"wait": int() as place, "ticket": bytes() as ticket} if (
+                            len(ticket) == TICKET_BYTES and place > 0
+                        ):
+                            lost = False
+                            if on_wait is not None:
+                                on_wait(place)
+                        case {"refused": _}:
+                            raise refusals.from_document(answer)
+                        case _:
+                            raise PeerMismatch(f"{ADMISSION_LABEL}: the answer is none")
+                    if time.monotonic() > give_up:
+                        raise PeerTimeout(f"still in the queue of {endpoint}, for too long")
+            except PeerClosed:
+                if lost or not ticket:
+                    raise
+                lost = True
 
 
 def answer_here(link: Link, most_bytes: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from parties import refusals
 from parties.channel import Channel
 from parties.documents import Buffer, from_bytes, to_bytes
-from parties.errors import AdmissionRefused, MalformedFrame, PeerMismatch
+from parties.errors import AdmissionRefused, MalformedFrame, PeerClosed, PeerError, PeerMismatch
 from parties.meter import Clock, Meter, Phase
 from parties.wire import (
     MAX_HEADER_BYTES,
@@ -66,7 +66,11 @@ class Link:
         depth = 0 if clock is None else self._deepest_received[clock] + 1
         frame = Frame(self.session, self._sent, label or self.meter.label, depth, specs, payload)
         parts = encode(frame)
-        self.channel.send(parts)
+        try:
+            self.channel.send(parts)
+        except PeerClosed:
+            self._hear_refusal()
+            raise
         self._sent += 1
         if self.on_sent is not None:
             self.on_sent(frame)
@@ -158,6 +162,17 @@ class Link:
         if self.rank is not None:
             self._charge(self.rank, frame, self.channel.wire_bytes(parts))
         return frame
+
+    def _hear_refusal(self) -> None:
+        """Raises the refusal that the peer sent before it left, where there is one among what is unread."""
+        while True:
+            try:
+                frame = decode(self._waiting or self.channel.recv(MAX_HEADER_BYTES))
+            except PeerError:
+                return
+            self._waiting = None
+            if frame.label == refusals.REFUSED_LABEL and frame.session == self.session:
+                raise refusals.from_document(_document(frame, refusals.MOST_REFUSAL_BYTES))
 
     def _charge(self, receiver: int, frame: Frame, wire_bytes: int) -> None:
         self.meter.charge_frame(

@@ -108,12 +108,12 @@ def _config(here: Running) -> SessionConfig:
 def _to(here: Running, endpoint: str, who: str, patience_s: float, parent: bytes = b"") -> TcpChannel:
     """A connection to whoever serves the session."""
 
-    def dial(at: str) -> TcpChannel:
+    def dial(at: str, most_s: float | None) -> TcpChannel:
         return connect(
             at,
             here.keys["client"],
             here.keys[who].public,
-            connect_timeout_s=3 * TIMEOUT_S,
+            connect_timeout_s=most_s or 3 * TIMEOUT_S,
             recv_timeout_s=patience_s,
         )
 

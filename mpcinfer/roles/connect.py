@@ -22,18 +22,17 @@ from mpcinfer.sessions.addresses import Address
 from mpcinfer.sessions.exchange import StepClient
 from mpcinfer.sessions.progress import Progress, Stage
 from mpcinfer.sessions.public_exchange import fetch_public
-from mpcinfer.sessions.session_config import SessionConfig, require_source
+from mpcinfer.sessions.session_config import SessionConfig, dialling, require_source
 from mpcinfer.sessions.terms import fetch_buckets
 from mpcinfer.suites.registry import suite_of
 from mpcinfer.suites.suite import DEALER
 from mpcinfer.verification import unchecked
 from parties.admission import PATIENCE_S, Request, seek
-from parties.channel import Channel
 from parties.errors import RangeError
 from parties.keys import KeyPair
 from parties.meter import CLIENT
-from parties.shaped import Shape, over
-from parties.tcp import TcpChannel, connect
+from parties.shaped import Shape
+from parties.tcp import TcpChannel
 from protocols.plan import Plan
 
 
@@ -162,17 +161,12 @@ def connect_client(
 
     agreed = None if public is None else ready(public, buckets)
 
-    def dial(endpoint: str) -> Channel:
-        channel = connect(
-            endpoint, keys, server.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
-        )
-        return over(channel, shape)
-
     def waits(place: int) -> None:
         if on_progress is not None:
             on_progress(Progress(stage=Stage.QUEUED, done=0, of=0, detail=f"place {place}"))
 
     room = None if public is None else suite.session_context(public.config, max_context)
+    dial = dialling(keys, server.public_key, timeout_s, shape)
     asked = Request(role="client", context=room or max_context or 0)
     with ExitStack() as stack:
         link = stack.enter_context(

@@ -19,7 +19,7 @@ from mpcinfer.prefix.part import PrefixPart
 from mpcinfer.public_prefix import PublicPrefix
 from mpcinfer.sessions.addresses import Address
 from mpcinfer.sessions.progress import Progress
-from parties.admission import Request, seek
+from parties.admission import Dial, Request, seek
 from parties.channel import Channel
 from parties.errors import ConfigError, InsecureRefused, PeerTimeout
 from parties.handshake import ROLES, Hello, Session, shake_hands
@@ -140,6 +140,23 @@ def greet(link: Link, agreement: str, model: str) -> Session:
     return shake_hands(link, hello, ROLES[1 - link.rank], SystemRandom())
 
 
+def dialling(keys: KeyPair | None, peer: str, timeout_s: float, shape: Shape | None) -> Dial:
+    """How a party connects to a peer, and to whom that sends it.
+
+    Args:
+        peer: the peer's public key.
+        timeout_s: longest wait for a connection, and longest silence afterwards.
+        shape: as in `SessionConfig`.
+    """
+
+    def dial(endpoint: str, most_s: float | None) -> Channel:
+        connect_s = timeout_s if most_s is None else min(most_s, timeout_s)
+        channel = connect(endpoint, keys, peer, connect_timeout_s=connect_s, recv_timeout_s=timeout_s)
+        return over(channel, shape)
+
+    return dial
+
+
 @contextmanager
 def dealer_link(
     session: Session, dealer: Address, keys: KeyPair | None, timeout_s: float, shape: Shape | None = None
@@ -154,13 +171,7 @@ def dealer_link(
         AdmissionRefused: the dealer serves many, and not this session now.
         PeerTimeout: nobody answered.
     """
-
-    def dial(endpoint: str) -> Channel:
-        channel = connect(
-            endpoint, keys, dealer.public_key, connect_timeout_s=timeout_s, recv_timeout_s=timeout_s
-        )
-        return over(channel, shape)
-
+    dial = dialling(keys, dealer.public_key, timeout_s, shape)
     asked = Request(role=session.mine.role, parent=session.id)
     with seek(dial, dealer.endpoint, asked, patience_s=timeout_s) as link:
         hello = dataclasses.replace(session.mine, parent=session.id)

@@ -27,7 +27,7 @@ from tests.deadlines import HANG_S, until
 from tests.e2e.test_three_processes import PATIENT, SMALL
 from tests.mpcinfer.three_parties import random_model
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Service:
         command = [sys.executable, "-m", "mpcinfer.cli.main", role, *commands[name], *own]
         self.pids[name] = self.processes.start(name, command)
 
-    def connect(self, name: str, max_context: int | None = None) -> AbstractContextManager[PrivateClient]:
+    def connect(self, name: str, max_context: int = 20) -> AbstractContextManager[PrivateClient]:
         return connect_client(
             load_public_folder(self.folder / "model"),
             get_plan("fss"),
@@ -93,7 +93,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
     with Processes(on_line=lines.append, grace_s=5.0) as processes:
         service = Service(folder, pairs, processes, lines)
         service.start("dealer")
-        service.start("server", "--session-tokens", "12", "--most-context", "64", "--drain", str(HANG_S))
+        service.start("server", "--session-tokens", "12", "--most-context", "20", "--drain", str(HANG_S))
         yield service
 
 
@@ -110,15 +110,12 @@ def test_clients_are_served_at_once_and_others_wait(service: Service) -> None:
 
 
 def test_a_session_beyond_its_limits_hears_which(service: Service) -> None:
-    with service.connect("alice") as client:
-        client.complete("x", max_new_tokens=2)
-        with pytest.raises(AdmissionRefused, match="at most 12 tokens") as raised:
-            client.complete("a longer prompt than that", max_new_tokens=8)
-        assert raised.value.reason == "tokens"
-        raise_again = raised.value
-    assert raise_again.retry_s == 0.0
-    with pytest.raises(AdmissionRefused, match="at most 64 tokens"), service.connect("bob", max_context=65):
+    with pytest.raises(AdmissionRefused, match="at most 12 tokens") as raised:
+        service.asks("alice", "a longer one", 8)
+    assert (raised.value.reason, raised.value.retry_s) == ("tokens", 0.0)
+    with pytest.raises(AdmissionRefused, match="at most 20 tokens") as raised, service.connect("bob", 21):
         pass
+    assert (raised.value.reason, raised.value.retry_s) == ("context", None)
     assert service.asks("bob", "x")
 
 

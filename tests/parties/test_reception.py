@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from parties import admission
 from parties.admission import ADMISSION_LABEL, Request, seek, worker_endpoint
 from parties.channel import Channel
-from parties.errors import AdmissionRefused, HandshakeFailed, PeerError, PeerMismatch
+from parties.errors import AdmissionRefused, HandshakeFailed, PeerError, PeerMismatch, PeerTimeout
 from parties.keys import KeyPair, new_keypair
 from parties.link import Link
 from parties.meter import Meter
@@ -55,12 +56,12 @@ class Front:
         self.asked.append((visitor.key, document))
         self.reception.answer(visitor, self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
 
-    def dial(self, keys: KeyPair, endpoint: str | None = None) -> TcpChannel:
+    def dial(self, keys: KeyPair, endpoint: str | None = None, most_s: float = HANG_S) -> TcpChannel:
         return connect(
             endpoint or self.endpoint,
             keys,
             self.server.public,
-            connect_timeout_s=HANG_S,
+            connect_timeout_s=most_s,
             recv_timeout_s=HANG_S,
         )
 
@@ -81,8 +82,8 @@ def front(keys: dict[str, KeyPair]) -> Generator[Front]:
 def asks(front: Front, keys: KeyPair, **more: Any) -> Link:
     """Seeks a session as a client."""
 
-    def dial(endpoint: str) -> Channel:
-        return front.dial(keys, endpoint)
+    def dial(endpoint: str, most_s: float | None) -> Channel:
+        return front.dial(keys, endpoint, most_s or HANG_S)
 
     return seek(dial, front.endpoint, Request(role="client", context=7), **more)
 
@@ -118,6 +119,20 @@ def test_who_waits_hears_its_place_and_then_goes_to_its_worker(
             assert Link(channel, Meter(), 0).recv_document("x") == {"hello": 1}
     assert places == [2, 1]
     assert [document["ticket"] for _, document in front.asked] == [b"", ticket, ticket]
+
+
+def test_who_was_sent_to_a_worker_that_is_gone_asks_again(
+    front: Front, keys: dict[str, KeyPair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "WORKER_S", 0.5)
+    gone = Listener("tcp://127.0.0.1:*", keys["server"], [keys["alice"].public])
+    gone.close()
+    front.answers = [{"port": int(gone.endpoint.rpartition(":")[2])}, {"here": True}]
+    with asks(front, keys["alice"]):
+        assert len(front.asked) == 2
+    front.answers = [{"port": int(gone.endpoint.rpartition(":")[2])}]
+    with pytest.raises(PeerTimeout, match="nobody listens"):
+        asks(front, keys["alice"])
 
 
 def test_a_stranger_is_refused_and_a_key_that_is_listed_now_is_not(

@@ -21,7 +21,7 @@ from protocols.fss.executors.products_ahead import ProductsAhead
 from protocols.fss.plans import is_faithful
 from protocols.fss.preprocessing.matrix import Products
 from protocols.fss.preprocessing.seeds import DealerSeeds, drawn_masks, weight_streams
-from protocols.fss.preprocessing.source import RUNS, RunShape, asked_runs
+from protocols.fss.preprocessing.source import END, RUNS, RunShape, asked_runs
 from protocols.fss.preprocessing.transport import WINDOW_BYTES, Dealt, Outbox, Part, counted
 
 _MAX_REQUEST_BYTES = 1 << 17
@@ -175,9 +175,12 @@ def serve_runs(
 
 
 def _next_runs(server: Link, client: Link, first: int, max_context: int) -> list[RunShape] | None:
-    """What both parties ask for; None at the end of the session."""
+    """What both parties ask for; None at the end of the session, which the server says: its client may keep
+    its own connection open long after that, and nothing more is dealt."""
     with idle_timeout(server, MOST_IDLE_S):
         asked = server.recv_document(RUNS, _MAX_REQUEST_BYTES)
+    if asked == END:
+        return None
     other = client.recv_document(RUNS, _MAX_REQUEST_BYTES)
     if asked != other:
         raise PeerMismatch(f"the server asks for {asked}, the client for {other}")

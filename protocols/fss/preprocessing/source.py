@@ -25,6 +25,8 @@ from protocols.kernels.aes import Hash
 from protocols.trust import naming_the_dealer
 
 RUNS = "deal.runs"
+END = {"end": True}
+"""A party's last word to the dealer."""
 MAX_RUNS = 4096
 
 
@@ -193,7 +195,7 @@ class DealerSource(CorrelationSource):
                 for file_stream in left[1].values():
                     file_stream.close()
         with suppress(PeerClosed):  # where it is gone already there is nothing left to end
-            self._link.send_document({"end": True}, RUNS)
+            self._link.send_document(END, RUNS)
 
     def _receive(self, count: int) -> None:
         """The thread: nobody else uses the link until it is joined."""
@@ -217,7 +219,7 @@ def asked_runs(document: dict[str, object], first: int, max_context: int) -> lis
     Raises:
         PeerMismatch: it is no request, repeats a run or leaves the maximum context.
     """
-    if document == {"end": True}:
+    if document == END:
         return None
     items = document.get("runs")
     if not isinstance(items, list) or not 1 <= len(cast(list[object], items)) <= MAX_RUNS:

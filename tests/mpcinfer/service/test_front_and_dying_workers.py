@@ -33,7 +33,7 @@ class Sent(Exception):
 def outcome_of(endpoint: str, keys: KeyPair, server: str) -> Exception:
     """What becomes of a client."""
 
-    def dial(at: str) -> TcpChannel:
+    def dial(at: str, most_s: float | None) -> TcpChannel:
         if at != endpoint:
             raise Sent(at)
         return connect(at, keys, server, connect_timeout_s=HANG_S, recv_timeout_s=HANG_S)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from mpcinfer.sessions.step_limits import StepCount, StepLimits
-from parties.errors import AdmissionRefused, MalformedFrame, MpcInferError
+from parties.errors import AdmissionRefused, MalformedFrame, MpcInferError, PeerClosed
 from parties.link import Link
 from parties.local import local_pair
 from parties.meter import CLIENT, SERVER, Meter
 from parties.refusals import REFUSED_LABEL, from_document, to_document
 from parties.wire import spec_of
+from tests.deadlines import until
+from tests.parties.pairs import tcp_pair
 
 
 def reason_of(count: StepCount, lengths: list[int]) -> tuple[str, float | None]:
@@ -59,6 +62,19 @@ def test_the_peer_hears_the_reason_whatever_it_awaits(awaits: Callable[[Link], o
         awaits(client)
     assert (raised.value.reason, raised.value.retry_s) == ("tokens", 2.0)
     assert server.meter.bill().total.rounds == client.meter.bill().total.rounds == 0
+
+
+def test_a_peer_that_only_sends_hears_the_reason_too() -> None:
+    ends = tcp_pair()
+    server, client = Link(ends[0], Meter(), SERVER), Link(ends[1], Meter(), CLIENT)
+    server.send([np.zeros(3, np.uint64)], 64, "layer0.open")
+    server.refuse(AdmissionRefused("tokens", "enough"))
+    server.close()
+    assert until(lambda: ends[1].lost)
+    with pytest.raises(AdmissionRefused, match="enough"):
+        client.send([np.zeros(3, np.uint64)], 64, "layer0.open")
+    with pytest.raises(PeerClosed):
+        client.send([np.zeros(3, np.uint64)], 64, "layer0.open")
 
 
 def test_a_refusal_that_is_none_is_a_malformed_frame() -> None:
