@@ -75,6 +75,7 @@ def test_a_peer_that_only_sends_hears_the_reason_too() -> None:
         client.send([np.zeros(3, np.uint64)], 64, "layer0.open")
     with pytest.raises(PeerClosed):
         client.send([np.zeros(3, np.uint64)], 64, "layer0.open")
+    client.close()
 
 
 def test_a_refusal_that_is_none_is_a_malformed_frame() -> None:
