@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 import sys
 import tempfile
 import threading
@@ -25,8 +25,6 @@ from parties.launch import Processes
 from protocols.plan import Plan
 
 TIMEOUT_S = 20.0
-_ENDED = re.compile(r"^(server|dealer): session (?:(over)|failed: (\w+)).*")
-_READY = re.compile(r"^(server|dealer): (?:.*, at tcp|for servers at)")
 
 
 @dataclass(slots=True, eq=False)
@@ -59,12 +57,17 @@ class Running:
 
     def ready(self) -> int:
         """How many of the processes have said that they listen."""
-        return sum(_READY.match(line) is not None for line in self.lines)
+        return sum(event.get("event") == "serving" for event in self.events())
 
     def endings(self, who: str) -> list[str]:
         """By what each session of a process ended, in order: `over`, or the error's name."""
-        found = (_ENDED.match(line) for line in self.lines)
-        return [each[2] or each[3] for each in found if each and each[1] == who]
+        said = [event for event in self.events() if event.get("role") == who]
+        names = {"session over": lambda event: "over", "session failed": lambda event: str(event["error"])}
+        return [names[str(event["event"])](event) for event in said if event.get("event") in names]
+
+    def events(self) -> list[dict[str, object]]:
+        """Lines of the log, each an object; others are none of it."""
+        return [json.loads(line) for line in list(self.lines) if line.startswith("{")]
 
     def await_endings(self, who: str, count: int, timeout_s: float) -> bool:
         """Whether so many sessions of a process have ended before the deadline."""
