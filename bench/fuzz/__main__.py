@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.fuzz.outcomes import MOST_GROWN_BYTES, lines, private_bytes
+from bench.fuzz.outcomes import MOST_GROWN_BYTES, lines
 from bench.records import RECORDS, Record
 
 FILE = "fuzz.jsonl"
@@ -68,18 +68,19 @@ def _strangers(options: argparse.Namespace) -> dict[str, Any]:
 def _first(options: argparse.Namespace) -> dict[str, Any]:
     from bench.fuzz.live import attack_first_message
     from bench.fuzz.recording import recorded
+    from mpcinfer.service.process_memory import ProcessMemory
     from parties.keys import load_public, load_secret
     from parties.tcp import connect
 
     keys, peer = load_secret(options.key), load_public(options.peer)
-    before = private_bytes(options.pid) if options.pid else 0
+    before = ProcessMemory.of(options.pid).proportional if options.pid else 0
     names = attack_first_message(
         lambda: connect(options.endpoint, keys, peer, recv_timeout_s=options.patience),
         recorded(),
         options.frames,
         options.seed,
     )
-    after = private_bytes(options.pid) if options.pid else 0
+    after = ProcessMemory.of(options.pid).proportional if options.pid else 0
     found = ["memory grew by 64 MB or more"] if after - before >= MOST_GROWN_BYTES else []
     outcomes = {"first message": names}
     return {"outcomes": outcomes, "memory_before": before, "memory_after": after, "found": found}

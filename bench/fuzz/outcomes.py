@@ -33,14 +33,6 @@ def resident_bytes(pid: int | None = None) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def private_bytes(pid: int) -> int:
-    """Memory of another process, pages that it shares counted by its part of them (Pss)."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) << 10
-    raise ValueError(f"process {pid} has no memory")
-
-
 @dataclass(slots=True, eq=False)
 class Outcomes:
     """Counts of a campaign in this process, and what must not happen.

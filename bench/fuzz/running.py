@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.fuzz.outcomes import private_bytes
 from mpcinfer.models.load import load_public
 from mpcinfer.models.public import PublicModel
 from mpcinfer.roles.processes import free_ports
+from mpcinfer.service.process_memory import ProcessMemory
 from mpcinfer.suites.registry import get_plan, suite_of
 from mpcinfer.suites.suite import DEALER
 from parties.errors import PeerTimeout
@@ -76,7 +76,7 @@ class Running:
 
     def memory(self) -> dict[str, int]:
         """Bytes of each process (Pss)."""
-        return {name: private_bytes(pid) for name, pid in self.pids.items()}
+        return {name: ProcessMemory.of(pid).proportional for name, pid in self.pids.items()}
 
     def alive(self) -> bool:
         """Whether nobody has ended."""

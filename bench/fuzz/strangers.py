@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from bench.fuzz.liar import session
-from bench.fuzz.outcomes import MOST_GROWN_BYTES, private_bytes
+from bench.fuzz.outcomes import MOST_GROWN_BYTES
 from bench.fuzz.raw import GREETING
 from bench.fuzz.running import Running
+from mpcinfer.service.process_memory import ProcessMemory
 from parties.errors import MpcInferError
 from parties.tcp import CHUNK_BYTES
 
@@ -139,7 +140,7 @@ def _watched(here: Running) -> Generator[dict[str, int]]:
     def watch() -> None:
         while not over.wait(_PAUSE_S):
             for name, pid in here.pids.items():
-                most[name] = max(most[name], private_bytes(pid))
+                most[name] = max(most[name], ProcessMemory.of(pid).proportional)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -11,24 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mpcinfer.service.process_memory import ProcessMemory
+from parties.errors import ConfigError
+
 _EVERY_S = 0.5
 _KINDS = {"serving_worker": "server worker", "dealing_worker": "dealer worker"}
-_FIELDS = ("Rss", "Pss", "Private_Clean", "Private_Dirty", "Shared_Clean", "Shared_Dirty")
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """Bytes of one process.
-
-    Attributes:
-        proportional: with its part of what it shares; of several processes they add up.
-        private: what nobody else has.
-        shared: what it shares with others, whole.
-    """
-
-    proportional: int
-    private: int
-    shared: int
 
 
 @dataclass(slots=True)
@@ -60,7 +47,7 @@ class Peaks:
     kinds: dict[str, Peak] = field(default_factory=dict[str, Peak])
     together: int = 0
 
-    def take(self, seen: Mapping[str, list[Used]]) -> None:
+    def take(self, seen: Mapping[str, list[ProcessMemory]]) -> None:
         """One look at all processes."""
         for kind, used in seen.items():
             peak = self.kinds.setdefault(kind, Peak())
@@ -72,14 +59,10 @@ class Peaks:
         self.together = max(self.together, sum(each.proportional for used in seen.values() for each in used))
 
 
-def used_by(pid: int) -> Used | None:
+def used_by(pid: int) -> ProcessMemory | None:
     """Bytes of a process; None where it is gone or is another user's."""
-    with suppress(OSError, ValueError):
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-        parts = (line.split() for line in text.splitlines()[1:])
-        sizes = {words[0].rstrip(":"): int(words[1]) << 10 for words in parts}
-        _, proportional, *rest = (sizes[name] for name in _FIELDS)
-        return Used(proportional, rest[0] + rest[1], rest[2] + rest[3])
+    with suppress(ConfigError):
+        return ProcessMemory.of(pid)
     return None
 
 
@@ -120,7 +103,9 @@ class MemoryWatch:
         peaks: what was seen.
     """
 
-    def __init__(self, fronts: Mapping[str, int], look: Callable[[int], Used | None] = used_by) -> None:
+    def __init__(
+        self, fronts: Mapping[str, int], look: Callable[[int], ProcessMemory | None] = used_by
+    ) -> None:
         self._fronts, self._look = fronts, look
         self.peaks, self._over = Peaks(), threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -135,7 +120,7 @@ class MemoryWatch:
 
     def look(self) -> None:
         """Takes one sample."""
-        seen: dict[str, list[Used]] = defaultdict(list)
+        seen: dict[str, list[ProcessMemory]] = defaultdict(list)
         for front, pid in self._fronts.items():
             for each in descendants(pid):
                 if (used := self._look(each)) is not None:

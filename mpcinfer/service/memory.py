@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-_LINE = re.compile(r"^(Private_\w+|Shared_\w+|Pss):\s+(\d+) kB$", re.MULTILINE)
+from mpcinfer.service.process_memory import ProcessMemory
+from parties.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,7 @@ def memory_of(pids: Iterable[int]) -> Memory:
     """What Linux counts for processes of this user; those that are gone, and other systems, count nothing."""
     private = proportional = 0
     for pid in pids:
-        try:
-            text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-        except OSError:
-            continue
-        sizes = {name: int(size) << 10 for name, size in _LINE.findall(text)}
-        private += sum(size for name, size in sizes.items() if name in ("Private_Clean", "Private_Dirty"))
-        proportional += sizes.get("Pss", 0)
+        with suppress(ConfigError):
+            found = ProcessMemory.of(pid)
+            private, proportional = private + found.private, proportional + found.proportional
     return Memory(private, max(proportional - private, 0))
