@@ -23,6 +23,7 @@ from parties.tcp import Reception, Visitor
 _LOOK_S = 0.25
 _REFRESH_S = 1.0
 _LONE_S = 60.0
+_HEED_S = 5.0
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 
 Note = Callable[..., None]
@@ -224,6 +225,8 @@ class Front:
             elif now - entry.since_s > limits.wait_s:
                 self._refuse(entry, self._admitting.busy("full", "too long in the queue"))
         for worker, entry in list(self.running.items()):
+            if entry.told_to_end_s is not None:
+                self._end(worker, entry, "it was told to end")
             if limits.session_s is not None and now - entry.began_s > limits.session_s + limits.accept_s:
                 self._end(worker, entry, f"ran for more than {limits.session_s:g} s")
             used = worker.private_bytes() if limits.memory_bytes is not None else 0
@@ -235,9 +238,13 @@ class Front:
         return len(entry.keys) < len(self._lists) and now - entry.since_s > _LONE_S
 
     def _end(self, worker: Worker, entry: Entry, why: str) -> None:
-        self._note("session ended", client=entry.client, reason=why)
-        worker.end()
-        if time.monotonic() - entry.began_s > (self._limits.session_s or 0.0) + 2 * self._limits.accept_s:
+        """Ends a session; a worker that does not heed it, being stopped, is killed a little later."""
+        now = time.monotonic()
+        if entry.told_to_end_s is None:
+            entry.told_to_end_s = now
+            self._note("session ended", client=entry.client, reason=why)
+            worker.end()
+        elif now - entry.told_to_end_s > _HEED_S:
             worker.end(at_once=True)
 
     def _refresh(self) -> None:

@@ -28,6 +28,7 @@ class Entry:
         host: of these ports; None for the front's own.
         began_s: when it got its worker.
         told: its worker said how it went.
+        told_to_end_s: when its worker was told to end.
         again: a worker that it got died before anybody was sent to it.
     """
 
@@ -42,6 +43,7 @@ class Entry:
     host: str | None = None
     began_s: float = 0.0
     told: bool = False
+    told_to_end_s: float | None = None
     again: bool = False
 
     @property

@@ -139,6 +139,18 @@ def test_at_a_dealer_two_parties_of_one_session_meet(tmp_path: Path) -> None:
         other.entry_of(desk.keys["server.alice"], Request(role="client", parent=session))
 
 
+def test_who_may_not_join_now_may_not_by_asking_again(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Limits(sessions=1, rate=1.0), roles=("server", "client"))
+    first, second = bytes(range(16)), bytes(range(1, 17))
+    desk.ask("server.alice", parent=first)
+    desk.ask("client.bob", parent=first)
+    waits = desk.ask("server.alice", parent=second)
+    for _ in range(2):
+        assert desk.refusal("client.bob", parent=second).reason == "rate"
+    assert "client" not in waits.keys
+    assert not desk.rules.may_run(waits)
+
+
 @pytest.mark.parametrize(
     "document",
     [
