@@ -162,7 +162,7 @@ def _folders(model: str, plan: str, out: Path) -> tuple[str, str]:
     chosen, public = plan_from(plan, None), load_public(model)
     if chosen.suite != "fss":
         return "-", "-"
-    ahead = Ahead(prompt=PROMPT, answer=3, count=1, out=out, command="mpcinfer deal")
+    ahead = Ahead(prompt=PROMPT, answer=3, count=1, out=out, command="this bench again")
     suite_of(chosen).deal_ahead(chosen, public.config, public.ranges, ahead)
     return str(out / "server"), str(out / "client")
 
