@@ -69,7 +69,7 @@ class Link:
         try:
             self.channel.send(parts)
         except PeerClosed:
-            self._hear_refusal()
+            self.hear_refusal()
             raise
         self._sent += 1
         if self.on_sent is not None:
@@ -163,8 +163,14 @@ class Link:
             self._charge(self.rank, frame, self.channel.wire_bytes(parts))
         return frame
 
-    def _hear_refusal(self) -> None:
-        """Raises the refusal that the peer sent before it left, where there is one among what is unread."""
+    def hear_refusal(self) -> None:
+        """Raises the refusal that the peer sent before it left, where there is one among what is unread.
+
+        It waits as long as the channel does for what may still come; the link is of no other use afterwards.
+
+        Raises:
+            AdmissionRefused: that.
+        """
         while True:
             try:
                 frame = decode(self._waiting or self.channel.recv(MAX_HEADER_BYTES))

@@ -70,7 +70,7 @@ class AllowList:
                 (path.name, (stat := path.stat()).st_mtime_ns, stat.st_size) for path in self._files()
             )
         except OSError as error:
-            raise ConfigError(f"cannot read {self._place}: {error.strerror}") from None
+            raise ConfigError(f"cannot read the key file or folder {self._place}: {error.strerror}") from None
 
     def _read(self) -> dict[str, str]:
         names: dict[str, str] = {}

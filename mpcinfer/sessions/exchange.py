@@ -15,7 +15,8 @@ to know what comes next, and how many are forgotten again; nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -26,12 +27,15 @@ from mpcinfer.sessions.session import PrivateSession
 from mpcinfer.sessions.session_config import IDLE_S, idle_timeout
 from mpcinfer.sessions.step_limits import UNLIMITED, StepCount, StepLimits
 from parties.bill import Bill, BillRow
-from parties.errors import AdmissionRefused, PeerMismatch
+from parties.errors import AdmissionRefused, PeerClosed, PeerMismatch
 from parties.link import Link
 from parties.meter import Phase
+from parties.shaped import Shaped
+from parties.tcp import TcpChannel
 from parties.wire import Frame
 
 _STEP, _BILL, _END = "session.step", "session.bill", "session.end"
+_REFUSAL_S = 2.0
 _MAX_STEP_BYTES = 1 << 15
 _AGREED = (
     "rounds",
@@ -64,7 +68,8 @@ def serve_steps(
     """
     count = StepCount(limits)
     try:
-        count.require_context(session.context)
+        if limits.context is not None:
+            count.require_context(session.context)
         while _follow(link, session, idle_s, count):
             pass
     except AdmissionRefused as refused:
@@ -212,7 +217,8 @@ class StepClient:
             CorrelationExhausted: there are no correlations for them.
             PeerError: the server or the dealer went away or sent what it should not.
         """
-        self._ask(self._start, lengths, settle=True)
+        with self._hearing():
+            self._ask(self._start, lengths, settle=True)
 
     def step(self, ids: Sequence[int], rows: int = 1, *, then: int = 0) -> torch.Tensor:
         """Runs new tokens; logits [rows, V] of what comes after each of the last `rows` of them.
@@ -226,6 +232,10 @@ class StepClient:
             CorrelationExhausted: there are no correlations for them.
             PeerError: the server or the dealer went away or sent what it should not.
         """
+        with self._hearing():
+            return self._stepped(ids, rows, then)
+
+    def _stepped(self, ids: Sequence[int], rows: int, then: int) -> torch.Tensor:
         session, start = self._session, self._start
         tokens, several = len(ids) // session.batch.size, session.batch.several
         _at(session, start)
@@ -267,6 +277,18 @@ class StepClient:
         """Lets the server go; after `finish`."""
         with self._link.meter.phase(Phase.CONTROL):
             self._link.send_document({}, _END)
+
+    @contextmanager
+    def _hearing(self) -> Generator[None]:
+        """Where somebody went away the server may have said why: it left first, and then its dealer did."""
+        try:
+            yield
+        except PeerClosed:
+            channel = self._link.channel
+            if isinstance(channel, TcpChannel | Shaped):
+                channel.recv_timeout_s = min(channel.recv_timeout_s, _REFUSAL_S)
+                self._link.hear_refusal()
+            raise
 
     def _ask(self, start: int, lengths: Sequence[int], rows: int = 1, *, settle: bool = False) -> None:
         self._session.check(start, lengths, rows)

@@ -1,13 +1,16 @@
 """Runs the program and writes down what it must never log: `python recorded.py FILE ARGUMENTS...`.
 
-FILE gets a line of hexadecimal for every seed of a stream, for the beginning of what each stream gave, and
-for the beginning of every array that was sent or received: seeds, masks, keys of functions and shares. The
-variable `PLANT` has the first seed logged, which a search must find.
+Workers that it starts are run in the same way. FILE gets a line of hexadecimal for every seed of a stream,
+for the beginning of what each stream gave, and for the beginning of every array that was sent or received:
+seeds, masks, keys of functions and shares. The variable `PLANT` has a worker write its first seed to its
+standard error, which a search must find.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import runpy
 import sys
 import threading
 from collections.abc import Callable
@@ -18,9 +21,12 @@ _MOST = 16
 _RECORDS = 3000
 
 
+_left = [_RECORDS]
+
+
 def record_to(file: Path) -> Callable[[bytes], None]:
-    """Writes values down, a line each, until there are enough."""
-    out, lock, left = file.open("w", encoding="ascii"), threading.Lock(), [_RECORDS]
+    """Adds values, a line each, until there are enough."""
+    out, lock, left = file.open("a", encoding="ascii"), threading.Lock(), _left
 
     def record(value: bytes) -> None:
         with lock:
@@ -34,7 +40,6 @@ def record_to(file: Path) -> Callable[[bytes], None]:
 
 def watch_streams(record: Callable[[bytes], None], planted: bool) -> None:
     """Records seeds and what is drawn from them."""
-    from mpcinfer.service.logs import logger
     from parties.randomness import AesCtrStream
 
     begin, fill = AesCtrStream.__init__, AesCtrStream.fill
@@ -45,7 +50,7 @@ def watch_streams(record: Callable[[bytes], None], planted: bool) -> None:
         begin(self, key)
         if to_plant[0]:
             to_plant[0] = False
-            logger("dealer").info("planted", message=f"seed {bytes(key).hex()}")
+            sys.stderr.write(json.dumps({"event": "planted", "message": f"seed {bytes(key).hex()}"}) + "\n")
 
     def recorded_fill(self: AesCtrStream, out: Any) -> None:
         fill(self, out)
@@ -74,10 +79,40 @@ def watch_links(record: Callable[[bytes], None]) -> None:
     Link.send, Link.recv = recorded_send, recorded_receive
 
 
-if __name__ == "__main__":
-    recording = record_to(Path(sys.argv.pop(1)))
-    watch_links(recording)
-    watch_streams(recording, bool(os.environ.get("PLANT")))
-    from mpcinfer.cli.main import main
+def watch_workers(file: str) -> None:
+    """Has workers run by this program, too."""
+    from mpcinfer.service import dealing_front, serving
 
-    main()
+    for front in (serving, dealing_front):
+        module = front._COMMAND[-1]
+        front._COMMAND = [sys.executable, __file__, file, module]
+
+
+def watch_session() -> None:
+    """Of a worker, what comes once it knows whom it serves is worth writing down, whatever came before."""
+    from mpcinfer.service.worker_side import WorkerSide
+
+    say = WorkerSide.say
+
+    def said(self: WorkerSide, event: str, **fields: Any) -> None:
+        if event == "listening":
+            _left[0] = _RECORDS
+        say(self, event, **fields)
+
+    WorkerSide.say = said
+
+
+if __name__ == "__main__":
+    file = sys.argv.pop(1)
+    recording = record_to(Path(file))
+    watch_links(recording)
+    worker = sys.argv[1].startswith("mpcinfer.service.")
+    watch_streams(recording, worker and bool(os.environ.get("PLANT")))
+    if worker:
+        watch_session()
+        runpy.run_module(sys.argv[1], run_name="__main__")
+    else:
+        from mpcinfer.cli.main import main
+
+        watch_workers(file)
+        main()

@@ -90,18 +90,17 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         shown += subprocess.run(
             [word for word in status if word != "--json"], capture_output=True, text=True, check=True
         ).stdout
-    dealer_log = (folder / "dealer.log").read_text(encoding="utf-8").splitlines()
     values = {line for name in ROLES for line in (folder / f"{name}.values").read_text("ascii").splitlines()}
     return Told(
         texts={
             "server.log": (folder / "server.log").read_text(encoding="utf-8"),
-            "dealer.log": "\n".join(line for line in dealer_log if '"planted"' not in line),
-            "output": "\n".join(lines),
+            "dealer.log": (folder / "dealer.log").read_text(encoding="utf-8"),
+            "output": "\n".join(line for line in lines if '"planted"' not in line),
             "client": client.stderr,
             "metrics": "\n".join(counted),
             "status": shown,
         },
-        planted="\n".join(line for line in dealer_log if '"planted"' in line),
+        planted=next(line for line in lines if '"planted"' in line),
         values=[value for value in map(bytes.fromhex, sorted(values)) if is_telling(value)],
         keys={name: load_secret(folder / f"{name}.secret") for name in ROLES},
         answer=client.stdout.removeprefix(PROMPT).strip(),
@@ -136,9 +135,8 @@ def test_no_secret_is_told(told: Told, where: str) -> None:
 
 
 def test_what_was_planted_is_found(told: Told) -> None:
-    [line] = told.planted.splitlines()
-    seed = bytes.fromhex(json.loads(line)["message"].removeprefix("seed "))
-    assert found(secrets(told), line) == [seed]
+    seed = bytes.fromhex(json.loads(told.planted)["message"].removeprefix("seed "))
+    assert found(secrets(told), told.planted) == [seed]
 
 
 def test_every_way_of_writing_a_secret_is_found(

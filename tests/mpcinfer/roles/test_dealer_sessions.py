@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from mpcinfer.roles.dealer import _deal_once
+from mpcinfer.roles.watch import Watch
 from mpcinfer.sessions.addresses import Identity
 from parties.errors import PeerClosed, PeerMismatch
 from parties.handshake import Hello, shake_hands
@@ -31,7 +32,7 @@ class _Dealer:
         server, client = (Identity(KEYS["dealer"], KEYS[name].public) for name in ("server", "client"))
         pool = stack.enter_context(ThreadPoolExecutor(1))
         self.session: Future[str | None] = pool.submit(
-            _deal_once, *self.endpoints.values(), server, client, HANG_S, None
+            _deal_once, *self.endpoints.values(), server, client, HANG_S, None, Watch()
         )
 
     def meet(self, name: str) -> TcpChannel:
