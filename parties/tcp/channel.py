@@ -60,6 +60,8 @@ class TcpChannel(Channel):
                 message = self._incoming.add(chunk, most_bytes)
                 if message is not None:
                     return message
+            if lost and wire.late():
+                continue
             if lost:
                 raise PeerClosed(_why(wire))
             now = time.monotonic()

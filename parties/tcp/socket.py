@@ -20,6 +20,7 @@ from parties.wire import Buffer
 HANDSHAKE_S = 15.0
 QUEUED_CHUNKS = 128  # received and not yet read: 32 MiB; what comes then waits at the sender
 RETRY_S = 0.05  # pause between attempts
+HANDOVER_S = 0.05  # from the news of a loss until what came before it can be read
 
 # Long after every deadline. Switching reconnection off (-1) would throw away what arrived before a loss.
 _NEVER_MS = 24 * 3600 * 1000
@@ -115,6 +116,10 @@ class Wire:
         """Until a chunk came or the watcher has news, at most so long."""
         self.poller.poll(milliseconds(timeout_s))
         self.watcher.hear()
+
+    def late(self) -> bool:
+        """Whether a chunk comes after the news of the loss: 0MQ tells of that before it hands over."""
+        return bool(self.socket.poll(milliseconds(HANDOVER_S), zmq.POLLIN))
 
     def send(self, chunk: Buffer) -> None:
         """Queues a chunk.

@@ -163,3 +163,14 @@ def test_a_chunk_over_the_limit_ends_the_connection() -> None:
         assert reading.recv() == [b"fits"]
         with pytest.raises(MpcInferError, match="no program of ours"):
             reading.recv()
+
+
+def test_what_is_handed_over_after_the_news_of_the_loss_is_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parties.tcp.socket.HANDOVER_S", HANG_S)
+    reading, sending = tcp_pair()
+    with reading, sending, ThreadPoolExecutor(1) as pool:
+        reading._open().watcher.lost = True  # pyright: ignore[reportPrivateUsage]
+        received = pool.submit(reading.recv)
+        time.sleep(SILENCE_S)
+        sending.send([b"late"])
+        assert received.result(HANG_S) == [b"late"]
