@@ -115,9 +115,7 @@ def test_a_message_that_quotes_a_payload_or_has_no_end_is_found() -> None:
 
 @pytest.mark.e2e
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("plan", "lies"), [("fss", 4), pytest.param("two-party", 4, marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize(("plan", "lies"), [("fss", 4), pytest.param("two-party", 4, marks=pytest.mark.long)])
 def test_a_running_server_outlives_what_it_is_sent(sound: list[Message], plan: str, lies: int) -> None:
     with running(plan) as here:
         live = Live(here, SEED, sound)
