@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -172,8 +172,8 @@ class Service:
             if front.poll() is not None:
                 raise NotSurvived(f"the {role}'s front ended with status {front.returncode}")
         until("workers' sessions to end", lambda: not any(map(self.busy, self.fronts)))
-        until("orphans to end", lambda: not self._orphans())
-        until("files to go", lambda: not self._new_files())
+        until_none("orphans to end", self._orphans)
+        until_none("files to go", self._new_files)
         for role in self.fronts:
             if "Traceback" in self.log(role).read_text(errors="replace"):
                 raise NotSurvived(f"a traceback in the log of the {role}: {self.log(role)}")
@@ -181,7 +181,7 @@ class Service:
         if store is not None:
             if twice := ledger.used_twice(store):
                 raise NotSurvived(f"{len(twice)} bundles were used twice")
-            until("bundles that are taken to end", lambda: not ledger.unended(store))
+            until_none("bundles that are taken to end", lambda: ledger.unended(store))
 
     def close(self) -> None:
         """Ends the fronts as an operator does, and looks whether anything stayed.
@@ -197,9 +197,9 @@ class Service:
             except subprocess.TimeoutExpired:
                 raise NotSurvived(f"the {role}'s front did not end within {_END_S:g} s") from None
         self.fronts.clear()
-        until("all processes to end", lambda: not leftovers.marked(self.mark))
-        until("ports to be free", lambda: not leftovers.listened_at(self.ports.values()))
-        until("files to go", lambda: not self._new_files())
+        until_none("all processes to end", lambda: leftovers.marked(self.mark))
+        until_none("ports to be free", lambda: leftovers.listened_at(self.ports.values()))
+        until_none("files to go", self._new_files)
 
     def end_all(self) -> None:
         """Ends whatever is still there, whatever happened."""
@@ -244,13 +244,19 @@ class Service:
         return ["dealer", *words, *([] if setting.store is None else ledger.store_options(setting.store))]
 
 
-def until(what: str, happened: Callable[[], bool]) -> None:
-    """Waits for something that must happen; raises NotSurvived where it does not within `BOUND_S`."""
+def until(what: str, happened: Callable[[], bool], left: Callable[[], object] | None = None) -> None:
+    """Waits for something that must happen; raises NotSurvived where it does not within `BOUND_S`, and says
+    what is left."""
     deadline = time.monotonic() + BOUND_S
     while not happened():
         if time.monotonic() > deadline:
-            raise NotSurvived(f"waited {BOUND_S:g} s for {what}")
+            raise NotSurvived(f"waited {BOUND_S:g} s for {what}{'' if left is None else f': {left()}'}")
         time.sleep(_LOOK_S)
+
+
+def until_none(what: str, left: Callable[[], Collection[object]]) -> None:
+    """`until` nothing is left."""
+    until(what, lambda: not left(), left)
 
 
 @lru_cache(maxsize=1)
