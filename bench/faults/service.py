@@ -214,7 +214,10 @@ class Service:
         return self.folder / "temporary", self.folder / "runtime"
 
     def _new_files(self) -> set[Path]:
-        return leftovers.files(*self._watched) - self._files
+        """Files that were not there at the start; what a living front says of itself for `mpcinfer status`
+        is none of them."""
+        found = leftovers.files(*self._watched) - self._files
+        return {path for path in found if not path.name.startswith(tuple(f"{role}-" for role in self.fronts))}
 
     def _orphans(self) -> list[int]:
         """Workers whose front is none of the living, and the dead that their front has not noticed."""
