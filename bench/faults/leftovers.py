@@ -51,6 +51,13 @@ def command_line(pid: int) -> str:
     return ""
 
 
+def name(pid: int) -> str:
+    """As the kernel lists it; empty once it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip()
+    return ""
+
+
 def ports(pid: int, state: str) -> set[int]:
     """This process's own ports of TCP sockets in a state."""
     inodes = set[str]()

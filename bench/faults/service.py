@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bench.faults import ledger, leftovers
 from bench.faults.outcome import NotSurvived
+from mpcinfer.service.forking import WORKER
 from parties.keys import new_keypair
 
 MARKER = "MPCINFER_FAULTS"
@@ -123,7 +124,11 @@ class Service:
     def workers(self, role: str, front: int | None = None) -> list[int]:
         """Processes that a front started."""
         parent = self.fronts[role].pid if front is None else front
-        return [pid for pid in leftovers.children(parent) if _WORKERS[role] in leftovers.command_line(pid)]
+        return [
+            pid
+            for pid in leftovers.children(parent)
+            if leftovers.name(pid) == WORKER and _WORKERS[role] in leftovers.command_line(pid)
+        ]
 
     def busy(self, role: str) -> list[int]:
         """Workers that have a session or await one: they have sockets, others have none."""

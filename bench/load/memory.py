@@ -11,11 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mpcinfer.service.forking import WORKER
 from mpcinfer.service.process_memory import ProcessMemory
 from parties.errors import ConfigError
 
 _EVERY_S = 0.5
 _KINDS = {"serving_worker": "server worker", "dealing_worker": "dealer worker"}
+_FORK_SERVERS = {"serving_worker": "server fork server", "dealing_worker": "dealer fork server"}
 
 
 @dataclass(slots=True)
@@ -86,10 +88,12 @@ def descendants(pid: int) -> list[int]:
 
 
 def kind_of(pid: int, front: str) -> str:
-    """What a process of a service is, by its command line."""
+    """What a process of a service is, by its command line, and a fork by its name."""
     with suppress(OSError):
         command = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-        return next((kind for word, kind in _KINDS.items() if word in command), front)
+        is_fork = Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip() == WORKER
+        kinds = _KINDS if is_fork else _FORK_SERVERS
+        return next((kind for word, kind in kinds.items() if word in command), front)
     return front
 
 

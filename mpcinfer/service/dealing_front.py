@@ -9,18 +9,20 @@ from pathlib import Path
 from mpcinfer.service.allow_list import AllowList
 from mpcinfer.service.dealer_terms import DealerTerms
 from mpcinfer.service.dealing.store import DealerStore
+from mpcinfer.service.forking import ForkServer
 from mpcinfer.service.front import Front
 from mpcinfer.service.front_watch import FrontWatch
 from mpcinfer.service.limits import Limits
 from mpcinfer.service.pool import Pool
 from mpcinfer.service.store_terms import StoreTerms
 from mpcinfer.service.watching import Watching
-from mpcinfer.service.worker_process import WorkerProcess
+from mpcinfer.service.worker_process import WorkerProcess, start_process
+from mpcinfer.suites.registry import SUITES
 from parties.admission import ADMISSION_LABEL
 from parties.keys import load_secret
 from parties.tcp import Reception
 
-_COMMAND = [sys.executable, "-m", "mpcinfer.service.dealing_worker"]
+_WORKER = "mpcinfer.service.dealing_worker"
 _REFILL = [sys.executable, "-m", "mpcinfer.service.refilling_worker"]
 
 
@@ -50,7 +52,8 @@ def deal_many(
 
     store = _opened(terms.store, say)
     refill = Pool(int(terms.store is not None), lambda: _refilling(terms))
-    pool = Pool(limits.sessions, lambda: WorkerProcess(_COMMAND, {"dealer": terms.to_document()}))
+    fork_server = ForkServer(_WORKER, SUITES)
+    pool = Pool(limits.sessions, lambda: fork_server.start({"dealer": terms.to_document()}))
     reception = Reception(
         terms.listen,
         load_secret(Path(terms.key)),
@@ -73,6 +76,7 @@ def deal_many(
         front.run(each)
     finally:
         pool.close()
+        fork_server.close()
         refill.close()
         reception.close()
         if store is not None:
@@ -91,4 +95,4 @@ def _opened(terms: StoreTerms | None, say: Callable[[str], None]) -> DealerStore
 def _refilling(terms: DealerTerms) -> WorkerProcess:
     """What fills the store in the background."""
     assert terms.store is not None
-    return WorkerProcess(_REFILL, {"store": terms.store.to_document()})
+    return WorkerProcess(start_process(_REFILL), {"store": terms.store.to_document()})

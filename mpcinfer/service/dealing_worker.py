@@ -1,4 +1,4 @@
-"""A dealer's worker: `python -m mpcinfer.service.dealing_worker`, started by a front alone."""
+"""A dealer's worker, which its front has forked."""
 
 from __future__ import annotations
 

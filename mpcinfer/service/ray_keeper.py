@@ -11,7 +11,7 @@ import select
 import sys
 from typing import Any
 
-from mpcinfer.service.worker_process import WorkerProcess
+from mpcinfer.service.worker_process import WorkerProcess, start_process
 
 _PART = "mpcinfer.service."
 
@@ -31,7 +31,9 @@ class Keeper:
 
     def __init__(self, module: str, terms: dict[str, Any], folder: str, address: str) -> None:
         os.chdir(folder)  # this process is the actor's alone
-        self._worker = WorkerProcess([sys.executable, "-m", _PART + module], at_address(terms, address))
+        self._worker = WorkerProcess(
+            start_process([sys.executable, "-m", _PART + module]), at_address(terms, address)
+        )
         self._started = {"event": "started", "pid": self._worker.pid, "host": address}
 
     def started(self) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from mpcinfer.roles.server import say_what_is_served
 from mpcinfer.service.allow_list import AllowList
+from mpcinfer.service.forking import ForkServer
 from mpcinfer.service.front import Front
 from mpcinfer.service.front_watch import FrontWatch
 from mpcinfer.service.limits import Limits
@@ -18,14 +20,13 @@ from mpcinfer.service.server_terms import ServerTerms
 from mpcinfer.service.shared_weights import SharedWeights
 from mpcinfer.service.watching import Watching
 from mpcinfer.service.worker import Worker
-from mpcinfer.service.worker_process import WorkerProcess
+from mpcinfer.sessions.session_config import SessionConfig
 from mpcinfer.suites.registry import suite_of
 from parties.admission import ADMISSION_LABEL
 from parties.keys import load_secret
 from parties.tcp import Reception
 
 _WORKER = "serving_worker"
-_COMMAND = [sys.executable, "-m", f"mpcinfer.service.{_WORKER}"]
 
 
 def serve_many(
@@ -48,19 +49,36 @@ def serve_many(
         RangeError: the model's values do not fit.
         InsecureRefused: the cluster has other machines and no TLS.
     """
-    note, say = FrontWatch.of(watching), watching.say
-    allowed = AllowList(clients, say)
+    allowed = AllowList(clients, watching.say)
     session_config = terms.session_config(with_weights=False)
     suite_of(session_config.plan).ready(session_config)
-    shared = None if cluster is not None else SharedWeights.of(terms.session_config(with_weights=True))
+    with _workers(terms, session_config.plan.suite, cluster) as start:
+        _serve(terms, session_config, allowed, limits, watching, start)
 
-    def start() -> Worker:
-        told: dict[str, Any] = {"server": terms.to_document()}
-        if cluster is not None:
-            return RayWorker(cluster, _WORKER, told)
-        assert shared is not None
-        return WorkerProcess(_COMMAND, {**told, "weights": shared.fd}, inherit=[shared.fd])
 
+@contextmanager
+def _workers(terms: ServerTerms, suite: str, cluster: RayCluster | None) -> Generator[Callable[[], Worker]]:
+    """What starts a worker: on a node of the cluster, or here, where all share the weights in memory."""
+    told: dict[str, Any] = {"server": terms.to_document()}
+    if cluster is not None:
+        yield lambda: RayWorker(cluster, _WORKER, told)
+        return
+    with (
+        closing(SharedWeights.of(terms.session_config(with_weights=True))) as shared,
+        closing(ForkServer(f"mpcinfer.service.{_WORKER}", [suite], [shared.fd])) as fork_server,
+    ):
+        yield lambda: fork_server.start({**told, "weights": shared.fd})
+
+
+def _serve(
+    terms: ServerTerms,
+    session_config: SessionConfig,
+    allowed: AllowList,
+    limits: Limits,
+    watching: Watching,
+    start: Callable[[], Worker],
+) -> None:
+    note, say = FrontWatch.of(watching), watching.say
     pool = Pool(limits.sessions, start)
     reception = Reception(
         [terms.listen],
@@ -77,5 +95,3 @@ def serve_many(
     finally:
         pool.close()
         reception.close()
-        if shared is not None:
-            shared.close()

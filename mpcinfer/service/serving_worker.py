@@ -1,4 +1,4 @@
-"""A server's worker: `python -m mpcinfer.service.serving_worker`, started by a front alone."""
+"""A server's worker, which its front has forked; on a node of a cluster, `python -m` with this name."""
 
 from __future__ import annotations
 

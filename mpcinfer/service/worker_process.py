@@ -4,7 +4,8 @@ Lines are JSON, both ways:
 
     front -> worker   what it is to be, once                 {"terms": {...}}
                       whom to serve, once                    {"serve": {"client": key, ...}, "name": n}
-    worker -> front   {"event": "ready"}, {"event": "listening", "ports": {...}}, {"event": "in"},
+    worker -> front   {"event": "forked", "pid": n} where it was, {"event": "ready"},
+                      {"event": "listening", "ports": {...}}, {"event": "in"},
                       {"event": "over", ...}, {"event": "failed", "error": class, "message": text}
 
 The end of its input ends a worker, so that none outlives its front.
@@ -16,49 +17,86 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import IO, Any, Protocol, cast, runtime_checkable
 
+from mpcinfer.service.process_memory import ProcessMemory
 from mpcinfer.service.worker import State
+from parties.errors import ConfigError
 
 _MOST_LINE_BYTES = 1 << 16
 _READ_BYTES = 1 << 16
+
+
+@runtime_checkable
+class Process(Protocol):
+    """What a worker runs in: a `subprocess.Popen`, or a fork that looks like one.
+
+    Attributes:
+        pid: 0 while that is not known.
+        returncode: once `wait` has seen its end.
+    """
+
+    pid: int
+    returncode: int | Any
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """Of the process; here to be written."""
+        ...
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """Of the process; here to be read."""
+        ...
+
+    def send_signal(self, number: int, /) -> None:
+        """Raises ProcessLookupError where it is gone."""
+        ...
+
+    def kill(self) -> None:
+        """At once."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its status. Raises TimeoutExpired."""
+        ...
+
+
+def start_process(command: Sequence[str]) -> Process:
+    """A process of its own for a worker."""
+    return subprocess.Popen(
+        list(command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # a Ctrl-C in the terminal is the front's to pass on
+    )
 
 
 class WorkerProcess:
     """A worker.
 
     Args:
-        command: starts it.
+        process: of it.
         terms: what it is told first.
-        inherit: descriptors that it keeps open.
 
     Attributes:
-        pid: of the process.
+        pid: of the process; 0 while that is not known.
         host: None, for the front's own.
         state: as far as was heard.
         exit_code: once it ended.
-        started_s: on the monotonic clock.
     """
 
-    def __init__(self, command: Sequence[str], terms: dict[str, Any], inherit: Sequence[int] = ()) -> None:
-        self._process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=tuple(inherit),
-            start_new_session=True,  # a Ctrl-C in the terminal is the front's to pass on
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._input, self._output = self._process.stdin, self._process.stdout.fileno()
+    def __init__(self, process: Process, terms: dict[str, Any]) -> None:
+        self._process = process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._input, self._output = process.stdin, process.stdout.fileno()
         os.set_blocking(self._output, False)
         self._rest = b""
-        self.pid, self.state, self.exit_code = self._process.pid, State.STARTING, None
+        self.pid, self.state, self.exit_code = process.pid, State.STARTING, None
         self.host: str | None = None
-        self.started_s = time.monotonic()
         self._tell({"terms": terms})
 
     @property
@@ -79,6 +117,8 @@ class WorkerProcess:
         *lines, self._rest = (self._rest + (said or b"")).split(b"\n")
         events = [event for line in lines if (event := _event(line)) is not None]
         for event in events:
+            if event["event"] == "forked":
+                self.pid = self._process.pid = event["pid"]
             if event["event"] == "ready" and self.state is State.STARTING:
                 self.state = State.READY
         if said is None or len(self._rest) > _MOST_LINE_BYTES:
@@ -87,10 +127,8 @@ class WorkerProcess:
 
     def private_bytes(self) -> int:
         """Memory that it shares with nobody; 0 once it is gone."""
-        with suppress(OSError, ValueError, IndexError):
-            with open(f"/proc/{self.pid}/statm", encoding="ascii") as file:
-                _, resident, shared, *_ = file.read().split()
-            return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+        with suppress(ConfigError):
+            return ProcessMemory.of(self.pid).private
         return 0
 
     def end(self, *, at_once: bool = False) -> None:

@@ -13,7 +13,7 @@ from mpcinfer.service.allow_list import AllowList
 from mpcinfer.service.front import Front
 from mpcinfer.service.limits import Limits
 from mpcinfer.service.pool import Pool
-from mpcinfer.service.worker_process import WorkerProcess
+from mpcinfer.service.worker_process import WorkerProcess, start_process
 from parties.admission import ADMISSION_LABEL, Request, seek
 from parties.errors import AdmissionRefused
 from parties.keys import KeyPair, new_keypair
@@ -47,7 +47,7 @@ def asked_of(folder: Path, programs: Iterator[str]) -> tuple[Exception, Front]:
     """What becomes of a client of a front with such workers, one after the other; and the front, ended."""
     client, server = new_keypair(folder / "clients", "client"), new_keypair(folder, "server")
     allowed, limits = AllowList(folder / "clients"), Limits(sessions=1)
-    pool = Pool(1, lambda: WorkerProcess([sys.executable, "-u", "-c", next(programs)], {}))
+    pool = Pool(1, lambda: WorkerProcess(start_process([sys.executable, "-u", "-c", next(programs)]), {}))
     reception = Reception(
         ["tcp://127.0.0.1:*"],
         server,

@@ -12,7 +12,7 @@ import pytest
 
 from mpcinfer.service import pool as pools
 from mpcinfer.service.pool import Pool
-from mpcinfer.service.worker_process import State, WorkerProcess
+from mpcinfer.service.worker_process import State, WorkerProcess, start_process
 from tests.deadlines import until
 
 _SIDE = "from mpcinfer.service.worker_side import WorkerSide\nside = WorkerSide()\nside.told()\n"
@@ -29,7 +29,7 @@ def pool(size: int, *programs: str) -> Generator[tuple[Pool, list[dict[str, obje
 
     def start() -> WorkerProcess:
         program = waiting.pop(0) if len(waiting) > 1 else waiting[0]
-        return WorkerProcess([sys.executable, "-c", program], {"n": 1})
+        return WorkerProcess(start_process([sys.executable, "-c", program]), {"n": 1})
 
     made = Pool(size, start)
     try:
@@ -86,7 +86,7 @@ def test_workers_that_never_start_are_not_started_without_end(monkeypatch: pytes
 
 
 def test_workers_end_with_their_front() -> None:
-    worker = WorkerProcess([sys.executable, "-c", READY + "side.told()"], {})
+    worker = WorkerProcess(start_process([sys.executable, "-c", READY + "side.told()"]), {})
     assert until(lambda: any(event["event"] == "ready" for event in worker.events()))
     worker._input.close()  # as when the front is gone
     assert until(lambda: any(event["event"] == "ended" for event in worker.events()))
@@ -95,7 +95,7 @@ def test_workers_end_with_their_front() -> None:
 
 def test_memory_that_is_a_workers_own_is_seen() -> None:
     program = READY + "held = bytearray(b'x' * (200 << 20))\nside.say('held')\nside.told()"
-    worker = WorkerProcess([sys.executable, "-c", program], {})
+    worker = WorkerProcess(start_process([sys.executable, "-c", program]), {})
     assert until(lambda: any(event["event"] == "ready" for event in worker.events()))
     before = worker.private_bytes()
     worker.serve({"client": "key"}, "alice")

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from mpcinfer.service.pool import Pool
-from mpcinfer.service.worker_process import State, WorkerProcess
+from mpcinfer.service.worker_process import State, WorkerProcess, start_process
 from tests.deadlines import until
 
 _READY = 'print(\'{"event": "ready"}\', flush=True)'
 
 
 def worker(program: str) -> WorkerProcess:
-    return WorkerProcess([sys.executable, "-c", program], {})
+    return WorkerProcess(start_process([sys.executable, "-c", program]), {})
 
 
 def ends(pool: Pool) -> int:
