@@ -128,11 +128,11 @@ def records(**where: Any) -> list[dict[str, Any]]:
     path = RECORDS / FILE
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     found = [json.loads(line) for line in reversed(lines)]
-    return [
-        each
-        for each in found
-        if each["extra"]["right"] == each["extra"]["sessions"] and where.items() <= each["extra"].items()
-    ]
+    return [each for each in found if _went_well(each["extra"]) and where.items() <= each["extra"].items()]
+
+
+def _went_well(found: dict[str, Any]) -> bool:
+    return found["right"] + found.get("tied", 0) == found["sessions"]
 
 
 def core_seconds(model: str) -> CoreSeconds | None:

@@ -27,7 +27,7 @@ def _show_right(console: Console, found: dict[str, Any]) -> None:
         "told a place in the queue": f"{found['queued']}, the deepest {found['deepest_place']}",
         "refused, and asked again": str(found["refused_first"]),
         "at once, the most": f"{found['most_at_once']}, of {found['at_once']} that may",
-        "answers right": f"{found['right']} of {sessions}",
+        "answers right": f"{found['right']} of {sessions}, and {found['tied']} up to a tie of two logits",
         "bills as counted": f"{found['bills_counted']} of {sessions}",
         "bills as the kernel counted": f"{found['bills_kernel']} of {sessions}",
         "throughput": f"{found['sessions_a_minute']} sessions a minute, "

@@ -36,7 +36,8 @@ def test_six_sessions_two_at_once_are_right_and_exactly_billed(tmp_path: Path) -
     assert found["queued"] >= 1
     assert {each.client for each in outcome.asked} == {"client-0", "client-1"}
     memory = found["memory"]["kinds"]
-    assert {"server front", "dealer front", "server worker", "dealer worker"} == set(memory)
+    kinds = {f"{role} {kind}" for role in ("server", "dealer") for kind in ("front", "fork server", "worker")}
+    assert kinds == set(memory)
     assert all(peak["private"] > 0 for peak in memory.values())
     _a_wrong_answer_and_a_wrong_bill_are_told(judge, outcome.asked[0])
 
