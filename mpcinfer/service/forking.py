@@ -16,6 +16,8 @@ from typing import IO, Any
 
 from mpcinfer.service.worker_process import WorkerProcess
 
+COMMAND = (sys.executable, "-m", "mpcinfer.service.fork_server")
+"""Starts a fork server."""
 WORKER = "mpcinfer-worker"
 """What Linux shows as the name of a fork, whose command line is its fork server's."""
 _PR_SET_CHILD_SUBREAPER = 36  # of prctl(2)
@@ -86,9 +88,7 @@ class ForkServer:
     """
 
     def __init__(self, worker: str, suites: Collection[str], inherit: Sequence[int] = ()) -> None:
-        self._command = [sys.executable, "-m", "mpcinfer.service.fork_server", worker]
-        self._suites = tuple(suites)
-        self._inherit = tuple(inherit)
+        self._worker, self._suites, self._inherit = worker, tuple(suites), tuple(inherit)
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
@@ -134,7 +134,7 @@ class ForkServer:
             ours.settimeout(_ASK_S)
             with theirs:
                 self._process = subprocess.Popen(
-                    [*self._command, str(theirs.fileno()), *self._suites],
+                    [*COMMAND, self._worker, str(theirs.fileno()), *self._suites],
                     stdin=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(), *self._inherit),
                     start_new_session=True,  # a Ctrl-C in the terminal is the front's to pass on

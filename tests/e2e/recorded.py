@@ -81,11 +81,9 @@ def watch_links(record: Callable[[bytes], None]) -> None:
 
 def watch_workers(file: str) -> None:
     """Has workers run by this program, too."""
-    from mpcinfer.service import dealing_front, serving
+    from mpcinfer.service import forking
 
-    for front in (serving, dealing_front):
-        module = front._COMMAND[-1]
-        front._COMMAND = [sys.executable, __file__, file, module]
+    forking.COMMAND = (sys.executable, __file__, file, forking.COMMAND[-1])
 
 
 def watch_session() -> None:
@@ -110,7 +108,7 @@ if __name__ == "__main__":
     watch_streams(recording, worker and bool(os.environ.get("PLANT")))
     if worker:
         watch_session()
-        runpy.run_module(sys.argv[1], run_name="__main__")
+        runpy.run_module(sys.argv.pop(1), run_name="__main__")
     else:
         from mpcinfer.cli.main import main
 
