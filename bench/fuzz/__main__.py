@@ -51,7 +51,7 @@ def _live(options: argparse.Namespace) -> dict[str, Any]:
 
     with running(options.plan) as here:
         live = Live(here, options.seed, recorded())
-        live.lie(options.frames)
+        live.lie(options.frames if options.lies is None else options.lies)
         live.write_raw(options.frames)
         live.knock(_KNOCKS)
         return live.end()
@@ -99,6 +99,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.fuzz", description=__doc__.splitlines()[0])
     parser.add_argument("campaign", choices=list(_CAMPAIGNS))
     parser.add_argument("--frames", type=int, default=1000)
+    parser.add_argument("--lies", type=int, help="sessions that `live` lies in; as many as frames by default")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--first", type=int, default=0, help="number of the first frame")
     parser.add_argument("--plan", default="fss")
