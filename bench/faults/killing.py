@@ -69,6 +69,17 @@ def kill_dealer_front(place: Place, draw: np.random.Generator) -> str:
     return kill_front("dealer", place, draw)
 
 
+def kill_fork_server(place: Place, draw: np.random.Generator) -> str:
+    """What workers of one of the fronts are forked from."""
+    command = place.begin()
+    time.sleep(moment_s(place, draw))
+    roles = sorted(place.service.fronts)
+    if victim := place.service.fork_server(roles[int(draw.integers(len(roles)))]):
+        with suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+    return place.finish(command)
+
+
 def kill_client(place: Place, draw: np.random.Generator) -> str:
     """A client."""
     command = place.begin()

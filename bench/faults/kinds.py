@@ -43,6 +43,7 @@ KINDS = {
     "dealer-front": Kind(
         what="kill -9 of the dealer's front", fault=killing.kill_dealer_front, needs_dealer=True
     ),
+    "fork-server": Kind(what="kill -9 of what workers are forked from", fault=killing.kill_fork_server),
     "client": Kind(what="kill -9 of the client", fault=killing.kill_client),
     "proxy": Kind(what="kill -9 of the proxy", fault=proxying.kill_proxy),
     "slow-worker": Kind(
@@ -74,5 +75,8 @@ KINDS = {
         why_not=clock.why_not,
     ),
 }
-PROCESSES = ("serving-worker", "dealing-worker", "server-front", "dealer-front", "client", "proxy")
+PROCESSES = (
+    *("serving-worker", "dealing-worker", "server-front", "dealer-front", "fork-server"),
+    *("client", "proxy"),
+)
 """Kinds that end a process."""

@@ -130,6 +130,17 @@ class Service:
             if leftovers.name(pid) == WORKER and _WORKERS[role] in leftovers.command_line(pid)
         ]
 
+    def fork_server(self, role: str) -> int:
+        """What a front's workers are forked from; 0 where none is there."""
+        return next(
+            (
+                pid
+                for pid in leftovers.children(self.fronts[role].pid)
+                if leftovers.name(pid) != WORKER and "fork_server" in leftovers.command_line(pid)
+            ),
+            0,
+        )
+
     def busy(self, role: str) -> list[int]:
         """Workers that have a session or await one: they have sockets, others have none."""
         return [

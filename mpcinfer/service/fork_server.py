@@ -35,37 +35,32 @@ def main() -> None:
         SUITES[name].load()
     gc.freeze()  # a collection in a fork leaves these pages shared
     with socket.socket(fileno=int(sys.argv[2])) as front:
-        while asked := _asked(front):
-            if _is_worker(*asked):
+        while descriptors := _asked(front):
+            if _forked(*descriptors):
                 break
+            for each in descriptors:
+                os.close(each)
         else:
             return
     worker.main()
 
 
-def _asked(front: socket.socket) -> list[int] | None:
-    """The descriptors of the next worker's input and output; None where the front is gone."""
+def _asked(front: socket.socket) -> list[int]:
+    """The descriptors of the next worker's input and output; none where the front is gone."""
     said, descriptors, _, _ = socket.recv_fds(front, 1, 2)
-    return descriptors if said else None
+    return descriptors if said else []
 
 
-def _is_worker(its_input: int, its_output: int) -> bool:
-    """Forks; whether this is the fork, with its input and output in place.
-
-    Twice, and the process between ends at once: so the fork is a child of the front.
-    """
-    between = os.fork()
+def _forked(its_input: int, its_output: int) -> bool:
+    """True in the fork, with its input and output in place."""
+    try:
+        between = os.fork()
+    except OSError:  # no room for a process: the front sees that the output ends
+        return False
     if between:
-        os.close(its_input)
-        os.close(its_output)
         os.waitpid(between, 0)
         return False
-    parent = os.getpid()
-    if worker := os.fork():
-        os.write(its_output, json.dumps({"event": "forked", "pid": worker}).encode() + b"\n")
-        os._exit(0)
-    while os.getppid() == parent:
-        time.sleep(0.001)
+    _fork_and_end(its_output)
     os.dup2(its_input, 0)
     os.dup2(its_output, 1)
     os.close(its_input)
@@ -73,6 +68,21 @@ def _is_worker(its_input: int, its_output: int) -> bool:
     with suppress(OSError):
         Path("/proc/self/comm").write_text(WORKER, encoding="ascii")
     return True
+
+
+def _fork_and_end(its_output: int) -> None:
+    """Returns in the fork alone, when its parent has ended and the front has adopted it."""
+    parent = os.getpid()
+    try:
+        worker = os.fork()
+        if worker:
+            os.write(its_output, json.dumps({"event": "forked", "pid": worker}).encode() + b"\n")
+    except OSError:
+        os._exit(1)
+    if worker:
+        os._exit(0)
+    while os.getppid() == parent:
+        time.sleep(0.001)
 
 
 if __name__ == "__main__":
