@@ -83,7 +83,13 @@ def _first(options: argparse.Namespace) -> dict[str, Any]:
     after = ProcessMemory.of(options.pid).proportional if options.pid else 0
     found = ["memory grew by 64 MB or more"] if after - before >= MOST_GROWN_BYTES else []
     outcomes = {"first message": names}
-    return {"outcomes": outcomes, "memory_before": before, "memory_after": after, "found": found}
+    return {
+        "frames": options.frames,
+        "outcomes": outcomes,
+        "memory_before": before,
+        "memory_after": after,
+        "found": found,
+    }
 
 
 _CAMPAIGNS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -21,8 +22,17 @@ from mpcinfer.suites.fss.connect import agreed_program
 from mpcinfer.suites.registry import get_plan
 from mpcinfer.suites.requests import Kept
 from mpcinfer.suites.two_party.prepare import _agree
+from parties.admission import (
+    ADMISSION_LABEL,
+    MOST_ADMISSION_BYTES,
+    TICKET_BYTES,
+    Request,
+    _admitted,
+    _ask,
+    answer_here,
+)
 from parties.handshake import Hello, shake_hands
-from parties.meter import CLIENT, SERVER
+from parties.meter import CLIENT, SERVER, Phase
 from parties.randomness import InsecureTestRandom
 
 _PLAN = get_plan("fss")
@@ -33,6 +43,7 @@ _HELLOS = {
     "party": Hello(role="client", plan="plan", model="model", parent=bytes(16)),
 }
 _SEEDS = {name: number for number, name in enumerate(_HELLOS)}
+_FRONT = "tcp://192.0.2.1:7100"
 _STEPS = ((0, 3, 1), (3, 1, 1), (2, 2, 2))
 
 
@@ -102,6 +113,29 @@ def _wanted(rank: int, links: Links) -> object:
     return _agree(links[0], small(), Kept(out=Path(), lengths=(2, 1), count=3, command=""))
 
 
+def _asks_a_front(links: Links) -> object:
+    """As a client that is told its place twice and then where to go."""
+    request = Request(role="client")
+    return _admitted(lambda at, within_s: links[0].channel, _FRONT, request, CLIENT, None, math.inf)
+
+
+def _fronts_answers(links: Links) -> None:
+    waits = [{"wait": place, "ticket": bytes(TICKET_BYTES)} for place in (2, 1)]
+    meter = links[0].meter
+    with meter.phase(Phase.CONTROL), meter.span("session", "control"), meter.span("admission", "control"):
+        for document in (*waits, {"port": 7103}):
+            links[0].recv_document(ADMISSION_LABEL, MOST_ADMISSION_BYTES)
+            links[0].send_document(document, ADMISSION_LABEL)
+
+
+def _asks_for_admission(links: Links) -> object:
+    return _ask(links[0], Request(role="client"))
+
+
+def _answers_here(links: Links) -> None:
+    answer_here(links[0], MOST_ADMISSION_BYTES)
+
+
 def agreeing_scenes() -> list[Scene]:
     """One for each end of each exchange."""
     public, fetched = small(), partial(fetch_public, name="theirs")
@@ -135,6 +169,8 @@ def agreeing_scenes() -> list[Scene]:
 
     return [
         *hands,
+        Scene("client asks a front", _asks_a_front, _fronts_answers, (CLIENT,), fresh=True, weight=2.0),
+        Scene("server is asked for admission", _answers_here, _asks_for_admission, fresh=True),
         Scene("server is asked for the public part", give, fetch, fresh=True),
         Scene("client reads the public part", fetch, give, (CLIENT,), fresh=True, weight=2.0),
         Scene("server reads the terms", partial(terms, SERVER), partial(terms, CLIENT), weight=0.5),
