@@ -21,6 +21,7 @@ from bench.faults.slow_way import SlowWay
 
 SILENCE_S = 20.0
 """Of the services and clients here."""
+_PATIENT_S = 6 * SILENCE_S
 _SHORT_S, _LONG_S = 3.0, SILENCE_S + 15.0
 _LONG_OF = 4  # one stop in so many is longer than peers wait
 
@@ -68,11 +69,11 @@ def _seen(outcome: str, what: str) -> str:
 
 
 def slow_reader(place: Place, draw: np.random.Generator) -> str:
-    """A client behind a way that, from a moment on, brings it a byte a second. It waits for hours; the
-    service must not, and must serve others meanwhile."""
+    """A client behind a way that, from a moment on, brings it a byte a second. It waits for long, for a lost
+    connection, too; the service must not, and must serve others meanwhile."""
     service = place.service
     with SlowWay(lambda: _listening(place)) as way:
-        command = place.begin(service.client_words(3600.0, way.host))
+        command = place.begin(service.client_words(_PATIENT_S, way.host))
         time.sleep(moment_s(place, draw))
         way.slow.set()
         place.require_session()
