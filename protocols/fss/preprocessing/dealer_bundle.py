@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -98,9 +99,10 @@ class DealerBundleWriter:
         replace_file(self._folder / _HEADER, to_bytes(header))
 
     def close(self) -> None:
-        """Safe to repeat."""
+        """Safe to repeat. Of a bundle that has not ended, what waits to be written is given up."""
         for file in self._files:
-            file.close()
+            with suppress(OSError):
+                file.close()
 
 
 class DealerBundle:

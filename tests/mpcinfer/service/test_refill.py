@@ -172,6 +172,9 @@ def _write_too_much(folder: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
     with pytest.raises(ConfigError) as refused:
         files.writer(0)(np.zeros(1 << 20, np.uint8))
+    files.writer(1)(np.zeros(100, np.uint8))  # taken, and on no disk yet
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 1 << 16))
+    files.close()
     os._exit(0 if is_full(refused.value) else 1)
 
 
