@@ -33,6 +33,7 @@ from bench.public_prefix import TABLES as PUBLIC_PREFIX_TABLES
 from bench.records import latest
 from bench.relatives import TABLES as RELATIVE_TABLES
 from bench.scaling import TABLES as SCALING_TABLES
+from bench.service_tables import TABLES as SERVICE_TABLES
 from bench.sparse import TABLES as SPARSE_TABLES
 from bench.speculate import speculation_table
 from bench.streaming import TABLES as STREAMING_TABLES
@@ -149,6 +150,7 @@ DOCUMENTS = {
         "agreement": agreement_table,
         "planned": planned_table,
     },
+    "docs/operations.md": SERVICE_TABLES,
     "docs/performance.md": {
         "profile": profile_table,
         "speculation": speculation_table,
