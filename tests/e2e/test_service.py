@@ -125,14 +125,14 @@ def test_who_is_taken_off_the_list_loses_its_session(service: Service) -> None:
     with contextlib.suppress(PeerClosed), service.connect("carol") as client:
         client.complete("x", max_new_tokens=1)
         listed.unlink()
-        assert until(lambda: any("-carol" in line for line in service.lines))
+        assert until(lambda: _both_said(service, "-carol"))
         assert until(lambda: any("session ended" in line and "carol" in line for line in service.lines))
         with pytest.raises(PeerClosed):
             client.complete("x", max_new_tokens=1)
     with pytest.raises(HandshakeFailed, match="not on its list"), service.connect("carol"):
         pass
     listed.write_text(key)
-    assert until(lambda: any("+carol" in line for line in service.lines))
+    assert until(lambda: _both_said(service, "+carol"))
     assert service.asks("carol", "x")
 
 
@@ -145,6 +145,11 @@ def test_a_service_that_is_told_to_end_lets_sessions_end(service: Service) -> No
             pass
         client.complete("y", max_new_tokens=1)
     assert until(lambda: not Path(f"/proc/{service.pids['server']}/exe").exists() or _zombie(service))
+
+
+def _both_said(service: Service, change: str) -> bool:
+    """Whether server and dealer have read their lists again."""
+    return sum(change in line for line in service.lines) == 2
 
 
 def _zombie(service: Service) -> bool:
