@@ -28,6 +28,7 @@ from mpcinfer.costs import cost
 from mpcinfer.models.load import load_config
 
 FILE, WORKERS = "load.jsonl", (1, 2)
+_THROUGHPUT_TOKENS = 8
 MODELS = ("tiny-python", "smollm2-135m-instruct")
 _HOURS_A_MONTH = 730.0
 _MOST_CONTEXT = 1024
@@ -194,16 +195,17 @@ def counted_table(assumed: Assumed | None = None) -> str:
 
 
 def throughput_table() -> str:
-    """The newest load of every number of workers."""
+    """The newest load of every number of workers, of answers of `_THROUGHPUT_TOKENS`."""
     rows: list[list[str]] = []
     for workers in WORKERS:
-        found = records(at_once=workers)
+        found = [each for each in records(at_once=workers) if each["tokens"] == _THROUGHPUT_TOKENS]
         if found:
             extra, newest = found[0]["extra"], found[0]
             latency = extra["latency"]
             rows.append(
                 [
-                    f"{workers} worker{'s'[: workers - 1]}, {extra['sessions']} sessions",
+                    f"{workers} worker{'s'[: workers - 1]}, "
+                    f"{extra['sessions']} sessions of {newest['tokens']} tokens",
                     f"{extra['sessions_a_minute']:.1f}",
                     f"{extra['tokens_a_second']:.2f}",
                     *(f"{latency[name]['p50']:.1f} s" for name in ("first token", "session")),
