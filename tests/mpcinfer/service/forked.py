@@ -9,9 +9,20 @@ import sys
 from contextlib import suppress
 
 import nacl.utils
+import numpy as np
 import zmq
 
 from mpcinfer.service.worker_side import WorkerSide
+from parties.randomness import AesCtrStream, SystemRandom
+
+BROKEN = SystemRandom()
+"""The broken twin: a stream that is begun before the fork, which every fork would go on with."""
+
+
+def _next(stream: AesCtrStream) -> str:
+    drawn = np.zeros(8, np.uint8)
+    stream.fill(drawn)
+    return drawn.tobytes().hex()
 
 
 def main() -> None:
@@ -27,5 +38,10 @@ def main() -> None:
     kept = None
     with suppress(OSError):
         kept = os.readlink(f"/proc/self/fd/{terms['kept']}")
-    front.say("ready", drawn=drawn, terms=terms, parent=os.getppid(), kept=kept)
+    broken = "drawn"
+    try:
+        _next(BROKEN)
+    except BaseException as error:
+        broken = f"{type(error).__name__}: {error}"
+    front.say("ready", drawn=drawn, broken=broken, terms=terms, parent=os.getppid(), kept=kept)
     sys.exit(front.told()["serve"]["status"])

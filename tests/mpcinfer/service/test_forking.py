@@ -59,6 +59,7 @@ def test_forks_are_children_of_the_front_and_draw_apart(fork_server: ForkServer,
     assert all(each["kept"].startswith("/memfd:kept") for each in said)
     for source in zip(*(each["drawn"] for each in said), strict=True):
         assert len(set(source)) == 3
+    assert all("process" in each["broken"] for each in said)  # a stream from before the fork refuses
     assert len({worker.pid for worker in workers}) == 3
     assert {Path(f"/proc/{worker.pid}/comm").read_text().strip() for worker in workers} == {WORKER}
     for status, worker in enumerate(workers):
